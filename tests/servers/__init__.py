@@ -1,0 +1,1 @@
+"""Protocol servers: what the outside services do and refuse, over real sockets."""
