@@ -5,6 +5,7 @@ Errors, named for what the catcher does::
     BotError
     ├── AnswerError             the agent could not answer; its text is fit for the person who asked
     ├── LeaseLost               another process holds this thread now: stop and write nothing more
+    ├── StorageDown             our own Redis failed: the turn is tried again later
     └── PlatformError           a chat service refused or failed: the turn is tried again later
         ├── RateLimited             ... after the seconds it names
         ├── Unreachable             ... it did not answer at all
@@ -72,8 +73,8 @@ class Message:
     `id` is stable over redeliveries and the same for the several events that one message causes.
     `author` is `<platform>:<user id>`, as in ADMIN_USERS. `text` no longer has the mention of the bot.
     `sent_at` is in Unix seconds. `addressed` tells a mention or a direct message from a message that
-    only counts when the bot already takes part in the thread. `place` is what the platform needs to
-    answer there (ids of channel, message, team), known to that platform alone.
+    only counts when the bot already takes part in the thread. `direct` marks a direct message. `place` is
+    what the platform needs to answer there (ids of channel, message, team), known to that platform alone.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Message:
     text: str
     sent_at: float
     addressed: bool
+    direct: bool = False
     author_name: str = ""
     attachments: tuple[Attachment, ...] = ()
     place: Mapping[str, str] = field(default_factory=dict)
@@ -160,7 +162,8 @@ Answer = Callable[[Turn], AsyncIterator[Part]]
 class Receipt:
     """What is known of one reply on its platform, kept so that a restart finishes it in the same place.
 
-    `state` is a JSON object whose keys belong to the platform; it is empty before the first step.
+    `state` is a JSON object whose keys belong to the platform, but for `error` (see turn.py); it is empty
+    before the first step.
     """
 
     turn: Turn
@@ -224,6 +227,10 @@ class AnswerError(BotError):
 
 class LeaseLost(BotError):
     """Another process holds the thread now: stop, and write nothing more."""
+
+
+class StorageDown(BotError):
+    """The store of messages and memory failed: the turn is tried again later."""
 
 
 class PlatformError(BotError):

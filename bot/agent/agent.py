@@ -1,0 +1,151 @@
+"""The agent as the rest of the bot sees it: a turn in, parts out, memory in Redis."""
+
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from redis.asyncio import Redis
+
+from bot.agent import parts
+from bot.agent.graph import Graph, State, build_graph
+from bot.agent.memory import STORAGE_ERRORS, Memory
+from bot.agent.model import Model
+from bot.chat import Message, Part, StorageDown, Text, Turn
+
+log = logging.getLogger(__name__)
+
+
+Remember = Callable[[Turn, str], Awaitable[None]]
+"""Keeps a finished turn and its answer's text searchable."""
+
+
+class Agent:
+    """Answers turns from a graph whose checkpoints are the threads' memory."""
+
+    def __init__(
+        self, graph: Graph, memory: Memory, *, remember: Remember, rounds: int, has_memory: bool
+    ) -> None:
+        self._graph = graph
+        self._memory = memory
+        self._remember = remember
+        self._recursion_limit = 3 * rounds + 10  # langgraph's supersteps: three a round, and the ends
+        self._has_memory = has_memory
+
+    async def answer(self, turn: Turn) -> AsyncIterator[Part]:
+        """The parts of the answer; on a later attempt first those that an earlier one already made.
+
+        Raises `AnswerError` (no model answers) and `StorageDown` (Redis does not).
+        """
+        config = self._config(turn)
+        texts: list[str] = []
+        try:
+            async with aclosing(self._parts(turn, config)) as answer:
+                async for part in answer:
+                    if isinstance(part, Text):
+                        texts.append(part.text)
+                    yield part
+        except STORAGE_ERRORS as error:
+            raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+        await self._settle(turn, "".join(texts), config)
+
+    def _config(self, turn: Turn) -> RunnableConfig:
+        thread_id = str(turn.thread) if self._has_memory else f"{turn.thread}:{_digest(turn.id)}"
+        return {"configurable": {"thread_id": thread_id}, "recursion_limit": self._recursion_limit}
+
+    async def _parts(self, turn: Turn, config: RunnableConfig) -> AsyncGenerator[Part]:
+        # Only a repeated turn can find its own messages in the state; the look costs a read of the state.
+        earlier = await self._earlier(turn, config) if turn.attempt > 1 else None
+        for part in earlier.parts if earlier else ():
+            yield part
+        if earlier and not earlier.unfinished:
+            return
+        begin = None if earlier else _begin(turn)
+        run = cast(
+            "AsyncGenerator[Part]",
+            self._graph.astream(begin, config, stream_mode="custom", durability="sync"),
+        )
+        try:
+            async with aclosing(run):
+                async for part in run:
+                    yield part
+        finally:
+            await self._memory.settled(config["configurable"]["thread_id"])
+
+    async def _earlier(self, turn: Turn, config: RunnableConfig) -> "_Earlier | None":
+        """What an earlier attempt made of this turn, if it got as far as the state."""
+        state = await self._graph.aget_state(config)
+        messages: list[AnyMessage] = state.values.get("messages", [])
+        ids = [message.id for message in messages]
+        newest = turn.messages[-1].id
+        if newest not in ids:
+            return None
+        # a tool that finished beside one that did not is in its task only, and is not run again
+        finished = [each for task in state.tasks for each in (task.result or {}).get("messages", [])]
+        made = [*messages[ids.index(newest) + 1 :], *finished]
+        return _Earlier(list(parts.replay(made)), bool(state.tasks))
+
+    async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
+        """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""
+        try:
+            if self._has_memory:
+                await self._remember(turn, answer)
+            await self._memory.keep_newest(config["configurable"]["thread_id"])
+        except STORAGE_ERRORS as error:
+            log.warning("turn not settled", extra={"error": repr(error)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    parts: list[Part]
+    unfinished: bool
+
+
+def _begin(turn: Turn) -> State:
+    messages: list[AnyMessage] = [HumanMessage(_readable(each), id=each.id) for each in turn.messages]
+    return cast("State", {"messages": messages, "iterations": 0, "last_error": ""})
+
+
+def _readable(message: Message) -> str:
+    files = [
+        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
+    ]
+    return "\n".join([message.text, *files])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@asynccontextmanager
+async def open_agent(
+    redis: Redis,
+    model: Model,
+    tools: Sequence[BaseTool],
+    *,
+    remember: Remember,
+    max_iterations: int,
+    history_tokens: int,
+    ttl_days: int,
+    has_memory: bool,
+) -> AsyncIterator[Agent]:
+    """The agent with its memory in `redis`, where an idle thread is forgotten after `ttl_days`.
+
+    Raises `StorageDown` when Redis lacks the modules or cannot be reached.
+    """
+    memory = Memory(redis, ttl_days)
+    try:
+        await memory.set_up()
+    except STORAGE_ERRORS as error:
+        raise StorageDown(
+            f"Redis cannot hold the agent's memory (it needs JSON and Search): {error}"
+        ) from error
+    graph = build_graph(
+        model, tools, max_iterations=max_iterations, history_tokens=history_tokens, checkpointer=memory
+    )
+    yield Agent(graph, memory, remember=remember, rounds=max_iterations, has_memory=has_memory)

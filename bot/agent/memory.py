@@ -1,0 +1,88 @@
+"""The threads' memory: LangGraph's checkpoints in Redis."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.redis.aio import AsyncRedisSaver
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from redisvl.exceptions import RedisVLError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+STORAGE_ERRORS = (RedisError, RedisVLError)
+"""What the saver raises when Redis fails."""
+
+T = TypeVar("T")
+
+
+class Memory(AsyncRedisSaver):
+    """The checkpoint saver, which knows its writes under way.
+
+    When a run is cancelled, langgraph 1.2 writes what its tasks left behind *after* the run has ended. A turn
+    is over only when these writes are, or they would fall into the thread's next turn.
+    """
+
+    def __init__(self, redis: Redis, ttl_days: int) -> None:
+        # minutes; each write renews it
+        super().__init__(redis_client=redis, ttl={"default_ttl": ttl_days * 24 * 60})
+        self._writes: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+
+    async def set_up(self) -> None:
+        """Make the indices. Two processes that do so at once get "Index already exists": then again."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(STORAGE_ERRORS),
+            stop=stop_after_attempt(5),
+            wait=wait_random(0.05, 0.5),
+            reraise=True,
+        ):
+            with attempt:
+                await self.asetup()
+
+    async def settled(self, thread_id: str) -> None:
+        """Wait until nothing is written for the thread any more."""
+        await asyncio.sleep(0)  # a write that was just begun registers itself in its first step
+        while writes := self._writes.get(thread_id):
+            await asyncio.wait(writes)
+        self._writes.pop(thread_id, None)
+
+    async def keep_newest(self, thread_id: str) -> None:
+        """Remove all but the newest checkpoint, without which storage grows with the square of the turns."""
+        try:
+            await self.aprune([thread_id], keep_last=1)
+        except STORAGE_ERRORS as error:
+            if "no such index" not in str(error).lower():
+                raise
+            await self.set_up()  # Redis came back empty
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        stream_mode: str = "values",
+    ) -> RunnableConfig:
+        """See `AsyncRedisSaver.aput`."""
+        return await self._write(
+            config, super().aput(config, checkpoint, metadata, new_versions, stream_mode)
+        )
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """See `AsyncRedisSaver.aput_writes`."""
+        await self._write(config, super().aput_writes(config, writes, task_id, task_path))
+
+    async def _write(self, config: RunnableConfig, write: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        writes = self._writes[config["configurable"]["thread_id"]]
+        writes.add(task)
+        try:
+            return await write
+        finally:
+            writes.discard(task)

@@ -1,0 +1,243 @@
+"""Asking the model: one streamed answer, complete or an error, from the first model that gives one.
+
+The OpenAI SDK repeats a request that failed before its stream began (408, 409, 429, 5xx, no connection), with
+back-off and `Retry-After`. What it cannot see is handled here: a stream that stops early (ChatOpenAI ends it
+without an error: only `finish_reason` is missing), breaks in the middle, or holds nothing.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal, cast
+
+import httpx2
+import openai
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
+from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from bot.agent import prompts
+from bot.agent.offline import OfflineModel
+from bot.chat import AnswerError, Health, Notice, Part, Text
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[Part], None]
+"""Shows a piece of the answer as soon as it is there."""
+
+_CUT_OFF = {"length": prompts.CUT_BY_LENGTH, "content_filter": prompts.CUT_BY_FILTER}
+
+
+class BrokenAnswer(Exception):
+    """The stream ended without the end that a complete answer has."""
+
+
+# What a stream that has begun can end in, seen with openai 3.54: each kind of fault has its own.
+_BROKEN_STREAM = (
+    BrokenAnswer,
+    openai.APIConnectionError,
+    httpx2.HTTPError,
+    json.JSONDecodeError,
+    TimeoutError,
+)
+
+
+@dataclass(slots=True)
+class ModelStats:
+    """The last calls' outcomes, for health."""
+
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=100))
+    failures: deque[bool] = field(default_factory=lambda: deque(maxlen=100))
+    last_call: float = 0.0
+    last_error: str = ""
+
+    def record(self, began: float, error: str = "") -> None:
+        """Note a call that began at `began` (monotonic seconds) and has ended now."""
+        self.last_call = time.monotonic()
+        self.failures.append(bool(error))
+        if error:
+            self.last_error = error
+        else:
+            self.seconds.append(self.last_call - began)
+
+
+Chat = Runnable[LanguageModelInput, AIMessage]
+Manner = Literal["act", "conclude", "plain"]
+"""`act` may call tools, `conclude` knows of them (the history refers to them) but may call none."""
+
+
+class Candidate:
+    """A chat model with the tools bound once, since that converts every tool's schema."""
+
+    def __init__(self, name: str, chat: BaseChatModel, tools: Sequence[BaseTool]) -> None:
+        self.name = name
+        self.manners: dict[Manner, Chat] = {
+            "act": chat.bind_tools(tools),
+            "conclude": chat.bind_tools(tools, tool_choice="none"),
+            "plain": chat,
+        }
+
+
+class Model:
+    """One or two chat models, asked in order until one answers."""
+
+    def __init__(self, candidates: Sequence[Candidate], timeout: float | None = None) -> None:
+        self._candidates = candidates
+        self._timeout = timeout
+        self._stats = ModelStats()
+
+    async def answer(self, messages: list[AnyMessage], emit: Emit, manner: Manner = "act") -> AIMessage:
+        """The complete answer; its text is also emitted as it comes. Raises `AnswerError`."""
+        error: Exception | None = None
+        for candidate, repeated in self._attempts():
+            if repeated and not isinstance(error, _BROKEN_STREAM):
+                continue  # the SDK has repeated it already, or repeating cannot help
+            shown = _Shown(emit)
+            began = time.monotonic()
+            try:
+                answer = await self._streamed(candidate.manners[manner], messages, shown, manner)
+            except (openai.OpenAIError, *_BROKEN_STREAM) as failure:
+                error = failure
+                self._stats.record(began, type(failure).__name__)
+                log.warning(
+                    "model call failed", extra={"model": candidate.name, "error": _described(failure)}
+                )
+                if shown.any:
+                    emit(Notice(prompts.BROKEN_OFF))
+            else:
+                self._stats.record(began)
+                return answer
+        raise AnswerError(_sentence(error)) from error
+
+    def _attempts(self) -> list[tuple[Candidate, bool]]:
+        """Each model twice; the second time (marked) only after a stream that broke."""
+        return [(candidate, repeated) for candidate in self._candidates for repeated in (False, True)]
+
+    async def _streamed(
+        self, chat: Chat, messages: list[AnyMessage], shown: "_Shown", manner: Manner
+    ) -> AIMessage:
+        whole = _whole(await self._collect(chat, messages, shown))
+        tool_calls = whole.tool_calls if manner == "act" else []
+        if manner == "act" and not whole.text and not tool_calls:
+            raise BrokenAnswer("the answer was empty")
+        cut_off = _CUT_OFF.get(whole.response_metadata["finish_reason"])
+        if cut_off:
+            shown(Notice(cut_off))
+        return AIMessage(whole.text, tool_calls=tool_calls, id=whole.id, usage_metadata=whole.usage_metadata)
+
+    async def _collect(self, chat: Chat, messages: list[AnyMessage], shown: "_Shown") -> list[AIMessageChunk]:
+        chunks: list[AIMessageChunk] = []
+        stream = cast("AsyncGenerator[AIMessage]", chat.astream(messages))
+        # One timer that is moved on: ChatOpenAI's own stream_chunk_timeout costs a task a chunk.
+        async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
+            async for chunk in stream:
+                if self._timeout is not None:
+                    limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
+                if not isinstance(chunk, AIMessageChunk):
+                    raise BrokenAnswer(f"unexpected {type(chunk).__name__} in the stream")
+                chunks.append(chunk)
+                if chunk.text:
+                    shown(Text(chunk.text))
+        return chunks
+
+    async def health(self) -> Health:
+        """How the last hundred calls went; makes no call of its own, since a call costs money."""
+        stats = self._stats
+        evidence: dict[str, object] = {"models": [candidate.name for candidate in self._candidates]}
+        if stats.last_call:
+            evidence["last_call_s"] = round(time.monotonic() - stats.last_call, 1)
+            evidence["errors"] = f"{sum(stats.failures)} of {len(stats.failures)}"
+        if stats.seconds:
+            evidence["p50_s"] = round(median(stats.seconds), 2)
+        if stats.last_error:
+            evidence["last_error"] = stats.last_error
+        failing = bool(stats.failures) and stats.failures[-1]
+        return Health(name="model", state="degraded" if failing else "ok", evidence=evidence)
+
+
+class _Shown:
+    """Passes parts on, and knows whether there were any."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.any = False
+
+    def __call__(self, part: Part) -> None:
+        self.any = True
+        self._emit(part)
+
+
+def _whole(chunks: list[AIMessageChunk]) -> AIMessageChunk:
+    """The chunks as one message. Raises `BrokenAnswer` unless the stream came to its proper end."""
+    if not chunks:
+        raise BrokenAnswer("the stream was empty")
+    whole = add_ai_message_chunks(chunks[0], *chunks[1:])  # at once: adding one by one is quadratic
+    if whole.response_metadata.get("finish_reason") is None:
+        raise BrokenAnswer("the stream ended without a finish_reason")
+    if whole.invalid_tool_calls:
+        raise BrokenAnswer("the stream held a tool call that cannot be read")
+    return whole
+
+
+def _described(error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    return f"{type(error).__name__}{f' {status}' if status else ''}: {str(error)[:300]}"
+
+
+def _sentence(error: Exception | None) -> str:
+    """What the person who asked can do about it."""
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return "The model service does not accept our key. Please tell the operator to check OPENAI_API_KEY."
+    if isinstance(error, openai.NotFoundError):
+        return "The model service does not know our model. Please tell the operator to check OPENAI_MODEL."
+    if isinstance(error, openai.RateLimitError):
+        return "The model service has no capacity for us at the moment. Please ask again in a few minutes."
+    if isinstance(error, openai.BadRequestError):
+        return "The model service refused this request. Try a shorter question, or start a new thread."
+    if isinstance(error, openai.APITimeoutError | TimeoutError):
+        return "The model took too long to answer. Please ask again."
+    return "The model service is not answering properly at the moment. Please ask again in a minute."
+
+
+@asynccontextmanager
+async def open_model(
+    *,
+    name: str,
+    fallback: str | None,
+    api_key: SecretStr | None,
+    base_url: str | None,
+    timeout: float,
+    tools: Sequence[BaseTool],
+) -> AsyncIterator[Model]:
+    """ChatOpenAI for `name` and then `fallback`; `timeout` is in seconds, for each next chunk."""
+    async with openai.DefaultAsyncHttpxClient(timeout=timeout) as client:
+
+        def chat(model: str) -> BaseChatModel:
+            return ChatOpenAI(
+                model=model,
+                api_key=api_key or SecretStr("none"),
+                base_url=base_url,
+                timeout=timeout,
+                stream_chunk_timeout=None,
+                max_retries=2,
+                streaming=True,
+                http_async_client=client,
+            )
+
+        names = [name, fallback] if fallback else [name]
+        yield Model([Candidate(each, chat(each), tools) for each in names], timeout)
+
+
+def offline_model(tools: Sequence[BaseTool]) -> Model:
+    """The model that needs no network."""
+    return Model([Candidate("offline", OfflineModel(), tools)])

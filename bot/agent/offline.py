@@ -1,0 +1,134 @@
+"""The model that answers when none is configured: no network, no randomness, and no pretence."""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+)
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+
+from bot.agent import prompts
+
+_COMMANDS = {"SQL": ("sql_query", "query"), "SEARCH": ("memory_search", "query")}
+_HELP = (
+    "I am offline: no language model is configured, so I cannot really answer. "
+    "`SQL: select …` asks the database, `SEARCH: words` looks through this conversation; "
+    "set OPENAI_API_KEY for more."
+)
+
+
+class OfflineModel(BaseChatModel):
+    """A chat model that says it is offline, runs `SQL:` and `SEARCH:`, and shows what it remembers."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "offline"
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Remember the tools' names; with `tool_choice="none"` there are none."""
+        names = [] if tool_choice == "none" else [tool.name for tool in tools if isinstance(tool, BaseTool)]
+        return self.bind(tool_names=names)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        message = _respond(messages, kwargs.get("tool_names", []))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in _chunks(_respond(messages, kwargs.get("tool_names", []))):
+            yield ChatGenerationChunk(message=chunk)
+
+
+def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
+    for word in re.findall(r"\s*\S+|\s+$", message.text):
+        yield AIMessageChunk(content=word)
+    reason = "tool_calls" if message.tool_calls else "stop"
+    chunks = [
+        tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
+        for index, call in enumerate(message.tool_calls)
+    ]
+    yield AIMessageChunk(
+        content="",
+        tool_call_chunks=chunks,
+        response_metadata={"finish_reason": reason},
+        chunk_position="last",
+    )
+
+
+def _respond(messages: Sequence[BaseMessage], tool_names: Sequence[str]) -> AIMessage:
+    if isinstance(messages[0], SystemMessage) and messages[0].text == prompts.SUMMARISE:
+        return AIMessage(_summary(messages[-1].text))
+    last = next(message for message in reversed(messages) if not isinstance(message, SystemMessage))
+    if isinstance(last, ToolMessage):
+        return AIMessage(_report(last))
+    call = _tool_call(last.text, len(messages))
+    if call and call["name"] in tool_names:
+        return AIMessage("", tool_calls=[call])
+    return AIMessage(_recollection(messages))
+
+
+def _tool_call(text: str, position: int) -> ToolCall | None:
+    match = re.match(r"\s*(SQL|SEARCH):\s*(\S.*)", text, re.DOTALL | re.IGNORECASE)
+    if not match:
+        return None
+    tool, argument = _COMMANDS[match[1].upper()]
+    digest = hashlib.sha256(f"{position} {text}".encode()).hexdigest()[:24]
+    return ToolCall(name=tool, args={argument: match[2].strip()}, id=f"call_{digest}", type="tool_call")
+
+
+def _report(result: ToolMessage) -> str:
+    if result.status == "error":
+        return f"That did not work (and being offline I cannot mend it):\n\n{result.text}"
+    return result.text
+
+
+def _recollection(messages: Sequence[BaseMessage]) -> str:
+    *earlier, latest = [message.text.strip() for message in messages if isinstance(message, HumanMessage)]
+    earlier = _remembered(messages[0].text) + earlier
+    if not earlier:
+        return f"{_HELP}\n\nThis is the first message I have in this conversation: {_quote(latest)}"
+    asked = "\n".join(f"- {_quote(each)}" for each in earlier[-3:])
+    return f"{_HELP}\n\nI do remember this conversation. Before this you wrote:\n\n{asked}"
+
+
+def _remembered(system: str) -> list[str]:
+    """The questions that stand in the running summary, which `_summary` wrote."""
+    return re.findall(r"^asked: (.+)$", system, re.MULTILINE)
+
+
+def _summary(transcript: str) -> str:
+    questions = re.findall(r"^(?:human|Earlier summary: asked|asked): (.+)$", transcript, re.MULTILINE)
+    return "\n".join(f"asked: {question[:200]}" for question in questions[-20:])
+
+
+def _quote(text: str) -> str:
+    line = " ".join(text.split())
+    return f"“{line if len(line) <= 120 else line[:119] + '…'}”"

@@ -1,0 +1,62 @@
+"""From LangChain's messages to the parts of an answer: pure functions."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+
+from bot.chat import Part, Text, ToolStep
+
+_TITLES = {
+    "sql_schema": "Look at the database schema",
+    "sql_query": "Query the database",
+    "memory_search": "Search this conversation",
+    "current_time": "Look at the clock",
+}
+
+_STATES: dict[str, Literal["finished", "failed"]] = {"success": "finished", "error": "failed"}
+
+
+def started(call: ToolCall) -> ToolStep:
+    """The step that a tool call begins."""
+    return ToolStep(id=call["id"] or "", name=call["name"], state="started", title=_title(call))
+
+
+def ended(call: ToolCall, result: ToolMessage) -> ToolStep:
+    """The step when its result is there."""
+    return ToolStep(
+        id=call["id"] or "",
+        name=call["name"],
+        state=_STATES[result.status],
+        title=_title(call),
+        output=_first_line(result.text),
+    )
+
+
+def replay(messages: Sequence[AnyMessage]) -> Iterator[Part]:
+    """The parts that these messages were shown as, when they were made."""
+    calls: dict[str, ToolCall] = {}
+    for message in messages:
+        if isinstance(message, AIMessage):
+            if message.text:
+                yield Text(message.text)
+            for call in message.tool_calls:
+                calls[call["id"] or ""] = call
+                yield started(call)
+        elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
+            yield ended(calls[message.tool_call_id], message)
+
+
+def _title(call: ToolCall) -> str:
+    title = _TITLES.get(call["name"], call["name"].replace("_", " ").capitalize())
+    detail = next((str(value) for value in call["args"].values() if value), "")
+    return f"{title}: {_shortened(detail)}" if detail else title
+
+
+def _first_line(text: str) -> str:
+    return _shortened(next((line.strip() for line in text.splitlines() if line.strip()), ""))
+
+
+def _shortened(text: str, limit: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

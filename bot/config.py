@@ -1,0 +1,294 @@
+"""Settings: every variable the bot reads from its environment or `.env`, validated together.
+
+The table in docs/settings.md is generated from this class (`python -m bot settings`).
+"""
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Role = Literal["slack", "discord", "http", "worker"]
+ROLES: frozenset[Role] = frozenset(("slack", "discord", "http", "worker"))
+
+Names = Annotated[frozenset[str], NoDecode]
+"""A comma-separated list."""
+
+
+class ConfigError(Exception):
+    """One or more variables are wrong; `problems` has a sentence for each, never a value of a secret."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """The environment contract. A variable's name is the field's name in upper case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    bot_env: Literal["development", "production"] = Field(
+        "development",
+        description="`production` refuses to start without REDIS_URL, DATABASE_URL, a model and a platform",
+    )
+    slack_bot_token: SecretStr | None = Field(
+        None, description="Slack bot token (`xoxb-…`); switches Slack on"
+    )
+    slack_app_token: SecretStr | None = Field(
+        None, description="Slack app-level token (`xapp-…`): Socket Mode"
+    )
+    slack_signing_secret: SecretStr | None = Field(
+        None, description="Slack signing secret: HTTP mode at `/slack/events` when there is no app token"
+    )
+    slack_api_url: str = Field("https://slack.com/api/", description="base of Slack's Web API")
+    discord_token: SecretStr | None = Field(None, description="Discord bot token; switches Discord on")
+    discord_api_url: str | None = Field(
+        None,
+        description="base of Discord's REST API, default `https://discord.com/api/v10`; when set, the "
+        "gateway's address is asked of `GET <base>/gateway/bot`",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        description="key of the OpenAI-compatible service; without it and OPENAI_BASE_URL the offline model "
+        "answers",
+    )
+    openai_base_url: str | None = Field(
+        None, description="base of the OpenAI-compatible service, default OpenAI's"
+    )
+    openai_model: str = Field("gpt-5-mini", description="model to ask")
+    openai_fallback_model: str | None = Field(
+        None, description="model to ask when the first one fails or is slow"
+    )
+    openai_embedding_model: str | None = Field(
+        None, description="embeddings for memory search, default offline"
+    )
+    request_timeout: PositiveFloat = Field(30, description="seconds to wait for the model's next word")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis 8 or Redis Stack (`redis://`, `rediss://`, `unix://`), default an embedded one",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="Postgres for the SQL tools, default an embedded one with sample data"
+    )
+    data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
+    http_host: str = Field("127.0.0.1", description="address of the HTTP surface and the page")
+    http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP surface; 0 takes a free one")
+    api_token: SecretStr | None = Field(
+        None, description="bearer token of the HTTP surface; without one it serves loopback only"
+    )
+    admin_users: Names = Field(
+        frozenset(), description="who may run operations: `slack:U…,discord:…`, separated by commas"
+    )
+    allowed_users: Names = Field(
+        frozenset(), description="who may talk to the bot, as in ADMIN_USERS; default everyone"
+    )
+    allowed_channels: Names = Field(
+        frozenset(),
+        description="where the bot answers besides direct messages: `slack:C…,discord:…`; default everywhere",
+    )
+    max_iterations: PositiveInt = Field(5, description="rounds of thinking and acting in a turn")
+    max_workers: PositiveInt = Field(10, description="turns at once in this process")
+    db_pool_size: PositiveInt = Field(10, description="connections to Postgres")
+    redis_pool_size: int = Field(20, ge=4, description="connections to Redis")
+    enable_memory: bool = Field(True, description="`false`: each message is answered alone")
+    thread_ttl_days: PositiveInt = Field(30, description="days after which an idle thread is forgotten")
+    history_tokens: int = Field(8000, ge=500, description="size of the history given to the model, in tokens")
+    bot_name: str = Field(
+        "",
+        description="name of this process, unique and the same after a restart; default host and DATA_DIR",
+    )
+    bot_roles: Annotated[frozenset[Role], NoDecode] = Field(
+        ROLES, description="what this process does: any of `slack`, `discord`, `http`, `worker`; default all"
+    )
+    lease_seconds: float = Field(
+        15, ge=1, description="seconds after which another process takes a dead one's turns"
+    )
+    shutdown_grace: float = Field(
+        20, ge=0, description="seconds that turns under way have to finish at a stop"
+    )
+    redis_ops_prefix: str = Field(
+        "kv:", min_length=1, description="prefix of the keys that operations may touch"
+    )
+    debug: bool = Field(False, description="log more, message texts included")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="`json` writes one JSON object a line"
+    )
+
+    @field_validator("admin_users", "allowed_users", "allowed_channels", "bot_roles", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        return frozenset(re.split(r"[,\s]+", value.strip(", \n\t"))) if isinstance(value, str) else value
+
+    @field_validator("admin_users", "allowed_users", "allowed_channels")
+    @classmethod
+    def _prefixed_ids(cls, ids: frozenset[str]) -> frozenset[str]:
+        wrong = sorted(each for each in ids if not re.fullmatch(r"[a-z]+:\S+", each))
+        if wrong:
+            raise ValueError(
+                f"write each as platform:id, for example slack:U012AB or discord:80351; not {wrong[0]!r}"
+            )
+        return ids
+
+    @field_validator("slack_api_url", "discord_api_url", "openai_base_url")
+    @classmethod
+    def _http_address(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+            raise ValueError("must be an address that begins with https:// or http://")
+        return url
+
+    @field_validator("redis_url", "database_url")
+    @classmethod
+    def _server_address(cls, url: SecretStr | None, info: Any) -> SecretStr | None:
+        schemes = {
+            "redis_url": ("redis", "rediss", "unix"),
+            "database_url": ("postgres", "postgresql"),
+        }[info.field_name]
+        if url is not None and urlsplit(url.get_secret_value()).scheme not in schemes:
+            raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        return url
+
+    @field_validator("slack_bot_token", "slack_app_token")
+    @classmethod
+    def _slack_token(cls, token: SecretStr | None, info: Any) -> SecretStr | None:
+        prefix = {"slack_bot_token": "xoxb-", "slack_app_token": "xapp-"}[info.field_name]
+        if token is not None and not token.get_secret_value().startswith(prefix):
+            raise ValueError(f"must begin with {prefix}")
+        return token
+
+    @field_validator("bot_name")
+    @classmethod
+    def _usable_name(cls, name: str) -> str:
+        if name and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise ValueError("use 1 to 64 letters, digits, - or _")
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        problems = [*self._slack_problems(), *self._model_problems(), *self._production_problems()]
+        if problems:
+            raise ValueError(_SEPARATOR.join(problems))
+        return self
+
+    def _slack_problems(self) -> list[str]:
+        if self.slack_bot_token is None:
+            return [
+                f"{name}: needs SLACK_BOT_TOKEN beside it; set that too, or unset {name}"
+                for name, value in (
+                    ("SLACK_APP_TOKEN", self.slack_app_token),
+                    ("SLACK_SIGNING_SECRET", self.slack_signing_secret),
+                )
+                if value is not None
+            ]
+        if self.slack_app_token is None and self.slack_signing_secret is None:
+            return [
+                "SLACK_BOT_TOKEN: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it"
+            ]
+        return []
+
+    def _model_problems(self) -> list[str]:
+        named = self.model_fields_set & {"openai_model", "openai_fallback_model"}
+        if named and not self.has_model:
+            return [
+                f"{name.upper()}: set OPENAI_API_KEY or OPENAI_BASE_URL beside it" for name in sorted(named)
+            ]
+        return []
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a real model is configured."""
+        return self.openai_api_key is not None or self.openai_base_url is not None
+
+    def _production_problems(self) -> list[str]:
+        if self.bot_env != "production":
+            return []
+        required = {
+            "REDIS_URL": self.redis_url,
+            "DATABASE_URL": self.database_url,
+            "OPENAI_API_KEY or OPENAI_BASE_URL": self.has_model,
+        }
+        problems = [
+            f"{name}: must be set when BOT_ENV=production" for name, value in required.items() if not value
+        ]
+        if not (self.slack_bot_token or self.discord_token):
+            problems.append("SLACK_BOT_TOKEN or DISCORD_TOKEN: one must be set when BOT_ENV=production")
+        return problems
+
+    @property
+    def process_name(self) -> str:
+        """BOT_NAME, or a name that is the same whenever this machine starts on this data directory."""
+        if self.bot_name:
+            return self.bot_name
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{socket.gethostname()}-{self.data_dir.resolve()}").strip("-")
+
+    def secrets(self) -> list[str]:
+        """The values that must appear in no log."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
+
+_SEPARATOR = "\x00"  # between the sentences of _consistent: one validator can raise only one error
+
+
+def load_settings() -> Settings:
+    """Read the environment and `.env`. Raises `ConfigError` with every problem at once."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = _problems(error)
+        faulty = [str(each["loc"][0]) for each in error.errors() if each["loc"]]
+    # from None: the cause would print the values
+    raise ConfigError([*problems, *_further_problems(faulty)]) from None
+
+
+def _further_problems(faulty: list[str]) -> list[str]:
+    """What is wrong between variables, which pydantic checks only when each is right by itself."""
+    if not faulty:
+        return []
+    defaults = {name: Settings.model_fields[name].default for name in faulty}
+    try:
+        Settings(**defaults)
+    except ValidationError as error:
+        names = [name.upper() for name in faulty]
+        return [text for text in _problems(error) if not any(name in text for name in names)]
+    return []
+
+
+def _problems(error: ValidationError) -> list[str]:
+    problems: list[str] = []
+    for each in error.errors(include_input=False, include_url=False):
+        text = each["msg"].removeprefix("Value error, ")
+        if each["loc"]:
+            problems.append(f"{str(each['loc'][0]).upper()}: {text[:1].lower()}{text[1:]}")
+        else:
+            problems.extend(text.split(_SEPARATOR))
+    return problems
+
+
+def settings_table() -> str:
+    """The Markdown table of all variables, for the documentation."""
+    rows = ["| variable | meaning | default |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `{name.upper()}` | {field.description} | {_default(field.default)} |")
+    return "\n".join(rows)
+
+
+def _default(value: Any) -> str:
+    if value is None or value in ("", frozenset(), ROLES):
+        return ""
+    return f"`{value}`" if isinstance(value, str | Path) else f"`{json.dumps(value)}`"

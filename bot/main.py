@@ -1,0 +1,285 @@
+"""Command line and composition root: opens every part, runs them on one event loop, closes them in order.
+
+The order of closing, decided here and nowhere else:
+
+1. the platforms hear nothing new (what they have not acknowledged comes again);
+2. turns under way finish within SHUTDOWN_GRACE, the rest goes back to the inbox;
+3. the platforms close, then the agent and the pools, then the embedded servers.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from langchain_core.tools import BaseTool
+from pydantic import SecretStr
+
+from bot import discord, http, slack
+from bot.access import Access
+from bot.agent import Model, offline_model, open_agent, open_model
+from bot.chat import BotError, Event, Health, Platform, Receipt, Thread, ThreadId, Turn, Unreachable
+from bot.commands import Commands
+from bot.config import ConfigError, Settings, load_settings, settings_table
+from bot.embedded import embedded_postgres, embedded_redis
+from bot.health import Examination
+from bot.inbox import Inbox, serve
+from bot.logs import configure_logging
+from bot.store import open_redis
+from bot.supervise import supervise
+from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
+from bot.turn import Turns
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """Everything opened and wired, ready to run."""
+
+    settings: Settings
+    platforms: Sequence[Platform]
+    inbox: Inbox
+    turns: Turns
+    examine: Examination
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then end in order. Raises `ConfigError` for a refused credential."""
+        drained = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            receivers = [group.create_task(supervise(each, self.deliver)) for each in self.platforms]
+            if "worker" in self.settings.bot_roles:
+                group.create_task(self._work(drained))
+            group.create_task(_stop_hearing(stop, receivers, drained))
+
+    async def deliver(self, event: Event) -> None:
+        """Put an event into the inbox; see `bot.chat.Deliver`."""
+        outcome = await self.inbox.put(event)
+        log.info(
+            "message taken",
+            extra={"thread_id": str(event.thread), "message_id": event.id, "outcome": outcome},
+        )
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        await serve(
+            self.inbox,
+            self._take,
+            limit=self.settings.max_workers,
+            lease_seconds=self.settings.lease_seconds,
+            grace=self.settings.shutdown_grace,
+            stop=stop,
+        )
+
+    async def _take(self, turn: Turn, receipt: Receipt) -> None:
+        thread = str(turn.thread)
+        with structlog.contextvars.bound_contextvars(
+            thread_id=thread, turn=turn.id, platform=turn.thread.platform
+        ):
+            await self.turns.take(turn, receipt)
+
+
+async def _stop_hearing(
+    stop: asyncio.Event, receivers: Sequence[asyncio.Task[None]], drained: asyncio.Event
+) -> None:
+    await stop.wait()
+    log.info("stopping")
+    for receiver in receivers:
+        receiver.cancel()
+    await asyncio.gather(*receivers, return_exceptions=True)
+    drained.set()
+
+
+@asynccontextmanager
+async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
+    """Open every part that `settings` asks for. Raises `ConfigError` when a person must mend something."""
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(
+            open_redis(await _redis_url(stack, settings), pool_size=settings.redis_pool_size)
+        )
+        pool = await stack.enter_async_context(
+            open_pool(await _database_url(stack, settings), size=settings.db_pool_size)
+        )
+        memory = ThreadMemory(redis, ttl_days=settings.thread_ttl_days)
+        tools = toolset(pool, memory)
+        model = await stack.enter_async_context(_model(settings, tools))
+        agent = await stack.enter_async_context(
+            open_agent(
+                redis,
+                model,
+                tools,
+                remember=_remember(memory),
+                max_iterations=settings.max_iterations,
+                history_tokens=settings.history_tokens,
+                ttl_days=settings.thread_ttl_days,
+                has_memory=settings.enable_memory,
+            )
+        )
+        operations = KeyValueStore(redis, settings.redis_ops_prefix)
+        inbox = Inbox(redis, name=settings.process_name, follow_days=settings.thread_ttl_days)
+        examine = Examination()
+        platforms = await _platforms(stack, settings, Commands(examine), operations)
+        access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
+        turns = Turns(agent.answer, _finder(platforms), access.refusal)
+        examine.add("redis", partial(_redis_health, operations))
+        examine.add("postgres", partial(role_report, pool))
+        examine.add("model", model.health)
+        for platform in platforms:
+            examine.add(platform.name, platform.health)
+        examine.add("inbox", inbox.health)
+        examine.add("turns", turns.health)
+        yield Bot(settings, platforms, inbox, turns, examine)
+
+
+async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    return await stack.enter_async_context(embedded_redis(settings.data_dir))
+
+
+async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return await stack.enter_async_context(embedded_postgres(settings.data_dir))
+
+
+@asynccontextmanager
+async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator[Model]:
+    if not settings.has_model:
+        yield offline_model(tools)
+        return
+    async with open_model(
+        name=settings.openai_model,
+        fallback=settings.openai_fallback_model,
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        timeout=settings.request_timeout,
+        tools=tools,
+    ) as model:
+        yield model
+
+
+def _remember(memory: ThreadMemory) -> Callable[[Turn, str], Awaitable[None]]:
+    async def remember(turn: Turn, answer: str) -> None:
+        question = "\n".join(message.text for message in turn.messages)
+        asked_at = turn.messages[0].sent_at
+        await memory.remember(str(turn.thread), turn.id, question, answer, asked_at)
+
+    return remember
+
+
+async def _platforms(
+    stack: AsyncExitStack, settings: Settings, commands: Commands, operations: KeyValueStore
+) -> list[Platform]:
+    """The platforms that have tokens and a role in this process. HTTP is last: it carries others' webhooks."""
+    platforms: list[Platform] = []
+    mounts: dict[str, http.Handler] = {}
+    if settings.slack_bot_token and "slack" in settings.bot_roles:
+        workspace = await stack.enter_async_context(
+            slack.connect(
+                bot_token=settings.slack_bot_token.get_secret_value(),
+                app_token=_plain(settings.slack_app_token),
+                signing_secret=_plain(settings.slack_signing_secret),
+                api_url=settings.slack_api_url,
+                commands=commands,
+            )
+        )
+        platforms.append(workspace)
+        if workspace.endpoint:
+            mounts["/slack/events"] = workspace.endpoint
+    if settings.discord_token and "discord" in settings.bot_roles:
+        token = settings.discord_token.get_secret_value()
+        platforms.append(
+            await stack.enter_async_context(
+                discord.connect(token=token, api_url=settings.discord_api_url, commands=commands)
+            )
+        )
+    if "http" in settings.bot_roles:
+        server = await stack.enter_async_context(
+            http.connect(
+                host=settings.http_host,
+                port=settings.http_port,
+                api_token=_plain(settings.api_token),
+                commands=commands,
+                operations=operations,
+                mounts=mounts,
+            )
+        )
+        platforms.append(server)
+        log.info("listening", extra={"page": f"http://{settings.http_host}:{server.port}/"})
+    return platforms
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
+    by_name = {platform.name: platform for platform in platforms}
+
+    def find(id: ThreadId) -> Thread:
+        if id.platform not in by_name:
+            raise Unreachable(f"{id.platform} is switched off in this process")
+        return by_name[id.platform].thread(id)
+
+    return find
+
+
+async def _serve(settings: Settings) -> None:
+    """Open the bot and run it until SIGTERM or SIGINT; a second signal stops at once."""
+    stop = asyncio.Event()
+    itself = asyncio.current_task()
+    assert itself is not None
+
+    def on_signal() -> None:
+        if stop.is_set():
+            itself.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, on_signal)
+    began = time.monotonic()
+    async with open_bot(settings) as bot:
+        seconds = round(time.monotonic() - began, 2)
+        log.info("ready", extra={"platforms": [each.name for each in bot.platforms], "seconds": seconds})
+        await bot.run(stop)
+    log.info("stopped")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0 a clean stop, 2 something for a person to mend."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bot", description="A chat agent for Slack, Discord and HTTP."
+    )
+    parser.add_argument("command", nargs="?", choices=["run", "settings"], default="run")
+    if parser.parse_args(arguments).command == "settings":
+        print(settings_table())  # noqa: T201 - the output of this command
+        return 0
+    problems: list[BaseException] = []
+    try:
+        settings = load_settings()
+        configure_logging(style=settings.log_format, debug=settings.debug, secrets=settings.secrets())
+        asyncio.run(_serve(settings))
+    except* (ConfigError, BotError) as group:
+        problems = list(_leaves(group))
+    except* asyncio.CancelledError:
+        log.warning("stopped at once, on a second signal")
+        return 1
+    for problem in problems:
+        print(problem, file=sys.stderr)  # noqa: T201 - for the person who started the program
+    return 2 if problems else 0
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,39 @@
+"""Keeps a platform receiving: what dies is built anew, with back-off, while everything else goes on."""
+
+import asyncio
+import logging
+import time
+
+from bot.chat import CredentialsRejected, Deliver, Platform, PlatformError
+
+log = logging.getLogger(__name__)
+
+FIRST_MINUTE = 60.0
+"""Seconds in which refused credentials mean a wrong setting; later they mean a token that was revoked."""
+
+_FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0
+
+
+async def supervise(platform: Platform, deliver: Deliver) -> None:
+    """Receive until cancelled. Raises `CredentialsRejected` only when the platform was never let in."""
+    delay = _FIRST_DELAY
+    was_received = False
+    while True:
+        began = time.monotonic()
+        try:
+            await platform.receive(deliver)
+            log.warning("platform stopped receiving", extra={"platform": platform.name})
+        except CredentialsRejected as error:
+            if not was_received and time.monotonic() - began < FIRST_MINUTE:
+                raise
+            log.warning("credentials refused", extra={"platform": platform.name, "error": str(error)})
+        except PlatformError as error:
+            log.warning(
+                "platform lost", extra={"platform": platform.name, "error": str(error), "retry_s": delay}
+            )
+        except Exception:  # a fault in one platform must not take the others down
+            log.exception("platform failed", extra={"platform": platform.name, "retry_s": delay})
+        if time.monotonic() - began > FIRST_MINUTE:
+            was_received, delay = True, _FIRST_DELAY
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _LONGEST_DELAY)

@@ -1,0 +1,48 @@
+"""Real servers for the tests: Redis and Postgres once a session, a scripted model a test."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from bot.embedded import embedded_postgres, embedded_redis
+from bot.store import open_redis
+from tests.servers.model import ModelServer, model_server
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's embedded servers keep their files."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def redis_url(data_dir: Path) -> AsyncIterator[str]:
+    """A real Redis with JSON and Search."""
+    async with embedded_redis(data_dir) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def database_url(data_dir: Path) -> AsyncIterator[str]:
+    """A real Postgres with the sample business database, as the role that only reads."""
+    async with embedded_postgres(data_dir) as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """The bot's own client, on an empty Redis."""
+    async with open_redis(redis_url, pool_size=20) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest_asyncio.fixture
+async def model() -> AsyncIterator[ModelServer]:
+    """An OpenAI-compatible server; the test fails if it had to refuse a request."""
+    async with model_server() as server:
+        yield server
+        assert not server.violations

@@ -1,0 +1,245 @@
+"""An OpenAI-compatible model with scripted answers and faults, over a real socket.
+
+It refuses what the real service refuses (a tool call without its result, a result without its call, a wrong
+key …) with the same status and shape, and keeps each refusal in `violations`.
+"""
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+Json = Any
+KEY = "sk-test-0123456789abcdef"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One answer. Its text is streamed a word at a time, then its tool calls.
+
+    Faults: `status` answers with that error (and `retry_after`, seconds); `break_after` words `fault` happens:
+    `truncate` ends the stream without a finish_reason, `corrupt` sends half a JSON object, `drop` closes the
+    connection, `stall` sends nothing more until the client leaves. `gate` is waited for before the first word,
+    `pace` seconds between words make a slow model.
+    """
+
+    text: str = ""
+    tool_calls: Sequence[tuple[str, Mapping[str, Json]]] = ()
+    finish_reason: str | None = None
+    status: int = 200
+    retry_after: float | None = None
+    fault: str = ""
+    break_after: int = 0
+    gate: asyncio.Event | None = None
+    pace: float = 0.0
+
+
+Responder = Callable[[dict[str, Json]], Script | str]
+
+
+def echo(request: dict[str, Json]) -> str:
+    """What the model says when nothing is scripted: it shows what it was told."""
+    asked = [message["content"] for message in request["messages"] if message["role"] == "user"]
+    return f"You wrote: {asked[-1]} (message {len(asked)} of this conversation)."
+
+
+class ModelServer:
+    """`requests` holds every body; `script()` queues answers; `respond` answers when the queue is empty."""
+
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.requests: list[dict[str, Json]] = []
+        self.violations: list[str] = []
+        self.cancelled = 0
+        self.respond: Responder = echo
+        self._scripts: deque[Script] = deque()
+        self._calls = 0
+
+    def script(self, *answers: Script | str) -> None:
+        """Answer the next requests with these, in order."""
+        self._scripts.extend(Script(text=each) if isinstance(each, str) else each for each in answers)
+
+    @property
+    def unused(self) -> int:
+        """How many scripted answers nobody has asked for yet."""
+        return len(self._scripts)
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions."""
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        body: dict[str, Json] = await request.json()
+        self.requests.append(body)
+        problem = refusal(body)
+        if problem:
+            self.violations.append(problem)
+            return _error(400, problem, "invalid_request_error")
+        script = self._next(body)
+        if script.status != 200:
+            return _error(script.status, "scripted fault", "fault", script.retry_after)
+        return await self._answer(request, body, script)
+
+    def _next(self, body: dict[str, Json]) -> Script:
+        if self._scripts:
+            return self._scripts.popleft()
+        answer = self.respond(body)
+        return Script(text=answer) if isinstance(answer, str) else answer
+
+    async def _answer(
+        self, request: web.Request, body: dict[str, Json], script: Script
+    ) -> web.StreamResponse:
+        if not body.get("stream"):
+            return web.json_response(_completion(body["model"], script))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            await self._stream(request, response, body["model"], script)
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.cancelled += 1
+            raise
+        return response
+
+    async def _stream(
+        self, request: web.Request, response: web.StreamResponse, model: str, script: Script
+    ) -> None:
+        if script.gate:
+            await script.gate.wait()
+        self._calls += 1
+        for index, delta in enumerate(_deltas(script, self._calls)):
+            if script.fault and index == script.break_after:
+                await self._break(request, response, script.fault)
+                return
+            if script.pace:
+                await asyncio.sleep(script.pace)  # a slow model is what is being simulated
+            await _send(response, _chunk(model, delta, None))
+        reason = script.finish_reason or ("tool_calls" if script.tool_calls else "stop")
+        await _send(response, _chunk(model, {}, reason))
+        await response.write(b"data: [DONE]\n\n")
+
+    async def _break(self, request: web.Request, response: web.StreamResponse, fault: str) -> None:
+        if fault == "corrupt":
+            await response.write(b'data: {"id": "chatcmpl-1", "choices": [{"del\n\n')
+        elif fault == "drop":
+            assert request.transport is not None
+            request.transport.abort()
+        elif fault == "stall":
+            await asyncio.Event().wait()
+        else:
+            await response.write(b"data: [DONE]\n\n")
+
+
+def _deltas(script: Script, call: int) -> list[dict[str, Json]]:
+    words = re.findall(r"\s*\S+|\s+$", script.text)
+    deltas: list[dict[str, Json]] = [
+        {"role": "assistant", "content": ""},
+        *({"content": word} for word in words),
+    ]
+    for index, (name, arguments) in enumerate(script.tool_calls):
+        function = {"name": name, "arguments": ""}
+        deltas.append({"tool_calls": [_call_delta(index, call, function)]})
+        encoded = json.dumps(arguments)
+        halves = (encoded[: len(encoded) // 2], encoded[len(encoded) // 2 :])
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": half}}]} for half in halves]
+    return deltas
+
+
+def _call_delta(index: int, call: int, function: Json) -> dict[str, Json]:
+    return {"index": index, "id": f"call_{call}_{index}", "type": "function", "function": function}
+
+
+def _chunk(model: str, delta: dict[str, Json], reason: str | None) -> dict[str, Json]:
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": model,
+        "choices": [choice],
+    }
+
+
+def _completion(model: str, script: Script) -> dict[str, Json]:
+    calls = [
+        {
+            "id": f"call_{index}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
+        for index, (name, arguments) in enumerate(script.tool_calls)
+    ]
+    message = {"role": "assistant", "content": script.text, **({"tool_calls": calls} if calls else {})}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
+        "choices": [choice],
+    }
+
+
+async def _send(response: web.StreamResponse, chunk: Json) -> None:
+    await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+
+
+def _error(status: int, message: str, code: str, retry_after: float | None = None) -> web.Response:
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+    body = {"error": {"message": message, "type": code, "param": None, "code": code}}
+    return web.json_response(body, status=status, headers=headers)
+
+
+def refusal(body: dict[str, Json]) -> str | None:
+    """Why the real service would answer this request with status 400; None when it would not."""
+    messages = body.get("messages") or []
+    if not body.get("model") or not messages:
+        return "you must provide a model and messages"
+    names = [tool["function"]["name"] for tool in body.get("tools") or []]
+    if any(not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names):
+        return "a tool's name does not match ^[a-zA-Z0-9_-]{1,64}$"
+    if "tool_choice" in body and not names:
+        return "'tool_choice' is only allowed when 'tools' are specified"
+    return _message_refusal(messages)
+
+
+def _message_refusal(messages: Sequence[dict[str, Json]]) -> str | None:
+    open_calls: set[str] = set()
+    for message in messages:
+        role = message.get("role")
+        if role == "tool":
+            if message.get("tool_call_id") not in open_calls:
+                return "messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
+            open_calls.discard(message["tool_call_id"])
+            continue
+        if open_calls:
+            return "an assistant message with 'tool_calls' must be followed by tool messages for each of them"
+        if role not in ("system", "developer", "user", "assistant"):
+            return f"invalid role {role!r}"
+        if role == "assistant":
+            open_calls = {call["id"] for call in message.get("tool_calls") or []}
+        if message.get("content") is None and not open_calls:
+            return f"content of a {role} message is null"
+    return "the last tool calls have no results" if open_calls else None
+
+
+@asynccontextmanager
+async def model_server() -> AsyncIterator[ModelServer]:
+    """A running `ModelServer` on a free port of the loopback interface."""
+    server = ModelServer()
+    app = web.Application(client_max_size=10_000_000)
+    app.router.add_post("/v1/chat/completions", server.complete)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    server.base_url = f"http://{host}:{port}/v1"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,402 @@
+"""The agent with its real memory in Redis and the real ChatOpenAI, against a scripted model."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from langchain_core.tools import BaseTool, ToolException, tool
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from bot.agent import Agent, offline_model, open_agent, open_model, prompts
+from bot.agent.history import MOST_MESSAGES
+from bot.chat import AnswerError, Message, Notice, Part, Text, ThreadId, ToolStep, Turn
+from tests.servers.model import KEY, ModelServer, Script
+from tests.waiting import wait_until
+
+ATTEMPTS: list[str] = []
+"""What the tools were called with, in the test at hand."""
+
+
+@tool
+async def sql_query(query: str) -> str:
+    """Run a query."""
+    ATTEMPTS.append(query)
+    if query == "wrong":
+        raise ToolException('syntax error at or near "wrong"')
+    if query == "bug":
+        raise RuntimeError("a bug in the tool")
+    return f"| rows of {query} |"
+
+
+class Gate:
+    """A tool call that waits here, so that a test can break in."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+
+
+@pytest.fixture(autouse=True)
+def _no_attempts() -> None:
+    ATTEMPTS.clear()
+
+
+def a_turn(text: str, *, thread: str = "t1", attempt: int = 1, id: str = "") -> Turn:
+    message = Message(
+        id=id or f"test:{thread}:{text}",
+        thread=ThreadId("test", "space", thread),
+        author="test:ada",
+        text=text,
+        sent_at=time.time(),
+        addressed=True,
+    )
+    return Turn(id=message.id, thread=message.thread, messages=(message,), attempt=attempt)
+
+
+REMEMBERED: list[tuple[str, str]] = []
+
+
+async def _remember(turn: Turn, answer: str) -> None:
+    REMEMBERED.append((turn.id, answer))
+
+
+@asynccontextmanager
+async def an_agent(
+    redis: Redis,
+    model: ModelServer | None,
+    *,
+    tools: Sequence[BaseTool] = (sql_query,),
+    fallback: str | None = None,
+    timeout: float = 5,
+    **options: Any,
+) -> AsyncIterator[Agent]:
+    settings: dict[str, Any] = {
+        "max_iterations": 5,
+        "history_tokens": 8000,
+        "ttl_days": 1,
+        "has_memory": True,
+    }
+    async with AsyncExitStack() as stack:
+        asked = offline_model(tools)
+        if model:
+            asked = await stack.enter_async_context(
+                open_model(
+                    name="main-model",
+                    fallback=fallback,
+                    api_key=SecretStr(KEY),
+                    base_url=model.base_url,
+                    timeout=timeout,
+                    tools=tools,
+                )
+            )
+        yield await stack.enter_async_context(
+            open_agent(redis, asked, tools, remember=_remember, **settings | options)
+        )
+
+
+async def parts_of(agent: Agent, turn: Turn) -> list[Part]:
+    return [part async for part in agent.answer(turn)]
+
+
+async def text_of(agent: Agent, turn: Turn) -> str:
+    return "".join(part.text for part in await parts_of(agent, turn) if isinstance(part, Text))
+
+
+async def test_answer_is_streamed_word_by_word(redis: Redis, model: ModelServer) -> None:
+    """Each piece comes as soon as the model gives it, and together they are the answer."""
+    model.script("Hello there, Ada.")
+    async with an_agent(redis, model) as agent:
+        parts = await parts_of(agent, a_turn("hi"))
+    assert parts == [Text("Hello"), Text(" there,"), Text(" Ada.")]
+
+
+async def test_thread_remembers_and_threads_are_apart(redis: Redis, model: ModelServer) -> None:
+    """A later turn of a thread sees the earlier one, also after a restart; another thread does not."""
+    async with an_agent(redis, model) as agent:
+        assert "message 1 of" in await text_of(agent, a_turn("my name is Ada"))
+    async with an_agent(redis, model) as agent:
+        assert "message 2 of" in await text_of(agent, a_turn("who am I?"))
+        assert "message 1 of" in await text_of(agent, a_turn("who am I?", thread="other"))
+
+
+async def test_without_memory_each_message_is_answered_alone(redis: Redis, model: ModelServer) -> None:
+    """ENABLE_MEMORY=false: no turn sees another."""
+    async with an_agent(redis, model, has_memory=False) as agent:
+        await text_of(agent, a_turn("one"))
+        assert "message 1 of" in await text_of(agent, a_turn("two"))
+
+
+async def test_tools_run_in_parallel_and_are_shown(redis: Redis, model: ModelServer) -> None:
+    """Both calls of a round run; each is shown started and finished; the model sees both results."""
+    calls = [("sql_query", {"query": "select 1"}), ("sql_query", {"query": "select 2"})]
+    model.script(Script(text="Let me look.", tool_calls=calls), "Both done.")
+    async with an_agent(redis, model) as agent:
+        parts = await parts_of(agent, a_turn("count"))
+    steps = [part for part in parts if isinstance(part, ToolStep)]
+    assert sorted(ATTEMPTS) == ["select 1", "select 2"]
+    assert [step.state for step in steps].count("finished") == 2
+    assert _ids(steps, "started") == _ids(steps, "finished")
+    results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
+    assert results == ["| rows of select 1 |", "| rows of select 2 |"]
+    assert parts[-1] == Text(" done.")
+
+
+def _ids(steps: list[ToolStep], state: str) -> set[str]:
+    return {step.id for step in steps if step.state == state}
+
+
+async def test_tool_errors_go_back_to_the_model(redis: Redis, model: ModelServer) -> None:
+    """Wrong SQL, a bug, unknown tools and wrong arguments are data for the model; the turn goes on."""
+    calls = [
+        ("sql_query", {"query": "wrong"}),
+        ("sql_query", {"query": "bug"}),
+        ("sql_query", {"text": "no such argument"}),
+        ("drop_everything", {}),
+    ]
+    model.script(Script(tool_calls=calls), "I could not do it.")
+    async with an_agent(redis, model) as agent:
+        parts = await parts_of(agent, a_turn("break"))
+    wrong, bug, arguments, unknown = (
+        each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"
+    )
+    assert wrong == 'syntax error at or near "wrong"'
+    assert "RuntimeError" not in bug
+    assert "query" in arguments
+    assert "sql_query" in unknown
+    assert sum(isinstance(part, ToolStep) and part.state == "failed" for part in parts) == 4
+    assert parts[-1] == Text(" it.")
+
+
+async def test_max_iterations_ends_in_an_answer(redis: Redis, model: ModelServer) -> None:
+    """A model that only calls tools is told to conclude, and what it then says is the answer."""
+    again = Script(tool_calls=[("sql_query", {"query": "select 1"})])
+    model.script(again, again, "I know this much.")
+    async with an_agent(redis, model, max_iterations=2) as agent:
+        assert await text_of(agent, a_turn("dig")) == "I know this much."
+    assert len(ATTEMPTS) == 2
+    assert model.requests[-1]["tool_choice"] == "none"
+    assert prompts.CONCLUDE in model.requests[-1]["messages"][-1]["content"]
+
+
+async def test_max_iterations_never_ends_in_silence(redis: Redis, model: ModelServer) -> None:
+    """Even a model that calls a tool when it may not yields an answer: what is known."""
+    model.respond = lambda request: Script(tool_calls=[("sql_query", {"query": "select 1"})])
+    async with an_agent(redis, model, max_iterations=1) as agent:
+        assert "| rows of select 1 |" in await text_of(agent, a_turn("dig"))
+
+
+@pytest.mark.parametrize("fault", ["truncate", "corrupt", "drop"])
+async def test_broken_stream_is_told_and_begun_again(redis: Redis, model: ModelServer, fault: str) -> None:
+    """Half an answer is never passed off as a whole one, and memory keeps only the whole one."""
+    model.script(Script(text="It was the best of", fault=fault, break_after=3), "It was the best of times.")
+    async with an_agent(redis, model) as agent:
+        parts = await parts_of(agent, a_turn("quote"))
+        assert Notice(prompts.BROKEN_OFF) in parts
+        after = parts[parts.index(Notice(prompts.BROKEN_OFF)) + 1 :]
+        assert "".join(part.text for part in after if isinstance(part, Text)) == "It was the best of times."
+        await text_of(agent, a_turn("next"))
+    said = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "assistant"]
+    assert said == ["It was the best of times."]
+
+
+async def test_stalled_stream_times_out(redis: Redis, model: ModelServer) -> None:
+    """A model that stops in the middle is given up after REQUEST_TIMEOUT, and asked again."""
+    model.script(Script(text="It was", fault="stall", break_after=1), "Done.")
+    async with an_agent(redis, model, timeout=0.5) as agent:
+        assert await text_of(agent, a_turn("quote")) == "Done."
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_transient_errors_are_repeated(redis: Redis, model: ModelServer, status: int) -> None:
+    """An overloaded model is asked again, with the back-off that it names, and the person sees nothing of it."""
+    model.script(Script(status=status, retry_after=0.01), "Fine now.")
+    async with an_agent(redis, model) as agent:
+        assert await parts_of(agent, a_turn("hi")) == [Text("Fine"), Text(" now.")]
+
+
+async def test_fallback_model_answers_when_the_first_fails(redis: Redis, model: ModelServer) -> None:
+    """After the first model's last attempt the fallback is asked."""
+    model.respond = lambda request: (
+        "From the fallback." if request["model"] == "spare" else Script(status=500, retry_after=0.01)
+    )
+    async with an_agent(redis, model, fallback="spare") as agent:
+        assert await text_of(agent, a_turn("hi")) == "From the fallback."
+
+
+async def test_no_model_is_told_in_words(redis: Redis, model: ModelServer) -> None:
+    """When nothing answers, the error is a sentence for the person; the thread stays usable."""
+    model.respond = lambda request: Script(status=503, retry_after=0.01)
+    async with an_agent(redis, model) as agent:
+        with pytest.raises(AnswerError, match="not answering"):
+            await parts_of(agent, a_turn("hi"))
+        model.script("Back again.")
+        assert await text_of(agent, a_turn("still there?")) == "Back again."
+
+
+async def test_wrong_key_names_the_variable(redis: Redis, model: ModelServer) -> None:
+    """A refused key is the operator's to mend, and the sentence says so without the key."""
+    model.respond = lambda request: Script(status=401)
+    async with an_agent(redis, model) as agent:
+        with pytest.raises(AnswerError, match="OPENAI_API_KEY"):
+            await parts_of(agent, a_turn("hi"))
+
+
+async def test_finished_answer_is_used_again(redis: Redis, model: ModelServer) -> None:
+    """A second attempt at a turn that the model finished asks no model and runs no tool."""
+    model.script(Script(text="Let me look.", tool_calls=[("sql_query", {"query": "select 1"})]), "It is 1.")
+    async with an_agent(redis, model) as agent:
+        first = await parts_of(agent, a_turn("count"))
+        second = await parts_of(agent, a_turn("count", attempt=2))
+    assert len(model.requests) == 2
+    assert ATTEMPTS == ["select 1"]
+    assert "".join(part.text for part in second if isinstance(part, Text)) == "Let me look.It is 1."
+    assert [part for part in second if isinstance(part, ToolStep)] == [
+        part for part in first if isinstance(part, ToolStep)
+    ]
+
+
+async def test_finished_tool_is_not_run_again_after_a_crash(redis: Redis, model: ModelServer) -> None:
+    """Cut off while one of two tools runs, the next attempt runs only that one and goes on to the answer."""
+    gate = Gate()
+    runs: list[str] = []
+
+    @tool
+    async def look(query: str) -> str:
+        """Look something up."""
+        runs.append(query)
+        if query == "slow" and not gate.open.is_set():
+            gate.entered.set()
+            await gate.open.wait()
+        return f"found {query}"
+
+    model.script(
+        Script(tool_calls=[("look", {"query": "quick"}), ("look", {"query": "slow"})]), "Found both."
+    )
+    async with an_agent(redis, model, tools=[look]) as agent:
+        finished = asyncio.Event()
+
+        async def first_attempt() -> None:
+            async for part in agent.answer(a_turn("find")):
+                if isinstance(part, ToolStep) and part.state == "finished":
+                    finished.set()
+
+        task = asyncio.create_task(first_attempt())
+        await gate.entered.wait()
+        await finished.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        gate.open.set()
+        assert await text_of(agent, a_turn("find", attempt=2)) == "Found both."
+    assert sorted(runs) == ["quick", "slow", "slow"]
+
+
+async def test_next_turn_repairs_a_dangling_tool_call(redis: Redis, model: ModelServer) -> None:
+    """A turn that never came to its tool results leaves a thread that OpenAI still accepts."""
+    entered = asyncio.Event()
+
+    @tool
+    async def hang(query: str) -> str:
+        """Hang for ever."""
+        entered.set()
+        await asyncio.Event().wait()
+        return query
+
+    model.script(Script(tool_calls=[("hang", {"query": "x"})]), "Moving on.")
+    async with an_agent(redis, model, tools=[hang]) as agent:
+        task = asyncio.create_task(parts_of(agent, a_turn("hang")))
+        await entered.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert await text_of(agent, a_turn("something else")) == "Moving on."
+    assert prompts.UNFINISHED_TOOL in [each["content"] for each in model.requests[-1]["messages"]]
+
+
+async def test_failed_turn_is_not_repeated_by_the_next(redis: Redis, model: ModelServer) -> None:
+    """After an error that was answered, a new message starts anew."""
+    model.respond = lambda request: Script(status=401)
+    async with an_agent(redis, model) as agent:
+        with pytest.raises(AnswerError):
+            await parts_of(agent, a_turn("first"))
+        model.respond = lambda request: "Only the second."
+        assert await text_of(agent, a_turn("second")) == "Only the second."
+    assert len(model.requests) == 2
+
+
+async def test_closing_the_answer_closes_the_models_stream(redis: Redis, model: ModelServer) -> None:
+    """Who stops listening stops the model: its connection is closed at once."""
+    model.script(Script(text="word " * 50, pace=0.05))
+    async with an_agent(redis, model) as agent:
+        async with aclosing(cast("Any", agent.answer(a_turn("talk")))) as answer:
+            async for _ in answer:
+                break
+        await wait_until(lambda: model.cancelled == 1, "the model's stream is closed")
+
+
+async def test_long_history_becomes_a_summary(redis: Redis, model: ModelServer) -> None:
+    """The thread never holds more than is allowed, and what was cut is summarised for the model."""
+
+    def respond(request: dict[str, Any]) -> str:
+        system = request["messages"][0]["content"]
+        return "Ada likes tea." if system == prompts.SUMMARISE else f"ok {len(request['messages'])}"
+
+    model.respond = respond
+    async with an_agent(redis, model) as agent:
+        for number in range(MOST_MESSAGES):
+            await text_of(agent, a_turn(f"message {number}"))
+    last = model.requests[-1]["messages"]
+    assert len(last) <= MOST_MESSAGES + 2
+    assert "Ada likes tea." in last[0]["content"]
+    assert last[-1]["content"] == f"message {MOST_MESSAGES - 1}"
+
+
+async def test_summary_that_fails_costs_history_not_the_turn(redis: Redis, model: ModelServer) -> None:
+    """When the model cannot summarise, the older messages are forgotten and the turn is answered."""
+
+    def respond(request: dict[str, Any]) -> Script | str:
+        summarise = request["messages"][0]["content"] == prompts.SUMMARISE
+        return Script(status=401) if summarise else "ok"
+
+    model.respond = respond
+    async with an_agent(redis, model) as agent:
+        for number in range(MOST_MESSAGES // 2 + 3):
+            assert await text_of(agent, a_turn(f"message {number}")) == "ok"
+
+
+async def test_only_the_newest_checkpoint_stays(redis: Redis, model: ModelServer) -> None:
+    """Storage does not grow with the number of turns: one checkpoint, and its writes, a thread."""
+    async with an_agent(redis, model) as agent:
+        for number in range(4):
+            await text_of(agent, a_turn(f"message {number}"))
+    checkpoints = [key async for key in redis.scan_iter("checkpoint:*")]
+    assert len(checkpoints) == 1
+    assert await redis.ttl(checkpoints[0]) > 80_000
+
+
+async def test_offline_model_is_honest_and_remembers(redis: Redis) -> None:
+    """Without a model the bot says so, and can say what was asked before in this thread."""
+    async with an_agent(redis, None) as agent:
+        assert "offline" in await text_of(agent, a_turn("What is our refund policy?"))
+        second = await text_of(agent, a_turn("and now?"))
+    assert "offline" in second
+    assert "What is our refund policy?" in second
+
+
+async def test_offline_model_calls_the_sql_tool(redis: Redis) -> None:
+    """`SQL:` runs the query as given, and the answer is what the tool returned, or its error."""
+    async with an_agent(redis, None) as agent:
+        assert await text_of(agent, a_turn("SQL: select 42")) == "| rows of select 42 |"
+        assert "syntax error" in await text_of(agent, a_turn("sql: wrong"))
+    assert ATTEMPTS == ["select 42", "wrong"]
+
+
+async def test_offline_model_remembers_through_summaries(redis: Redis) -> None:
+    """Questions that were cut from the history are still known."""
+    async with an_agent(redis, None) as agent:
+        for number in range(MOST_MESSAGES):
+            await text_of(agent, a_turn(f"question {number}"))
+        last = await text_of(agent, a_turn("what did I ask?"))
+    assert f"question {MOST_MESSAGES - 1}" in last

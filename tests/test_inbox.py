@@ -1,0 +1,325 @@
+"""The inbox against a real Redis: order, one turn at a time, nothing lost, nothing twice."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import LeaseLost, Message, RateLimited, Receipt, ThreadId, Turn, Undeliverable, Unreachable
+from bot.inbox import Inbox, Work, serve
+from bot.inbox.inbox import Lease
+from tests.waiting import wait_until
+
+
+def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Message:
+    return Message(
+        id=f"test:{thread}:{text}",
+        thread=ThreadId("test", "space", thread),
+        author="test:ada",
+        text=text,
+        sent_at=1.0,
+        addressed=addressed,
+    )
+
+
+def an_inbox(redis: Redis, name: str = "one") -> Inbox:
+    return Inbox(redis, name=name, follow_days=30)
+
+
+async def a_lease(inbox: Inbox) -> Lease:
+    leases = await inbox.enter() + await inbox.take(1, 1)
+    return leases[0]
+
+
+@asynccontextmanager
+async def serving(
+    inbox: Inbox, work: Work, *, lease_seconds: float = 1.0, limit: int = 10, grace: float = 5
+) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(inbox, work, limit=limit, lease_seconds=lease_seconds, grace=grace, stop=stop)
+        )
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+class Recorder:
+    """A worker that notes what it is given, and does what the test says first."""
+
+    def __init__(self, act: Callable[[Turn], Awaitable[None]] | None = None) -> None:
+        self.turns: list[Turn] = []
+        self.texts: list[list[str]] = []
+        self._act = act
+
+    async def __call__(self, turn: Turn, receipt: Receipt) -> None:
+        self.turns.append(turn)
+        if self._act:
+            await self._act(turn)
+        self.texts.append([message.text for message in turn.messages])
+
+
+async def test_put_keeps_a_message_once(redis: Redis) -> None:
+    """A redelivery with the same id is a no-op."""
+    inbox = an_inbox(redis)
+    assert await inbox.put(a_message("hello")) == "kept"
+    assert await inbox.put(a_message("hello")) == "duplicate"
+
+
+async def test_put_ignores_what_is_not_addressed_until_the_thread_is_joined(redis: Redis) -> None:
+    """A plain message counts only in a thread where the bot was addressed before."""
+    inbox = an_inbox(redis)
+    assert await inbox.put(a_message("gossip", addressed=False)) == "ignored"
+    assert await inbox.put(a_message("bot, please")) == "kept"
+    assert await inbox.put(a_message("and also", addressed=False)) == "kept"
+    assert await inbox.put(a_message("gossip", addressed=False)) == "kept"
+
+
+async def test_messages_survive_storage_unchanged(redis: Redis) -> None:
+    """What a worker is given equals what was put."""
+    message = replace(a_message("grüße 🎉\n\u0000"), place={"channel": "C1"}, sent_at=1700000000.25)
+    inbox = an_inbox(redis)
+    await inbox.put(message)
+    begun = await inbox.begin(await a_lease(inbox))
+    assert begun is not None
+    assert begun.turn.messages == (message,)
+
+
+async def test_messages_that_wait_become_one_turn(redis: Redis) -> None:
+    """Everything that waits when a turn begins belongs to it, in order; what comes later is the next turn."""
+    inbox = an_inbox(redis)
+    recorder = Recorder()
+    for text in ("one", "two"):
+        await inbox.put(a_message(text))
+    async with serving(inbox, recorder):
+        await wait_until(lambda: len(recorder.texts) == 1, "first turn")
+        await inbox.put(a_message("three"))
+        await wait_until(lambda: len(recorder.texts) == 2, "second turn")
+    assert recorder.texts == [["one", "two"], ["three"]]
+
+
+async def test_a_second_attempt_has_the_same_messages(redis: Redis) -> None:
+    """What arrives between two attempts is not merged into the turn that is already half shown."""
+    inbox = an_inbox(redis)
+    await inbox.put(a_message("one"))
+    lease = await a_lease(inbox)
+    first = await inbox.begin(lease)
+    await inbox.put(a_message("two"))
+    await inbox.postpone(lease, 0)
+    await inbox.wake()
+    second = await inbox.begin((await inbox.take(1, 1))[0])
+    assert first is not None
+    assert second is not None
+    assert [first.turn.attempt, second.turn.attempt] == [1, 2]
+    assert second.turn.messages == first.turn.messages
+    assert second.turn.id == first.turn.id
+
+
+async def test_turns_of_a_thread_never_overlap_and_threads_run_side_by_side(redis: Redis) -> None:
+    """With two workers, each thread has one turn at a time while other threads go on."""
+    running: set[str] = set()
+    overlaps: list[str] = []
+    most = 0
+    answered: list[str] = []
+
+    async def work(turn: Turn, receipt: Receipt) -> None:
+        nonlocal most
+        thread = turn.thread.channel
+        overlaps.extend({thread} & running)
+        running.add(thread)
+        most = max(most, len(running))
+        await asyncio.sleep(0)
+        await receipt.save(seen=True)
+        running.discard(thread)
+        answered.extend(message.id for message in turn.messages)
+
+    one, two = an_inbox(redis, "one"), an_inbox(redis, "two")
+    async with serving(one, work), serving(two, work):
+        for number in range(20):
+            await asyncio.gather(*(one.put(a_message(str(number), f"t{thread}")) for thread in range(5)))
+        await wait_until(lambda: len(answered) >= 100, "all answered")
+    assert not overlaps
+    assert most > 1
+    assert len(set(answered)) == len(answered) == 100
+    for thread in range(5):
+        numbers = [int(each.rsplit(":", 1)[1]) for each in answered if f":t{thread}:" in each]
+        assert numbers == list(range(20))
+
+
+async def test_receipt_is_given_to_the_next_attempt(redis: Redis) -> None:
+    """What the first attempt showed is known to the second, which can finish it."""
+    receipts: list[dict[str, str]] = []
+
+    async def work(turn: Turn, receipt: Receipt) -> None:
+        receipts.append(dict(receipt.state))
+        await receipt.save(ts="1700.1")
+        if turn.attempt == 1:
+            raise Unreachable("the service is away")
+
+    inbox = an_inbox(redis)
+    await inbox.put(a_message("hello"))
+    async with serving(inbox, work, lease_seconds=0.5):
+        await wait_until(lambda: len(receipts) == 2, "second attempt")
+    assert receipts == [{}, {"ts": "1700.1"}]
+
+
+async def test_rate_limit_is_waited_for_as_long_as_the_service_asks(redis: Redis) -> None:
+    """The turn stays postponed until its time, and is not lost."""
+    inbox = an_inbox(redis)
+
+    async def limited(turn: Turn) -> None:
+        raise RateLimited("slow down", retry_after=3600)
+
+    recorder = Recorder(limited)
+    await inbox.put(a_message("hello"))
+    async with serving(inbox, recorder):
+        await wait_until(lambda: _postponed(inbox), "postponed")
+    assert len(recorder.turns) == 1
+
+
+async def _postponed(inbox: Inbox) -> bool:
+    return bool((await inbox.health()).evidence["postponed"])
+
+
+async def test_undeliverable_reply_ends_the_turn(redis: Redis) -> None:
+    """A reply that can never be shown is not tried again."""
+    inbox = an_inbox(redis)
+
+    async def gone(turn: Turn) -> None:
+        raise Undeliverable("the channel is gone")
+
+    recorder = Recorder(gone)
+    await inbox.put(a_message("hello"))
+    async with serving(inbox, recorder):
+        await wait_until(lambda: len(recorder.turns) == 1, "tried")
+        await wait_until(lambda: _is_empty(inbox), "finished")
+    assert len(recorder.turns) == 1
+
+
+async def _is_empty(inbox: Inbox) -> bool:
+    evidence = (await inbox.health()).evidence
+    return dict(evidence) == {"waiting": 0, "running": 0, "postponed": 0, "dead": 0}
+
+
+async def test_turn_that_always_fails_is_kept_for_an_operator(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last attempt its messages are in `dead`, and the thread's next message is answered."""
+    monkeypatch.setattr("bot.inbox.worker.MAX_ATTEMPTS", 1)
+    inbox = an_inbox(redis)
+
+    async def fail(turn: Turn) -> None:
+        if turn.messages[0].text == "poison":
+            raise Unreachable("always")
+
+    recorder = Recorder(fail)
+    async with serving(inbox, recorder):
+        await inbox.put(a_message("poison"))
+        await wait_until(lambda: len(recorder.turns) == 1, "poison tried")
+        await inbox.put(a_message("fine"))
+        await wait_until(lambda: recorder.texts == [["fine"]], "the next one answered")
+    assert (await inbox.health()).evidence["dead"] == 1
+
+
+async def test_restarted_process_takes_its_own_work_back_at_once(redis: Redis) -> None:
+    """A process with the name of a dead one does not wait for the lease to expire."""
+    dead = an_inbox(redis)
+    await dead.put(a_message("hello"))
+    lease = await a_lease(dead)
+    recorder = Recorder()
+    async with serving(an_inbox(redis), recorder, lease_seconds=3600):
+        await wait_until(lambda: recorder.texts == [["hello"]], "taken back")
+    with pytest.raises(LeaseLost):
+        await dead.finish(lease, recorder.turns[0])
+
+
+async def test_another_process_takes_over_when_the_lease_expires(redis: Redis) -> None:
+    """A worker that dies without a word costs its thread one lease; it can write nothing afterwards."""
+    dead = an_inbox(redis, "dead")
+    await dead.put(a_message("hello"))
+    lease = await a_lease(dead)
+    begun = await dead.begin(lease)
+    assert begun is not None
+    recorder = Recorder()
+    async with serving(an_inbox(redis, "alive"), recorder, lease_seconds=0.3):
+        await wait_until(lambda: recorder.texts == [["hello"]], "taken over")
+    with pytest.raises(LeaseLost):
+        await dead.keep(lease, begun.turn, {"ts": "ghost"})
+    assert await dead.renew([lease]) == [lease]
+
+
+class CountingInbox(Inbox):
+    """Counts how often leases are renewed."""
+
+    renewals = 0
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        self.renewals += 1
+        return await super().renew(leases)
+
+
+async def test_long_turn_keeps_its_lease(redis: Redis) -> None:
+    """A turn longer than its lease is renewed: a worker that looks for expired leases leaves it alone."""
+    release = asyncio.Event()
+
+    async def wait(turn: Turn) -> None:
+        await release.wait()
+
+    slow, other = Recorder(wait), Recorder()
+    first = CountingInbox(redis, name="first", follow_days=30)
+    async with serving(first, slow, lease_seconds=0.5):
+        await first.put(a_message("hello"))
+        await wait_until(lambda: len(slow.turns) == 1, "started")
+        async with serving(an_inbox(redis, "second"), other, lease_seconds=0.5):
+            await wait_until(lambda: first.renewals > 10, "two leases long")
+        release.set()
+    assert slow.texts == [["hello"]]
+    assert not other.turns
+
+
+async def test_stop_hands_unfinished_turns_over_at_once(redis: Redis) -> None:
+    """What does not finish within the grace is free for another process, without waiting for a lease."""
+
+    async def never(turn: Turn) -> None:
+        await asyncio.Event().wait()
+
+    stuck, recorder = Recorder(never), Recorder()
+    inbox = an_inbox(redis, "first")
+    async with serving(inbox, stuck, lease_seconds=3600, grace=0):
+        await inbox.put(a_message("hello"))
+        await wait_until(lambda: len(stuck.turns) == 1, "started")
+    async with serving(an_inbox(redis, "second"), recorder, lease_seconds=3600):
+        await wait_until(lambda: recorder.texts == [["hello"]], "handed over")
+
+
+async def test_stop_lets_turns_under_way_finish(redis: Redis) -> None:
+    """Within the grace a turn comes to its end."""
+    release = asyncio.Event()
+
+    async def finish(turn: Turn) -> None:
+        await release.wait()
+
+    recorder = Recorder(finish)
+    inbox = an_inbox(redis)
+    async with serving(inbox, recorder):
+        await inbox.put(a_message("hello"))
+        await wait_until(lambda: len(recorder.turns) == 1, "started")
+        asyncio.get_running_loop().call_later(0.05, release.set)
+    assert recorder.texts == [["hello"]]
+    assert await _is_empty(inbox)
+
+
+async def test_worker_survives_a_redis_that_came_back_empty(redis: Redis) -> None:
+    """After FLUSHALL the group is made again and new messages are answered."""
+    inbox, recorder = an_inbox(redis), Recorder()
+    async with serving(inbox, recorder):
+        await inbox.put(a_message("before"))
+        await wait_until(lambda: recorder.texts == [["before"]], "answered before")
+        await redis.flushall()
+        await inbox.put(a_message("after"))
+        await wait_until(lambda: recorder.texts == [["before"], ["after"]], "answered after")
