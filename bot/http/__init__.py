@@ -1,0 +1,7 @@
+"""The HTTP surface: chat as JSON or server-sent events, health, Redis operations, and the page."""
+
+from bot.http.errors import Handler
+from bot.http.operations import Operations
+from bot.http.platform import Http, connect
+
+__all__ = ["Handler", "Http", "Operations", "connect"]

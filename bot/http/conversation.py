@@ -1,0 +1,148 @@
+"""`POST /chat`: a message in, its answer out, as JSON or as server-sent events."""
+
+import hashlib
+import json
+import logging
+import time
+import uuid
+from typing import Annotated, assert_never
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel, StringConstraints
+
+from bot.chat import Deliver, Json, Message, Notice, Part, Text, ThreadId, ToolStep
+from bot.http import bodies
+from bot.http.errors import Refusal, not_now
+from bot.http.replies import Replies, Reply
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE = 15.0
+"""Seconds of silence after which a stream gets a comment, so that no proxy closes it.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
+"""
+
+AUTHOR = "http:api"
+OWNER = "api"
+"""Whoever holds the token is one caller; `ThreadId.space` for all of them."""
+
+
+class ChatRequest(BaseModel):
+    """The body of `POST /chat`."""
+
+    message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32_000)]
+    thread_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+
+
+class Conversation:
+    """Hands callers' messages over and waits for their answers.
+
+    `patience` is how many seconds a caller is kept waiting without a sign of life.
+    """
+
+    def __init__(self, replies: Replies, patience: float) -> None:
+        self.deliver: Deliver | None = None
+        self.last_message_at: float | None = None
+        self._replies = replies
+        self._patience = patience
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
+        body = bodies.parse(ChatRequest, await bodies.read(request))
+        message = to_message(body, _idempotency_key(request))
+        reply = self._replies.join(message.id)
+        if not reply.over:
+            await self._hand_over(message)
+        if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
+            return await self._stream(request, message.thread, reply)
+        return web.json_response(await self._whole(message.thread, reply))
+
+    async def _hand_over(self, message: Message) -> None:
+        if self.deliver is None:
+            raise not_now("The bot is not taking messages right now. Try again in a moment.")
+        try:
+            await self.deliver(message)
+        except Exception as error:  # whatever the store raises, it means that nothing was taken
+            logger.exception("message not taken", extra={"thread_id": str(message.thread)})
+            raise not_now("The message could not be stored. Try again in a moment.") from error
+        self.last_message_at = time.monotonic()
+
+    async def _whole(self, thread: ThreadId, reply: Reply) -> dict[str, Json]:
+        async for _ in reply.follow(KEEP_ALIVE, self._patience):
+            pass
+        return {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
+
+    async def _stream(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={
+                hdrs.CONTENT_TYPE: "text/event-stream",
+                hdrs.CACHE_CONTROL: "no-store",
+                "X-Accel-Buffering": "no",  # nginx would hold the events back
+            }
+        )
+        try:
+            await response.prepare(request)
+            await self._send_events(response, thread, reply)
+            await response.write_eof()
+        except ConnectionError:
+            logger.debug("caller hung up", extra={"thread_id": str(thread)})
+        return response
+
+    async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
+        try:
+            async for parts in reply.follow(KEEP_ALIVE, self._patience):
+                await response.write(b"".join(map(_part_event, parts)) or b": still here\n\n")
+        except Refusal as refusal:
+            await response.write(_event("error", refusal.body() | {"code": refusal.status}))
+        else:
+            answer = {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
+            await response.write(_event("done", answer))
+
+
+def to_message(body: ChatRequest, idempotency_key: str | None) -> Message:
+    """The message of a request. With a key, the same key and thread give the same message and thread ids."""
+    thread_id = body.thread_id or _new_thread_id(idempotency_key)
+    return Message(
+        id=f"http:{_message_name(thread_id, idempotency_key)}",
+        thread=ThreadId("http", OWNER, thread_id),
+        author=AUTHOR,
+        text=body.message,
+        sent_at=time.time(),
+        addressed=True,
+        direct=True,
+    )
+
+
+def _new_thread_id(idempotency_key: str | None) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, idempotency_key) if idempotency_key else uuid.uuid4())
+
+
+def _message_name(thread_id: str, idempotency_key: str | None) -> str:
+    if idempotency_key is None:
+        return uuid.uuid4().hex
+    return hashlib.sha256(json.dumps([thread_id, idempotency_key]).encode()).hexdigest()[:40]
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key") or None
+    if key and len(key) > 255:
+        raise Refusal(400, "The Idempotency-Key header is longer than 255 characters.")
+    return key
+
+
+def _part_event(part: Part) -> bytes:
+    match part:
+        case Text():
+            return _event("text", {"text": part.text})
+        case Notice():
+            return _event("notice", {"text": part.text})
+        case ToolStep():
+            fields = {"id": part.id, "name": part.name, "state": part.state}
+            return _event("tool", fields | {"title": part.title, "output": part.output})
+        case _:
+            assert_never(part)
+
+
+def _event(name: str, data: Json) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()

@@ -1,0 +1,285 @@
+// The page: conversations, sending, and what follows the answers.
+//
+// A thread is {id, title, updated, messages}; a message is {role: "user", text} or
+// {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
+// "notice", text} and {type: "tool", id, name, state, title, output}. All of it is what localStorage keeps.
+
+import { refresh, watch } from "./health.js";
+import { element } from "./markdown.js";
+import { Lost, Refused, ask, token } from "./stream.js";
+import * as threads from "./threads.js";
+import { AnswerView, answerText, question } from "./view.js";
+
+const SUGGESTIONS = [
+  "Which products sold best last month?",
+  "How many support tickets are open, by priority?",
+  "SQL: select count(*) from orders",
+  "What can you help me with?",
+];
+const REJOIN_AFTER_MS = [500, 2_000, 5_000];
+
+const find = (id) => document.getElementById(id);
+const [scroll, messages, input, send, latest] = ["scroll", "messages", "question", "send", "latest"].map(find);
+
+const running = new Map(); // thread id -> the thread whose answer is coming
+const locked = new Set(); // what to do once there is a token
+let thread = threads.freshThread();
+let view = null; // of the last answer of the thread on show
+
+// --- answering ------------------------------------------------------------------------------------------
+
+function submit(text) {
+  if (!text.trim() || running.has(thread.id)) return;
+  thread.title ||= text.trim().split("\n")[0].slice(0, 80);
+  const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending" };
+  thread.messages.push({ role: "user", text: text.trim() }, answer);
+  keep(thread);
+  location.hash = thread.id;
+  show(thread);
+  follow(thread);
+}
+
+/** Brings in the last answer of `owner` to its end, whichever conversation is on show. */
+async function follow(owner) {
+  const answer = owner.messages.at(-1);
+  running.set(owner.id, owner);
+  Object.assign(answer, { state: "pending", error: undefined, waiting: undefined });
+  changed(owner);
+  announce("The agent is answering.");
+  try {
+    await receive(owner, answer);
+    answer.state = "done";
+    if (owner === thread) announce(answerText(answer));
+  } catch (error) {
+    fail(owner, answer, error);
+  } finally {
+    answer.waiting = undefined;
+    if (running.delete(owner.id)) keep(owner); // else it was removed meanwhile
+    changed(owner);
+    refresh(); // an answer, or none, says something of the bot's health
+  }
+}
+
+async function receive(owner, answer) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await takeParts(owner, answer);
+    } catch (error) {
+      if (!(error instanceof Lost) || attempt === REJOIN_AFTER_MS.length) throw error;
+      answer.waiting = "The connection broke, joining again";
+      changed(owner);
+      await new Promise((resolve) => setTimeout(resolve, REJOIN_AFTER_MS[attempt]));
+    }
+  }
+}
+
+async function takeParts(owner, answer) {
+  const asked = owner.messages.at(-2).text;
+  let parts = []; // a stream that is joined again starts from the beginning
+  for await (const { name, data } of ask({ message: asked, thread: owner.id, key: answer.key })) {
+    if (name !== "done") parts = withPart(parts, name, data);
+    else if (answerText({ parts }) !== data.response) parts = [...parts.filter(isStep), { type: "text", text: data.response }];
+    Object.assign(answer, { parts, waiting: undefined });
+    changed(owner);
+  }
+}
+
+const isStep = (part) => part.type === "tool";
+
+function withPart(parts, type, data) {
+  const last = parts.at(-1);
+  if (type === "text" && last?.type === "text") return [...parts.slice(0, -1), { type, text: last.text + data.text }];
+  const known = parts.findIndex((part) => type === "tool" && part.type === "tool" && part.id === data.id);
+  return known < 0 ? [...parts, { type, ...data }] : parts.with(known, { type, ...data });
+}
+
+function fail(owner, answer, error) {
+  const told = error instanceof Refused || error instanceof Lost;
+  if (!told) console.error(error);
+  Object.assign(answer, { state: "failed", error: told ? error.message : "The page made a mistake. Reload it." });
+  answer.again = told && (error instanceof Lost || error.unanswered); // the same question, not a new one
+  if (error instanceof Refused && error.status === 401) unlock(() => retry(owner));
+  announce(answer.error);
+}
+
+function retry(owner) {
+  const answer = owner.messages.at(-1);
+  if (running.has(owner.id) || answer?.state !== "failed") return;
+  if (!answer.again) Object.assign(answer, { key: threads.freshId(), parts: [] });
+  follow(owner);
+}
+
+// --- showing --------------------------------------------------------------------------------------------
+
+function show(next) {
+  thread = next;
+  view = null;
+  messages.replaceChildren(...(thread.messages.length ? thread.messages.map(messageNode) : [welcome()]));
+  find("title").textContent = document.title = thread.title || "New conversation";
+  showThreads();
+  allowSending();
+  toEnd();
+}
+
+function messageNode(message) {
+  if (message.role === "user") return question(message);
+  const owner = thread;
+  view = new AnswerView(message, () => retry(owner));
+  return view.element;
+}
+
+function welcome() {
+  const buttons = SUGGESTIONS.map((text) => {
+    const button = element("button", { type: "button", class: "suggestion" }, text);
+    button.addEventListener("click", () => submit(text));
+    return button;
+  });
+  const words = "The agent answers from your data, shows each step it takes, and remembers the conversation.";
+  return element("section", { class: "welcome" }, element("h2", {}, "What would you like to know?"), element("p", {}, words), ...buttons);
+}
+
+let frame = 0;
+
+/** Shows the last answer of `owner` anew, at most once per frame. */
+function changed(owner) {
+  if (owner !== thread) return;
+  frame ||= requestAnimationFrame(() => {
+    frame = 0;
+    const follows = atEnd();
+    view?.update();
+    if (follows) toEnd();
+    allowSending();
+  });
+}
+
+function showThreads() {
+  find("threads").replaceChildren(...threads.list().map(threadRow));
+}
+
+function threadRow({ id, title }) {
+  const open = element("a", { href: `#${id}` }, title || "New conversation");
+  if (id === thread.id) open.setAttribute("aria-current", "page");
+  const help = "Remove from this browser (the bot's own memory keeps it)";
+  const remove = element("button", { type: "button", class: "quiet", "aria-label": `Remove “${title}”`, title: help }, "✕");
+  remove.addEventListener("click", () => forget(id));
+  return element("li", {}, open, remove);
+}
+
+function forget(id) {
+  threads.remove(id);
+  running.delete(id);
+  if (id === thread.id) startNew();
+  else showThreads();
+}
+
+function keep(owner) {
+  owner.updated = Date.now();
+  threads.save(owner);
+  showThreads();
+}
+
+// --- scrolling and typing -------------------------------------------------------------------------------
+
+const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 48;
+const toEnd = () => (scroll.scrollTop = scroll.scrollHeight);
+
+function allowSending() {
+  send.disabled = running.has(thread.id) || !input.value.trim();
+  latest.hidden = atEnd();
+}
+
+function fitInput() {
+  input.style.height = "auto";
+  input.style.height = `${input.scrollHeight}px`;
+  allowSending();
+}
+
+function announce(text) {
+  find("announcer").textContent = text;
+}
+
+scroll.addEventListener("scroll", allowSending, { passive: true });
+new ResizeObserver(allowSending).observe(messages);
+latest.addEventListener("click", toEnd);
+input.addEventListener("input", fitInput);
+input.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  find("composer").requestSubmit();
+});
+find("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (send.disabled) return;
+  submit(input.value);
+  input.value = "";
+  fitInput();
+});
+
+// --- conversations --------------------------------------------------------------------------------------
+
+function startNew() {
+  history.pushState(null, "", location.pathname);
+  show(threads.freshThread());
+  openMenu(false);
+  input.focus();
+}
+
+/** Shows the conversation that the address names; one whose answer was cut off by a reload is joined again. */
+function openFromAddress() {
+  const id = location.hash.slice(1);
+  if (id === thread.id) return;
+  const stored = running.get(id) ?? threads.load(id);
+  show(stored ?? threads.freshThread());
+  openMenu(false);
+  if (stored?.messages.at(-1)?.state === "pending" && !running.has(id)) follow(stored);
+}
+
+const narrow = matchMedia("(max-width: 760px)");
+
+function openMenu(open) {
+  document.body.classList.toggle("menu", open);
+  find("menu").setAttribute("aria-expanded", String(open));
+  find("sidebar").inert = narrow.matches && !open;
+}
+
+find("new").addEventListener("click", startNew);
+find("menu").addEventListener("click", () => openMenu(true));
+find("shade").addEventListener("click", () => openMenu(false));
+narrow.addEventListener("change", () => openMenu(false));
+addEventListener("keydown", (event) => event.key === "Escape" && openMenu(false));
+addEventListener("hashchange", openFromAddress);
+addEventListener("popstate", openFromAddress);
+addEventListener("storage", showThreads);
+
+// --- the token ------------------------------------------------------------------------------------------
+
+function unlock(then) {
+  locked.add(then);
+  find("token-problem").hidden = !token.get();
+  if (!find("token-dialog").open) find("token-dialog").showModal();
+}
+
+find("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token.set(find("token").value.trim());
+  find("token").value = "";
+  find("token-dialog").close();
+  find("sign-out").hidden = false;
+  const waiting = [...locked];
+  locked.clear();
+  waiting.forEach((then) => then());
+});
+find("sign-out").hidden = !token.get();
+find("sign-out").addEventListener("click", () => {
+  token.forget();
+  location.reload();
+});
+for (const button of document.querySelectorAll("[data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+
+show(thread);
+openMenu(false);
+openFromAddress();
+const askForToken = () => unlock(() => refresh(askForToken));
+watch(askForToken);

@@ -1,0 +1,324 @@
+// Markdown to DOM nodes. The text is not trusted: it only ever becomes text nodes, of elements made here.
+
+/** A document fragment that shows `source`. */
+export function render(source) {
+  const fragment = document.createDocumentFragment();
+  fragment.append(...blocks(source.replace(/\r\n?/g, "\n").split("\n")));
+  return fragment;
+}
+
+export function element(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+// --- blocks ---------------------------------------------------------------------------------------------
+
+const MAX_DEPTH = 30; // of nesting: more is no document, and would exhaust the stack
+const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^`\s]*)[^`]*$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/;
+const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
+const QUOTE = /^ {0,3}> ?/;
+const ITEM = /^( *)([-*+]|\d{1,9}[.)])(\s+|$)(.*)$/;
+const DIVIDER = /^ {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+
+function blocks(lines, depth = 0) {
+  if (depth > MAX_DEPTH) return [element("p", {}, lines.join("\n"))];
+  const nodes = [];
+  let at = 0;
+  while (at < lines.length) {
+    if (!lines[at].trim()) at += 1;
+    else [nodes[nodes.length], at] = block(lines, at, depth);
+  }
+  return nodes;
+}
+
+function block(lines, at, depth) {
+  const line = lines[at];
+  if (FENCE.test(line)) return fenced(lines, at);
+  if (HEADING.test(line)) return [heading(line), at + 1];
+  if (RULE.test(line)) return [element("hr"), at + 1];
+  if (QUOTE.test(line)) return quote(lines, at, depth);
+  if (ITEM.test(line)) return list(lines, at, depth);
+  if (startsTable(lines, at)) return table(lines, at);
+  return paragraph(lines, at);
+}
+
+function fenced(lines, at) {
+  const [, fence, language] = FENCE.exec(lines[at]);
+  const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}\\s*$`);
+  let end = at + 1;
+  while (end < lines.length && !closing.test(lines[end])) end += 1;
+  return [codeBlock(lines.slice(at + 1, end).join("\n"), language), end + 1];
+}
+
+function codeBlock(code, language) {
+  const copy = element("button", { type: "button", class: "copy" }, "Copy");
+  copy.addEventListener("click", () => copyText(code, copy));
+  return element(
+    "figure",
+    { class: "code" },
+    element("figcaption", {}, element("span", {}, language || "text"), copy),
+    element("pre", { tabindex: "0" }, element("code", {}, code)),
+  );
+}
+
+function heading(line) {
+  const [, marks, text] = HEADING.exec(line);
+  return element(`h${Math.min(marks.length + 2, 6)}`, {}, ...inline(text)); // the page has h1 and h2
+}
+
+function quote(lines, at, depth) {
+  let end = at;
+  while (end < lines.length && QUOTE.test(lines[end])) end += 1;
+  const inner = lines.slice(at, end).map((line) => line.replace(QUOTE, ""));
+  return [element("blockquote", {}, ...blocks(inner, depth + 1)), end];
+}
+
+function list(lines, at, depth) {
+  const [, indent, marker] = ITEM.exec(lines[at]);
+  const ordered = /\d/.test(marker);
+  const node = element(ordered ? "ol" : "ul");
+  if (ordered && parseInt(marker, 10) !== 1) node.setAttribute("start", String(parseInt(marker, 10)));
+  while (at < lines.length) {
+    const match = ITEM.exec(lines[at]);
+    if (!match || match[1].length > indent.length + 1 || RULE.test(lines[at])) break;
+    if (match[1].length < indent.length || /\d/.test(match[2]) !== ordered) break;
+    const end = itemEnd(lines, at, match);
+    const rest = lines.slice(at + 1, end).map((line) => outdent(line, width(match)));
+    node.append(item([match[4], ...rest], depth));
+    at = end;
+    const next = skipBlank(lines, at);
+    if (next < lines.length && ITEM.test(lines[next])) at = next;
+  }
+  return [node, at];
+}
+
+const width = (match) => match[1].length + match[2].length + Math.min(Math.max(match[3].length, 1), 4);
+const outdent = (line, by) => line.slice(Math.min(by, line.length - line.trimStart().length));
+
+function itemEnd(lines, at, match) {
+  const inner = match[1].length + 2; // forgiving: models indent by two under any marker
+  let end = at + 1;
+  while (end < lines.length) {
+    const next = skipBlank(lines, end);
+    if (next === lines.length) break;
+    const depth = lines[next].length - lines[next].trimStart().length;
+    const lazy = next === end && depth < inner && !startsBlock(lines, end);
+    if (depth < inner && !lazy) break;
+    end = next + 1;
+  }
+  return end;
+}
+
+function item(lines, depth) {
+  const task = /^\[([ xX])\]\s+/.exec(lines[0]);
+  if (task) lines[0] = (task[1] === " " ? "☐ " : "☑ ") + lines[0].slice(task[0].length);
+  const nodes = blocks(lines, depth + 1);
+  const [first, ...rest] = nodes; // a paragraph alone in its item needs no margins of its own
+  return first?.tagName === "P" ? element("li", {}, ...first.childNodes, ...rest) : element("li", {}, ...nodes);
+}
+
+function skipBlank(lines, at) {
+  while (at < lines.length && !lines[at].trim()) at += 1;
+  return at;
+}
+
+const startsTable = (lines, at) =>
+  lines[at].includes("|") && DIVIDER.test(lines[at + 1] ?? "") && cells(lines[at]).length === cells(lines[at + 1]).length;
+
+function table(lines, at) {
+  const sides = cells(lines[at + 1]).map(side);
+  const row = (line, name) => {
+    const texts = cells(line);
+    return element("tr", {}, ...sides.map((which, index) => cell(name, texts[index] ?? "", which)));
+  };
+  const head = element("thead", {}, row(lines[at], "th"));
+  const body = element("tbody");
+  for (at += 2; at < lines.length && lines[at].includes("|"); at += 1) body.append(row(lines[at], "td"));
+  return [element("div", { class: "table", tabindex: "0" }, element("table", {}, head, body)), at];
+}
+
+const side = (dashes) => (!dashes.endsWith(":") ? "start" : dashes.startsWith(":") ? "center" : "end");
+const cell = (name, text, which) => element(name, { class: which }, ...inline(text));
+
+const cells = (line) =>
+  line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(^|[^\\])\|$/, "$1")
+    .split(/(?<!\\)\|/)
+    .map((text) => text.trim().replaceAll("\\|", "|"));
+
+const startsBlock = (lines, at) =>
+  [FENCE, HEADING, RULE, QUOTE, ITEM].some((pattern) => pattern.test(lines[at])) || startsTable(lines, at);
+
+function paragraph(lines, at) {
+  let end = at + 1;
+  while (end < lines.length && lines[end].trim() && !startsBlock(lines, end)) end += 1;
+  return [element("p", {}, ...inline(lines.slice(at, end).map((line) => line.trim()).join("\n"))), end];
+}
+
+// --- inline ---------------------------------------------------------------------------------------------
+
+const WORD = /[\p{L}\p{N}_]/u;
+const WRAPPERS = [
+  ["**", "strong"],
+  ["__", "strong"],
+  ["~~", "del"],
+  ["*", "em"],
+  ["_", "em"],
+];
+
+function inline(text, depth = 0) {
+  if (depth > MAX_DEPTH) return [text];
+  const hopeless = new Map(); // mark -> where nothing closes it any more: looked for once, not at each opening
+  const nodes = [];
+  let plain = "";
+  let at = 0;
+  while (at < text.length) {
+    const found = span(text, at, hopeless, depth);
+    if (found) {
+      nodes.push(plain, found.node);
+      plain = "";
+      at = found.end;
+    } else {
+      if (text[at] === "\\" && /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "")) at += 1;
+      plain += text[at];
+      at += 1;
+    }
+  }
+  return [...nodes, plain].filter((node) => node !== "");
+}
+
+function span(text, at, hopeless, depth) {
+  switch (text[at]) {
+    case "\n":
+      return { node: element("br"), end: at + 1 };
+    case "`":
+      return codeSpan(text, at, hopeless);
+    case "!":
+      return text[at + 1] === "[" ? link(text, at + 1) : null; // a picture becomes a link: nothing is fetched
+    case "[":
+      return link(text, at);
+    case "h":
+    case "<":
+      return bareLink(text, at);
+    case "*":
+    case "_":
+    case "~":
+      return wrapped(text, at, hopeless, depth);
+    default:
+      return null;
+  }
+}
+
+function codeSpan(text, at, hopeless) {
+  const [ticks] = run(/`+/y, text, at);
+  const end = hopeless.get(ticks) <= at ? -1 : closingTicks(text, at + ticks.length, ticks.length);
+  if (end < 0) {
+    hopeless.set(ticks, Math.min(at, hopeless.get(ticks) ?? at));
+    return { node: ticks, end: at + ticks.length };
+  }
+  const code = text.slice(at + ticks.length, end).replaceAll("\n", " ");
+  return { node: element("code", {}, code.replace(/^ (.*\S.*) $/, "$1")), end: end + ticks.length };
+}
+
+function closingTicks(text, from, length) {
+  const runs = /`+/g;
+  runs.lastIndex = from;
+  for (let found = runs.exec(text); found; found = runs.exec(text)) {
+    if (found[0].length === length) return found.index;
+  }
+  return -1;
+}
+
+/** What a sticky pattern matches at one place. */
+function run(pattern, text, at) {
+  pattern.lastIndex = at;
+  return pattern.exec(text);
+}
+
+function wrapped(text, at, hopeless, depth) {
+  for (const [mark, name] of WRAPPERS) {
+    if (hopeless.get(mark) <= at || !text.startsWith(mark, at) || !opens(text, at, mark)) continue;
+    const start = at + mark.length;
+    const end = closing(text, start, mark, hopeless);
+    if (end < 0) hopeless.set(mark, at);
+    else return { node: element(name, {}, ...inline(text.slice(start, end), depth + 1)), end: end + mark.length };
+  }
+  const [marks] = run(/\*+|_+|~+/y, text, at);
+  return { node: marks, end: at + marks.length };
+}
+
+const opens = (text, at, mark) =>
+  /\S/.test(text[at + mark.length] ?? "") && !(mark[0] === "_" && WORD.test(text[at - 1] ?? ""));
+
+function closing(text, from, mark, hopeless) {
+  for (let at = from; at < text.length; at += 1) {
+    if (text[at] === "\\") at += 1;
+    else if (text[at] === "`") at = codeSpan(text, at, hopeless).end - 1;
+    else if (text.startsWith(mark, at) && at > from && closes(text, at, mark)) return at;
+    else if (mark.length === 1 && text[at] === mark && text[at + 1] === mark) at += 1; // bold inside italics
+  }
+  return -1;
+}
+
+function closes(text, at, mark) {
+  if (/\s/.test(text[at - 1])) return false;
+  if (mark[0] === "_" && WORD.test(text[at + mark.length] ?? "")) return false;
+  if (mark.length === 1) return text[at + 1] !== mark;
+  return text[at + 2] !== mark[0] || text[at + 3] === mark[0]; // ***: the inner, single one closes first
+}
+
+const LINK = /^\[((?:\\.|[^[\]\\]|\[[^[\]]*\])*)\]\(\s*<?((?:[^\s()<>]|\([^\s()]*\))+)>?(?:\s+["'][^"']*["'])?\s*\)/;
+
+function link(text, at) {
+  const match = LINK.exec(text.slice(at));
+  const address = match && safeAddress(match[2]);
+  if (!address) return null;
+  return { node: anchor(address, ...inline(match[1] || match[2])), end: at + match[0].length };
+}
+
+function bareLink(text, at) {
+  const match = /^(?:<(https?:\/\/[^\s<>]+)>|(https?:\/\/[^\s<>"`|\\]+))/.exec(text.slice(at));
+  if (!match || (match[2] && WORD.test(text[at - 1] ?? ""))) return null;
+  const shown = match[1] ?? withoutTail(match[2]);
+  const address = safeAddress(shown);
+  if (!address) return null;
+  return { node: anchor(address, shown), end: at + (match[1] ? match[0].length : shown.length) };
+}
+
+/** A sentence's punctuation, and a closing bracket that was opened before the address, are not part of it. */
+function withoutTail(address) {
+  const trimmed = address.replace(/[.,;:!?'*_~]+$/, "");
+  return trimmed.endsWith(")") && !trimmed.includes("(") ? withoutTail(trimmed.slice(0, -1)) : trimmed;
+}
+
+function safeAddress(text) {
+  try {
+    const url = new URL(text);
+    return ["http:", "https:"].includes(url.protocol) ? url.href : null;
+  } catch {
+    return null; // no address at all
+  }
+}
+
+const anchor = (address, ...children) =>
+  element("a", { href: address, title: address, target: "_blank", rel: "noopener noreferrer" }, ...children);
+
+// --- copying --------------------------------------------------------------------------------------------
+
+/** Copies `text`, and says on `button` whether it worked. */
+export async function copyText(text, button) {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not allowed here"; // browsers offer the clipboard on https and localhost only
+  }
+  setTimeout(() => (button.textContent = label), 1600);
+}

@@ -1,0 +1,100 @@
+// Talks to the bot: fetch, the token, and server-sent events.
+
+const TOKEN = "agent.token";
+
+export const token = {
+  get: () => localStorage.getItem(TOKEN),
+  set: (value) => localStorage.setItem(TOKEN, value),
+  forget: () => localStorage.removeItem(TOKEN),
+};
+
+/** The bot refused, with a sentence; `status` is the HTTP status. */
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+
+  /** Whether the same message may still get its answer, so that it must not be sent as a new one. */
+  get unanswered() {
+    return [401, 503, 504].includes(this.status);
+  }
+}
+
+/** The bot could not be reached, or the connection broke. */
+export class Lost extends Error {}
+
+async function call(path, options = {}) {
+  const headers = { ...options.headers };
+  if (token.get()) headers.Authorization = `Bearer ${encodeLatin(token.get())}`;
+  try {
+    return await fetch(path, { ...options, headers });
+  } catch (error) {
+    throw new Lost("The bot cannot be reached.", { cause: error });
+  }
+}
+
+// a header's value is bytes to the browser: UTF-8 spelt as Latin-1 arrives as UTF-8
+const encodeLatin = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
+/** What /health says, or throws `Refused` (401) or `Lost`. */
+export async function health() {
+  const response = await call("/health");
+  const body = await response.json().catch(() => ({}));
+  if (!body.agent_status) throw new Refused(response.status, body.message ?? "No health there.");
+  return body;
+}
+
+/** Yields `{name, data}` for each event of the answer. The same `key` again joins the same answer. */
+export async function* ask({ message, thread, key }) {
+  const response = await call("/chat", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream", "Idempotency-Key": key },
+    body: JSON.stringify({ message, thread_id: thread }),
+  });
+  if (!response.ok) throw await refusal(response);
+  for await (const event of events(response.body)) {
+    if (event.name === "error") throw new Refused(event.data.code, event.data.message);
+    yield event;
+    if (event.name === "done") return;
+  }
+  throw new Lost("The connection broke before the answer was complete.");
+}
+
+async function refusal(response) {
+  const body = await response.json().catch(() => ({}));
+  return new Refused(response.status, body.message ?? `The bot answered ${response.status}.`);
+}
+
+async function* events(stream) {
+  let rest = "";
+  for await (const piece of texts(stream)) {
+    const frames = (rest + piece).split("\n\n");
+    rest = frames.pop();
+    yield* frames.map(parse).filter((event) => event.data);
+  }
+}
+
+async function* texts(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } catch (error) {
+    throw new Lost("The connection broke before the answer was complete.", { cause: error });
+  } finally {
+    reader.cancel().catch(() => {}); // it may have broken already
+  }
+}
+
+function parse(frame) {
+  const event = { name: "", data: null };
+  for (const line of frame.split("\n")) {
+    if (line.startsWith("event: ")) event.name = line.slice(7);
+    if (line.startsWith("data: ")) event.data = JSON.parse(line.slice(6));
+  }
+  return event;
+}

@@ -1,0 +1,102 @@
+// Messages as elements. A message is plain data (see app.js); a view shows it and follows its changes.
+
+import { copyText, element, render } from "./markdown.js";
+
+const MARKS = { started: "", finished: "✓", failed: "✕" };
+const STATES = { started: "running", finished: "done", failed: "failed" };
+
+/** What a person wrote. */
+export const question = (message) =>
+  element("article", { class: "question", "aria-label": "You" }, element("p", {}, message.text));
+
+/** An answer that may still grow: call `update` after its message has changed. */
+export class AnswerView {
+  constructor(message, onRetry) {
+    this.message = message;
+    this.onRetry = onRetry;
+    this.body = element("div", { class: "body" });
+    this.foot = element("div", { class: "foot" });
+    this.element = element("article", { class: "answer", "aria-label": "Agent" }, this.body, this.foot);
+    this.shown = [];
+    this.update();
+  }
+
+  update() {
+    const { parts, state } = this.message;
+    this.shown.splice(parts.length).forEach((each) => each.node.remove());
+    parts.forEach((part, index) => this.#show(part, index));
+    this.element.setAttribute("aria-busy", String(state === "pending"));
+    const foot = state === "pending" ? this.#pending() : state;
+    if (foot !== this.foot.dataset.shows) this.#showFoot(foot);
+  }
+
+  /** What a waiting person should read: nothing while text comes or a step's own sign turns. */
+  #pending() {
+    const { parts, waiting } = this.message;
+    const busy = parts.at(-1)?.type === "text" || parts.some((part) => part.state === "started");
+    return waiting ?? (busy ? "" : "Thinking");
+  }
+
+  #show(part, index) {
+    const signature = JSON.stringify(part);
+    const before = this.shown[index];
+    if (before?.signature === signature) return;
+    const node = partNode(part);
+    if (before) {
+      if (before.node.open) node.open = true;
+      before.node.replaceWith(node);
+    } else this.body.append(node);
+    this.shown[index] = { signature, node };
+  }
+
+  #showFoot(foot) {
+    this.foot.dataset.shows = foot;
+    this.foot.replaceChildren();
+    if (foot === "failed") this.foot.append(this.#failure());
+    else if (foot === "done") this.foot.append(this.#copyButton());
+    else if (foot) this.foot.append(thinking(foot));
+  }
+
+  #failure() {
+    const retry = element("button", { type: "button", class: "button" }, "Try again");
+    retry.addEventListener("click", () => this.onRetry());
+    return element("div", { class: "failure", role: "alert" }, element("p", {}, this.message.error), retry);
+  }
+
+  #copyButton() {
+    const copy = element("button", { type: "button", class: "copy" }, "Copy answer");
+    copy.addEventListener("click", () => copyText(answerText(this.message), copy));
+    return copy;
+  }
+}
+
+/** The answer in words, without its steps. */
+export const answerText = (message) =>
+  message.parts
+    .filter((part) => part.type !== "tool")
+    .map((part) => (part.type === "notice" ? `\n\n${part.text}\n\n` : part.text))
+    .join("")
+    .trim();
+
+function partNode(part) {
+  if (part.type === "tool") return step(part);
+  return element("div", { class: part.type === "notice" ? "notice markdown" : "markdown" }, render(part.text));
+}
+
+function step({ name, state, title, output }) {
+  const summary = element(
+    "summary",
+    {},
+    element("span", { class: "mark", "aria-hidden": "true" }, MARKS[state] ?? ""),
+    element("span", { class: "what" }, title || name),
+    element("code", {}, name),
+    element("span", { class: "hidden" }, STATES[state] ?? state),
+  );
+  const node = element("details", { class: `step ${state in MARKS ? state : ""}` }, summary);
+  const text = output || (state === "started" ? "Still at work." : "It returned nothing to show.");
+  node.append(element("pre", { tabindex: "0" }, text));
+  return node;
+}
+
+const thinking = (word) =>
+  element("p", { class: "thinking" }, word, element("span", { class: "dots", "aria-hidden": "true" }));

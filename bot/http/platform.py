@@ -1,0 +1,149 @@
+"""The HTTP server as a chat platform."""
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from bot.chat import CredentialsRejected, Deliver, Health, Json, Thread, ThreadId
+from bot.commands import Commands
+from bot.http import operations as redis_direct
+from bot.http.bodies import MAX_BODY_BYTES
+from bot.http.conversation import Conversation
+from bot.http.errors import Handler, errors_as_json
+from bot.http.guard import add_security_headers, check_exposure, guard
+from bot.http.operations import Operations
+from bot.http.probes import Probes
+from bot.http.replies import HttpThread, Replies
+
+PAGE = Path(__file__).with_name("page")
+
+GOODBYE = 3.0
+"""Seconds that running requests have to finish when the server closes."""
+
+
+class Http:
+    """The HTTP surface, listening; its `ThreadId`s are `http:api:<thread_id>`."""
+
+    def __init__(self, port: int, conversation: Conversation, replies: Replies) -> None:
+        self.port = port
+        self._conversation = conversation
+        self._replies = replies
+
+    @property
+    def name(self) -> str:
+        """See `bot.chat.Platform.name`."""
+        return "http"
+
+    async def receive(self, deliver: Deliver) -> None:
+        """Take chat messages until cancelled; outside of it `POST /chat` answers 503."""
+        self._conversation.deliver = deliver
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._conversation.deliver = None
+
+    def thread(self, id: ThreadId) -> Thread:
+        """The place to answer: callers are found by the messages of the turn, so `id` is not needed."""
+        return HttpThread(self._replies)
+
+    async def health(self) -> Health:
+        """Ok while messages are taken; the socket itself cannot close before the server does."""
+        receiving = self._conversation.deliver is not None
+        evidence: dict[str, Json] = {"port": self.port, "answers_under_way": len(self._replies)}
+        if self._conversation.last_message_at is not None:
+            silence = time.monotonic() - self._conversation.last_message_at
+            evidence["seconds_since_last_message"] = round(silence, 1)
+        return Health(name=self.name, state="ok" if receiving else "down", evidence=evidence)
+
+
+@asynccontextmanager
+async def connect(
+    *,
+    host: str,
+    port: int,
+    api_token: str | None,
+    commands: Commands,
+    operations: Operations,
+    mounts: Mapping[str, Handler],
+    patience: float = 300,
+) -> AsyncIterator[Http]:
+    """Listen on `host` and `port` (0: any free one, see `Http.port`) until the context is left.
+
+    `mounts` are paths of other platforms, whose handlers (for POST) check for themselves who calls.
+    `patience` is how many seconds a caller of `/chat` is kept waiting without a sign of life.
+    Leaving gives running requests a moment, releases callers that still wait for an answer with 503,
+    and closes every connection. Raises `CredentialsRejected` when the settings cannot work.
+    """
+    check_exposure(host, api_token)
+    replies = Replies()
+    conversation = Conversation(replies, patience)
+    probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
+    app = web.Application(
+        middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_BODY_BYTES
+    )
+    app.on_response_prepare.append(add_security_headers)
+    app.add_routes(_routes(conversation, probes, operations, mounts))
+
+    async def release_callers(_: web.Application) -> None:
+        replies.abandon()
+
+    app.on_shutdown.append(release_callers)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE)
+    await runner.setup()
+    try:
+        yield Http(await _listen(runner, host, port), conversation, replies)
+    finally:
+        await runner.cleanup()
+
+
+def _routes(
+    conversation: Conversation, probes: Probes, operations: Operations, mounts: Mapping[str, Handler]
+) -> list[web.AbstractRouteDef]:
+    files = {path.name: path for path in PAGE.iterdir()}
+
+    async def index(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(files["index.html"])
+
+    async def page_file(request: web.Request) -> web.FileResponse:
+        path = files.get(request.match_info["name"])
+        if path is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(path)
+
+    async def direct(request: web.Request) -> web.Response:
+        return await redis_direct.run(request, operations)
+
+    return [
+        web.get("/", index),
+        web.get("/page/{name}", page_file),
+        web.post("/chat", conversation.chat),
+        web.post("/redis/direct", direct),
+        web.get("/health", probes.health),
+        web.get("/livez", probes.live),
+        web.get("/readyz", probes.ready),
+        *(web.post(path, handler) for path, handler in mounts.items()),
+    ]
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise CredentialsRejected(_cannot_listen(host, port, error)) from error
+    return int(runner.addresses[0][1])
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"HTTP_PORT={port} is in use on {host}: stop the program that has it, or choose another port"
+    if error.errno == errno.EACCES:
+        return f"HTTP_PORT={port} is not open to this user: choose a port above 1023"
+    reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    return f"HTTP_HOST={host} cannot be listened on: {reason}"

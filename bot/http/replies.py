@@ -1,0 +1,225 @@
+"""Answers on their way from the worker to the callers who wait for them, in one process."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+from weakref import WeakValueDictionary
+
+from bot.chat import (
+    AnswerError,
+    LeaseLost,
+    Notice,
+    Part,
+    PlatformError,
+    Receipt,
+    StorageDown,
+    Text,
+    ToolStep,
+    Turn,
+)
+from bot.http.errors import Refusal, not_now
+
+MAX_REMEMBERED = 1_000
+"""Finished answers kept for callers that repeat a request."""
+
+REPEAT = "Repeat the request with the same Idempotency-Key to wait for it."
+
+
+class Reply:
+    """One answer: written once, read from its start by any number of callers."""
+
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+        self._over = False
+        self._refusal: Refusal | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self._over
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part has come."""
+        return bool(self._parts)
+
+    @property
+    def markdown(self) -> str:
+        """What was said so far."""
+        return as_markdown(self._parts)
+
+    def add(self, part: Part) -> None:
+        """Give the next part to every caller."""
+        self._parts.append(part)
+        self._wake()
+
+    def finish(self, refusal: Refusal | None = None) -> None:
+        """Release the callers, with an error when there is a `refusal`."""
+        self._over = True
+        self._refusal = refusal
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def follow(self, pause: float, patience: float) -> AsyncIterator[Sequence[Part]]:
+        """The parts as they come, some at a time; nothing at all whenever `pause` seconds were silent.
+
+        Raises `Refusal`: the one that the answer ended with, or 504 after `patience` seconds of silence.
+        """
+        taken, silence = 0, 0.0
+        while True:
+            if fresh := self._parts[taken:]:
+                taken, silence = taken + len(fresh), 0.0
+                yield fresh
+            elif self._over:
+                break
+            elif not await self._change(pause := min(pause, patience)):
+                silence += pause
+                if silence >= patience:
+                    raise Refusal(504, "There is no answer yet. " + REPEAT)
+                yield ()
+        if self._refusal:
+            raise self._refusal
+
+    async def _change(self, pause: float) -> bool:
+        try:
+            async with asyncio.timeout(pause):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Replies:
+    """The answers under way, by the id of the message that asks."""
+
+    def __init__(self) -> None:
+        # held by the callers that read a reply and by the turn that writes it, and gone with the last of them
+        self._open: WeakValueDictionary[str, Reply] = WeakValueDictionary()
+        self._finished: OrderedDict[str, str] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def join(self, message_id: str) -> Reply:
+        """The answer to a message: at hand, under way, or still to come."""
+        if message_id in self._finished:
+            return _finished(self._finished[message_id])
+        return self._open.setdefault(message_id, Reply())
+
+    async def show(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        """Pass the parts of a turn's one answer to the callers of all its messages, and store the answer.
+
+        An answer that the receipt already has is shown as it was stored.
+        """
+        turn = receipt.turn
+        replies = {message.id: self._begin(message.id) for message in turn.messages}
+        try:
+            answer = await _pass_on(parts, receipt, replies.values())
+        except BaseException as error:  # cancelling counts too: nobody may wait for an answer that has ended
+            self._close(replies, _refusal(error, turn))
+            raise
+        self._remember(turn, answer)
+        self._close(replies, None)
+
+    def abandon(self) -> None:
+        """Release every caller: the process is about to stop."""
+        for reply in list(self._open.values()):
+            reply.finish(_stopping())
+        self._open.clear()
+
+    def _remember(self, turn: Turn, answer: str) -> None:
+        for message in turn.messages:
+            self._finished[message.id] = answer
+        while len(self._finished) > MAX_REMEMBERED:
+            self._finished.popitem(last=False)
+
+    def _begin(self, message_id: str) -> Reply:
+        """The reply to write. One that an attempt before us left half written is closed: callers saw it."""
+        reply = self.join(message_id)
+        if reply.begun and not reply.over:
+            self._close({message_id: reply}, _starts_again())
+            reply = self.join(message_id)
+        return reply
+
+    def _close(self, replies: Mapping[str, Reply], refusal: Refusal | None) -> None:
+        for message_id, reply in replies.items():
+            if self._open.get(message_id) is reply:  # else a later attempt has taken its place
+                del self._open[message_id]
+            reply.finish(refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpThread:
+    """A caller's thread: the answer goes to whoever waits for it, and into the receipt."""
+
+    replies: Replies
+
+    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        """See `bot.chat.Thread.reply`."""
+        await self.replies.show(parts, receipt)
+
+
+def as_markdown(parts: Iterable[Part]) -> str:
+    """An answer as one text: the model's pieces joined, each notice a paragraph of its own."""
+    return "".join(_piece(part) for part in parts).strip("\n")
+
+
+def _piece(part: Part) -> str:
+    match part:
+        case Text():
+            return part.text
+        case Notice():
+            return f"\n\n{part.text}\n\n"
+        case ToolStep():
+            return ""
+        case _:
+            assert_never(part)
+
+
+async def _pass_on(parts: AsyncIterator[Part], receipt: Receipt, replies: Collection[Reply]) -> str:
+    if receipt.state.get("finished"):
+        answer = str(receipt.state["answer"])
+        for reply in replies:
+            reply.add(Text(answer))
+        return answer
+    shown: list[Part] = []
+    async for part in parts:
+        shown.append(part)
+        for reply in replies:
+            reply.add(part)
+    answer = as_markdown(shown)
+    await receipt.save(answer=answer, finished=True)
+    return answer
+
+
+def _finished(answer: str) -> Reply:
+    reply = Reply()
+    reply.add(Text(answer))
+    reply.finish()
+    return reply
+
+
+def _stopping() -> Refusal:
+    return not_now("The bot is stopping, and answers after its restart. " + REPEAT)
+
+
+def _starts_again() -> Refusal:
+    return not_now("The answer was interrupted and starts again. " + REPEAT)
+
+
+def _refusal(error: BaseException, turn: Turn) -> Refusal:
+    match error:
+        case AnswerError():
+            return Refusal(500, str(error))
+        case asyncio.CancelledError():
+            return _stopping()
+        case LeaseLost() | StorageDown() | PlatformError():  # the turn is tried again
+            return _starts_again()
+        case _:
+            return Refusal(500, f"The answer broke off. The log has the details under reference {turn.id}.")

@@ -1,0 +1,980 @@
+"""The HTTP surface over real sockets: routes, errors, streams, and who may call."""
+
+import asyncio
+import io
+import json
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bot.chat import (
+    Answer,
+    AnswerError,
+    BotError,
+    CredentialsRejected,
+    Event,
+    Health,
+    Json,
+    LeaseLost,
+    Message,
+    Notice,
+    Part,
+    RateLimited,
+    Receipt,
+    StorageDown,
+    Text,
+    ThreadId,
+    ToolStep,
+    Turn,
+    Unreachable,
+)
+from bot.commands import Commands
+from bot.http import Handler, Http, Operations, connect
+from bot.http import conversation as conversation_module
+from tests.waiting import wait_until
+
+TOKEN = "a token with spaces and ümlauts"
+JSON = {"Content-Type": "application/json"}
+STREAM = {"Accept": "text/event-stream"}
+
+Frame = tuple[str, dict[str, Json]]
+
+
+async def echo(turn: Turn) -> AsyncIterator[Part]:
+    """Says what was asked, in two pieces."""
+    yield Text("You said: ")
+    yield Text(" | ".join(message.text for message in turn.messages))
+
+
+def failing(error: Exception, *before: Part) -> Answer:
+    """Says `before`, then breaks off."""
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for part in before:
+            yield part
+        raise error
+
+    return answer
+
+
+class Store:
+    """Operations on a dictionary."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.ttls: dict[str, int | None] = {}
+
+    async def set(self, key: str, value: str, ttl: int | None) -> None:
+        self.values[key], self.ttls[key] = value, ttl
+
+    async def get(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    async def delete(self, key: str) -> bool:
+        return self.values.pop(key, None) is not None
+
+    async def keys(self, pattern: str, limit: int) -> list[str]:
+        return [key for key in self.values if key.startswith(pattern.rstrip("*"))][:limit]
+
+    async def all(self, limit: int) -> dict[str, str]:
+        return dict(list(self.values.items())[:limit])
+
+    async def mset(self, mapping: Mapping[str, str], ttl: int | None) -> int:
+        for key, value in mapping.items():
+            await self.set(key, value, ttl)
+        return len(mapping)
+
+    async def info(self) -> dict[str, Json]:
+        return {"redis_version": "8.2.0"}
+
+
+class FailingStore(Store):
+    """Raises `error` from `get`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    async def get(self, key: str) -> str | None:
+        raise self._error
+
+
+@dataclass
+class Worker:
+    """A small inbox and worker: keeps each message once, and answers it unless `holding`."""
+
+    http: Http
+    answer: Answer
+    tasks: asyncio.TaskGroup
+    holding: bool = False
+    messages: dict[str, Message] = field(default_factory=dict)
+    states: dict[str, dict[str, Json]] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)
+
+    async def deliver(self, event: Event) -> None:
+        assert isinstance(event, Message)
+        if event.id in self.messages:
+            return
+        self.messages[event.id] = event
+        if not self.holding:
+            self.tasks.create_task(self.take((event,)))
+
+    async def take(self, messages: Sequence[Message], attempt: int = 1) -> None:
+        turn = Turn(id=messages[0].id, thread=messages[0].thread, messages=tuple(messages), attempt=attempt)
+
+        self.attempts[turn.id] = attempt
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            if attempt != self.attempts[turn.id]:
+                raise LeaseLost
+            self.states[turn.id] = dict(state)
+
+        receipt = Receipt(turn, keep, dict(self.states.get(turn.id, {})))
+        try:
+            await self.http.thread(turn.thread).reply(self.answer(turn), receipt)
+        except Exception as error:  # noqa: BLE001 - the tests look at what the worker would have seen
+            self.errors.append(error)
+
+
+@dataclass
+class Setup:
+    """A server with a client of it."""
+
+    http: Http
+    worker: Worker
+    client: aiohttp.ClientSession
+    store: Operations
+
+    async def chat(
+        self, message: str, thread_id: str | None = None, **headers: str
+    ) -> tuple[int, dict[str, Json]]:
+        body = {"message": message} | ({"thread_id": thread_id} if thread_id else {})
+        async with self.client.post("/chat", json=body, headers=headers) as response:
+            return response.status, await response.json()
+
+    async def stream(self, message: str, thread_id: str = "t", **headers: str) -> list[Frame]:
+        return [frame async for frame in self.frames(message, thread_id, **headers)]
+
+    async def frames(self, message: str, thread_id: str = "t", **headers: str) -> AsyncIterator[Frame]:
+        body = {"message": message, "thread_id": thread_id}
+        async with self.client.post("/chat", json=body, headers=STREAM | headers) as response:
+            assert response.status == 200
+            assert response.content_type == "text/event-stream"
+            async for frame in read_frames(response):
+                yield frame
+
+    async def direct(self, **body: Json) -> tuple[int, dict[str, Json]]:
+        async with self.client.post("/redis/direct", json=body) as response:
+            return response.status, await response.json()
+
+
+async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
+    """The events of a stream; a comment comes as an event without a name."""
+    name = ""
+    async for line in response.content:
+        text = line.decode().rstrip("\n")
+        if text.startswith(":"):
+            yield "", {}
+        elif text.startswith("event: "):
+            name = text.removeprefix("event: ")
+        elif text.startswith("data: "):
+            yield name, json.loads(text.removeprefix("data: "))
+
+
+def healthy(*parts: Health) -> Commands:
+    async def examine() -> Sequence[Health]:
+        return parts or (Health(name="redis", state="ok", evidence={"ping_ms": 0.2}),)
+
+    return Commands(examine)
+
+
+@asynccontextmanager
+async def listening(
+    *,
+    api_token: str | None = None,
+    commands: Commands | None = None,
+    store: Operations | None = None,
+    mounts: Mapping[str, Handler] | None = None,
+    patience: float = 30,
+) -> AsyncIterator[Http]:
+    async with connect(
+        host="127.0.0.1",
+        port=0,
+        api_token=api_token,
+        commands=commands or healthy(),
+        operations=store or Store(),
+        mounts=mounts or {},
+        patience=patience,
+    ) as http:
+        yield http
+
+
+@asynccontextmanager
+async def serving(
+    answer: Answer = echo,
+    *,
+    store: Operations | None = None,
+    api_token: str | None = None,
+    patience: float = 30,
+) -> AsyncIterator[Setup]:
+    """A server that takes messages and answers them with `answer`."""
+    store = store or Store()
+    headers = {"Authorization": f"Bearer {api_token}"} if api_token else {}
+    async with (
+        listening(store=store, api_token=api_token, patience=patience) as http,
+        asyncio.TaskGroup() as tasks,
+        aiohttp.ClientSession(
+            f"http://127.0.0.1:{http.port}", headers=headers, connector=aiohttp.TCPConnector(limit=0)
+        ) as client,
+    ):
+        worker = Worker(http, answer, tasks)
+        receiving = tasks.create_task(http.receive(worker.deliver))
+        await wait_until(lambda: is_taking(http), "the server takes messages")
+        yield Setup(http, worker, client, store)
+        receiving.cancel()
+
+
+async def is_taking(http: Http) -> bool:
+    return (await http.health()).state == "ok"
+
+
+@pytest.fixture
+async def setup() -> AsyncIterator[Setup]:
+    async with serving() as it:
+        yield it
+
+
+class Gate:
+    """An answer that goes on one part at a time, as the test allows."""
+
+    def __init__(self, *parts: Part) -> None:
+        self._parts = parts
+        self._allowed = asyncio.Semaphore(0)
+
+    async def __call__(self, turn: Turn) -> AsyncIterator[Part]:
+        for part in self._parts:
+            await self._allowed.acquire()
+            yield part
+
+    def open(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._allowed.release()
+
+
+# --- chat as JSON ---------------------------------------------------------------------------------------
+
+
+async def test_chat_answers_with_the_whole_text_and_the_thread(setup: Setup) -> None:
+    assert await setup.chat("Hello", "test123") == (
+        200,
+        {"status": "success", "response": "You said: Hello", "thread_id": "test123"},
+    )
+
+
+async def test_the_message_of_a_request_says_where_it_belongs(setup: Setup) -> None:
+    await setup.chat("  Hello\n", "Thread A")
+    (message,) = setup.worker.messages.values()
+    assert message.thread == ThreadId("http", "api", "Thread A")
+    assert message.author == "http:api"
+    assert message.text == "Hello"
+    assert message.id.startswith("http:")
+    assert message.addressed
+    assert message.direct
+
+
+async def test_without_a_thread_each_message_starts_a_new_one(setup: Setup) -> None:
+    (_, first), (_, second) = await setup.chat("a"), await setup.chat("b")
+    assert len(first["thread_id"]) == 36
+    assert first["thread_id"] != second["thread_id"]
+
+
+async def test_a_notice_is_a_paragraph_of_its_own() -> None:
+    async def interrupted(turn: Turn) -> AsyncIterator[Part]:
+        yield Text("Half an ans")
+        yield Notice("The model stopped answering.")
+
+    async with serving(interrupted) as setup:
+        _, body = await setup.chat("x")
+    assert body["response"] == "Half an ans\n\nThe model stopped answering."
+
+
+async def test_a_hundred_callers_at_once_get_their_own_answers(setup: Setup) -> None:
+    asked = [(f"question {number}", f"thread-{number}") for number in range(100)]
+    answers = await asyncio.gather(*(setup.chat(*each) for each in asked))
+    assert answers == [
+        (200, {"status": "success", "response": f"You said: {message}", "thread_id": thread})
+        for message, thread in asked
+    ]
+
+
+async def test_messages_merged_into_one_turn_get_the_same_answer(setup: Setup) -> None:
+    setup.worker.holding = True
+    async with asyncio.TaskGroup() as callers:
+        one = callers.create_task(setup.chat("one", "t"))
+        two = callers.create_task(setup.stream("two", "t"))
+        await wait_until(lambda: len(setup.worker.messages) == 2, "both messages arrive")
+        await setup.worker.take(list(setup.worker.messages.values()))
+    assert sorted((one.result()[1]["response"]).removeprefix("You said: ").split(" | ")) == ["one", "two"]
+    assert two.result()[-1] == ("done", one.result()[1])
+
+
+# --- chat as a stream -----------------------------------------------------------------------------------
+
+
+async def test_a_stream_brings_each_part_in_order_and_ends_with_the_answer() -> None:
+    async def steps(turn: Turn) -> AsyncIterator[Part]:
+        yield Text("Let me look.\n")
+        yield ToolStep(id="1", name="sql_query", state="started", title="Query")
+        yield ToolStep(id="1", name="sql_query", state="finished", title="Query", output="3 rows")
+        yield Notice("Cut short.")
+
+    async with serving(steps) as setup:
+        frames = await setup.stream("x", "t")
+    step = {"id": "1", "name": "sql_query", "title": "Query"}
+    assert frames == [
+        ("text", {"text": "Let me look.\n"}),
+        ("tool", step | {"state": "started", "output": ""}),
+        ("tool", step | {"state": "finished", "output": "3 rows"}),
+        ("notice", {"text": "Cut short."}),
+        ("done", {"status": "success", "response": "Let me look.\n\n\nCut short.", "thread_id": "t"}),
+    ]
+
+
+async def test_parts_reach_the_caller_as_they_come() -> None:
+    gate = Gate(Text("first\n\n"), Text("event: done\ndata: {}"))
+    async with serving(gate) as setup:
+        frames = setup.frames("x")
+        gate.open()
+        assert await anext(frames) == ("text", {"text": "first\n\n"})
+        gate.open()
+        assert await anext(frames) == ("text", {"text": "event: done\ndata: {}"})
+        assert (await anext(frames))[0] == "done"
+
+
+async def test_a_silent_stream_is_kept_alive_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_module, "KEEP_ALIVE", 0.02)
+    gate = Gate(Text("late"))
+    async with serving(gate) as setup:
+        frames = setup.frames("x")
+        assert [await anext(frames), await anext(frames)] == [("", {}), ("", {})]
+        gate.open()
+        spoken = [frame async for frame in frames if frame[0]]
+        assert [name for name, _ in spoken] == ["text", "done"]
+
+
+async def test_who_joins_late_gets_the_earlier_parts_first() -> None:
+    gate = Gate(Text("a"), Text("b"), Text("c"))
+    async with serving(gate) as setup:
+        first = setup.frames("x", **{"Idempotency-Key": "k"})
+        gate.open(2)
+        assert [await anext(first), await anext(first)] == [("text", {"text": "a"}), ("text", {"text": "b"})]
+        late = setup.frames("x", **{"Idempotency-Key": "k"})
+        assert [await anext(late), await anext(late)] == [("text", {"text": "a"}), ("text", {"text": "b"})]
+        gate.open()
+        assert [f async for f in late] == [f async for f in first]
+        assert len(setup.worker.messages) == 1
+
+
+async def test_a_caller_that_hangs_up_does_not_stop_its_turn() -> None:
+    gate = Gate(Text("a"), Text("b"))
+    async with serving(gate) as setup:
+        frames = setup.frames("x", **{"Idempotency-Key": "k"})
+        gate.open()
+        await anext(frames)
+        await frames.aclose()  # type: ignore[attr-defined]  # an async generator behind the iterator
+        gate.open()
+        (message_id,) = setup.worker.messages
+        await wait_until(lambda: message_id in setup.worker.states, "the answer is stored")
+        assert setup.worker.states[message_id] == {"answer": "ab", "finished": True}
+        assert (await setup.chat("x", "t", **{"Idempotency-Key": "k"}))[1]["response"] == "ab"
+
+
+# --- repeated requests ----------------------------------------------------------------------------------
+
+
+async def test_a_repeated_key_gets_the_same_answer_and_asks_only_once(setup: Setup) -> None:
+    first = await setup.chat("x", "t", **{"Idempotency-Key": "k"})
+    assert await setup.chat("x", "t", **{"Idempotency-Key": "k"}) == first
+    assert (await setup.stream("x", "t", **{"Idempotency-Key": "k"}))[-1] == ("done", first[1])
+    assert len(setup.worker.messages) == 1
+
+
+async def test_a_key_belongs_to_its_thread(setup: Setup) -> None:
+    await setup.chat("x", "t", **{"Idempotency-Key": "k"})
+    await setup.chat("x", "u", **{"Idempotency-Key": "k"})
+    assert len(setup.worker.messages) == 2
+
+
+async def test_a_key_without_a_thread_finds_its_thread_again(setup: Setup) -> None:
+    first = await setup.chat("x", **{"Idempotency-Key": "k"})
+    assert await setup.chat("x", **{"Idempotency-Key": "k"}) == first
+
+
+async def test_without_a_key_the_same_words_are_a_new_question(setup: Setup) -> None:
+    await setup.chat("x", "t")
+    await setup.chat("x", "t")
+    assert len(setup.worker.messages) == 2
+
+
+async def test_a_finished_receipt_is_shown_again_without_asking_the_agent() -> None:
+    async with serving(failing(AssertionError("the agent was asked"))) as setup:
+        setup.worker.holding = True
+        async with asyncio.TaskGroup() as callers:
+            caller = callers.create_task(setup.chat("x"))
+            await wait_until(lambda: bool(setup.worker.messages), "the message arrives")
+            (message,) = setup.worker.messages.values()
+            setup.worker.states[message.id] = {"answer": "from before", "finished": True}
+            await setup.worker.take([message], attempt=2)
+    assert caller.result()[1]["response"] == "from before"
+    assert not setup.worker.errors
+
+
+async def test_an_attempt_that_follows_a_stuck_one_shows_its_answer_once() -> None:
+    gate = Gate(Text("a"), Text("b"))
+    async with serving(gate) as setup:
+        stuck = setup.frames("x", **{"Idempotency-Key": "k"})
+        gate.open()
+        await anext(stuck)
+        setup.worker.answer = echo
+        await setup.worker.take(list(setup.worker.messages.values()), attempt=2)
+        assert [(name, data["code"]) async for name, data in stuck] == [("error", 503)]
+        gate.open()
+        await wait_until(lambda: bool(setup.worker.errors), "the stuck attempt has ended")
+        _, body = await setup.chat("x", "t", **{"Idempotency-Key": "k"})
+        assert body["response"] == "You said: x"
+
+
+# --- answers that fail ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (AnswerError("The model is overloaded."), 500, "The model is overloaded."),
+        (LeaseLost(), 503, "starts again"),
+        (StorageDown("redis"), 503, "starts again"),
+        (ValueError("secret detail"), 500, "reference http:"),
+    ],
+)
+async def test_an_answer_that_breaks_off_releases_its_callers(
+    error: Exception, status: int, sentence: str
+) -> None:
+    async with serving(failing(error, Text("So far "))) as setup:
+        code, body = await setup.chat("x")
+        assert (code, body["status"]) == (status, "error")
+        assert sentence in body["message"]
+        assert "secret" not in body["message"]
+        frames = await setup.stream("y")
+        assert [name for name, _ in frames] == ["text", "error"]
+        assert frames[-1][1]["code"] == status
+        assert setup.worker.errors == [error, error]
+
+
+async def test_after_a_broken_attempt_the_same_key_waits_for_the_next() -> None:
+    async with serving(failing(StorageDown("gone"))) as setup:
+        assert (await setup.chat("x", "t", **{"Idempotency-Key": "k"}))[0] == 503
+        async with asyncio.TaskGroup() as callers:
+            again = callers.create_task(setup.chat("x", "t", **{"Idempotency-Key": "k"}))
+            setup.worker.answer = echo
+            await setup.worker.take(list(setup.worker.messages.values()), attempt=2)
+    assert again.result() == (
+        200,
+        {"status": "success", "response": "You said: x", "thread_id": "t"},
+    )
+
+
+async def test_a_caller_is_told_when_no_answer_comes_in_time() -> None:
+    async with serving(patience=0.02) as setup:
+        setup.worker.holding = True
+        code, body = await setup.chat("x")
+        assert code == 504
+        assert "Idempotency-Key" in body["message"]
+        frames = [frame for frame in await setup.stream("x") if frame[0]]
+        assert [(name, data["code"]) for name, data in frames] == [("error", 504)]
+
+
+async def test_a_message_that_could_not_be_stored_is_not_taken(setup: Setup) -> None:
+    async def lost(event: Event) -> None:
+        raise ConnectionError("redis://secret@host")
+
+    setup.worker.deliver = lost  # type: ignore[method-assign]  # the server was given the method before
+    async with listening() as http, asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(http.receive(lost))
+        await wait_until(lambda: is_taking(http), "the server takes messages")
+        async with setup.client.post(f"http://127.0.0.1:{http.port}/chat", json={"message": "x"}) as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"]
+            assert "secret" not in await response.text()
+        receiving.cancel()
+
+
+# --- life cycle -----------------------------------------------------------------------------------------
+
+
+async def test_chat_is_refused_politely_before_and_after_receive(setup: Setup) -> None:
+    async with listening() as http:
+        url = f"http://127.0.0.1:{http.port}"
+
+        async def status(path: str) -> int:
+            async with setup.client.get(url + path) as response:
+                return response.status
+
+        async def refused() -> bool:
+            async with setup.client.post(url + "/chat", json={"message": "x"}) as response:
+                return response.status == 503 and int(response.headers["Retry-After"]) > 0
+
+        assert await refused()
+        assert (await status("/livez"), await status("/readyz")) == (200, 503)
+        worker = Worker(http, echo, asyncio.TaskGroup())
+        async with worker.tasks:
+            receiving = worker.tasks.create_task(http.receive(worker.deliver))
+            await wait_until(lambda: is_taking(http), "the server takes messages")
+            assert await status("/readyz") == 200
+            receiving.cancel()
+            await asyncio.wait([receiving])
+            assert await refused()
+            assert (await status("/livez"), await status("/readyz")) == (200, 503)
+
+
+async def test_leaving_lets_a_running_request_finish_and_then_refuses_connections() -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        entered.set()
+        await go_on.wait()
+        return web.Response(text="finished")
+
+    async def post(client: aiohttp.ClientSession, port: int) -> str:
+        async with client.post(f"http://127.0.0.1:{port}/slow") as response:
+            return await response.text()
+
+    async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as tasks:
+        async with listening(mounts={"/slow": slow}) as http:
+            request = tasks.create_task(post(client, http.port))
+            await entered.wait()
+            asyncio.get_running_loop().call_later(0.05, go_on.set)
+        assert await request == "finished"
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", http.port)
+
+
+async def test_leaving_releases_callers_that_still_wait() -> None:
+    async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as tasks:
+        async with listening() as http, asyncio.TaskGroup() as receivers:
+            worker = Worker(http, echo, receivers, holding=True)
+            receiving = receivers.create_task(http.receive(worker.deliver))
+            await wait_until(lambda: is_taking(http), "the server takes messages")
+            caller = tasks.create_task(status_of_chat(client, http.port))
+            await wait_until(lambda: bool(worker.messages), "the message arrives")
+            receiving.cancel()
+        assert await caller == 503
+
+
+async def status_of_chat(client: aiohttp.ClientSession, port: int) -> int:
+    async with client.post(f"http://127.0.0.1:{port}/chat", json={"message": "x"}) as response:
+        return response.status
+
+
+async def test_a_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CredentialsRejected, match=f"HTTP_PORT={port} is in use"):
+            await open_and_close("127.0.0.1", port, None)
+
+
+async def test_an_address_that_is_not_ours_is_named() -> None:
+    with pytest.raises(CredentialsRejected, match=r"HTTP_HOST=192\.0\.2\.1 cannot be listened on"):
+        await open_and_close("192.0.2.1", 0, TOKEN)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
+async def test_without_a_token_only_loopback_is_served(host: str) -> None:
+    with pytest.raises(CredentialsRejected, match="API_TOKEN"):
+        await open_and_close(host, 0, None)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
+async def test_loopback_needs_no_token(host: str) -> None:
+    await open_and_close(host, 0, None)
+
+
+async def open_and_close(host: str, port: int, api_token: str | None) -> None:
+    async with connect(
+        host=host, port=port, api_token=api_token, commands=healthy(), operations=Store(), mounts={}
+    ):
+        pass
+
+
+# --- health ---------------------------------------------------------------------------------------------
+
+
+async def get(http: Http, path: str, **headers: str) -> tuple[int, Json]:
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"http://127.0.0.1:{http.port}{path}", headers=headers) as response,
+    ):
+        is_json = response.content_type == "application/json"
+        return response.status, await response.json() if is_json else await response.text()
+
+
+async def test_health_tells_each_part_with_its_evidence() -> None:
+    parts = Health(name="redis", state="ok", evidence={"ping_ms": 0.2}), Health(name="slack", state="off")
+    async with listening(commands=healthy(*parts)) as http:
+        assert await get(http, "/health") == (
+            200,
+            {
+                "status": "healthy",
+                "agent_status": {"redis": {"state": "ok", "ping_ms": 0.2}, "slack": {"state": "off"}},
+            },
+        )
+
+
+async def test_one_part_that_is_down_makes_the_whole_unhealthy() -> None:
+    parts = Health(name="redis", state="ok"), Health(name="postgres", state="down")
+    async with listening(commands=healthy(*parts)) as http:
+        status, body = await get(http, "/health")
+    assert (status, body["status"]) == (503, "unhealthy")
+
+
+async def test_only_a_critical_part_makes_it_unready() -> None:
+    async def readiness(*parts: Health) -> tuple[int, str]:
+        async with listening(commands=healthy(*parts)) as http, asyncio.TaskGroup() as tasks:
+            receiving = tasks.create_task(http.receive(Worker(http, echo, tasks).deliver))
+            await wait_until(lambda: is_taking(http), "the server takes messages")
+            status, body = await get(http, "/readyz")
+            receiving.cancel()
+        return status, body.get("message", "")
+
+    assert await readiness(Health(name="model", state="down")) == (200, "")
+    assert await readiness(Health(name="redis", state="degraded")) == (200, "")
+    assert await readiness(Health(name="redis", state="down")) == (503, "Not ready: redis is down.")
+
+
+async def test_its_own_health_counts_answers_under_way_and_the_silence(setup: Setup) -> None:
+    assert (await setup.http.health()).evidence == {"port": setup.http.port, "answers_under_way": 0}
+    setup.worker.holding = True
+    async with asyncio.TaskGroup() as callers:
+        callers.create_task(setup.chat("x"))
+        await wait_until(lambda: bool(setup.worker.messages), "the message arrives")
+        assert (await setup.http.health()).evidence["answers_under_way"] == 1
+        await setup.worker.take(list(setup.worker.messages.values()))
+    health = await setup.http.health()
+    assert health.evidence["answers_under_way"] == 0
+    assert 0 <= health.evidence["seconds_since_last_message"] < 60
+
+
+# --- Redis operations -----------------------------------------------------------------------------------
+
+
+async def test_each_operation_answers_with_its_result(setup: Setup) -> None:
+    async def result(operation: str, **fields: Json) -> Json:
+        status, body = await setup.direct(operation=operation, **fields)
+        assert (status, body["status"], body["operation"]) == (200, "success", operation)
+        return body["result"]
+
+    assert await result("set", key="test", value="hello") is True
+    assert await result("get", key="test") == "hello"
+    assert await result("get", key="nothing") is None
+    assert await result("set", key="brief", value="", ttl=60) is True
+    assert await result("mset", data={"a": "1", "b": "2"}, ttl=5) == 2
+    assert await result("keys") == ["test", "brief", "a", "b"]
+    assert await result("keys", pattern="t*") == ["test"]
+    assert await result("all") == {"test": "hello", "brief": "", "a": "1", "b": "2"}
+    assert await result("delete", key="test") is True
+    assert await result("delete", key="test") is False
+    assert await result("info") == {"redis_version": "8.2.0"}
+    assert isinstance(setup.store, Store)
+    assert setup.store.ttls == {"test": None, "brief": 60, "a": 5, "b": 5}
+
+
+@pytest.mark.parametrize("operation", ["keys", "all"])
+async def test_a_listing_that_was_cut_says_so(setup: Setup, operation: str) -> None:
+    assert (await setup.direct(operation=operation))[1]["truncated"] is False
+    await setup.store.mset({f"key {number}": "" for number in range(1_001)}, None)
+    _, body = await setup.direct(operation=operation)
+    assert (len(body["result"]), body["truncated"]) == (1_000, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "operation"),
+        ({"operation": "flushall"}, "'mset'"),
+        ({"operation": "get"}, "key"),
+        ({"operation": "get", "key": ""}, "key"),
+        ({"operation": "get", "key": 5}, "key"),
+        ({"operation": "set", "key": "k"}, "value"),
+        ({"operation": "set", "key": "k", "value": {"a": 1}}, "value"),
+        ({"operation": "set", "key": "k", "value": "v", "ttl": 0}, "ttl"),
+        ({"operation": "set", "key": "k", "value": "v", "ttl": "soon"}, "ttl"),
+        ({"operation": "mset", "data": {}}, "data"),
+        ({"operation": "mset", "data": {"k": None}}, "data.k"),
+    ],
+)
+async def test_a_wrong_operation_is_told_which_field_to_mend(
+    setup: Setup, body: dict[str, Json], named: str
+) -> None:
+    status, answer = await setup.direct(**body)
+    assert (status, answer["status"]) == (400, "error")
+    assert named in answer["message"]
+    assert isinstance(setup.store, Store)
+    assert setup.store.values == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (BotError("That key is not yours."), 400, None),
+        (Unreachable("Redis does not answer."), 503, "5"),
+        (StorageDown("Redis does not answer."), 503, "5"),
+        (RateLimited("Slower, please.", 1.2), 429, "2"),
+    ],
+)
+async def test_an_operations_trouble_is_told_in_its_own_words(
+    error: BotError, status: int, retry_after: str | None
+) -> None:
+    async with (
+        serving(store=FailingStore(error)) as setup,
+        setup.client.post("/redis/direct", json={"operation": "get", "key": "k"}) as response,
+    ):
+        assert (response.status, response.headers.get("Retry-After")) == (status, retry_after)
+        assert await response.json() == {"status": "error", "message": str(error)}
+
+
+async def test_an_unexpected_error_shows_only_a_reference_that_the_log_has(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(store=FailingStore(ValueError("password is hunter2"))) as setup:
+        status, body = await setup.direct(operation="get", key="k")
+    assert status == 500
+    assert "hunter2" not in body["message"]
+    (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert record.__dict__["reference"] in body["message"]
+    assert record.exc_info
+    assert "hunter2" in str(record.exc_info[1])
+
+
+# --- requests that are refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "Invalid JSON"),
+        (b"{", "Invalid JSON"),
+        (b"\xff", "Invalid JSON"),
+        (b"[" * 100_000, "Invalid JSON"),
+        (b'"Hello"', "object"),
+        (b"{}", "message: Field required"),
+        (b'{"message": 5}', "message"),
+        (b'{"message": null}', "message"),
+        (b'{"message": " \\n "}', "message: String should have at least 1 character"),
+        (b'{"message": "\\ud800"}', "Invalid JSON"),
+        (json.dumps({"message": "x" * 32_001}).encode(), "at most 32000"),
+        (b'{"message": "x", "thread_id": ""}', "thread_id"),
+        (b'{"message": "x", "thread_id": 7}', "thread_id"),
+        (json.dumps({"message": "x", "thread_id": "x" * 201}).encode(), "at most 200"),
+    ],
+)
+async def test_a_malformed_chat_is_told_what_is_wrong(setup: Setup, body: bytes, sentence: str) -> None:
+    async with setup.client.post("/chat", data=body, headers=JSON) as response:
+        answer = await response.json()
+    assert (response.status, answer["status"]) == (400, "error")
+    assert sentence in answer["message"]
+    assert not setup.worker.messages
+
+
+async def test_the_longest_message_is_taken(setup: Setup) -> None:
+    status, body = await setup.chat("🎈" * 32_000, "x" * 200)
+    assert status == 200
+    assert body["response"].endswith("🎈" * 32_000)
+
+
+async def test_an_overlong_key_is_refused(setup: Setup) -> None:
+    assert (await setup.chat("x", **{"Idempotency-Key": "k" * 256}))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+async def test_only_json_is_taken(setup: Setup, content_type: str) -> None:
+    for path in ("/chat", "/redis/direct"):
+        headers = {"Content-Type": content_type}
+        async with setup.client.post(path, data=b'{"message": "x"}', headers=headers) as response:
+            assert response.status == 415
+            assert "application/json" in (await response.json())["message"]
+
+
+@pytest.mark.parametrize("path", ["/chat", "/redis/direct"])
+async def test_a_huge_body_is_refused(setup: Setup, path: str) -> None:
+    async with setup.client.post(path, data=io.BytesIO(b" " * (2 << 20)), headers=JSON) as response:
+        assert response.status == 413
+        assert (await response.json())["status"] == "error"
+
+
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused(setup: Setup) -> None:
+    headers = JSON | {"Content-Encoding": "gzip"}
+    async with setup.client.post("/chat", data=b'{"message": "x"}', headers=headers) as response:
+        assert response.status == 400
+        assert "encoded" in (await response.json())["message"]
+
+
+async def test_a_body_that_ends_early_is_no_error_of_ours(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", setup.http.port)
+    writer.write(
+        b"POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b'Content-Length: 100\r\n\r\n{"message": '
+    )
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert (await setup.chat("still here"))[0] == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_unknown_paths_and_methods_are_told_so(setup: Setup) -> None:
+    async with setup.client.get("/nothing") as response:
+        assert response.status == 404
+        assert await response.json() == {"status": "error", "message": "There is nothing at /nothing."}
+    async with setup.client.get("/chat") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert await response.json() == {"status": "error", "message": "/chat takes POST, not GET."}
+    async with setup.client.put("/health") as response:
+        assert response.status == 405
+
+
+# --- who may call ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "8.8.8.8", "[", ""]
+)
+async def test_without_a_token_a_foreign_host_header_is_refused(setup: Setup, host: str) -> None:
+    for path in ("/", "/health", "/livez", "/nothing"):
+        status, body = await get(setup.http, path, Host=host)
+        assert (status, body["status"]) == (403, "error")
+        assert "API_TOKEN" in body["message"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:8080", "[::1]:8080"])
+async def test_without_a_token_this_machines_names_are_served(setup: Setup, host: str) -> None:
+    assert (await get(setup.http, "/health", Host=host))[0] == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null", "http://127.0.0.1"])
+async def test_without_a_token_another_sites_page_is_refused(setup: Setup, origin: str) -> None:
+    status, body = await setup.chat("x", Origin=origin)
+    assert (status, body["status"]) == (403, "error")
+    assert "Origin" in body["message"]
+    assert not setup.worker.messages
+
+
+async def test_without_a_token_the_own_page_is_served(setup: Setup) -> None:
+    origin = f"http://127.0.0.1:{setup.http.port}"
+    assert (await setup.chat("x", Origin=origin))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \xff"],
+)
+async def test_with_a_token_everything_but_page_and_probes_asks_for_it(authorization: str | None) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    async with listening(api_token=TOKEN) as http, aiohttp.ClientSession(headers=headers) as client:
+        url = f"http://127.0.0.1:{http.port}"
+        for method, path in (
+            ("POST", "/chat"),
+            ("POST", "/redis/direct"),
+            ("GET", "/health"),
+            ("GET", "/nothing"),
+            ("GET", "/%68ealth"),
+            ("GET", "/page/../health"),
+        ):
+            async with client.request(method, f"{url}{path}", json={}) as response:
+                assert response.status == 401, path
+                assert response.headers["WWW-Authenticate"] == "Bearer"
+                assert (await response.json())["status"] == "error"
+        for path, status in (("/", 200), ("/page/app.js", 200), ("/livez", 200), ("/readyz", 503)):
+            async with client.get(url + path) as response:
+                assert response.status == status, path
+
+
+async def test_with_the_token_one_may_call_from_anywhere() -> None:
+    async with serving(api_token=TOKEN) as setup:
+        status, _ = await setup.chat("x", Host="bot.example", Origin="https://bot.example")
+        assert status == 200
+        status, _ = await setup.chat("x", Authorization=f"bearer {TOKEN}")
+        assert status == 200
+
+
+# --- what others mount ----------------------------------------------------------------------------------
+
+
+async def test_a_mounted_handler_gets_every_post_to_its_path_as_it_came() -> None:
+    bodies: list[bytes] = []
+
+    async def events(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response(text="ok")
+
+    for api_token in (None, TOKEN):
+        async with listening(api_token=api_token, mounts={"/slack/events": events}) as http:
+            headers = {"Host": "bot.example", "Content-Type": "application/x-www-form-urlencoded"}
+            async with (
+                aiohttp.ClientSession() as client,
+                client.post(
+                    f"http://127.0.0.1:{http.port}/slack/events", data=b"payload=1", headers=headers
+                ) as response,
+            ):
+                assert (response.status, await response.text()) == (200, "ok")
+    assert bodies == [b"payload=1", b"payload=1"]
+
+
+# --- the page -------------------------------------------------------------------------------------------
+
+
+async def test_the_page_and_all_it_loads_come_from_here(setup: Setup) -> None:
+    async with setup.client.get("/") as response:
+        assert (response.status, response.content_type) == (200, "text/html")
+        page = await response.text()
+    assets = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    assert assets
+    for asset in assets:
+        assert asset.startswith("/page/")
+        async with setup.client.get(asset) as response:
+            assert response.status == 200, asset
+
+
+@pytest.mark.parametrize("path", ["/", "/page/app.js", "/health", "/nothing"])
+async def test_every_response_forbids_foreign_scripts_and_frames(setup: Setup, path: str) -> None:
+    async with setup.client.get(path) as response:
+        policy = response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/", "/page/../platform.py", "/page/%2e%2e/platform.py", "/page/nothing"]
+)
+async def test_only_the_pages_own_files_are_served(setup: Setup, path: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", setup.http.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split()[1] in (b"403", b"404")
+    assert b'"status": "error"' in answer
