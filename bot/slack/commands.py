@@ -1,0 +1,48 @@
+"""Slash commands on Slack. https://docs.slack.dev/interactivity/implementing-slash-commands"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+
+import aiohttp
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.chat import Json
+from bot.commands import Commands
+from bot.slack.markdown import mrkdwn
+
+log = logging.getLogger(__name__)
+
+HEALTH = "/agent-health"
+
+_ACK_SECONDS = 2.0
+"""Slack waits 3 s for the acknowledgement; what takes longer is answered after it."""
+
+
+def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSession) -> None:
+    """Let `app` answer slash commands, for the caller's eyes only."""
+
+    async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        examination = asyncio.ensure_future(commands.health())
+        await asyncio.wait([examination], timeout=_ACK_SECONDS)
+        if examination.done():
+            await ack(mrkdwn(examination.result()))
+            return
+        await ack()
+        await _respond(session, body["response_url"], mrkdwn(await examination))
+
+    async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}"))
+
+    app.command(HEALTH)(health)
+    app.command(re.compile(""))(unknown)
+
+
+async def _respond(session: aiohttp.ClientSession, url: str, text: str) -> None:
+    # not Bolt's respond(): it takes a proxy from the environment and opens a session for each answer
+    try:
+        async with session.post(url, json={"response_type": "ephemeral", "text": text}) as response:
+            response.raise_for_status()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        log.warning("A command was not answered", extra={"error": repr(error)})

@@ -1,0 +1,82 @@
+"""An answer on its way to Slack's form: parts in, text, cuts and task cards out. Pure."""
+
+from collections.abc import Iterable
+
+from bot.chat import Json, Notice, Part, Text, ToolStep
+from bot.slack.markdown import Cut, Pager, clipped
+
+FIELD_LIMIT = 256
+"""Characters in each text of a task card."""
+
+Card = dict[str, Json]
+"""A `task_update` chunk: https://docs.slack.dev/reference/methods/chat.appendStream"""
+
+Item = str | Cut | Card
+
+_STATUS = {"started": "in_progress", "finished": "complete", "failed": "error"}
+
+
+class Draft:
+    """What is to be shown of one answer. `rendered` is all of its text so far."""
+
+    def __init__(self) -> None:
+        self.rendered = ""
+        self._pager = Pager()
+        self._items: list[Item] = []
+        self._titles: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    def add(self, part: Part) -> None:
+        """Take the next part."""
+        match part:
+            case Text(text):
+                self._queue(self._pager.feed(text))
+            case Notice(text):
+                self._queue(self._pager.paragraph(text))
+            case ToolStep():
+                self._queue([*self._pager.flush(), self._card(part)])
+
+    def complete(self) -> None:
+        """There are no more parts: nothing is kept back any longer."""
+        self._queue(self._pager.flush())
+
+    def take(self) -> list[Item]:
+        """What was not taken before, in order."""
+        items, self._items = self._items, []
+        return items
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._items)
+
+    @property
+    def waiting_size(self) -> int:
+        """Characters to take; a card counts as many."""
+        return sum(len(item) if isinstance(item, str) else FIELD_LIMIT for item in self._items)
+
+    def cut_soon(self) -> None:
+        """Let the message end at the next place that breaks no word and no line of code."""
+        self._pager.cut_soon()
+
+    def cut(self) -> Cut:
+        """Let the message end after what was taken."""
+        return self._pager.cut()
+
+    def outline(self) -> str:
+        """The steps as a list, for an answer that has no text."""
+        return "\n".join(f"- {title}" for title in self._titles.values())
+
+    def _queue(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self._items.append(item)
+            self.rendered += item if isinstance(item, str) else ""
+
+    def _card(self, step: ToolStep) -> Card:
+        # when a card comes again, Slack replaces its title and status but appends to its output
+        self._titles[step.id] = title = clipped(step.title or step.name, FIELD_LIMIT)
+        card: Card = {"type": "task_update", "id": step.id, "title": title, "status": _STATUS[step.state]}
+        if step.output and step.id not in self._told:
+            self._told.add(step.id)
+            card["output"] = clipped(step.output, FIELD_LIMIT)
+        return card

@@ -1,0 +1,93 @@
+"""Slack's errors, turned into those of bot.chat.
+
+Error codes: https://docs.slack.dev/reference/methods (each method's page lists its own).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from bot.chat import CredentialsRejected, RateLimited, Undeliverable, Unreachable
+
+_OUT_OF_ORDER = frozenset(
+    {
+        "external_channel_migrating",
+        "fatal_error",
+        "internal_error",
+        "messaging_processing_failed",
+        "request_timeout",
+        "service_unavailable",
+        "team_added_to_org",  # the workspace is being moved
+    }
+)
+_TOO_FAST = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
+_BAD_CREDENTIALS = frozenset(
+    {
+        "account_inactive",
+        "forbidden_team",
+        "invalid_auth",
+        "missing_scope",
+        "not_allowed_token_type",
+        "not_authed",
+        "org_login_required",
+        "team_access_not_granted",
+        "token_expired",
+        "token_revoked",
+        "two_factor_setup_required",
+    }
+)
+_DEFAULT_WAIT = 30.0
+"""Seconds to wait when Slack limits us without saying for how long."""
+
+
+class Refused(Undeliverable):
+    """Slack said no to one request, and will again; `code` is Slack's word for why."""
+
+    def __init__(self, method: str, code: str) -> None:
+        super().__init__(f"Slack refused {method}: {code}")
+        self.code = code
+
+
+class StreamEnded(Refused):
+    """Slack has ended the stream by itself; the message stays and can be edited."""
+
+
+@contextmanager
+def translated(method: str, variable: str) -> Iterator[None]:
+    """Raise what `method` meets as errors of bot.chat; `variable` holds the token that it uses."""
+    try:
+        yield
+    except SlackApiError as error:
+        _raise(error, method, variable)
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Unreachable(f"Slack did not answer {method}: {type(error).__name__} {error}") from error
+
+
+def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
+    # `response` is aiohttp's own when the body was not JSON, and its data is no dict when not of that type
+    status: int = getattr(error.response, "status_code", 0) or getattr(error.response, "status", 0)
+    data = getattr(error.response, "data", None)
+    code = str(data.get("error", "")) if isinstance(data, dict) else ""
+    if status == 429 or code in _TOO_FAST:
+        wait = float(error.response.headers.get("Retry-After", _DEFAULT_WAIT))
+        raise RateLimited(f"Slack limits {method}: wait {wait:g} s", wait) from error
+    if code in _BAD_CREDENTIALS:
+        raise CredentialsRejected(_what_to_mend(method, code, variable, data)) from error
+    if not code or status >= 500 or code in _OUT_OF_ORDER:
+        raise Unreachable(f"Slack is out of order at {method}: {code or f'status {status}'}") from error
+    refusal = StreamEnded if code == "message_not_in_streaming_state" else Refused
+    raise refusal(method, code) from error
+
+
+def _what_to_mend(method: str, code: str, variable: str, data: object) -> str:
+    if code == "missing_scope" and isinstance(data, dict):
+        needed = data.get("needed", "unknown")
+        return f"{variable} lacks the scope {needed} for {method}: install the app again from manifest.yml"
+    where = {
+        "SLACK_BOT_TOKEN": "OAuth & Permissions, Bot User OAuth Token, xoxb-…",
+        "SLACK_APP_TOKEN": "Basic Information, App-Level Tokens with connections:write, xapp-…",
+    }[variable]
+    return f"Slack rejected {variable} at {method} ({code}): copy it again from the app's settings ({where})"

@@ -1,0 +1,122 @@
+"""Slack's events, read into messages. Pure.
+
+Payloads: https://docs.slack.dev/reference/events (`message`, `app_mention`) and, for what `text` holds,
+https://docs.slack.dev/messaging/formatting-message-text (retrieving messages).
+"""
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+
+from bot.chat import Attachment, Json, Message, ThreadId
+
+_SUBTYPES = frozenset({None, "file_share", "thread_broadcast"})
+"""What a person writes; every other subtype is an edit, a deletion or an announcement."""
+
+_REFERENCE = re.compile(r"<([^<>]*)>")
+
+
+def parse(body: Mapping[str, Json], bot_user_id: str) -> Message | None:
+    """The message in an `event_callback`, or `None` when it is not for the bot.
+
+    A mention in a channel comes as `app_mention` and as `message`: both give the same message.
+    """
+    event = body.get("event") or {}
+    if not _written_by_a_person(event, bot_user_id):
+        return None
+    addressed = _addressed(event, bot_user_id)
+    if not addressed and not event.get("thread_ts"):
+        return None
+    team, channel, ts = _team(body), event["channel"], event["ts"]
+    thread_ts = event.get("thread_ts") or ts
+    return Message(
+        id=f"slack:{team}:{channel}:{ts}",
+        thread=ThreadId("slack", team, channel, thread_ts),
+        author=f"slack:{event['user']}",
+        author_name=_name(event.get("user_profile") or {}),
+        text=plain_text(event.get("text") or "", bot_user_id),
+        sent_at=float(ts),
+        addressed=addressed,
+        direct=event.get("channel_type") == "im",
+        attachments=tuple(_attachments(event.get("files") or ())),
+        place={
+            "team": team,
+            "channel": channel,
+            "ts": ts,
+            "user": event["user"],
+            # in a channel shared between workspaces the author's may be another than ours
+            "user_team": event.get("user_team") or event.get("team") or team,
+            "channel_kind": event.get("channel_type") or "",  # app_mention does not tell
+        },
+    )
+
+
+def plain_text(text: str, bot_user_id: str) -> str:
+    """`text` as a person reads it: no mention of the bot, references by name, entities decoded."""
+    without_us = re.sub(rf"[ \t]*<@{re.escape(bot_user_id)}(\|[^<>]*)?>", "", text)
+    return html.unescape(_REFERENCE.sub(_readable, without_us)).strip()
+
+
+def _written_by_a_person(event: Mapping[str, Json], bot_user_id: str) -> bool:
+    return (
+        event.get("type") in ("message", "app_mention")
+        and event.get("subtype") in _SUBTYPES
+        and not event.get("bot_id")
+        and not event.get("hidden")
+        and not event.get("edited")  # a mention that is edited in comes as app_mention once more
+        and event.get("user") not in (None, "", "USLACKBOT", bot_user_id)
+        and bool(event.get("channel"))
+        and bool(event.get("ts"))
+    )
+
+
+def _addressed(event: Mapping[str, Json], bot_user_id: str) -> bool:
+    return (
+        event["type"] == "app_mention"
+        or event.get("channel_type") == "im"
+        or re.search(rf"<@{re.escape(bot_user_id)}[|>]", event.get("text") or "") is not None
+    )
+
+
+def _team(body: Mapping[str, Json]) -> str:
+    # the workspace we are installed in; `team_id` is null for events of a whole Enterprise organisation
+    installations = body.get("authorizations") or [{}]
+    return (
+        installations[0].get("team_id")
+        or body.get("team_id")
+        or body.get("context_team_id")
+        or body.get("enterprise_id")
+        or body["event"].get("team")
+        or "unknown"
+    )
+
+
+def _name(profile: Mapping[str, Json]) -> str:
+    return profile.get("display_name") or profile.get("real_name") or ""
+
+
+def _attachments(files: Iterable[Mapping[str, Json]]) -> list[Attachment]:
+    # a deleted file has no address, an external one (Google Drive) is on another host
+    return [
+        Attachment(
+            name=file.get("name") or "",
+            media_type=file.get("mimetype") or "application/octet-stream",
+            size=file.get("size") or 0,
+            url=file.get("url_private_download") or file["url_private"],
+        )
+        for file in files
+        if not file.get("is_external") and (file.get("url_private_download") or file.get("url_private"))
+    ]
+
+
+def _readable(match: re.Match[str]) -> str:
+    target, _, label = match[1].partition("|")
+    kind, name = target[:1], target[1:]
+    if kind in ("@", "#"):
+        return kind + (label or name).removeprefix(kind)
+    if kind == "!":
+        return label or "@" + name.partition("^")[0]
+    address = target.removeprefix("mailto:").removeprefix("tel:")
+    if not label or label == address or address.endswith("//" + label):
+        return address
+    return f"{label} ({address})"

@@ -1,0 +1,61 @@
+"""Reading an answer ahead, so that what has arrived is shown while its next piece is awaited."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from bot.chat import Part
+
+
+class Feed:
+    """Reads `parts` in one task of its own, from the first to the last.
+
+    One task, because the iterator may hold an `asyncio.timeout` over a `yield`, which ends the task that
+    entered it. Leaving the context ends the task, and with it the iterator.
+    """
+
+    def __init__(self, parts: AsyncIterator[Part]) -> None:
+        self._parts = parts
+        self._arrived: list[Part] = []
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()  # seen: asyncio reports errors that nobody has asked for
+
+    async def _read(self) -> None:
+        try:
+            async for part in self._parts:
+                self._arrived.append(part)
+                self._news.set()
+        finally:
+            self._news.set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it was taken, be it that the answer ended or that it failed."""
+        return self._task.done() and not self._arrived
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What `parts` raised, once it has ended."""
+        return self._task.exception()
+
+    async def take(self, patience: float | None) -> list[Part]:
+        """The parts that have arrived; waits for one, at most `patience` seconds, or for the end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._news.wait()
+        self._news.clear()
+        parts, self._arrived = self._arrived, []
+        return parts

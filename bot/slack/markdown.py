@@ -1,0 +1,208 @@
+"""Markdown for Slack: nobody is pinged, and long answers are cut into messages as they grow. Pure."""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MESSAGE_LIMIT = 11_500
+"""Characters in one message. Slack takes 12,000 in `markdown_text`
+(https://docs.slack.dev/reference/methods/chat.appendStream); the rest is for what it counts differently."""
+
+_AFTER_PARAGRAPH = 10_000
+_AFTER_LINE = 10_750
+_BEFORE_FENCE = 8_000
+"""From these sizes on a message ends at the next such place, because shown text cannot be taken back."""
+
+_CLOSING_ROOM = 17
+"""For the line that closes a code block at the end of a message."""
+
+_WORD_LIMIT = 2_000
+"""Longer runs without a space may be cut: a word is kept back until it ends, but not for ever."""
+
+# Chinese, Japanese and Korean are written without spaces: each of their characters is a word here
+_WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
+_PIECE = re.compile(rf"\s|[{_WIDE}]|[^\s{_WIDE}]{{1,{_WORD_LIMIT}}}")
+_FENCE = re.compile(r"(`{3,16}|~{3,16})(.*)")
+
+_PING = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam)|@[UWB][A-Z0-9])")
+_UNFINISHED_PING = re.compile(r"<(?=!\w{0,8}$|@[UWB]?$|$)")
+_INVISIBLE = "\u200b"
+
+
+def neutralise(text: str) -> str:
+    """`text` with Slack's pings (`<!channel>`, `<@U…>`) made inert by an invisible character.
+
+    Entities would show inside code, so nothing else is escaped: other `<` mean nothing to Slack here.
+    """
+    return _PING.sub("<" + _INVISIBLE, text)
+
+
+def mrkdwn(markdown: str) -> str:
+    """Simple Markdown (bold, links, lists) in the older format that answers to commands take.
+
+    https://docs.slack.dev/messaging/formatting-message-text
+    """
+    text = html.escape(markdown, quote=False)
+    text = re.sub(r"^(\s*)[-*] ", r"\1• ", text, flags=re.MULTILINE)
+    text = re.sub(r"\*\*(.+?)\*\*", r"*\1*", text)
+    return re.sub(r"\[([^\]\n]+)\]\((https?://[^)\s]+)\)", r"<\2|\1>", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Here one message ends with `close` and the next begins with `reopen`: an open code block, mostly."""
+
+    close: str = ""
+    reopen: str = ""
+
+
+class Pager:
+    """Cuts a growing answer into messages, deciding only forwards.
+
+    However the answer is divided over calls of `feed`, the text that comes out and its cuts are the
+    same. The text that comes out joined is the whole answer, neutralised; what a cut adds is apart from it.
+    The last word is kept back until it is complete, so that no cut falls into it.
+    """
+
+    def __init__(self, reopen: str = "") -> None:
+        self._held = ""
+        self._size = 0
+        self._fence = ""  # the marker of the code block we are in
+        self._reopen = ""
+        self._last = "\n"
+        self._line_begins = True
+        self._paragraph_begins = True
+        self._cut_soon = False
+        if reopen:
+            self._emit_all([reopen.rstrip("\n"), "\n"])
+
+    def feed(self, text: str) -> list[str | Cut]:
+        """Take the next piece; what can be shown by now comes out, in order."""
+        pieces = _PIECE.findall(self._held + text)
+        complete = not pieces or pieces[-1].isspace() or len(pieces[-1]) >= _WORD_LIMIT
+        self._held = "" if complete else pieces.pop()
+        return self._emit_all(pieces)
+
+    def flush(self) -> list[str | Cut]:
+        """Give out the last word too: the answer ends here, or something else is shown before it goes on."""
+        word, self._held = self._held, ""
+        return self._emit_all([_break_off(word)] if word else [])
+
+    def paragraph(self, text: str) -> list[str | Cut]:
+        """Take `text` as a paragraph of its own, even in the midst of a code block."""
+        items = self.flush()
+        lead = self._closing() + "\n\n" if self._size else ""
+        return [*items, *self.feed(f"{lead}{text.strip()}\n\n")]
+
+    def cut_soon(self) -> None:
+        """End this message at the next place that breaks no word and no line of code."""
+        self._cut_soon = True
+
+    def cut(self) -> Cut:
+        """End this message here."""
+        cut = Cut(self._closing(), self._reopen)
+        self._size = len(cut.reopen)
+        self._cut_soon = False
+        return cut
+
+    def _emit_all(self, pieces: list[str]) -> list[str | Cut]:
+        items: list[str | Cut] = []
+        for item in (item for piece in pieces for item in self._emit(piece)):
+            if items and isinstance(item, str) and isinstance(items[-1], str):
+                items[-1] += item
+            else:
+                items.append(item)
+        return items
+
+    def _emit(self, piece: str) -> Iterator[str | Cut]:
+        shown = neutralise(piece)
+        if len(piece) >= _WORD_LIMIT:
+            shown = _break_off(shown)
+        if self._is_full(piece, shown):
+            yield self.cut()
+        yield shown
+        self._size += len(shown)
+        self._last = shown[-1]
+        self._track(piece)
+
+    def _is_full(self, piece: str, shown: str) -> bool:
+        if self._size + len(shown) + _CLOSING_ROOM > MESSAGE_LIMIT:
+            return True
+        if piece.isspace():
+            return False
+        if not self._line_begins:
+            return self._cut_soon and not self._fence
+        if self._cut_soon or self._size >= _AFTER_LINE:
+            return True
+        if self._fence:
+            return False
+        enough = _BEFORE_FENCE if _fence(piece) else _AFTER_PARAGRAPH
+        return self._size >= enough and (self._paragraph_begins or enough == _BEFORE_FENCE)
+
+    def _track(self, piece: str) -> None:
+        if piece == "\n":
+            self._paragraph_begins = self._line_begins
+            self._line_begins = True
+        elif not piece.isspace():
+            if self._line_begins:
+                self._track_fence(piece)
+            self._line_begins = self._paragraph_begins = False
+
+    def _track_fence(self, word: str) -> None:
+        marker = _fence(word)
+        if not self._fence and marker:
+            self._fence = marker
+            self._reopen = (word if len(word) <= 40 else marker) + "\n"
+        elif self._fence and word.startswith(self._fence) and not word.strip(self._fence[0]):
+            self._fence = self._reopen = ""
+
+    def _closing(self) -> str:
+        if not self._fence:
+            return ""
+        return ("" if self._last == "\n" else "\n") + self._fence
+
+
+def _break_off(word: str) -> str:
+    """`word` so that what follows it cannot make a ping of its end."""
+    return _UNFINISHED_PING.sub("<" + _INVISIBLE, word)
+
+
+def _fence(word: str) -> str:
+    """The marker that opens a code block, if `word` at the start of a line does."""
+    match = _FENCE.fullmatch(word)
+    return match[1] if match and not (match[1][0] == "`" and "`" in match[2]) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The text of one message. `start` is where it begins in the whole answer, in characters."""
+
+    start: int
+    reopen: str
+    body: str
+    close: str
+
+    @property
+    def text(self) -> str:
+        """What the message shows."""
+        return self.reopen + self.body + self.close
+
+
+def clipped(text: str, limit: int) -> str:
+    """`text` on one line, neutralised, in at most `limit` characters."""
+    line = neutralise(" ".join(text.split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def paginate(text: str, start: int = 0, reopen: str = "") -> list[Sheet]:
+    """Cut the rest of a complete answer, from `start` on, into messages."""
+    pager = Pager(reopen)
+    sheets, body = [], ""
+    for item in [*pager.feed(text[start:]), *pager.flush(), Cut()]:
+        if isinstance(item, str):
+            body += item
+            continue
+        sheets.append(Sheet(start, reopen, body, item.close))
+        start, reopen, body = start + len(body), item.reopen, ""
+    return [sheet for sheet in sheets if sheet.body.strip()]

@@ -1,0 +1,158 @@
+"""Slack as a platform: connect, receive, answer.
+
+Bolt acknowledges an event before its listener has run, and drops it when its own `auth.test` fails
+(slack_bolt/listener/asyncio_runner.py, middleware/authorization). So messages are handed over in
+`before_authorize`, which runs after the signature check and before everything else.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Literal
+
+import aiohttp
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.response import BoltResponse
+
+from bot.chat import Deliver, Health, Json, Thread, ThreadId
+from bot.commands import Commands
+from bot.slack.api import REQUEST_TIMEOUT, SDK_LOG, Identity, SlackApi
+from bot.slack.commands import answer_commands
+from bot.slack.events import parse
+from bot.slack.reply import SlackThread
+from bot.slack.sockets import SOCKETS, Sockets, open_sockets
+from bot.slack.stream import StreamBudget
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    *,
+    bot_token: str,
+    app_token: str | None,
+    signing_secret: str | None,
+    api_url: str,
+    commands: Commands,
+) -> AsyncIterator["Slack"]:
+    """Slack, with one HTTP session for as long as the context lasts; makes no request yet.
+
+    With an app token it listens on sockets, else on the endpoint, which needs the signing secret.
+    """
+    if not app_token and not signing_secret:
+        raise ValueError("Slack needs an app token or a signing secret")
+    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield Slack(SlackApi(session, bot_token, api_url), app_token, signing_secret, commands)
+
+
+class Slack:
+    """Implements `bot.chat.Platform`."""
+
+    name = "slack"
+
+    def __init__(
+        self,
+        api: SlackApi,
+        app_token: str | None,
+        signing_secret: str | None,
+        commands: Commands,
+    ) -> None:
+        self._api = api
+        self._app_token = app_token
+        self._signing_secret = signing_secret or ""
+        self._commands = commands
+        self._budget = StreamBudget()
+        self._identity: Identity | None = None
+        self._app: AsyncApp | None = None
+        self._sockets: Sockets | None = None
+        self._last_event: float | None = None
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """What the HTTP server serves at `/slack/events`; None when messages come over sockets."""
+        return None if self._app_token else self._serve
+
+    async def receive(self, deliver: Deliver) -> None:
+        """Hand messages over until cancelled; see `bot.chat.Platform`."""
+        identity = self._identity = await self._api.identify()
+        self._app = self._build_app(identity, deliver)
+        try:
+            if self._app_token:
+                await self._listen(self._app, self._app_token)
+            else:
+                await asyncio.Event().wait()
+        finally:
+            self._app = self._sockets = None
+
+    def thread(self, id: ThreadId) -> Thread:
+        """The place to answer; makes no request."""
+        return SlackThread(self._api, id, self._budget)
+
+    async def health(self) -> Health:
+        """Whether it hears Slack: the sockets that live, and when something last came in."""
+        state: Literal["ok", "degraded", "down"] = "ok" if self._app else "down"
+        evidence: dict[str, Json] = {"mode": "socket" if self._app_token else "http"}
+        if self._app_token:
+            evidence["connected_sockets"] = connected = await self._connected()
+            state = "down" if not connected else "ok" if connected == SOCKETS else "degraded"
+        if self._last_event is not None:
+            evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
+        if self._identity:
+            evidence |= {"workspace": self._identity.team, "bot_user": self._identity.user_id}
+        return Health(name=self.name, state=state, evidence=evidence)
+
+    async def _connected(self) -> int:
+        return await self._sockets.connected() if self._sockets else 0
+
+    async def _listen(self, app: AsyncApp, app_token: str) -> None:
+        await self._api.check_app_token(app_token)
+        async with open_sockets(app, self._api, app_token) as self._sockets:
+            log.info("Slack is connected", extra={"workspace": self._identity and self._identity.team})
+            await self._sockets.watch()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        app = self._app
+        if app is None:
+            return web.Response(status=503, text="Not connected to Slack yet")
+        return await to_aiohttp_response(await app.async_dispatch(await to_bolt_request(request)))
+
+    def _build_app(self, identity: Identity, deliver: Deliver) -> AsyncApp:
+        async def authorize() -> AuthorizeResult:
+            return AuthorizeResult(
+                enterprise_id=None,
+                team_id=identity.team_id,
+                bot_token="",
+                bot_id=identity.bot_id,
+                bot_user_id=identity.user_id,
+            )
+
+        async def hand_over(
+            body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
+        ) -> BoltResponse:
+            self._last_event = time.monotonic()
+            if "command" in body or body.get("type") == "url_verification":
+                return await next()
+            message = parse(body, identity.user_id)
+            if message:
+                await deliver(message)  # raises: Bolt answers 500 or no acknowledgement, and Slack repeats
+            return BoltResponse(status=200)
+
+        app = AsyncApp(
+            name="bot",
+            logger=SDK_LOG,
+            client=self._api.reader,
+            # without these two Bolt reads SLACK_SIGNING_SECRET, and calls auth.test for each event
+            signing_secret=self._signing_secret,
+            authorize=authorize,
+            before_authorize=hand_over,
+        )
+        answer_commands(app, self._commands, self._api.session)
+        return app

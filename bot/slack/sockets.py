@@ -1,0 +1,95 @@
+"""Socket Mode: two sockets, and a watch over them.
+
+https://docs.slack.dev/apis/events-api/using-socket-mode
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+
+from bot.chat import Unreachable
+from bot.slack.api import SDK_LOG, SlackApi
+
+log = logging.getLogger(__name__)
+
+SOCKETS = 2
+"""slack-sdk closes a socket that Slack wants replaced before it opens the next: the other one hears what
+comes in between."""
+
+WATCH_SECONDS = 15.0
+DEAD_AFTER = 60.0
+"""Seconds between two looks at the sockets, and without any before all is built anew."""
+
+_CONNECT_TIMEOUT = 30.0
+_PING_SECONDS = 5.0
+
+
+@contextlib.asynccontextmanager
+async def open_sockets(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncIterator["Sockets"]:
+    """Sockets that hand what they hear to `app`. Raises `Unreachable` when none opens in time."""
+    handlers = [_handler(app, api, app_token) for _ in range(SOCKETS)]
+    try:
+        await _connect(handlers)
+        yield Sockets(handlers)
+    finally:
+        for handler in handlers:
+            await _close(handler)
+
+
+class Sockets:
+    """The sockets of one connection to Slack."""
+
+    def __init__(self, handlers: Sequence[AsyncSocketModeHandler]) -> None:
+        self._handlers = handlers
+
+    async def connected(self) -> int:
+        """How many are open and answer pings."""
+        return sum([await handler.client.is_connected() for handler in self._handlers])
+
+    async def watch(self) -> None:
+        """Look after the sockets until cancelled. Raises `Unreachable` when none has lived for too long."""
+        loop = asyncio.get_running_loop()
+        alive_at = loop.time()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if await self.connected():
+                alive_at = loop.time()
+            elif loop.time() - alive_at >= DEAD_AFTER:
+                raise Unreachable(f"Slack: no socket for over {DEAD_AFTER:g} s")
+            await self._unstick()
+
+    async def _unstick(self) -> None:
+        # slack-sdk tries an expired address for ever; without one it asks for a new one
+        for handler in self._handlers:
+            if not await handler.client.is_connected():
+                log.info("A socket to Slack is down")
+                handler.client.wss_uri = None
+
+
+def _handler(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncSocketModeHandler:
+    handler = AsyncSocketModeHandler(
+        app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=_PING_SECONDS
+    )
+    handler.client.proxy = None  # as in bot.slack.api
+    return handler
+
+
+async def _connect(handlers: Sequence[AsyncSocketModeHandler]) -> None:
+    # connect_async tries for ever, so the time limit is ours
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT), asyncio.TaskGroup() as group:
+            for handler in handlers:
+                group.create_task(handler.connect_async())  # type: ignore[no-untyped-call]  # Bolt leaves it untyped
+    except TimeoutError as error:
+        raise Unreachable(f"Slack: no socket within {_CONNECT_TIMEOUT:g} s") from error
+
+
+async def _close(handler: AsyncSocketModeHandler) -> None:
+    await handler.close_async()  # type: ignore[no-untyped-call]  # as above
+    client = handler.client
+    tasks = (client.message_processor, client.current_session_monitor, client.message_receiver)
+    await asyncio.gather(*(task for task in tasks if task), return_exceptions=True)

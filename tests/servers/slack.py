@@ -1,0 +1,391 @@
+"""Slack for tests: the Web API, Socket Mode, signed requests, files and response URLs, on one free port.
+
+It behaves as Slack does and refuses what Slack refuses; each refusal is noted in `violations`, so that a
+test of a well-behaved app ends with `assert not slack.violations`. Faults that a test asks for, and what
+follows from them, are no violations.
+
+    async with Slack() as slack:
+        # the app: AsyncWebClient(token=slack.bot_token, base_url=slack.api_url), or slack.environ for a child
+        await slack.connected()
+        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} hello")
+        assert "hello" in await slack.answer("C0GENERAL", ts)
+        assert not slack.violations
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tests.servers.slack_api import Call, Fault
+from tests.servers.slack_delivery import Delivery, Kind
+from tests.servers.slack_payloads import block_actions, event_callback, slash_command
+from tests.servers.slack_requests import ResponseUrl
+from tests.servers.slack_server import PROXY_VARIABLES, SlackServer
+from tests.servers.slack_sockets import DisconnectReason, Socket
+from tests.servers.slack_workspace import APP, BOT, BOT_USER, TEAM, Ephemeral, File, Message, Status
+from tests.waiting import wait_until
+
+__all__ = [
+    "APP",
+    "BOT",
+    "BOT_USER",
+    "PROXY_VARIABLES",
+    "TEAM",
+    "Call",
+    "Command",
+    "Delivery",
+    "Message",
+    "Slack",
+    "Socket",
+]
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A slash command or a pressed button, with the acknowledgement and what was posted afterwards."""
+
+    delivery: Delivery
+    response_url: ResponseUrl
+
+    @property
+    def acked(self) -> bool:
+        return self.delivery.acked
+
+    @property
+    def response(self) -> Json:
+        """The payload that came with the acknowledgement, or None."""
+        return self.delivery.response
+
+
+class Slack(SlackServer):
+    """One workspace (`TEAM`) with one installed app (`APP`, its bot is `BOT_USER`/`BOT`).
+
+    People `U0ALICE`, `U0BOB` and `U0CAROL` and the channel `C0GENERAL` (all of them and the bot in it)
+    exist from the start; people and direct channels also come into being when they are first named.
+
+    For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`.
+    Set `request_url` to deliver over HTTP instead of Socket Mode.
+    What people do: `say`, `edit`, `remove`, `command`, `press`, `open_home`, `stop`, `send_event`.
+    What happened: `answer`, `replies`, `messages`, `ephemerals`, `status`, `statuses`, `calls`, `count`,
+    `deliveries`, `settled`, `sockets`, `connected`, `over_tier`, `violations`.
+    Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`, `stream_lifetime`,
+    `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `enforce_tiers`; the arguments
+    `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
+    """
+
+    # --- what people do
+
+    async def say(
+        self,
+        user: str,
+        channel: str,
+        text: str,
+        thread_ts: str | None = None,
+        *,
+        files: Sequence[tuple[str, str, bytes]] = (),
+        copies: int = 1,
+        mention_last: bool = False,
+    ) -> str:
+        """A person writes; returns the message's `ts` at once, the events are on their way.
+
+        `files` are (name, media type, content). With `copies` each event comes that many times with the
+        same `event_id`; with `mention_last` the `message` event precedes its `app_mention`.
+        """
+        self._know(user)
+        sent = [self._file(user, *file) for file in files]
+        ts = self.workspace.new_ts()
+        message = Message(channel=channel, ts=ts, user=user, text=text, thread_ts=thread_ts, files=sent)
+        self.workspace.add(message)
+        self._announce("posted", message, "", copies=copies, mention_last=mention_last)
+        return ts
+
+    def _file(self, user: str, name: str, mimetype: str, data: bytes) -> File:
+        file = File(self.workspace.new_id("F"), name, mimetype, data, user, len(data))
+        self.workspace.files[file.id] = file
+        return file
+
+    def edit(self, channel: str, ts: str, text: str) -> None:
+        """The author changes a message."""
+        message = self.message(channel, ts)
+        before, message.text, message.edited = message.shown, text, True
+        message.record("update")
+        self._announce("changed", message, before)
+
+    def remove(self, channel: str, ts: str) -> None:
+        """The author deletes a message."""
+        self.workspace.delete(self.message(channel, ts))
+
+    async def command(self, name: str, text: str, user: str, channel: str) -> Command:
+        """A slash command; returns once it is acknowledged or Slack has stopped waiting."""
+        self._know(user)
+        place = self.workspace.channel(channel)
+        url = self.response_urls.issue(user, channel)
+        payload = slash_command(name, text, user, self.workspace.users[user], place)
+        return await self._interact("slash_commands", payload, url)
+
+    async def press(
+        self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
+    ) -> Command:
+        """Press a button of a message; `value` chooses among feedback buttons."""
+        message = self.message(channel, ts)
+        block, element = _find_action(message.blocks, action_id)
+        url = self.response_urls.issue(user, channel, message)
+        chosen = value if value is not None else element.get("value", "")
+        block_id = block.get("block_id", "block")
+        payload = block_actions(self.workspace, message, user, block_id, element, chosen)
+        return await self._interact("interactive", payload, url)
+
+    async def _interact(self, kind: Kind, payload: dict[str, Json], url: ResponseUrl) -> Command:
+        delivery = self._deliver(kind, payload | {"response_url": url.url})
+        await delivery.ended.wait()
+        if kind == "slash_commands" and delivery.response:
+            self.response_urls.answer(url, delivery.response)
+        return Command(delivery, url)
+
+    def open_home(self, user: str, tab: Literal["home", "messages"] = "messages") -> Delivery:
+        """A person opens the app."""
+        channel, stamp = self.dm(user), self.workspace.new_ts()
+        event = {"type": "app_home_opened", "user": user, "channel": channel, "tab": tab, "event_ts": stamp}
+        return self.send_event(event)
+
+    def stop(self, user: str, channel: str, thread_ts: str) -> Delivery:
+        """A person presses Slack's stop button: streams of the thread end, and the app is told."""
+        streams = [each for each in self.replies(channel, thread_ts) if each.streaming_state == "in_progress"]
+        for stream in streams:
+            self.workspace.expire_stream(stream, "user")
+        event = {
+            "type": "agent_session_stopped",
+            "channel": channel,
+            "thread_ts": thread_ts,
+            "user": user,
+            "streaming_message_ts": [stream.ts for stream in streams],
+            "event_ts": self.workspace.new_ts(),
+        }
+        return self.send_event(event)
+
+    def send_event(self, event: dict[str, Json]) -> Delivery:
+        """Send any inner event."""
+        return self._deliver("events_api", event_callback(event))
+
+    async def verify_url(self) -> bool:
+        """Slack's handshake with `request_url`; True when the challenge came back."""
+        return await self._request_url().verify()
+
+    # --- what happened
+
+    def message(self, channel: str, ts: str) -> Message:
+        """One message; LookupError when there is none."""
+        message = self.workspace.find(channel, ts)
+        if message is None:
+            raise LookupError(f"no message {ts} in {channel}")
+        return message
+
+    def messages(self, channel: str) -> list[Message]:
+        """What stands in a channel, threads included, in order."""
+        return [each for each in self.workspace.messages[channel] if not each.deleted]
+
+    def replies(self, channel: str, thread_ts: str) -> list[Message]:
+        """The replies of a thread in order, without its root."""
+        return list(self.workspace.replies(channel, thread_ts))
+
+    def bot_replies(self, channel: str, thread_ts: str) -> list[Message]:
+        """The bot's replies since the last message of a person in the thread."""
+        own: list[Message] = []
+        for each in self.replies(channel, thread_ts):
+            own = [*own, each] if each.from_bot else []
+        return own
+
+    async def answer(
+        self,
+        channel: str,
+        thread_ts: str,
+        *,
+        until: Callable[[str], bool] = bool,
+        timeout: float = 10,
+    ) -> str:
+        """Wait for the bot's answer to the last message of a thread to be finished; return what it shows.
+
+        Finished means: something is shown, no stream is open, the thread shows no status, its session is
+        not `processing`, and `until` holds for the text. Replies are joined by line ends. A bot that edits
+        its message, or answers with several, needs an `until` that knows the end of its answer.
+        """
+
+        def finished() -> bool:
+            replies = self.bot_replies(channel, thread_ts)
+            streaming = any(each.streaming_state == "in_progress" for each in replies)
+            busy = self.status(channel, thread_ts)
+            session = self.workspace.session_status(channel, thread_ts)
+            text = _joined(replies)
+            return bool(text) and not streaming and not busy and session != "processing" and until(text)
+
+        try:
+            await wait_until(finished, f"an answer in {channel} {thread_ts}", timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.transcript(channel, thread_ts)}") from None
+        return _joined(self.bot_replies(channel, thread_ts))
+
+    def transcript(self, channel: str, thread_ts: str) -> str:
+        """A thread in words, for the messages of failing tests."""
+        lines = [
+            f"{each.ts} {each.user} {each.streaming_state or 'posted'}: {each.shown!r}"
+            for each in self.messages(channel)
+            if each.root == thread_ts
+        ]
+        calls = [f"{call.method} {call.error or 'ok'}" for call in self.calls[-20:]]
+        return "\n".join([*lines, f"last calls: {calls}", f"violations: {self.violations}"])
+
+    @property
+    def ephemerals(self) -> list[Ephemeral]:
+        """What single people were shown, answers to commands included."""
+        return self.workspace.ephemerals
+
+    @property
+    def statuses(self) -> list[Status]:
+        """Every status that a thread showed, in order; an empty one ends it."""
+        return self.workspace.statuses
+
+    def status(self, channel: str, thread_ts: str) -> str:
+        """The status that a thread shows now."""
+        return self.workspace.status(channel, thread_ts)
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call of the Web API, also those that failed."""
+        return self.web_api.calls
+
+    def count(self, method: str) -> int:
+        """How often a method was called."""
+        return sum(call.method == method for call in self.calls)
+
+    def over_tier(self) -> dict[str, int]:
+        """Methods called more often within some minute than their tier allows, with that number."""
+        return self.web_api.over_tier()
+
+    def events(self, type: str) -> list[Delivery]:
+        """The deliveries of one type of inner event."""
+        return [each for each in self.deliveries if each.kind == "events_api" and each.event["type"] == type]
+
+    @property
+    def sockets(self) -> list[Socket]:
+        """The Socket Mode connections that are open now."""
+        return self.socket_mode.sockets
+
+    async def connected(self, sockets: int = 1, timeout: float = 10) -> None:
+        """Wait until the app has at least so many connections that Slack has not asked it to leave."""
+        await wait_until(
+            lambda: sum(not each.retiring for each in self.sockets) >= sockets,
+            f"{sockets} sockets are open",
+            timeout,
+        )
+
+    # --- trouble
+
+    def fail(
+        self,
+        method: str,
+        *,
+        times: float = 1,
+        status: int | None = None,
+        error: str | None = None,
+        retry_after: int | None = None,
+        after_applying: bool = False,
+        delay: float = 0.0,
+    ) -> Fault:
+        """Let the next `times` calls of `method` (`*`: any) fail; see `Fault`. math.inf: until lifted."""
+        fault = Fault(
+            method=method,
+            times=times,
+            status=status,
+            error=error,
+            retry_after=retry_after,
+            after_applying=after_applying,
+            delay=delay,
+        )
+        self.web_api.faults.append(fault)
+        return fault
+
+    def slow(self, method: str, delay: float, *, times: float = 1) -> Fault:
+        """Let the next calls succeed, but only after `delay` seconds."""
+        fault = Fault(method=method, times=times, delay=delay, slow=True)
+        self.web_api.faults.append(fault)
+        return fault
+
+    def disable(self, *methods: str) -> None:
+        """Answer `unknown_method`, as in a workspace without the feature."""
+        self.web_api.disabled.update(methods)
+
+    @property
+    def outage(self) -> Literal["unreachable", "broken"] | None:
+        """`unreachable`: every connection breaks off. `broken`: the Web API answers 500. None: neither."""
+        return self.web_api.outage
+
+    @outage.setter
+    def outage(self, outage: Literal["unreachable", "broken"] | None) -> None:
+        self.web_api.outage = outage
+        if outage == "unreachable":
+            self.drop_sockets()
+
+    def revoke(self, token: str) -> None:
+        """Answer `token_revoked` from now on."""
+        self.web_api.revoked.add(token)
+
+    def tolerate(self, *errors: str) -> None:
+        """These refusals are what the test is about: answer them as ever, but note no violation."""
+        self.web_api.tolerated.update(errors)
+
+    @property
+    def enforce_tiers(self) -> bool:
+        """Whether calls over a method's tier get a 429; they are counted in any case."""
+        return self.web_api.enforce_tiers
+
+    @enforce_tiers.setter
+    def enforce_tiers(self, enforce: bool) -> None:
+        self.web_api.enforce_tiers = enforce
+
+    def remove_bot(self, channel: str) -> None:
+        """A person removes the bot from a channel; its writes there are refused, without a violation."""
+        place = self.workspace.channel(channel)
+        place.members.discard(BOT_USER)
+        place.removed_by_test = True
+
+    @property
+    def stream_lifetime(self) -> float:
+        """Seconds after which Slack ends a stream."""
+        return self.workspace.stream_lifetime
+
+    @stream_lifetime.setter
+    def stream_lifetime(self, seconds: float) -> None:
+        self.workspace.stream_lifetime = seconds
+
+    def end_stream(self, channel: str, ts: str) -> None:
+        """End a stream now, as Slack does when it is five minutes old."""
+        self.workspace.expire_stream(self.message(channel, ts))
+
+    async def disconnect(self, reason: DisconnectReason = "refresh_requested", *, every: bool = True) -> None:
+        """Ask the app to leave its connections, or only the oldest."""
+        for socket in self.sockets[:] if every else self.sockets[:1]:
+            await self.socket_mode.disconnect(socket, reason)
+
+    def drop_sockets(self) -> None:
+        """Break every connection without a word."""
+        for socket in self.sockets:
+            socket.drop()
+
+    def deafen_sockets(self) -> None:
+        """Leave the open connections up but let nothing pass: a dead network path."""
+        for socket in self.sockets:
+            socket.deaf = True
+
+
+def _joined(messages: Sequence[Message]) -> str:
+    return "\n".join(each.shown for each in messages if each.shown)
+
+
+def _find_action(blocks: Sequence[Json], action_id: str) -> tuple[dict[str, Json], dict[str, Json]]:
+    for block in blocks:
+        for element in [*block.get("elements", ()), block.get("accessory", {})]:
+            if element.get("action_id") == action_id:
+                return block, element
+    raise LookupError(f"no element with action_id {action_id}")

@@ -1,0 +1,218 @@
+"""The Web API over HTTP: tokens, arguments, the tiers' counts, and the faults that a test asks for."""
+
+import asyncio
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+
+from tests.servers import slack_files, slack_reading, slack_streams, slack_threads
+from tests.servers.slack_methods import METHODS, Args, Method
+from tests.servers.slack_rules import MAX_TEXT, Refused, require
+from tests.servers.slack_workspace import Workspace
+
+Json = Any
+
+ON_EVERY_METHOD = frozenset({"token", "team_id"})  # Bolt adds team_id to every call of a listener
+STRUCTURED = frozenset(
+    {"blocks", "chunks", "metadata", "attachments", "prompts", "files", "loading_messages"}
+)
+SCOPES = "app_mentions:read,assistant:write,chat:write,commands,files:read,files:write,reactions:write"
+REGISTERED = (slack_files, slack_reading, slack_streams, slack_threads)
+"""Modules whose import fills the table of methods."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """What happens to the next `times` calls of `method` (`*`: any). `hits` counts those that met it.
+
+    With `error` or `status` the call is answered so; with neither the connection drops without an answer.
+    With `after_applying` the call takes effect first. `slow` only delays it.
+    """
+
+    method: str
+    times: float
+    status: int | None = None
+    error: str | None = None
+    retry_after: int | None = None
+    after_applying: bool = False
+    delay: float = 0.0
+    slow: bool = False
+    hits: int = 0
+
+    def lift(self) -> None:
+        """Let calls through again."""
+        self.times = 0
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as it was made; `error` is Slack's code, or None."""
+
+    method: str
+    args: Args
+    at: float
+    error: str | None = None
+
+
+class WebApi:
+    """Answers `/api/<method>`."""
+
+    def __init__(self, workspace: Workspace, tokens: Mapping[str, Literal["bot", "app"]]) -> None:
+        self.workspace = workspace
+        self.tokens = dict(tokens)
+        self.revoked: set[str] = set()
+        self.violations: list[str] = []
+        self.calls: list[Call] = []
+        self.faults: list[Fault] = []
+        self.disabled: set[str] = set()
+        self.tolerated: set[str] = set()
+        self.outage: Literal["unreachable", "broken"] | None = None
+        self.enforce_tiers = False
+        self._recent: defaultdict[str, list[float]] = defaultdict(list)
+        self.busiest: Counter[str] = Counter()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One call, from the request to the response that Slack would give."""
+        name = request.match_info["method"]
+        if self.outage == "broken":
+            return web.Response(status=500, text="Internal Server Error")
+        call = Call(name, await _arguments(request), time.monotonic())
+        self.calls.append(call)
+        fault = self._fault(name)
+        if fault is None:
+            return self._answer(request, call)
+        await asyncio.sleep(fault.delay)  # the delay that the test asked for
+        if fault.slow:
+            return self._answer(request, call)
+        if fault.after_applying:
+            self._answer(request, call)
+        return _faulty(request, call, fault)
+
+    def _fault(self, name: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.method in (name, "*") and fault.times > 0:
+                fault.times -= 1
+                fault.hits += 1
+                return fault
+        return None
+
+    def _answer(self, request: web.Request, call: Call) -> web.Response:
+        try:
+            method = self._method(call.method)
+            self._check_token(request, call, method)
+            self._check_tier(method, call)
+            body = self._apply(request, method, call)
+        except Refused as refusal:
+            return self._refuse(call, refusal)
+        return json_answer({"ok": True} | body)
+
+    def _method(self, name: str) -> Method:
+        if name in self.disabled:
+            raise Refused("unknown_method", name, provoked=True)
+        if name not in METHODS:
+            raise Refused("unknown_method", name)
+        return METHODS[name]
+
+    def _check_token(self, request: web.Request, call: Call, method: Method) -> None:
+        header = request.headers.get("Authorization", "")
+        token = header.removeprefix("Bearer ") or call.args.pop("token", "")
+        call.args.pop("token", None)
+        require(token, "not_authed")
+        if token in self.revoked:
+            raise Refused("token_revoked", provoked=True)
+        kind = self.tokens.get(token)
+        require(kind, "invalid_auth", "unknown token")
+        require(kind == method.token, "not_allowed_token_type", f"{kind} token")
+
+    def _check_tier(self, method: Method, call: Call) -> None:
+        per_channel = method.name == "chat.postMessage"
+        key = f"{method.name} {call.args.get('channel')}" if per_channel else method.name
+        minute = [at for at in self._recent[key] if call.at - at < 60] + [call.at]
+        self._recent[key] = minute
+        self.busiest[key] = max(self.busiest[key], len(minute))
+        if self.enforce_tiers and len(minute) > method.per_minute:
+            minute.pop()
+            raise Refused("ratelimited", str(int(60 - (call.at - minute[0])) + 1), provoked=True)
+
+    def over_tier(self) -> dict[str, int]:
+        """Most calls in any one minute, of each method that went over its tier."""
+        return {key: most for key, most in self.busiest.items() if most > METHODS[key.split()[0]].per_minute}
+
+    def _apply(self, request: web.Request, method: Method, call: Call) -> dict[str, Json]:
+        if method.reads and request.content_type == "application/json" and call.args:
+            raise Refused("invalid_arguments", "reading methods take no JSON")
+        missing = [name for name in method.required if call.args.get(name) in (None, "", [])]
+        missing = [name for name in missing if not (name == "status" and "status" in call.args)]
+        require(not missing, "invalid_arguments", f"missing required field: {', '.join(sorted(missing))}")
+        unknown = call.args.keys() - method.required - method.optional - ON_EVERY_METHOD
+        if unknown:  # Slack ignores them, which is seldom what was meant
+            self._violate(f"{method.name}: unknown arguments {sorted(unknown)}")
+        if len(call.args.get("text", "")) > MAX_TEXT:  # Slack cuts it, which loses text
+            self._violate(f"{method.name}: text is cut at {MAX_TEXT} characters")
+        return method.handler(self.workspace, call.args)
+
+    def _refuse(self, call: Call, refusal: Refused) -> web.Response:
+        call.error = refusal.code
+        if not refusal.provoked and refusal.code not in self.tolerated:
+            self._violate(f"{call.method}: {refusal.code} ({refusal.detail})")
+        if refusal.code == "ratelimited":
+            return _ratelimited(int(refusal.detail))
+        messages = [f"[ERROR] {refusal.detail}"]
+        body = {"ok": False, "error": refusal.code, "response_metadata": {"messages": messages}}
+        return json_answer(body)
+
+    def _violate(self, sentence: str) -> None:
+        self.violations.append(sentence)
+
+
+async def _arguments(request: web.Request) -> Args:
+    """Arguments from the query string and a form or JSON body, as the SDK sends them."""
+    args: Args = {name: value for name, value in request.query.items() if name != "token"}
+    if request.content_type == "application/json":
+        args |= await request.json() if request.can_read_body else {}
+    else:
+        args |= dict(await request.post())
+    return {name: _structured(name, value) for name, value in args.items() if value is not None}
+
+
+def _structured(name: str, value: Json) -> Json:
+    if name not in STRUCTURED or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def json_answer(
+    body: dict[str, Json], status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.json_response(body, status=status, headers={"x-oauth-scopes": SCOPES, **(headers or {})})
+
+
+def _ratelimited(seconds: int) -> web.Response:
+    body = {"ok": False, "error": "ratelimited"}
+    return json_answer(body, status=429, headers={"Retry-After": str(seconds)})
+
+
+def drop(request: web.Request) -> web.Response:
+    """Break the connection off without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _faulty(request: web.Request, call: Call, fault: Fault) -> web.Response:
+    call.error = fault.error or (f"http {fault.status}" if fault.status else "connection dropped")
+    if fault.status == 429:
+        return _ratelimited(fault.retry_after or 1)
+    if fault.error is not None:
+        return json_answer({"ok": False, "error": fault.error}, status=fault.status or 200)
+    if fault.status is not None:
+        return web.Response(status=fault.status, text="Internal Server Error")
+    return drop(request)

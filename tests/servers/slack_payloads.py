@@ -1,0 +1,128 @@
+"""The payloads that Slack sends to an app: events, slash commands and interactions."""
+
+import secrets
+import time
+from typing import Any
+
+from tests.servers.slack_workspace import (
+    APP,
+    BOT_USER,
+    TEAM,
+    Change,
+    Channel,
+    Message,
+    Workspace,
+    message_json,
+)
+
+Json = Any
+
+
+def event_callback(event: dict[str, Json]) -> dict[str, Json]:
+    """The outer event of the Events API; `event_id` is new with every call and kept by redeliveries."""
+    return {
+        "token": "verification-token",
+        "team_id": TEAM,
+        "context_team_id": TEAM,
+        "context_enterprise_id": None,
+        "api_app_id": APP,
+        "event": event,
+        "type": "event_callback",
+        "event_id": f"Ev{secrets.token_hex(5).upper()}",
+        "event_time": int(time.time()),
+        "authorizations": [
+            {
+                "enterprise_id": None,
+                "team_id": TEAM,
+                "user_id": BOT_USER,
+                "is_bot": True,
+                "is_enterprise_install": False,
+            }
+        ],
+        "is_ext_shared_channel": False,
+        "event_context": secrets.token_hex(12),
+    }
+
+
+def message_events(
+    workspace: Workspace, change: Change, message: Message, before: str
+) -> list[dict[str, Json]]:
+    """The inner events that a change of a message causes: a mention in a channel causes two."""
+    channel = workspace.channels[message.channel]
+    if BOT_USER not in channel.members:
+        return []
+    if change == "posted":
+        return _posted(workspace, channel, message)
+    stamp = workspace.new_ts()
+    changed = {
+        "type": "message",
+        "subtype": "message_changed" if change == "changed" else "message_deleted",
+        "channel": channel.id,
+        "channel_type": channel.kind,
+        "hidden": True,
+        "ts": stamp,
+        "event_ts": stamp,
+        "previous_message": message_json(workspace, message) | {"text": before},
+    }
+    if change == "changed":
+        return [changed | {"message": message_json(workspace, message, metadata=True)}]
+    return [changed | {"deleted_ts": message.ts}]
+
+
+def _posted(workspace: Workspace, channel: Channel, message: Message) -> list[dict[str, Json]]:
+    body = message_json(workspace, message, metadata=message.from_bot)
+    common = body | {"channel": channel.id, "event_ts": message.ts}
+    events = [common | {"channel_type": channel.kind}]
+    mentioned = f"<@{BOT_USER}>" in message.text
+    if mentioned and channel.kind != "im" and not message.from_bot:
+        mention = {name: value for name, value in common.items() if name not in ("subtype", "upload")}
+        events.insert(0, mention | {"type": "app_mention"})
+    return events
+
+
+def slash_command(command: str, text: str, user: str, user_name: str, channel: Channel) -> dict[str, Json]:
+    """A slash command; it has no thread, because Slack refuses custom commands there."""
+    return {
+        "token": "verification-token",
+        "team_id": TEAM,
+        "team_domain": "test",
+        "channel_id": channel.id,
+        "channel_name": "directmessage" if channel.kind == "im" else channel.name,
+        "user_id": user,
+        "user_name": user_name,
+        "command": command,
+        "text": text,
+        "api_app_id": APP,
+        "is_enterprise_install": "false",
+        "trigger_id": f"{time.time_ns()}.1.{secrets.token_hex(8)}",
+    }
+
+
+def block_actions(
+    workspace: Workspace, message: Message, user: str, block_id: str, element: dict[str, Json], value: str
+) -> dict[str, Json]:
+    """A press on a button of a message."""
+    channel = workspace.channels[message.channel]
+    action = {
+        "type": element["type"],
+        "action_id": element["action_id"],
+        "block_id": block_id,
+        "value": value,
+        "action_ts": workspace.new_ts(),
+    }
+    container = {"type": "message", "message_ts": message.ts, "channel_id": channel.id, "is_ephemeral": False}
+    return {
+        "type": "block_actions",
+        "user": {"id": user, "username": workspace.users[user], "team_id": TEAM},
+        "api_app_id": APP,
+        "token": "verification-token",
+        "container": container | ({"thread_ts": message.thread_ts} if message.thread_ts else {}),
+        "trigger_id": f"{time.time_ns()}.1.{secrets.token_hex(8)}",
+        "team": {"id": TEAM, "domain": "test"},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "channel": {"id": channel.id, "name": channel.name or "directmessage"},
+        "message": message_json(workspace, message, metadata=True),
+        "state": {"values": {}},
+        "actions": [action],
+    }

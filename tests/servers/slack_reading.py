@@ -1,0 +1,169 @@
+"""conversations.* and users.*: what an app can look up. Pages are cut as Slack cuts them, by a cursor."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tests.servers.slack_methods import Args, method
+from tests.servers.slack_rules import Refused, require
+from tests.servers.slack_workspace import (
+    BOT_USER,
+    TEAM,
+    Channel,
+    Message,
+    Workspace,
+    message_json,
+)
+
+Json = Any
+
+PAGE = "cursor limit"
+SPAN = f"oldest latest inclusive include_all_metadata {PAGE}"
+KINDS = {"public_channel": "channel", "private_channel": "group", "mpim": "mpim", "im": "im"}
+
+
+def _flag(args: Args, name: str) -> bool:
+    return str(args.get(name, "")).lower() in ("1", "true")
+
+
+def _stamp(args: Args, name: str, default: float, code: str) -> float:
+    try:
+        return float(args.get(name, default))
+    except ValueError:
+        raise Refused(code, str(args[name])) from None
+
+
+def _between(messages: Sequence[Message], args: Args) -> list[Message]:
+    oldest = _stamp(args, "oldest", 0, "invalid_ts_oldest")
+    latest = _stamp(args, "latest", float("inf"), "invalid_ts_latest")
+    inclusive = _flag(args, "inclusive")
+    return [
+        each
+        for each in messages
+        if oldest < float(each.ts) < latest or (inclusive and float(each.ts) in (oldest, latest))
+    ]
+
+
+def _page(items: Sequence[Json], args: Args, default: int) -> tuple[Sequence[Json], dict[str, Json]]:
+    cursor = str(args.get("cursor") or "at:0")
+    require(cursor.startswith("at:"), "invalid_cursor", cursor)
+    start, size = int(cursor[3:]), int(args.get("limit") or default)
+    require(1 <= size <= 1000, "invalid_limit", str(size))
+    more = start + size < len(items)
+    metadata = {"next_cursor": f"at:{start + size}" if more else ""}
+    return items[start : start + size], {"has_more": more, "response_metadata": metadata}
+
+
+def _messages(workspace: Workspace, messages: Sequence[Message], args: Args) -> list[dict[str, Json]]:
+    metadata = _flag(args, "include_all_metadata")
+    return [message_json(workspace, each, metadata=metadata) for each in messages]
+
+
+@method("conversations.history", required="channel", optional=SPAN, per_minute=50, reads=True)
+def conversations_history(workspace: Workspace, args: Args) -> dict[str, Json]:
+    channel = workspace.joined(args["channel"])
+    visible = [
+        each
+        for each in workspace.messages[channel.id]
+        if not each.deleted and (each.thread_ts is None or each.broadcast)
+    ]
+    page, rest = _page(_between(visible, args)[::-1], args, 100)
+    return {"messages": _messages(workspace, page, args)} | rest
+
+
+@method("conversations.replies", required="channel ts", optional=SPAN, per_minute=50, reads=True)
+def conversations_replies(workspace: Workspace, args: Args) -> dict[str, Json]:
+    channel = workspace.joined(args["channel"])
+    named = workspace.find(channel.id, args["ts"])
+    if named is None:
+        raise Refused("thread_not_found", f"{channel.id} {args['ts']}")
+    root = workspace.find(channel.id, named.root)
+    replies = _between(list(workspace.replies(channel.id, named.root)), args)
+    page, rest = _page(replies, args, 1000)
+    first = [root] if root and not args.get("cursor") else []
+    return {"messages": _messages(workspace, [*first, *page], args)} | rest
+
+
+def _channel_json(channel: Channel) -> dict[str, Json]:
+    body: dict[str, Json] = {
+        "id": channel.id,
+        "is_channel": channel.kind == "channel",
+        "is_group": channel.kind == "group",
+        "is_im": channel.kind == "im",
+        "is_mpim": channel.kind == "mpim",
+        "is_private": channel.kind != "channel",
+        "is_archived": channel.archived,
+        "context_team_id": TEAM,
+    }
+    if channel.kind == "im":
+        (user,) = channel.members - {BOT_USER}
+        return body | {"user": user}
+    return body | {"name": channel.name, "is_member": BOT_USER in channel.members}
+
+
+@method(
+    "conversations.info",
+    required="channel",
+    optional="include_locale include_num_members",
+    per_minute=50,
+    reads=True,
+)
+def conversations_info(workspace: Workspace, args: Args) -> dict[str, Json]:
+    channel = workspace.channel(args["channel"])
+    hidden = channel.kind != "channel" and BOT_USER not in channel.members
+    require(not hidden, "channel_not_found", channel.id)
+    return {"channel": _channel_json(channel)}
+
+
+@method("conversations.open", optional="channel users return_im prevent_creation", per_minute=50)
+def conversations_open(workspace: Workspace, args: Args) -> dict[str, Json]:
+    if "channel" in args:
+        return {"channel": {"id": workspace.joined(args["channel"]).id}}
+    listed = args.get("users", "")
+    users = listed.split(",") if isinstance(listed, str) else listed
+    require(users and users[0], "users_list_not_supplied")
+    require(len(users) == 1, "too_many_users", "this server opens direct channels with one person only")
+    require(users[0] in workspace.users, "user_not_found", users[0])
+    return {"channel": {"id": workspace.im(users[0]).id}}
+
+
+@method(
+    "users.conversations",
+    optional=f"types user exclude_archived exclude_muted {PAGE}",
+    per_minute=50,
+    reads=True,
+)
+def users_conversations(workspace: Workspace, args: Args) -> dict[str, Json]:
+    types = args.get("types", "public_channel").split(",")
+    require(set(types) <= KINDS.keys(), "invalid_types", args.get("types", ""))
+    kinds = {KINDS[each] for each in types}
+    user = args.get("user", BOT_USER)
+    joined = [
+        _channel_json(each)
+        for each in workspace.channels.values()
+        if user in each.members
+        and each.kind in kinds
+        and not (each.archived and _flag(args, "exclude_archived"))
+    ]
+    page, rest = _page(joined, args, 100)
+    return {"channels": page, "response_metadata": rest["response_metadata"]}
+
+
+@method("users.info", required="user", optional="include_locale", per_minute=100, reads=True)
+def users_info(workspace: Workspace, args: Args) -> dict[str, Json]:
+    id = args["user"]
+    require(id in workspace.users, "user_not_found", id)
+    name = workspace.users[id]
+    profile = {"real_name": name.title(), "display_name": name, "team": TEAM}
+    return {
+        "user": {
+            "id": id,
+            "team_id": TEAM,
+            "name": name,
+            "real_name": name.title(),
+            "tz": "Europe/Berlin",
+            "tz_offset": 3600,
+            "is_bot": id == BOT_USER,
+            "deleted": False,
+            "profile": profile,
+        }
+    }

@@ -1,0 +1,85 @@
+"""assistant.threads.* and agents.sessions.*: what a thread shows besides its messages."""
+
+from typing import Any
+
+from tests.servers.slack_methods import LOOKS, Args, method
+from tests.servers.slack_rules import require
+from tests.servers.slack_workspace import Workspace
+
+Json = Any
+
+SESSION_STATUSES = ("active", "processing", "suspended", "closed")
+
+
+def _place(workspace: Workspace, args: Args) -> tuple[str, str | None]:
+    channel = workspace.joined(args["channel_id"])
+    thread_ts: str | None = args.get("thread_ts")
+    workspace.check_thread(channel.id, thread_ts, "invalid_thread_ts")
+    return channel.id, thread_ts
+
+
+@method(
+    "assistant.threads.setStatus",
+    required="channel_id thread_ts status",
+    optional=f"loading_messages {LOOKS}",
+    per_minute=600,
+)
+def assistant_threads_set_status(workspace: Workspace, args: Args) -> dict[str, Json]:
+    place = _place(workspace, args)
+    loading = args.get("loading_messages", [])
+    require(len(loading) <= 10, "invalid_arguments", "over 10 loading_messages")
+    workspace.set_status(*place, args["status"], tuple(loading))
+    return {}
+
+
+@method("assistant.threads.setTitle", required="channel_id thread_ts title", per_minute=100)
+def assistant_threads_set_title(workspace: Workspace, args: Args) -> dict[str, Json]:
+    place = _place(workspace, args)
+    direct = workspace.channels[place[0]].kind == "im"
+    require(direct, "invalid_thread_ts", "only direct messages have titles")
+    workspace.titles[place] = args["title"]
+    return {}
+
+
+@method(
+    "assistant.threads.setSuggestedPrompts",
+    required="channel_id prompts",
+    optional="thread_ts title",
+    per_minute=100,
+)
+def assistant_threads_set_suggested_prompts(workspace: Workspace, args: Args) -> dict[str, Json]:
+    place = _place(workspace, args)
+    prompts = args["prompts"]
+    require(1 <= len(prompts) <= 4, "invalid_arguments", f"{len(prompts)} prompts")
+    complete = all(prompt.get("title") and prompt.get("message") for prompt in prompts)
+    require(complete, "invalid_arguments", "a prompt needs title and message")
+    workspace.prompts[place] = prompts
+    return {}
+
+
+@method(
+    "agents.sessions.setStatus",
+    required="channel_id status",
+    optional=f"thread_ts title initiator_user_id {LOOKS}",
+    per_minute=50,
+)
+def agents_sessions_set_status(workspace: Workspace, args: Args) -> dict[str, Json]:
+    require(args["status"] in SESSION_STATUSES, "invalid_status", args["status"])
+    require(args.get("thread_ts"), "thread_ts_required")
+    place = _place(workspace, args)
+    require(len(args.get("title", "")) <= 200, "invalid_arguments", "title over 200")
+    initiator = args.get("initiator_user_id")
+    require(initiator is None or initiator in workspace.users, "user_not_found", str(initiator))
+    if not workspace.session_status(*place) and "title" in args:
+        workspace.titles[place] = args["title"]
+    workspace.set_session_status(*place, args["status"])
+    return {}
+
+
+@method("agents.sessions.rename", required="channel_id title", optional="thread_ts", per_minute=50)
+def agents_sessions_rename(workspace: Workspace, args: Args) -> dict[str, Json]:
+    place = _place(workspace, args)
+    require(workspace.session_status(*place), "invalid_thread_ts", "no session there")
+    require(len(args["title"]) <= 200, "invalid_arguments", "title over 200")
+    workspace.titles[place] = args["title"]
+    return {}

@@ -1,0 +1,354 @@
+"""What Slack knows of one workspace: people, channels, messages and all that was shown to whom, and when.
+
+Times called `at` are `time.monotonic()` seconds of this process, so that a test can compare them with its
+own clock; a `ts` is Slack's own, Unix seconds with microseconds, unique in the workspace.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tests.servers.slack_rules import Refused, require, shown
+
+Json = Any
+
+TEAM = "T0TEAM00001"
+APP = "A0AGENT0001"
+BOT_USER = "U0AGENT0001"
+BOT = "B0AGENT0001"
+
+ChannelKind = Literal["channel", "group", "im", "mpim"]
+"""Slack's `channel_type`."""
+
+
+@dataclass(slots=True)
+class Channel:
+    id: str
+    name: str
+    kind: ChannelKind
+    members: set[str]
+    archived: bool = False
+    removed_by_test: bool = False
+
+
+@dataclass(slots=True)
+class File:
+    """A file of a person or of the bot. `data` is None until the bot has uploaded it."""
+
+    id: str
+    name: str
+    mimetype: str
+    data: bytes | None
+    user: str
+    length: int
+    title: str = ""
+
+    def json(self, base: str) -> dict[str, Json]:
+        private = f"{base}/files-pri/{TEAM}-{self.id}"
+        return {
+            "id": self.id,
+            "name": self.name,
+            "title": self.title or self.name,
+            "mimetype": self.mimetype,
+            "filetype": self.name.rpartition(".")[2],
+            "user": self.user,
+            "size": self.length,
+            "mode": "hosted",
+            "url_private": f"{private}/{self.name}",
+            "url_private_download": f"{private}/download/{self.name}",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a message looked like after something was done to it."""
+
+    at: float
+    action: Literal["post", "update", "start", "append", "stop", "expire", "delete"]
+    shown: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Message:
+    """A message as stored; `text` is its text or Markdown, of a stream all that was streamed so far."""
+
+    channel: str
+    ts: str
+    user: str
+    text: str = ""
+    thread_ts: str | None = None
+    blocks: list[Json] = field(default_factory=list)
+    metadata: dict[str, Json] | None = None
+    files: list[File] = field(default_factory=list)
+    chunks: list[Json] = field(default_factory=list)
+    tasks: dict[str, dict[str, Json]] = field(default_factory=dict)
+    streaming_state: Literal["in_progress", "completed"] | None = None
+    ended_by: Literal["bot", "slack", "user"] | None = None
+    recipient: str | None = None
+    broadcast: bool = False
+    edited: bool = False
+    deleted: bool = False
+    reactions: set[tuple[str, str]] = field(default_factory=set)
+    history: list[Step] = field(default_factory=list)
+
+    @property
+    def from_bot(self) -> bool:
+        return self.user == BOT_USER
+
+    @property
+    def root(self) -> str:
+        """The `ts` of the thread it stands in."""
+        return self.thread_ts or self.ts
+
+    @property
+    def shown(self) -> str:
+        """What a reader sees: blocks hide the text of a posted message and follow that of a stream."""
+        if self.deleted:
+            return ""
+        if self.blocks and (self.streaming_state is None or self.edited):
+            return shown(self.blocks)
+        return "\n".join(part for part in (self.text, shown(self.blocks)) if part)
+
+    @property
+    def first_text_at(self) -> float | None:
+        """When a reader saw the first text in it."""
+        return next((step.at for step in self.history if step.shown.strip()), None)
+
+    @property
+    def finished_at(self) -> float:
+        """When it was last touched."""
+        return self.history[-1].at
+
+    def record(
+        self, action: Literal["post", "update", "start", "append", "stop", "expire", "delete"]
+    ) -> None:
+        self.history.append(Step(time.monotonic(), action, self.shown))
+
+
+@dataclass(frozen=True, slots=True)
+class Ephemeral:
+    """Something that only `user` saw: an ephemeral message or the answer to a command."""
+
+    user: str
+    channel: str
+    text: str
+    blocks: list[Json]
+    thread_ts: str | None
+    at: float
+
+    @property
+    def shown(self) -> str:
+        return shown(self.blocks) if self.blocks else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One call of `assistant.threads.setStatus` or `agents.sessions.setStatus`."""
+
+    channel: str
+    thread_ts: str | None
+    status: str
+    loading_messages: tuple[str, ...]
+    at: float
+
+
+Change = Literal["posted", "changed", "deleted"]
+
+
+class Workspace:
+    """Messages by channel, in order. `on_change(change, message, shown before)` hears of each change."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.users: dict[str, str] = {BOT_USER: "agent"}
+        self.channels: dict[str, Channel] = {}
+        self.messages: dict[str, list[Message]] = {}
+        self.files: dict[str, File] = {}
+        self.ephemerals: list[Ephemeral] = []
+        self.statuses: list[Status] = []
+        self.session_statuses: list[Status] = []
+        self.titles: dict[tuple[str, str | None], str] = {}
+        self.prompts: dict[tuple[str, str | None], list[Json]] = {}
+        self.stream_lifetime = 300.0
+        self.on_change: Callable[[Change, Message, str], None] = lambda change, message, before: None
+        self.issue_socket_url: Callable[[], str] = lambda: base
+        self._numbers = itertools.count(1)
+        self._last_ts = 0
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}0{next(self._numbers):09}"
+
+    def new_ts(self) -> str:
+        self._last_ts = max(self._last_ts + 1, time.time_ns() // 1_000)
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
+
+    def add_channel(self, channel: Channel) -> None:
+        self.channels[channel.id] = channel
+        self.messages[channel.id] = []
+
+    def im(self, user: str) -> Channel:
+        """The direct channel of the bot and `user`, opened when there is none."""
+        for channel in self.channels.values():
+            if channel.kind == "im" and user in channel.members:
+                return channel
+        channel = Channel(self.new_id("D"), "", "im", {user, BOT_USER})
+        self.add_channel(channel)
+        return channel
+
+    def channel(self, id: Json) -> Channel:
+        channel = self.channels.get(str(id))
+        if channel is None:
+            raise Refused("channel_not_found", str(id))
+        return channel
+
+    def joined(self, id: Json) -> Channel:
+        """A channel that the bot may read and write in."""
+        channel = self.channel(id)
+        if BOT_USER not in channel.members:
+            hidden = channel.kind != "channel"
+            raise Refused(
+                "channel_not_found" if hidden else "not_in_channel",
+                channel.id,
+                provoked=channel.removed_by_test,
+            )
+        require(not channel.archived, "is_archived", channel.id)
+        return channel
+
+    def writable(self, id: Json) -> Channel:
+        """As `joined`, but a user's id names the direct channel with that user."""
+        return self.im(id) if id in self.users else self.joined(id)
+
+    def find(self, channel: str, ts: str) -> Message | None:
+        return next((each for each in self.messages[channel] if each.ts == ts and not each.deleted), None)
+
+    def own(self, channel: str, ts: str, not_own: str) -> Message:
+        """A message of the bot's."""
+        message = self.find(channel, ts)
+        if message is None:
+            raise Refused("message_not_found", f"{channel} {ts}")
+        require(message.from_bot, not_own, f"{channel} {ts}")
+        return message
+
+    def check_thread(
+        self, channel: str, thread_ts: str | None, code: str = "cannot_reply_to_message"
+    ) -> None:
+        """A reply needs a root: a message that exists and is no reply itself."""
+        if thread_ts is None:
+            return
+        root = self.find(channel, thread_ts)
+        if root is None and any(self.replies(channel, thread_ts)):
+            return  # Slack keeps a tombstone in place of a deleted root that has replies
+        require(root, code, f"no message {thread_ts} in {channel}")
+        require(root and root.root == root.ts, code, f"{thread_ts} is a reply, not the root of a thread")
+
+    def replies(self, channel: str, thread_ts: str) -> Iterator[Message]:
+        for each in self.messages[channel]:
+            if each.thread_ts == thread_ts and not each.deleted:
+                yield each
+
+    def add(self, message: Message, action: Literal["post", "start"] = "post") -> None:
+        """Put a message into its channel."""
+        message.record(action)
+        self.messages[message.channel].append(message)
+        if message.from_bot and message.thread_ts is not None:
+            self.set_status(message.channel, message.thread_ts, "")
+
+    def post(self, message: Message, action: Literal["post", "start"] = "post") -> Message:
+        """Add a message and tell it."""
+        self.add(message, action)
+        self.on_change("posted", message, "")
+        return message
+
+    def delete(self, message: Message) -> None:
+        before = message.shown
+        message.deleted = True
+        message.record("delete")
+        self.on_change("deleted", message, before)
+
+    def show_to(
+        self, user: str, channel: str, text: str, blocks: list[Json], thread_ts: str | None = None
+    ) -> None:
+        """Show something to one person only."""
+        self.ephemerals.append(Ephemeral(user, channel, text, blocks, thread_ts, time.monotonic()))
+
+    def set_status(
+        self, channel: str, thread_ts: str | None, status: str, loading: tuple[str, ...] = ()
+    ) -> None:
+        """Show a status in a thread; a reply takes it away."""
+        if status or self.status(channel, thread_ts):
+            self.statuses.append(Status(channel, thread_ts, status, loading, time.monotonic()))
+
+    def status(self, channel: str, thread_ts: str | None) -> str:
+        return _latest(self.statuses, channel, thread_ts)
+
+    def set_session_status(self, channel: str, thread_ts: str | None, status: str) -> None:
+        self.session_statuses.append(Status(channel, thread_ts, status, (), time.monotonic()))
+
+    def session_status(self, channel: str, thread_ts: str | None) -> str:
+        return _latest(self.session_statuses, channel, thread_ts)
+
+    def expire_stream(self, message: Message, ended_by: Literal["slack", "user"] = "slack") -> None:
+        """End a stream without its app, as Slack does after five minutes."""
+        message.streaming_state = "completed"
+        message.ended_by = ended_by
+        message.record("expire")
+
+
+def _latest(statuses: list[Status], channel: str, thread_ts: str | None) -> str:
+    here = (each for each in reversed(statuses) if (each.channel, each.thread_ts) == (channel, thread_ts))
+    return next((each.status for each in here), "")
+
+
+def message_json(workspace: Workspace, message: Message, *, metadata: bool = False) -> dict[str, Json]:
+    """A message as the Web API and events show it."""
+    body: dict[str, Json] = {
+        "type": "message",
+        "user": message.user,
+        "team": TEAM,
+        "ts": message.ts,
+        "text": message.text,
+        "blocks": message.blocks or [_rich_text(message.text)],
+    }
+    if message.from_bot:
+        body |= {"bot_id": BOT, "app_id": APP}
+        body["bot_profile"] = {"id": BOT, "app_id": APP, "team_id": TEAM, "name": "agent", "deleted": False}
+    else:
+        body["client_msg_id"] = f"00000000-0000-4000-8000-{message.ts.replace('.', '')[-12:]}"
+    if message.files:
+        body["files"] = [file.json(workspace.base) for file in message.files]
+        body |= {"subtype": "file_share", "upload": False}
+    if message.streaming_state:
+        body["streaming_state"] = message.streaming_state
+    if message.edited:
+        body["edited"] = {"user": message.user, "ts": message.ts}
+    if metadata and message.metadata:
+        body["metadata"] = message.metadata
+    return body | _thread_json(workspace, message)
+
+
+def _thread_json(workspace: Workspace, message: Message) -> dict[str, Json]:
+    if message.thread_ts:
+        root = workspace.find(message.channel, message.thread_ts)
+        body: dict[str, Json] = {"thread_ts": message.thread_ts}
+        if root:
+            body["parent_user_id"] = root.user
+        if message.broadcast:
+            body["subtype"] = "thread_broadcast"
+        return body
+    replies = list(workspace.replies(message.channel, message.ts))
+    if not replies:
+        return {}
+    return {
+        "thread_ts": message.ts,
+        "reply_count": len(replies),
+        "reply_users": sorted({each.user for each in replies}),
+        "reply_users_count": len({each.user for each in replies}),
+        "latest_reply": replies[-1].ts,
+    }
+
+
+def _rich_text(text: str) -> dict[str, Json]:
+    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
+    return {"type": "rich_text", "block_id": "rich", "elements": [section]}

@@ -1,0 +1,849 @@
+"""The Slack platform against a server that speaks Slack's protocols, over real sockets."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.chat import (
+    AnswerError,
+    CredentialsRejected,
+    Health,
+    Json,
+    LeaseLost,
+    Message,
+    Notice,
+    Part,
+    PlatformError,
+    RateLimited,
+    Receipt,
+    Text,
+    ToolStep,
+    Turn,
+    Undeliverable,
+    Unreachable,
+)
+from bot.commands import Commands
+from bot.slack import commands as slack_commands
+from bot.slack import connect, sockets, stream
+from bot.slack.errors import translated
+from bot.slack.platform import Slack as SlackPlatform
+from bot.slack.reply import THINKING
+from bot.slack.stream import StreamBudget
+from tests.servers.slack import Message as Shown
+from tests.servers.slack import Slack
+from tests.waiting import wait_until
+
+GENERAL = "C0GENERAL"
+ALICE = "U0ALICE"
+
+
+@pytest.fixture(autouse=True)
+def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What slack-sdk and Bolt read from the environment on their own must not matter."""
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_ID", "CLIENT_SECRET"):
+        monkeypatch.setenv(f"SLACK_{name}", "from-the-environment")
+    monkeypatch.setattr(sockets, "_PING_SECONDS", 0.2)
+    monkeypatch.setattr(sockets, "WATCH_SECONDS", 0.1)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Slack]:
+    async with Slack(ack_timeout=0.5, redelivery_delays=(0.0, 0.1, 0.1)) as slack:
+        yield slack
+        assert not slack.violations
+
+
+Answer = Callable[[Message], AsyncIterator[Part]]
+
+
+async def echo(message: Message) -> AsyncIterator[Part]:
+    for word in f"You said: {message.text}".split(" "):
+        yield Text(word + " ")
+
+
+@dataclass
+class Bot:
+    """The platform with the least that makes it a bot: messages are kept, each is answered once."""
+
+    platform: SlackPlatform
+    answer: Answer
+    group: asyncio.TaskGroup
+    messages: list[Message] = field(default_factory=list)
+    kept: dict[str, dict[str, Json]] = field(default_factory=dict)
+    failures: int = 0
+    doors_open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def deliver(self, message: Message) -> None:
+        await self.doors_open.wait()
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("the store is away")
+        self.messages.append(message)
+        if message.addressed and [each.id for each in self.messages].count(message.id) == 1:
+            self.group.create_task(self.reply(message))
+
+    async def reply(self, message: Message, answer: Answer | None = None) -> None:
+        """Answer as the inbox would: with the receipt that an earlier attempt left."""
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            self.kept[message.id] = dict(state)
+
+        turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,))
+        receipt = Receipt(turn, keep, dict(self.kept.get(message.id, {})))
+        parts = (answer or self.answer)(message)
+        await self.platform.thread(message.thread).reply(parts, receipt)
+
+    async def received(self, count: int = 1) -> Message:
+        await wait_until(lambda: len({each.id for each in self.messages}) >= count, f"{count} messages")
+        return self.messages[-1]
+
+
+async def healthy() -> list[Health]:
+    return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    server: Slack, *, examine: Any = healthy, **settings: str | None
+) -> AsyncIterator[SlackPlatform]:
+    arguments: dict[str, Any] = {
+        "bot_token": server.bot_token,
+        "app_token": server.app_token,
+        "signing_secret": None,
+        "api_url": server.api_url,
+    }
+    async with connect(**arguments | settings, commands=Commands(examine)) as platform:
+        yield platform
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    server: Slack, answer: Answer = echo, *, examine: Any = healthy, **settings: str | None
+) -> AsyncIterator[Bot]:
+    """A bot that listens for as long as the context lasts."""
+    async with connected(server, examine=examine, **settings) as platform, asyncio.TaskGroup() as group:
+        bot = Bot(platform, answer, group)
+        bot.doors_open.set()
+        receiving = asyncio.create_task(platform.receive(bot.deliver))
+        try:
+            if platform.endpoint is None:
+                await server.connected(2)
+            yield bot
+        finally:
+            receiving.cancel()
+            await asyncio.wait([receiving])
+
+
+def gated(*parts: Part | Callable[[], Any]) -> Answer:
+    """An answer of `parts`; a callable among them is awaited in its place."""
+
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        for part in parts:
+            if callable(part):
+                await part()
+            else:
+                yield part
+
+    return answer
+
+
+async def a_message(bot: Bot, server: Slack, channel: str = GENERAL, text: str = "hello") -> Message:
+    """A message that the bot has taken but does not answer by itself."""
+    bot.answer = gated()
+    await server.say(ALICE, channel, f"{server.mention} {text}")
+    message = await bot.received()
+    await server.settled()
+    await wait_until(lambda: bool(bot.kept) and not server.status(channel, message.place["ts"]), "answered")
+    bot.kept.clear()
+    return message
+
+
+def own(server: Slack, message: Message) -> list[Shown]:
+    return server.replies(message.thread.channel, message.thread.thread)
+
+
+# --- messages come in
+
+
+async def test_a_mention_is_answered_in_its_thread_with_a_stream(server: Slack) -> None:
+    async with serving(server) as bot:
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} how are you?")
+        assert await server.answer(GENERAL, ts, until=lambda text: "you?" in text) == (
+            "You said: how are you? "
+        )
+    assert server.statuses[0].status == THINKING
+    [reply] = server.replies(GENERAL, ts)
+    assert [reply.history[0].action, reply.history[-1].action] == ["start", "stop"]
+    assert reply.recipient == ALICE
+    assert reply.metadata == {
+        "event_type": "bot_turn",
+        "event_payload": {"turn": f"turn-{bot.messages[0].id}"},
+    }
+
+
+async def test_both_events_of_a_mention_and_every_copy_are_one_message(server: Slack) -> None:
+    async with serving(server) as bot:
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello", copies=2)
+        await server.answer(GENERAL, ts)
+        await server.settled()
+        assert len(bot.messages) == 4
+        assert len({message.id for message in bot.messages}) == 1
+        assert all(delivery.acked for delivery in server.deliveries)
+
+
+async def test_a_direct_message_is_answered(server: Slack) -> None:
+    async with serving(server):
+        direct = server.dm(ALICE)
+        ts = await server.say(ALICE, direct, "hello")
+        assert await server.answer(direct, ts) == "You said: hello "
+
+
+async def test_a_later_message_of_a_thread_is_handed_over_without_a_mention(server: Slack) -> None:
+    async with serving(server) as bot:
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        await server.answer(GENERAL, ts)
+        await server.say("U0BOB", GENERAL, "and now?", ts)
+        message = await bot.received(2)
+        assert not message.addressed
+        assert message.thread == bot.messages[0].thread
+
+
+async def test_what_is_not_for_the_bot_is_acknowledged_all_the_same(server: Slack) -> None:
+    async with serving(server) as bot:
+        ts = await server.say(ALICE, GENERAL, "lunch?")
+        server.edit(GENERAL, ts, "dinner?")
+        server.send_event({"type": "reaction_added", "user": ALICE, "event_ts": ts})
+        await server.settled()
+        assert [len(delivery.attempts) for delivery in server.deliveries] == [1, 1, 1]
+        assert bot.messages == []
+
+
+async def test_slack_is_told_only_after_the_message_is_kept(server: Slack) -> None:
+    async with serving(server) as bot:
+        bot.doors_open.clear()
+        await server.say(ALICE, server.dm(ALICE), "hello")
+        await wait_until(lambda: bool(server.deliveries[0].attempts), "it is sent")
+        told = [delivery.acked for delivery in server.deliveries]
+        bot.doors_open.set()
+        await server.settled()
+        assert told == [False]
+        assert server.deliveries[0].acked
+        assert bot.messages
+
+
+async def test_a_message_that_could_not_be_kept_comes_again(server: Slack) -> None:
+    async with serving(server) as bot:
+        bot.failures = 1
+        ts = await server.say(ALICE, server.dm(ALICE), "hello")
+        assert await server.answer(server.dm(ALICE), ts) == "You said: hello "
+        await server.settled()
+        [delivery] = server.events("message")[:1]
+        assert [attempt.failure for attempt in delivery.attempts] == ["timeout", None]
+
+
+async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(server: Slack) -> None:
+    """Bolt's own order would call auth.test first, fail, acknowledge and drop the event."""
+    async with serving(server, gated()) as bot:
+        server.fail("auth.test", error="ratelimited", times=99)
+        await server.say(ALICE, server.dm(ALICE), "hello")
+        await server.settled()
+        assert bot.messages
+        assert server.count("auth.test") == 1
+
+
+# --- sockets
+
+
+async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack) -> None:
+    async with serving(server) as bot:
+        await server.disconnect(every=False)
+        await server.say(ALICE, server.dm(ALICE), "hello")
+        await bot.received()
+        await server.connected(2)
+        await server.settled()
+        assert len(server.events("message")[0].attempts) == 1
+
+
+async def test_sockets_that_break_are_opened_again(server: Slack) -> None:
+    async with serving(server) as bot:
+        server.drop_sockets()
+        await wait_until(lambda: not server.sockets, "the sockets are gone")
+        await server.connected(2)
+        await server.say(ALICE, server.dm(ALICE), "hello")
+        await bot.received()
+
+
+async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Slack) -> None:
+    async with serving(server):
+        server.socket_mode.ticket_lifetime = -1
+        server.drop_sockets()
+        await wait_until(lambda: server.socket_mode.refused_handshakes > 2, "the address is refused")
+        server.socket_mode.ticket_lifetime = 30
+        await server.connected(2)
+
+
+async def test_when_no_socket_comes_back_all_is_built_anew(
+    server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "DEAD_AFTER", 0.3)
+    async with connected(server) as platform:
+        bot = Bot(platform, echo, asyncio.TaskGroup())
+        receiving = asyncio.create_task(platform.receive(bot.deliver))
+        await server.connected(2)
+        server.socket_mode.closed_to_all = True
+        server.drop_sockets()
+        with pytest.raises(Unreachable, match="no socket"):
+            await receiving
+        assert (await platform.health()).state == "down"
+        server.socket_mode.closed_to_all = False
+        receiving = asyncio.create_task(platform.receive(bot.deliver))
+        await server.connected(2)
+        receiving.cancel()
+        await asyncio.wait([receiving])
+
+
+async def test_nothing_of_a_connection_is_left_when_it_ends(server: Slack) -> None:
+    async with serving(server):
+        await server.disconnect()
+        await server.connected(2)
+    left = [repr(task.get_coro()) for task in asyncio.all_tasks()]
+    assert not [task for task in left if "SocketModeClient" in task or "slack_sdk" in task]
+    await wait_until(lambda: not server.sockets, "every socket is closed")
+
+
+# --- credentials
+
+
+@pytest.mark.parametrize(
+    ("setting", "token", "variable"),
+    [
+        ("bot_token", "xoxb-wrong", "SLACK_BOT_TOKEN"),
+        ("app_token", "xapp-wrong", "SLACK_APP_TOKEN"),
+    ],
+)
+async def test_a_wrong_token_is_named_in_one_line(
+    server: Slack, setting: str, token: str, variable: str
+) -> None:
+    async with connected(server, **{setting: token}) as platform:
+        with pytest.raises(CredentialsRejected, match=rf"{variable} at .*invalid_auth") as caught:
+            await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver)
+    assert "\n" not in str(caught.value)
+    assert token not in str(caught.value)
+    server.violations.clear()  # the wrong token
+
+
+@pytest.mark.parametrize("outage", ["unreachable", "broken"])
+async def test_a_slack_that_is_away_is_unreachable(server: Slack, outage: Any) -> None:
+    server.outage = outage
+    async with connected(server) as platform:
+        with pytest.raises(Unreachable, match=r"auth\.test"):
+            await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver)
+
+
+async def test_slack_needs_a_way_to_tell_who_is_calling(server: Slack) -> None:
+    """Without a secret anyone could post signed events to the endpoint."""
+    with pytest.raises(ValueError, match="signing secret"):
+        async with connected(server, app_token=None, signing_secret=""):
+            pass
+
+
+# --- HTTP mode
+
+
+@contextlib.asynccontextmanager
+async def mounted(platform: SlackPlatform) -> AsyncIterator[str]:
+    app = web.Application()
+    assert platform.endpoint
+    app.router.add_post("/slack/events", platform.endpoint)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+    finally:
+        await runner.cleanup()
+
+
+async def test_without_an_app_token_signed_requests_are_served(server: Slack) -> None:
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as server.request_url,
+    ):
+        assert await server.verify_url()
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        assert await server.answer(GENERAL, ts) == "You said: hello "
+        bot.failures = 1
+        await server.say(ALICE, server.dm(ALICE), "again")
+        await bot.received(2)
+        await server.settled()
+        again = next(each for each in server.events("message") if each.event.get("text") == "again")
+        assert [attempt.failure for attempt in again.attempts] == ["http_error", None]
+        assert (await bot.platform.health()).state == "ok"
+        command = await server.command("/agent-health", "", ALICE, GENERAL)
+        assert command.acked
+
+
+async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack) -> None:
+    async with (
+        serving(server, app_token=None, signing_secret="another secret") as bot,
+        mounted(bot.platform) as server.request_url,
+    ):
+        await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        await server.settled()
+        assert not any(delivery.acked for delivery in server.deliveries)
+        assert bot.messages == []
+
+
+async def test_before_it_receives_the_endpoint_asks_to_come_again(server: Slack) -> None:
+    async with (
+        connected(server, app_token=None, signing_secret=server.signing_secret) as platform,
+        mounted(platform) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url, json={}) as response,
+    ):
+        assert response.status == 503
+        assert (await platform.health()).state == "down"
+
+
+async def test_sockets_need_no_endpoint(server: Slack) -> None:
+    async with connected(server) as platform:
+        assert platform.endpoint is None
+
+
+# --- commands and health
+
+
+async def test_the_health_command_answers_only_the_caller(server: Slack) -> None:
+    async with serving(server):
+        command = await server.command("/agent-health", "", ALICE, GENERAL)
+        assert command.acked
+        [shown] = server.ephemerals
+        assert (shown.user, shown.text) == (ALICE, "• 🟢 *redis* ok: ping ms 1")
+
+
+async def test_a_slow_examination_is_answered_after_the_acknowledgement(
+    server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_commands, "_ACK_SECONDS", 0.05)
+    finish = asyncio.Event()
+
+    async def slowly() -> list[Health]:
+        await finish.wait()
+        return await healthy()
+
+    async with serving(server, examine=slowly):
+        command = await server.command("/agent-health", "", ALICE, GENERAL)
+        assert command.acked
+        assert command.response is None
+        finish.set()
+        await wait_until(lambda: len(server.ephemerals) == 1, "the answer")
+        assert "redis" in server.ephemerals[0].text
+
+
+async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
+    async with serving(server):
+        await server.command("/agent-dance", "", ALICE, GENERAL)
+        assert server.ephemerals[0].text == "I do not know /agent-dance. What I know: /agent-health"
+
+
+async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> None:
+    async with serving(server, gated()) as bot:
+        health = await bot.platform.health()
+        assert (health.name, health.state) == ("slack", "ok")
+        assert health.evidence == {
+            "mode": "socket",
+            "connected_sockets": 2,
+            "workspace": "Test",
+            "bot_user": server.bot_user,
+        }
+        await server.say(ALICE, GENERAL, "lunch?")
+        await server.settled()
+        assert 0 <= (await bot.platform.health()).evidence["last_event_s"] < 10
+        server.socket_mode.closed_to_all = True
+        server.sockets[0].drop()
+
+        async def degraded() -> bool:
+            return (await bot.platform.health()).state == "degraded"
+
+        await wait_until(degraded, "one socket is missed")
+    assert (await bot.platform.health()).state == "down"
+
+
+# --- replies
+
+
+async def test_the_first_words_are_shown_at_once_and_the_rest_at_a_pace(server: Slack) -> None:
+    go_on = asyncio.Event()
+    words = [Text(f"word{number} ") for number in range(200)]
+    async with serving(server) as bot:
+        bot.answer = gated(Text("First "), go_on.wait, *words, Text("last"))
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
+        assert server.replies(GENERAL, ts)[0].shown == "First "
+        go_on.set()
+        text = await server.answer(GENERAL, ts)
+    assert text == "First " + "".join(word.text for word in words) + "last"
+    assert server.count("chat.appendStream") <= 1
+    assert server.count("chat.startStream") == server.count("chat.stopStream") == 1
+
+
+async def test_tool_steps_are_cards_between_the_words(server: Slack) -> None:
+    go_on = asyncio.Event()
+    title = "Look at <!channel> " + "x" * 300
+    async with serving(server) as bot:
+        bot.answer = gated(
+            ToolStep(id="call_1", name="sql_query", state="started", title=title),
+            go_on.wait,
+            ToolStep(id="call_1", name="sql_query", state="finished", title=title, output="42 rows"),
+            ToolStep(id="call_2", name="chart", state="failed", title="", output="no data"),
+            Text("There are 42."),
+        )
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} count")
+        await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
+        [reply] = server.replies(GENERAL, ts)
+        assert reply.tasks["call_1"]["status"] == "in_progress"
+        go_on.set()
+        await server.answer(GENERAL, ts)
+    assert reply.tasks["call_1"]["status"] == "complete"
+    assert reply.tasks["call_1"]["output"] == "42 rows"
+    assert reply.tasks["call_1"]["title"].endswith("…")
+    assert "<!channel>" not in reply.tasks["call_1"]["title"]
+    assert (reply.tasks["call_2"]["status"], reply.tasks["call_2"]["title"]) == ("error", "chart")
+    assert reply.text == "There are 42."
+
+
+async def test_a_notice_is_a_paragraph(server: Slack) -> None:
+    async with serving(server, gated(Text("So far"), Notice("Time is up."))):
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        assert (await server.answer(GENERAL, ts)).strip() == "So far\n\nTime is up."
+
+
+async def test_an_answer_without_parts_shows_nothing(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        assert own(server, message) == []
+        assert [each.status for each in server.statuses] == [THINKING, ""]
+
+
+async def test_text_from_a_model_pings_nobody(server: Slack) -> None:
+    async with serving(server, gated(Text("Hey <!chan"), Text("nel> and <@U0"), Text("BOB>!"))):
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        assert await server.answer(GENERAL, ts) == "Hey <\u200b!channel> and <\u200b@U0BOB>!"
+
+
+async def test_a_long_answer_goes_on_in_further_messages(server: Slack) -> None:
+    text = "".join(f"This is line {number}.\n" for number in range(2000))
+    async with serving(server, gated(*(Text(text[at : at + 700]) for at in range(0, len(text), 700)))) as bot:
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
+        await server.answer(GENERAL, ts, until=lambda shown: "line 1999." in shown)
+        replies = server.replies(GENERAL, ts)
+        await wait_until(lambda: bot.kept[bot.messages[0].id].get("finished") is True, "the end")
+    assert len(replies) == 4
+    assert "".join(reply.text for reply in replies) == text
+    assert all(reply.metadata for reply in replies)
+
+
+async def test_a_stream_that_grows_old_goes_on_in_a_new_message(
+    server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "STREAM_SECONDS", 0.0)
+    seen: list[int] = []
+
+    async def shown() -> None:
+        count = len(seen) + 1
+        await wait_until(lambda: server.count("chat.startStream") >= count, f"{count} streams")
+        seen.append(count)
+
+    async with serving(server) as bot:
+        bot.answer = gated(Text("```\none\nx = "), shown, Text("1\ntwo\n```\nthree "), shown, Text("four "))
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
+        await server.answer(GENERAL, ts, until=lambda text: "four" in text)
+    assert [reply.text for reply in server.replies(GENERAL, ts)] == [
+        "```\none\nx = 1\n```",
+        "```\ntwo\n```\nthree ",
+        "four ",
+    ]
+
+
+async def test_a_stream_that_slack_ended_is_brought_to_its_full_text(server: Slack) -> None:
+    async with serving(server) as bot:
+
+        async def ended() -> None:
+            await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
+            server.end_stream(GENERAL, server.replies(GENERAL, ts)[0].ts)
+
+        bot.answer = gated(Text("One two "), ended, Text("three four."))
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
+        assert await server.answer(GENERAL, ts, until=lambda text: "four" in text) == "One two three four."
+    [reply] = server.replies(GENERAL, ts)
+    assert reply.history[-1].action == "update"
+    assert reply.metadata
+
+
+async def test_an_answer_that_slack_interrupts_goes_on_in_a_new_message(server: Slack) -> None:
+    async with serving(server) as bot:
+
+        async def ended() -> None:
+            await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
+            server.end_stream(GENERAL, server.replies(GENERAL, ts)[0].ts)
+
+        async def mended() -> None:
+            await wait_until(lambda: server.count("chat.update") == 1, "the message is edited")
+
+        bot.answer = gated(Text("One two "), ended, Text("three " * 60), mended, Text("four."))
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
+        await server.answer(GENERAL, ts, until=lambda text: "four" in text)
+    assert [reply.text for reply in server.replies(GENERAL, ts)] == ["One two " + "three " * 60, "four."]
+
+
+async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(server: Slack) -> None:
+    step = ToolStep(id="c1", name="sql", state="started", title="Count")
+
+    async with serving(server) as bot:
+
+        async def ended() -> None:
+            await wait_until(lambda: bool(server.replies(GENERAL, ts)), "a stream")
+            server.end_stream(GENERAL, server.replies(GENERAL, ts)[0].ts)
+
+        async def carried_over() -> None:
+            await wait_until(lambda: len(server.replies(GENERAL, ts)) == 2, "a second stream")
+
+        done = ToolStep(id="c1", name="sql", state="finished", title="Count", output="42")
+        bot.answer = gated(step, ended, done, carried_over, Text("There are 42."))
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} count")
+        await server.answer(GENERAL, ts, until=lambda text: "42." in text)
+    assert server.replies(GENERAL, ts)[1].tasks["c1"]["status"] == "complete"
+
+
+async def test_a_limited_append_is_repeated_and_nothing_is_lost(server: Slack) -> None:
+    async with serving(server) as bot:
+        fault = server.fail("chat.appendStream", status=429, retry_after=1)
+
+        async def started() -> None:
+            await wait_until(lambda: server.count("chat.startStream") == 1, "a stream")
+
+        async def met() -> None:
+            await wait_until(lambda: fault.hits == 1, "the limit is met")
+
+        bot.answer = gated(Text("One "), started, Text("two " * 100), met, Text("three"))
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
+        await server.answer(GENERAL, ts, until=lambda text: "three" in text)
+    [reply] = server.replies(GENERAL, ts)
+    assert reply.text == "One " + "two " * 100 + "three"
+
+
+async def test_a_group_direct_message_is_answered_with_a_posted_message(server: Slack) -> None:
+    group = server.add_channel("G0GROUP", "mpim")
+    async with serving(server):
+        ts = await server.say(ALICE, group, f"{server.mention} hello", mention_last=True)
+        assert await server.answer(group, ts) == "You said: hello "
+    assert server.count("chat.startStream") == 0
+
+
+async def test_where_slack_refuses_a_stream_the_answer_is_posted(server: Slack) -> None:
+    server.tolerate("channel_type_not_supported")
+    group = server.add_channel("G0GROUP", "mpim")
+    async with serving(server):
+        ts = await server.say(ALICE, group, f"{server.mention} hello")  # app_mention names no kind
+        assert await server.answer(group, ts) == "You said: hello "
+    assert server.count("chat.startStream") == 1
+
+
+async def test_an_answer_of_steps_only_is_posted_as_a_list(server: Slack) -> None:
+    group = server.add_channel("G0GROUP", "mpim")
+    async with serving(server, gated(ToolStep(id="1", name="sql", state="finished", title="Count"))):
+        ts = await server.say(ALICE, group, f"{server.mention} count", mention_last=True)
+        assert await server.answer(group, ts) == "- Count"
+
+
+# --- replies that fail, and those that are continued
+
+
+async def test_when_the_answer_fails_its_stream_is_ended_and_the_error_passes(server: Slack) -> None:
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        yield Text("So far ")
+        await wait_until(lambda: server.count("chat.startStream") == 1, "a stream")
+        raise AnswerError("no model")
+
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        with pytest.raises(AnswerError, match="no model"):
+            await bot.reply(message, answer)
+        [reply] = own(server, message)
+        assert (reply.text, reply.streaming_state) == ("So far ", "completed")
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+async def test_without_the_lease_nothing_more_is_written(server: Slack) -> None:
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        yield Text("So far ")
+        await wait_until(lambda: server.count("chat.startStream") == 1, "a stream")
+        calls.append(len(server.calls))
+        raise LeaseLost
+
+    calls: list[int] = []
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        with pytest.raises(LeaseLost):
+            await bot.reply(message, answer)
+        assert len(server.calls) == calls[0]
+
+
+@pytest.mark.parametrize("after_applying", [True, False])
+async def test_a_reply_is_continued_in_the_same_message(server: Slack, after_applying: bool) -> None:
+    """The first attempt ends without knowing whether its last append was taken; both must do."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("chat.appendStream", status=500, after_applying=after_applying)
+        answer = gated(Text("One "), Text("two " * 100), Text("three."))
+        slow_answer = gated(
+            Text("One "),
+            lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
+            Text("two " * 100),
+            lambda: wait_until(lambda: server.count("chat.appendStream") == 1, "an append"),
+            Text("three."),
+        )
+        with pytest.raises(Unreachable, match=r"chat\.appendStream"):
+            await bot.reply(message, slow_answer)
+        await bot.reply(message, answer)
+        [reply] = own(server, message)
+        assert reply.text == "One " + "two " * 100 + "three."
+        assert reply.streaming_state == "completed"
+        calls = len(server.calls)
+        await bot.reply(message, answer)
+        assert len(server.calls) == calls, "a finished reply is left alone"
+
+
+async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(server: Slack) -> None:
+    text = "".join(f"This is line {number}.\n" for number in range(1500))
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("chat.appendStream", status=500)
+        waiting = gated(
+            Text(text[:100]),
+            lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
+            Text(text[100:]),
+        )
+        server.fail("chat.stopStream", status=500)
+        with pytest.raises(Unreachable):
+            await bot.reply(message, waiting)
+        await bot.reply(message, gated(Text(text)))
+        replies = own(server, message)
+        assert "".join(reply.text for reply in replies) == text
+        assert len(replies) == 3
+
+
+async def test_a_reply_that_died_while_posting_goes_on_after_what_is_posted(server: Slack) -> None:
+    text = "".join(f"This is line {number}.\n" for number in range(1500))
+    group = server.add_channel("G0GROUP", "mpim")
+    async with serving(server, gated()) as bot:
+        await server.say(ALICE, group, f"{server.mention} hello", mention_last=True)
+        message = await bot.received()
+        await wait_until(lambda: bool(bot.kept), "answered")
+        bot.kept.clear()
+        group_message = next(each for each in bot.messages if each.place["channel_kind"] == "mpim")
+        posts = 0
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            nonlocal posts
+            posts += 1
+            bot.kept[message.id] = dict(state)
+            if posts == 2:
+                raise LeaseLost
+
+        turn = Turn(id="t", thread=message.thread, messages=(group_message,))
+        with pytest.raises(LeaseLost):
+            await bot.platform.thread(message.thread).reply(gated(Text(text))(message), Receipt(turn, keep))
+        await bot.reply(group_message, gated(Text(text)))
+        assert "".join(reply.text for reply in own(server, message)) == text
+
+
+async def test_a_channel_that_the_bot_was_taken_out_of_is_undeliverable(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.remove_bot(GENERAL)
+        with pytest.raises(Undeliverable, match=r"chat\.postMessage: not_in_channel"):
+            await bot.reply(message, gated(Text("hello ")))
+
+
+async def test_a_revoked_token_is_told_as_such(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.revoke(server.bot_token)
+        with pytest.raises(CredentialsRejected, match="SLACK_BOT_TOKEN"):
+            await bot.reply(message, gated(Text("hello ")))
+
+
+async def test_a_status_that_slack_does_not_take_fails_no_turn(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.disable("assistant.threads.setStatus")
+        await bot.reply(message, gated(Text("hello ")))
+        assert own(server, message)[0].text == "hello "
+
+
+# --- the smaller parts
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "sentence"),
+    [
+        (429, {"error": "ratelimited"}, RateLimited, "wait 7 s"),
+        (200, {"error": "missing_scope", "needed": "chat:write"}, CredentialsRejected, "chat:write"),
+        (200, {"error": "account_inactive"}, CredentialsRejected, "SLACK_BOT_TOKEN"),
+        (200, {"error": "fatal_error"}, Unreachable, "fatal_error"),
+        (503, {}, Unreachable, "status 503"),
+        (200, b"<html>", Unreachable, "chat.x"),
+        (200, {"error": "is_archived"}, Undeliverable, "chat.x: is_archived"),
+    ],
+)
+def test_slacks_errors_are_translated(
+    status: int, body: Any, kind: type[PlatformError], sentence: str
+) -> None:
+    response = AsyncSlackResponse(
+        client=AsyncWebClient(),
+        http_verb="POST",
+        api_url="",
+        req_args={},
+        data=body,
+        headers={"Retry-After": "7"},
+        status_code=status,
+    )
+    error = SlackApiError("it failed", "")  # type: ignore[no-untyped-call]  # slack-sdk leaves it untyped
+    error.response = response
+    with pytest.raises(kind, match=sentence) as caught, translated("chat.x", "SLACK_BOT_TOKEN"):
+        raise error
+    assert caught.value.__cause__ is error
+    if isinstance(caught.value, RateLimited):
+        assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), aiohttp.ServerDisconnectedError(), ConnectionResetError()])
+def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
+    with pytest.raises(Unreachable), translated("chat.x", "SLACK_BOT_TOKEN"):
+        raise error
+
+
+async def test_streams_stay_below_what_a_workspace_is_allowed() -> None:
+    budget = StreamBudget()
+    for _ in range(18):
+        assert budget.may_start()
+        budget.started()
+    assert not budget.may_start()
+    assert budget.interval() == 1.0
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(budget.share())
+        assert 10 * 60 / budget.interval() <= 100
+    assert budget.interval() == 1.0

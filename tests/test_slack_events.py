@@ -1,0 +1,205 @@
+"""Slack's payloads become messages, or nothing; the app's manifest asks for exactly these payloads."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bot.chat import Attachment, Message, ThreadId
+from bot.slack.commands import HEALTH
+from bot.slack.events import parse, plain_text
+
+BOT = "U0BOT"
+TS = "1700000000.000100"
+
+
+def body(**event: Any) -> dict[str, Any]:
+    common = {"type": "message", "channel": "C1", "channel_type": "channel", "user": "U1", "ts": TS}
+    return {
+        "type": "event_callback",
+        "team_id": "T1",
+        "event_id": "Ev1",
+        "authorizations": [{"team_id": "T1", "user_id": BOT}],
+        "event": common | {"team": "T1"} | event,
+    }
+
+
+def read(**event: Any) -> Message:
+    message = parse(body(**event), BOT)
+    assert message is not None
+    return message
+
+
+def test_a_mention_in_a_channel_opens_a_thread_under_itself() -> None:
+    message = read(text=f"<@{BOT}> how many orders?", client_msg_id="x")
+    assert message.id == f"slack:T1:C1:{TS}"
+    assert message.thread == ThreadId("slack", "T1", "C1", TS)
+    assert str(message.thread) == f"slack:t1:c1:{TS}"
+    assert message.author == "slack:U1"
+    assert message.text == "how many orders?"
+    assert message.sent_at == 1700000000.0001
+    assert message.addressed
+    assert not message.direct
+    assert message.place["channel"] == "C1"
+    assert message.place["user"] == "U1"
+
+
+def test_the_two_events_of_one_mention_are_the_same_message() -> None:
+    text = f"<@{BOT}> hello"
+    mention = parse(body(type="app_mention", channel_type=None, text=text) | {"event_id": "Ev2"}, BOT)
+    assert mention is not None
+    twin = read(text=text)
+    assert (mention.id, mention.thread, mention.text) == (twin.id, twin.thread, twin.text)
+    assert mention.addressed
+    assert twin.addressed
+
+
+def test_a_message_is_the_same_after_storage() -> None:
+    message = read(text=f"<@{BOT}> hello", files=[FILE])
+    assert Message.from_json(message.to_json()) == message
+
+
+def test_a_direct_message_needs_no_mention_and_is_its_own_conversation() -> None:
+    message = read(channel="D1", channel_type="im", text="hello")
+    assert message.addressed
+    assert message.direct
+    assert message.thread == ThreadId("slack", "T1", "D1", TS)
+
+
+def test_a_group_direct_message_is_like_a_channel() -> None:
+    assert parse(body(channel="G1", channel_type="mpim", text="hello"), BOT) is None
+    assert read(channel="G1", channel_type="mpim", text=f"<@{BOT}> hello").addressed
+
+
+def test_an_unaddressed_message_counts_only_inside_a_thread() -> None:
+    assert parse(body(text="lunch?"), BOT) is None
+    message = read(text="and in March?", thread_ts="1699999999.000001")
+    assert not message.addressed
+    assert message.thread.thread == "1699999999.000001"
+
+
+def test_a_mention_inside_a_thread_belongs_to_that_thread() -> None:
+    message = read(text=f"<@{BOT}> sum this up", thread_ts="1699999999.000001")
+    assert message.addressed
+    assert message.thread.thread == "1699999999.000001"
+
+
+def test_a_mention_of_somebody_else_is_no_mention_of_the_bot() -> None:
+    assert parse(body(text=f"<@{BOT}2> hello"), BOT) is None
+
+
+def test_nothing_but_a_mention_is_an_empty_message() -> None:
+    assert read(text=f"<@{BOT}>").text == ""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"bot_id": "B1"},
+        {"subtype": "bot_message"},
+        {"subtype": "message_changed", "hidden": True},
+        {"subtype": "message_deleted", "hidden": True},
+        {"subtype": "channel_join"},
+        {"subtype": "assistant_app_thread"},
+        {"edited": {"user": "U1", "ts": TS}},
+        {"user": BOT},
+        {"user": "USLACKBOT"},
+        {"user": None},
+        {"type": "reaction_added"},
+    ],
+    ids=str,
+)
+def test_what_no_person_wrote_is_ignored(event: dict[str, Any]) -> None:
+    assert parse(body(**{"text": f"<@{BOT}> hello", **event}), BOT) is None
+
+
+@pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
+def test_subtypes_that_people_write(subtype: str) -> None:
+    assert read(subtype=subtype, text=f"<@{BOT}> hello", thread_ts=TS).text == "hello"
+
+
+FILE = {
+    "id": "F1",
+    "name": "orders.csv",
+    "mimetype": "text/csv",
+    "size": 12,
+    "url_private": "https://files.slack.com/files-pri/T1-F1/orders.csv",
+    "url_private_download": "https://files.slack.com/files-pri/T1-F1/download/orders.csv",
+}
+
+
+def test_files_become_attachments_when_slack_itself_has_them() -> None:
+    external = FILE | {"is_external": True, "url_private": "https://drive.example.com/x"}
+    deleted = {"id": "F2", "mode": "tombstone"}
+    message = read(channel_type="im", subtype="file_share", text="see this", files=[FILE, external, deleted])
+    assert message.attachments == (
+        Attachment(name="orders.csv", media_type="text/csv", size=12, url=str(FILE["url_private_download"])),
+    )
+
+
+def test_an_event_of_a_whole_organisation_names_its_workspace_in_the_authorizations() -> None:
+    payload = body(text=f"<@{BOT}> hello") | {"team_id": None, "enterprise_id": "E1"}
+    message = parse(payload, BOT)
+    assert message is not None
+    assert message.thread.space == "T1"
+    message = parse(payload | {"authorizations": [{"team_id": None, "enterprise_id": "E1"}]}, BOT)
+    assert message is not None
+    assert message.thread.space == "E1"
+
+
+def test_a_guest_in_a_shared_channel_keeps_the_team_that_streams_must_name() -> None:
+    message = read(text=f"<@{BOT}> hello", team="T2", user_team="T2")
+    assert message.thread.space == "T1"
+    assert message.place["user_team"] == "T2"
+
+
+@pytest.mark.parametrize(
+    ("raw", "readable"),
+    [
+        ("a &lt;b&gt; &amp;&amp; c", "a <b> && c"),
+        ("&amp;lt;", "&lt;"),
+        (f"hey <@{BOT}> do it", "hey do it"),
+        (f"<@{BOT}|agent> do it", "do it"),
+        ("ask <@U2> or <@U3|bob>", "ask @U2 or @bob"),
+        ("in <#C2|sales> or <#C3|>", "in #sales or #C3"),
+        ("<https://x.org/a?b=1&amp;c=2|the page>", "the page (https://x.org/a?b=1&c=2)"),
+        ("<https://x.org>", "https://x.org"),
+        ("<http://x.org|x.org>", "http://x.org"),
+        ("<mailto:a@x.org|a@x.org>", "a@x.org"),
+        ("<!here> and <!subteam^S1|@team>", "@here and @team"),
+        ("<!date^1700000000^{date}|14 Nov 2023>", "14 Nov 2023"),
+    ],
+)
+def test_text_is_read_as_a_person_reads_it(raw: str, readable: str) -> None:
+    assert plain_text(raw, BOT) == readable
+
+
+MANIFEST = yaml.safe_load((Path(__file__).parent.parent / "manifest.yml").read_text())
+
+SCOPES = {  # https://docs.slack.dev/reference/events and /methods, each page's "Scopes"
+    "app_mention": "app_mentions:read",
+    "message.channels": "channels:history",
+    "message.groups": "groups:history",
+    "message.im": "im:history",
+    "message.mpim": "mpim:history",
+}
+
+
+def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without_a_use() -> None:
+    events = MANIFEST["settings"]["event_subscriptions"]["bot_events"]
+    assert set(events) == set(SCOPES)
+    used = {SCOPES[event] for event in events} | {"assistant:write", "chat:write", "commands"}
+    scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
+    assert scopes == sorted(used)
+
+
+def test_the_manifest_has_the_commands_that_are_answered() -> None:
+    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [HEALTH]
+
+
+def test_the_manifest_keeps_to_slacks_lengths() -> None:
+    assert len(MANIFEST["display_information"]["name"]) <= 35
+    assert len(MANIFEST["display_information"]["description"]) <= 140
+    assert len(MANIFEST["features"]["agent_view"]["agent_description"]) <= 300
+    assert len(MANIFEST["features"]["bot_user"]["display_name"]) <= 80

@@ -1,0 +1,202 @@
+"""What an answer becomes in Slack: inert, cut into messages without loss, however it arrives."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bot.chat import Notice, Text, ToolStep
+from bot.slack.draft import FIELD_LIMIT, Draft
+from bot.slack.markdown import (
+    MESSAGE_LIMIT,
+    Cut,
+    Pager,
+    clipped,
+    mrkdwn,
+    neutralise,
+    paginate,
+)
+
+SLACK_LIMIT = 12_000
+PING = re.compile(r"<(!(channel|here|everyone|subteam)|@[UWB]\w)")
+
+# small alphabets, so that fences, pings and long runs really occur; big pieces, so that messages fill up
+MARKUP = ["```", "```python\n", "~~~\n", "\n```\n", "<", "<!", "<!channel>", "<@U1>", "`", "- item\n"]
+SPACES = ["\n", "\n\n", " ", "    ", "\r\n", "\t"]
+WORDS = ["word ", "end.\n", "好", "は", "chan", "nel>", "here> ", "@U2> "]
+LONG = ["lorem ipsum " * 300, "x = 1\n" * 500, "字" * 3000, "a" * 3000, "end.\n\n" * 500, " " * 3000]
+snippets = st.one_of(st.sampled_from([*MARKUP, *SPACES, *WORDS]), st.sampled_from(LONG), st.text(max_size=9))
+answers = st.lists(snippets, max_size=12).map("".join)
+
+
+thorough = settings(max_examples=60, deadline=None)  # a shared machine has no even pace
+
+
+def cut_at(text: str, places: list[int]) -> list[str]:
+    edges = sorted({min(place, len(text)) for place in places} | {0, len(text)})
+    return [text[start:end] for start, end in pairwise(edges)]
+
+
+def page_all(pieces: list[str]) -> list[str | Cut]:
+    """What comes out of a pager, with neighbouring texts joined."""
+    pager, joined = Pager(), list[str | Cut]()
+    for item in [item for piece in pieces for item in pager.feed(piece)] + pager.flush():
+        if joined and isinstance(item, str) and isinstance(joined[-1], str):
+            joined[-1] += item
+        else:
+            joined.append(item)
+    return joined
+
+
+def without_invisible(text: str) -> str:
+    return text.replace("\u200b", "")
+
+
+def sample(size: int, unit: str) -> str:
+    return (unit * (size // len(unit) + 1))[:size]
+
+
+@given(answers)
+@thorough
+def test_no_cut_loses_or_adds_anything(text: str) -> None:
+    shown = "".join(item for item in page_all([text]) if isinstance(item, str))
+    assert without_invisible(shown) == without_invisible(text)
+    sheets = paginate(text)
+    assert without_invisible("".join(sheet.body for sheet in sheets)).split() == (
+        without_invisible(text).split()
+    )
+
+
+@given(answers, st.lists(st.integers(0, 40_000), max_size=30))
+@thorough
+def test_how_an_answer_arrives_changes_nothing(text: str, places: list[int]) -> None:
+    assert page_all(cut_at(text, places)) == page_all([text])
+
+
+@given(answers)
+@example("<!chan" + "nel>")
+@thorough
+def test_every_message_fits_and_pings_nobody(text: str) -> None:
+    for sheet in paginate(text):
+        assert len(sheet.text) <= SLACK_LIMIT
+        assert not PING.search(sheet.text)
+
+
+@given(answers, st.lists(st.integers(0, 40_000), max_size=30))
+@thorough
+def test_what_is_shown_before_a_tool_call_pings_nobody_either(text: str, places: list[int]) -> None:
+    pager, shown = Pager(), ""
+    for piece in cut_at(text, places):
+        shown += "".join(item for item in [*pager.feed(piece), *pager.flush()] if isinstance(item, str))
+    assert without_invisible(shown) == without_invisible(text)
+    assert not PING.search(shown)
+
+
+def test_no_cut_falls_into_a_word() -> None:
+    words = [f"word{'s' * (number * 7 % 60)}{number}" for number in range(2000)]
+    sheets = paginate(" ".join(words))
+    assert len(sheets) > 3
+    assert [word for sheet in sheets for word in sheet.body.split()] == words
+
+
+@given(answers, st.integers(0, 3))
+@thorough
+def test_an_answer_can_be_continued_from_any_of_its_messages(text: str, number: int) -> None:
+    """After a crash the rest is cut anew, from where the last message that is known begins."""
+    rendered = "".join(item for item in page_all([text]) if isinstance(item, str))
+    for sheet in paginate(rendered)[number : number + 1]:
+        rest = paginate(rendered, sheet.start, sheet.reopen)
+        assert rest[0].text == sheet.text
+        assert "".join(each.body for each in rest).split() == rendered[sheet.start :].split()
+
+
+def test_code_is_closed_at_the_end_of_a_message_and_reopened_in_the_next() -> None:
+    code = sample(30_000, "value = compute(1)\n")
+    sheets = paginate(f"Here:\n```python\n{code}\n```\nDone.")
+    assert len(sheets) == 3
+    for sheet in sheets:
+        assert sheet.text.count("```") % 2 == 0
+    assert sheets[1].text.startswith("```python\nvalue = compute(1)\n")
+    assert sheets[0].text.endswith("value = compute(1)\n```")
+    assert "".join(sheet.body for sheet in sheets) == f"Here:\n```python\n{code}\n```\nDone."
+
+
+def test_a_message_that_is_long_already_ends_before_a_code_block() -> None:
+    prose = sample(9_000, "Some words here. ") + "\n"
+    sheets = paginate(prose + "```\ncode\n```\n")
+    assert [sheet.body for sheet in sheets] == [prose, "```\ncode\n```\n"]
+
+
+def test_a_message_ends_with_a_paragraph_where_it_can() -> None:
+    paragraph = sample(990, "Some words here. ").strip() + ".\n\n"
+    sheets = paginate(paragraph * 30)
+    assert len(sheets) == 3
+    assert all(sheet.text.endswith(".\n\n") for sheet in sheets)
+
+
+def test_a_cut_at_any_time_breaks_no_word_and_no_line_of_code() -> None:
+    pager = Pager()
+    assert pager.feed("one tw") == ["one "]
+    pager.cut_soon()
+    assert pager.feed("o three ") == [Cut(), "two three "]
+    pager.feed("\n```\nx = ")
+    pager.cut_soon()
+    assert pager.feed("1\ny = 2\n") == ["1\n", Cut(close="```", reopen="```\n"), "y = 2\n"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["<!DOCTYPE html>", "<!-- note -->", "List<@Nullable String>", "a < b && c > d", "&lt;", "x<y"],
+)
+def test_code_is_left_alone(code: str) -> None:
+    assert neutralise(code) == code
+
+
+@pytest.mark.parametrize(
+    "ping", ["<!channel>", "<!HERE|x>", "<!everyone>", "<!subteam^S1>", "<@U1>", "<@W12|x>"]
+)
+def test_pings_are_broken_by_something_invisible(ping: str) -> None:
+    assert neutralise(f"`{ping}`") == f"`<\u200b{ping[1:]}`"
+
+
+def test_answers_to_commands_are_in_slacks_older_format() -> None:
+    assert mrkdwn("- 🟢 **redis** ok: ping 1\n- [a](https://x.org/?a&b) <!here>") == (
+        "• 🟢 *redis* ok: ping 1\n• <https://x.org/?a&amp;b|a> &lt;!here&gt;"
+    )
+
+
+def test_texts_of_a_card_are_one_short_line() -> None:
+    assert clipped("a\n b", 10) == "a b"
+    assert clipped("x" * 300, FIELD_LIMIT) == "x" * 255 + "…"
+
+
+def test_a_step_shows_the_words_before_it_and_tells_its_output_once() -> None:
+    draft = Draft()
+    draft.add(Text("Let me lo"))
+    draft.add(Text("ok"))
+    draft.add(ToolStep(id="1", name="sql", state="started", title="Count orders"))
+    draft.add(ToolStep(id="1", name="sql", state="finished", title="Count orders", output="42"))
+    draft.add(ToolStep(id="1", name="sql", state="finished", title="Count orders", output="42"))
+    card = {"type": "task_update", "id": "1", "title": "Count orders"}
+    assert draft.take() == [
+        "Let me ",
+        "look",
+        card | {"status": "in_progress"},
+        card | {"status": "complete", "output": "42"},
+        card | {"status": "complete"},
+    ]
+
+
+def test_a_notice_is_a_paragraph_of_its_own_even_after_unfinished_code() -> None:
+    draft = Draft()
+    draft.add(Text("```\nx = 1"))
+    draft.add(Notice("Time is up."))
+    draft.add(Text("more"))
+    draft.complete()
+    assert draft.rendered == "```\nx = 1\n```\n\nTime is up.\n\nmore"
+
+
+def test_the_limit_leaves_room_below_slacks() -> None:
+    assert MESSAGE_LIMIT < SLACK_LIMIT
