@@ -1,0 +1,397 @@
+"""Discord for tests: REST v10, the gateway, interactions and the file host, on one free port.
+
+It behaves as Discord does and refuses what Discord refuses. What no correct client would have sent is noted
+in `violations`, so that a test of a well-behaved bot ends with `assert not discord.violations`. Refusals
+that the world's state explains (a permission is missing, a message is gone, the thread exists already) are
+only in `refusals`; 429 answers are counted in `rate_limited`; faults that a test asks for are in neither.
+
+    async with Discord() as discord:
+        # the bot: discord.environ for a child process, discord.url and discord.gateway_url in this one
+        await discord.connected()
+        question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
+        thread = await discord.thread_of(question)
+        answer = await discord.answer(thread, lambda messages: "hello" in messages[-1].content)
+        assert not discord.violations
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.servers import discord_payloads as payloads
+from tests.servers.discord_api import Call
+from tests.servers.discord_commands import NotOffered, check_offered, fill_in, fill_in_row
+from tests.servers.discord_gateway import Session
+from tests.servers.discord_interactions import Interaction, Kind
+from tests.servers.discord_model import (
+    SYSTEM_MESSAGES,
+    Channel,
+    Draft,
+    Edit,
+    File,
+    Guild,
+    Json,
+    Mentions,
+    Message,
+    User,
+)
+from tests.servers.discord_rules import BUTTON, walk
+from tests.servers.discord_server import DiscordServer
+from tests.servers.discord_traffic import Fault, Limit
+from tests.waiting import wait_until
+
+__all__ = [
+    "Call",
+    "Channel",
+    "Discord",
+    "Edit",
+    "Fault",
+    "File",
+    "Guild",
+    "Interaction",
+    "InteractionFailed",
+    "Limit",
+    "Message",
+    "NotOffered",
+    "Session",
+    "User",
+]
+
+
+class InteractionFailed(AssertionError):
+    """A person saw "The application did not respond"."""
+
+
+class Discord(DiscordServer):
+    """One application with its `bot`, in `guild` with the channel `general`; `alice` and `bob` are people.
+
+    For the bot: `url`, `gateway_url`, `token`, `environ`; `mention` is what pings it.
+    The world: `add_user`, `add_guild`, `add_channel`, `dm`. `Channel.denied` is the set of permissions that
+    the bot lacks there (`view_channel`: 50001; others such as `send_messages`, `create_public_threads`:
+    50013); clear `User.accepts_dms` for 50007.
+    What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `click`, `submit`,
+    `autocomplete`.
+    What happened: `messages`, `answer`, `thread_of`, `typing`, `edit_times`, `calls`, `count`, `sessions`,
+    `connected`, `violations`, `refusals`, `rate_limited`.
+    Trouble: `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`, `invalidate_sessions`,
+    `deafen_gateway`, `refuse_gateway`, `stop_acks`, `allow_intents`, `forget_nonces`.
+    Times are `time.monotonic()` seconds, ids are integers.
+    """
+
+    # --- the world
+
+    @property
+    def bot(self) -> User:
+        return self.world.bot
+
+    @property
+    def mention(self) -> str:
+        return self.bot.mention
+
+    def add_user(self, name: str, *, administrator: bool = False) -> User:
+        return self.world.add_user(name, administrator=administrator)
+
+    def add_guild(self, name: str) -> Guild:
+        return self.world.add_guild(name)
+
+    def add_channel(self, name: str, guild: Guild | None = None) -> Channel:
+        return self.world.add_channel(name, guild or self.guild)
+
+    def remove_channel(self, channel: Channel) -> None:
+        self.world.remove_channel(channel)
+
+    def dm(self, user: User) -> Channel:
+        """The direct message channel of the bot with `user`."""
+        return self.world.dm(user)
+
+    # --- what people do
+
+    async def say(
+        self,
+        user: User,
+        channel: Channel,
+        text: str,
+        *,
+        files: Sequence[File] = (),
+        reply_to: Message | None = None,
+        ping: bool = True,
+    ) -> Message:
+        """A person writes; returns at once, the event is on its way.
+
+        A reply pings the author of the message it answers, unless `ping` is cleared.
+        """
+        draft = Draft(text, files=files, mentions=Mentions(everyone=True, replied_user=ping))
+        return self.world.post(channel, user, draft, reference=reply_to)
+
+    def edit(self, message: Message, text: str) -> None:
+        """The author changes a message."""
+        self.world.edit(message, content=text)
+
+    def remove(self, message: Message) -> None:
+        """Somebody deletes a message."""
+        self.world.delete(message)
+
+    def start_thread(self, user: User, source: Message | Channel, name: str = "a thread") -> Channel:
+        """A person opens a thread from a message, or in a channel."""
+        if isinstance(source, Channel):
+            return self.world.start_thread(source, name, user, None)
+        return self.world.start_thread(source.channel, name, user, source)
+
+    def archive(self, thread: Channel, *, locked: bool = False) -> None:
+        """Close a thread; locked, the bot cannot write in it any more."""
+        thread.archived, thread.locked = True, locked
+        self.world.update_thread(thread)
+
+    # --- commands, buttons, forms
+
+    async def command(
+        self,
+        name: str,
+        user: User | None = None,
+        channel: Channel | None = None,
+        options: Mapping[str, Json] | None = None,
+        *,
+        timeout: float = 10,
+    ) -> Interaction:
+        """A person (alice) uses a command (in `general`); returns when the outcome is shown to them.
+
+        `name` holds subcommands too: `"agent-redis get"`. Waits until the bot has registered it. Raises
+        `NotOffered` where the client would not let a person do this, `InteractionFailed` when the bot does
+        not answer in time.
+        """
+        user, channel = user or self.alice, channel or self.general
+        data = await self._fill_in(name, user, channel, options or {})
+        interaction, told = self.interactions.send(Kind.COMMAND, user, channel, data)
+        return await self._outcome(interaction, told, timeout)
+
+    async def autocomplete(
+        self,
+        name: str,
+        option: str,
+        typed: str,
+        user: User | None = None,
+        channel: Channel | None = None,
+        options: Mapping[str, Json] | None = None,
+    ) -> list[Json]:
+        """What is offered while a person types into an option: objects with `name` and `value`."""
+        user, channel = user or self.alice, channel or self.general
+        values = {**(options or {}), option: typed}
+        data = await self._fill_in(name, user, channel, values, focused=option)
+        interaction, told = self.interactions.send(Kind.AUTOCOMPLETE, user, channel, data)
+        return (await self._outcome(interaction, told, timeout=10)).choices
+
+    async def _fill_in(
+        self, name: str, user: User, channel: Channel, values: Mapping[str, Json], focused: str = ""
+    ) -> Json:
+        first, *path = name.split()
+        guild = channel.guild.id if channel.guild else None
+        await wait_until(lambda: self.commands.find(first, guild) is not None, f"/{first} is registered")
+        command: Json = self.commands.find(first, guild)
+        check_offered(command, user, in_guild=channel.guild is not None)
+        users = [each for each in values.values() if isinstance(each, User)]
+        resolved = {
+            "users": {str(each.id): payloads.user(each) for each in users},
+            "members": {str(each.id): payloads.partial_member() for each in users},
+        }
+        data = {
+            "id": command["id"],
+            "name": first,
+            "type": 1,
+            "options": fill_in(command, path, values, focused),
+            "resolved": resolved,
+        }
+        return data | ({"guild_id": command["guild_id"]} if "guild_id" in command else {})
+
+    async def click(
+        self,
+        user: User,
+        message: Message,
+        button: str,
+        *,
+        values: Sequence[str] = (),
+        timeout: float = 10,
+    ) -> Interaction:
+        """A person presses a button, named by its label or `custom_id`; `values` choose from a select."""
+        for component in walk(message.components):
+            if button in (component.get("custom_id"), component.get("label")):
+                break
+        else:
+            raise NotOffered(f"no button {button!r} under {message.content!r}")
+        if component.get("disabled"):
+            raise NotOffered(f"{button!r} is disabled")
+        data = {"custom_id": component["custom_id"], "component_type": component["type"]}
+        if component["type"] != BUTTON:
+            data["values"] = list(values)
+        sent = self.interactions.send(Kind.COMPONENT, user, message.channel, data, source=message)
+        return await self._outcome(*sent, timeout)
+
+    async def submit(
+        self, opened: Interaction, values: Mapping[str, str], *, timeout: float = 10
+    ) -> Interaction:
+        """The person sends off the form that `opened` showed; `values` by the inputs' `custom_id`."""
+        if opened.modal is None:
+            raise NotOffered("no form was opened")
+        rows = [fill_in_row(each, values) for each in opened.modal["components"]]
+        data = {"custom_id": opened.modal["custom_id"], "components": rows}
+        sent = self.interactions.send(Kind.MODAL, opened.user, opened.channel, data, source=opened.source)
+        return await self._outcome(*sent, timeout)
+
+    async def _outcome(self, interaction: Interaction, told: int, timeout: float) -> Interaction:
+        deadline = self.interactions.deadline
+        try:
+            await wait_until(lambda: interaction.answered is not None, "acknowledged", deadline)
+        except AssertionError:
+            # a person who finds no bot online sees the same, but no bot is to blame
+            if told:
+                self.api.note(f"{interaction.name} was not answered within {deadline} s", blame=True)
+            raise InteractionFailed(f"{interaction.name}: the application did not respond") from None
+        await wait_until(lambda: interaction.shown, f"{interaction.name} is answered", timeout)
+        return interaction
+
+    # --- what happened
+
+    def messages(self, channel: Channel) -> list[Message]:
+        """What a person reads in a channel now, oldest first, without system messages and "thinking"."""
+        everything = channel.messages.values()
+        return [each for each in everything if each.type not in SYSTEM_MESSAGES and not each.loading]
+
+    async def answer(
+        self,
+        channel: Channel,
+        finished: Callable[[Sequence[Message]], bool],
+        *,
+        after: Message | None = None,
+        timeout: float = 10,
+    ) -> list[Message]:
+        """The bot's messages in `channel` (after a message), once there are some and `finished` holds."""
+
+        def written() -> list[Message]:
+            mine = [each for each in self.messages(channel) if each.author is self.bot]
+            return [each for each in mine if after is None or each.id > after.id]
+
+        try:
+            await wait_until(lambda: bool(written()) and finished(written()), "answered", timeout)
+        except AssertionError:
+            texts = [each.content for each in written()]
+            raise AssertionError(f"no finished answer within {timeout} s; so far: {texts}") from None
+        return written()
+
+    async def thread_of(self, message: Message, *, timeout: float = 10) -> Channel:
+        """The thread made from a message, once there is one."""
+        await wait_until(lambda: message.thread is not None, "a thread is opened", timeout)
+        assert message.thread
+        return message.thread
+
+    def typing(self, channel: Channel) -> list[float]:
+        """When the bot was seen typing; each lasts 10 s, or until its next message."""
+        return channel.typing
+
+    def edit_times(self, channel: Channel) -> list[float]:
+        """When the bot's messages in a channel were changed, in order."""
+        mine = [each for each in channel.messages.values() if each.author is self.bot]
+        return sorted(edit.at for each in mine for edit in each.history[1:])
+
+    def count(self, method: str, path: str) -> int:
+        """How many requests came in; `*` in the path stands for one segment."""
+        wanted = Fault(method, path, times=1)
+        return sum(wanted.matches(call.method, call.path) for call in self.calls)
+
+    @property
+    def rate_limited(self) -> int:
+        return self.api.rate_limited
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All that ever identified, oldest first."""
+        return self.gateway.sessions
+
+    async def connected(self, sessions: int = 1, *, timeout: float = 10) -> None:
+        """Wait until so many sessions are connected: from then on they hear what happens."""
+        await wait_until(
+            lambda: sum(each.connected for each in self.sessions) >= sessions,
+            f"{sessions} sessions at the gateway",
+            timeout,
+        )
+
+    # --- trouble
+
+    def fail(
+        self,
+        method: str,
+        path: str,
+        times: int = 1,
+        *,
+        status: int | None = None,
+        code: int = 0,
+        message: str = "",
+        retry_after: float = 0.1,
+        is_global: bool = False,
+        after_applying: bool = False,
+        drop: bool = False,
+        delay: float = 0,
+    ) -> Fault:
+        """Let the next `times` requests go wrong; `path` is below the base, `*` stands for one segment.
+
+        `delay` (seconds) comes first; then the connection is cut (`drop`) or `status` is answered; with
+        neither, the true answer comes late. With `after_applying` the request has taken effect before that.
+        aiohttp's client repeats a GET, PUT or DELETE once by itself when the connection is cut.
+        A 429 carries `retry_after` and `is_global`. `used` of the result counts the victims.
+        """
+        fault = Fault(
+            method=method,
+            path=path,
+            times=times,
+            status=status,
+            code=code,
+            message=message,
+            retry_after=retry_after,
+            is_global=is_global,
+            after_applying=after_applying,
+            drop=drop,
+            delay=delay,
+        )
+        return self.api.faults.add(fault)
+
+    def limit(self, bucket: str, count: int, seconds: float) -> None:
+        """Set a rate limit: `send`, `edit`, `webhook`, `rename` (per channel or token) or `global`."""
+        if bucket == "global":
+            self.api.buckets.everything = Limit(count, seconds)
+        else:
+            self.api.buckets.limits[bucket] = Limit(count, seconds)
+
+    def drop_gateway(self) -> None:
+        """Cut all gateway connections without a word; sessions can be resumed."""
+        self.gateway.drop()
+
+    def close_gateway(self, code: int = 4000) -> None:
+        self.gateway.close(code)
+
+    def reconnect_gateway(self) -> None:
+        """Ask all clients to reconnect and resume (op 7)."""
+        self.gateway.reconnect()
+
+    def invalidate_sessions(self, *, resumable: bool = False) -> None:
+        """Tell all clients that their session is invalid (op 9); later RESUMEs fail too."""
+        self.gateway.invalidate(resumable=resumable)
+
+    def deafen_gateway(self) -> None:
+        """Present connections stay open and are dead: nothing is sent or heard on them any more."""
+        self.gateway.deafen()
+
+    def refuse_gateway(self, times: int = 1) -> None:
+        """Answer the next attempts to connect with 503."""
+        self.gateway.refusals = times
+
+    def stop_acks(self, stopped: bool = True) -> None:
+        """Leave heartbeats unanswered; shorten `gateway.heartbeat_interval` (seconds) to see it soon."""
+        self.gateway.acks = not stopped
+
+    def allow_intents(self, *names: str) -> None:
+        """Which privileged intents are switched on: of `members`, `presences`, `message_content`.
+
+        Only the last is at the start. Without it REST hides the contents of others' messages too.
+        """
+        self.gateway.privileged = set(names)
+        self.rest.hides_content = "message_content" not in names
+
+    def forget_nonces(self) -> None:
+        """As if minutes had gone by since the last message."""
+        self.world.forget_nonces()

@@ -1,0 +1,267 @@
+"""The people, channels and messages of the made-up Discord: plain data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import Any
+
+Json = Any
+
+EPOCH_MS = 1_420_070_400_000
+"""Discord's epoch, the first second of 2015, in Unix milliseconds."""
+
+AUTO_ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
+FILE_LIMIT = 10 * 1024 * 1024
+"""Bytes per file that a server without boosts takes."""
+
+PERMISSIONS = {
+    "administrator": 1 << 3,
+    "manage_channels": 1 << 4,
+    "manage_guild": 1 << 5,
+    "add_reactions": 1 << 6,
+    "view_channel": 1 << 10,
+    "send_messages": 1 << 11,
+    "manage_messages": 1 << 13,
+    "embed_links": 1 << 14,
+    "attach_files": 1 << 15,
+    "read_message_history": 1 << 16,
+    "mention_everyone": 1 << 17,
+    "use_application_commands": 1 << 31,
+    "manage_threads": 1 << 34,
+    "create_public_threads": 1 << 35,
+    "create_private_threads": 1 << 36,
+    "send_messages_in_threads": 1 << 38,
+}
+EXTRA_PERMISSIONS = frozenset(
+    {
+        "administrator",
+        "manage_channels",
+        "manage_guild",
+        "manage_messages",
+        "manage_threads",
+        "mention_everyone",
+    }
+)
+"""What an ordinary member, and the bot, does not have."""
+
+
+class Intent(IntFlag):
+    """What a session may subscribe to (https://discord.com/developers/docs/events/gateway#gateway-intents)."""
+
+    GUILDS = 1 << 0
+    GUILD_MEMBERS = 1 << 1
+    GUILD_PRESENCES = 1 << 8
+    GUILD_MESSAGES = 1 << 9
+    GUILD_MESSAGE_REACTIONS = 1 << 10
+    GUILD_MESSAGE_TYPING = 1 << 11
+    DIRECT_MESSAGES = 1 << 12
+    DIRECT_MESSAGE_REACTIONS = 1 << 13
+    DIRECT_MESSAGE_TYPING = 1 << 14
+    MESSAGE_CONTENT = 1 << 15
+    ANY = 0
+
+
+class ChannelType(IntEnum):
+    TEXT = 0
+    DM = 1
+    PUBLIC_THREAD = 11
+    PRIVATE_THREAD = 12
+
+
+class MessageType(IntEnum):
+    DEFAULT = 0
+    THREAD_CREATED = 18
+    REPLY = 19
+    CHAT_INPUT_COMMAND = 20
+    THREAD_STARTER_MESSAGE = 21
+
+
+class MessageFlag(IntFlag):
+    SUPPRESS_EMBEDS = 1 << 2
+    HAS_THREAD = 1 << 5
+    EPHEMERAL = 1 << 6
+    LOADING = 1 << 7
+    SUPPRESS_NOTIFICATIONS = 1 << 12
+    COMPONENTS_V2 = 1 << 15
+
+
+NO_FLAGS = MessageFlag(0)
+SYSTEM_MESSAGES = frozenset({MessageType.THREAD_CREATED, MessageType.THREAD_STARTER_MESSAGE})
+
+
+@dataclass(eq=False)
+class User:
+    """Somebody on Discord. Clear `accepts_dms` and the bot's direct messages are refused (50007)."""
+
+    id: int
+    name: str
+    bot: bool = False
+    accepts_dms: bool = True
+    administrator: bool = False
+
+    @property
+    def mention(self) -> str:
+        return f"<@{self.id}>"
+
+
+@dataclass(eq=False)
+class Guild:
+    id: int
+    name: str
+    owner: User
+
+
+@dataclass(eq=False)
+class Channel:
+    """A text channel, a thread or a direct message.
+
+    `denied` holds the names of the permissions (see `PERMISSIONS`) that the bot lacks here; a thread also
+    lacks what its parent lacks. `typing` holds the times (monotonic) at which the bot was seen typing.
+    """
+
+    id: int
+    type: ChannelType
+    name: str
+    guild: Guild | None = None
+    parent: "Channel | None" = None
+    owner: User | None = None
+    recipient: User | None = None
+    denied: set[str] = field(default_factory=set)
+    messages: dict[int, "Message"] = field(default_factory=dict)
+    members: dict[int, User] = field(default_factory=dict)
+    typing: list[float] = field(default_factory=list)
+    archived: bool = False
+    locked: bool = False
+    auto_archive_duration: int = 4320
+    last_message_id: int | None = None
+
+    @property
+    def is_thread(self) -> bool:
+        return self.parent is not None
+
+    def permits(self, permission: str) -> bool:
+        """Whether the bot has the permission here."""
+        if self.guild is None:
+            return permission not in EXTRA_PERMISSIONS
+        lacking = self.denied | (self.parent.denied if self.parent else set())
+        return permission not in EXTRA_PERMISSIONS | lacking
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a message said from a moment on; `at` is `time.monotonic()`."""
+
+    at: float
+    content: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to send along."""
+
+    name: str
+    data: bytes
+    media_type: str = ""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    id: int
+    name: str
+    data: bytes
+    media_type: str
+    url: str
+
+
+@dataclass(eq=False)
+class Message:
+    """A message, and all it ever said.
+
+    `history` starts with its first text; `at` of each entry is `time.monotonic()`. `mentions` are the people
+    it really pinged, after `allowed_mentions`. `deleted_at` is set when it is gone.
+    """
+
+    id: int
+    channel: Channel
+    author: User
+    content: str
+    type: MessageType = MessageType.DEFAULT
+    history: list[Edit] = field(default_factory=list)
+    nonce: str | int | None = None
+    reference: "Message | None" = None
+    attachments: list[Attachment] = field(default_factory=list)
+    embeds: list[Json] = field(default_factory=list)
+    components: list[Json] = field(default_factory=list)
+    mentions: list[User] = field(default_factory=list)
+    mentions_everyone: bool = False
+    flags: MessageFlag = NO_FLAGS
+    edited_at: float | None = None
+    deleted_at: float | None = None
+    thread: Channel | None = None
+    reactions: dict[str, dict[int, User]] = field(default_factory=dict)
+    interaction: Json = None
+
+    @property
+    def ephemeral(self) -> bool:
+        return MessageFlag.EPHEMERAL in self.flags
+
+    @property
+    def loading(self) -> bool:
+        """Whether it is still the "is thinking ..." of a deferred interaction."""
+        return MessageFlag.LOADING in self.flags
+
+    @property
+    def sent_at(self) -> float:
+        """Unix seconds."""
+        return snowflake_time(self.id)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the gateway tells sessions that have `intent` and the right shard."""
+
+    name: str
+    data: Json
+    intent: Intent
+    guild: Guild | None = None
+    author: User | None = None
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """Whom a text may ping; the default is what a person's message does."""
+
+    users: bool = True
+    everyone: bool = False
+    replied_user: bool = True
+    only: frozenset[int] = frozenset()
+
+    @classmethod
+    def allowed_by(cls, rules: Json) -> "Mentions":
+        """Read `allowed_mentions`; without it the bot pings users, and nobody `@everyone` (no permission)."""
+        if rules is None:
+            return cls()
+        parse = rules.get("parse") or ()
+        only = frozenset(int(user) for user in rules.get("users") or ())
+        return cls("users" in parse, replied_user=bool(rules.get("replied_user")), only=only)
+
+
+DEFAULT_MENTIONS = Mentions()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What somebody is about to send."""
+
+    content: str = ""
+    nonce: str | int | None = None
+    files: Sequence[File] = ()
+    embeds: Sequence[Json] = ()
+    components: Sequence[Json] = ()
+    flags: MessageFlag = NO_FLAGS
+    mentions: Mentions = DEFAULT_MENTIONS
+
+
+def snowflake_time(id: int) -> float:
+    """When an id was made, in Unix seconds."""
+    return ((id >> 22) + EPOCH_MS) / 1000
