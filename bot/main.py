@@ -13,7 +13,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -177,7 +177,7 @@ def _remember(memory: ThreadMemory) -> Callable[[Turn, str], Awaitable[None]]:
 async def _platforms(
     stack: AsyncExitStack, settings: Settings, commands: Commands, operations: KeyValueStore
 ) -> list[Platform]:
-    """The platforms that have tokens and a role in this process. HTTP is last: it carries others' webhooks."""
+    """The platforms that have tokens and a role here. HTTP comes last: it carries the others' webhooks."""
     platforms: list[Platform] = []
     mounts: dict[str, http.Handler] = {}
     if settings.slack_bot_token and "slack" in settings.bot_roles:
@@ -231,6 +231,16 @@ def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
     return find
 
 
+async def _redis_health(operations: KeyValueStore) -> Health:
+    """Redis with its evidence; `degraded` when it may forget, by eviction or for want of persistence."""
+    info = await operations.info()
+    evidence = {"ping_ms": await operations.ping()}
+    kept = ("version", "modules", "used_memory_mib", "maxmemory_policy", "persistence", "connected_clients")
+    evidence |= {key: info[key] for key in kept}
+    is_safe = info["maxmemory_policy"] == "noeviction" and info["persistence"] != "none"
+    return Health(name="redis", state="ok" if is_safe else "degraded", evidence=evidence)
+
+
 async def _serve(settings: Settings) -> None:
     """Open the bot and run it until SIGTERM or SIGINT; a second signal stops at once."""
     stop = asyncio.Event()
@@ -262,24 +272,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parser.parse_args(arguments).command == "settings":
         print(settings_table())  # noqa: T201 - the output of this command
         return 0
-    problems: list[BaseException] = []
     try:
         settings = load_settings()
         configure_logging(style=settings.log_format, debug=settings.debug, secrets=settings.secrets())
         asyncio.run(_serve(settings))
-    except* (ConfigError, BotError) as group:
-        problems = list(_leaves(group))
-    except* asyncio.CancelledError:
+    except asyncio.CancelledError:
         log.warning("stopped at once, on a second signal")
         return 1
+    except (ConfigError, BotError, BaseExceptionGroup) as error:
+        problems = _leaves(error)
+        if not all(isinstance(each, ConfigError | BotError) for each in problems):
+            raise  # a bug: the trace is what is needed
+        return _report(problems)
+    return 0
+
+
+def _report(problems: Sequence[BaseException]) -> int:
+    """Tell the person who started the program what to mend."""
     for problem in problems:
-        print(problem, file=sys.stderr)  # noqa: T201 - for the person who started the program
-    return 2 if problems else 0
+        print(problem, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
+    return 2
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]

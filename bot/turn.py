@@ -80,7 +80,7 @@ class Turns:
     def _refused(self, turn: Turn) -> str | None:
         return next((refusal for each in turn.messages if (refusal := self._refusal(each))), None)
 
-    def health(self) -> Health:
+    async def health(self) -> Health:
         """How long turns take in this process, and how many there were in the last hour."""
         seconds = sorted(duration for _, duration in self._seconds)
         hour_ago = time.monotonic() - 3600
