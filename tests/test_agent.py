@@ -212,7 +212,7 @@ async def test_stalled_stream_times_out(redis: Redis, model: ModelServer) -> Non
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_transient_errors_are_repeated(redis: Redis, model: ModelServer, status: int) -> None:
-    """An overloaded model is asked again, with the back-off that it names, and the person sees nothing of it."""
+    """An overloaded model is asked again after the time it names, and the person sees nothing of it."""
     model.script(Script(status=status, retry_after=0.01), "Fine now.")
     async with an_agent(redis, model) as agent:
         assert await parts_of(agent, a_turn("hi")) == [Text("Fine"), Text(" now.")]
@@ -253,7 +253,7 @@ async def test_finished_answer_is_used_again(redis: Redis, model: ModelServer) -
         second = await parts_of(agent, a_turn("count", attempt=2))
     assert len(model.requests) == 2
     assert ATTEMPTS == ["select 1"]
-    assert "".join(part.text for part in second if isinstance(part, Text)) == "Let me look.It is 1."
+    assert "".join(part.text for part in second if isinstance(part, Text)) == "Let me look.\n\nIt is 1."
     assert [part for part in second if isinstance(part, ToolStep)] == [
         part for part in first if isinstance(part, ToolStep)
     ]

@@ -15,7 +15,7 @@ from langgraph.types import Send
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
-from bot.agent.model import Model
+from bot.agent.model import Emit, Model
 from bot.chat import AnswerError, Text
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,9 @@ class _Nodes:
         return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
 
     async def think(self, state: State) -> Update:
-        emit = get_stream_writer()
+        emit: Emit = get_stream_writer()
+        if parts.has_spoken(state["messages"]):
+            emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
         prompt = history.prompt(state["messages"], state.get("summary", ""), conclude)
         answer = await self._model.answer(prompt, emit, "conclude" if conclude else "act")

