@@ -1,0 +1,5 @@
+"""Discord: messages in over the gateway, answers out over REST."""
+
+from bot.discord.platform import Discord, connect
+
+__all__ = ["Discord", "connect"]

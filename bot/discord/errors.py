@@ -1,0 +1,73 @@
+"""What discord.py raises, in the words of chat.py."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import discord
+
+from bot.chat import CredentialsRejected, PlatformError, RateLimited, Undeliverable, Unreachable
+
+_PORTAL = "https://discord.com/developers/applications"
+_BAD_TOKEN = f"Discord does not accept DISCORD_TOKEN: copy the bot's token anew from {_PORTAL} (Bot > Token)"
+_NO_INTENT = (
+    f"Discord does not let the bot of DISCORD_TOKEN read messages: switch on the Message Content Intent at "
+    f"{_PORTAL} (Bot > Privileged Gateway Intents)"
+)
+_TOKEN_CLOSED = 4004
+_FATAL_CLOSES = frozenset({4010, 4011, 4012, 4013})
+"""Wrong shard, sharding required, wrong API version, wrong intents: connecting again does not help
+(https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)."""
+
+_BAN_SECONDS = 60.0
+"""How long to wait after a 429 that does not say."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s."""
+    try:
+        yield
+    except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise _platform_error(error) from error
+
+
+def _platform_error(error: Exception) -> PlatformError:
+    match error:
+        case discord.RateLimited():
+            return RateLimited("Discord asks to wait", error.retry_after)
+        case discord.LoginFailure():
+            return CredentialsRejected(_BAD_TOKEN)
+        case discord.PrivilegedIntentsRequired():
+            return CredentialsRejected(_NO_INTENT)
+        case discord.ConnectionClosed():
+            return _closed(error.code)
+        case discord.HTTPException():
+            return _refused(error)
+        case _:
+            return Unreachable(f"Discord is out of reach: {type(error).__name__}: {error}")
+
+
+def _closed(code: int) -> PlatformError:
+    if code == _TOKEN_CLOSED:
+        return CredentialsRejected(_BAD_TOKEN)
+    if code in _FATAL_CLOSES:
+        return CredentialsRejected(f"Discord's gateway refuses the bot of DISCORD_TOKEN: close code {code}")
+    return Unreachable(f"Discord's gateway closed with code {code}")
+
+
+def _refused(error: discord.HTTPException) -> PlatformError:
+    if error.status == 401:
+        return CredentialsRejected(_BAD_TOKEN)
+    if error.status == 429:
+        return RateLimited("Discord asks to wait", _retry_after(error))
+    if error.status >= 500:
+        return Unreachable(f"Discord is out of order: {error}")
+    return Undeliverable(f"Discord refused: {error}")
+
+
+def _retry_after(error: discord.HTTPException) -> float:
+    try:
+        return float(error.response.headers.get("Retry-After", _BAN_SECONDS))
+    except ValueError:
+        return _BAN_SECONDS

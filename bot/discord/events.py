@@ -1,0 +1,111 @@
+"""From discord.py's messages to ours. Pure: nothing here waits or asks."""
+
+import re
+from collections.abc import Iterator
+
+import discord
+
+from bot.chat import Attachment, Message, ThreadId
+
+PLATFORM = "discord"
+DIRECT = "dm"
+"""The `space` of direct messages, which belong to no guild."""
+
+_ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply})
+_MENTION = re.compile(r"<(@!?|@&|#)(\d+)>")
+
+
+def parse(message: discord.Message, me: int) -> Message | None:
+    """What a person says to the bot, whose user id is `me`, or None when it concerns others.
+
+    In a thread every message passes, `addressed` only with a mention: the inbox knows whether the bot
+    takes part there.
+    """
+    if message.author.bot or message.webhook_id or message.type not in _ANSWERABLE:
+        return None
+    addressed = _addressed(message, me)
+    thread, kind = _conversation(message, me, addressed)
+    text = _text(message, me)
+    if thread is None or not (addressed or text or message.attachments):
+        return None
+    return Message(
+        id=f"{PLATFORM}:{message.id}",
+        thread=thread,
+        author=f"{PLATFORM}:{message.author.id}",
+        author_name=message.author.display_name,
+        text=text,
+        sent_at=message.created_at.timestamp(),
+        addressed=addressed,
+        direct=thread.space == DIRECT,
+        attachments=tuple(_attachments(message)),
+        place={
+            "guild": thread.space,
+            "channel": str(message.channel.id),
+            "parent": str(getattr(message.channel, "parent_id", None) or ""),  # only threads have one
+            "message": str(message.id),
+            "kind": kind,
+            "author": str(message.author.id),
+        },
+    )
+
+
+def _addressed(message: discord.Message, me: int) -> bool:
+    # not ClientUser.mentioned_in: that is also true for @everyone
+    return (
+        isinstance(message.channel, discord.DMChannel)
+        or any(user.id == me for user in message.mentions)
+        or any(_is_mine(role, me) for role in message.role_mentions)
+    )
+
+
+def _is_mine(role: discord.Role, me: int) -> bool:
+    """Whether it is the role that Discord made for the bot, which people pick by mistake: it has its name."""
+    return role.tags is not None and role.tags.bot_id == me
+
+
+def _conversation(message: discord.Message, me: int, addressed: bool) -> tuple[ThreadId | None, str]:
+    channel = message.channel
+    if isinstance(channel, discord.DMChannel):
+        return ThreadId(PLATFORM, DIRECT, str(channel.id)), "dm"
+    guild = str(message.guild.id if message.guild else getattr(channel, "guild_id", None))
+    # discord.py knows all channels of a guild, but not a thread that has just been taken out of the archive
+    if isinstance(channel, discord.Thread | discord.PartialMessageable):
+        return ThreadId(PLATFORM, guild, str(channel.id)), "thread"
+    root = _answered(message, me) or (message.id if addressed else None)
+    return (ThreadId(PLATFORM, guild, str(root)) if root else None), "channel"
+
+
+def _answered(message: discord.Message, me: int) -> int | None:
+    """The question that began a chain of replies: each answer in a channel replies to it."""
+    answer = message.reference.resolved if message.reference else None
+    if isinstance(answer, discord.Message) and answer.author.id == me and answer.reference:
+        return answer.reference.message_id
+    return None
+
+
+def _text(message: discord.Message, me: int) -> str:
+    names = _names(message)
+
+    def named(mention: re.Match[str]) -> str:
+        kind, id = mention[1].rstrip("!"), int(mention[2])
+        return "" if (kind, id) in mine else names.get((kind, id), mention[0])
+
+    mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
+    spoken = _MENTION.sub(named, message.content)
+    quoted = [snapshot.content for snapshot in message.message_snapshots]
+    stickers = [f"[sticker: {sticker.name}]" for sticker in message.stickers]
+    return "\n".join(each for each in (spoken.strip(), *quoted, *stickers) if each)
+
+
+def _names(message: discord.Message) -> dict[tuple[str, int], str]:
+    """Readable names for the mentions in a message, by kind and id."""
+    users = {("@", user.id): f"@{user.display_name}" for user in message.mentions}
+    roles = {("@&", role.id): f"@{role.name}" for role in message.role_mentions}
+    channels = {("#", channel.id): f"#{channel.name}" for channel in message.channel_mentions}
+    return users | roles | channels
+
+
+def _attachments(message: discord.Message) -> Iterator[Attachment]:
+    for file in message.attachments:
+        media_type = file.content_type or "application/octet-stream"
+        yield Attachment(name=file.filename, media_type=media_type, size=file.size, url=file.url)

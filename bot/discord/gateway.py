@@ -1,0 +1,102 @@
+"""Everything the bot hears, over one gateway connection and its reconnections."""
+
+import logging
+import sys
+import time
+from typing import Any
+
+import discord
+from discord.gateway import DiscordWebSocket
+from yarl import URL
+
+from bot.chat import Deliver, Health, Json, Unreachable
+from bot.commands import Commands
+from bot.discord import events
+from bot.discord.errors import translated
+from bot.discord.handlers import Handlers, HandOver
+from bot.discord.sender import LONGEST_WAIT, PINGS
+from bot.discord.slash import Tree
+
+log = logging.getLogger(__name__)
+
+_HANDLER_SECONDS = 5.0
+"""How long handlers may go on after listening has ended: a message in their hands comes only once."""
+
+
+class Listener(discord.Client):
+    """A client that listens and serves commands. It cannot be used again once it is closed."""
+
+    def __init__(self, deliver: Deliver, commands: Commands, *, ask_gateway: bool) -> None:
+        intents = discord.Intents.default()
+        intents.message_content = True
+        super().__init__(
+            intents=intents,
+            allowed_mentions=PINGS,
+            max_messages=None,
+            max_ratelimit_timeout=LONGEST_WAIT,
+            guild_ready_timeout=0,  # seconds; nothing waits for on_ready, and its timer outlives the client
+        )
+        self._hand_over = HandOver(deliver)
+        self._handling = Handlers()
+        self._tree = Tree(self, commands, self._handling)
+        self._ask_gateway = ask_gateway
+        self._connected = False
+        self._last_event: float | None = None
+
+    async def listen(self, token: str) -> None:
+        """Listen until cancelled. Raises `PlatformError` when the connection is lost for good."""
+        try:
+            with translated():
+                await self.start(token)
+            raise Unreachable("Discord's gateway connection ended")
+        except AttributeError as error:
+            # discord.py looks up the session of the lost connection, also when there was none yet (client.py,
+            # the end of Client.connect, 2.7.1)
+            if getattr(self, "ws", None) is not None:
+                raise
+            raise Unreachable("Discord's gateway cannot be reached") from error
+        finally:
+            await self._handling.finish(_HANDLER_SECONDS)
+
+    async def setup_hook(self) -> None:
+        """Called between login and the gateway connection."""
+        if self._ask_gateway:
+            _, url, _ = await self.http.get_bot_gateway()
+            DiscordWebSocket.DEFAULT_GATEWAY = URL(url)
+        await self._tree.sync_if_changed()
+
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Called for every event; only notes when the gateway last had something to say."""
+        match event:
+            case "socket_event_type":
+                self._last_event = time.monotonic()
+            case "connect" | "resumed":
+                self._connected = True
+            case "disconnect":
+                self._connected = False
+        super().dispatch(event, *args, **kwargs)
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Called in a task of its own for every message."""
+        self._handling.join()
+        assert self.user is not None  # set by login
+        parsed = events.parse(message, self.user.id)
+        if parsed:
+            await self._hand_over(parsed, message.channel.id)
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """Called in the `except` block of a handler that failed: a message it had is lost."""
+        log.error("handler failed", extra={"handler": event_method}, exc_info=sys.exception())
+
+    def health(self) -> Health:
+        """Connected or not, and since when nothing was heard: `latency_ms` tells of heartbeats alone."""
+        evidence: dict[str, Json] = {
+            "connected": self._connected,
+            "guilds": len(self.guilds),
+            "user": str(self.user),
+        }
+        if 0 <= self.latency < float("inf"):  # else there was no heartbeat yet
+            evidence["latency_ms"] = round(self.latency * 1000)
+        if self._last_event is not None:
+            evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
+        return Health(name=events.PLATFORM, state="ok" if self._connected else "degraded", evidence=evidence)

@@ -1,0 +1,68 @@
+"""What discord.py's event handlers do: hand messages over in order, and end before the client does."""
+
+import asyncio
+import logging
+from weakref import WeakValueDictionary
+
+from tenacity import AsyncRetrying, RetryCallState, stop_after_delay, wait_random_exponential
+
+from bot.chat import Deliver, Message
+
+log = logging.getLogger(__name__)
+
+REPEAT_SECONDS = 0.2
+_GIVE_UP_SECONDS = 60.0
+"""How long a message may wait for a store that is out of order; Discord never sends it again."""
+
+
+class Handlers:
+    """The tasks in which discord.py runs handlers: it starts them and forgets them."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def join(self) -> None:
+        """Count the current task in."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self, seconds: float) -> None:
+        """Return when all have ended; those that have not after some `seconds` are cancelled."""
+        await asyncio.sleep(0)  # let those begin that discord.py has started just now
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+
+class HandOver:
+    """A `Deliver` that keeps the order of each channel and tries again, since Discord never does."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def __call__(self, message: Message, channel: int) -> None:
+        lock = self._locks.setdefault(channel, asyncio.Lock())
+        async with lock:  # its waiters are served in the order in which they came
+            await self._persist(message)
+
+    async def _persist(self, message: Message) -> None:
+        repeated = AsyncRetrying(
+            stop=stop_after_delay(_GIVE_UP_SECONDS),
+            wait=wait_random_exponential(REPEAT_SECONDS, max=25 * REPEAT_SECONDS),
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        await repeated(self._deliver, message)
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning(
+        "message not taken over, trying again", extra={"attempt": state.attempt_number, "error": repr(error)}
+    )

@@ -1,0 +1,72 @@
+"""Discord as a `Platform` of chat.py."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.chat import Deliver, Health, ThreadId
+from bot.commands import Commands
+from bot.discord import events
+from bot.discord.gateway import Listener
+from bot.discord.pace import Pace
+from bot.discord.reply import DiscordThread
+from bot.discord.sender import Sender
+
+
+@asynccontextmanager
+async def connect(*, token: str, api_url: str | None, commands: Commands) -> AsyncIterator["Discord"]:
+    """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
+
+    discord.py keeps both addresses in its classes, so a process can have one Discord at a time.
+    """
+    with _addressed(api_url):
+        async with Sender(token) as sender:
+            yield Discord(token, commands, sender, ask_gateway=api_url is not None)
+
+
+@contextmanager
+def _addressed(api_url: str | None) -> Iterator[None]:
+    base, gateway = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
+    if api_url is not None:
+        Route.BASE = api_url.rstrip("/")
+    try:
+        yield
+    finally:
+        Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = base, gateway
+
+
+class Discord:
+    """Two clients: one sends for as long as this is open, one listens and is made anew in each `receive`."""
+
+    name: Final = events.PLATFORM
+
+    def __init__(self, token: str, commands: Commands, sender: Sender, *, ask_gateway: bool) -> None:
+        self._token = token
+        self._commands = commands
+        self._sender = sender
+        self._ask_gateway = ask_gateway
+        self._pace = Pace()
+        self._listener: Listener | None = None
+
+    async def receive(self, deliver: Deliver) -> None:
+        """See `bot.chat.Platform`."""
+        listener = Listener(deliver, self._commands, ask_gateway=self._ask_gateway)
+        self._listener = listener
+        try:
+            async with listener:
+                await listener.listen(self._token)
+        finally:
+            self._listener = None
+
+    def thread(self, id: ThreadId) -> DiscordThread:
+        """See `bot.chat.Platform`."""
+        return DiscordThread(id, self._sender, self._pace)
+
+    async def health(self) -> Health:
+        """See `bot.chat.Platform`."""
+        if self._listener is None:
+            return Health(name=self.name, state="down", evidence={"connected": False})
+        return self._listener.health()

@@ -1,0 +1,115 @@
+"""One answer in one place: shown as it grows, finished after a restart."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bot.chat import Part, PlatformError, Receipt, ThreadId, Turn, Undeliverable
+from bot.discord import place as places
+from bot.discord.display import Display
+from bot.discord.pace import Pace
+from bot.discord.place import Place
+from bot.discord.sender import Sender
+from bot.discord.transcript import Transcript
+
+log = logging.getLogger(__name__)
+
+_TYPING_SECONDS = 8.0  # Discord shows it for ten
+
+
+class DiscordThread:
+    """A `Thread` of chat.py: a Discord thread, a direct message or a chain of replies."""
+
+    def __init__(self, id: ThreadId, sender: Sender, pace: Pace) -> None:
+        self.id = id
+        self._sender = sender
+        self._pace = pace
+
+    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        """See `bot.chat.Thread`. The model is read at its own speed, however slowly Discord takes edits."""
+        if receipt.state.get("finished"):
+            return
+        answer = _Growing()
+        async with _tasks() as tasks:
+            tasks.create_task(answer.read(parts))
+            place = await self._open(receipt)
+            typing = tasks.create_task(self._keep_typing(place.channel))
+            await self._follow(answer, place, receipt)
+            typing.cancel()
+
+    async def _open(self, receipt: Receipt) -> Place:
+        """Where the answer goes, the same on every attempt."""
+        if "channel" in receipt.state:
+            reply_to = receipt.state["reply_to"]
+            return Place(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
+        place = places.settled(receipt.turn) or await self._start_thread(receipt.turn)
+        await receipt.save(
+            channel=str(place.channel), reply_to=str(place.reply_to) if place.reply_to else None
+        )
+        return place
+
+    async def _start_thread(self, turn: Turn) -> Place:
+        question = places.opening(turn)
+        assert question is not None
+        channel, message = int(question.place["channel"]), int(question.place["message"])
+        try:
+            name = places.thread_name(question.text)
+            return Place(await self._sender.start_thread(channel, message, name))
+        except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
+            log.info("no thread here, answering in the channel", extra={"reason": str(error)})
+            return places.in_channel(turn)
+
+    async def _follow(self, answer: "_Growing", place: Place, receipt: Receipt) -> None:
+        display = Display(self._sender, place, receipt)
+        await display.resume()
+        shown_before = receipt.state.get("shown", 0)
+        while not answer.finished:
+            await answer.news()
+            if display.begun:
+                await self._pace.turn(place.channel)
+            texts = answer.transcript.messages()
+            if sum(map(len, texts)) >= shown_before and not answer.finished:
+                await display.show(texts)
+        await display.end(answer.transcript.messages())
+
+    async def _keep_typing(self, channel: int) -> None:
+        try:
+            while True:
+                await self._sender.type(channel)
+                await asyncio.sleep(_TYPING_SECONDS)
+        except PlatformError as error:
+            log.debug("cannot show typing", extra={"reason": str(error)})
+
+
+class _Growing:
+    """An answer that is being read."""
+
+    def __init__(self) -> None:
+        self.transcript = Transcript()
+        self.finished = False
+        self._news = asyncio.Event()
+
+    async def read(self, parts: AsyncIterator[Part]) -> None:
+        async for part in parts:
+            self.transcript.add(part)
+            self._news.set()
+        self.transcript.finish()
+        self.finished = True
+        self._news.set()
+
+    async def news(self) -> None:
+        """Wait until there is more than at the last call."""
+        await self._news.wait()
+        self._news.clear()
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that raises its first failure as it is: callers catch chat.py's errors, not groups."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__

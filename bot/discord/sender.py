@@ -1,0 +1,179 @@
+"""Everything the bot writes, over REST alone: it works while the gateway is rebuilt, or without one."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import discord
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from bot.chat import Unreachable
+from bot.discord.errors import translated
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+PINGS = discord.AllowedMentions(everyone=False, roles=False, users=False, replied_user=True)
+"""Whom a message of ours may notify: text from a model pings nobody, a reply the person it answers."""
+
+LONGEST_WAIT = 30.0
+"""Seconds that discord.py waits for a rate limit before it raises instead; it knows no shorter time."""
+
+TRIES = 3
+REPEAT_SECONDS = 0.5
+"""How often a request is sent while Discord is out of reach, and about how long until it is sent again."""
+
+_REQUEST_SECONDS = 60.0
+_ARCHIVE_MINUTES: Literal[1440] = 1440
+
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
+_THREAD_EXISTS = 160004
+_REPLY_NEEDS_HISTORY = 160002
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message of ours as Discord keeps it."""
+
+    id: int
+    text: str
+
+
+class Sender:
+    """A client that only sends, logged in when it is first needed.
+
+    Every method raises `PlatformError`. All requests may be repeated without harm, so a lost connection is
+    no failure until it has been tried three times.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._client: discord.Client | None = None
+        self._login = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client:
+            await self._client.close()
+
+    async def start_thread(self, channel: int, message: int, name: str) -> int:
+        """Make a thread from a message, or find the one that was; it has the message's id."""
+
+        async def start(client: discord.Client) -> int:
+            try:
+                await client.http.start_thread_with_message(
+                    channel, message, name=name, auto_archive_duration=_ARCHIVE_MINUTES
+                )
+            except discord.HTTPException as error:
+                if error.code != _THREAD_EXISTS:
+                    raise
+            return message
+
+        return await self._request(start)
+
+    async def send(self, channel: int, text: str, *, nonce: str, reply_to: int | None) -> Sent:
+        """Post a message. For some minutes the same `nonce` gives the message that was posted first.
+
+        Links get no preview: Discord would fetch addresses that a model made up.
+        """
+
+        async def send(client: discord.Client) -> Sent:
+            place = client.get_partial_messageable(channel)
+            if reply_to is None:
+                return _sent(await place.send(text, nonce=nonce, suppress_embeds=True))
+            question = discord.MessageReference(
+                message_id=reply_to, channel_id=channel, fail_if_not_exists=False
+            )
+            try:
+                message = await place.send(text, nonce=nonce, suppress_embeds=True, reference=question)
+            except discord.Forbidden as error:
+                if error.code != _REPLY_NEEDS_HISTORY:
+                    raise
+                message = await place.send(text, nonce=nonce, suppress_embeds=True)
+            return _sent(message)
+
+        return await self._request(send)
+
+    async def edit(self, channel: int, message: int, text: str) -> None:
+        """Replace the text of one of our messages."""
+
+        async def edit(client: discord.Client) -> None:
+            await client.get_partial_messageable(channel).get_partial_message(message).edit(content=text)
+
+        await self._request(edit)
+
+    async def delete(self, channel: int, message: int) -> None:
+        """Take back one of our messages; one that is gone already is no error."""
+
+        async def delete(client: discord.Client) -> None:
+            try:
+                await client.http.delete_message(channel, message)
+            except discord.NotFound:
+                log.debug("message was gone already", extra={"message_id": message})
+
+        await self._request(delete)
+
+    async def type(self, channel: int) -> None:
+        """Show for ten seconds that the bot is typing."""
+
+        async def type_(client: discord.Client) -> None:
+            await client.http.send_typing(channel)
+
+        await self._request(type_)
+
+    async def sent_since(self, channel: int, when: datetime) -> list[Sent]:
+        """Our own messages in a channel since `when`, the oldest first, a hundred at most."""
+
+        async def read(client: discord.Client) -> list[Sent]:
+            history = client.get_partial_messageable(channel).history(after=when, limit=100)
+            return [_sent(message) async for message in history if message.author == client.user]
+
+        return await self._request(read)
+
+    async def _request(self, call: Callable[[discord.Client], Awaitable[Result]]) -> Result:
+        repeated = AsyncRetrying(
+            retry=retry_if_exception_type(Unreachable),
+            stop=stop_after_attempt(TRIES),
+            wait=wait_random_exponential(REPEAT_SECONDS, max=10 * REPEAT_SECONDS),
+            reraise=True,
+        )
+        result: Result = await repeated(self._request_once, call)
+        return result
+
+    async def _request_once(self, call: Callable[[discord.Client], Awaitable[Result]]) -> Result:
+        client = await self._logged_in()
+        with translated():
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                return await call(client)
+
+    async def _logged_in(self) -> discord.Client:
+        async with self._login:
+            if self._client is None:
+                self._client = await self._new_client()
+            return self._client
+
+    async def _new_client(self) -> discord.Client:
+        client = discord.Client(
+            intents=discord.Intents(guilds=True), allowed_mentions=PINGS, max_ratelimit_timeout=LONGEST_WAIT
+        )
+        try:
+            with translated():
+                async with asyncio.timeout(_REQUEST_SECONDS):
+                    await client.login(self._token)
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+
+def _sent(message: discord.Message) -> Sent:
+    return Sent(message.id, message.content)

@@ -1,0 +1,746 @@
+"""The Discord platform against a server that speaks Discord's protocols, over real sockets."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+import discord as library
+import pytest
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.chat import (
+    AnswerError,
+    CredentialsRejected,
+    Health,
+    Json,
+    LeaseLost,
+    Message,
+    Notice,
+    Part,
+    PlatformError,
+    RateLimited,
+    Receipt,
+    Text,
+    ThreadId,
+    ToolStep,
+    Turn,
+    Undeliverable,
+    Unreachable,
+)
+from bot.commands import Commands
+from bot.discord import connect, pace, sender
+from bot.discord import handlers as handling
+from bot.discord.errors import translated
+from bot.discord.platform import Discord as DiscordPlatform
+from tests.servers.discord import Channel, Discord
+from tests.servers.discord import Message as Shown
+from tests.waiting import wait_until
+
+MESSAGES = "/channels/*/messages"
+MESSAGE = "/channels/*/messages/*"
+THREADS = "/channels/*/messages/*/threads"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeat soon what is repeated: the order of things is tested here, not the time between them."""
+    monkeypatch.setattr(sender, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(handling, "REPEAT_SECONDS", 0.01)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Discord]:
+    async with Discord() as discord:
+        yield discord
+        assert not discord.violations
+
+
+Answer = Callable[[Turn], AsyncIterator[Part]]
+
+
+async def echo(turn: Turn) -> AsyncIterator[Part]:
+    for word in f"You said: {turn.messages[-1].text}".split(" "):
+        yield Text(f"{word} ")
+
+
+@dataclass
+class Bot:
+    """The platform with the least that makes it a bot: messages are kept, the addressed ones answered."""
+
+    platform: DiscordPlatform
+    answer: Answer = echo
+    heard: list[Message] = field(default_factory=list)
+    receipts: dict[str, Json] = field(default_factory=dict)
+    failures: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def deliver(self, message: Message) -> None:
+        if message.text == "trouble" and self.failures:
+            self.failures -= 1
+            raise ConnectionError("the store is down")
+        self.heard.append(message)
+        if message.addressed:
+            self.tasks.add(asyncio.create_task(self.reply(message)))
+
+    async def reply(self, *messages: Message, answer: Answer | None = None) -> None:
+        turn = Turn(id=messages[0].id, thread=messages[0].thread, messages=messages)
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            self.receipts[turn.id] = dict(state)
+
+        receipt = Receipt(turn, keep, dict(self.receipts.get(turn.id, {})))
+        await self.platform.thread(turn.thread).reply((answer or self.answer)(turn), receipt)
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.platform.receive(self.deliver))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(*self.tasks)
+
+
+async def well() -> list[Health]:
+    return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
+
+
+@contextlib.asynccontextmanager
+async def bot_of(
+    server: Discord, examine: Callable[[], Awaitable[Sequence[Health]]] = well
+) -> AsyncIterator[Bot]:
+    async with connect(token=server.token, api_url=server.url, commands=Commands(examine)) as platform:
+        yield Bot(platform)
+
+
+@pytest.fixture
+async def bot(server: Discord) -> AsyncIterator[Bot]:
+    """A bot that only sends, until `listening`."""
+    async with bot_of(server) as bot:
+        yield bot
+
+
+@pytest.fixture
+async def live(bot: Bot, server: Discord) -> AsyncIterator[Bot]:
+    async with bot.listening():
+        await server.connected()
+        yield bot
+
+
+def said(server: Discord, shown: Shown, text: str = "hello") -> Message:
+    """A person's message, as `events.parse` would give it."""
+    channel = shown.channel
+    kind = "dm" if channel.guild is None else "thread" if channel.is_thread else "channel"
+    space = str(channel.guild.id) if channel.guild else "dm"
+    root = shown.id if kind == "channel" else channel.id
+    return Message(
+        id=f"discord:{shown.id}",
+        thread=ThreadId("discord", space, str(root)),
+        author=f"discord:{shown.author.id}",
+        text=text,
+        sent_at=0,
+        addressed=True,
+        place={"channel": str(channel.id), "message": str(shown.id), "kind": kind},
+    )
+
+
+async def direct(server: Discord) -> Message:
+    """A question in a direct message."""
+    return said(server, await server.say(server.alice, server.dm(server.alice), "hello"))
+
+
+def texts(server: Discord, channel: Channel) -> list[str]:
+    mine = [each for each in server.messages(channel) if each.author is server.bot]
+    return [each.content for each in mine]
+
+
+def fixed(*parts: Part | str) -> Answer:
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for part in parts:
+            yield Text(part) if isinstance(part, str) else part
+
+    return answer
+
+
+@dataclass
+class Held:
+    """An answer that goes on when the test lets it."""
+
+    before: Sequence[Part]
+    after: Sequence[Part] = ()
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, turn: Turn) -> AsyncIterator[Part]:
+        for part in self.before:
+            yield part
+        await self.go_on.wait()
+        for part in self.after:
+            yield part
+
+
+def ends(text: str) -> Callable[[Sequence[Shown]], bool]:
+    return lambda messages: messages[-1].content.endswith(text)
+
+
+# --- conversations
+
+
+async def test_a_mention_is_answered_in_a_thread_made_from_it(server: Discord, live: Bot) -> None:
+    question = await server.say(server.alice, server.general, f"{server.mention} how many **orders**?")
+    thread = await server.thread_of(question)
+    answer = await server.answer(thread, ends("orders**?"))
+    assert [each.content for each in answer] == ["You said: how many **orders**?"]
+    assert thread.name == "how many orders?"
+    assert texts(server, server.general) == []
+
+
+async def test_follow_ups_in_the_thread_come_unaddressed_and_are_answered_there(
+    server: Discord, live: Bot
+) -> None:
+    question = await server.say(server.alice, server.general, f"{server.mention} one")
+    thread = await server.thread_of(question)
+    await server.answer(thread, ends("one"))
+    await server.say(server.alice, thread, "two")
+    await wait_until(lambda: len(live.heard) == 2, "the follow-up is heard")
+    assert [each.addressed for each in live.heard] == [True, False]
+    assert live.heard[0].thread == live.heard[1].thread
+    await live.reply(live.heard[1])
+    assert texts(server, thread) == ["You said: one", "You said: two"]
+
+
+async def test_direct_messages_are_answered(server: Discord, live: Bot) -> None:
+    channel = server.dm(server.alice)
+    await server.say(server.alice, channel, "hello")
+    await server.answer(channel, ends("hello"))
+    assert live.heard[0].direct
+
+
+async def test_talk_among_others_is_not_heard(server: Discord, live: Bot) -> None:
+    await server.say(server.alice, server.general, "hello all")
+    await server.say(server.alice, server.general, f"{server.mention} hello")
+    await wait_until(lambda: bool(live.heard), "the mention is heard")
+    assert [each.text for each in live.heard] == ["hello"]
+
+
+async def test_without_permission_for_threads_the_reply_chain_is_the_conversation(
+    server: Discord, live: Bot
+) -> None:
+    server.general.denied.add("create_public_threads")
+    question = await server.say(server.alice, server.general, f"{server.mention} one")
+    [first] = await server.answer(server.general, ends("one"))
+    assert first.reference is question
+    assert first.mentions == [server.alice]
+    again = await server.say(server.alice, server.general, "two", reply_to=first)
+    [second] = await server.answer(server.general, ends("two"), after=first)
+    third = await server.say(server.alice, server.general, "three", reply_to=second)
+    await server.answer(server.general, ends("three"), after=third)
+    assert {each.thread for each in live.heard} == {live.heard[0].thread}
+    assert again.thread is None
+
+
+async def test_where_it_may_read_no_history_the_answer_is_no_reply(server: Discord, bot: Bot) -> None:
+    server.general.denied |= {"create_public_threads", "read_message_history"}
+    question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
+    await bot.reply(question)
+    [answer] = server.messages(server.general)[1:]
+    assert answer.reference is None
+
+
+async def test_a_thread_that_exists_already_is_used(server: Discord, bot: Bot) -> None:
+    question = await server.say(server.alice, server.general, f"{server.mention} hello")
+    thread = server.start_thread(server.bob, question)
+    await bot.reply(said(server, question))
+    assert texts(server, thread) == ["You said: hello"]
+
+
+async def test_a_deleted_question_is_answered_in_the_channel(server: Discord, bot: Bot) -> None:
+    question = await server.say(server.alice, server.general, f"{server.mention} hello")
+    server.remove(question)
+    await bot.reply(said(server, question))
+    assert texts(server, server.general) == ["You said: hello"]
+
+
+async def test_an_answer_pings_nobody_and_has_no_previews(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    text = f"@everyone {server.bob.mention} see https://example.com"
+    await bot.reply(question, answer=fixed(text))
+    [answer] = server.messages(server.dm(server.alice))[1:]
+    assert answer.content == text
+    assert not answer.mentions
+    assert not answer.mentions_everyone
+    assert library.MessageFlags._from_value(int(answer.flags)).suppress_embeds
+
+
+# --- streaming
+
+
+async def test_the_first_text_is_shown_at_once_and_the_end_always(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    channel = server.dm(server.alice)
+    held = Held([Text("First")], [Text(" and"), Text(" last")])
+    reply = asyncio.create_task(bot.reply(question, answer=held))
+    await server.answer(channel, ends("First"))
+    held.go_on.set()
+    await reply
+    assert texts(server, channel) == ["First and last"]
+    assert bot.receipts[question.id]["finished"]
+
+
+async def test_a_long_stream_stays_within_the_buckets(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = await direct(server)
+    server.limit("edit", 5, 1.0)
+    server.limit("send", 5, 1.0)
+    monkeypatch.setattr(pace, "INTERVAL", 0.24)
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for number in range(200):
+            yield Text(f"word{number} ")
+            await asyncio.sleep(0.01)
+
+    await bot.reply(question, answer=answer)
+    channel = server.dm(server.alice)
+    assert "".join(texts(server, channel)).split() == [f"word{number}" for number in range(200)]
+    assert server.rate_limited == 0
+    assert len(server.edit_times(channel)) > 3
+
+
+async def test_edits_of_all_answers_in_a_channel_share_its_pace(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "INTERVAL", 0.2)
+    server.general.denied.add("create_public_threads")
+    questions = [said(server, await server.say(server.alice, server.general, "hello")) for _ in range(3)]
+    helds = [Held([Text("first")], [Text(" last")]) for _ in questions]
+    replies = [
+        asyncio.create_task(bot.reply(question, answer=held))
+        for question, held in zip(questions, helds, strict=True)
+    ]
+    await wait_until(lambda: len(texts(server, server.general)) == 3, "all answers begin")
+    began = time.monotonic()
+    for held in helds:
+        held.go_on.set()
+    await asyncio.gather(*replies)
+    assert server.edit_times(server.general)[-1] >= began + 0.4
+    assert texts(server, server.general) == ["first last"] * 3
+
+
+async def test_a_slow_discord_does_not_hold_the_model_back(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    slow = server.fail("POST", MESSAGES, delay=30)
+    read = 0
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        nonlocal read
+        for _ in range(50):
+            read += 1
+            yield Text("word ")
+
+    reply = asyncio.create_task(bot.reply(question, answer=answer))
+    await wait_until(lambda: slow.used == 1 and read == 50, "all is read while the first message is sent")
+    reply.cancel()
+    await asyncio.gather(reply, return_exceptions=True)
+
+
+async def test_a_long_answer_goes_on_in_further_messages(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    code = "```python\n" + "print('x')\n" * 60 + "```"
+    paragraph = "Words and words. " * 70
+    answer = f"{paragraph}\n\n{code}\n\n{paragraph}\n\n{code}"
+    await bot.reply(question, answer=fixed(*[answer[at : at + 100] for at in range(0, len(answer), 100)]))
+    shown = texts(server, server.dm(server.alice))
+    assert len(shown) > 2
+    assert "\n".join(shown).split() == answer.split()
+    assert sum(code in each for each in shown) == 2
+
+
+async def test_tool_steps_are_small_lines_and_notices_paragraphs(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    channel = server.dm(server.alice)
+    step = ToolStep(id="1", name="sql_query", state="started", title="Looking up the orders")
+    done = ToolStep(
+        id="1", name="sql_query", state="finished", title="Looking up the orders", output="3 rows"
+    )
+    held = Held([step], [done, Text("There are 3."), Notice("Time is up.")])
+    reply = asyncio.create_task(bot.reply(question, answer=held))
+    await server.answer(channel, ends("-# 🔎 Looking up the orders…"))
+    held.go_on.set()
+    await reply
+    assert texts(server, channel) == ["-# ✅ Looking up the orders: 3 rows\nThere are 3.\n\nTime is up."]
+
+
+async def test_the_bot_types_while_it_thinks(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    held = Held([], [Text("Done.")])
+    reply = asyncio.create_task(bot.reply(question, answer=held))
+    await wait_until(lambda: bool(server.typing(server.dm(server.alice))), "typing is shown")
+    assert texts(server, server.dm(server.alice)) == []
+    held.go_on.set()
+    await reply
+
+
+async def test_typing_that_fails_fails_nothing(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    server.fail("POST", "/channels/*/typing", status=403, code=50013)
+    await bot.reply(question)
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+
+
+# --- trouble while answering
+
+
+async def test_a_send_whose_answer_is_lost_is_one_message(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    fault = server.fail("POST", MESSAGES, drop=True, after_applying=True)
+    await bot.reply(question)
+    assert fault.used == 1
+    assert server.count("POST", MESSAGES) == 2
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+
+
+async def test_an_interrupted_answer_is_finished_in_the_same_messages(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.limit("edit", 100, 1.0)
+    question = await direct(server)
+    channel = server.dm(server.alice)
+    long = [f"Sentence number {number}. " for number in range(120)]
+    held = Held([Text(each) for each in long[:100]])
+    reply = asyncio.create_task(bot.reply(question, answer=held))
+    await server.answer(channel, lambda messages: len(messages) == 2 and messages[1].content.endswith("99."))
+    before = [each.id for each in server.messages(channel)[1:]]
+    reply.cancel()
+    await asyncio.gather(reply, return_exceptions=True)
+
+    monkeypatch.setattr(pace, "INTERVAL", 0.01)
+
+    async def again(turn: Turn) -> AsyncIterator[Part]:
+        for sentence in long:
+            yield Text(sentence)
+            await asyncio.sleep(0.002)
+
+    await bot.reply(question, answer=again)
+    after = [each.id for each in server.messages(channel)[1:]]
+    assert after == before
+    assert " ".join(texts(server, channel)).split() == "".join(long).split()
+    for message in server.messages(channel)[1:]:
+        lengths = [len(edit.content) for edit in message.history]
+        assert lengths == sorted(lengths), "what was shown was taken back"
+
+
+async def test_a_finished_answer_is_not_shown_again(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    await bot.reply(question)
+    requests = len(server.calls)
+
+    await bot.reply(question, answer=fixed("Something else."))
+    assert len(server.calls) == requests
+
+
+@pytest.mark.parametrize("left", ["history", "nonce"])
+async def test_a_message_that_was_being_sent_at_the_crash_is_found(
+    server: Discord, bot: Bot, left: str
+) -> None:
+    question = await direct(server)
+    channel = server.dm(server.alice)
+    server.fail("POST", MESSAGES, delay=30, after_applying=True)
+    reply = asyncio.create_task(bot.reply(question))
+    await wait_until(lambda: bool(texts(server, channel)), "the message is there, its id is not known")
+    reply.cancel()
+    await asyncio.gather(reply, return_exceptions=True)
+    assert not bot.receipts[question.id].get("messages")
+    if left == "history":
+        server.forget_nonces()
+    else:
+        server.fail("GET", MESSAGES, status=403, code=50001)
+    await bot.reply(question)
+    assert texts(server, channel) == ["You said: hello"]
+
+
+async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    channel = server.dm(server.alice)
+    held = Held([Text("word " * 600)])
+    reply = asyncio.create_task(bot.reply(question, answer=held))
+    await wait_until(lambda: bot.receipts.get(question.id, {}).get("shown", 0) > 2000, "two are shown")
+    reply.cancel()
+    await asyncio.gather(reply, return_exceptions=True)
+    await bot.reply(question, answer=fixed("Only this."))
+    assert texts(server, channel) == ["Only this."]
+
+
+async def test_a_channel_that_is_gone_is_undeliverable(server: Discord, bot: Bot) -> None:
+    question = said(server, await server.say(server.alice, server.general, "hello"))
+    server.remove_channel(server.general)
+    with pytest.raises(Undeliverable):
+        await bot.reply(question)
+
+
+async def test_a_person_who_takes_no_messages_is_undeliverable(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    server.alice.accepts_dms = False
+    with pytest.raises(Undeliverable):
+        await bot.reply(question)
+
+
+async def test_a_dead_server_is_unreachable_after_some_tries(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    fault = server.fail("POST", MESSAGES, times=99, status=503)
+    with pytest.raises(Unreachable):
+        await bot.reply(question)
+    assert fault.used == sender.TRIES
+
+
+async def test_a_long_rate_limit_is_told_to_the_caller(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    server.fail("POST", MESSAGES, status=429, retry_after=120)
+    with pytest.raises(RateLimited) as limited:
+        await bot.reply(question)
+    assert limited.value.retry_after == 120
+
+
+async def test_a_short_rate_limit_is_waited_for(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    server.fail("POST", MESSAGES, status=429, retry_after=0.05)
+    await bot.reply(question)
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+
+
+@pytest.mark.parametrize("error", [AnswerError("no"), LeaseLost("gone")])
+async def test_an_error_of_the_answer_comes_out_as_it_is(server: Discord, bot: Bot, error: Exception) -> None:
+    async def failing(turn: Turn) -> AsyncIterator[Part]:
+        yield Text("So far")
+        raise error
+
+    question = await direct(server)
+    with pytest.raises(type(error)) as raised:
+        await bot.reply(question, answer=failing)
+    assert raised.value is error
+
+
+async def test_a_lost_lease_stops_the_reply(server: Discord, bot: Bot) -> None:
+    async def keep(state: Mapping[str, Json]) -> None:
+        raise LeaseLost
+
+    question = await direct(server)
+    turn = Turn(id="t", thread=question.thread, messages=(question,))
+    with pytest.raises(LeaseLost):
+        await bot.platform.thread(turn.thread).reply(echo(turn), Receipt(turn, keep))
+    assert texts(server, server.dm(server.alice)) == []
+
+
+# --- receiving
+
+
+async def test_replies_work_while_nothing_is_received(server: Discord, bot: Bot) -> None:
+    async with bot.listening():
+        await server.connected()
+    assert not any(session.connected for session in server.sessions)
+    await bot.reply(await direct(server))
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+    assert len(server.sessions) == 1
+
+
+async def test_a_message_that_cannot_be_kept_is_tried_again_before_later_ones(
+    server: Discord, live: Bot
+) -> None:
+    live.failures = 3
+    for text in ("trouble", "two", "three"):
+        await server.say(server.alice, server.dm(server.alice), text)
+    await wait_until(lambda: len(live.heard) == 3, "all are heard")
+    assert [each.text for each in live.heard] == ["trouble", "two", "three"]
+
+
+async def test_a_message_that_cannot_be_kept_holds_no_other_channel_up(server: Discord, live: Bot) -> None:
+    live.failures = 10**6
+    await server.say(server.alice, server.dm(server.alice), "trouble")
+    await server.say(server.bob, server.dm(server.bob), "hello")
+    await wait_until(lambda: bool(live.heard), "the other channel is heard")
+    live.failures = 0
+    await wait_until(lambda: len(live.heard) == 2, "the first is heard in the end")
+
+
+async def test_a_message_in_hand_is_handed_over_before_receiving_ends(server: Discord, bot: Bot) -> None:
+    arrived, kept = asyncio.Event(), asyncio.Event()
+
+    async def deliver(message: Message) -> None:
+        arrived.set()
+        await asyncio.sleep(0.1)
+        kept.set()
+
+    receiving = asyncio.create_task(bot.platform.receive(deliver))
+    await server.connected()
+    await direct(server)
+    await arrived.wait()
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    assert receiving.cancelled()
+    assert kept.is_set()
+
+
+async def test_nothing_is_left_when_receiving_ends(server: Discord, bot: Bot) -> None:
+    before = asyncio.all_tasks()
+    async with bot.listening():
+        await server.connected()
+    await wait_until(lambda: not server.gateway.connections, "the gateway is left")
+    await wait_until(lambda: asyncio.all_tasks() <= before, "no task is left")
+
+
+@pytest.mark.parametrize("trouble", ["drop_gateway", "reconnect_gateway"])
+async def test_a_lost_gateway_connection_is_resumed_and_nothing_missed(
+    server: Discord, live: Bot, trouble: str
+) -> None:
+    await wait_until(lambda: len(server.sessions[0].log) > 1, "the guild is told")
+    getattr(server, trouble)()
+    await server.say(server.alice, server.dm(server.alice), "hello")
+    await server.answer(server.dm(server.alice), ends("hello"))
+    assert [each.resumes for each in server.sessions] == [1]
+
+
+async def test_a_refused_first_connection_is_unreachable_and_the_next_one_works(
+    server: Discord, bot: Bot
+) -> None:
+    server.refuse_gateway(times=1)
+    with pytest.raises(Unreachable):
+        await bot.platform.receive(bot.deliver)
+    async with bot.listening():
+        await server.connected()
+        await server.say(server.alice, server.dm(server.alice), "hello")
+        await server.answer(server.dm(server.alice), ends("hello"))
+
+
+async def test_a_dead_rest_api_is_unreachable(server: Discord, bot: Bot) -> None:
+    server.fail("GET", "/gateway/bot", status=403)
+    with pytest.raises(Unreachable):
+        await bot.platform.receive(bot.deliver)
+    server.fail("GET", "/users/@me", times=99, drop=True)
+    with pytest.raises(Unreachable):
+        await bot.platform.receive(bot.deliver)
+
+
+async def test_a_wrong_token_is_rejected_and_the_setting_named() -> None:
+    async with (
+        Discord() as server,
+        connect(token="wrong", api_url=server.url, commands=Commands(well)) as platform,
+    ):
+        bot = Bot(platform)
+        with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
+            await platform.receive(bot.deliver)
+        with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
+            await bot.reply(await direct(server))
+
+
+async def test_a_token_that_is_revoked_later_is_rejected(server: Discord, bot: Bot) -> None:
+    receiving = asyncio.create_task(bot.platform.receive(bot.deliver))
+    await server.connected()
+    server.close_gateway(4004)
+    with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
+        await receiving
+
+
+async def test_without_the_message_content_intent_the_switch_is_named() -> None:
+    async with Discord() as server, bot_of(server) as bot:
+        server.allow_intents()
+        with pytest.raises(CredentialsRejected, match=r"DISCORD_TOKEN.*Message Content Intent"):
+            await bot.platform.receive(bot.deliver)
+
+
+async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_known(
+    server: Discord, bot: Bot
+) -> None:
+    assert (await bot.platform.health()).state == "down"
+    async with bot.listening():
+        await server.connected()
+        await wait_until(lambda: "GUILD_CREATE" in "".join(server.sessions[0].log), "the guild is told")
+
+        async def connected() -> bool:
+            health = await bot.platform.health()
+            return health.state == "ok" and {"latency_ms", "last_event_s"} <= health.evidence.keys()
+
+        await wait_until(connected, "healthy")
+        health = await bot.platform.health()
+        assert health.evidence["user"].startswith("agent")
+        assert health.evidence["guilds"] == 1
+        server.refuse_gateway(times=99)
+        server.drop_gateway()
+
+        async def reconnecting() -> bool:
+            return (await bot.platform.health()).state == "degraded"
+
+        await wait_until(reconnecting, "the loss is told")
+        server.refuse_gateway(times=0)
+    assert (await bot.platform.health()).state == "down"
+
+
+# --- commands
+
+
+async def test_agent_health_is_answered_to_the_caller_alone(server: Discord, live: Bot) -> None:
+    for channel in (server.general, server.dm(server.alice)):
+        shown = await server.command("agent-health", server.alice, channel)
+        assert shown.ephemeral
+        assert shown.content == "- 🟢 **redis** ok: ping ms 1"
+
+
+async def test_a_long_health_report_is_split(server: Discord) -> None:
+    async def examine() -> list[Health]:
+        return [Health(name=f"part {number}", state="ok", evidence={"x": "y" * 80}) for number in range(60)]
+
+    async with bot_of(server, examine) as bot, bot.listening():
+        await server.connected()
+        shown = await server.command("agent-health")
+        await wait_until(lambda: "part 59" in shown.messages[-1].content, "all of it is shown")
+        assert len(shown.messages) > 1
+        assert all(each.ephemeral for each in shown.messages)
+
+
+async def test_a_command_that_fails_says_so(server: Discord) -> None:
+    async def examine() -> list[Health]:
+        raise RuntimeError("broken")
+
+    async with bot_of(server, examine) as bot, bot.listening():
+        await server.connected()
+        shown = await server.command("agent-health")
+        assert "did not work" in shown.content
+        assert "broken" not in shown.content
+
+
+async def test_commands_are_registered_once(server: Discord, bot: Bot) -> None:
+    for _ in range(2):
+        async with bot.listening():
+            await server.connected()
+        await wait_until(lambda: not server.gateway.connections, "the gateway is left")
+    assert len(server.sessions) == 2
+    assert server.count("PUT", "/applications/*/commands") == 1
+
+
+async def test_commands_that_cannot_be_registered_stop_nothing(server: Discord, bot: Bot) -> None:
+    server.fail("PUT", "/applications/*/commands", status=403)
+    async with bot.listening():
+        await server.connected()
+
+
+# --- the edges
+
+
+async def test_discord_pys_addresses_are_put_back() -> None:
+    before = (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
+    async with connect(token="t", api_url="http://127.0.0.1:9/api/v10/", commands=Commands(well)):
+        assert Route.BASE == "http://127.0.0.1:9/api/v10"
+    assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
+
+
+@pytest.mark.parametrize(
+    "error", [aiohttp.ServerDisconnectedError(), ConnectionResetError(), TimeoutError()], ids=repr
+)
+def test_every_loss_of_connection_is_unreachable(error: Exception) -> None:
+    with pytest.raises(Unreachable) as raised, translated():
+        raise error
+    assert raised.value.__cause__ is error
+    assert isinstance(raised.value, PlatformError)
