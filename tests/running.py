@@ -44,6 +44,7 @@ class Program:
         self.process = process
         self.log: list[dict[str, Any]] = []
         self.output: list[str] = []
+        self._all_read = asyncio.Event()
 
     async def read(self) -> None:
         """Take in what the program writes, until it ends."""
@@ -53,6 +54,7 @@ class Program:
             self.output.append(text)
             if text.startswith("{"):
                 self.log.append(json.loads(text))
+        self._all_read.set()
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """The log lines of one event."""
@@ -82,6 +84,7 @@ class Program:
     async def ended(self) -> int:
         """The exit code, once the program has ended by itself."""
         async with asyncio.timeout(40):
+            await self._all_read.wait()
             return await self.process.wait()
 
 

@@ -146,7 +146,7 @@ class Slack:
             return BoltResponse(status=200)
 
         app = AsyncApp(
-            name="bot",
+            name=SDK_LOG.name,  # Bolt sets the level of the logger of this name
             logger=SDK_LOG,
             client=self._api.reader,
             # without these two Bolt reads SLACK_SIGNING_SECRET, and calls auth.test for each event
