@@ -1,0 +1,116 @@
+"""The system catalog's answer to: which tables may the role read, and what is in them?"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from bot.tools.sql import Pool, reading
+from bot.tools.sql_errors import translated
+
+_CATALOG_SECONDS = 10
+_SAMPLE_SECONDS = 3
+_SAMPLE_ROWS = 5_000
+_MOST_RELATIONS = 500
+_MOST_SAMPLED_COLUMNS = 30
+_MOST_VALUES = 12
+_VALUE_CHARS = 40
+
+# Partitions stand behind their parent, and what an extension brought along is not the business's data.
+_RELATIONS = f"""
+SELECT CASE WHEN pg_table_is_visible(c.oid) THEN quote_ident(c.relname)
+            ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END AS name,
+       c.relkind::text AS kind,
+       c.reltuples::bigint AS rows,
+       obj_description(c.oid, 'pg_class') AS comment,
+       (SELECT json_agg(json_build_object(
+                   'name', quote_ident(a.attname), 'type', format_type(a.atttypid, a.atttypmod),
+                   'required', a.attnotnull, 'comment', col_description(c.oid, a.attnum),
+                   'is_text', t.typcategory IN ('S', 'E')) ORDER BY a.attnum)
+          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+           AND has_column_privilege(c.oid, a.attnum, 'SELECT')) AS columns,
+       (SELECT json_agg(pg_get_constraintdef(k.oid) ORDER BY k.contype = 'p' DESC, k.contype DESC, k.conname)
+          FROM pg_constraint k
+         WHERE k.conrelid = c.oid AND k.contype IN ('p', 'f', 'u', 'c')) AS constraints
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+   AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+   AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
+   AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ ORDER BY pg_table_is_visible(c.oid) DESC, 1
+ LIMIT {_MOST_RELATIONS}
+"""  # noqa: S608 - no part of it comes from outside
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column; `name` is quoted where SQL needs it, `is_text` holds for strings and enums."""
+
+    name: str
+    type: str
+    required: bool
+    comment: str | None
+    is_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view or the like. `name` is as it is written in a query, `kind` is pg_class.relkind.
+
+    `rows` is PostgreSQL's estimate, -1 when it has none; `constraints` are SQL, the primary key first.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    comment: str | None
+    columns: tuple[Column, ...]
+    constraints: tuple[str, ...]
+
+
+async def read_relations(pool: Pool) -> tuple[Relation, ...]:
+    """All that the role may read, those of the search path first. Raises `ToolFailure`."""
+    async with reading(pool, _CATALOG_SECONDS) as connection:
+        with translated("", _CATALOG_SECONDS):
+            records = await connection.fetch(_RELATIONS)
+    return tuple(_relation(record) for record in records)
+
+
+def _relation(record: asyncpg.Record) -> Relation:
+    return Relation(
+        name=record["name"],
+        kind=record["kind"],
+        rows=record["rows"],
+        comment=record["comment"],
+        columns=tuple(Column(**column) for column in json.loads(record["columns"])),
+        constraints=tuple(json.loads(record["constraints"] or "[]")),
+    )
+
+
+async def read_values(pool: Pool, relation: Relation) -> Mapping[str, Sequence[str]]:
+    """The values of each text column that has only a few, as far as the first rows show.
+
+    Raises `ToolFailure`, for example when a view takes too long.
+    """
+    names = [column.name for column in relation.columns if column.is_text][:_MOST_SAMPLED_COLUMNS]
+    if not names:
+        return {}
+    async with reading(pool, _SAMPLE_SECONDS) as connection:
+        with translated("", _SAMPLE_SECONDS):
+            record = await connection.fetchrow(_sample(relation.name, names))
+    found = zip(names, record.values() if record else (), strict=True)
+    return {name: values for name, values in found if 0 < len(values) <= _MOST_VALUES}
+
+
+def _sample(table: str, columns: Sequence[str]) -> str:
+    """A query for an array a column, from names that the server itself has quoted."""
+    arrays = ", ".join(
+        f"ARRAY(SELECT DISTINCT left({column}::text, {_VALUE_CHARS}) FROM sample"  # noqa: S608 - see above
+        f" WHERE {column} IS NOT NULL ORDER BY 1 LIMIT {_MOST_VALUES + 1})"
+        for column in columns
+    )
+    rows = f"SELECT {', '.join(columns)} FROM {table} LIMIT {_SAMPLE_ROWS}"  # noqa: S608 - see above
+    return f"WITH sample AS MATERIALIZED ({rows}) SELECT {arrays}"

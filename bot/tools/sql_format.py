@@ -1,0 +1,96 @@
+"""Query results and errors as text for a model and for people. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+MAX_CELL_CHARS = 500
+"""Longer values are cut; the server sends no more of them than this and one character."""
+
+_ERROR_LINE_CHARS = 120
+_CONTROL = dict.fromkeys((*range(32), 127), " ")
+_PIPE = str.maketrans({"|": "\\|"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a result; `type` is PostgreSQL's name for it, such as `numeric` or `text[]`."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Rows of a query. `is_complete` is false when there are more, which were not fetched.
+
+    Booleans, numbers and UUIDs are Python's, NULL is None; all else (dates, intervals, JSON, arrays,
+    bytea, enums, ...) is text as PostgreSQL writes it, with dates in ISO 8601, cut after
+    `MAX_CELL_CHARS` and one characters.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[object, ...], ...]
+    is_complete: bool
+
+
+def markdown(result: Result) -> str:
+    """The result as a Markdown table and a line that says how much of it this is."""
+    if not result.columns:
+        return _summary(result)
+    header = [_line([cell(column.name) for column in result.columns]), _line(["---"] * len(result.columns))]
+    return "\n".join([*header, *map(row_line, result.rows), "", _summary(result)])
+
+
+def row_line(row: Sequence[object]) -> str:
+    """One row of the table."""
+    return _line([cell(value) for value in row])
+
+
+def cell(value: object) -> str:
+    """A value on one line, not longer than `MAX_CELL_CHARS` and an ellipsis; pipes are not escaped yet."""
+    match value:
+        case None:
+            return "NULL"
+        case bool():
+            return "true" if value else "false"
+        case Decimal():
+            text = format(value, "f")
+        case "":
+            return "''"
+        case _:
+            text = str(value)
+    text = text.translate(_CONTROL)
+    return text if len(text) <= MAX_CELL_CHARS else text[:MAX_CELL_CHARS] + "…"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.translate(_PIPE) for cell in cells) + " |"
+
+
+def _summary(result: Result) -> str:
+    count = len(result.rows)
+    if not result.is_complete:
+        said = f"The first {_rows(count)}; there are more. Aggregate, or narrow the query, to see the rest."
+    else:
+        said = f"{_rows(count)}."
+    if any(isinstance(value, str) and len(value) > MAX_CELL_CHARS for row in result.rows for value in row):
+        said += f" Values that end in … were cut at {MAX_CELL_CHARS} characters; substr() reads on."
+    return said
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
+
+
+def point_at(query: str, index: int | None) -> str:
+    """The line of the query at `index` (characters from 0) with a caret below, as psql shows errors."""
+    if index is None or not 0 <= index <= len(query):
+        return ""
+    number = query.count("\n", 0, index) + 1
+    start = query.rfind("\n", 0, index) + 1
+    column = index - start
+    line = query[start:].split("\n", 1)[0].translate(_CONTROL)
+    cut = max(0, column - _ERROR_LINE_CHARS // 2)
+    label = f"LINE {number}: "
+    return f"{label}{line[cut : cut + _ERROR_LINE_CHARS]}\n{' ' * (len(label) + column - cut)}^"

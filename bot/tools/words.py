@@ -1,0 +1,47 @@
+"""Text as the words that search compares. Pure."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+_MOST_TERMS = 32
+_MOST_TERM_CHARS = 64
+
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_UNSPACED = re.compile(
+    # scripts written without spaces (Thai to Khmer, kana, Chinese), where RediSearch sees one long word
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+_COMMON_WORDS = """
+a about all an and any are as at be been but by can could did do does for from had has have how i if in into
+is it its me my no not of on or our said say should so that the their them then there these they this to us
+was we were what when where which who why will with would you your
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
+"""Of a question such as "what did we decide about the budget" only the last word should count."""
+
+
+def indexed_terms(text: str) -> list[str]:
+    """The words to index; of scripts without spaces every character and every pair of neighbours."""
+    return [term for word in _words(text) for term in _split(word, is_query=False)]
+
+
+def query_terms(text: str) -> list[str]:
+    """The words to look for: letters and digits only, none twice, and the common ones only if alone."""
+    terms = list(dict.fromkeys(term for word in _words(text) for term in _split(word, is_query=True)))
+    return [term for term in terms if term not in _COMMON][:_MOST_TERMS] or terms[:_MOST_TERMS]
+
+
+def _words(text: str) -> list[str]:
+    """Runs of letters, marks and digits, without case and accents, the same for text and query."""
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text).casefold())
+    plain = unicodedata.normalize("NFC", bare)
+    kept = "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in plain)
+    return _UNSPACED.sub(r" \g<0> ", kept).split()
+
+
+def _split(word: str, is_query: bool) -> Sequence[str]:
+    if not _UNSPACED.fullmatch(word):
+        return [word[:_MOST_TERM_CHARS]]
+    pairs = [word[at : at + 2] for at in range(len(word) - 1)]
+    return pairs or [word] if is_query else [*word, *pairs]
