@@ -592,7 +592,7 @@ async def test_nothing_is_left_when_receiving_ends(server: Discord, bot: Bot) ->
     await wait_until(lambda: asyncio.all_tasks() <= before, "no task is left")
 
 
-@pytest.mark.parametrize("trouble", ["drop_gateway", "reconnect_gateway"])
+@pytest.mark.parametrize("trouble", ["drop_gateway", "reconnect_gateway", "close_gateway"])
 async def test_a_lost_gateway_connection_is_resumed_and_nothing_missed(
     server: Discord, live: Bot, trouble: str
 ) -> None:

@@ -111,6 +111,7 @@ class Connection:
         self._compress = _encoder(self.compression)
         self.session: Session | None = None
         self.deaf = False
+        self.is_closed_by_us = False
         self.flushed = True
         self.frames: list[float] = []
 
@@ -119,6 +120,7 @@ class Connection:
         self._outgoing.put_nowait(frame if isinstance(frame, str) else json.dumps(frame))
 
     def close(self, code: int) -> None:
+        self.is_closed_by_us = True
         self._outgoing.put_nowait(_Close(code))
 
     def drop(self) -> None:
@@ -233,8 +235,9 @@ class Gateway:
         self._connections.discard(connection)
         if connection.session and connection.session.connection is connection:
             connection.session.connection = None
-            # a client that says goodbye gives its session up
-            connection.session.resumable = code not in (1000, 1001) and connection.session.resumable
+            # A client that says goodbye gives its session up. When we began the close, aiohttp gives 1000 too.
+            if code in (1000, 1001) and not connection.is_closed_by_us:
+                connection.session.resumable = False
 
     def _refuse(self, connection: Connection, code: int) -> None:
         self._violate(f"gateway: closed with {code} {CLOSE_REASONS[code]}")
