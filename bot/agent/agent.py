@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.agent import parts
+from bot.agent import parts, prompts
 from bot.agent.graph import Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
@@ -115,7 +115,7 @@ def _readable(message: Message) -> str:
     files = [
         f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
     ]
-    return "\n".join([message.text, *files])
+    return "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
 
 
 def _digest(text: str) -> str:

@@ -26,9 +26,9 @@ from bot.agent import prompts
 
 _COMMANDS = {"SQL": ("sql_query", "query"), "SEARCH": ("memory_search", "query")}
 _HELP = (
-    "I am offline: no language model is configured, so I cannot really answer. "
-    "`SQL: select …` asks the database, `SEARCH: words` looks through this conversation; "
-    "set OPENAI_API_KEY for more."
+    "I am offline: no language model is configured, so I cannot really answer. What works: a query such as "
+    "`SQL: select name, price from products limit 5`, and `SEARCH: words` for what was said in this "
+    "conversation. Set OPENAI_API_KEY for a model that answers."
 )
 
 

@@ -30,3 +30,5 @@ CUT_BY_LENGTH = "_The model's answer ended here because it reached its length li
 CUT_BY_FILTER = "_The model's provider stopped this answer with its content filter._"
 
 UNFINISHED_TOOL = "This call was interrupted and has no result."
+
+NO_TEXT = "[They addressed you without writing anything.]"

@@ -23,6 +23,16 @@ _HANDLER_SECONDS = 5.0
 """How long handlers may go on after listening has ended: a message in their hands comes only once."""
 
 
+def _plain_reconnect(record: logging.LogRecord) -> bool:
+    """Make discord.py's error with a trace, which it logs at each reconnection, a warning of one line."""
+    if str(record.msg).startswith("Attempting a reconnect"):
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+    return True
+
+
+logging.getLogger("discord.client").addFilter(_plain_reconnect)
+
+
 class Listener(discord.Client):
     """A client that listens and serves commands. It cannot be used again once it is closed."""
 

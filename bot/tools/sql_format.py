@@ -8,6 +8,8 @@ MAX_CELL_CHARS = 500
 """Longer values are cut; the server sends no more of them than this and one character."""
 
 _ERROR_LINE_CHARS = 120
+_NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "money"})
+"""Types whose columns are aligned to the right."""
 _CONTROL = dict.fromkeys((*range(32), 127), " ")
 _PIPE = str.maketrans({"|": "\\|"})
 
@@ -38,7 +40,8 @@ def markdown(result: Result) -> str:
     """The result as a Markdown table and a line that says how much of it this is."""
     if not result.columns:
         return _summary(result)
-    header = [_line([cell(column.name) for column in result.columns]), _line(["---"] * len(result.columns))]
+    rules = ["---:" if column.type in _NUMBERS else "---" for column in result.columns]
+    header = [_line([cell(column.name) for column in result.columns]), _line(rules)]
     return "\n".join([*header, *map(row_line, result.rows), "", _summary(result)])
 
 

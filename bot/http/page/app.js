@@ -13,7 +13,7 @@ import { AnswerView, answerText, question } from "./view.js";
 const SUGGESTIONS = [
   "Which products sold best last month?",
   "How many support tickets are open, by priority?",
-  "SQL: select count(*) from orders",
+  "SQL: select status, count(*) as orders from orders group by status order by orders desc",
   "What can you help me with?",
 ];
 const REJOIN_AFTER_MS = [500, 2_000, 5_000];
