@@ -22,9 +22,9 @@ import structlog
 from langchain_core.tools import BaseTool
 from pydantic import SecretStr
 
-from bot import discord, http, slack
+from bot import http
 from bot.access import Access
-from bot.agent import Model, offline_model, open_agent, open_model
+from bot.agent import Model, offline_model, open_agent
 from bot.chat import BotError, Event, Health, Platform, Receipt, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
@@ -154,6 +154,8 @@ async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator
     if not settings.has_model:
         yield offline_model(tools)
         return
+    from bot.agent.openai_model import open_model  # takes over a second: only for who needs it
+
     async with open_model(
         name=settings.openai_model,
         fallback=settings.openai_fallback_model,
@@ -180,7 +182,10 @@ async def _platforms(
     """The platforms that have tokens and a role here. HTTP comes last: it carries the others' webhooks."""
     platforms: list[Platform] = []
     mounts: dict[str, http.Handler] = {}
+    # imported where they are needed: discord.py alone takes a third of a second
     if settings.slack_bot_token and "slack" in settings.bot_roles:
+        from bot import slack
+
         workspace = await stack.enter_async_context(
             slack.connect(
                 bot_token=settings.slack_bot_token.get_secret_value(),
@@ -194,6 +199,8 @@ async def _platforms(
         if workspace.endpoint:
             mounts["/slack/events"] = workspace.endpoint
     if settings.discord_token and "discord" in settings.bot_roles:
+        from bot import discord
+
         token = settings.discord_token.get_secret_value()
         platforms.append(
             await stack.enter_async_context(

@@ -11,8 +11,9 @@ from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.agent import Agent, offline_model, open_agent, open_model, prompts
+from bot.agent import Agent, offline_model, open_agent, prompts
 from bot.agent.history import MOST_MESSAGES
+from bot.agent.openai_model import open_model
 from bot.chat import AnswerError, Message, Notice, Part, Text, ThreadId, ToolStep, Turn
 from tests.servers.model import KEY, ModelServer, Script
 from tests.waiting import wait_until

@@ -1,6 +1,6 @@
 """The agent: a LangGraph ReAct loop with its memory in Redis."""
 
 from bot.agent.agent import Agent, open_agent
-from bot.agent.model import Model, offline_model, open_model
+from bot.agent.model import Model, offline_model
 
-__all__ = ["Agent", "Model", "offline_model", "open_agent", "open_model"]
+__all__ = ["Agent", "Model", "offline_model", "open_agent"]

@@ -1,8 +1,7 @@
 """Asking the model: one streamed answer, complete or an error, from the first model that gives one.
 
-The OpenAI SDK repeats a request that failed before its stream began (408, 409, 429, 5xx, no connection), with
-back-off and `Retry-After`. What it cannot see is handled here: a stream that stops early (ChatOpenAI ends it
-without an error: only `finish_reason` is missing), breaks in the middle, or holds nothing.
+A stream that stops early (ChatOpenAI ends it without an error: only `finish_reason` is missing), breaks in
+the middle or holds nothing is never taken for an answer.
 """
 
 import asyncio
@@ -10,21 +9,17 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, cast
 
-import httpx2
-import openai
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
 
 from bot.agent import prompts
 from bot.agent.offline import OfflineModel
@@ -42,14 +37,29 @@ class BrokenAnswer(Exception):
     """The stream ended without the end that a complete answer has."""
 
 
-# What a stream that has begun can end in, seen with openai 3.54: each kind of fault has its own.
-_BROKEN_STREAM = (
-    BrokenAnswer,
-    openai.APIConnectionError,
-    httpx2.HTTPError,
-    json.JSONDecodeError,
-    TimeoutError,
-)
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a call gave no answer. `sentence` is for the person who asked; it may help to repeat at once
+    what broke after the stream had begun (`stream_broke`)."""
+
+    sentence: str
+    stream_broke: bool = False
+
+
+Explain = Callable[[Exception], Failure | None]
+"""Tells a failure of the model's service from a bug of ours (None)."""
+
+TROUBLE = "The model service is not answering properly at the moment. Please ask again in a minute."
+TOO_SLOW = "The model took too long to answer. Please ask again."
+
+
+def explain_stream(error: Exception) -> Failure | None:
+    """What any model's stream can end in."""
+    if isinstance(error, TimeoutError):
+        return Failure(TOO_SLOW, stream_broke=True)
+    if isinstance(error, BrokenAnswer | json.JSONDecodeError):
+        return Failure(TROUBLE, stream_broke=True)
+    return None
 
 
 @dataclass(slots=True)
@@ -79,8 +89,11 @@ Manner = Literal["act", "conclude", "plain"]
 class Candidate:
     """A chat model with the tools bound once, since that converts every tool's schema."""
 
-    def __init__(self, name: str, chat: BaseChatModel, tools: Sequence[BaseTool]) -> None:
+    def __init__(
+        self, name: str, chat: BaseChatModel, tools: Sequence[BaseTool], explain: Explain = explain_stream
+    ) -> None:
         self.name = name
+        self.explain = explain
         self.manners: dict[Manner, Chat] = {
             "act": chat.bind_tools(tools),
             "conclude": chat.bind_tools(tools, tool_choice="none"),
@@ -98,26 +111,26 @@ class Model:
 
     async def answer(self, messages: list[AnyMessage], emit: Emit, manner: Manner = "act") -> AIMessage:
         """The complete answer; its text is also emitted as it comes. Raises `AnswerError`."""
-        error: Exception | None = None
-        for candidate, repeated in self._attempts():
-            if repeated and not isinstance(error, _BROKEN_STREAM):
-                continue  # the SDK has repeated it already, or repeating cannot help
+        failure: Failure | None = None
+        for candidate, is_repeated in self._attempts():
+            if is_repeated and not (failure and failure.stream_broke):
+                continue  # its client has repeated it already, or repeating cannot help
             shown = _Shown(emit)
             began = time.monotonic()
             try:
                 answer = await self._streamed(candidate.manners[manner], messages, shown, manner)
-            except (openai.OpenAIError, *_BROKEN_STREAM) as failure:
-                error = failure
-                self._stats.record(began, type(failure).__name__)
-                log.warning(
-                    "model call failed", extra={"model": candidate.name, "error": _described(failure)}
-                )
+            except Exception as error:  # the service's own errors are told from ours by `explain`
+                failure = candidate.explain(error)
+                if failure is None:
+                    raise
+                self._stats.record(began, type(error).__name__)
+                log.warning("model call failed", extra={"model": candidate.name, "error": _described(error)})
                 if shown.any:
                     emit(Notice(prompts.BROKEN_OFF))
             else:
                 self._stats.record(began)
                 return answer
-        raise AnswerError(_sentence(error)) from error
+        raise AnswerError(failure.sentence if failure else TROUBLE)
 
     def _attempts(self) -> list[tuple[Candidate, bool]]:
         """Each model twice; the second time (marked) only after a stream that broke."""
@@ -192,50 +205,6 @@ def _whole(chunks: list[AIMessageChunk]) -> AIMessageChunk:
 def _described(error: Exception) -> str:
     status = getattr(error, "status_code", None)
     return f"{type(error).__name__}{f' {status}' if status else ''}: {str(error)[:300]}"
-
-
-def _sentence(error: Exception | None) -> str:
-    """What the person who asked can do about it."""
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        return "The model service does not accept our key. Please tell the operator to check OPENAI_API_KEY."
-    if isinstance(error, openai.NotFoundError):
-        return "The model service does not know our model. Please tell the operator to check OPENAI_MODEL."
-    if isinstance(error, openai.RateLimitError):
-        return "The model service has no capacity for us at the moment. Please ask again in a few minutes."
-    if isinstance(error, openai.BadRequestError):
-        return "The model service refused this request. Try a shorter question, or start a new thread."
-    if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return "The model took too long to answer. Please ask again."
-    return "The model service is not answering properly at the moment. Please ask again in a minute."
-
-
-@asynccontextmanager
-async def open_model(
-    *,
-    name: str,
-    fallback: str | None,
-    api_key: SecretStr | None,
-    base_url: str | None,
-    timeout: float,
-    tools: Sequence[BaseTool],
-) -> AsyncIterator[Model]:
-    """ChatOpenAI for `name` and then `fallback`; `timeout` is in seconds, for each next chunk."""
-    async with openai.DefaultAsyncHttpxClient(timeout=timeout) as client:
-
-        def chat(model: str) -> BaseChatModel:
-            return ChatOpenAI(
-                model=model,
-                api_key=api_key or SecretStr("none"),
-                base_url=base_url,
-                timeout=timeout,
-                stream_chunk_timeout=None,
-                max_retries=2,
-                streaming=True,
-                http_async_client=client,
-            )
-
-        names = [name, fallback] if fallback else [name]
-        yield Model([Candidate(each, chat(each), tools) for each in names], timeout)
 
 
 def offline_model(tools: Sequence[BaseTool]) -> Model:
