@@ -44,9 +44,9 @@ class ThreadId:
     thread: str = ""
 
     def __str__(self) -> str:
-        parts = (self.platform, self.space, self.channel, self.thread)
+        parts = [self.platform, self.space, self.channel, *([self.thread] if self.thread else [])]
         lowered = self.platform in _CASELESS_PLATFORMS
-        return ":".join(_plain(part.lower() if lowered else part) for part in parts if part)
+        return ":".join(_plain(part.lower() if lowered else part) for part in parts)
 
 
 def _plain(part: str) -> str:
@@ -183,7 +183,7 @@ class Thread(Protocol):
         """Render `parts` as they come and return once all of it is shown.
 
         With a receipt that an earlier attempt left, finish that answer instead of showing a second one;
-        `parts` then yields the whole answer again. Raises `PlatformError`.
+        `parts` then yields the whole answer again, or only the error that ended it. Raises `PlatformError`.
         """
 
 

@@ -26,4 +26,5 @@ def describe(parts: Sequence[Health]) -> str:
 
 def _line(part: Health) -> str:
     evidence = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in part.evidence.items())
-    return f"- {MARKS[part.state]} **{part.name}** {part.state}" + (f": {evidence}" if evidence else "")
+    line = f"- {MARKS[part.state]} **{part.name}** {part.state}" + (f": {evidence}" if evidence else "")
+    return " ".join(line.split())  # an error of Postgres has its details and hints on lines of their own

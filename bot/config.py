@@ -5,7 +5,6 @@ The table in docs/settings.md is generated from this class (`python -m bot setti
 
 import json
 import re
-import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -133,7 +132,7 @@ class Settings(BaseSettings):
     @field_validator("admin_users", "allowed_users", "allowed_channels", "bot_roles", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
-        return frozenset(re.split(r"[,\s]+", value.strip(", \n\t"))) if isinstance(value, str) else value
+        return frozenset(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
 
     @field_validator("admin_users", "allowed_users", "allowed_channels")
     @classmethod
@@ -159,7 +158,13 @@ class Settings(BaseSettings):
             "redis_url": ("redis", "rediss", "unix"),
             "database_url": ("postgres", "postgresql"),
         }[info.field_name]
-        if url is not None and urlsplit(url.get_secret_value()).scheme not in schemes:
+        if url is None:
+            return None
+        try:
+            scheme = urlsplit(url.get_secret_value()).scheme
+        except ValueError:  # its text quotes the password
+            raise ValueError("is no address: percent-encode the special characters of its password") from None
+        if scheme not in schemes:
             raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
         return url
 
@@ -229,17 +234,12 @@ class Settings(BaseSettings):
             problems.append("SLACK_BOT_TOKEN or DISCORD_TOKEN: one must be set when BOT_ENV=production")
         return problems
 
-    @property
-    def process_name(self) -> str:
-        """BOT_NAME, or a name that is the same whenever this machine starts on this data directory."""
-        if self.bot_name:
-            return self.bot_name
-        return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{socket.gethostname()}-{self.data_dir.resolve()}").strip("-")
-
     def secrets(self) -> list[str]:
         """The values that must appear in no log."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        fields = (getattr(self, name) for name in type(self).model_fields)
+        values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
+        # an error may print a password without the address that it came in
+        return [*values, *(password for value in values if (password := urlsplit(value).password))]
 
 
 _SEPARATOR = "\x00"  # between the sentences of _consistent: one validator can raise only one error
@@ -277,7 +277,7 @@ def _problems(error: ValidationError) -> list[str]:
             problems.append(f"{str(each['loc'][0]).upper()}: {text[:1].lower()}{text[1:]}")
         else:
             problems.extend(text.split(_SEPARATOR))
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def settings_table() -> str:

@@ -1,11 +1,14 @@
 """Asks every part of the bot how it is, at the same time, and never fails itself."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from bot import __version__
 from bot.chat import Health
+
+log = logging.getLogger(__name__)
 
 Probe = Callable[[], Awaitable[Health]]
 _PROBE_SECONDS = 3.0
@@ -38,4 +41,6 @@ class Examination:
         except TimeoutError:
             return Health(name=name, state="down", evidence={"error": f"no answer in {_PROBE_SECONDS:.0f} s"})
         except Exception as error:  # noqa: BLE001 - a probe that fails is a part that is down: that is the answer
-            return Health(name=name, state="down", evidence={"error": f"{type(error).__name__}: {error}"})
+            # only the kind: the text may hold an address with its password, and the log redacts
+            log.warning("probe failed", extra={"part": name, "error": str(error)})
+            return Health(name=name, state="down", evidence={"error": type(error).__name__})

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import structlog
@@ -12,7 +12,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 _TOKEN_SHAPES = re.compile(
     r"xox[a-z]-[\w-]+|xapp-[\w-]+"  # Slack
-    r"|(?<=Bearer )\S+|(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"  # authorization headers
+    r"|(?<=Bearer )[\w.~+/=-]+|(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"  # authorization headers
     r"|\bsk-[\w-]{8,}"  # OpenAI
     r"|(?<=://)[^\s/@'\"]+(?=@)"  # user:password@ in addresses
 )
@@ -32,8 +32,9 @@ def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *_renderers(style),
+            structlog.processors.format_exc_info,
             _Redactor(secrets),
+            _renderer(style),
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -43,23 +44,43 @@ def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets
     logging.captureWarnings(True)
 
 
-def _renderers(style: Literal["console", "json"]) -> list[Processor]:
+def _renderer(style: Literal["console", "json"]) -> Processor:
     if style == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
-    colors = sys.stderr.isatty()
-    plain = structlog.dev.plain_traceback  # a rich one prints local variables, secrets among them
-    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    # traces are plain: rich ones print local variables, secrets among them
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
 
 
 class _Redactor:
-    """Replaces known secrets, and what looks like one, in the finished line."""
+    """Replaces known secrets, and what looks like one, in every value of an event.
+
+    It works before the line is rendered: in a finished line of JSON it could hide a quote or half a number.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1]) if len(secret) > 3}
-        self._secrets = sorted(known, key=len, reverse=True)
+        spellings = {spelling for secret in secrets if len(secret) > 3 for spelling in _spellings(secret)}
+        self._secrets = sorted(spellings, key=len, reverse=True)
 
-    def __call__(self, logger: WrappedLogger, method: str, line: str | EventDict) -> str:
-        assert isinstance(line, str)
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {key: self._hidden(value) for key, value in event.items()}
+
+    def _hidden(self, value: object) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {self._without_secrets(str(key)): self._hidden(each) for key, each in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._hidden(each) for each in value]
+        return self._without_secrets(value if isinstance(value, str) else repr(value))
+
+    def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            line = line.replace(secret, _HIDDEN)
-        return _TOKEN_SHAPES.sub(_HIDDEN, line)
+            text = text.replace(secret, _HIDDEN)
+        return _TOKEN_SHAPES.sub(_HIDDEN, text)
+
+
+def _spellings(secret: str) -> set[str]:
+    """The secret as it stands in the `repr` or the JSON of something that holds it."""
+    forms = {secret, repr(secret)[1:-1], secret.replace("'", "\\'")}
+    return forms | {json.dumps(each, ensure_ascii=plain)[1:-1] for each in forms for plain in (True, False)}

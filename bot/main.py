@@ -32,6 +32,7 @@ from bot.embedded import embedded_postgres, embedded_redis
 from bot.health import Examination
 from bot.inbox import Inbox, serve
 from bot.logs import configure_logging
+from bot.process import process_name
 from bot.store import open_redis
 from bot.supervise import supervise
 from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
@@ -122,7 +123,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             )
         )
         operations = KeyValueStore(redis, settings.redis_ops_prefix)
-        inbox = Inbox(redis, name=settings.process_name, follow_days=settings.thread_ttl_days)
+        name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
+        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
         examine = Examination()
         platforms = await _platforms(stack, settings, Commands(examine), operations)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)

@@ -15,16 +15,16 @@ _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 
 
 async def supervise(platform: Platform, deliver: Deliver) -> None:
-    """Receive until cancelled. Raises `CredentialsRejected` only when the platform was never let in."""
+    """Receive until cancelled. Raises `CredentialsRejected` only in the first minute."""
     delay = _FIRST_DELAY
-    was_received = False
+    started = time.monotonic()
     while True:
         began = time.monotonic()
         try:
             await platform.receive(deliver)
             log.warning("platform stopped receiving", extra={"platform": platform.name})
         except CredentialsRejected as error:
-            if not was_received and time.monotonic() - began < FIRST_MINUTE:
+            if time.monotonic() - started < FIRST_MINUTE:
                 raise
             log.warning("credentials refused", extra={"platform": platform.name, "error": str(error)})
         except PlatformError as error:
@@ -34,6 +34,6 @@ async def supervise(platform: Platform, deliver: Deliver) -> None:
         except Exception:  # a fault in one platform must not take the others down
             log.exception("platform failed", extra={"platform": platform.name, "retry_s": delay})
         if time.monotonic() - began > FIRST_MINUTE:
-            was_received, delay = True, _FIRST_DELAY
+            delay = _FIRST_DELAY
         await asyncio.sleep(delay)
         delay = min(2 * delay, _LONGEST_DELAY)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 from bot.chat import (
@@ -42,8 +43,9 @@ class Turns:
     async def take(self, turn: Turn, receipt: Receipt) -> None:
         """Answer one turn to its end.
 
-        Raises what means "again later" or "not mine": `PlatformError`, `StorageDown`, `LeaseLost`. Whatever
-        else goes wrong is told to the person who asked, once, and ends the turn.
+        Raises what means "again later" or "not mine": `PlatformError`, `StorageDown`, `LeaseLost`, and what
+        a reply raises. Whatever else goes wrong with the answer is told to the person who asked, once, and
+        ends the turn.
         """
         began = time.monotonic()
         log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages)})
@@ -55,10 +57,13 @@ class Turns:
 
     async def _parts(self, turn: Turn, receipt: Receipt) -> AsyncGenerator[Part]:
         """The agent's parts; an error becomes a last one, and is kept so that it is never run again."""
-        error: str = receipt.state.get("error") or self._refused(turn) or ""
+        refusals = [self._refusal(message) for message in turn.messages]
+        allowed = [each for each, refusal in zip(turn.messages, refusals, strict=True) if refusal is None]
+        error: str = receipt.state.get("error") or ("" if allowed else refusals[0]) or ""
         if not error:
             try:
-                async with aclosing(cast("AsyncGenerator[Part]", self._answer(turn))) as parts:
+                answer = self._answer(replace(turn, messages=tuple(allowed)))
+                async with aclosing(cast("AsyncGenerator[Part]", answer)) as parts:
                     async for part in parts:
                         yield part
             except (PlatformError, StorageDown, LeaseLost):
@@ -76,9 +81,6 @@ class Turns:
                 return
             await receipt.save(error=error)
         yield Notice(error)
-
-    def _refused(self, turn: Turn) -> str | None:
-        return next((refusal for each in turn.messages if (refusal := self._refusal(each))), None)
 
     async def health(self) -> Health:
         """How long turns take in this process, and how many there were in the last hour."""

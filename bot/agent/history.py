@@ -5,8 +5,9 @@ the history is cut by count as well as by tokens, and what is cut lives on in a 
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import prompts
@@ -47,19 +48,19 @@ def repaired(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
 
     A turn that was cut off leaves a call without one, which OpenAI refuses with status 400.
     """
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
     whole: list[AnyMessage] = []
-    for message in messages:
+    for index, message in enumerate(messages):
         whole.append(message)
         if isinstance(message, AIMessage):
-            whole += [
-                ToolMessage(
-                    prompts.UNFINISHED_TOOL, tool_call_id=call["id"], name=call["name"], status="error"
-                )
-                for call in message.tool_calls
-                if call["id"] not in answered
-            ]
+            # only the results right behind it: some services use the same ids in every answer
+            results = takewhile(lambda each: isinstance(each, ToolMessage), messages[index + 1 :])
+            answered = {result.tool_call_id for result in results if isinstance(result, ToolMessage)}
+            whole += [_unfinished(call) for call in message.tool_calls if call["id"] not in answered]
     return whole
+
+
+def _unfinished(call: ToolCall) -> ToolMessage:
+    return ToolMessage(prompts.UNFINISHED_TOOL, tool_call_id=call["id"], name=call["name"], status="error")
 
 
 def transcript(messages: Sequence[AnyMessage], summary: str) -> list[AnyMessage]:

@@ -235,7 +235,7 @@ class Gateway:
         self._connections.discard(connection)
         if connection.session and connection.session.connection is connection:
             connection.session.connection = None
-            # A client that says goodbye gives its session up. When we began the close, aiohttp gives 1000 too.
+            # A client that says goodbye gives its session up; when we began the close, it is 1000 too.
             if code in (1000, 1001) and not connection.is_closed_by_us:
                 connection.session.resumable = False
 

@@ -1,0 +1,227 @@
+"""Who may import whom, which libraries stay in which folder, and what no file may do."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BOT = Path(__file__).parent.parent / "bot"
+FILES = sorted(BOT.rglob("*.py"))
+MOST_LINES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one part of the bot may import beside the standard library and itself, by first name."""
+
+    parts: frozenset[str]
+    libraries: frozenset[str]
+
+
+def rule(parts: str = "", libraries: str = "") -> Rule:
+    return Rule(frozenset(parts.split()), frozenset(libraries.split()))
+
+
+CORE = "chat commands turn health supervise __version__"
+
+# what speaks to another service stays where that service is spoken to
+BOUND_LIBRARIES = rule(
+    libraries="asyncpg discord langchain_core langchain_openai langgraph openai pglast redis redisvl "
+    "slack_bolt slack_sdk structlog"
+).libraries
+
+RULES = {
+    "__init__": rule(),
+    "chat": rule(),
+    "commands": rule(CORE),
+    "turn": rule(CORE),
+    "health": rule(CORE),
+    "supervise": rule(CORE),
+    "access": rule(CORE, "redis"),
+    "config": rule(libraries="pydantic pydantic_settings"),
+    "logs": rule(libraries="structlog"),
+    "store": rule(libraries="redis"),
+    "inbox": rule("chat", "redis"),
+    "embedded": rule("chat", "asyncpg redis"),
+    "tools": rule("chat", "asyncpg langchain_core pglast pydantic redis redisvl"),
+    "agent": rule(
+        "chat tools",
+        "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
+    ),
+    "slack": rule("chat commands", "aiohttp slack_bolt slack_sdk"),
+    "discord": rule("chat commands", "aiohttp discord tenacity yarl"),
+    "http": rule("chat commands", "aiohttp pydantic pydantic_core yarl"),
+    "__main__": rule("main"),
+}
+PLATFORM_PARTS = frozenset({"chat", "commands"})
+ROOT_MAY_NOT_SEE = frozenset({"main"})
+
+
+def part_of(module: str) -> str:
+    """`slack` of `bot.slack.events`: the file or folder of bot/ that a module belongs to."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def module_of(path: Path) -> str:
+    names = path.relative_to(BOT.parent).with_suffix("").parts
+    return ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 2 else names)
+
+
+def imported(source: str) -> Iterator[str]:
+    """The names that a module imports, wherever in the file: `from bot import a` gives `bot.a`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def import_faults(module: str, source: str) -> list[str]:
+    """The imports that the rule forbids to this module, each as a sentence."""
+    return [f"{module} may not import {name}" for name in imported(source) if not is_allowed(module, name)]
+
+
+def is_allowed(module: str, name: str) -> bool:
+    if name.startswith("."):  # absolute imports only, so that the rule can be read off the line
+        return False
+    part, (top, *rest) = part_of(module), name.split(".")
+    if top in sys.stdlib_module_names:
+        return True
+    if top != "bot":
+        return is_allowed_library(part, top)
+    seen = rest[0] if rest else ""
+    if seen == part and seen not in ROOT_MAY_NOT_SEE:
+        return True
+    if part == "main":
+        return seen not in ROOT_MAY_NOT_SEE
+    # a folder without a rule is a new platform, and costs no change here
+    return seen in (RULES[part].parts if part in RULES else PLATFORM_PARTS)
+
+
+def is_allowed_library(part: str, library: str) -> bool:
+    if part == "main":
+        return library in {"langchain_core", "pydantic", "structlog"}
+    return library in RULES[part].libraries if part in RULES else library not in BOUND_LIBRARIES
+
+
+def construct_faults(module: str, source: str) -> list[str]:
+    """What no file may do: juggle event loops, block one, or catch what cannot be named."""
+    faults: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(attr="get_event_loop" | "run_until_complete" as name):
+                faults.append(f"{module}:{node.lineno} uses {name}")
+            case ast.Attribute(value=ast.Name(id="time"), attr="sleep"):
+                faults.append(f"{module}:{node.lineno} uses time.sleep")
+            case ast.ImportFrom(module="time" | "asyncio" as origin, names=names):
+                banned = {"time": {"sleep"}, "asyncio": {"get_event_loop"}}[origin]
+                faults += [
+                    f"{module}:{node.lineno} uses {origin}.{alias.name}"
+                    for alias in names
+                    if alias.name in banned
+                ]
+            case ast.ExceptHandler(type=None):
+                faults.append(f"{module}:{node.lineno} has a bare except")
+    return faults
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_file_keeps_the_rules(path: Path) -> None:
+    """It imports what its part may see, does nothing that no file may do, and is short enough to read."""
+    source, module = path.read_text(), module_of(path)
+    faults = import_faults(module, source) + construct_faults(module, source)
+    if source.count("\n") > MOST_LINES:
+        faults.append(f"{module} has more than {MOST_LINES} lines: split it by idea")
+    assert not faults
+
+
+def test_all_files_are_looked_at() -> None:
+    """The walk finds the parts that are known to be there."""
+    assert {part_of(module_of(path)) for path in FILES} >= RULES.keys() | {"main"}
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("bot.slack.events", "import bot.discord"),
+        ("bot.slack.events", "from bot import discord"),
+        ("bot.slack.events", "from ..discord import events"),
+        ("bot.slack.events", "from . import api"),
+        ("bot.slack.events", "def late():\n    from bot.inbox import Inbox"),
+        ("bot.slack.events", "import discord"),
+        ("bot.slack.events", "from langchain_core.messages import AIMessage"),
+        ("bot.discord.events", "from slack_sdk import WebClient"),
+        ("bot.discord", "import slack_bolt.async_app"),
+        ("bot.http.guard", "from bot.config import Settings"),
+        ("bot.http.guard", "from bot.turn import Turns"),
+        ("bot.telegram.platform", "import bot.slack"),
+        ("bot.telegram.platform", "from bot.agent import open_agent"),
+        ("bot.telegram.platform", "import discord"),
+        ("bot.turn", "import discord"),
+        ("bot.turn", "from bot.slack.events import parse"),
+        ("bot.chat", "import pydantic"),
+        ("bot.chat", "from bot.commands import Commands"),
+        ("bot.config", "from bot.chat import Health"),
+        ("bot.config", "import structlog"),
+        ("bot.inbox.worker", "from bot.turn import Turns"),
+        ("bot.inbox.worker", "from bot import tools"),
+        ("bot.tools.sql", "from bot.agent import prompts"),
+        ("bot.embedded.redis", "from bot.tools import toolset"),
+        ("bot.health", "from bot.main import Bot"),
+        ("bot.agent.graph", "import bot.main"),
+        ("bot.agent.graph", "from bot import slack"),
+        ("bot.main", "import discord"),
+        ("bot.main", "from bot.main import Bot"),
+        ("bot.__main__", "from bot.config import Settings"),
+    ],
+)
+def test_forbidden_import_is_reported(module: str, source: str) -> None:
+    """The checker sees it in every form an import can have, and names the module."""
+    assert [fault.split(" may not import ")[0] for fault in import_faults(module, source)] == [module]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("bot.slack.events", "import json\nfrom bot.chat import Message\nfrom bot.slack import api"),
+        ("bot.slack.events", "from collections.abc import Mapping\nfrom bot.slack.api import SlackApi"),
+        ("bot.discord.gateway", "import discord\nfrom discord.gateway import DiscordWebSocket"),
+        ("bot.telegram.platform", "import aiogram\nfrom bot.chat import Platform"),
+        ("bot.health", "from bot import __version__"),
+        ("bot.agent.agent", "from bot.tools import toolset"),
+        ("bot.main", "from bot import discord, slack\nfrom bot.inbox import Inbox"),
+        ("bot.__main__", "from bot.main import main"),
+    ],
+)
+def test_allowed_import_is_not_reported(module: str, source: str) -> None:
+    """The checker lets pass what the rule allows, a new platform's folder included."""
+    assert import_faults(module, source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import asyncio\nasyncio.get_event_loop()",
+        "from asyncio import get_event_loop",
+        "loop.run_until_complete(work())",
+        "import time\ntime.sleep(1)",
+        "from time import sleep",
+        "try:\n    work()\nexcept:\n    pass",
+    ],
+)
+def test_banned_construct_is_reported(source: str) -> None:
+    """The checker sees each thing that no file may do, once."""
+    assert len(construct_faults("bot.anything", source)) == 1
+
+
+def test_permitted_constructs_are_not_reported() -> None:
+    """Their proper counterparts pass."""
+    source = (
+        "import asyncio, time\nasyncio.get_running_loop()\nasyncio.sleep(1)\ntime.monotonic()\n"
+        "try:\n    work()\nexcept ValueError:\n    pass"
+    )
+    assert construct_faults("bot.anything", source) == []

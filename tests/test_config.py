@@ -1,0 +1,383 @@
+"""Settings: what is read from where, and what a person is told when something is wrong."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.config import ConfigError, Settings, load_settings, settings_table
+from bot.main import main
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "settings.md"
+
+SECRETS = {
+    "SLACK_BOT_TOKEN": "xoxb-1-bot",
+    "SLACK_APP_TOKEN": "xapp-1-app",
+    "SLACK_SIGNING_SECRET": "signing-secret",
+    "DISCORD_TOKEN": "discord-token",
+    "OPENAI_API_KEY": "sk-openai-key",
+    "REDIS_URL": "redis://:redis-password@localhost/0",
+    "DATABASE_URL": "postgresql://ada:postgres-password@localhost/shop",
+    "API_TOKEN": "api-token",
+}
+
+DEFAULTS = {
+    "BOT_ENV": "development",
+    "SLACK_BOT_TOKEN": None,
+    "SLACK_APP_TOKEN": None,
+    "SLACK_SIGNING_SECRET": None,
+    "SLACK_API_URL": "https://slack.com/api/",
+    "DISCORD_TOKEN": None,
+    "DISCORD_API_URL": None,
+    "OPENAI_API_KEY": None,
+    "OPENAI_BASE_URL": None,
+    "OPENAI_FALLBACK_MODEL": None,
+    "OPENAI_EMBEDDING_MODEL": None,
+    "REQUEST_TIMEOUT": 30,
+    "REDIS_URL": None,
+    "DATABASE_URL": None,
+    "DATA_DIR": Path(".bot"),
+    "HTTP_HOST": "127.0.0.1",
+    "HTTP_PORT": 8080,
+    "API_TOKEN": None,
+    "ADMIN_USERS": frozenset(),
+    "ALLOWED_USERS": frozenset(),
+    "ALLOWED_CHANNELS": frozenset(),
+    "MAX_ITERATIONS": 5,
+    "MAX_WORKERS": 10,
+    "DB_POOL_SIZE": 10,
+    "REDIS_POOL_SIZE": 20,
+    "ENABLE_MEMORY": True,
+    "THREAD_TTL_DAYS": 30,
+    "HISTORY_TOKENS": 8000,
+    "BOT_NAME": "",
+    "BOT_ROLES": frozenset({"slack", "discord", "http", "worker"}),
+    "LEASE_SECONDS": 15,
+    "SHUTDOWN_GRACE": 20,
+    "REDIS_OPS_PREFIX": "kv:",
+    "DEBUG": False,
+    "LOG_FORMAT": "console",
+}
+"""The contract: what users rely on when they set nothing."""
+
+Environ = Callable[..., None]
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environ:
+    """Sets exactly these variables; the working directory is empty, so that there is no `.env`."""
+    monkeypatch.chdir(tmp_path)
+
+    def set_only(**variables: str) -> None:
+        for name in set(os.environ) & {name.upper() for name in Settings.model_fields}:
+            monkeypatch.delenv(name)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    set_only()
+    return set_only
+
+
+def problems_of(environ: Environ, **variables: str) -> list[str]:
+    environ(**variables)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    return caught.value.problems
+
+
+def test_nothing_set_gives_the_defaults_of_the_contract(environ: Environ) -> None:
+    """Everything is optional, and the defaults are those that the documentation promises."""
+    loaded = load_settings()
+    assert {name: getattr(loaded, name.lower()) for name in DEFAULTS} == DEFAULTS
+    assert not loaded.has_model
+
+
+def test_documentation_holds_the_table_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/settings.md is what `python -m bot settings` prints; renew it when this fails."""
+    assert main(["settings"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.strip() == settings_table()
+    assert printed.strip() in DOCUMENT.read_text()
+
+
+def test_table_has_a_row_of_three_cells_for_every_variable() -> None:
+    """Each variable once, with a meaning; nothing in a description breaks the table."""
+    head, rule, *rows = settings_table().splitlines()
+    cells = [row.strip("|").split("|") for row in rows]
+    assert [cell[0].strip(" `") for cell in cells] == [name.upper() for name in Settings.model_fields]
+    assert all(len(cell) == 3 and cell[1].strip() for cell in cells)
+    assert head.count("|") == rule.count("|") == 4
+
+
+def test_variables_are_read_into_their_types(environ: Environ) -> None:
+    """Numbers, booleans, paths and lists are what they look like."""
+    environ(
+        HTTP_PORT="0",
+        ENABLE_MEMORY="false",
+        DATA_DIR="/srv/bot",
+        REQUEST_TIMEOUT="2.5",
+        BOT_ROLES="http,worker",
+        LOG_FORMAT="json",
+    )
+    loaded = load_settings()
+    assert (loaded.http_port, loaded.enable_memory, loaded.data_dir) == (0, False, Path("/srv/bot"))
+    assert (loaded.request_timeout, loaded.log_format) == (2.5, "json")
+    assert sorted(loaded.bot_roles) == ["http", "worker"]
+
+
+@pytest.mark.parametrize("written", ["slack:U1,discord:2", " slack:U1 , discord:2 ,", "slack:U1\ndiscord:2"])
+def test_lists_may_be_written_with_commas_and_blanks(environ: Environ, written: str) -> None:
+    """Blanks and a comma at the end change nothing."""
+    environ(ADMIN_USERS=written, ALLOWED_USERS=written, ALLOWED_CHANNELS=written)
+    loaded = load_settings()
+    assert loaded.admin_users == loaded.allowed_users == loaded.allowed_channels == {"slack:U1", "discord:2"}
+
+
+@pytest.mark.parametrize("written", [",", "  ", " , ,"])
+def test_a_list_without_an_entry_is_empty(environ: Environ, written: str) -> None:
+    """Commas and blanks alone name nobody."""
+    environ(ADMIN_USERS=written)
+    assert load_settings().admin_users == frozenset()
+
+
+def test_empty_variables_count_as_unset(environ: Environ) -> None:
+    """As `NAME=` in a compose file does."""
+    environ(**dict.fromkeys(DEFAULTS, ""))
+    loaded = load_settings()
+    assert {name: getattr(loaded, name.lower()) for name in DEFAULTS} == DEFAULTS
+
+
+def test_dotenv_is_read_and_the_environment_wins(environ: Environ) -> None:
+    """`.env` gives what the environment does not say; names that are not ours are left alone."""
+    Path(".env").write_text("HTTP_PORT=9001\nBOT_NAME=from-file\nSOMEBODY_ELSES=1\n")
+    environ(BOT_NAME="from-environment")
+    loaded = load_settings()
+    assert (loaded.http_port, loaded.bot_name) == (9001, "from-environment")
+
+
+def test_problem_in_dotenv_is_reported_like_any_other(environ: Environ) -> None:
+    """A wrong value in the file is named, too."""
+    Path(".env").write_text("HTTP_PORT=many\n")
+    assert [problem.split(":")[0] for problem in problems_of(environ)] == ["HTTP_PORT"]
+
+
+def test_all_problems_are_reported_at_once(environ: Environ) -> None:
+    """Values that are wrong by themselves, and what is missing between variables, in one go."""
+    problems = problems_of(
+        environ,
+        BOT_ENV="production",
+        HTTP_PORT="70000",
+        LOG_FORMAT="xml",
+        ADMIN_USERS="ada",
+        BOT_ROLES="slack,telegram",
+        OPENAI_BASE_URL="ftp://models",
+        DATABASE_URL="mysql://db",
+        SLACK_SIGNING_SECRET="signing",
+        LEASE_SECONDS="0",
+    )
+    named = {problem.split(":")[0] for problem in problems}
+    assert named == {
+        "HTTP_PORT",
+        "LOG_FORMAT",
+        "ADMIN_USERS",
+        "BOT_ROLES",
+        "OPENAI_BASE_URL",
+        "DATABASE_URL",
+        "SLACK_SIGNING_SECRET",
+        "LEASE_SECONDS",
+        "REDIS_URL",
+        "SLACK_BOT_TOKEN or DISCORD_TOKEN",
+    }
+    assert len(problems) == len(named), "a problem is told twice"
+
+
+WRONG = {
+    "HTTP_PORT": ("-1", "greater than or equal to 0"),
+    "MAX_WORKERS": ("0", "greater than 0"),
+    "REDIS_POOL_SIZE": ("3", "greater than or equal to 4"),
+    "HISTORY_TOKENS": ("499", "greater than or equal to 500"),
+    "REQUEST_TIMEOUT": ("soon", "valid number"),
+    "ENABLE_MEMORY": ("perhaps", "valid boolean"),
+    "BOT_ENV": ("staging", "'development' or 'production'"),
+    "LOG_FORMAT": ("xml", "'console' or 'json'"),
+    "BOT_ROLES": ("telegram", "'slack', 'discord', 'http' or 'worker'"),
+    "SLACK_BOT_TOKEN": ("xapp-1", "must begin with xoxb-"),
+    "SLACK_APP_TOKEN": ("xoxb-1", "must begin with xapp-"),
+    "SLACK_API_URL": ("slack.com/api", "begins with https:// or http://"),
+    "DISCORD_API_URL": ("https://", "begins with https:// or http://"),
+    "REDIS_URL": ("localhost:6379", "redis:// or rediss:// or unix://"),
+    "DATABASE_URL": ("mysql://db", "postgres:// or postgresql://"),
+    "ADMIN_USERS": ("U012AB", "platform:id, for example slack:U012AB"),
+    "ALLOWED_CHANNELS": ("slack:C1,general", "not 'general'"),
+    "BOT_NAME": ("my bot", "letters, digits, - or _"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_value_is_told_with_its_variable_and_what_is_allowed(environ: Environ, name: str) -> None:
+    """One fault, one sentence."""
+    value, advice = WRONG[name]
+    (problem,) = problems_of(environ, **{name: value})
+    assert problem.startswith(f"{name}: ")
+    assert advice in problem
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"SLACK_BOT_TOKEN": "xoxb-1"}, ["SLACK_BOT_TOKEN"]),
+        ({"SLACK_APP_TOKEN": "xapp-1"}, ["SLACK_APP_TOKEN"]),
+        ({"SLACK_SIGNING_SECRET": "s"}, ["SLACK_SIGNING_SECRET"]),
+        (
+            {"SLACK_SIGNING_SECRET": "s", "SLACK_APP_TOKEN": "xapp-1"},
+            ["SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"],
+        ),
+        ({"OPENAI_MODEL": "gpt-5"}, ["OPENAI_MODEL"]),
+        (
+            {"OPENAI_FALLBACK_MODEL": "gpt-4", "OPENAI_MODEL": "gpt-5"},
+            ["OPENAI_FALLBACK_MODEL", "OPENAI_MODEL"],
+        ),
+    ],
+)
+def test_variable_that_needs_another_says_which(
+    environ: Environ, variables: dict[str, str], named: list[str]
+) -> None:
+    """Half a configuration is refused rather than ignored."""
+    problems = problems_of(environ, **variables)
+    assert [problem.split(":")[0] for problem in problems] == named
+    assert all(" set " in f" {problem}" for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"},
+        {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "s"},
+        {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1", "OPENAI_MODEL": "qwen"},
+        {"OPENAI_API_KEY": "sk-1", "OPENAI_FALLBACK_MODEL": "gpt-4"},
+        {"REDIS_URL": "unix:///run/redis.sock"},
+        {
+            "REDIS_URL": "rediss://user:pass@host:6380/1",
+            "DATABASE_URL": "postgres://u:p@host/db?sslmode=require",
+        },
+    ],
+)
+def test_whole_configuration_is_accepted(environ: Environ, variables: dict[str, str]) -> None:
+    """What belongs together is enough."""
+    environ(**variables)
+    load_settings()
+
+
+def test_a_wrong_value_is_not_also_called_missing(environ: Environ) -> None:
+    """A production bot with a mistyped address of Redis is told only that."""
+    environ(**SECRETS, BOT_ENV="production")
+    load_settings()
+    (problem,) = problems_of(environ, **SECRETS | {"BOT_ENV": "production", "REDIS_URL": "localhost"})
+    assert problem.startswith("REDIS_URL: must begin with")
+
+
+def test_production_names_everything_that_is_missing(environ: Environ) -> None:
+    """Stores, a model and a platform; each sentence says why it is asked for."""
+    problems = problems_of(environ, BOT_ENV="production")
+    assert [problem.split(":")[0] for problem in problems] == [
+        "REDIS_URL",
+        "DATABASE_URL",
+        "OPENAI_API_KEY or OPENAI_BASE_URL",
+        "SLACK_BOT_TOKEN or DISCORD_TOKEN",
+    ]
+    assert all("BOT_ENV=production" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "platform", [{"DISCORD_TOKEN": "t"}, {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}]
+)
+def test_production_is_content_with_one_platform(environ: Environ, platform: dict[str, str]) -> None:
+    """Slack or Discord, no matter which."""
+    environ(
+        BOT_ENV="production",
+        REDIS_URL="redis://r",
+        DATABASE_URL="postgresql://d",
+        OPENAI_BASE_URL="https://models.example/v1",
+        **platform,
+    )
+    assert load_settings().bot_env == "production"
+
+
+def test_secrets_are_all_known_to_the_log(environ: Environ) -> None:
+    """`secrets()` has the value of every secret variable, so that a log can hide it."""
+    secret_fields = {
+        name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
+    }
+    assert secret_fields == SECRETS.keys()
+    environ(**SECRETS)
+    assert set(load_settings().secrets()) >= set(SECRETS.values())
+
+
+def test_settings_do_not_print_secrets(environ: Environ) -> None:
+    """Neither `repr` nor `str` of the settings shows one."""
+    environ(**SECRETS)
+    loaded = load_settings()
+    assert not [value for value in SECRETS.values() if value in f"{loaded!r} {loaded}"]
+
+
+UNREADABLE = {
+    "SLACK_BOT_TOKEN": "xoxp-{}",
+    "SLACK_APP_TOKEN": "xoxb-{}",
+    "REDIS_URL": "http://:{}@localhost",
+    "DATABASE_URL": "postgresql+asyncpg://ada:{}@localhost/shop",
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(rest=st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12))
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_problems_never_hold_the_value_of_a_secret(environ: Environ, name: str, rest: str) -> None:
+    """Whatever is wrong with it, and beside other problems."""
+    secret = f"pQ7zX{rest}"  # nothing that a sentence could hold by chance
+    for problem in problems_of(environ, HTTP_PORT="many", **{name: UNREADABLE[name].format(secret)}):
+        assert secret not in problem
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL"])
+@pytest.mark.parametrize("secret", ["c\u2100ntr\u2100l", "[bracket]", "[bracket", "br]acket["])
+def test_address_that_cannot_be_taken_apart_is_told_without_its_password(
+    environ: Environ, name: str, secret: str
+) -> None:
+    """`urlsplit` refuses some passwords that were not percent-encoded, and quotes them in its error."""
+    scheme = {"REDIS_URL": "redis", "DATABASE_URL": "postgresql"}[name]
+    (problem,) = problems_of(environ, **{name: f"{scheme}://ada:{secret}@localhost/0"})
+    assert problem.startswith(f"{name}: ")
+    assert secret.strip("[]") not in problem
+
+
+def test_two_wrong_entries_of_a_list_are_one_problem(environ: Environ) -> None:
+    """The sentence about the variable is told once."""
+    assert len(problems_of(environ, BOT_ROLES="telegram,signal")) == 1
+    assert len(problems_of(environ, ADMIN_USERS="ada,bob")) == 1
+
+
+def test_error_has_no_cause_that_would_print_values(environ: Environ) -> None:
+    """A traceback of the error shows nothing more than its sentences."""
+    environ(SLACK_BOT_TOKEN="secret-value")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_wrong_settings_end_the_program_with_code_2(
+    environ: Environ, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line a problem on stderr, nothing else."""
+    environ(HTTP_PORT="many", LOG_FORMAT="xml", SLACK_BOT_TOKEN="secret-value")
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert sorted(line.split(":")[0] for line in err.splitlines()) == [
+        "HTTP_PORT",
+        "LOG_FORMAT",
+        "SLACK_BOT_TOKEN",
+    ]
+    assert "secret-value" not in out + err

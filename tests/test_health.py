@@ -1,0 +1,95 @@
+"""The examination: every part is asked, and none can spoil the answer."""
+
+import asyncio
+
+import pytest
+
+from bot import __version__, health
+from bot.chat import Health
+from bot.health import Examination, Probe
+
+
+def healthy(name: str) -> Probe:
+    async def probe() -> Health:
+        return Health(name=name, state="ok", evidence={"ping_ms": 1})
+
+    return probe
+
+
+async def broken() -> Health:
+    raise ConnectionRefusedError("port 6379")
+
+
+async def silent() -> Health:
+    await asyncio.Event().wait()
+    raise AssertionError("never reached")
+
+
+async def test_this_process_comes_first_with_version_and_uptime() -> None:
+    """Also when there is nothing else to ask."""
+    (process,) = await Examination()()
+    assert (process.name, process.state) == ("bot", "ok")
+    assert process.evidence["version"] == __version__
+    assert 0 <= process.evidence["uptime_s"] < 60
+
+
+async def test_every_part_is_asked_in_the_order_of_adding() -> None:
+    """What a probe says is passed on as it is; a part that is added later is asked, too."""
+    examine = Examination()
+    examine.add("redis", healthy("redis"))
+    assert [part.name for part in await examine()] == ["bot", "redis"]
+    examine.add("slack", healthy("slack"))
+    parts = await examine()
+    assert parts[1:] == [await healthy("redis")(), await healthy("slack")()]
+
+
+async def test_a_probe_that_fails_is_a_part_that_is_down() -> None:
+    """With the error as the evidence; the others are unharmed."""
+    examine = Examination()
+    examine.add("redis", broken)
+    examine.add("postgres", healthy("postgres"))
+    _, redis, postgres = await examine()
+    assert redis == Health(name="redis", state="down", evidence={"error": "ConnectionRefusedError"})
+    assert postgres.state == "ok"
+
+
+async def test_a_probe_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few seconds the part counts as down."""
+    monkeypatch.setattr(health, "_PROBE_SECONDS", 0.01)
+    examine = Examination()
+    examine.add("postgres", silent)
+    _, postgres = await examine()
+    assert (postgres.name, postgres.state) == ("postgres", "down")
+    assert "no answer" in postgres.evidence["error"]
+
+
+async def test_parts_are_asked_at_the_same_time() -> None:
+    """Two probes that wait for each other both answer."""
+    meeting = asyncio.Barrier(2)
+
+    async def probe() -> Health:
+        await meeting.wait()
+        return Health(name="met", state="ok")
+
+    examine = Examination()
+    examine.add("one", probe)
+    examine.add("other", probe)
+    async with asyncio.timeout(2):
+        assert [part.state for part in await examine()] == ["ok", "ok", "ok"]
+
+
+async def test_a_caller_that_leaves_ends_the_examination() -> None:
+    """Cancelling is not taken for a part that is down."""
+    examine = Examination()
+    entered = asyncio.Event()
+
+    async def probe() -> Health:
+        entered.set()
+        return await silent()
+
+    examine.add("postgres", probe)
+    task = asyncio.create_task(examine())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,0 +1,218 @@
+"""What of a thread's messages the model is given: never anything that the service refuses."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    convert_to_openai_messages,
+)
+from langchain_core.messages.utils import count_tokens_approximately
+
+from bot.agent import history, prompts
+from bot.agent.history import MOST_MESSAGES
+from tests.servers.model import refusal
+
+texts = st.integers(0, 400).map(lambda words: "word " * words)
+budgets = st.integers(500, 3000)
+thoroughly = settings(deadline=None, max_examples=30)
+unique_ids = st.uuids().map(str)
+
+
+def a_call(id: str) -> ToolCall:
+    return ToolCall(name="sql_query", args={"query": "select 1"}, id=id, type="tool_call")
+
+
+@st.composite
+def rounds(draw: st.DrawFn, ids: st.SearchStrategy[str], whole: bool) -> list[AnyMessage]:
+    """The model calls tools, and their results; some are missing where the turn was cut off."""
+    calls = [a_call(id) for id in draw(st.lists(ids, min_size=1, max_size=3, unique=True))]
+    kept = calls if whole else draw(st.lists(st.sampled_from(calls), max_size=len(calls) - 1, unique_by=str))
+    results = [ToolMessage(draw(texts), tool_call_id=call["id"]) for call in draw(st.permutations(kept))]
+    return [AIMessage(draw(texts), tool_calls=calls), *results]
+
+
+@st.composite
+def histories(draw: st.DrawFn, ids: st.SearchStrategy[str] = unique_ids) -> list[AnyMessage]:
+    """Turns of a thread: questions, rounds of tools, an answer; each may have been cut off anywhere."""
+    messages: list[AnyMessage] = []
+    for _ in range(draw(st.integers(1, 6))):
+        messages += [HumanMessage(draw(texts)) for _ in range(draw(st.integers(1, 2)))]
+        for _ in range(draw(st.integers(0, 3))):
+            messages += draw(rounds(ids, whole=True))
+        ending = draw(st.sampled_from(["answered", "cut off among the tools", "cut off before the answer"]))
+        if ending == "answered":
+            messages.append(AIMessage(draw(texts)))
+        elif ending == "cut off among the tools":
+            messages += draw(rounds(ids, whole=False))
+    return messages
+
+
+def refused(messages: Sequence[AnyMessage]) -> str | None:
+    """What the model service says to these messages."""
+    body: dict[str, Any] = {"model": "m", "messages": convert_to_openai_messages(list(messages))}
+    return refusal(json.loads(json.dumps(body)))
+
+
+def test_the_service_refuses_a_call_without_its_result() -> None:
+    """Why there is anything to repair; and the check of these tests can fail."""
+    assert refused([HumanMessage("hi"), AIMessage("", tool_calls=[a_call("1")]), HumanMessage("again")])
+    assert refused([HumanMessage("hi"), ToolMessage("late", tool_call_id="1")])
+    assert not refused([HumanMessage("hi"), AIMessage("hello")])
+
+
+@thoroughly
+@given(histories(), budgets)
+def test_a_cut_keeps_the_newest_question_and_begins_with_a_question(
+    messages: list[AnyMessage], budget: int
+) -> None:
+    """Nothing is left of a turn whose question was cut."""
+    rest = messages[history.cut(messages, budget) :]
+    assert isinstance(rest[0], HumanMessage)
+    newest = max(index for index, each in enumerate(messages) if isinstance(each, HumanMessage))
+    assert len(rest) >= len(messages) - newest
+
+
+@thoroughly
+@given(histories(), budgets)
+def test_a_cut_parts_no_call_from_its_result(messages: list[AnyMessage], budget: int) -> None:
+    """Both are cut, or both stay."""
+    index = history.cut(messages, budget)
+    assert not called(messages[:index]) & answered(messages[index:])
+    assert answered(messages[index:]) <= called(messages[index:])
+
+
+def called(messages: Sequence[AnyMessage]) -> set[str | None]:
+    return {call["id"] for each in messages if isinstance(each, AIMessage) for call in each.tool_calls}
+
+
+def answered(messages: Sequence[AnyMessage]) -> set[str | None]:
+    return {each.tool_call_id for each in messages if isinstance(each, ToolMessage)}
+
+
+@thoroughly
+@given(histories(), budgets)
+def test_a_cut_leaves_half_of_what_is_allowed_or_only_the_newest_turn(
+    messages: list[AnyMessage], budget: int
+) -> None:
+    """So that the next turns need no cut again."""
+    rest = messages[history.cut(messages, budget) :]
+    is_small = len(rest) <= MOST_MESSAGES // 2 and count_tokens_approximately(rest) <= budget // 2
+    assert is_small or not any(isinstance(each, HumanMessage) for each in rest[1:])
+
+
+@thoroughly
+@given(histories(), budgets)
+def test_a_cut_takes_no_more_than_it_must(messages: list[AnyMessage], budget: int) -> None:
+    """One turn more would be too much."""
+    index = history.cut(messages, budget)
+    earlier = [each for each in range(index) if isinstance(messages[each], HumanMessage)]
+    for start in earlier:
+        rest = messages[start:]
+        assert len(rest) > MOST_MESSAGES // 2 or count_tokens_approximately(rest) > budget // 2
+
+
+def test_many_short_messages_are_cut_by_their_count() -> None:
+    """Half of what is allowed remains, though they would fit the budget."""
+    turn: list[AnyMessage] = [HumanMessage("hi"), AIMessage("hello")]
+    messages = turn * MOST_MESSAGES
+    assert len(messages) - history.cut(messages, 100_000) == MOST_MESSAGES // 2
+
+
+def test_there_is_nothing_to_cut_in_a_first_turn() -> None:
+    """However long it is: its question must stay."""
+    long: list[AnyMessage] = [HumanMessage("?"), *[AIMessage("word " * 1000)] * 50]
+    assert history.is_too_long(long, 500)
+    assert history.cut(long, 500) == 0
+    assert history.cut([], 500) == 0
+
+
+def test_history_is_too_long_by_tokens_or_by_count() -> None:
+    """Many short messages cost as much as a few long ones: each superstep writes them all."""
+    assert not history.is_too_long([HumanMessage("hi")] * MOST_MESSAGES, 8000)
+    assert history.is_too_long([HumanMessage("hi")] * (MOST_MESSAGES + 1), 8000)
+    assert history.is_too_long([HumanMessage("word " * 1000)], 500)
+
+
+@thoroughly
+@given(histories())
+def test_repaired_messages_are_never_refused(messages: list[AnyMessage]) -> None:
+    """Wherever the turns of a thread were cut off."""
+    assert refused(history.repaired(messages)) is None
+
+
+@thoroughly
+@given(histories(st.sampled_from(["call_0", "call_1", "call_2", "call_3"])))
+def test_messages_are_repaired_where_ids_of_calls_are_used_again(messages: list[AnyMessage]) -> None:
+    """Some OpenAI-compatible services count the calls of each answer from 0."""
+    assert refused(history.repaired(messages)) is None
+
+
+@thoroughly
+@given(histories(), budgets)
+def test_what_is_left_after_a_cut_is_never_refused(messages: list[AnyMessage], budget: int) -> None:
+    """Nor is the whole prompt, with its rules, the summary and the order to conclude."""
+    rest = messages[history.cut(messages, budget) :]
+    for conclude in (False, True):
+        assert refused(history.prompt(rest, "summary", conclude)) is None
+
+
+@thoroughly
+@given(histories())
+def test_repairing_only_adds_results(messages: list[AnyMessage]) -> None:
+    """All that was there stays in its order; what is whole is left alone, also a second time."""
+    whole = history.repaired(messages)
+    added = [each for each in whole if not any(each is message for message in messages)]
+    assert [each for each in whole if each not in added] == messages
+    assert {each.tool_call_id for each in added if isinstance(each, ToolMessage)} == (
+        called(messages) - answered(messages)
+    )
+    assert all(isinstance(each, ToolMessage) and each.status == "error" for each in added)
+    assert history.repaired(whole) == whole
+
+
+def test_prompt_has_the_rules_first_and_the_order_to_conclude_last() -> None:
+    """The summary stands with the rules, so that it is not taken for somebody's words."""
+    question = HumanMessage("hi")
+    assert history.prompt([question], "", conclude=False) == [SystemMessage(prompts.SYSTEM), question]
+    head, middle, tail = history.prompt([question], "Ada likes tea", conclude=True)
+    assert isinstance(head, SystemMessage)
+    assert head.text.startswith(prompts.SYSTEM)
+    assert head.text.endswith("Ada likes tea")
+    assert (middle, tail) == (question, SystemMessage(prompts.CONCLUDE))
+
+
+def test_transcript_holds_what_was_said_and_the_summary_so_far() -> None:
+    """In a line each with who said it; long results are shortened."""
+    messages: list[AnyMessage] = [
+        HumanMessage("how many orders?"),
+        AIMessage("", tool_calls=[a_call("1")]),
+        ToolMessage("row " * 10_000, tool_call_id="1"),
+        AIMessage("42"),
+    ]
+    order, request = history.transcript(messages, "Ada likes tea")
+    assert order == SystemMessage(prompts.SUMMARISE)
+    summary, question, result, answer = request.text.splitlines()
+    assert (summary, question, answer) == (
+        "Earlier summary: Ada likes tea",
+        "human: how many orders?",
+        "ai: 42",
+    )
+    assert result.startswith("tool: row row")
+    assert len(result) < 2_100
+
+
+@pytest.mark.parametrize("summary", ["", "Ada likes tea"])
+def test_request_to_summarise_is_never_refused(summary: str) -> None:
+    """It is a text, so calls and results need not match in it."""
+    request = history.transcript([AIMessage("", tool_calls=[a_call("1")]), HumanMessage("hi")], summary)
+    assert refused(request) is None

@@ -1,0 +1,212 @@
+"""A platform is kept receiving, whatever happens to it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bot import supervise as module
+from bot.chat import CredentialsRejected, Deliver, Event, Health, Thread, ThreadId, Unreachable
+from bot.supervise import supervise
+
+Outcome = Exception | float | None
+"""How one call of `receive` ends: with an error, by itself, or after so many seconds of being connected."""
+
+
+class Clock:
+    """A clock that sleeping moves on; the event loop's own time is left alone."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+
+    class Asyncio:
+        sleep = clock.sleep
+
+    monkeypatch.setattr(module, "asyncio", Asyncio)
+    return clock
+
+
+class ScriptedPlatform:
+    """A platform whose connections end as scripted; after the last one it is cancelled, as at a stop."""
+
+    name = "scripted"
+
+    def __init__(self, clock: Clock, *outcomes: Outcome | tuple[float, Outcome]) -> None:
+        self._clock = clock
+        self._outcomes = list(outcomes)
+        self.calls = 0
+
+    async def receive(self, deliver: Deliver) -> None:
+        self.calls += 1
+        if not self._outcomes:
+            raise asyncio.CancelledError
+        outcome = self._outcomes.pop(0)
+        connected, ended = outcome if isinstance(outcome, tuple) else (0.0, outcome)
+        self._clock.now += connected
+        if isinstance(ended, Exception):
+            raise ended
+
+    def thread(self, id: ThreadId) -> Thread:
+        raise NotImplementedError
+
+    async def health(self) -> Health:
+        raise NotImplementedError
+
+
+async def deliver(event: Event) -> None:
+    raise NotImplementedError
+
+
+async def supervised(platform: ScriptedPlatform) -> None:
+    """Supervise to the end of the script."""
+    with pytest.raises(asyncio.CancelledError):
+        await supervise(platform, deliver)
+
+
+LOST = Unreachable("the socket was closed")
+
+
+async def test_a_lost_connection_is_built_anew_with_growing_delays(clock: Clock) -> None:
+    """The pause doubles up to a minute."""
+    platform = ScriptedPlatform(clock, *[LOST] * 9)
+    await supervised(platform)
+    assert platform.calls == 10
+    assert clock.slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+async def test_a_connection_that_lasted_starts_the_delays_anew(clock: Clock) -> None:
+    """What worked for more than a minute is tried again quickly."""
+    platform = ScriptedPlatform(clock, LOST, LOST, LOST, (61.0, LOST), LOST)
+    await supervised(platform)
+    assert clock.slept == [1, 2, 4, 1, 2]
+
+
+async def test_a_platform_that_stops_by_itself_is_started_again(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`receive` that returns has lost its connection, too."""
+    platform = ScriptedPlatform(clock, None)
+    await supervised(platform)
+    assert platform.calls == 2
+    assert "platform stopped receiving" in caplog.text
+
+
+async def test_an_unexpected_error_kills_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in one platform is logged with its trace, and the platform goes on."""
+    platform = ScriptedPlatform(clock, ZeroDivisionError("a bug"), KeyError("another"))
+    await supervised(platform)
+    assert platform.calls == 3
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+
+async def test_what_is_expected_is_logged_without_a_trace(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lost connection is a line with its reason and the pause."""
+    await supervised(ScriptedPlatform(clock, LOST))
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    fields = vars(record)
+    assert (fields["platform"], fields["error"], fields["retry_s"]) == (
+        "scripted",
+        "the socket was closed",
+        1.0,
+    )
+
+
+REFUSED = CredentialsRejected("Slack refuses SLACK_BOT_TOKEN")
+
+
+@pytest.mark.parametrize("before", [[], [LOST], [LOST, ZeroDivisionError("a bug"), None]])
+async def test_credentials_refused_from_the_start_are_raised(clock: Clock, before: list[Outcome]) -> None:
+    """A wrong setting ends the program, also when the service could not be reached at first."""
+    with pytest.raises(CredentialsRejected) as caught:
+        await supervise(ScriptedPlatform(clock, *before, REFUSED), deliver)
+    assert caught.value is REFUSED
+
+
+async def test_credentials_refused_after_a_long_connection_are_tried_again(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token that was revoked takes one platform away, not the program."""
+    await supervised(ScriptedPlatform(clock, (61.0, LOST), REFUSED, REFUSED))
+    assert [record.message for record in caplog.records].count("credentials refused") == 2
+    assert clock.slept == [1, 2, 4]
+
+
+async def test_credentials_refused_within_a_long_connection_are_tried_again(clock: Clock) -> None:
+    """The same when the connection itself ends so."""
+    platform = ScriptedPlatform(clock, (61.0, REFUSED), REFUSED)
+    await supervised(platform)
+    assert platform.calls == 3
+
+
+async def test_credentials_refused_after_several_short_connections_are_tried_again(clock: Clock) -> None:
+    """A platform that was let in again and again has no wrong setting."""
+    platform = ScriptedPlatform(clock, (50.0, LOST), (50.0, LOST), REFUSED)
+    await supervised(platform)
+    assert platform.calls == 4
+
+
+async def test_a_stop_ends_it_at_once() -> None:
+    """Cancelling reaches a platform that is connected, and nothing swallows it."""
+    connected = asyncio.Event()
+
+    class Connected(ScriptedPlatform):
+        async def receive(self, deliver: Deliver) -> None:
+            connected.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(supervise(Connected(Clock()), deliver))
+    await connected.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_stop_ends_the_pause_between_two_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a back-off to end."""
+    lost = asyncio.Event()
+
+    class Lost(ScriptedPlatform):
+        async def receive(self, deliver: Deliver) -> None:
+            lost.set()
+            raise LOST
+
+    monkeypatch.setattr(module, "_FIRST_DELAY", 60.0)
+    began = time.monotonic()
+    task = asyncio.create_task(supervise(Lost(Clock()), deliver))
+    await lost.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 5
+
+
+async def test_events_go_to_the_inbox(clock: Clock) -> None:
+    """The platform is given the very function that takes events over."""
+    given: list[Callable[[Event], Awaitable[None]]] = []
+
+    class Listening(ScriptedPlatform):
+        async def receive(self, deliver: Deliver) -> None:
+            given.append(deliver)
+            await super().receive(deliver)
+
+    await supervised(Listening(clock, LOST))
+    assert given == [deliver, deliver]

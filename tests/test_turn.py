@@ -1,0 +1,298 @@
+"""One turn: what the person is told, what is kept, and what is left to be tried again."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from bot.chat import (
+    Answer,
+    AnswerError,
+    BotError,
+    CredentialsRejected,
+    Json,
+    LeaseLost,
+    Message,
+    Notice,
+    Part,
+    PlatformError,
+    RateLimited,
+    Receipt,
+    StorageDown,
+    Text,
+    Thread,
+    ThreadId,
+    ToolStep,
+    Turn,
+    Undeliverable,
+    Unreachable,
+)
+from bot.turn import Turns, reference_of
+
+THREAD = ThreadId("test", "space", "channel")
+STEP = ToolStep(id="1", name="sql_query", state="started", title="Query")
+
+
+def a_message(text: str = "hi", author: str = "test:ada") -> Message:
+    return Message(id=text, thread=THREAD, author=author, text=text, sent_at=0, addressed=True)
+
+
+TURN = Turn(id="turn-1", thread=THREAD, messages=(a_message(),))
+
+
+@dataclass
+class ShownThread:
+    """A place that keeps what it was given; stops early, or fails, after `limit` parts."""
+
+    limit: int | None = None
+    failure: Exception | None = None
+    parts: list[Part] = field(default_factory=list)
+
+    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        async for part in parts:
+            self.parts.append(part)
+            if len(self.parts) == self.limit:
+                break
+        if self.failure:
+            raise self.failure
+
+
+class Agent:
+    """Answers with what it is given, then fails if told so; counts its runs and knows when it was closed."""
+
+    def __init__(self, *parts: Part, error: BaseException | None = None) -> None:
+        self._parts = parts
+        self._error = error
+        self.runs = 0
+        self.closed = False
+
+    async def answer(self, turn: Turn) -> AsyncIterator[Part]:
+        self.runs += 1
+        try:
+            for part in self._parts:
+                yield part
+            if self._error:
+                raise self._error
+        finally:
+            self.closed = True
+
+
+class Store:
+    """Keeps the receipt's last state, as the inbox does."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.state: dict[str, Json] = {}
+        self._error = error
+
+    async def keep(self, state: Mapping[str, Json]) -> None:
+        if self._error:
+            raise self._error
+        self.state = dict(state)
+
+    def receipt(self, turn: Turn = TURN) -> Receipt:
+        return Receipt(turn, self.keep, dict(self.state))
+
+
+def allow(message: Message) -> str | None:
+    return None
+
+
+async def take(
+    answer: Answer,
+    *,
+    thread: ShownThread | None = None,
+    store: Store | None = None,
+    turn: Turn = TURN,
+    refusal: Callable[[Message], str | None] = allow,
+) -> Sequence[Part]:
+    """Take one turn; returns what was shown."""
+    shown = thread or ShownThread()
+    find: Callable[[ThreadId], Thread] = {THREAD: shown}.__getitem__
+    await Turns(answer, find, refusal).take(turn, (store or Store()).receipt(turn))
+    return shown.parts
+
+
+async def test_answer_is_shown_as_it_is() -> None:
+    """Without an error there is no notice, and nothing is kept about one."""
+    store, agent = Store(), Agent(Text("a"), STEP, Text("b"))
+    assert await take(agent.answer, store=store) == [Text("a"), STEP, Text("b")]
+    assert store.state == {}
+    assert agent.closed
+
+
+async def test_an_answer_error_becomes_one_notice_and_is_kept() -> None:
+    """The person reads the agent's own words, after what was there already."""
+    store, agent = Store(), Agent(Text("So far"), error=AnswerError("The model is busy. Ask again later."))
+    shown = await take(agent.answer, store=store)
+    assert shown == [Text("So far"), Notice("The model is busy. Ask again later.")]
+    assert store.state == {"error": "The model is busy. Ask again later."}
+
+
+async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -> None:
+    """After a crash between keeping and showing it, the turn is not run a second time."""
+    store, agent = Store(), Agent(error=AnswerError("Busy."))
+    await take(agent.answer, store=store)
+    assert await take(agent.answer, store=store) == [Notice("Busy.")]
+    assert agent.runs == 1
+
+
+async def test_the_error_is_kept_before_it_is_shown() -> None:
+    """Else a crash in between would run the turn again, and perhaps show another answer."""
+    store = Store()
+
+    class KeptFirst(ShownThread):
+        async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+            async for part in parts:
+                if isinstance(part, Notice):
+                    assert store.state == {"error": "Busy."}
+                self.parts.append(part)
+
+    assert await take(Agent(error=AnswerError("Busy.")).answer, thread=KeptFirst(), store=store) == [
+        Notice("Busy.")
+    ]
+
+
+async def test_keeping_the_error_leaves_what_the_platform_kept() -> None:
+    """The receipt belongs to the platform, too."""
+    store = Store()
+    store.state = {"messages": ["17"]}
+    await take(Agent(error=AnswerError("Busy.")).answer, store=store)
+    assert store.state == {"messages": ["17"], "error": "Busy."}
+
+
+async def test_an_unexpected_error_is_told_by_a_reference_that_the_log_has(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The person gets no trace and none of the error's words; the operator gets all of it."""
+    (notice,) = await take(Agent(error=ZeroDivisionError("in the secret vault")).answer)
+    assert isinstance(notice, Notice)
+    reference = reference_of(TURN)
+    assert reference in notice.text
+    assert not [word for word in ("ZeroDivision", "vault", "Traceback", ".py") if word in notice.text]
+    (record,) = [each for each in caplog.records if each.exc_info]
+    assert getattr(record, "reference", None) == reference
+    assert record.levelno == logging.ERROR
+    assert "in the secret vault" in caplog.text
+
+
+async def test_an_agent_that_fails_at_the_call_is_no_different(caplog: pytest.LogCaptureFixture) -> None:
+    """Also before there is anything to iterate over."""
+
+    def broken(turn: Turn) -> AsyncIterator[Part]:
+        raise RuntimeError("no graph")
+
+    (notice,) = await take(broken)
+    assert reference_of(TURN) in getattr(notice, "text", "")
+    assert "no graph" in caplog.text
+
+
+def test_references_differ_between_turns_and_stay_the_same_for_one() -> None:
+    """So that a person's quote leads to one turn, whatever attempt it was."""
+    other = Turn(id="turn-2", thread=THREAD, messages=TURN.messages)
+    again = Turn(id="turn-1", thread=THREAD, messages=TURN.messages, attempt=5)
+    assert reference_of(TURN) == reference_of(again) != reference_of(other)
+
+
+PASSING = [
+    PlatformError("refused"),
+    RateLimited("slow down", 3),
+    Unreachable("no route"),
+    Undeliverable("channel gone"),
+    CredentialsRejected("token"),
+    StorageDown("redis"),
+    LeaseLost("thread"),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+async def test_what_means_again_later_passes_from_the_agent(error: BotError) -> None:
+    """It is not told, and not kept: the turn will be tried again, or belongs to somebody else."""
+    store, thread = Store(), ShownThread()
+    with pytest.raises(type(error)) as caught:
+        await take(Agent(Text("a"), error=error).answer, thread=thread, store=store)
+    assert caught.value is error
+    assert thread.parts == [Text("a")]
+    assert store.state == {}
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+async def test_what_means_again_later_passes_from_the_reply(error: BotError) -> None:
+    """An error of the platform is nothing that the platform could show."""
+    store, agent = Store(), Agent(Text("a"), Text("b"))
+    with pytest.raises(type(error)) as caught:
+        await take(agent.answer, thread=ShownThread(limit=1, failure=error), store=store)
+    assert caught.value is error
+    assert store.state == {}
+    assert agent.closed
+
+
+async def test_losing_the_lease_while_an_error_is_kept_shows_nothing() -> None:
+    """The new holder of the thread answers."""
+    thread = ShownThread()
+    with pytest.raises(LeaseLost):
+        await take(
+            Agent(error=AnswerError("Busy.")).answer, thread=thread, store=Store(LeaseLost("taken over"))
+        )
+    assert thread.parts == []
+
+
+async def test_a_place_that_cannot_be_found_starts_no_agent() -> None:
+    """Nothing is asked of the model when there is nowhere to answer."""
+    agent = Agent(Text("a"))
+
+    def nowhere(id: ThreadId) -> Thread:
+        raise Unreachable("switched off in this process")
+
+    with pytest.raises(Unreachable):
+        await Turns(agent.answer, nowhere, allow).take(TURN, Store().receipt())
+    assert agent.runs == 0
+
+
+async def test_the_agent_is_closed_when_the_reply_stops_early() -> None:
+    """Its model call must not run on unseen."""
+    agent = Agent(Text("a"), Text("b"))
+    assert await take(agent.answer, thread=ShownThread(limit=1)) == [Text("a")]
+    assert agent.closed
+
+
+def refuse_eve(message: Message) -> str | None:
+    return "Not with you." if message.author == "test:eve" else None
+
+
+async def test_a_refused_message_is_told_why_and_asks_no_agent() -> None:
+    """A refusal is no error, so the next attempt looks at the lists again."""
+    store, agent = Store(), Agent(Text("a"))
+    turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
+    assert await take(agent.answer, store=store, turn=turn, refusal=refuse_eve) == [Notice("Not with you.")]
+    assert store.state == {}
+    assert agent.runs == 0
+
+
+async def test_one_who_may_not_talk_does_not_silence_the_others() -> None:
+    """Of messages that wait together, the agent gets those of people who may talk."""
+    asked: list[Turn] = []
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        asked.append(turn)
+        yield Text("Hello, Ada.")
+
+    messages = (a_message("one", "test:eve"), a_message("two"))
+    turn = Turn(id="turn-1", thread=THREAD, messages=messages)
+    assert await take(answer, turn=turn, refusal=refuse_eve) == [Text("Hello, Ada.")]
+    assert [each.messages for each in asked] == [messages[1:]]
+
+
+async def test_health_counts_the_turns_that_were_finished() -> None:
+    """Finished turns of the last hour with their time; a turn that failed is none of them."""
+    turns = Turns(Agent(Text("a")).answer, lambda id: ShownThread(), allow)
+    assert (await turns.health()).evidence == {"last_hour": 0}
+    for _ in range(3):
+        await turns.take(TURN, Store().receipt())
+    failing = Turns(Agent(error=StorageDown("redis")).answer, lambda id: ShownThread(), allow)
+    with pytest.raises(StorageDown):
+        await failing.take(TURN, Store().receipt())
+    health = await turns.health()
+    assert (health.name, health.state, health.evidence["last_hour"]) == ("turns", "ok", 3)
+    assert 0 <= health.evidence["p50_s"] <= health.evidence["p99_s"] < 1
+    assert (await failing.health()).evidence == {"last_hour": 0}
