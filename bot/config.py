@@ -204,6 +204,8 @@ class Settings(BaseSettings):
             return [
                 "SLACK_BOT_TOKEN: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it"
             ]
+        if self.slack_app_token is None and "slack" in self.bot_roles and "http" not in self.bot_roles:
+            return ["BOT_ROLES: Slack without SLACK_APP_TOKEN needs the role http, which takes its requests"]
         return []
 
     def _model_problems(self) -> list[str]:

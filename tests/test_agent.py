@@ -401,3 +401,28 @@ async def test_offline_model_remembers_through_summaries(redis: Redis) -> None:
             await text_of(agent, a_turn(f"question {number}"))
         last = await text_of(agent, a_turn("what did I ask?"))
     assert f"question {MOST_MESSAGES - 1}" in last
+
+
+async def test_answer_that_was_not_yet_committed_is_replayed_once(redis: Redis, model: ModelServer) -> None:
+    """Cut off right after the model's last word, the next attempt shows the text once, from memory."""
+    model.script("The whole answer.")
+    async with an_agent(redis, model) as agent:
+        async with aclosing(cast("Any", agent.answer(a_turn("hi")))) as answer:
+            async for part in answer:
+                if part == Text(" answer."):
+                    break
+        again = await text_of(agent, a_turn("hi", attempt=2))
+    assert again in ("The whole answer.", "You wrote: hi (message 1 of this conversation).")
+    assert len(model.requests) == (1 if again == "The whole answer." else 2)
+
+
+async def test_calls_get_ids_of_our_own(redis: Redis, model: ModelServer) -> None:
+    """A service that begins its ids anew in each answer does not mix the results of two rounds."""
+    calls = [("sql_query", {"query": "select 1"}), ("sql_query", {"query": "select 2"})]
+    model.script(*(Script(tool_calls=[call], call_ids=("call_0",)) for call in calls), "Both.")
+    async with an_agent(redis, model) as agent:
+        parts = await parts_of(agent, a_turn("count"))
+    ids = {part.id for part in parts if isinstance(part, ToolStep)}
+    assert len(ids) == 2
+    results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
+    assert results == ["| rows of select 1 |", "| rows of select 2 |"]

@@ -95,6 +95,19 @@ async def test_slack_redelivery_is_answered_once(
     assert len(model.requests) == 1
 
 
+async def test_slack_reply_that_fails_at_first_shows_the_answer_once(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """The turn is tried again with the answer that the model gave: no second call, no doubled text."""
+    slack.fail("chat.startStream", status=500)
+    async with running(**storage, **of_model(model), **of_slack(slack)):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        answer = await slack.answer(GENERAL, ts)
+    assert answer == "You wrote: hello (message 1 of this conversation)."
+    assert len(model.requests) == 1
+
+
 async def test_slack_shows_tools_at_work_on_the_real_database(
     storage: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:

@@ -381,3 +381,11 @@ def test_wrong_settings_end_the_program_with_code_2(
         "SLACK_BOT_TOKEN",
     ]
     assert "secret-value" not in out + err
+
+
+def test_slack_over_http_needs_the_http_role(environ: Environ) -> None:
+    """Nothing would take Slack's requests."""
+    slack = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "sign"}
+    assert any("BOT_ROLES" in each for each in problems_of(environ, BOT_ROLES="slack,worker", **slack))
+    environ(BOT_ROLES="slack,http", **slack)
+    assert load_settings().bot_roles == {"slack", "http"}

@@ -85,9 +85,11 @@ class Agent:
         newest = turn.messages[-1].id
         if newest not in ids:
             return None
-        # a tool that finished beside one that did not is in its task only, and is not run again
-        finished = [each for task in state.tasks for each in (task.result or {}).get("messages", [])]
-        made = [*messages[ids.index(newest) + 1 :], *finished]
+        # langgraph shows the writes of a finished task here or there, or in both places
+        made = messages[ids.index(newest) + 1 :]
+        known = {message.id for message in made}
+        pending = [each for task in state.tasks for each in (task.result or {}).get("messages", [])]
+        made += [message for message in pending if message.id not in known]
         return _Earlier(list(parts.replay(made)), bool(state.tasks))
 
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:

@@ -100,7 +100,7 @@ class _Nodes:
         prompt = history.prompt(state["messages"], state.get("summary", ""), conclude)
         answer = await self._model.answer(prompt, emit, "conclude" if conclude else "act")
         if conclude and not answer.text:
-            answer = AIMessage(self._what_is_known(state["messages"]))
+            answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)
             emit(Text(answer.text))
         return {"messages": [answer]}
 
@@ -114,7 +114,8 @@ class _Nodes:
         emit(parts.started(call))
         result = await self._result(call, config)
         emit(parts.ended(call, result))
-        return {"messages": [result]}
+        # an id that is known before the result is stored, so that a rerun can tell what it has seen
+        return {"messages": [result.model_copy(update={"id": f"result_{call['id']}"})]}
 
     async def _result(self, call: ToolCall, config: RunnableConfig) -> ToolMessage:
         """What the tool returns, or why it failed, in words that let the model mend its call."""

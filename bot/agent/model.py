@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import time
+import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -16,7 +17,7 @@ from statistics import median
 from typing import Literal, cast
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, ToolCall
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -140,7 +141,8 @@ class Model:
         self, chat: Chat, messages: list[AnyMessage], shown: "_Shown", manner: Manner
     ) -> AIMessage:
         whole = _whole(await self._collect(chat, messages, shown))
-        tool_calls = whole.tool_calls if manner == "act" else []
+        # ids of our own: some services leave them empty, or begin anew with each answer
+        tool_calls = [ToolCall(**call | {"id": _call_id()}) for call in whole.tool_calls if manner == "act"]
         if manner == "act" and not whole.text and not tool_calls:
             raise BrokenAnswer("the answer was empty")
         cut_off = _CUT_OFF.get(whole.response_metadata["finish_reason"])
@@ -200,6 +202,10 @@ def _whole(chunks: list[AIMessageChunk]) -> AIMessageChunk:
     if whole.invalid_tool_calls:
         raise BrokenAnswer("the stream held a tool call that cannot be read")
     return whole
+
+
+def _call_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _described(error: Exception) -> str:

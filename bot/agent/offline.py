@@ -1,6 +1,5 @@
 """The model that answers when none is configured: no network, no randomness, and no pretence."""
 
-import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -89,19 +88,18 @@ def _respond(messages: Sequence[BaseMessage], tool_names: Sequence[str]) -> AIMe
     last = next(message for message in reversed(messages) if not isinstance(message, SystemMessage))
     if isinstance(last, ToolMessage):
         return AIMessage(_report(last))
-    call = _tool_call(last.text, len(messages))
+    call = _tool_call(last.text)
     if call and call["name"] in tool_names:
         return AIMessage("", tool_calls=[call])
     return AIMessage(_recollection(messages))
 
 
-def _tool_call(text: str, position: int) -> ToolCall | None:
+def _tool_call(text: str) -> ToolCall | None:
     match = re.match(r"\s*(SQL|SEARCH):\s*(\S.*)", text, re.DOTALL | re.IGNORECASE)
     if not match:
         return None
     tool, argument = _COMMANDS[match[1].upper()]
-    digest = hashlib.sha256(f"{position} {text}".encode()).hexdigest()[:24]
-    return ToolCall(name=tool, args={argument: match[2].strip()}, id=f"call_{digest}", type="tool_call")
+    return ToolCall(name=tool, args={argument: match[2].strip()}, id="call", type="tool_call")
 
 
 def _report(result: ToolMessage) -> str:

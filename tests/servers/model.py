@@ -26,11 +26,12 @@ class Script:
     Faults: `status` answers with that error (and `retry_after`, seconds); after `break_after` chunks `fault`
     happens: `truncate` ends the stream without a finish_reason, `corrupt` sends half a JSON object, `drop`
     closes the connection, `stall` sends nothing more until the client leaves. `gate` is waited for before
-    the first word, `pace` seconds between words make a slow model.
+    the first word, `pace` seconds between words make a slow model. `call_ids` replace the calls' own ids.
     """
 
     text: str = ""
     tool_calls: Sequence[tuple[str, Mapping[str, Json]]] = ()
+    call_ids: Sequence[str] = ()
     finish_reason: str | None = None
     status: int = 200
     retry_after: float | None = None
@@ -142,15 +143,12 @@ def _deltas(script: Script, call: int) -> list[dict[str, Json]]:
     ]
     for index, (name, arguments) in enumerate(script.tool_calls):
         function = {"name": name, "arguments": ""}
-        deltas.append({"tool_calls": [_call_delta(index, call, function)]})
+        id = script.call_ids[index] if script.call_ids else f"call_{call}_{index}"
+        deltas.append({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]})
         encoded = json.dumps(arguments)
         halves = (encoded[: len(encoded) // 2], encoded[len(encoded) // 2 :])
         deltas += [{"tool_calls": [{"index": index, "function": {"arguments": half}}]} for half in halves]
     return deltas
-
-
-def _call_delta(index: int, call: int, function: Json) -> dict[str, Json]:
-    return {"index": index, "id": f"call_{call}_{index}", "type": "function", "function": function}
 
 
 def _chunk(model: str, delta: dict[str, Json], reason: str | None) -> dict[str, Json]:
