@@ -94,8 +94,11 @@ class Message:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> "Message":
-        """Read back what `to_json` gave."""
-        fields = dict(data)
+        """Read back what `to_json` gave; fields that a newer version added are left out.
+
+        Raises what a missing or wrong field raises: `KeyError`, `TypeError`.
+        """
+        fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         fields["thread"] = ThreadId(**fields["thread"])
         fields["attachments"] = tuple(Attachment(**each) for each in fields["attachments"])
         return cls(**fields)

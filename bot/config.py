@@ -161,7 +161,8 @@ class Settings(BaseSettings):
         if url is None:
             return None
         try:
-            scheme = urlsplit(url.get_secret_value()).scheme
+            address = urlsplit(url.get_secret_value())
+            scheme, _ = address.scheme, address.port
         except ValueError:  # its text quotes the password
             raise ValueError("is no address: percent-encode the special characters of its password") from None
         if scheme not in schemes:
@@ -185,7 +186,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        problems = [*self._slack_problems(), *self._model_problems(), *self._production_problems()]
+        problems = [
+            *self._slack_problems(),
+            *self._model_problems(),
+            *self._role_problems(),
+            *self._production_problems(),
+        ]
         if problems:
             raise ValueError(_SEPARATOR.join(problems))
         return self
@@ -207,6 +213,18 @@ class Settings(BaseSettings):
         if self.slack_app_token is None and "slack" in self.bot_roles and "http" not in self.bot_roles:
             return ["BOT_ROLES: Slack without SLACK_APP_TOKEN needs the role http, which takes its requests"]
         return []
+
+    def _role_problems(self) -> list[str]:
+        """A worker takes the turns of every platform, so it needs all that have tokens in its process."""
+        tokens = {"slack": self.slack_bot_token, "discord": self.discord_token}
+        problems = [
+            f"BOT_ROLES: add {role}, or unset its tokens: else its messages are taken here and not answered"
+            for role, token in tokens.items()
+            if token and role not in self.bot_roles
+        ]
+        if "worker" not in self.bot_roles:
+            problems.append("BOT_ROLES: add worker: processes that only listen are not supported yet")
+        return problems
 
     def _model_problems(self) -> list[str]:
         named = self.model_fields_set & {"openai_model", "openai_fallback_model"}

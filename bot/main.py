@@ -33,7 +33,7 @@ from bot.health import Examination
 from bot.inbox import Inbox, serve
 from bot.logs import configure_logging
 from bot.process import process_name
-from bot.store import open_redis
+from bot.store import check_redis, open_redis
 from bot.supervise import supervise
 from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
 from bot.turn import Turns
@@ -51,14 +51,26 @@ class Bot:
     turns: Turns
     examine: Examination
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then end in order. Raises `ConfigError` for a refused credential."""
+    async def warn(self) -> None:
+        """Log what an operator should know at once: a database that is away, a Redis that may forget."""
+        for part in await self.examine():
+            if part.name in ("redis", "postgres") and part.state != "ok":
+                log.warning("not as it should be", extra={"part": part.name, **part.evidence})
+
+    async def run(self, stop: asyncio.Event, began: float) -> None:
+        """Serve until `stop` is set, then end in order; `began` is when the start did (monotonic seconds).
+
+        Raises `CredentialsRejected` when a platform does not let us in.
+        """
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             receivers = [group.create_task(supervise(each, self.deliver)) for each in self.platforms]
             if "worker" in self.settings.bot_roles:
                 group.create_task(self._work(drained))
             group.create_task(_stop_hearing(stop, receivers, drained))
+            await asyncio.sleep(0)  # each receiver's first step, after which messages are taken
+            seconds = round(time.monotonic() - began, 2)
+            log.info("ready", extra={"platforms": [each.name for each in self.platforms], "seconds": seconds})
 
     async def deliver(self, event: Event) -> None:
         """Put an event into the inbox; see `bot.chat.Deliver`."""
@@ -101,9 +113,9 @@ async def _stop_hearing(
 async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
     """Open every part that `settings` asks for. Raises `ConfigError` when a person must mend something."""
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(
-            open_redis(await _redis_url(stack, settings), pool_size=settings.redis_pool_size)
-        )
+        redis_url = await _redis_url(stack, settings)
+        await check_redis(redis_url)
+        redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
         pool = await stack.enter_async_context(
             open_pool(await _database_url(stack, settings), size=settings.db_pool_size)
         )
@@ -242,7 +254,7 @@ def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
 
 async def _redis_health(operations: KeyValueStore) -> Health:
     """Redis with its evidence; `degraded` when it may forget, by eviction or for want of persistence."""
-    info = await operations.info()
+    info = await operations.server()
     evidence = {"ping_ms": await operations.ping()}
     kept = ("version", "modules", "used_memory_mib", "maxmemory_policy", "persistence", "connected_clients")
     evidence |= {key: info[key] for key in kept}
@@ -253,11 +265,12 @@ async def _redis_health(operations: KeyValueStore) -> Health:
 async def _serve(settings: Settings) -> None:
     """Open the bot and run it until SIGTERM or SIGINT; a second signal stops at once."""
     stop = asyncio.Event()
+    is_ready = False
     itself = asyncio.current_task()
     assert itself is not None
 
     def on_signal() -> None:
-        if stop.is_set():
+        if stop.is_set() or not is_ready:
             itself.cancel()
         stop.set()
 
@@ -266,9 +279,9 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(each, on_signal)
     began = time.monotonic()
     async with open_bot(settings) as bot:
-        seconds = round(time.monotonic() - began, 2)
-        log.info("ready", extra={"platforms": [each.name for each in bot.platforms], "seconds": seconds})
-        await bot.run(stop)
+        is_ready = True
+        await bot.warn()
+        await bot.run(stop, began)
     log.info("stopped")
 
 

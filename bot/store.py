@@ -1,11 +1,42 @@
 """The one Redis client that all parts share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import RedisError
+
+from bot.chat import StorageDown
+
+_MODULES = frozenset({"rejson", "search"})
+"""What the checkpoint saver and the memory search need; Redis 8 and Redis Stack have both."""
+
+
+async def check_redis(url: str) -> None:
+    """Find out at once, without the patience that turns need, whether this Redis will do.
+
+    Raises `StorageDown` with a sentence for the operator.
+    """
+    client = Redis.from_url(url, socket_connect_timeout=3, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+    try:
+        async with client as redis:
+            modules = {_module_name(each) for each in await redis.module_list()}
+    except (RedisError, OSError) as error:
+        raise StorageDown(
+            f"REDIS_URL: Redis does not let us in: {error}. Start it, or mend REDIS_URL"
+        ) from error
+    if not modules >= _MODULES:
+        raise StorageDown(
+            "REDIS_URL: this Redis lacks JSON or Search; take Redis 8 (image redis:8) or Redis Stack"
+        )
+
+
+def _module_name(entry: Mapping[Any, Any]) -> str:
+    name = entry.get("name") or entry[b"name"]
+    return (name.decode() if isinstance(name, bytes) else str(name)).lower()
 
 
 @asynccontextmanager

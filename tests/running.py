@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ async def running(**settings: Any) -> AsyncIterator[Bot]:
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
     async with open_bot(Settings(_env_file=None, **values)) as bot, asyncio.TaskGroup() as group:
-        group.create_task(bot.run(stop))
+        group.create_task(bot.run(stop, time.monotonic()))
         try:
             yield bot
         finally:

@@ -387,5 +387,11 @@ def test_slack_over_http_needs_the_http_role(environ: Environ) -> None:
     """Nothing would take Slack's requests."""
     slack = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "sign"}
     assert any("BOT_ROLES" in each for each in problems_of(environ, BOT_ROLES="slack,worker", **slack))
-    environ(BOT_ROLES="slack,http", **slack)
-    assert load_settings().bot_roles == {"slack", "http"}
+    environ(BOT_ROLES="slack,http,worker", **slack)
+    assert load_settings().bot_roles == {"slack", "http", "worker"}
+
+
+def test_roles_that_could_not_answer_are_refused(environ: Environ) -> None:
+    """A worker would take the messages of a platform it has not; without a worker nobody answers."""
+    assert any("add discord" in each for each in problems_of(environ, BOT_ROLES="worker", DISCORD_TOKEN="x"))
+    assert any("add worker" in each for each in problems_of(environ, BOT_ROLES="http"))

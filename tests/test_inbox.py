@@ -215,7 +215,7 @@ async def test_turn_that_always_fails_is_kept_for_an_operator(
 
     async def fail(turn: Turn) -> None:
         if turn.messages[0].text == "poison":
-            raise Unreachable("always")
+            raise RuntimeError("always")
 
     recorder = Recorder(fail)
     async with serving(inbox, recorder):
@@ -323,3 +323,46 @@ async def test_worker_survives_a_redis_that_came_back_empty(redis: Redis) -> Non
         await redis.flushall()
         await inbox.put(a_message("after"))
         await wait_until(lambda: recorder.texts == [["before"], ["after"]], "answered after")
+
+
+async def test_message_that_cannot_be_read_does_not_block_its_thread(redis: Redis) -> None:
+    """What another version wrote and we cannot read goes to `dead`; the next message is answered."""
+    inbox, recorder = an_inbox(redis), Recorder()
+    await inbox.put(a_message("strange"))
+    mailbox = f"{{bot}}:mailbox:{a_message('').thread}"
+    await redis.xtrim(mailbox, maxlen=0, approximate=False)
+    await redis.xadd(mailbox, {"id": "strange", "message": '{"shape": "unknown"}'})
+    async with serving(inbox, recorder):
+        await wait_until(lambda: _dead(inbox), "given up")
+        await inbox.put(a_message("fine"))
+        await wait_until(lambda: recorder.texts == [["fine"]], "the next one answered")
+
+
+async def _dead(inbox: Inbox) -> bool:
+    return bool((await inbox.health()).evidence["dead"])
+
+
+async def test_outage_of_a_platform_uses_up_no_attempt(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is away for long is waited for: its turns are not given up after a few attempts."""
+    monkeypatch.setattr("bot.inbox.worker.MAX_ATTEMPTS", 1)
+    inbox = an_inbox(redis)
+
+    async def fail_at_first(turn: Turn) -> None:
+        if turn.attempt == 1:
+            raise Unreachable("away")
+
+    recorder = Recorder(fail_at_first)
+    await inbox.put(a_message("hello"))
+    async with serving(inbox, recorder, lease_seconds=0.5):
+        await wait_until(lambda: recorder.texts == [["hello"]], "answered in the end")
+
+
+async def test_process_of_the_same_name_takes_nothing_out_of_reach(redis: Redis) -> None:
+    """What the earlier self leased last is taken back, too, and no lease is dropped."""
+    earlier, later = an_inbox(redis), an_inbox(redis)
+    await earlier.enter()
+    for number in range(5):
+        await earlier.put(a_message("hello", f"t{number}"))
+    leases = await earlier.take(10, 1)
+    assert sorted(lease.entry for lease in await later.enter()) == sorted(lease.entry for lease in leases)
+    assert [consumer["pending"] for consumer in await redis.xinfo_consumers("{bot}:ready", "workers")] == [5]

@@ -99,7 +99,7 @@ class _Nodes:
         conclude = state["iterations"] >= self._max_iterations
         prompt = history.prompt(state["messages"], state.get("summary", ""), conclude)
         answer = await self._model.answer(prompt, emit, "conclude" if conclude else "act")
-        if conclude and not answer.text:
+        if conclude and not answer.text.strip():
             answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)
             emit(Text(answer.text))
         return {"messages": [answer]}

@@ -23,10 +23,12 @@ def is_too_long(messages: Sequence[AnyMessage], budget: int) -> bool:
 def cut(messages: Sequence[AnyMessage], budget: int) -> int:
     """How many of the oldest messages to summarise, so that half of what is allowed remains.
 
-    The rest begins with a person's message, never between a tool call and its result, and always holds the
-    newest message of a person. 0 when there is nothing to cut.
+    The rest begins with a person's message, never between a tool call and its result, and always holds all
+    messages that wait for an answer. 0 when there is nothing to cut.
     """
-    starts = [index for index, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    waiting = sum(1 for _ in takewhile(lambda each: isinstance(each, HumanMessage), reversed(messages)))
+    answered = messages[: len(messages) - max(waiting - 1, 0)]
+    starts = [index for index, message in enumerate(answered) if isinstance(message, HumanMessage)]
     for start in starts:
         rest = messages[start:]
         if len(rest) <= MOST_MESSAGES // 2 and count_tokens_approximately(rest) <= budget // 2:

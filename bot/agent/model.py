@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 Emit = Callable[[Part], None]
 """Shows a piece of the answer as soon as it is there."""
 
+_ENDS = frozenset({"stop", "tool_calls", "function_call", "length", "content_filter"})
+"""What a complete stream says of its end; anything else (`error`, nothing) is none."""
+
 _CUT_OFF = {"length": prompts.CUT_BY_LENGTH, "content_filter": prompts.CUT_BY_FILTER}
 
 
@@ -113,9 +116,12 @@ class Model:
     async def answer(self, messages: list[AnyMessage], emit: Emit, manner: Manner = "act") -> AIMessage:
         """The complete answer; its text is also emitted as it comes. Raises `AnswerError`."""
         failure: Failure | None = None
+        shown = _Shown(emit)
         for candidate, is_repeated in self._attempts():
             if is_repeated and not (failure and failure.stream_broke):
                 continue  # its client has repeated it already, or repeating cannot help
+            if shown.any:
+                emit(Notice(prompts.BROKEN_OFF))
             shown = _Shown(emit)
             began = time.monotonic()
             try:
@@ -126,8 +132,6 @@ class Model:
                     raise
                 self._stats.record(began, type(error).__name__)
                 log.warning("model call failed", extra={"model": candidate.name, "error": _described(error)})
-                if shown.any:
-                    emit(Notice(prompts.BROKEN_OFF))
             else:
                 self._stats.record(began)
                 return answer
@@ -143,7 +147,7 @@ class Model:
         whole = _whole(await self._collect(chat, messages, shown))
         # ids of our own: some services leave them empty, or begin anew with each answer
         tool_calls = [ToolCall(**call | {"id": _call_id()}) for call in whole.tool_calls if manner == "act"]
-        if manner == "act" and not whole.text and not tool_calls:
+        if manner == "act" and not whole.text.strip() and not tool_calls:
             raise BrokenAnswer("the answer was empty")
         cut_off = _CUT_OFF.get(whole.response_metadata["finish_reason"])
         if cut_off:
@@ -197,8 +201,13 @@ def _whole(chunks: list[AIMessageChunk]) -> AIMessageChunk:
     if not chunks:
         raise BrokenAnswer("the stream was empty")
     whole = add_ai_message_chunks(chunks[0], *chunks[1:])  # at once: adding one by one is quadratic
-    if whole.response_metadata.get("finish_reason") is None:
-        raise BrokenAnswer("the stream ended without a finish_reason")
+    reason = whole.response_metadata.get("finish_reason")
+    if reason not in _ENDS:
+        raise BrokenAnswer(f"the stream ended with finish_reason {reason!r}")
+    if whole.tool_call_chunks and reason in _CUT_OFF:
+        raise BrokenAnswer("the stream was cut off in a tool call")
+    for call in whole.tool_call_chunks:
+        json.loads(call["args"] or "{}")  # LangChain would complete broken arguments by guesswork
     if whole.invalid_tool_calls:
         raise BrokenAnswer("the stream held a tool call that cannot be read")
     return whole

@@ -5,6 +5,7 @@ holds a number that grows with each start, so that a process cannot be mistaken 
 """
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from redis.exceptions import ResponseError
 
 from bot.chat import Event, Health, Json, LeaseLost, Message, Turn
 from bot.inbox import scripts
+
+log = logging.getLogger(__name__)
 
 _TAG = "{bot}"
 _READY, _LATER, _ACTIVE, _DEAD = (f"{_TAG}:{name}" for name in ("ready", "later", "active", "dead"))
@@ -55,6 +58,7 @@ class Inbox:
         self._renew = redis.register_script(scripts.RENEW)
         self._postpone = redis.register_script(scripts.POSTPONE)
         self._wake = redis.register_script(scripts.WAKE)
+        self._take_back = redis.register_script(scripts.TAKE_BACK)
         self._hand_over = redis.register_script(scripts.HAND_OVER)
 
     async def put(self, event: Event) -> str:
@@ -64,6 +68,7 @@ class Inbox:
             keys=[f"{_TAG}:seen:{event.id}", _mailbox(thread), _ACTIVE, _READY, f"{_TAG}:joined:{thread}"],
             args=[
                 thread,
+                event.id,
                 json.dumps(event.to_json()),
                 int(event.addressed),
                 _SEEN_SECONDS,
@@ -85,13 +90,8 @@ class Inbox:
         return leases
 
     async def _take_from(self, earlier: str) -> list[Lease]:
-        pending = await self._redis.xpending_range(_READY, _GROUP, "-", "+", 10_000, consumername=earlier)
-        entries: list[Any] = []
-        if pending:
-            ids: list[Any] = [each["message_id"] for each in pending]
-            entries = await self._redis.xclaim(_READY, _GROUP, self._consumer, 0, ids)
-        await self._redis.xgroup_delconsumer(_READY, _GROUP, earlier)
-        return _leases(entries)
+        taken = [_text(each) for each in await self._take_back(keys=[_READY], args=[earlier, self._consumer])]
+        return [Lease(entry, thread) for entry, thread in zip(taken[::2], taken[1::2], strict=True)]
 
     async def ensure_group(self) -> None:
         """Make the consumer group; again, too, after Redis came back empty."""
@@ -115,7 +115,10 @@ class Inbox:
         return _leases(answer[1])
 
     async def begin(self, lease: Lease) -> Begun | None:
-        """Start, or start again, the thread's next turn; None when nothing waits. Raises `LeaseLost`."""
+        """Start, or start again, the thread's next turn; None when nothing waits.
+
+        Raises `LeaseLost`. Messages that cannot be read go to `dead`, or they would block their thread.
+        """
         begun = await self._begin(
             keys=[_READY, _mailbox(lease.thread), _ACTIVE],
             args=[self._consumer, lease.entry, lease.thread, f"{_TAG}:turn:"],
@@ -125,9 +128,15 @@ class Inbox:
         if not begun:
             return None
         turn_id, attempt, receipt, *stored = begun
-        messages = tuple(Message.from_json(json.loads(each)) for each in stored)
+        try:
+            messages = tuple(Message.from_json(json.loads(each)) for each in stored)
+            state = json.loads(receipt) if receipt else {}
+        except (ValueError, TypeError, KeyError) as error:
+            log.exception("message cannot be read", extra={"thread_id": lease.thread, "turn": _text(turn_id)})
+            await self._end(lease, _text(turn_id), f"unreadable: {error!r}")
+            return None
         turn = Turn(id=_text(turn_id), thread=messages[0].thread, messages=messages, attempt=int(attempt))
-        return Begun(turn, json.loads(receipt) if receipt else {})
+        return Begun(turn, state)
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""
@@ -141,8 +150,11 @@ class Inbox:
 
         Raises `LeaseLost`.
         """
+        await self._end(lease, turn.id, dead)
+
+    async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
         finished = await self._finish(
-            keys=[_READY, _mailbox(lease.thread), _ACTIVE, _turn(turn.id), _DEAD],
+            keys=[_READY, _mailbox(lease.thread), _ACTIVE, _turn(turn_id), _DEAD],
             args=[self._consumer, lease.entry, lease.thread, _TURN_SECONDS, dead],
         )
         _check(finished, lease)

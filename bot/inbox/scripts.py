@@ -17,12 +17,12 @@ local function release(ready, lease)
 end
 """
 
-# KEYS seen mailbox active ready joined | ARGV thread message addressed seen_seconds joined_seconds
+# KEYS seen mailbox active ready joined | ARGV thread id message addressed seen_seconds joined_seconds
 PUT = """
-if ARGV[3] == '0' and redis.call('EXISTS', KEYS[5]) == 0 then return 'ignored' end
-if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[4]) then return 'duplicate' end
-redis.call('SET', KEYS[5], 1, 'EX', ARGV[5])
-redis.call('XADD', KEYS[2], '*', 'message', ARGV[2])
+if ARGV[4] == '0' and redis.call('EXISTS', KEYS[5]) == 0 then return 'ignored' end
+if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[5]) then return 'duplicate' end
+redis.call('SET', KEYS[5], 1, 'EX', ARGV[6])
+redis.call('XADD', KEYS[2], '*', 'id', ARGV[2], 'message', ARGV[3])
 if redis.call('SADD', KEYS[3], ARGV[1]) == 1 then redis.call('XADD', KEYS[4], '*', 'thread', ARGV[1]) end
 return 'kept'
 """
@@ -40,13 +40,13 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[2])
   return {}
 end
-local id = cjson.decode(waiting[1][2][2]).id
+local id = waiting[1][2][2]
 local turn = ARGV[4] .. id
 redis.call('HSETNX', turn, 'last', waiting[#waiting][1])
 local last = redis.call('HGET', turn, 'last')
 local begun = {id, redis.call('HINCRBY', turn, 'attempts', 1), redis.call('HGET', turn, 'receipt') or ''}
 for _, entry in ipairs(waiting) do
-  begun[#begun + 1] = entry[2][2]
+  begun[#begun + 1] = entry[2][4]
   if entry[1] == last then break end
 end
 return begun
@@ -72,7 +72,7 @@ FINISH = (
 if not held(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', redis.call('HGET', KEYS[4], 'last') or '-')) do
   if ARGV[5] ~= '' then
-    redis.call('XADD', KEYS[5], '*', 'thread', ARGV[3], 'message', entry[2][2], 'reason', ARGV[5])
+    redis.call('XADD', KEYS[5], '*', 'thread', ARGV[3], 'message', entry[2][4], 'reason', ARGV[5])
   end
   redis.call('XDEL', KEYS[2], entry[1])
 end
@@ -125,6 +125,22 @@ for _, thread in ipairs(due) do
   redis.call('XADD', KEYS[1], '*', 'thread', thread)
 end
 return #due
+"""
+
+# KEYS ready | ARGV earlier consumer -> {lease, thread, lease, thread, ...}
+# One step, since deleting a consumer drops what it has leased: nothing may be leased in between.
+TAKE_BACK = """
+local taken = {}
+for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[1])) do
+  for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, pending[1])) do
+    taken[#taken + 1] = entry[1]
+    taken[#taken + 1] = entry[2][2]
+  end
+end
+if #redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 1, ARGV[1]) == 0 then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[1])
+end
+return taken
 """
 
 # KEYS ready | ARGV consumer -> how many threads another process can take at once

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from bot.chat import LeaseLost, PlatformError, RateLimited, Receipt, Turn, Undeliverable
+from bot.chat import LeaseLost, PlatformError, RateLimited, Receipt, StorageDown, Turn, Undeliverable
 from bot.inbox.inbox import Begun, Inbox, Lease
 
 log = logging.getLogger(__name__)
@@ -16,6 +17,12 @@ Work = Callable[[Turn, Receipt], Awaitable[None]]
 """Runs one turn to its end; what it raises decides whether the turn is tried again."""
 
 MAX_ATTEMPTS = 8
+"""After so many the turn is given up, when it fails for a reason that nobody foresaw."""
+
+MAX_PATIENT_ATTEMPTS = 1500
+"""The same when a service is away: at the longest back-off these are about 25 hours."""
+
+_HAND_OVER_SECONDS = 3.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
 _LONGEST_BACK_OFF = 60.0
 
@@ -38,6 +45,7 @@ class _Worker:
         self._limit = limit
         self._lease_seconds = lease_seconds
         self._running: dict[Lease, asyncio.Task[None]] = {}
+        self._settling: set[Lease] = set()  # given back by ourselves: not to be renewed, and not lost
 
     async def serve(self, stop: asyncio.Event, grace: float) -> None:
         reader = asyncio.create_task(self._read(), name="inbox reader")
@@ -58,8 +66,12 @@ class _Worker:
             log.info("waiting for turns under way", extra={"turns": len(turns), "grace_s": grace})
             await asyncio.wait(turns, timeout=grace)
         await _cancel(*turns)
-        handed = await self._inbox.hand_over()
-        if handed:
+        try:
+            async with asyncio.timeout(_HAND_OVER_SECONDS):
+                handed = await self._inbox.hand_over()
+        except (RedisError, OSError) as error:  # the leases expire by themselves
+            log.warning("turns not handed over", extra={"error": repr(error)})
+        else:
             log.info("handed turns over", extra={"turns": handed})
 
     async def _read(self) -> None:
@@ -96,8 +108,8 @@ class _Worker:
 
     async def _keep_leases_once(self) -> None:
         if self._running:
-            for lease in await self._inbox.renew(list(self._running)):
-                if lease in self._running:
+            for lease in await self._inbox.renew([*self._running.keys() - self._settling]):
+                if lease in self._running and lease not in self._settling:
                     log.warning("lease lost, cancelling the turn", extra={"thread_id": lease.thread})
                     self._running[lease].cancel()
         await self._inbox.wake()
@@ -110,7 +122,11 @@ class _Worker:
             if lease not in self._running:
                 task = asyncio.create_task(self._run(lease), name=f"turn {lease.thread}")
                 self._running[lease] = task
-                task.add_done_callback(lambda _, lease=lease: self._running.pop(lease, None))  # type: ignore[misc]
+                task.add_done_callback(partial(self._ended, lease))
+
+    def _ended(self, lease: Lease, _: asyncio.Task[None]) -> None:
+        self._running.pop(lease, None)
+        self._settling.discard(lease)
 
     async def _run(self, lease: Lease) -> None:
         """One lease, one turn. After a failure here the lease expires, and the turn is taken again."""
@@ -135,14 +151,17 @@ class _Worker:
                 "reply impossible", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
             )
         except Exception as error:  # noqa: BLE001 - whatever failed, the turn is tried again or kept for an operator
+            self._settling.add(lease)
             await self._try_again(lease, turn, error)
             return
+        self._settling.add(lease)
         await self._inbox.finish(lease, turn)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
         fields = {"thread_id": lease.thread, "turn": turn.id, "attempt": turn.attempt, "error": repr(error)}
-        unexpected = None if isinstance(error, PlatformError) else error
-        if turn.attempt >= MAX_ATTEMPTS:
+        is_foreseen = isinstance(error, PlatformError | StorageDown)
+        unexpected = None if is_foreseen else error
+        if turn.attempt >= (MAX_PATIENT_ATTEMPTS if is_foreseen else MAX_ATTEMPTS):
             log.error("turn given up", extra=fields, exc_info=unexpected)
             await self._inbox.finish(lease, turn, dead=repr(error))
         else:

@@ -96,9 +96,19 @@ class KeyValueStore:
     async def info(self) -> dict[str, Json]:
         """What the server says of itself. `keys` counts those under the prefix, up to 10,000 of them."""
         with _translated():
+            count = len([key async for key in self._scan("*", _MOST_COUNTED)])
+        return {
+            **await self.server(),
+            "prefix": _text(self._prefix),
+            "keys": count,
+            "keys_complete": count < _MOST_COUNTED,
+        }
+
+    async def server(self) -> dict[str, Json]:
+        """What the server says of itself, without looking at keys."""
+        with _translated():
             info = await self._redis.info()
             modules = await self._redis.module_list()
-            count = len([key async for key in self._scan("*", _MOST_COUNTED)])
         return {
             "version": info["redis_version"],
             "modules": sorted(_module(each) for each in modules),
@@ -107,9 +117,6 @@ class KeyValueStore:
             "persistence": _persistence(info),
             "connected_clients": info["connected_clients"],
             "uptime_s": info["uptime_in_seconds"],
-            "prefix": _text(self._prefix),
-            "keys": count,
-            "keys_complete": count < _MOST_COUNTED,
         }
 
     def _name(self, key: str) -> bytes:
