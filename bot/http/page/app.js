@@ -10,12 +10,21 @@ import { Lost, Refused, ask, token } from "./stream.js";
 import * as threads from "./threads.js";
 import { AnswerView, answerText, question } from "./view.js";
 
-const SUGGESTIONS = [
-  "Which products sold best last month?",
-  "How many support tickets are open, by priority?",
-  "SQL: select status, count(*) as orders from orders group by status order by orders desc",
-  "What can you help me with?",
-];
+const WELCOME = {
+  model: {
+    words: "The agent answers from your data, shows each step it takes, and remembers the conversation.",
+    suggestions: ["Which tables do you know?", "Which products sold best last month?", "What can you help me with?"],
+  },
+  offline: {
+    words: "No language model is configured yet, so I can only run your queries and remember what you wrote. Try:",
+    suggestions: [
+      "SQL: select status, count(*) as orders from orders group by status order by orders desc",
+      "SQL: select priority, count(*) as open_tickets from tickets where status = 'open' group by priority",
+      "SEARCH: orders",
+      "What can you help me with?",
+    ],
+  },
+};
 const REJOIN_AFTER_MS = [500, 2_000, 5_000];
 
 const find = (id) => document.getElementById(id);
@@ -128,13 +137,15 @@ function messageNode(message) {
   return view.element;
 }
 
+let welcomeKind = "model"; // until health tells that there is none
+
 function welcome() {
-  const buttons = SUGGESTIONS.map((text) => {
+  const { words, suggestions } = WELCOME[welcomeKind];
+  const buttons = suggestions.map((text) => {
     const button = element("button", { type: "button", class: "suggestion" }, text);
     button.addEventListener("click", () => submit(text));
     return button;
   });
-  const words = "The agent answers from your data, shows each step it takes, and remembers the conversation.";
   return element("section", { class: "welcome" }, element("h2", {}, "What would you like to know?"), element("p", {}, words), ...buttons);
 }
 
@@ -282,4 +293,8 @@ show(thread);
 openMenu(false);
 openFromAddress();
 const askForToken = () => unlock(() => refresh(askForToken));
-watch(askForToken);
+const parts = await watch(askForToken);
+if (parts?.model?.models.includes("offline")) {
+  welcomeKind = "offline";
+  document.querySelector(".welcome")?.replaceWith(welcome());
+}

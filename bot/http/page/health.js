@@ -20,16 +20,18 @@ export function watch(onLocked) {
   return refresh(onLocked);
 }
 
-/** Asks once more, now. */
+/** Asks once more, now; returns the parts, or null when they cannot be had. */
 export async function refresh(onLocked = () => {}) {
   try {
     const { status, agent_status: parts } = await health();
     const degraded = Object.values(parts).some((part) => part.state === "degraded");
     show(status !== "healthy" ? "down" : degraded ? "degraded" : "ok", parts);
+    return parts;
   } catch (error) {
     const locked = error instanceof Refused && error.status === 401;
     show(locked ? "locked" : "off", {}, error.message);
     if (locked) onLocked();
+    return null;
   }
 }
 
