@@ -62,7 +62,8 @@ def build_graph(
     return graph.compile(checkpointer=checkpointer)
 
 
-def _tool_tasks(state: State) -> list[Send] | str:
+# async, as is_history_too_long: langgraph runs a plain function in a thread
+async def _tool_tasks(state: State) -> list[Send] | str:
     newest = state["messages"][-1]
     calls = newest.tool_calls if isinstance(newest, AIMessage) else []
     return [Send("act", ToolTask(call=call)) for call in calls] or END
@@ -77,7 +78,7 @@ class _Nodes:
         self._max_iterations = max_iterations
         self._history_tokens = history_tokens
 
-    def is_history_too_long(self, state: State) -> str:
+    async def is_history_too_long(self, state: State) -> str:
         too_long = history.is_too_long(state["messages"], self._history_tokens)
         return "summarise" if too_long and history.cut(state["messages"], self._history_tokens) else "think"
 

@@ -43,6 +43,9 @@ ERRORS = (RedisError, RedisVLError)
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A question and its answer; `asked_at` is in Unix seconds."""
+        if not self._is_indexed:  # asked once: it would be a tenth of a turn's cost each time
+            await self._ensure_index()
+            self._is_indexed = True
 
     question: str
     answer: str
@@ -66,11 +69,14 @@ class ThreadMemory:
     def __init__(self, redis: Redis, *, ttl_days: float) -> None:
         self._redis = redis
         self._index = AsyncSearchIndex(IndexSchema.from_dict(_INDEX), redis_client=redis)
+        self._is_indexed = False
         self._ttl_seconds = round(ttl_days * _DAY_SECONDS)
 
     async def remember(self, thread: str, turn: str, question: str, answer: str, asked_at: float) -> None:
         """Keep a turn; the same turn again replaces what was kept of it. `asked_at` is in Unix seconds."""
-        await self._ensure_index()
+        if not self._is_indexed:  # asked once: it would be a tenth of a turn's cost each time
+            await self._ensure_index()
+            self._is_indexed = True
         question, answer = question[:MAX_TEXT_CHARS], answer[:MAX_TEXT_CHARS]
         fields: dict[Any, Any] = {  # redis-py's own type is invariant in its keys
             "thread": _digest(thread),
@@ -108,7 +114,10 @@ class ThreadMemory:
         )
 
     async def _ensure_index(self) -> None:
-        """Looked up each time: after FLUSHALL the index is gone, and without it nothing would be found."""
+        """Make the index unless it is there; RediSearch then takes in what was kept before.
+
+        Looked up at each search: after FLUSHALL the index is gone, and without it nothing would be found.
+        """
         if await self._index.exists():
             return
         try:
