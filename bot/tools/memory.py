@@ -43,9 +43,6 @@ ERRORS = (RedisError, RedisVLError)
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A question and its answer; `asked_at` is in Unix seconds."""
-        if not self._is_indexed:  # asked once: it would be a tenth of a turn's cost each time
-            await self._ensure_index()
-            self._is_indexed = True
 
     question: str
     answer: str
