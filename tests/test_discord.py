@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import discord as library
@@ -32,7 +34,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
-from bot.discord import connect, pace, sender
+from bot.discord import connect, line, pace, probe, sender
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
@@ -115,7 +117,19 @@ async def bot_of(
     server: Discord, examine: Callable[[], Awaitable[Sequence[Health]]] = well
 ) -> AsyncIterator[Bot]:
     async with connect(token=server.token, api_url=server.url, commands=Commands(examine)) as platform:
-        yield Bot(platform)
+        bot = Bot(platform)
+        yield bot
+        assert_no_late_typing(server, bot)
+
+
+def assert_no_late_typing(server: Discord, bot: Bot) -> None:
+    """Where all answers are finished, typing that came after the last edit would go on for 10 s."""
+    unfinished = {each["channel"] for each in bot.receipts.values() if not each.get("finished")}
+    for receipt in bot.receipts.values():
+        channel = server.world.channels.get(int(receipt["channel"]))
+        if channel and channel.typing and receipt["channel"] not in unfinished:
+            mine = [each for each in channel.messages.values() if each.author is server.bot]
+            assert max(channel.typing) < max(each.history[-1].at for each in mine)
 
 
 @pytest.fixture
@@ -181,6 +195,15 @@ class Held:
         await self.go_on.wait()
         for part in self.after:
             yield part
+
+
+def one_by_one(*answers: Answer) -> Answer:
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for each in answers:
+            async for part in each(turn):
+                yield part
+
+    return answer
 
 
 def ends(text: str) -> Callable[[Sequence[Shown]], bool]:
@@ -385,6 +408,40 @@ async def test_the_bot_types_while_it_thinks(server: Discord, bot: Bot) -> None:
     await reply
 
 
+async def test_typing_ends_with_the_first_text(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    channel = server.dm(server.alice)
+    before, held = Held([], [Text("First")]), Held([], [Text(" and last")])
+    tasks = asyncio.all_tasks()
+    reply = asyncio.create_task(bot.reply(question, answer=one_by_one(before, held)))
+    await wait_until(lambda: bool(server.typing(channel)), "typing is shown")
+    assert typing_tasks(tasks)
+    before.go_on.set()
+    await server.answer(channel, ends("First"))
+    assert not typing_tasks(tasks)
+    held.go_on.set()
+    await reply
+
+
+async def test_the_bot_types_again_while_a_tool_is_at_work(server: Discord, bot: Bot) -> None:
+    question = await direct(server)
+    channel = server.dm(server.alice)
+    step = ToolStep(id="1", name="sql_query", state="started", title="Looking")
+    text, tool = Held([Text("Let me see.")], [step]), Held([], [Text("12.")])
+    reply = asyncio.create_task(bot.reply(question, answer=one_by_one(text, tool)))
+    await server.answer(channel, ends("see."))
+    typed = len(server.typing(channel))
+    text.go_on.set()
+    await wait_until(lambda: len(server.typing(channel)) > typed, "typed again", timeout=5)
+    tool.go_on.set()
+    await reply
+
+
+def typing_tasks(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+    new = asyncio.all_tasks() - before
+    return [task for task in new if "Typing" in getattr(task.get_coro(), "__qualname__", "")]
+
+
 async def test_typing_that_fails_fails_nothing(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     server.fail("POST", "/channels/*/typing", status=403, code=50013)
@@ -473,6 +530,106 @@ async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot
     await asyncio.gather(reply, return_exceptions=True)
     await bot.reply(question, answer=fixed("Only this."))
     assert texts(server, channel) == ["Only this."]
+
+
+async def begun(server: Discord, bot: Bot, question: Message) -> tuple[Channel, Held, asyncio.Task[None]]:
+    """An answer whose first half is shown."""
+    channel = server.world.channels[int(question.place["channel"])]
+    held = Held([Text("First")], [Text(" and last")])
+    reply = asyncio.create_task(bot.reply(question, answer=held))
+    await server.answer(channel, ends("First"))
+    return channel, held, reply
+
+
+async def test_an_answer_whose_message_was_deleted_is_shown_anew(server: Discord, bot: Bot) -> None:
+    channel, held, reply = await begun(server, bot, await direct(server))
+    server.remove(server.messages(channel)[-1])
+    held.go_on.set()
+    await reply
+    assert texts(server, channel) == ["First and last"]
+
+
+async def test_an_answer_in_a_thread_that_was_archived_is_shown_anew(server: Discord, bot: Bot) -> None:
+    thread = server.start_thread(server.alice, server.general)
+    question = said(server, await server.say(server.alice, thread, "hello"))
+    channel, held, reply = await begun(server, bot, question)
+    server.archive(thread)
+    held.go_on.set()
+    await reply
+    assert texts(server, channel) == ["First and last"]
+    assert not thread.archived
+
+
+@pytest.mark.parametrize("code", [200000, 50035, 0])
+async def test_an_answer_whose_edit_is_refused_is_shown_anew_and_goes_on_there(
+    server: Discord, bot: Bot, code: int
+) -> None:
+    channel, held, reply = await begun(server, bot, await direct(server))
+    server.fail("PATCH", MESSAGE, status=400, code=code)
+    held.after = [Text("".join(f" {number}" for number in range(1000))), Text(" end")]
+    held.go_on.set()
+    await reply
+    assert " ".join(texts(server, channel)).split() == ["First", *map(str, range(1000)), "end"]
+
+
+@pytest.mark.parametrize("refused", ["the new message", "its edit"])
+async def test_an_answer_that_discord_refuses_for_good_ends_with_a_sentence(
+    server: Discord, bot: Bot, refused: str
+) -> None:
+    question = await direct(server)
+    held, last = Held([Text("First")], [Text(" and more")]), Held([], [Text(" and last")])
+    reply = asyncio.create_task(bot.reply(question, answer=one_by_one(held, last)))
+    channel = server.dm(server.alice)
+    await server.answer(channel, ends("First"))
+    server.fail("PATCH", MESSAGE, times=2, status=400, code=200000)
+    if refused == "the new message":
+        server.fail("POST", MESSAGES, status=400, code=200000)
+    held.go_on.set()
+    await wait_until(lambda: server.count("POST", MESSAGES) >= 2, "it is sent anew")
+    last.go_on.set()
+    await reply
+    assert "not shown in full" in texts(server, channel)[-1]
+    assert texts(server, channel)[0].startswith("First")
+    assert len(texts(server, channel)) == 2
+    assert bot.receipts[question.id]["finished"]
+
+
+async def test_an_answer_of_which_discord_takes_nothing_is_told_by_a_sentence(
+    server: Discord, bot: Bot
+) -> None:
+    server.fail("POST", MESSAGES, status=400, code=200000)
+    await bot.reply(await direct(server))
+    [sentence] = texts(server, server.dm(server.alice))
+    assert "not shown in full" in sentence
+
+
+async def test_when_even_the_sentence_is_refused_the_answer_is_undeliverable(
+    server: Discord, bot: Bot
+) -> None:
+    server.fail("POST", MESSAGES, times=2, status=400, code=200000)
+    with pytest.raises(Undeliverable):
+        await bot.reply(await direct(server))
+
+
+@pytest.mark.parametrize("code", [10003, 50001, 50007, 50013])
+async def test_an_edit_that_is_refused_for_the_place_is_undeliverable(
+    server: Discord, bot: Bot, code: int
+) -> None:
+    channel, held, reply = await begun(server, bot, await direct(server))
+    server.fail("PATCH", MESSAGE, status=403, code=code)
+    held.go_on.set()
+    with pytest.raises(Undeliverable):
+        await reply
+    assert texts(server, channel) == ["First"]
+
+
+async def test_a_message_that_cannot_be_taken_back_fails_nothing(server: Discord, bot: Bot) -> None:
+    channel, held, reply = await begun(server, bot, await direct(server))
+    server.fail("PATCH", MESSAGE, status=400, code=200000)
+    server.fail("DELETE", MESSAGE, status=400, code=50083)
+    held.go_on.set()
+    await reply
+    assert texts(server, channel) == ["First", "First and last"]
 
 
 async def test_a_channel_that_is_gone_is_undeliverable(server: Discord, bot: Bot) -> None:
@@ -654,7 +811,7 @@ async def test_without_the_message_content_intent_the_switch_is_named() -> None:
 async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_known(
     server: Discord, bot: Bot
 ) -> None:
-    assert (await bot.platform.health()).state == "down"
+    assert not (await bot.platform.health()).evidence["connected"]
     async with bot.listening():
         await server.connected()
         await wait_until(lambda: "GUILD_CREATE" in "".join(server.sessions[0].log), "the guild is told")
@@ -675,7 +832,59 @@ async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_kno
 
         await wait_until(reconnecting, "the loss is told")
         server.refuse_gateway(times=0)
-    assert (await bot.platform.health()).state == "down"
+    assert (await bot.platform.health()).state == "degraded"
+
+
+async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_listeners(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "DOWN_SECONDS", 0.1)
+    async with bot.listening():
+        await server.connected()
+        await wait_until(lambda: bot.platform._line.state() == "ok", "connected")
+
+    async def down() -> bool:
+        health = await bot.platform.health()
+        return health.state == "down" and health.evidence["disconnected_s"] >= 0.1
+
+    await wait_until(down, "down")
+
+
+async def test_health_asks_rest_and_keeps_the_answer_a_while(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = (await bot.platform.health()).evidence
+    assert evidence["probe_ms"] >= 0
+    asked = server.count("GET", "/users/@me")
+    await asyncio.gather(*(bot.platform.health() for _ in range(5)))
+    assert server.count("GET", "/users/@me") == asked
+    monkeypatch.setattr(probe, "KEPT_SECONDS", 0)
+    server.fail("GET", "/users/@me", times=9, status=401)
+    health = await bot.platform.health()
+    assert health.state == "down"
+    assert "DISCORD_TOKEN" in health.evidence["rest"]
+
+
+async def test_health_does_not_wait_long_for_rest(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.1)
+    server.fail("GET", "/users/@me", delay=30)
+    health = await bot.platform.health()
+    assert health.state == "degraded"
+    assert "TimeoutError" in health.evidence["rest"]
+
+
+async def test_a_reconnection_is_logged_as_a_warning_without_a_trace(
+    server: Discord, live: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reconnections() -> list[logging.LogRecord]:
+        return [each for each in caplog.records if str(each.msg).startswith("Attempting a reconnect")]
+
+    server.refuse_gateway()
+    server.drop_gateway()
+    await wait_until(lambda: bool(reconnections()), "it is logged")
+    assert {(each.levelname, each.exc_info) for each in reconnections()} == {("WARNING", None)}
 
 
 # --- commands

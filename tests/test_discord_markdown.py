@@ -38,11 +38,13 @@ paragraphs = prose | code_blocks() | tables | prose.map("#### {}".format) | pros
 answers = st.lists(paragraphs, min_size=1, max_size=8).flatmap(
     lambda blocks: st.sampled_from(["\n", "\n\n", "\n\n\n"]).map(lambda gap: gap.join(blocks))
 )
-anything = answers | st.text("ab`~ \n|-#>1.", max_size=900)
+anything = (
+    answers | st.text("ab`~ \n|-#>1.", max_size=900) | st.text("a`|\\\n #*[]()h\u0301\u200d", max_size=900)
+)
 
 
 def squeezed(text: str) -> str:
-    return re.sub(r"\s+", "", text)
+    return re.sub(r"[\s\u200b]+", "", text)
 
 
 @unhurried
@@ -114,6 +116,74 @@ def test_a_cut_goes_to_the_best_place(text: str, first: str) -> None:
     assert split(text, LIMIT)[0] == first.strip()
 
 
+units = (
+    prose.filter(lambda text: len(text) < 80).map("`{}`".format)
+    | st.tuples(prose, st.integers(1, 60)).map(
+        lambda each: f"[{each[0][:60]}](https://e.com/{'x' * each[1]})"
+    )
+    | st.integers(1, 150).map(lambda length: f"https://example.com/{'a' * length}")
+)
+
+
+@unhurried
+@given(st.lists(prose, min_size=1, max_size=8), units, st.sampled_from(["", " ", "\n", "("]))
+def test_inline_code_links_and_addresses_that_fit_are_never_cut(
+    before: list[str], unit: str, gap: str
+) -> None:
+    for text in (" ".join(before), "x" * len(" ".join(before)), "- " + "y" * 180):
+        pieces = split(f"{text}{gap}{unit} {text} {unit}", LIMIT)
+        assert sum(piece.count(unit) for piece in pieces) == 2
+
+
+@pytest.mark.parametrize("unit", ["`co de`", "[te xt](https://e.com)", "https://e.com/x"])
+@pytest.mark.parametrize("before", range(150, 201))
+def test_units_of_a_line_are_whole_wherever_the_limit_falls(unit: str, before: int) -> None:
+    for text in ("x" * before, ("word " * 40)[:before]):
+        assert any(unit in piece for piece in split(f"{text}{unit} and more {'words ' * 20}", LIMIT))
+
+
+def test_a_lone_backtick_or_bracket_holds_nothing_together_for_long() -> None:
+    pieces = split("`[" + "word " * 200, LIMIT)
+    assert len(pieces) <= 6
+    assert all(len(piece) > LIMIT // 2 for piece in pieces[1:-1])
+
+
+def test_code_that_fits_no_message_is_cut_between_words() -> None:
+    text = "`" + "word " * 200 + "`"
+    assert " ".join(split(text, LIMIT)).split() == text.split()
+
+
+def test_a_nested_item_at_the_beginning_of_a_piece_keeps_its_indentation() -> None:
+    text = "- first\n" + "".join(f"  - nested {number}\n    - deep {number}\n" for number in range(30))
+    pieces = split(text, LIMIT)
+    assert len(pieces) > 2
+    assert all(piece.startswith(("\u200b\n  - ", "\u200b\n    - ")) for piece in pieces[1:])
+    lines = [line for piece in pieces for line in piece.removeprefix("\u200b\n").split("\n")]
+    assert lines == text.rstrip().split("\n")
+
+
+def test_a_list_is_rather_cut_before_an_item_of_the_first_level() -> None:
+    text = "".join(f"- item {number}\n  - nested {number}\n" for number in range(30))
+    assert all(piece.startswith("- item") for piece in split(text, LIMIT))
+
+
+@pytest.mark.parametrize(
+    "character",
+    ["👩\u200d👩\u200d👧", "e\u0301\u0323", "❤\ufe0f", "👍🏽", "ก\u0e35\u0e48"],
+    ids=["joined emoji", "accents", "variation selector", "skin tone", "vowel and tone"],
+)
+@pytest.mark.parametrize("before", range(6))
+def test_a_cut_never_goes_through_what_a_reader_sees_as_one_character(character: str, before: int) -> None:
+    text = "x" * before + character * 200
+    pieces = split(text, LIMIT) + split(f"```\n{text}\n```", LIMIT)
+    for piece in pieces:
+        assert len(piece.replace(character, "").strip("`\n")) in (0, before)
+
+
+def test_a_character_that_fits_no_message_is_cut() -> None:
+    assert "".join(split("e" + "\u0301" * 500, LIMIT)) == "e" + "\u0301" * 500
+
+
 def test_a_block_that_fits_no_message_is_closed_and_opened_again() -> None:
     lines = [f"line {number}" for number in range(60)]
     pieces = split("```py\n" + "\n".join(lines) + "\n```\nThat is all.", LIMIT)
@@ -153,7 +223,30 @@ def test_a_table_becomes_an_aligned_code_block() -> None:
 
 
 def test_lines_with_pipes_that_are_no_table_stay() -> None:
-    assert render("| a | b |\n| c | d |\n||hidden||", finished=True) == "| a | b |\n| c | d |\n||hidden||"
+    text = "| a | b |\n| c | d |\na | b\n"
+    assert render(text, finished=True) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a || b || c", r"a \|\| b \|\| c"),
+        ("||a|| and\n|| b", "\\|\\|a\\|\\| and\n\\|\\| b"),
+        (r"already \|| b", r"already \|| b"),
+        ("`a || b` || c", r"`a || b` \|\| c"),
+        ("``a ` || b`` ||", r"``a ` || b`` \|\|"),
+        ("no code ` a || b", r"no code ` a \|\| b"),
+        ("```sql\na || b\n```", "```sql\na || b\n```"),
+        ("#### `a || b` || c", r"**`a || b` \|\| c**"),
+    ],
+)
+def test_bars_outside_of_code_hide_nothing(text: str, shown: str) -> None:
+    assert render(text, finished=True) == shown
+
+
+def test_bars_are_shown_while_their_line_is_written() -> None:
+    assert render("a || b || c", finished=False) == r"a \|\| b \|\| c"
+    assert render("a `b || c", finished=False) == "a `b "
 
 
 def test_other_fences_become_discords_own_and_their_content_cannot_end_them() -> None:
@@ -169,6 +262,18 @@ def test_a_fence_in_a_list_item_is_seen() -> None:
 
 def test_deep_headings_become_bold() -> None:
     assert render("### three\n#### four ####", finished=True) == "### three\n**four**"
+
+
+@pytest.mark.parametrize(
+    ("heading", "shown"),
+    [
+        ("#### **Title**", "**Title**"),
+        ("##### 1. **Title** of `a ** b`", "**1. Title of `a ** b`**"),
+        ("#### ****", "#### ****"),
+    ],
+)
+def test_bold_in_deep_headings_leaves_no_asterisks(heading: str, shown: str) -> None:
+    assert render(heading, finished=True) == shown
 
 
 def step(state: State, id: str = "1", title: str = "Looking up orders", output: str = "") -> ToolStep:

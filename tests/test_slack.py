@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +27,7 @@ from bot.chat import (
     PlatformError,
     RateLimited,
     Receipt,
+    StorageDown,
     Text,
     ToolStep,
     Turn,
@@ -33,13 +36,14 @@ from bot.chat import (
 )
 from bot.commands import Commands
 from bot.slack import commands as slack_commands
-from bot.slack import connect, sockets, stream
+from bot.slack import connect, probe, sockets, stream
 from bot.slack.errors import translated
 from bot.slack.platform import Slack as SlackPlatform
 from bot.slack.reply import THINKING
 from bot.slack.stream import StreamBudget
 from tests.servers.slack import Message as Shown
 from tests.servers.slack import Slack
+from tests.servers.slack_requests import signature
 from tests.waiting import wait_until
 
 GENERAL = "C0GENERAL"
@@ -62,6 +66,7 @@ async def server() -> AsyncIterator[Slack]:
     async with Slack(ack_timeout=0.5, redelivery_delays=(0.0, 0.1, 0.1)) as slack:
         yield slack
         assert not slack.violations
+        assert not slack.unfinished()
 
 
 Answer = Callable[[Message], AsyncIterator[Part]]
@@ -421,6 +426,71 @@ async def test_sockets_need_no_endpoint(server: Slack) -> None:
         assert platform.endpoint is None
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[]", 400),
+        (b"7", 400),
+        (b"{", 400),
+        (b"\xff", 401),  # its signature cannot be computed
+        (b'{"event": []}', 200),
+        (b'{"authorizations": 5}', 200),
+        (
+            b'{"event": {"type": "message", "channel_type": "im", "user": "U1", "channel": {}, "ts": "1.0"}}',
+            200,
+        ),
+        (
+            b'{"event": {"type": "message", "channel_type": "im", "user": "U1", "channel": "D1", "ts": "x"}}',
+            200,
+        ),
+        (
+            b'{"event": {"type": "message", "channel_type": "im", "user": [], "channel": "D1", "ts": "1"}}',
+            200,
+        ),
+    ],
+)
+async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
+    server: Slack, body: bytes, status: int
+) -> None:
+    now = str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "X-Slack-Request-Timestamp": now,
+        "X-Slack-Signature": signature(server.signing_secret, now, body),
+    }
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            assert response.status == status
+        assert bot.messages == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Slack-Request-Timestamp": "now", "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=0"},
+    ],
+)
+@pytest.mark.parametrize("body", [b"[]", b"ssl_check=1&token=x", json.dumps({"type": "x"}).encode()])
+async def test_without_a_signature_nothing_is_read(
+    server: Slack, headers: dict[str, str], body: bytes
+) -> None:
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            assert response.status == 401
+
+
 # --- commands and health
 
 
@@ -461,9 +531,12 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> Non
     async with serving(server, gated()) as bot:
         health = await bot.platform.health()
         assert (health.name, health.state) == ("slack", "ok")
+        assert 0 < health.evidence["probe_ms"] < 2000
         assert health.evidence == {
             "mode": "socket",
             "connected_sockets": 2,
+            "probe_ms": health.evidence["probe_ms"],
+            "no_event_yet": True,
             "workspace": "Test",
             "bot_user": server.bot_user,
         }
@@ -478,6 +551,34 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> Non
 
         await wait_until(degraded, "one socket is missed")
     assert (await bot.platform.health()).state == "down"
+
+
+async def test_health_tells_that_slack_rejects_the_token(
+    server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "FRESH_SECONDS", -1)
+    async with serving(server, gated()) as bot:
+        assert (await bot.platform.health()).state == "ok"
+        server.revoke(server.bot_token)
+        health = await bot.platform.health()
+    assert health.state == "down"
+    assert "SLACK_BOT_TOKEN" in health.evidence["error"]
+
+
+async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
+    async with serving(server, gated()) as bot:
+        await asyncio.gather(*(bot.platform.health() for _ in range(5)))
+        await bot.platform.health()
+    assert server.count("auth.test") == 2, "one to connect, one for all of these"
+
+
+async def test_health_waits_for_slack_only_so_long(server: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_TIMEOUT", 0.05)
+    async with serving(server, gated()) as bot:
+        server.slow("auth.test", 1.0, times=99)
+        health = await bot.platform.health()
+        assert health.state == "degraded"
+        assert "no answer" in health.evidence["error"]
 
 
 # --- replies
@@ -608,6 +709,7 @@ async def test_an_answer_that_slack_interrupts_goes_on_in_a_new_message(server: 
 
 
 async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(server: Slack) -> None:
+    server.tolerate("unfinished")  # no call reaches a card whose stream Slack has ended
     step = ToolStep(id="c1", name="sql", state="started", title="Count")
 
     async with serving(server) as bot:
@@ -686,6 +788,8 @@ async def test_when_the_answer_fails_its_stream_is_ended_and_the_error_passes(se
 
 
 async def test_without_the_lease_nothing_more_is_written(server: Slack) -> None:
+    server.tolerate("unfinished")  # whoever has the lease ends it
+
     async def answer(message: Message) -> AsyncIterator[Part]:
         yield Text("So far ")
         await wait_until(lambda: server.count("chat.startStream") == 1, "a stream")
@@ -769,6 +873,205 @@ async def test_a_reply_that_died_while_posting_goes_on_after_what_is_posted(serv
         assert "".join(reply.text for reply in own(server, message)) == text
 
 
+LONG = "".join(f"This is line {number} of the first answer.\n" for number in range(900))
+OTHER = "".join(f"Here stands line {number} of another answer.\n" for number in range(500))
+
+
+async def killed(server: Slack, bot: Bot, message: Message, text: str, streams: int) -> None:
+    """An attempt that ends, as with kill -9, without a word after its last stream has begun."""
+
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        yield Text(text)
+        await wait_until(lambda: server.count("chat.startStream") == streams, f"{streams} streams")
+        await wait_until(lambda: len(bot.kept[message.id]["pages"]) == streams, "it is in the receipt")
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost):
+        await bot.reply(message, answer)
+
+
+@pytest.mark.parametrize("text", ["A short one.", OTHER, LONG, LONG + OTHER])
+async def test_after_a_crash_only_the_second_answer_is_shown(server: Slack, text: str) -> None:
+    """The model may answer otherwise: no page of the first answer may stay, nor be glued to the second."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        await bot.reply(message, gated(Text(text)))
+        assert "".join(reply.text for reply in own(server, message)) == text
+        assert all(reply.streaming_state != "in_progress" for reply in own(server, message))
+
+
+async def test_after_a_crash_messages_that_are_right_are_left_alone(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        await bot.reply(message, gated(Text(LONG)))
+        assert [reply.history[-1].action for reply in own(server, message)] == [
+            "stop",
+            "stop",
+            "stop",
+            "update",
+        ]
+
+
+async def test_after_a_crash_on_its_only_page_a_shorter_answer_replaces_it(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, "One two three four ", 1)
+        await bot.reply(message, gated(Text("One.")))
+        assert [reply.text for reply in own(server, message)] == ["One."]
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "after_applying"),
+    [
+        ("chat.update", OTHER, True),
+        ("chat.update", OTHER, False),
+        ("chat.delete", "short", True),
+        ("chat.delete", "short", False),
+        ("chat.postMessage", LONG + OTHER, False),
+    ],
+)
+async def test_a_correction_that_dies_is_done_again(
+    server: Slack, method: str, text: str, after_applying: bool
+) -> None:
+    """Even if the next attempt wants back what the first one showed."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        server.fail(method, status=500, after_applying=after_applying)
+        with pytest.raises(Unreachable):
+            await bot.reply(message, gated(Text(text)))
+        server.tolerate("message_not_found")  # it may have been deleted
+        await bot.reply(message, gated(Text(LONG)))
+        shown = [reply.text for reply in own(server, message)]
+        assert sorted("".join(shown).splitlines()) == sorted(LONG.splitlines())
+
+
+async def test_a_message_that_cannot_be_edited_is_replaced(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        server.fail("chat.update", error="edit_window_closed", times=2)
+        await bot.reply(message, gated(Text(OTHER)))
+        assert "".join(reply.text for reply in own(server, message)) == OTHER
+
+
+REFUSALS = ["msg_too_long", "message_not_found", "invalid_chunks", "restricted_action"]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+@pytest.mark.parametrize("method", ["chat.appendStream", "chat.stopStream"])
+async def test_a_stream_that_is_refused_midway_is_shown_in_full_otherwise(
+    server: Slack, method: str, error: str
+) -> None:
+    server.fail(method, error=error)
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await bot.reply(
+            message,
+            gated(
+                ToolStep(id="1", name="sql", state="started", title="Count"),
+                lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
+                Text("One " * 100),
+                lambda: wait_until(
+                    lambda: method == "chat.stopStream" or server.count(method) == 1, "the refusal"
+                ),
+                ToolStep(id="1", name="sql", state="finished", title="Count"),
+                Text("two."),
+            ),
+        )
+        [reply] = own(server, message)
+        assert (reply.text, reply.streaming_state) == ("One " * 100 + "two.", "completed")
+        assert bot.kept[message.id]["finished"] is True
+
+
+async def test_a_correction_that_is_refused_is_shown_otherwise(server: Slack) -> None:
+    server.fail("chat.update", error="msg_too_long", times=2)
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+
+        async def ended() -> None:
+            await wait_until(lambda: bool(own(server, message)), "a stream")
+            server.end_stream(GENERAL, own(server, message)[0].ts)
+
+        await bot.reply(message, gated(Text("One two "), ended, Text("three.")))
+        assert [reply.text for reply in own(server, message)] == ["One two three."]
+
+
+async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+
+        async def stopped() -> None:
+            await wait_until(lambda: bool(own(server, message)), "a stream")
+            server.stop(ALICE, GENERAL, message.thread.thread)
+
+        never = asyncio.Event()
+        await bot.reply(message, gated(Text("One two "), stopped, Text("three " * 60), never.wait))
+        await bot.reply(message, gated(Text("again")))
+        assert [reply.text for reply in own(server, message)] == ["One two "]
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+@pytest.mark.parametrize("failure", [Unreachable("x"), StorageDown("x"), RuntimeError("x")])
+async def test_whatever_ends_an_attempt_its_stream_and_cards_are_ended(
+    server: Slack, failure: Exception
+) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        saves = 0
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            nonlocal saves
+            saves += 1
+            if saves == 2:
+                raise failure
+
+        answer = gated(
+            ToolStep(id="1", name="sql", state="started", title="Count"),
+            lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
+            Text("two " * 100),
+            asyncio.Event().wait,
+        )
+        turn = Turn(id="t", thread=message.thread, messages=(message,))
+        with pytest.raises(type(failure)):
+            await bot.platform.thread(message.thread).reply(answer(message), Receipt(turn, keep))
+        [reply] = own(server, message)
+        assert reply.streaming_state == "completed"
+        assert reply.tasks["1"]["status"] == "error"
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+async def test_a_reply_that_cannot_be_shown_does_not_look_as_if_it_came(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("chat.startStream", error="restricted_action")
+        server.fail("chat.postMessage", error="restricted_action")
+        with pytest.raises(Undeliverable):
+            await bot.reply(message, gated(Text("hello ")))
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+async def test_where_slack_limits_streams_the_answer_is_posted_without_waiting(server: Slack) -> None:
+    server.fail("chat.startStream", status=429, retry_after=600)
+    async with serving(server):
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        assert await server.answer(GENERAL, ts) == "You said: hello "
+    assert server.count("chat.startStream") == 1
+
+
+async def test_a_long_answer_takes_no_more_streams_than_there_are(
+    server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_STARTS_PER_MINUTE", 2)
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await bot.reply(message, gated(Text(LONG)))
+        assert "".join(reply.text for reply in own(server, message)) == LONG
+        assert server.count("chat.startStream") == 2
+
+
 async def test_a_channel_that_the_bot_was_taken_out_of_is_undeliverable(server: Slack) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
@@ -839,7 +1142,6 @@ async def test_streams_stay_below_what_a_workspace_is_allowed() -> None:
     budget = StreamBudget()
     for _ in range(18):
         assert budget.may_start()
-        budget.started()
     assert not budget.may_start()
     assert budget.interval() == 1.0
     with contextlib.ExitStack() as stack:

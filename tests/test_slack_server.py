@@ -38,6 +38,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def slack() -> AsyncIterator[Slack]:
     async with Slack(redelivery_delays=(0.0, 0.02, 0.02)) as server:
+        server.grant("files:write", "reactions:write", "users:read")
         yield server
 
 
@@ -937,3 +938,29 @@ async def test_the_environment_for_a_child_process_names_one_mode(slack: Slack) 
     slack.request_url = "http://127.0.0.1:1/slack/events"
     assert "SLACK_APP_TOKEN" not in slack.environ
     assert slack.environ["SLACK_SIGNING_SECRET"] == slack.signing_secret
+
+
+async def test_what_manifest_yml_does_not_ask_for_is_refused(client: AsyncWebClient, slack: Slack) -> None:
+    slack.web_api.scopes.remove("chat:write")
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=GENERAL, text="hello")
+    assert caught.value.response["needed"] == "chat:write"
+    assert len(slack.violations) == 1
+
+
+async def test_what_an_app_leaves_open_is_told(client: AsyncWebClient, slack: Slack, root: str) -> None:
+    assert slack.unfinished() == []
+    place = {"channel": GENERAL, "thread_ts": root}
+    card = {"type": "task_update", "id": "c", "title": "Count", "status": "in_progress"}
+    asker = {"recipient_team_id": TEAM, "recipient_user_id": ALICE}
+    stream = await client.chat_startStream(**place, **asker, chunks=[card])
+    await client.assistant_threads_setStatus(channel_id=GENERAL, thread_ts=root, status="is thinking…")
+    assert slack.unfinished() == [
+        f"stream {stream['ts']}",
+        f"card c of {stream['ts']}",
+        f"status in {(GENERAL, root)}",
+    ]
+    await client.assistant_threads_setStatus(channel_id=GENERAL, thread_ts=root, status="")
+    done = [card | {"status": "complete"}]
+    await client.chat_stopStream(channel=GENERAL, ts=stream["ts"], chunks=done)
+    assert slack.unfinished() == []

@@ -8,9 +8,11 @@ import re
 
 from bot.discord import tables
 from bot.discord.fences import Fence, opened_by
+from bot.discord.inline import CODE, without_spoilers, without_spoilers_so_far
 
 _DEEP_HEADING = re.compile(r"[ ]{0,3}#{4,6}[ \t]+(?P<title>.*?)[ \t]*#*")
 _BACKTICKS = re.compile(r"`{3,}")
+_BOLD_OR_CODE = re.compile(rf"(?P<code>{CODE})|\*\*")
 
 # An unfinished line whose beginning could still become a fence, a table row or a heading.
 _UNDECIDED = re.compile(
@@ -58,11 +60,14 @@ class _Rewriter:
         if self._fence:
             held = _UNDECIDED_IN_CODE.fullmatch(last)
             return shown if held else shown + _harmless(last.rstrip("`"))
-        return shown if self._rows or _UNDECIDED.fullmatch(last) else shown + last
+        return shown if self._rows or _UNDECIDED.fullmatch(last) else shown + without_spoilers_so_far(last)
 
     def _end_table(self) -> None:
         table = tables.aligned(self._rows)
-        self._done += self._rows if table is None else ["```", *table.split("\n"), "```"]
+        if table is None:
+            self._done += map(without_spoilers, self._rows)
+        else:
+            self._done += ["```", *table.split("\n"), "```"]
         self._rows = []
 
     def _rewritten(self, line: str) -> str:
@@ -73,7 +78,8 @@ class _Rewriter:
             language = self._fence.info.split(" ")[0]
             return line[: line.index(self._fence.mark)] + "```" + language
         heading = _DEEP_HEADING.fullmatch(line)
-        return f"**{heading['title']}**" if heading and heading["title"] else line
+        title = _BOLD_OR_CODE.sub(lambda match: match["code"] or "", heading["title"]) if heading else ""
+        return without_spoilers(f"**{title}**" if title.strip() else line)
 
     def _rewritten_code(self, fence: Fence, line: str) -> str:
         if not fence.closed_by(line):

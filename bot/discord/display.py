@@ -1,13 +1,18 @@
 """The messages that show one answer."""
 
 import hashlib
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 
 from bot.chat import Json, Receipt, Undeliverable
+from bot.discord.errors import Refused
 from bot.discord.place import Place
-from bot.discord.sender import Sender
+from bot.discord.sender import Sender, Sent
 
+log = logging.getLogger(__name__)
+
+_CUT_SHORT = "Discord does not take the rest of this answer, so it is not shown in full."
 _NONCE = 25
 """Characters of a nonce at most."""
 
@@ -19,7 +24,8 @@ class Display:
     """Keeps the messages on Discord equal to the texts it is given, and the receipt equal to both.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
-    `sending` (its text and the time), since it may have arrived although we never heard so.
+    `sending` (its text and the time), since it may have arrived although we never heard so; `replaced` (which
+    messages were sent anew), and `cut_short` once Discord has refused a text for good.
     """
 
     def __init__(self, sender: Sender, place: Place, receipt: Receipt) -> None:
@@ -30,15 +36,28 @@ class Display:
         self._texts: list[str | None] = [None] * len(self._ids)  # None: an earlier attempt's, not known
 
     @property
+    def channel(self) -> int:
+        """Where the messages are."""
+        return self._place.channel
+
+    @property
+    def shown(self) -> int:
+        """Characters that were shown last, maybe by an earlier attempt."""
+        return int(self._receipt.state.get("shown", 0))
+
+    @property
     def begun(self) -> bool:
         """Whether there is a message to edit already."""
         return bool(self._ids)
 
-    async def resume(self) -> None:
-        """Find the message that an earlier attempt was sending when it ended, if it arrived."""
+    async def resume(self) -> bool:
+        """Find what an earlier attempt has sent; whether there may be anything."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
-        if not sending:
-            return
+        if sending:
+            await self._find(sending)
+        return bool(sending or self._ids)
+
+    async def _find(self, sending: dict[str, Json]) -> None:
         since = datetime.fromtimestamp(sending["at"], UTC) - _CLOCKS
         try:
             recent = await self._sender.sent_since(self._place.channel, since)
@@ -50,13 +69,21 @@ class Display:
                 return
 
     async def show(self, texts: list[str]) -> None:
-        """Edit the messages there are into `texts`, and send the rest."""
-        for index, text in enumerate(texts):
-            if index == len(self._ids):
-                await self._send(text)
-            if self._texts[index] != text:
-                await self._sender.edit(self._place.channel, self._ids[index], text)
-                self._texts[index] = text
+        """Edit the messages there are into `texts`, and send the rest.
+
+        A message that takes no edit is sent anew, once. When Discord refuses that too, a last message says
+        that the answer is not complete, and nothing more is shown.
+        """
+        if self._receipt.state.get("cut_short"):
+            return
+        try:
+            for index, text in enumerate(texts):
+                await self._show_one(index, text)
+        except Refused as error:
+            log.warning("answer cut short", extra={"reason": str(error)})
+            await self._post(_CUT_SHORT, "cut short")
+            await self._receipt.save(cut_short=True, sending=None)
+            return
         shown = sum(map(len, texts))
         if shown != self._receipt.state.get("shown"):
             await self._receipt.save(shown=shown)
@@ -65,20 +92,46 @@ class Display:
         """Show `texts` for good: an earlier attempt's messages beyond them are taken back."""
         await self.show(texts)
         for extra in self._ids[len(texts) :]:
-            await self._sender.delete(self._place.channel, extra)
+            await self._take_back(extra)
         await self._receipt.save(messages=[str(id) for id in self._ids[: len(texts)]], finished=True)
+
+    async def _show_one(self, index: int, text: str) -> None:
+        if index == len(self._ids):
+            await self._send(text)
+        if self._texts[index] == text:
+            return
+        try:
+            await self._sender.edit(self._place.channel, self._ids[index], text)
+        except Refused as error:
+            log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
+            await self._replace(index, text)
+        self._texts[index] = text
+
+    async def _replace(self, index: int, text: str) -> None:
+        replaced: list[int] = self._receipt.state.get("replaced", [])
+        if index in replaced:
+            raise Refused("Discord refuses edits of a message that was sent anew already")
+        sent = await self._post(text, f"{index} anew")
+        unchangeable, self._ids[index] = self._ids[index], sent.id
+        await self._receipt.save(messages=[str(id) for id in self._ids], replaced=[*replaced, index])
+        await self._take_back(unchangeable)
+
+    async def _take_back(self, id: int) -> None:
+        try:
+            await self._sender.delete(self._place.channel, id)
+        except Refused as error:
+            log.info("message cannot be taken back", extra={"reason": str(error)})
 
     async def _send(self, text: str) -> None:
         await self._receipt.save(sending={"text": text, "at": time.time()})
-        nonce = f"{self._receipt.turn.id}:{len(self._ids)}"
-        sent = await self._sender.send(
-            self._place.channel,
-            text,
-            nonce=hashlib.sha256(nonce.encode()).hexdigest()[:_NONCE],
-            reply_to=self._place.reply_to,
-        )
+        sent = await self._post(text, str(len(self._ids)))
         # Discord trims what it keeps: only a text of another attempt differs by more than that
         await self._keep(sent.id, text if sent.text == text.strip() else sent.text)
+
+    async def _post(self, text: str, purpose: str) -> Sent:
+        """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
+        nonce = hashlib.sha256(f"{self._receipt.turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
+        return await self._sender.send(self._place.channel, text, nonce=nonce, reply_to=self._place.reply_to)
 
     async def _keep(self, id: int, text: str) -> None:
         self._ids.append(id)

@@ -19,8 +19,19 @@ _FATAL_CLOSES = frozenset({4010, 4011, 4012, 4013})
 """Wrong shard, sharding required, wrong API version, wrong intents: connecting again does not help
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)."""
 
+_HOPELESS = frozenset({10003, 50001, 50007, 50013})
+"""Unknown channel, no access, no direct messages to this person, no permission: nothing can be shown there
+(https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
+
 _BAN_SECONDS = 60.0
 """How long to wait after a 429 that does not say."""
+
+
+class Refused(Undeliverable):
+    """Discord does not take this request; another one to the same place may succeed.
+
+    A message may be gone (10008), AutoMod may object to a text (200000), a thread be archived (50083), ...
+    """
 
 
 @contextmanager
@@ -63,7 +74,8 @@ def _refused(error: discord.HTTPException) -> PlatformError:
         return RateLimited("Discord asks to wait", _retry_after(error))
     if error.status >= 500:
         return Unreachable(f"Discord is out of order: {error}")
-    return Undeliverable(f"Discord refused: {error}")
+    kind = Undeliverable if error.code in _HOPELESS else Refused
+    return kind(f"Discord refused: {error}")
 
 
 def _retry_after(error: discord.HTTPException) -> float:

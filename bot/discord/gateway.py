@@ -2,18 +2,18 @@
 
 import logging
 import sys
-import time
 from typing import Any
 
 import discord
 from discord.gateway import DiscordWebSocket
 from yarl import URL
 
-from bot.chat import Deliver, Health, Json, Unreachable
+from bot.chat import Deliver, Unreachable
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.errors import translated
 from bot.discord.handlers import Handlers, HandOver
+from bot.discord.line import Line
 from bot.discord.sender import LONGEST_WAIT, PINGS
 from bot.discord.slash import Tree
 
@@ -36,7 +36,7 @@ logging.getLogger("discord.client").addFilter(_plain_reconnect)
 class Listener(discord.Client):
     """A client that listens and serves commands. It cannot be used again once it is closed."""
 
-    def __init__(self, deliver: Deliver, commands: Commands, *, ask_gateway: bool) -> None:
+    def __init__(self, deliver: Deliver, commands: Commands, line: Line, *, ask_gateway: bool) -> None:
         intents = discord.Intents.default()
         intents.message_content = True
         super().__init__(
@@ -50,8 +50,7 @@ class Listener(discord.Client):
         self._handling = Handlers()
         self._tree = Tree(self, commands, self._handling)
         self._ask_gateway = ask_gateway
-        self._connected = False
-        self._last_event: float | None = None
+        self._line = line
 
     async def listen(self, token: str) -> None:
         """Listen until cancelled. Raises `PlatformError` when the connection is lost for good."""
@@ -66,6 +65,7 @@ class Listener(discord.Client):
                 raise
             raise Unreachable("Discord's gateway cannot be reached") from error
         finally:
+            self._line.lost()
             await self._handling.finish(_HANDLER_SECONDS)
 
     async def setup_hook(self) -> None:
@@ -76,14 +76,14 @@ class Listener(discord.Client):
         await self._tree.sync_if_changed()
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Called for every event; only notes when the gateway last had something to say."""
+        """Called for every event; only notes what it tells about the connection."""
         match event:
             case "socket_event_type":
-                self._last_event = time.monotonic()
+                self._line.heard()
             case "connect" | "resumed":
-                self._connected = True
+                self._line.up()
             case "disconnect":
-                self._connected = False
+                self._line.lost()
         super().dispatch(event, *args, **kwargs)
 
     async def on_message(self, message: discord.Message) -> None:
@@ -97,16 +97,3 @@ class Listener(discord.Client):
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """Called in the `except` block of a handler that failed: a message it had is lost."""
         log.error("handler failed", extra={"handler": event_method}, exc_info=sys.exception())
-
-    def health(self) -> Health:
-        """Connected or not, and since when nothing was heard: `latency_ms` tells of heartbeats alone."""
-        evidence: dict[str, Json] = {
-            "connected": self._connected,
-            "guilds": len(self.guilds),
-            "user": str(self.user),
-        }
-        if 0 <= self.latency < float("inf"):  # else there was no heartbeat yet
-            evidence["latency_ms"] = round(self.latency * 1000)
-        if self._last_event is not None:
-            evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
-        return Health(name=events.PLATFORM, state="ok" if self._connected else "degraded", evidence=evidence)

@@ -7,11 +7,13 @@ from typing import Final
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bot.chat import Deliver, Health, ThreadId
+from bot.chat import Deliver, Health, Json, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
+from bot.discord.line import Line
 from bot.discord.pace import Pace
+from bot.discord.probe import Probe
 from bot.discord.reply import DiscordThread
 from bot.discord.sender import Sender
 
@@ -49,11 +51,13 @@ class Discord:
         self._sender = sender
         self._ask_gateway = ask_gateway
         self._pace = Pace()
+        self._line = Line()
+        self._probe = Probe(sender)
         self._listener: Listener | None = None
 
     async def receive(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        listener = Listener(deliver, self._commands, ask_gateway=self._ask_gateway)
+        listener = Listener(deliver, self._commands, self._line, ask_gateway=self._ask_gateway)
         self._listener = listener
         try:
             async with listener:
@@ -67,6 +71,17 @@ class Discord:
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""
-        if self._listener is None:
-            return Health(name=self.name, state="down", evidence={"connected": False})
-        return self._listener.health()
+        rest = await self._probe()
+        session = _session(self._listener) if self._listener else {}
+        return Health(
+            name=self.name,
+            state=max(self._line.state(), rest.state, key=("ok", "degraded", "down").index),
+            evidence={**self._line.evidence(), **session, **rest.evidence},
+        )
+
+
+def _session(listener: Listener) -> dict[str, Json]:
+    evidence: dict[str, Json] = {"guilds": len(listener.guilds), "user": str(listener.user)}
+    if 0 <= listener.latency < float("inf"):  # else there was no heartbeat yet
+        evidence["latency_ms"] = round(listener.latency * 1000)
+    return evidence

@@ -5,17 +5,16 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bot.chat import Part, PlatformError, Receipt, ThreadId, Turn, Undeliverable
+from bot.chat import Part, Receipt, ThreadId, Turn, Undeliverable
 from bot.discord import place as places
 from bot.discord.display import Display
 from bot.discord.pace import Pace
 from bot.discord.place import Place
 from bot.discord.sender import Sender
 from bot.discord.transcript import Transcript
+from bot.discord.typing import Typing
 
 log = logging.getLogger(__name__)
-
-_TYPING_SECONDS = 8.0  # Discord shows it for ten
 
 
 class DiscordThread:
@@ -34,9 +33,8 @@ class DiscordThread:
         async with _tasks() as tasks:
             tasks.create_task(answer.read(parts))
             place = await self._open(receipt)
-            typing = tasks.create_task(self._keep_typing(place.channel))
-            await self._follow(answer, place, receipt)
-            typing.cancel()
+            typing = Typing(tasks, self._sender, place.channel)
+            await self._follow(answer, Display(self._sender, place, receipt), typing)
 
     async def _open(self, receipt: Receipt) -> Place:
         """Where the answer goes, the same on every attempt."""
@@ -60,26 +58,30 @@ class DiscordThread:
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
             return places.in_channel(turn)
 
-    async def _follow(self, answer: "_Growing", place: Place, receipt: Receipt) -> None:
-        display = Display(self._sender, place, receipt)
-        await display.resume()
-        shown_before = receipt.state.get("shown", 0)
-        while not answer.finished:
+    async def _follow(self, answer: "_Growing", display: Display, typing: Typing) -> None:
+        if not await display.resume():
+            typing.start()
+        shown_before = display.shown
+        while True:
             await answer.news()
             if display.begun:
-                await self._pace.turn(place.channel)
+                await self._pace.turn(display.channel)
+            if answer.finished:
+                break
             texts = answer.transcript.messages()
-            if sum(map(len, texts)) >= shown_before and not answer.finished:
-                await display.show(texts)
+            if sum(map(len, texts)) >= shown_before:
+                await _show(texts, display, typing, working=answer.transcript.working)
+        await typing.stop()
         await display.end(answer.transcript.messages())
 
-    async def _keep_typing(self, channel: int) -> None:
-        try:
-            while True:
-                await self._sender.type(channel)
-                await asyncio.sleep(_TYPING_SECONDS)
-        except PlatformError as error:
-            log.debug("cannot show typing", extra={"reason": str(error)})
+
+async def _show(texts: list[str], display: Display, typing: Typing, *, working: bool) -> None:
+    """Show what there is; the bot types on only while a tool is at work, since edits do not end typing."""
+    if texts and not working:
+        await typing.stop()
+    await display.show(texts)
+    if working:
+        typing.start()
 
 
 class _Growing:

@@ -130,6 +130,16 @@ class Sender:
 
         await self._request(type_)
 
+    async def who_am_i(self, seconds: float) -> None:
+        """Ask Discord for our own user, once and for `seconds` at most: what counts is that it answers."""
+
+        async def ask(client: discord.Client) -> None:
+            await client.http.request(discord.http.Route("GET", "/users/@me"))
+
+        with translated():
+            async with asyncio.timeout(seconds):
+                await self._request_once(ask)
+
     async def sent_since(self, channel: int, when: datetime) -> list[Sent]:
         """Our own messages in a channel since `when`, the oldest first, a hundred at most."""
 

@@ -26,7 +26,12 @@ class Transcript:
     def __init__(self) -> None:
         self._settled = ""
         self._run = ""  # text since the last part that was no text
-        self._working: dict[str, ToolStep] = {}
+        self._steps: dict[str, ToolStep] = {}  # those at work
+
+    @property
+    def working(self) -> bool:
+        """Whether a tool is at work."""
+        return bool(self._steps)
 
     def add(self, part: Part) -> None:
         """Take the next part of the answer."""
@@ -36,16 +41,16 @@ class Transcript:
             case Notice():
                 self._settle(part.text, apart=2)
             case ToolStep(state="started"):
-                self._working[part.id] = part
+                self._steps[part.id] = part
             case ToolStep():
-                self._working.pop(part.id, None)
+                self._steps.pop(part.id, None)
                 self._settle(_line(part), apart=1)
 
     def finish(self) -> None:
         """No part comes after this; steps that never told how they ended are kept as lines."""
-        for step in self._working.values():
+        for step in self._steps.values():
             self._settle(_line(step), apart=1)
-        self._working.clear()
+        self._steps.clear()
         self._end_run()
 
     def messages(self) -> list[str]:
@@ -53,8 +58,8 @@ class Transcript:
         pieces = split(self._settled + render(self._run, finished=False), PIECE)
         if pieces and (fence := left_open(pieces[-1])):
             pieces[-1] += f"\n{fence.mark}"
-        if self._working:
-            status = _status(list(self._working.values()))
+        if self._steps:
+            status = _status(list(self._steps.values()))
             pieces[-1:] = ["\n".join([*pieces[-1:], status])]
         return pieces
 

@@ -36,15 +36,16 @@ class Identity:
 
 
 class SlackApi:
-    """Two clients on one session: what may be repeated after any failure, and what may not.
+    """Three clients on one session: what may be repeated after any failure, after a 429, and never.
 
-    A 429 means that nothing was done, so every call is repeated after it. A dropped connection or a 5xx
+    A 429 means that nothing was done, so most calls are repeated after it. A dropped connection or a 5xx
     leaves open whether a message was posted, so a write is then given up with `Unreachable`.
     """
 
     def __init__(self, session: aiohttp.ClientSession, bot_token: str, api_url: str) -> None:
         self.session = session
         self._bot_token = bot_token
+        self._once = _client(session, api_url, [])
         self._writer = _client(session, api_url, [AsyncRateLimitErrorRetryHandler(max_retry_count=4)])
         self.reader = _client(
             session,
@@ -59,6 +60,10 @@ class SlackApi:
     async def write(self, method: str, **arguments: Json) -> Mapping[str, Json]:
         """Call a method that changes something. Raises `PlatformError`."""
         return await self._call(self._writer, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
+
+    async def write_once(self, method: str, **arguments: Json) -> Mapping[str, Json]:
+        """As `write`, but raises `RateLimited` at once, for what there is another way to do."""
+        return await self._call(self._once, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
 
     async def identify(self) -> Identity:
         """Who the bot token belongs to. Raises `CredentialsRejected` or another `PlatformError`."""

@@ -55,6 +55,13 @@ class StreamEnded(Refused):
     """Slack has ended the stream by itself; the message stays and can be edited."""
 
 
+class StoppedByUser(Refused):
+    """A person has pressed Slack's stop button: the answer ends where it stands."""
+
+
+_KINDS = {"message_not_in_streaming_state": StreamEnded, "stopped_by_user": StoppedByUser}
+
+
 @contextmanager
 def translated(method: str, variable: str) -> Iterator[None]:
     """Raise what `method` meets as errors of bot.chat; `variable` holds the token that it uses."""
@@ -78,8 +85,7 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
         raise CredentialsRejected(_what_to_mend(method, code, variable, data)) from error
     if not code or status >= 500 or code in _OUT_OF_ORDER:
         raise Unreachable(f"Slack is out of order at {method}: {code or f'status {status}'}") from error
-    refusal = StreamEnded if code == "message_not_in_streaming_state" else Refused
-    raise refusal(method, code) from error
+    raise _KINDS.get(code, Refused)(method, code) from error
 
 
 def _what_to_mend(method: str, code: str, variable: str, data: object) -> str:

@@ -16,16 +16,27 @@ _SUBTYPES = frozenset({None, "file_share", "thread_broadcast"})
 _REFERENCE = re.compile(r"<([^<>]*)>")
 
 
+class Unreadable(ValueError):
+    """An event that does not have the form that Slack documents."""
+
+
 def parse(body: Mapping[str, Json], bot_user_id: str) -> Message | None:
-    """The message in an `event_callback`, or `None` when it is not for the bot.
+    """The message in an `event_callback`, or `None` when it is not for the bot. Raises `Unreadable`.
 
     A mention in a channel comes as `app_mention` and as `message`: both give the same message.
     """
+    try:
+        return _message(body, bot_user_id)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Unreadable(f"an event of Slack cannot be read: {type(error).__name__} {error}") from error
+
+
+def _message(body: Mapping[str, Json], bot_user_id: str) -> Message | None:
     event = body.get("event") or {}
     if not _written_by_a_person(event, bot_user_id):
         return None
     addressed = _addressed(event, bot_user_id)
-    if not addressed and not event.get("thread_ts"):
+    if not _is_id(event.get("thread_ts")) and not addressed:
         return None
     team, channel, ts = _team(body), event["channel"], event["ts"]
     thread_ts = event.get("thread_ts") or ts
@@ -64,10 +75,17 @@ def _written_by_a_person(event: Mapping[str, Json], bot_user_id: str) -> bool:
         and not event.get("bot_id")
         and not event.get("hidden")
         and not event.get("edited")  # a mention that is edited in comes as app_mention once more
-        and event.get("user") not in (None, "", "USLACKBOT", bot_user_id)
-        and bool(event.get("channel"))
-        and bool(event.get("ts"))
+        and _is_id(event.get("user"))
+        and event["user"] not in ("USLACKBOT", bot_user_id)
+        and _is_id(event.get("channel"))
+        and _is_id(event.get("ts"))
     )
+
+
+def _is_id(value: Json) -> bool:
+    if value and not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where an id belongs")
+    return bool(value)
 
 
 def _addressed(event: Mapping[str, Json], bot_user_id: str) -> bool:

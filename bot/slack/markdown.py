@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bot.slack.blocks import Blocks
+
 MESSAGE_LIMIT = 11_500
 """Characters in one message. Slack takes 12,000 in `markdown_text`
 (https://docs.slack.dev/reference/methods/chat.appendStream); the rest is for what it counts differently."""
@@ -14,7 +16,7 @@ _AFTER_LINE = 10_750
 _BEFORE_FENCE = 8_000
 """From these sizes on a message ends at the next such place, because shown text cannot be taken back."""
 
-_CLOSING_ROOM = 17
+_CLOSING_ROOM = 80
 """For the line that closes a code block at the end of a message."""
 
 _WORD_LIMIT = 2_000
@@ -23,7 +25,6 @@ _WORD_LIMIT = 2_000
 # Chinese, Japanese and Korean are written without spaces: each of their characters is a word here
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
 _PIECE = re.compile(rf"\s|[{_WIDE}]|[^\s{_WIDE}]{{1,{_WORD_LIMIT}}}")
-_FENCE = re.compile(r"(`{3,16}|~{3,16})(.*)")
 
 _PING = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam)|@[UWB][A-Z0-9])")
 _UNFINISHED_PING = re.compile(r"<(?=!\w{0,8}$|@[UWB]?$|$)")
@@ -51,7 +52,7 @@ def mrkdwn(markdown: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Here one message ends with `close` and the next begins with `reopen`: an open code block, mostly."""
+    """Here one message ends with `close` and the next begins with `reopen`: a code block or table goes on."""
 
     close: str = ""
     reopen: str = ""
@@ -65,17 +66,15 @@ class Pager:
     The last word is kept back until it is complete, so that no cut falls into it.
     """
 
-    def __init__(self, reopen: str = "") -> None:
+    def __init__(self) -> None:
         self._held = ""
         self._size = 0
-        self._fence = ""  # the marker of the code block we are in
-        self._reopen = ""
+        self._blocks = Blocks()
+        self._line = ""  # what has come out of the current line, as far as it is in this message
         self._last = "\n"
         self._line_begins = True
         self._paragraph_begins = True
         self._cut_soon = False
-        if reopen:
-            self._emit_all([reopen.rstrip("\n"), "\n"])
 
     def feed(self, text: str) -> list[str | Cut]:
         """Take the next piece; what can be shown by now comes out, in order."""
@@ -99,9 +98,15 @@ class Pager:
         """End this message at the next place that breaks no word and no line of code."""
         self._cut_soon = True
 
-    def cut(self) -> Cut:
-        """End this message here."""
-        cut = Cut(self._closing(), self._reopen)
+    def cut(self, following: str = "") -> Cut:
+        """End this message here; `following` is what the next one begins with, if that is known."""
+        fence = self._blocks.fence_after(self._line)
+        if fence:
+            cut = Cut(self._closing(), fence.opening)
+        else:
+            cut = Cut("", self._blocks.table_head(following) if self._line_begins else "")
+        self._blocks.fence = fence
+        self._line = ""
         self._size = len(cut.reopen)
         self._cut_soon = False
         return cut
@@ -120,7 +125,7 @@ class Pager:
         if len(piece) >= _WORD_LIMIT:
             shown = _break_off(shown)
         if self._is_full(piece, shown):
-            yield self.cut()
+            yield self.cut(piece)
         yield shown
         self._size += len(shown)
         self._last = shown[-1]
@@ -132,35 +137,34 @@ class Pager:
         if piece.isspace():
             return False
         if not self._line_begins:
-            return self._cut_soon and not self._fence
+            return self._cut_soon and self._may_break_line()
+        if self._blocks.table_begins:
+            return False
         if self._cut_soon or self._size >= _AFTER_LINE:
             return True
-        if self._fence:
+        if self._blocks.fence:
             return False
-        enough = _BEFORE_FENCE if _fence(piece) else _AFTER_PARAGRAPH
-        return self._size >= enough and (self._paragraph_begins or enough == _BEFORE_FENCE)
+        if piece.startswith(("```", "~~~")):
+            return self._size >= _BEFORE_FENCE
+        return self._size >= _AFTER_PARAGRAPH and self._paragraph_begins
+
+    def _may_break_line(self) -> bool:
+        return not (self._blocks.fence_after(self._line) or self._blocks.is_table(self._line))
 
     def _track(self, piece: str) -> None:
         if piece == "\n":
+            self._blocks.end_line(self._line)
+            self._line = ""
             self._paragraph_begins = self._line_begins
             self._line_begins = True
-        elif not piece.isspace():
-            if self._line_begins:
-                self._track_fence(piece)
+            return
+        self._line += piece
+        if not piece.isspace():
             self._line_begins = self._paragraph_begins = False
 
-    def _track_fence(self, word: str) -> None:
-        marker = _fence(word)
-        if not self._fence and marker:
-            self._fence = marker
-            self._reopen = (word if len(word) <= 40 else marker) + "\n"
-        elif self._fence and word.startswith(self._fence) and not word.strip(self._fence[0]):
-            self._fence = self._reopen = ""
-
     def _closing(self) -> str:
-        if not self._fence:
-            return ""
-        return ("" if self._last == "\n" else "\n") + self._fence
+        fence = self._blocks.fence_after(self._line)
+        return ("" if self._last == "\n" else "\n") + fence.closing if fence else ""
 
 
 def _break_off(word: str) -> str:
@@ -168,17 +172,10 @@ def _break_off(word: str) -> str:
     return _UNFINISHED_PING.sub("<" + _INVISIBLE, word)
 
 
-def _fence(word: str) -> str:
-    """The marker that opens a code block, if `word` at the start of a line does."""
-    match = _FENCE.fullmatch(word)
-    return match[1] if match and not (match[1][0] == "`" and "`" in match[2]) else ""
-
-
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The text of one message. `start` is where it begins in the whole answer, in characters."""
+    """The text of one message."""
 
-    start: int
     reopen: str
     body: str
     close: str
@@ -195,14 +192,14 @@ def clipped(text: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def paginate(text: str, start: int = 0, reopen: str = "") -> list[Sheet]:
-    """Cut the rest of a complete answer, from `start` on, into messages."""
-    pager = Pager(reopen)
-    sheets, body = [], ""
-    for item in [*pager.feed(text[start:]), *pager.flush(), Cut()]:
+def paginate(text: str) -> list[Sheet]:
+    """Cut a complete answer into messages."""
+    pager = Pager()
+    sheets, reopen, body = [], "", ""
+    for item in [*pager.feed(text), *pager.flush(), Cut()]:
         if isinstance(item, str):
             body += item
             continue
-        sheets.append(Sheet(start, reopen, body, item.close))
-        start, reopen, body = start + len(body), item.reopen, ""
+        sheets.append(Sheet(reopen, body, item.close))
+        reopen, body = item.reopen, ""
     return [sheet for sheet in sheets if sheet.body.strip()]

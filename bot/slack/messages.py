@@ -4,13 +4,18 @@
 call that ends it (https://docs.slack.dev/reference/methods/chat.stopStream).
 """
 
+import hashlib
+import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bot.chat import Json, Receipt, ThreadId
 from bot.slack.api import SlackApi
-from bot.slack.errors import StreamEnded
-from bot.slack.markdown import Sheet, paginate
+from bot.slack.errors import Refused, StoppedByUser, StreamEnded
+from bot.slack.markdown import paginate
+
+log = logging.getLogger(__name__)
 
 METADATA_TYPE = "bot_turn"
 """`event_type` of the metadata that names the turn."""
@@ -20,14 +25,12 @@ METADATA_TYPE = "bot_turn"
 class Page:
     """One message, as the receipt keeps it.
 
-    `start` is where it begins in the rendered answer, `shown` how much of it Slack has confirmed, both in
-    characters; `reopen` is what was put before it to continue a code block. `open`: it is being streamed.
+    `digest` is of the text that Slack has confirmed, and empty while nobody knows what the message shows.
+    `open`: it is being streamed.
     """
 
-    start: int = 0
-    reopen: str = ""
-    ts: str = ""
-    shown: int = 0
+    ts: str
+    digest: str = ""
     open: bool = False
 
 
@@ -40,10 +43,10 @@ class Messages:
         self._receipt = receipt
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
 
-    async def start(self, page: Page, chunks: Sequence[Json], shown: int) -> None:
-        """Open a stream with its first chunks."""
+    async def start(self, chunks: Sequence[Json]) -> Page:
+        """Open a stream with its first chunks. Never waits for a limit: raises `RateLimited` at once."""
         asker = self._receipt.turn.messages[-1].place
-        answer = await self._api.write(
+        answer = await self._api.write_once(
             "chat.startStream",
             channel=self._thread.channel,
             thread_ts=self._thread.thread,
@@ -51,63 +54,110 @@ class Messages:
             recipient_user_id=asker["user"],
             chunks=chunks,
         )
+        page = Page(answer["ts"], open=True)
         self.pages.append(page)
-        page.ts, page.shown, page.open = answer["ts"], shown, True
         await self.save()
+        return page
 
-    async def append(self, page: Page, chunks: Sequence[Json], shown: int) -> None:
+    async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""
         await self._api.write("chat.appendStream", **self._at(page), chunks=chunks)
-        page.shown = shown
         await self.save()
 
-    async def stop(self, page: Page, chunks: Sequence[Json], shown: int) -> None:
-        """End a stream with its last chunks. Raises `StreamEnded`."""
-        page.open = False
+    async def stop(self, page: Page, chunks: Sequence[Json], text: str = "") -> None:
+        """End a stream with its last chunks; `text` is all that it then shows. Raises `StreamEnded`."""
         last = {"chunks": chunks} if chunks else {}
-        await self._api.write("chat.stopStream", **self._at(page), **last, metadata=self._metadata)
-        page.shown = shown
+        try:
+            await self._api.write("chat.stopStream", **self._at(page), **last, metadata=self._metadata)
+        except (StreamEnded, StoppedByUser):
+            page.open = False
+            raise
+        page.open, page.digest = False, _digest(text)
         await self.save()
 
-    async def update(self, page: Page, text: str, shown: int) -> None:
+    async def close(self, page: Page, chunks: Sequence[Json] = ()) -> None:
+        """End a stream as it stands, if it can be ended. Raises `StoppedByUser`."""
+        try:
+            await self.stop(page, chunks)
+        except StoppedByUser:
+            raise
+        except Refused as error:
+            if chunks and page.open:  # it may be these that Slack refuses
+                await self.close(page)
+                return
+            log.info("A stream could not be ended", extra={"error": str(error)})
+            page.open = False
+            await self.save()
+
+    async def update(self, page: Page, text: str) -> None:
         """Replace what a message shows, which is not being streamed."""
+        await self._doubt(page)
         await self._api.write("chat.update", **self._at(page), markdown_text=text, metadata=self._metadata)
-        page.shown, page.open = shown, False
+        page.open, page.digest = False, _digest(text)
         await self.save()
 
-    async def post(self, sheet: Sheet) -> None:
+    async def post(self, text: str) -> None:
         """Show one more message, at once."""
         answer = await self._api.write(
             "chat.postMessage",
             channel=self._thread.channel,
             thread_ts=self._thread.thread,
-            markdown_text=sheet.text,
+            markdown_text=text,
             metadata=self._metadata,
         )
-        self.pages.append(Page(sheet.start, sheet.reopen, answer["ts"], len(sheet.body)))
+        self.pages.append(Page(answer["ts"], _digest(text)))
         await self.save()
 
     async def close_orphan(self) -> None:
-        """End the stream that an earlier attempt left open, if it did."""
+        """End the stream that an earlier attempt left open, if it did. Raises `StoppedByUser`."""
         if self.pages and self.pages[-1].open:
-            page = self.pages[-1]
-            try:
-                await self.stop(page, [], page.shown)
-            except StreamEnded:
-                await self.save()
+            await self.close(self.pages[-1])
 
     async def show(self, text: str) -> None:
-        """Bring the last message to its full text, and post the rest of the rendered answer after it."""
-        if not self.pages:
-            for sheet in paginate(text):
-                await self.post(sheet)
+        """Let the messages show `text`, all of it and nothing else, whatever they showed before.
+
+        A model that is asked again may answer otherwise, so no page of an earlier attempt is taken for
+        granted. What is no longer needed goes last: something is shown at any time.
+        """
+        sheets = deque(sheet.text for sheet in paginate(text))
+        if not sheets:
             return
-        last = self.pages[-1]
-        for number, sheet in enumerate(paginate(text, last.start, last.reopen)):
-            if number == 0:
-                await self.update(last, sheet.text, len(sheet.body))
+        surplus = []
+        for page in self.pages:
+            if sheets and await self._replace(page, sheets[0]):
+                sheets.popleft()
             else:
-                await self.post(sheet)
+                surplus.append(page)
+        for sheet in sheets:
+            await self.post(sheet)
+        for page in surplus:
+            await self._delete(page)
+
+    async def _replace(self, page: Page, text: str) -> bool:
+        """Let a message show `text`; False when Slack does not let us edit it (any more)."""
+        if page.digest == _digest(text):
+            return True
+        try:
+            await self.update(page, text)
+        except Refused as error:
+            log.warning("A message could not be edited", extra={"error": str(error)})
+            return False
+        return True
+
+    async def _doubt(self, page: Page) -> None:
+        """Note that a change is on its way: if we die in its midst, nobody knows what is shown."""
+        if page.digest:
+            page.digest = ""
+            await self.save()
+
+    async def _delete(self, page: Page) -> None:
+        await self._doubt(page)
+        try:
+            await self._api.write("chat.delete", **self._at(page))
+        except Refused as error:  # a person was faster, or the workspace forbids it: the answer stands
+            log.warning("A message could not be deleted", extra={"error": str(error)})
+        self.pages.remove(page)
+        await self.save()
 
     async def save(self, *, finished: bool = False) -> None:
         """Put what is known into the receipt. Raises `LeaseLost`."""
@@ -120,3 +170,7 @@ class Messages:
     @property
     def _metadata(self) -> Json:
         return {"event_type": METADATA_TYPE, "event_payload": {"turn": self._receipt.turn.id}}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""

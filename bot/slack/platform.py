@@ -10,11 +10,9 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Literal
 
 import aiohttp
 from aiohttp import web
-from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
@@ -23,12 +21,16 @@ from bot.chat import Deliver, Health, Json, Thread, ThreadId
 from bot.commands import Commands
 from bot.slack.api import REQUEST_TIMEOUT, SDK_LOG, Identity, SlackApi
 from bot.slack.commands import answer_commands
-from bot.slack.events import parse
+from bot.slack.endpoint import serve
+from bot.slack.events import Unreadable, parse
+from bot.slack.probe import State, TokenProbe
 from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
 from bot.slack.stream import StreamBudget
 
 log = logging.getLogger(__name__)
+
+_BY_GRAVITY: tuple[State, ...] = ("ok", "degraded", "down")
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -70,6 +72,7 @@ class Slack:
         self._signing_secret = signing_secret or ""
         self._commands = commands
         self._budget = StreamBudget()
+        self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
         self._sockets: Sockets | None = None
@@ -97,17 +100,24 @@ class Slack:
         return SlackThread(self._api, id, self._budget)
 
     async def health(self) -> Health:
-        """Whether it hears Slack: the sockets that live, and when something last came in."""
-        state: Literal["ok", "degraded", "down"] = "ok" if self._app else "down"
-        evidence: dict[str, Json] = {"mode": "socket" if self._app_token else "http"}
-        if self._app_token:
-            evidence["connected_sockets"] = connected = await self._connected()
-            state = "down" if not connected else "ok" if connected == SOCKETS else "degraded"
-        if self._last_event is not None:
+        """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
+        hears, sockets = await self._hearing()
+        heard, probed = await self._probe()
+        evidence = {"mode": "socket" if self._app_token else "http", **sockets, **probed}
+        if self._last_event is None:
+            evidence["no_event_yet"] = True
+        else:
             evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
         if self._identity:
             evidence |= {"workspace": self._identity.team, "bot_user": self._identity.user_id}
-        return Health(name=self.name, state=state, evidence=evidence)
+        return Health(name=self.name, state=max(hears, heard, key=_BY_GRAVITY.index), evidence=evidence)
+
+    async def _hearing(self) -> tuple[State, dict[str, Json]]:
+        if not self._app_token:
+            return "ok" if self._app else "down", {}
+        connected = await self._connected()
+        state: State = "down" if not connected else "ok" if connected == SOCKETS else "degraded"
+        return state, {"connected_sockets": connected}
 
     async def _connected(self) -> int:
         return await self._sockets.connected() if self._sockets else 0
@@ -122,7 +132,7 @@ class Slack:
         app = self._app
         if app is None:
             return web.Response(status=503, text="Not connected to Slack yet")
-        return await to_aiohttp_response(await app.async_dispatch(await to_bolt_request(request)))
+        return await serve(app, self._signing_secret, request)
 
     def _build_app(self, identity: Identity, deliver: Deliver) -> AsyncApp:
         async def authorize() -> AuthorizeResult:
@@ -140,7 +150,11 @@ class Slack:
             self._last_event = time.monotonic()
             if "command" in body or body.get("type") == "url_verification":
                 return await next()
-            message = parse(body, identity.user_id)
+            try:
+                message = parse(body, identity.user_id)
+            except Unreadable:  # it would come again and again
+                log.exception("An event is passed over")
+                return BoltResponse(status=200)
             if message:
                 await deliver(message)  # raises: Bolt answers 500 or no acknowledgement, and Slack repeats
             return BoltResponse(status=200)

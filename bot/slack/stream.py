@@ -9,9 +9,9 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 
-from bot.chat import Json, LeaseLost, PlatformError
-from bot.slack.draft import Draft
-from bot.slack.errors import Refused, StreamEnded
+from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
+from bot.slack.draft import Card, Draft
+from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.feed import Feed
 from bot.slack.markdown import Cut
 from bot.slack.messages import Messages, Page
@@ -26,6 +26,9 @@ _FLUSH_SECONDS = 1.0
 _FLUSH_SIZE = 256
 """A stream is appended to once a second, and only every other second with fewer characters than this."""
 
+_CLOSE_SECONDS = 5.0
+"""For ending a stream whose answer has failed; the next attempt ends it otherwise."""
+
 _STARTS_PER_MINUTE = 18
 _APPENDS_PER_MINUTE = 90
 """Slack's limits are 20 and 100 a minute, for all streams of a workspace together (tiers 2 and 4)."""
@@ -39,14 +42,13 @@ class StreamBudget:
         self._starts: deque[float] = deque()
 
     def may_start(self) -> bool:
-        """Whether Slack would take one more stream now."""
+        """Whether Slack would take one more stream now; if so, it counts as started."""
         while self._starts and self._starts[0] < _now() - 60:
             self._starts.popleft()
-        return len(self._starts) < _STARTS_PER_MINUTE
-
-    def started(self) -> None:
-        """Count a stream that was started."""
+        if len(self._starts) >= _STARTS_PER_MINUTE:
+            return False
         self._starts.append(_now())
+        return True
 
     @contextlib.contextmanager
     def share(self) -> Iterator[None]:
@@ -69,29 +71,44 @@ class Stream:
         self._messages = messages
         self._draft = draft
         self._budget = budget
-        self._page = Page()
-        self._body = ""  # the page's text, shown or not, without what reopens and closes a code block
+        self._page: Page | None = None  # of Slack; there is none before the first chunk
+        self._reopen = ""  # what continues a code block at the page's beginning
+        self._body = ""  # the page's text after that, shown or not, without what closes a code block
+        self._shown = 0  # characters of it that Slack has confirmed
         self._chunks: list[dict[str, Json]] = []  # of the page, not shown yet
+        self._running: dict[str, Card] = {}  # the page's cards of steps that have not ended
         self._started_at = 0.0
         self._flushed_at = float("-inf")
 
     async def follow(self, feed: Feed) -> bool:
         """Show what `feed` brings until it ends. False when Slack takes no (more) stream here.
 
-        When the answer fails, the message is ended as it stands.
+        The stream is ended in each case, unless the lease is lost. Raises `StoppedByUser`.
         """
         try:
             with self._budget.share():
-                while not feed.ended:
-                    for part in await feed.take(self._patience()):
-                        self._draft.add(part)
-                    if self._patience() == 0:
-                        await self._flush()
-                await (self._abandon(feed.failure) if feed.failure else self._finish())
-        except _NoStream as error:
-            log.warning("Slack takes no stream here", extra={"error": str(error.__cause__)})
+                await self._follow(feed)
+        except (LeaseLost, StoppedByUser):
+            raise
+        except (Refused, _NoStream) as error:
+            log.warning("Slack takes no stream here", extra={"error": str(error)})
+            await self._close()
             return False
+        except Exception:  # whatever it is, it is passed on: but the stream must not look alive
+            await self._abandon()
+            raise
         return True
+
+    async def _follow(self, feed: Feed) -> None:
+        while not feed.ended:
+            for part in await feed.take(self._patience()):
+                self._draft.add(part)
+            if self._patience() == 0:
+                await self._flush()
+        if not feed.failure:
+            await self._finish()
+        elif not isinstance(feed.failure, LeaseLost):  # without the lease we write no more
+            await self._abandon()
 
     def _patience(self) -> float | None:
         """Seconds until something is to be shown; None when only a further part brings that about."""
@@ -107,7 +124,7 @@ class Stream:
         if self._has_content():
             await self._send()
             self._flushed_at = _now()
-        if self._page.open and _now() > self._started_at + STREAM_SECONDS:
+        if self._page and _now() > self._started_at + STREAM_SECONDS:
             self._draft.cut_soon()
 
     async def _finish(self) -> None:
@@ -116,10 +133,16 @@ class Stream:
         await self._end_page("")
         await self._messages.save(finished=True)
 
-    async def _abandon(self, failure: BaseException) -> None:
-        if self._page.open and not isinstance(failure, LeaseLost):  # without the lease we write no more
-            with contextlib.suppress(PlatformError):  # the answer's own error is what counts
-                await self._messages.stop(self._page, [], self._page.shown)
+    async def _abandon(self) -> None:
+        """End the stream if that can be done; what made us give up is what counts."""
+        with contextlib.suppress(PlatformError, StorageDown, TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._close()
+
+    async def _close(self) -> None:
+        if self._page and self._page.open:
+            failed = [card | {"status": "error"} for card in self._running.values()]
+            await self._messages.close(self._page, failed)
 
     async def _take(self) -> None:
         for item in self._draft.take():
@@ -130,7 +153,7 @@ class Stream:
                 self._body += item
                 self._add_text(item)
             else:
-                self._chunks.append(item)
+                self._add_card(item)
 
     def _add_text(self, text: str) -> None:
         if self._chunks and self._chunks[-1]["type"] == "markdown_text":
@@ -138,66 +161,76 @@ class Stream:
         elif text:
             self._chunks.append({"type": "markdown_text", "text": text})
 
+    def _add_card(self, card: Card) -> None:
+        self._chunks.append(card)
+        self._running.pop(card["id"], None)
+        if card["status"] == "in_progress":
+            self._running[card["id"]] = card
+
     def _has_content(self) -> bool:
         """Whether the page would show anything; Slack refuses a message without."""
         cards = any(chunk["type"] == "task_update" for chunk in self._chunks)
-        return bool(self._chunks) and (self._page.open or cards or bool(self._body.strip()))
+        return bool(self._chunks) and (self._page is not None or cards or bool(self._body.strip()))
 
     async def _send(self) -> None:
-        if not self._page.ts:
+        if not self._page:
             await self._start()
             return
         try:
-            await self._messages.append(self._page, self._chunks, len(self._body))
-            self._chunks = []
+            await self._messages.append(self._page, self._chunks)
+            self._confirm()
         except StreamEnded:
-            await self._move_on()
+            await self._move_on(self._page)
 
-    async def _start(self) -> None:
+    async def _start(self) -> Page:
+        if not self._budget.may_start():
+            raise _NoStream("the streams of this minute are used up")
         try:
-            await self._messages.start(self._page, self._chunks, len(self._body))
-        except Refused as error:
-            raise _NoStream from error
-        self._chunks = []
+            page = self._page = await self._messages.start(self._chunks)
+        except RateLimited as error:
+            raise _NoStream(str(error)) from error
+        self._confirm()
         self._started_at = _now()
-        self._budget.started()
+        return page
+
+    def _confirm(self) -> None:
+        self._shown, self._chunks = len(self._body), []
 
     async def _end_page(self, close: str) -> None:
         self._add_text(close)
-        if not self._page.ts:
+        page = self._page
+        if not page:
             if not self._has_content():
                 return
-            await self._start()
+            page = await self._start()
         try:
-            await self._messages.stop(self._page, self._chunks, len(self._body))
+            await self._messages.stop(page, self._chunks, self._reopen + self._body + close)
         except StreamEnded:
-            await self._mend(close)
+            await self._mend(page, close)
 
-    async def _move_on(self) -> None:
+    async def _move_on(self, page: Page) -> None:
         """Slack has ended the stream: bring its message up to date, and go on in a new one."""
+        page.open = False
         cut, cards_only = self._draft.cut(), not self._body.strip()
         unsent = self._chunks
-        await self._mend(cut.close)
+        await self._mend(page, cut.close)
         self._next_page(cut)
         if cards_only:  # an edit can hold no card
             self._chunks = unsent
             await self._send()
 
-    async def _mend(self, close: str) -> None:
-        self._page.open = False
-        if self._page.shown < len(self._body) and self._body.strip():
-            text = self._page.reopen + self._body + close
-            await self._messages.update(self._page, text, len(self._body))
+    async def _mend(self, page: Page, close: str) -> None:
+        if self._shown < len(self._body) and self._body.strip():
+            await self._messages.update(page, self._reopen + self._body + close)
 
     def _next_page(self, cut: Cut) -> None:
-        self._page = Page(start=self._page.start + len(self._body), reopen=cut.reopen)
-        self._body = ""
-        self._chunks = []
+        self._page, self._reopen, self._body, self._shown = None, cut.reopen, "", 0
+        self._chunks, self._running = [], {}
         self._add_text(cut.reopen)
 
 
 class _NoStream(Exception):
-    """Slack refused to open a stream."""
+    """No stream can be opened now."""
 
 
 def _now() -> float:

@@ -4,6 +4,8 @@ A turn is a Redis hash; RediSearch indexes its words. The scope is a hex digest 
 RediSearch compares without case, and it stands inside the query, so that no other thread is ever ranked.
 """
 
+import asyncio
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ MAX_TEXT_CHARS = 20_000
 """What is kept of a question or an answer."""
 
 _EXCERPT_CHARS = 600
+_INDEXING_SECONDS = 2.0
 _DAY_SECONDS = 24 * 3600
 
 _INDEX = {
@@ -122,6 +125,11 @@ class ThreadMemory:
         except RedisSearchError as error:
             if "already exists" not in str(error):  # another process was faster
                 raise
+        # RediSearch takes in what is there already in the background
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_INDEXING_SECONDS):
+                while int((await self._index.info())["indexing"]):
+                    await asyncio.sleep(0.01)  # how often to look
 
 
 def described(found: Found, query: str) -> str:

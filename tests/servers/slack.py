@@ -69,9 +69,9 @@ class Slack(SlackServer):
     Set `request_url` to deliver over HTTP instead of Socket Mode.
     What people do: `say`, `edit`, `remove`, `command`, `press`, `open_home`, `stop`, `send_event`.
     What happened: `answer`, `replies`, `messages`, `ephemerals`, `status`, `statuses`, `calls`, `count`,
-    `deliveries`, `settled`, `sockets`, `connected`, `over_tier`, `violations`.
+    `deliveries`, `settled`, `sockets`, `connected`, `over_tier`, `violations`, `unfinished`.
     Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`, `stream_lifetime`,
-    `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `enforce_tiers`; the arguments
+    `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`; the arguments
     `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
     """
 
@@ -236,6 +236,22 @@ class Slack(SlackServer):
         calls = [f"{call.method} {call.error or 'ok'}" for call in self.calls[-20:]]
         return "\n".join([*lines, f"last calls: {calls}", f"violations: {self.violations}"])
 
+    def unfinished(self) -> list[str]:
+        """What the app has left open: streams, cards at work, statuses. Empty when that is tolerated."""
+        if "unfinished" in self.web_api.tolerated:
+            return []
+        shown = [each for channel in self.workspace.messages for each in self.messages(channel)]
+        streams = [f"stream {each.ts}" for each in shown if each.streaming_state == "in_progress"]
+        cards = [
+            f"card {id} of {each.ts}"
+            for each in shown
+            for id, task in each.tasks.items()
+            if task["status"] == "in_progress" and not each.edited  # an edit replaces cards
+        ]
+        places = {(each.channel, each.thread_ts) for each in self.statuses}
+        statuses = [f"status in {place}" for place in places if self.workspace.status(*place)]
+        return streams + cards + statuses
+
     @property
     def ephemerals(self) -> list[Ephemeral]:
         """What single people were shown, answers to commands included."""
@@ -332,7 +348,10 @@ class Slack(SlackServer):
         self.web_api.revoked.add(token)
 
     def tolerate(self, *errors: str) -> None:
-        """These refusals are what the test is about: answer them as ever, but note no violation."""
+        """These refusals are what the test is about: answer them as ever, but note no violation.
+
+        `unfinished` is for what the app leaves open, see there.
+        """
         self.web_api.tolerated.update(errors)
 
     @property
@@ -343,6 +362,10 @@ class Slack(SlackServer):
     @enforce_tiers.setter
     def enforce_tiers(self, enforce: bool) -> None:
         self.web_api.enforce_tiers = enforce
+
+    def grant(self, *scopes: str) -> None:
+        """Give the bot token scopes that manifest.yml does not ask for."""
+        self.web_api.scopes.update(scopes)
 
     def remove_bot(self, channel: str) -> None:
         """A person removes the bot from a channel; its writes there are refused, without a violation."""

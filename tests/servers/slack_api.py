@@ -6,8 +6,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from aiohttp import web
 
 from tests.servers import slack_files, slack_reading, slack_streams, slack_threads
@@ -21,7 +23,15 @@ ON_EVERY_METHOD = frozenset({"token", "team_id"})  # Bolt adds team_id to every 
 STRUCTURED = frozenset(
     {"blocks", "chunks", "metadata", "attachments", "prompts", "files", "loading_messages"}
 )
-SCOPES = "app_mentions:read,assistant:write,chat:write,commands,files:read,files:write,reactions:write"
+MANIFEST = Path(__file__).parents[2] / "manifest.yml"
+SCOPES = {  # by the beginning of a method's name; those of conversations.* depend on the channel
+    "agents.": "chat:write",
+    "assistant.": "assistant:write",
+    "chat.": "chat:write",
+    "files.": "files:write",
+    "reactions.": "reactions:write",
+    "users.info": "users:read",
+}
 REGISTERED = (slack_files, slack_reading, slack_streams, slack_threads)
 """Modules whose import fills the table of methods."""
 
@@ -73,6 +83,8 @@ class WebApi:
         self.tolerated: set[str] = set()
         self.outage: Literal["unreachable", "broken"] | None = None
         self.enforce_tiers = False
+        manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+        self.scopes: set[str] = set(manifest["oauth_config"]["scopes"]["bot"])
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
         self.busiest: Counter[str] = Counter()
 
@@ -105,6 +117,7 @@ class WebApi:
         try:
             method = self._method(call.method)
             self._check_token(request, call, method)
+            self._check_scope(method)
             self._check_tier(method, call)
             body = self._apply(request, method, call)
         except Refused as refusal:
@@ -128,6 +141,10 @@ class WebApi:
         kind = self.tokens.get(token)
         require(kind, "invalid_auth", "unknown token")
         require(kind == method.token, "not_allowed_token_type", f"{kind} token")
+
+    def _check_scope(self, method: Method) -> None:
+        needed = next((scope for start, scope in SCOPES.items() if method.name.startswith(start)), None)
+        require(needed is None or needed in self.scopes, "missing_scope", str(needed))
 
     def _check_tier(self, method: Method, call: Call) -> None:
         per_channel = method.name == "chat.postMessage"
@@ -164,6 +181,8 @@ class WebApi:
             return _ratelimited(int(refusal.detail))
         messages = [f"[ERROR] {refusal.detail}"]
         body = {"ok": False, "error": refusal.code, "response_metadata": {"messages": messages}}
+        if refusal.code == "missing_scope":
+            body |= {"needed": refusal.detail, "provided": ",".join(sorted(self.scopes))}
         return json_answer(body)
 
     def _violate(self, sentence: str) -> None:
@@ -192,7 +211,7 @@ def _structured(name: str, value: Json) -> Json:
 def json_answer(
     body: dict[str, Json], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    return web.json_response(body, status=status, headers={"x-oauth-scopes": SCOPES, **(headers or {})})
+    return web.json_response(body, status=status, headers=headers)
 
 
 def _ratelimited(seconds: int) -> web.Response:

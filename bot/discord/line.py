@@ -1,0 +1,49 @@
+"""The state of the gateway connection."""
+
+import time
+from typing import Literal
+
+from bot.chat import Json
+
+DOWN_SECONDS = 60.0
+"""How long the bot may hear nothing until that is more than a reconnection."""
+
+
+class Line:
+    """Whether the gateway is connected, and since when it is not: kept while listeners come and go."""
+
+    def __init__(self) -> None:
+        self._lost_at: float | None = time.monotonic()
+        self._heard_at: float | None = None
+
+    def up(self) -> None:
+        """The gateway is connected."""
+        self._lost_at = None
+
+    def lost(self) -> None:
+        """The gateway is not connected any more."""
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
+
+    def heard(self) -> None:
+        """An event came."""
+        self._heard_at = time.monotonic()
+
+    def state(self) -> Literal["ok", "degraded", "down"]:
+        """`degraded` while it may still come back by itself, `down` after `DOWN_SECONDS`."""
+        if self._lost_at is None:
+            return "ok"
+        return "degraded" if time.monotonic() - self._lost_at <= DOWN_SECONDS else "down"
+
+    def evidence(self) -> dict[str, Json]:
+        """What `state` follows from, and when something was last heard."""
+        evidence: dict[str, Json] = {"connected": self._lost_at is None}
+        if self._lost_at is not None:
+            evidence["disconnected_s"] = _seconds_since(self._lost_at)
+        if self._heard_at is not None:
+            evidence["last_event_s"] = _seconds_since(self._heard_at)
+        return evidence
+
+
+def _seconds_since(at: float) -> float:
+    return round(time.monotonic() - at, 1)

@@ -1,0 +1,41 @@
+"""The typing indicator."""
+
+import asyncio
+import logging
+
+from bot.chat import PlatformError
+from bot.discord.sender import Sender
+
+log = logging.getLogger(__name__)
+
+_TYPING_SECONDS = 8.0  # Discord shows it for ten, or until the next message; edits do not end it
+
+
+class Typing:
+    """The bot types in a channel from `start` to `stop`; its requests run in `tasks`."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, sender: Sender, channel: int) -> None:
+        self._tasks = tasks
+        self._sender = sender
+        self._channel = channel
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Show typing, unless that goes on already."""
+        if self._task is None or self._task.done():
+            self._task = self._tasks.create_task(self._repeat())
+
+    async def stop(self) -> None:
+        """Send nothing more; no request is under way when this returns."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def _repeat(self) -> None:
+        try:
+            while True:
+                await self._sender.type(self._channel)
+                await asyncio.sleep(_TYPING_SECONDS)
+        except PlatformError as error:
+            log.debug("cannot show typing", extra={"reason": str(error)})

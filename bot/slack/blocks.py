@@ -1,0 +1,132 @@
+"""Which block of Markdown a growing text stands in: a code block, a table, or neither. Pure.
+
+Code blocks as in https://spec.commonmark.org/0.31.2/#fenced-code-blocks, tables as in
+https://github.github.com/gfm/#tables-extension-. Only what a cut between two messages needs is followed.
+"""
+
+import re
+from dataclasses import dataclass
+
+_MARKER = r"`{3,32}(?!`)|~{3,32}(?!~)"
+_CONTAINERS = r"(?: *(?:>|(?:[-*+]|\d{1,9}[.)])(?= )))*"
+_OPENING = re.compile(rf"({_CONTAINERS} *)({_MARKER})(.*)")
+_ITEM = re.compile(r" *(?:[-*+]|\d{1,9}[.)])(?: +|$)")
+_DELIMITER = re.compile(r" {0,3}\|? *:?-+:? *(?:\| *:?-+:? *)*\|? *")
+_OTHER_BLOCK = re.compile(r" {0,3}(?:$|>|#{1,6} |[-*+] |`{3}|~{3})")
+
+_LEAD_LIMIT = 40
+_INFO_LIMIT = 40
+_HEAD_LIMIT = 1_000
+"""Longer ones are not repeated in the next message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """An open code block. `lead` is what precedes its marker: indentation, and marks of lists and quotes.
+
+    `column` is where the content of the list item that holds it begins; 0 outside a list.
+    """
+
+    lead: str
+    marker: str
+    info: str
+    column: int
+
+    @property
+    def opening(self) -> str:
+        """The line that opens it once more."""
+        info = self.info if len(self.info) <= _INFO_LIMIT else ""
+        return f"{self.lead}{self.marker}{info}\n"
+
+    @property
+    def closing(self) -> str:
+        """The line that closes it, without an end of line."""
+        return re.sub(r"[^>]", " ", self.lead) + self.marker
+
+    def inside(self, line: str) -> str | None:
+        """What the block holds of `line`; None when the line ends the quote or list item around it."""
+        quotes = self.lead.count(">")
+        if quotes:
+            match = re.match(rf"(?: *>){{{quotes}}} ?", line)
+            return line[match.end() :] if match else None
+        text = line.lstrip(" ")
+        indent = len(line) - len(text)
+        if text and indent < self.column:
+            return None
+        return line[min(indent, max(self.column, len(self.lead))) :]
+
+    def closed_by(self, content: str) -> bool:
+        """Whether a line inside, as `inside` gives it, is the one that closes the block."""
+        mark = re.fullmatch(rf" {{0,3}}({re.escape(self.marker[0])}+) *", content)
+        return mark is not None and len(mark[1]) >= len(self.marker)
+
+
+class Blocks:
+    """Follows a text line by line. `fence` is the code block that is open before the current line."""
+
+    def __init__(self) -> None:
+        self.fence: Fence | None = None
+        self._item = 0  # where the content of the latest list item begins
+        self._previous = ""
+        self._table = ""  # its header and delimiter rows
+        self._rows = 0
+
+    def end_line(self, line: str) -> None:
+        """Take a complete line, without its end."""
+        line = line.expandtabs(4)
+        before, self.fence = self.fence, self.fence_after(line)
+        if before or self.fence:
+            self._previous = self._table = ""
+            return
+        self._follow_list(line)
+        self._follow_table(line)
+        self._previous = line
+
+    def fence_after(self, line: str) -> Fence | None:
+        """The code block that is open behind `line`, be it complete or not."""
+        line = line.expandtabs(4)
+        if self.fence:
+            content = self.fence.inside(line)
+            if not line or content is not None:
+                return None if content and self.fence.closed_by(content) else self.fence
+        return self._opened(line)
+
+    def is_table(self, line: str) -> bool:
+        """Whether the beginning of a line seems to belong to a table."""
+        return bool(self._table) or "|" in line
+
+    @property
+    def table_begins(self) -> bool:
+        """Whether the line before may be the header, or is the delimiter, of a table without a row yet."""
+        return self._rows == 0 if self._table else "|" in self._previous
+
+    def table_head(self, following: str) -> str:
+        """What begins the next message when it goes on with the row `following`; empty outside a table."""
+        goes_on = self._table and not _OTHER_BLOCK.match(following)
+        return self._table if goes_on and len(self._table) <= _HEAD_LIMIT else ""
+
+    def _opened(self, line: str) -> Fence | None:
+        match = _OPENING.fullmatch(line)
+        if not match or len(match[1]) > _LEAD_LIMIT or (match[2][0] == "`" and "`" in match[3]):
+            return None
+        lead = match[1]
+        if not lead.isspace():
+            return Fence(lead, match[2], match[3], len(lead))
+        if len(lead) > 3 and not self._item:
+            return None  # indented code
+        return Fence(lead, match[2], match[3], self._item if len(lead) >= self._item else 0)
+
+    def _follow_list(self, line: str) -> None:
+        item = _ITEM.match(line)
+        if item:
+            self._item = item.end()
+        elif line[:1].strip():
+            self._item = 0
+
+    def _follow_table(self, line: str) -> None:
+        if self._table and not _OTHER_BLOCK.match(line):
+            self._rows += 1
+        elif "|" in self._previous and "-" in line and _DELIMITER.fullmatch(line):
+            self._table, self._rows = f"{self._previous}\n{line}\n", 0
+        else:
+            self._table = ""

@@ -1,0 +1,44 @@
+"""HTTP mode: the requests that Slack signs. https://docs.slack.dev/apis/events-api/using-http-request-urls"""
+
+import json
+import logging
+from collections.abc import Mapping
+
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.signature import SignatureVerifier
+
+log = logging.getLogger(__name__)
+
+
+async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web.StreamResponse:
+    """Hand a request to `app`: 401 without Slack's signature, 400 when its body is no object."""
+    body = await request.read()
+    if not _signed(signing_secret, body, request.headers):
+        return web.Response(status=401, text="Not signed by Slack")
+    if not _is_object(body, request.content_type):
+        return web.Response(status=400, text="Not a JSON object")
+    try:
+        bolt_request = await to_bolt_request(request)
+    except (AttributeError, LookupError, TypeError, ValueError):  # Bolt looks for ids without looking out
+        log.exception("A request of Slack cannot be read")
+        return web.Response()  # it would come again and again
+    return await to_aiohttp_response(await app.async_dispatch(bolt_request))
+
+
+def _signed(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    try:
+        return SignatureVerifier(secret).is_valid_request(body, headers)
+    except (TypeError, ValueError):  # a time that is no number, a signature that is not ASCII
+        return False
+
+
+def _is_object(body: bytes, content_type: str) -> bool:
+    """Whether Bolt will find an object: in JSON, or in the form that commands come in."""
+    if content_type != "application/json" and not body.startswith(b"{"):
+        return True
+    try:
+        return isinstance(json.loads(body), dict)
+    except ValueError:
+        return False
