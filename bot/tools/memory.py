@@ -128,7 +128,7 @@ class ThreadMemory:
         # RediSearch takes in what is there already in the background
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_INDEXING_SECONDS):
-                while int((await self._index.info())["indexing"]):
+                while int((await self._index.info())["indexing"]):  # noqa: ASYNC110 - nothing announces it
                     await asyncio.sleep(0.01)  # how often to look
 
 
