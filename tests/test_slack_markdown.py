@@ -126,9 +126,13 @@ def test_no_cut_falls_into_a_word() -> None:
 @given(answers)
 @thorough
 def test_an_answer_that_is_shown_again_is_cut_in_the_same_places(text: str) -> None:
-    """So that after a crash the messages that are right already are left alone."""
-    rendered = "".join(item for item in page_all([text]) if isinstance(item, str))
-    assert paginate(rendered) == paginate(text)
+    """So that after a crash the messages that are right already are left alone.
+
+    Making a ping inert adds a character, which may move a cut; such messages are edited, not left alone.
+    """
+    inert = neutralise(text) + "."  # no ping is left, not even a beginning of one at the end
+    rendered = "".join(item for item in page_all([inert]) if isinstance(item, str))
+    assert paginate(rendered) == paginate(inert)
 
 
 def test_code_is_closed_at_the_end_of_a_message_and_reopened_in_the_next() -> None:
