@@ -1,15 +1,23 @@
 """Real servers for the tests: Redis and Postgres once a session, a scripted model a test."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from bot.embedded import embedded_postgres, embedded_redis
 from bot.store import open_redis
 from tests.servers.model import ModelServer, model_server
+
+# The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones. A shared machine has no even
+# pace, so no example has a deadline.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The ReAct loop as a LangGraph graph: think -> act -> observe -> think … -> answer. Wiring, no I/O."""
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 
@@ -113,7 +114,10 @@ class _Nodes:
         emit = get_stream_writer()
         call = state["call"]
         emit(parts.started(call))
+        began = time.monotonic()
         result = await self._result(call, config)
+        seconds = round(time.monotonic() - began, 3)
+        log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
         emit(parts.ended(call, result))
         # an id that is known before the result is stored, so that a rerun can tell what it has seen
         return {"messages": [result.model_copy(update={"id": f"result_{call['id']}"})]}

@@ -134,6 +134,8 @@ class Model:
                 log.warning("model call failed", extra={"model": candidate.name, "error": _described(error)})
             else:
                 self._stats.record(began)
+                seconds = round(time.monotonic() - began, 3)
+                log.info("model answered", extra={"model": candidate.name, "seconds": seconds})
                 return answer
         raise AnswerError(failure.sentence if failure else TROUBLE)
 
