@@ -1,4 +1,4 @@
-"""Real servers for the tests: Redis and Postgres once a session, a scripted model a test."""
+"""Real servers for the tests: Redis and Postgres once a session; a model, Slack and Discord a test."""
 
 import os
 from collections.abc import AsyncIterator
@@ -11,7 +11,9 @@ from redis.asyncio import Redis
 
 from bot.embedded import embedded_postgres, embedded_redis
 from bot.store import open_redis
+from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, model_server
+from tests.servers.slack import Slack
 
 # The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones. A shared machine has no even
 # pace, so no example has a deadline.
@@ -52,5 +54,21 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 async def model() -> AsyncIterator[ModelServer]:
     """An OpenAI-compatible server; the test fails if it had to refuse a request."""
     async with model_server() as server:
+        yield server
+        assert not server.violations
+
+
+@pytest_asyncio.fixture
+async def slack() -> AsyncIterator[Slack]:
+    """Slack; the test fails if it had to refuse a request."""
+    async with Slack(ack_timeout=1, redelivery_delays=(0.2, 0.5, 1)) as server:
+        yield server
+        assert not server.violations
+
+
+@pytest_asyncio.fixture
+async def discord() -> AsyncIterator[Discord]:
+    """Discord; the test fails if it had to refuse a request."""
+    async with Discord() as server:
         yield server
         assert not server.violations

@@ -1,12 +1,10 @@
 """The whole bot, end to end: real platforms, agent, Redis and Postgres, over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.main import Bot
@@ -17,22 +15,6 @@ from tests.servers.slack import Slack
 from tests.waiting import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
-
-
-@pytest_asyncio.fixture
-async def slack() -> AsyncIterator[Slack]:
-    """Slack; the test fails if it had to refuse a request."""
-    async with Slack() as server:
-        yield server
-        assert not server.violations
-
-
-@pytest_asyncio.fixture
-async def discord() -> AsyncIterator[Discord]:
-    """Discord; the test fails if it had to refuse a request."""
-    async with Discord() as server:
-        yield server
-        assert not server.violations
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
-import pytest_asyncio
 
 from tests.running import Program, program
 from tests.servers.discord import Discord
@@ -18,22 +16,6 @@ from tests.servers.slack import Slack
 from tests.waiting import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
-
-
-@pytest_asyncio.fixture
-async def slack() -> AsyncIterator[Slack]:
-    """Slack; the test fails if it had to refuse a request."""
-    async with Slack(ack_timeout=1, redelivery_delays=(0.2, 0.5, 1)) as server:
-        yield server
-        assert not server.violations
-
-
-@pytest_asyncio.fixture
-async def discord() -> AsyncIterator[Discord]:
-    """Discord; the test fails if it had to refuse a request."""
-    async with Discord() as server:
-        yield server
-        assert not server.violations
 
 
 @pytest.fixture

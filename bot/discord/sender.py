@@ -179,7 +179,7 @@ class Sender:
             with translated():
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await client.login(self._token)
-        except BaseException:
+        except BaseException:  # a cancellation, too, would leave the client's session open
             await client.close()
             raise
         return client
