@@ -144,10 +144,16 @@ async def serving(
         try:
             if platform.endpoint is None:
                 await server.connected(2)
+                # the client knows a moment later; asked like this, since health() would use up its probe
+                await wait_until(lambda: hears_on_both(platform), "the client knows of its sockets")
             yield bot
         finally:
             receiving.cancel()
             await asyncio.wait([receiving])
+
+
+async def hears_on_both(platform: Any) -> bool:
+    return bool(await platform._connected() == 2)
 
 
 def gated(*parts: Part | Callable[[], Any]) -> Answer:
