@@ -13,9 +13,11 @@ Errors, named for what the catcher does::
         └── CredentialsRejected     never: a person must mend a token or a setting
 """
 
+import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -75,6 +77,7 @@ class Message:
     `sent_at` is in Unix seconds. `addressed` tells a mention or a direct message from a message that
     only counts when the bot already takes part in the thread. `direct` marks a direct message. `place` is
     what the platform needs to answer there (ids of channel, message, team), known to that platform alone.
+    `corrects` is the id of the answered message that this one is the new wording of; only the inbox sets it.
     """
 
     id: str
@@ -87,6 +90,7 @@ class Message:
     author_name: str = ""
     attachments: tuple[Attachment, ...] = ()
     place: Mapping[str, str] = field(default_factory=dict)
+    corrects: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""
@@ -116,6 +120,11 @@ class Turn:
     thread: ThreadId
     messages: tuple[Message, ...]
     attempt: int = 1
+
+    @property
+    def reference(self) -> str:
+        """What a person can quote, and an operator finds in the log."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +159,43 @@ class Notice:
 Part = Text | ToolStep | Notice
 """The next piece of an answer."""
 
-Event = Message
-"""What people do in a thread. Plain data that passes the inbox's door."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """A person has edited a message: `message` is its new wording, with the id that it always had.
+
+    While the message waits, its text is replaced; once it is answered, the last one of a thread is answered
+    again. `edited_at` (Unix seconds) tells one edit from the next and is the same over redeliveries.
+    """
+
+    message: Message
+    edited_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A person has deleted a message: it is not answered, and a turn that only it asked for is stopped."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """`by` (an author, as in `Message`) wants no more answer. To what, say those of these that are set:
+
+    `thread`: all that was asked there so far. `message_id`: the turn of that message, if `by` wrote it.
+    `channel`, when the others name nothing that is under way: what `by` has asked in that channel of the
+    platform, in all its threads.
+    """
+
+    by: str
+    thread: ThreadId | None = None
+    message_id: str = ""
+    channel: str = ""
+
+
+Event = Message | Correction | Withdrawal | Stop
+"""What people do in a thread. Plain data that passes the inbox's door; a `Stop` acts at once."""
 
 Deliver = Callable[[Event], Awaitable[None]]
 """Takes an event over for good; when it returns, the platform may acknowledge. Raises what the store
@@ -161,22 +205,35 @@ Answer = Callable[[Turn], AsyncIterator[Part]]
 """The agent, as the rest sees it. Raises `AnswerError` when there is no answer to be had."""
 
 
+async def _always_held() -> None:
+    """There is no lease to lose."""
+
+
 @dataclass(slots=True)
 class Receipt:
     """What is known of one reply on its platform, kept so that a restart finishes it in the same place.
 
-    `state` is a JSON object whose keys belong to the platform, but for `error` (see turn.py); it is empty
+    `hold` is to be awaited before each thing that people will see, since a chat service cannot tell a
+    process that lost its lease from the one that has it now: it raises `LeaseLost` when the turn is no longer
+    ours, and asks Redis only when the last renewal is so old that this may be.
+
+    `state` is a JSON object whose keys belong to the platform, but for `ending` (see turn.py); it is empty
     before the first step.
     """
 
     turn: Turn
     keep: Callable[[Mapping[str, Json]], Awaitable[None]]
     state: dict[str, Json] = field(default_factory=dict)
+    hold: Callable[[], Awaitable[None]] = _always_held
 
     async def save(self, **changes: Json) -> None:
         """Merge `changes` into the state and store it. Raises `LeaseLost` when the turn is no longer ours."""
         self.state |= changes
         await self.keep(self.state)
+
+
+Halt = asyncio.Future[str]
+"""Done when a turn is to end now; its result is the sentence to end the reply with."""
 
 
 class Thread(Protocol):
@@ -199,6 +256,50 @@ class Health:
     evidence: Mapping[str, Json] = field(default_factory=dict)
 
 
+class Shared(Protocol):
+    """What all processes of the bot know together; a platform gets it when it is connected.
+
+    Names (`limit`, `lease`, `group`, `source`) begin with the platform's. All raise `StorageDown`, but for
+    `delay`, which lets the caller go on: a limit that is not kept is only refused.
+    """
+
+    async def delay(self, limit: str, per_minute: float) -> float:
+        """Take one of the `per_minute` tokens of `limit`: 0 when taken, else the seconds until one is free.
+
+        A bucket that was left alone for a minute holds all of them.
+        """
+
+    async def lease(self, lease: str, seconds: float) -> bool:
+        """Take or renew a lease for this process: whether it is ours for `seconds` from now."""
+
+    async def release(self, lease: str) -> None:
+        """Give a lease back, if it is ours."""
+
+    async def attend(self, group: str, seconds: float) -> int:
+        """Count this process to a group for `seconds`: how many processes there are in it now."""
+
+    async def heard_until(self, source: str) -> float | None:
+        """Until when (Unix seconds) all that `source` had to say was taken; None before the first time."""
+
+    async def set_heard_until(self, source: str, until: float) -> None:
+        """Note that all up to `until` was taken. Never moves back."""
+
+    async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
+        """The threads that the bot takes part in and that had a message after `since`, the newest first."""
+
+    async def is_known(self, message_id: str) -> bool:
+        """Whether that message was taken within the last days."""
+
+    async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
+        """The state of the receipt of the turn that took a message; None while no turn has."""
+
+    async def announce(self, topic: str, news: Json) -> None:
+        """Tell all processes that listen to `topic` just now; who does not listen never hears it."""
+
+    def news(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
+        """Listen to `topic` from the moment the context is entered; a lost connection is made again."""
+
+
 class Platform(Protocol):
     """A chat service, connected. Open it with the `connect` function of its folder."""
 
@@ -207,10 +308,20 @@ class Platform(Protocol):
         """The first field of its `ThreadId`s, in lower case."""
 
     async def receive(self, deliver: Deliver) -> None:
-        """Hand every message to `deliver` until cancelled; may be called again after it has raised.
+        """Hand every event to `deliver` until cancelled; may be called again after it has raised.
 
-        Each call builds what it listens with anew. Replies work before, during and after it. Raises
-        `PlatformError` when the connection is lost for good (`CredentialsRejected`: do not try again).
+        Each call builds what it listens with anew. Replies work before, during and after it, and in processes
+        that never call it. Raises `PlatformError` when the connection is lost for good
+        (`CredentialsRejected`: do not try again).
+        """
+
+    async def catch_up(self, deliver: Deliver) -> None:
+        """Once connected, make sure that all which people wrote until now was handed to `deliver`.
+
+        Called every few seconds beside `receive`. Reads the history, the oldest first, after each gap in the
+        connection, and now and then to find out whether it is deaf; from the moment until which all is known
+        to have been heard, and no further back than CATCH_UP_HOURS. What was taken already is handed over
+        again, which does nothing. Raises `PlatformError`, and what `deliver` raises: the gap then stays.
         """
 
     def thread(self, id: ThreadId) -> Thread:

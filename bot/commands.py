@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from bot.chat import Health
+from bot.chat import Event, Health, Message, Stop
+
+STOP = "!stop"
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
 
@@ -13,10 +15,26 @@ class Commands:
     """The commands a platform offers. Each returns Markdown for the caller's eyes only."""
 
     examine: Callable[[], Awaitable[Sequence[Health]]]
+    halt: Callable[[Stop], Awaitable[int]]
+    """Stops turns at once, in whichever process they run; returns how many."""
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""
         return describe(await self.examine())
+
+    async def stop(self, request: Stop) -> str:
+        """`/agent-stop`: end the answers that `request` names."""
+        stopped = await self.halt(request)
+        if not stopped:
+            return "There is nothing to stop here."
+        return "Stopped." if stopped == 1 else f"Stopped {stopped} answers."
+
+
+def typed(message: Message) -> Event:
+    """The message, or what it orders: slash commands do not work inside Slack's threads, `!stop` does."""
+    if message.text.strip().lower() == STOP:
+        return Stop(by=message.author, thread=message.thread, channel=message.place.get("channel", ""))
+    return message
 
 
 def describe(parts: Sequence[Health]) -> str:

@@ -118,6 +118,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         15, ge=1, description="seconds after which another process takes a dead one's turns"
     )
+    turn_timeout: PositiveFloat = Field(
+        600, description="seconds after which a turn is ended with a word to the person who asked"
+    )
+    catch_up_hours: float = Field(
+        24, ge=0, description="how far back to read what people wrote while the bot did not listen, in hours"
+    )
     shutdown_grace: float = Field(
         20, ge=0, description="seconds that turns under way have to finish at a stop"
     )
@@ -189,7 +195,6 @@ class Settings(BaseSettings):
         problems = [
             *self._slack_problems(),
             *self._model_problems(),
-            *self._role_problems(),
             *self._production_problems(),
         ]
         if problems:
@@ -213,18 +218,6 @@ class Settings(BaseSettings):
         if self.slack_app_token is None and "slack" in self.bot_roles and "http" not in self.bot_roles:
             return ["BOT_ROLES: Slack without SLACK_APP_TOKEN needs the role http, which takes its requests"]
         return []
-
-    def _role_problems(self) -> list[str]:
-        """A worker takes the turns of every platform, so it needs all that have tokens in its process."""
-        tokens = {"slack": self.slack_bot_token, "discord": self.discord_token}
-        problems = [
-            f"BOT_ROLES: add {role}, or unset its tokens: else its messages are taken here and not answered"
-            for role, token in tokens.items()
-            if token and role not in self.bot_roles
-        ]
-        if "worker" not in self.bot_roles:
-            problems.append("BOT_ROLES: add worker: processes that only listen are not supported yet")
-        return problems
 
     def _model_problems(self) -> list[str]:
         named = self.model_fields_set & {"openai_model", "openai_fallback_model"}

@@ -15,98 +15,29 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
-import structlog
 from langchain_core.tools import BaseTool
 from pydantic import SecretStr
 
 from bot import http
 from bot.access import Access
 from bot.agent import Model, offline_model, open_agent
-from bot.chat import BotError, Event, Health, Platform, Receipt, Thread, ThreadId, Turn, Unreachable
+from bot.chat import BotError, Health, Platform, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis
 from bot.health import Examination
-from bot.inbox import Inbox, serve
+from bot.inbox import FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
 from bot.process import process_name
+from bot.service import Bot
+from bot.shared import SharedState
 from bot.store import check_redis, open_redis
-from bot.supervise import supervise
 from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
 from bot.turn import Turns
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Bot:
-    """Everything opened and wired, ready to run."""
-
-    settings: Settings
-    platforms: Sequence[Platform]
-    inbox: Inbox
-    turns: Turns
-    examine: Examination
-
-    async def warn(self) -> None:
-        """Log what an operator should know at once: a database that is away, a Redis that may forget."""
-        for part in await self.examine():
-            if part.name in ("redis", "postgres") and part.state != "ok":
-                log.warning("not as it should be", extra={"part": part.name, **part.evidence})
-
-    async def run(self, stop: asyncio.Event, began: float) -> None:
-        """Serve until `stop` is set, then end in order; `began` is when the start did (monotonic seconds).
-
-        Raises `CredentialsRejected` when a platform does not let us in.
-        """
-        drained = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            receivers = [group.create_task(supervise(each, self.deliver)) for each in self.platforms]
-            if "worker" in self.settings.bot_roles:
-                group.create_task(self._work(drained))
-            group.create_task(_stop_hearing(stop, receivers, drained))
-            await asyncio.sleep(0)  # each receiver's first step, after which messages are taken
-            seconds = round(time.monotonic() - began, 2)
-            log.info("ready", extra={"platforms": [each.name for each in self.platforms], "seconds": seconds})
-
-    async def deliver(self, event: Event) -> None:
-        """Put an event into the inbox; see `bot.chat.Deliver`."""
-        outcome = await self.inbox.put(event)
-        log.info(
-            "message taken",
-            extra={"thread_id": str(event.thread), "message_id": event.id, "outcome": outcome},
-        )
-
-    async def _work(self, stop: asyncio.Event) -> None:
-        await serve(
-            self.inbox,
-            self._take,
-            limit=self.settings.max_workers,
-            lease_seconds=self.settings.lease_seconds,
-            grace=self.settings.shutdown_grace,
-            stop=stop,
-        )
-
-    async def _take(self, turn: Turn, receipt: Receipt) -> None:
-        thread = str(turn.thread)
-        with structlog.contextvars.bound_contextvars(
-            thread_id=thread, turn=turn.id, platform=turn.thread.platform
-        ):
-            await self.turns.take(turn, receipt)
-
-
-async def _stop_hearing(
-    stop: asyncio.Event, receivers: Sequence[asyncio.Task[None]], drained: asyncio.Event
-) -> None:
-    await stop.wait()
-    log.info("stopping")
-    for receiver in receivers:
-        receiver.cancel()
-    await asyncio.gather(*receivers, return_exceptions=True)
-    drained.set()
 
 
 @asynccontextmanager
@@ -119,12 +50,13 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         pool = await stack.enter_async_context(
             open_pool(await _database_url(stack, settings), size=settings.db_pool_size)
         )
-        memory = ThreadMemory(redis, ttl_days=settings.thread_ttl_days)
+        fenced = FencedRedis(redis)
+        memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
         tools = toolset(pool, memory)
         model = await stack.enter_async_context(_model(settings, tools))
         agent = await stack.enter_async_context(
             open_agent(
-                redis,
+                fenced,
                 model,
                 tools,
                 remember=_remember(memory),
@@ -137,18 +69,21 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         operations = KeyValueStore(redis, settings.redis_ops_prefix)
         name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
         inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
+        shared = SharedState(redis, name)
         examine = Examination()
-        platforms = await _platforms(stack, settings, Commands(examine), operations)
+        commands = Commands(examine, inbox.stop)
+        platforms = await _platforms(stack, settings, commands, operations, shared)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
-        turns = Turns(agent.answer, _finder(platforms), access.refusal)
+        turns = Turns(agent.answer, _finder(platforms), access.refusal, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, operations))
         examine.add("postgres", partial(role_report, pool))
         examine.add("model", model.health)
         for platform in platforms:
-            examine.add(platform.name, platform.health)
-        examine.add("inbox", inbox.health)
+            if platform.name in settings.bot_roles:
+                examine.add(platform.name, platform.health)
+        examine.add("inbox", partial(inbox_health, redis))
         examine.add("turns", turns.health)
-        yield Bot(settings, platforms, inbox, turns, examine)
+        yield Bot(settings, platforms, inbox, shared, turns, examine)
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -191,13 +126,20 @@ def _remember(memory: ThreadMemory) -> Callable[[Turn, str], Awaitable[None]]:
 
 
 async def _platforms(
-    stack: AsyncExitStack, settings: Settings, commands: Commands, operations: KeyValueStore
+    stack: AsyncExitStack,
+    settings: Settings,
+    commands: Commands,
+    operations: KeyValueStore,
+    shared: SharedState,
 ) -> list[Platform]:
-    """The platforms that have tokens and a role here. HTTP comes last: it carries the others' webhooks."""
+    """The platforms that have tokens: a worker answers on all of them, whatever this process listens to.
+
+    HTTP comes last: it carries the others' webhooks.
+    """
     platforms: list[Platform] = []
     mounts: dict[str, http.Handler] = {}
     # imported where they are needed: discord.py alone takes a third of a second
-    if settings.slack_bot_token and "slack" in settings.bot_roles:
+    if settings.slack_bot_token and settings.bot_roles & {"slack", "worker"}:
         from bot import slack
 
         workspace = await stack.enter_async_context(
@@ -207,18 +149,26 @@ async def _platforms(
                 signing_secret=_plain(settings.slack_signing_secret),
                 api_url=settings.slack_api_url,
                 commands=commands,
+                shared=shared,
+                catch_up_hours=settings.catch_up_hours,
             )
         )
         platforms.append(workspace)
         if workspace.endpoint:
             mounts["/slack/events"] = workspace.endpoint
-    if settings.discord_token and "discord" in settings.bot_roles:
+    if settings.discord_token and settings.bot_roles & {"discord", "worker"}:
         from bot import discord
 
         token = settings.discord_token.get_secret_value()
         platforms.append(
             await stack.enter_async_context(
-                discord.connect(token=token, api_url=settings.discord_api_url, commands=commands)
+                discord.connect(
+                    token=token,
+                    api_url=settings.discord_api_url,
+                    commands=commands,
+                    shared=shared,
+                    catch_up_hours=settings.catch_up_hours,
+                )
             )
         )
     if "http" in settings.bot_roles:
@@ -229,11 +179,14 @@ async def _platforms(
                 api_token=_plain(settings.api_token),
                 commands=commands,
                 operations=operations,
+                shared=shared,
                 mounts=mounts,
             )
         )
         platforms.append(server)
         log.info("listening", extra={"page": f"http://{settings.http_host}:{server.port}/"})
+    else:
+        platforms.append(http.AbsentHttp())
     return platforms
 
 
@@ -285,19 +238,54 @@ async def _serve(settings: Settings) -> None:
     log.info("stopped")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0 a clean stop, 2 something for a person to mend."""
+async def _operate(settings: Settings, action: str, entry: str) -> str:
+    """Do what an operator asks of the inbox; returns what to print."""
+    async with AsyncExitStack() as stack:
+        redis_url = await _redis_url(stack, settings)
+        await check_redis(redis_url)
+        redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
+        match action:
+            case "replay":
+                return await desk.replay(redis, entry)
+            case "drop":
+                return await desk.drop(redis, entry)
+            case _:
+                return await desk.listing(redis)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bot", description="A chat agent for Slack, Discord and HTTP."
     )
-    parser.add_argument("command", nargs="?", choices=["run", "settings"], default="run")
-    if parser.parse_args(arguments).command == "settings":
+    parser.set_defaults(command="run")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("run", help="serve until SIGTERM (what happens without a command)")
+    commands.add_parser("settings", help="print the table of all settings")
+    inbox = commands.add_parser("inbox", help="show the messages that wait, run or were given up")
+    inbox.add_argument(
+        "action", nargs="?", choices=["list", "replay", "drop"], default="list", help="default: list"
+    )
+    inbox.add_argument("entry", nargs="?", default="", help="a dead message as listed, or `all`")
+    parsed = parser.parse_args(arguments)
+    parsed.command = parsed.command or "run"
+    if parsed.command == "inbox" and (parsed.action == "list") == bool(parsed.entry):
+        inbox.error("replay and drop need the entry of a dead message, or `all`")
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0 a clean stop, 2 something for a person to mend."""
+    parsed = _parse(arguments)
+    if parsed.command == "settings":
         print(settings_table())  # noqa: T201 - the output of this command
         return 0
     try:
         settings = load_settings()
         configure_logging(style=settings.log_format, debug=settings.debug, secrets=settings.secrets())
-        asyncio.run(_serve(settings))
+        if parsed.command == "inbox":
+            print(asyncio.run(_operate(settings, parsed.action, parsed.entry)))  # noqa: T201 - as above
+        else:
+            asyncio.run(_serve(settings))
     except asyncio.CancelledError:
         log.warning("stopped at once, on a second signal")
         return 1

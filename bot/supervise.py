@@ -13,6 +13,9 @@ FIRST_MINUTE = 60.0
 
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 
+CATCH_UP_SECONDS = 10.0
+"""Between two looks at whether something was missed."""
+
 
 async def supervise(platform: Platform, deliver: Deliver) -> None:
     """Receive until cancelled. Raises `CredentialsRejected` only in the first minute."""
@@ -37,3 +40,13 @@ async def supervise(platform: Platform, deliver: Deliver) -> None:
             delay = _FIRST_DELAY
         await asyncio.sleep(delay)
         delay = min(2 * delay, _LONGEST_DELAY)
+
+
+async def keep_up(platform: Platform, deliver: Deliver) -> None:
+    """Look after what was missed until cancelled."""
+    while True:
+        try:
+            await platform.catch_up(deliver)
+        except Exception as error:  # noqa: BLE001 - whatever failed, live messages go on, and it is tried again
+            log.warning("not caught up yet", extra={"platform": platform.name, "error": repr(error)})
+        await asyncio.sleep(CATCH_UP_SECONDS)

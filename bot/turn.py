@@ -1,17 +1,18 @@
 """One turn: messages in, one reply out. This is the boundary at which errors become words."""
 
-import hashlib
+import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from bot.chat import (
     Answer,
     AnswerError,
+    Halt,
     Health,
     LeaseLost,
     Message,
@@ -20,6 +21,7 @@ from bot.chat import (
     PlatformError,
     Receipt,
     StorageDown,
+    Text,
     Thread,
     ThreadId,
     Turn,
@@ -30,18 +32,32 @@ log = logging.getLogger(__name__)
 Refusal = Callable[[Message], str | None]
 """Why this message may not be answered, as a sentence for its author; None when it may."""
 
+Conclude = Callable[[Turn, str], Awaitable[None]]
+"""Notes in the thread's memory how a turn ended that the agent did not end itself."""
 
+_FAILED = "Something went wrong on my side, and I could not finish this. Reference: `{reference}`."
+_TOO_LONG = (
+    "I stopped here, since this took longer than {minutes:g} minutes. Ask for a part of it, or ask again."
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Turns:
-    """Takes turns: asks the agent, and hands its parts to the thread's reply."""
+    """Takes turns: asks the agent, and hands its parts to the thread's reply.
 
-    def __init__(self, answer: Answer, thread: Callable[[ThreadId], Thread], refusal: Refusal) -> None:
-        self._answer = answer
-        self._thread = thread
-        self._refusal = refusal
-        self._seconds: deque[tuple[float, float]] = deque(maxlen=1000)  # (when it ended, how long it took)
+    An attempt that takes longer than `limit` seconds is ended with a word to the person who asked.
+    """
 
-    async def take(self, turn: Turn, receipt: Receipt) -> None:
-        """Answer one turn to its end.
+    answer: Answer
+    thread: Callable[[ThreadId], Thread]
+    refusal: Refusal
+    conclude: Conclude
+    limit: float
+    seconds: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1000))
+    """When a turn ended, and how long it took."""
+
+    async def take(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
+        """Answer one turn to its end, which comes at once when `halt` is done.
 
         Raises what means "again later" or "not mine": `PlatformError`, `StorageDown`, `LeaseLost`, and what
         a reply raises. Whatever else goes wrong with the answer is told to the person who asked, once, and
@@ -49,50 +65,99 @@ class Turns:
         """
         began = time.monotonic()
         log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages)})
-        async with aclosing(self._parts(turn, receipt)) as parts:
-            await self._thread(turn.thread).reply(parts, receipt)
+        async with aclosing(self._parts(turn, receipt, halt)) as parts:
+            await self.thread(turn.thread).reply(parts, receipt)
         ended = time.monotonic()
-        self._seconds.append((ended, ended - began))
+        self.seconds.append((ended, ended - began))
         log.info("turn finished", extra={"seconds": round(ended - began, 3)})
 
-    async def _parts(self, turn: Turn, receipt: Receipt) -> AsyncGenerator[Part]:
-        """The agent's parts; an error becomes a last one, and is kept so that it is never run again."""
-        refusals = [self._refusal(message) for message in turn.messages]
+    async def _parts(self, turn: Turn, receipt: Receipt, halt: Halt) -> AsyncGenerator[Part]:
+        """The agent's parts; what ends them early becomes a last one, and is kept: it is never run again."""
+        refusals = [self.refusal(message) for message in turn.messages]
         allowed = [each for each, refusal in zip(turn.messages, refusals, strict=True) if refusal is None]
-        error: str = receipt.state.get("error") or ("" if allowed else refusals[0]) or ""
-        if not error:
-            try:
-                answer = self._answer(replace(turn, messages=tuple(allowed)))
-                async with aclosing(cast("AsyncGenerator[Part]", answer)) as parts:
-                    async for part in parts:
-                        yield part
-            except (PlatformError, StorageDown, LeaseLost):
-                raise
-            except AnswerError as problem:
-                log.warning("no answer", extra={"error": str(problem)})
-                error = str(problem)
-            except Exception:  # the outermost boundary of a turn: the person gets words, the log the trace
-                reference = reference_of(turn)
-                log.exception("turn failed", extra={"reference": reference})
-                error = (
-                    f"Something went wrong on my side, and I could not finish this. Reference: `{reference}`."
-                )
-            else:
+        ending: str = receipt.state.get("ending") or ("" if allowed else refusals[0]) or ""
+        if not ending:
+            said: list[str] = []
+            problem = _Problem()
+            asked = replace(turn, messages=tuple(allowed))
+            async with aclosing(self._answered(asked, halt, problem)) as parts:
+                async for part in parts:
+                    if isinstance(part, Text):
+                        said.append(part.text)
+                    yield part
+            ending = problem.words
+            if not ending:
                 return
-            await receipt.save(error=error)
-        yield Notice(error)
+            await self.conclude(asked, "".join([*said, "\n\n", ending]).strip())
+            await receipt.save(ending=ending)
+        yield Notice(ending)
+
+    async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
+        """The agent's parts, with the words for what ended them early left in `problem`."""
+        try:
+            async with _until(halt, self.limit), aclosing(_generator(self.answer(turn))) as parts:
+                async for part in parts:
+                    yield part
+        except (PlatformError, StorageDown, LeaseLost):
+            raise
+        except AnswerError as error:
+            log.warning("no answer", extra={"error": str(error)})
+            problem.words = str(error)
+        except _Halted:
+            problem.words = halt.result() if halt.done() else _TOO_LONG.format(minutes=self.limit / 60)
+            log.info("turn ended early", extra={"ending": problem.words})
+        except Exception:  # the outermost boundary of a turn: the person gets words, the log the trace
+            log.exception("turn failed", extra={"reference": turn.reference})
+            problem.words = _FAILED.format(reference=turn.reference)
 
     async def health(self) -> Health:
         """How long turns take in this process, and how many there were in the last hour."""
-        seconds = sorted(duration for _, duration in self._seconds)
+        seconds = sorted(duration for _, duration in self.seconds)
         hour_ago = time.monotonic() - 3600
-        evidence: dict[str, float] = {"last_hour": sum(ended > hour_ago for ended, _ in self._seconds)}
+        evidence: dict[str, float] = {"last_hour": sum(ended > hour_ago for ended, _ in self.seconds)}
         if seconds:
             evidence["p50_s"] = round(seconds[len(seconds) // 2], 2)
             evidence["p99_s"] = round(seconds[len(seconds) * 99 // 100], 2)
         return Health(name="turns", state="ok", evidence=evidence)
 
 
-def reference_of(turn: Turn) -> str:
-    """What a person can quote, and an operator finds in the log."""
-    return hashlib.sha256(turn.id.encode()).hexdigest()[:8]
+@dataclass(slots=True)
+class _Problem:
+    words: str = ""
+
+
+class _Halted(Exception):
+    """The turn is to end now."""
+
+
+@asynccontextmanager
+async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
+    """Let the body run until `halt` is done or `seconds` are over; then cancel it and raise `_Halted`.
+
+    A `TimeoutError` of the body's own passes through as it is. What is cancelled is the task that entered:
+    whoever reads the parts does so in one task, and does nothing else there.
+    """
+    loop = asyncio.get_running_loop()
+    if halt.done():
+        raise _Halted
+    limit = asyncio.timeout(seconds)
+
+    def end(_: Halt) -> None:
+        if not limit.expired():
+            limit.reschedule(loop.time())
+
+    try:
+        async with limit:
+            halt.add_done_callback(end)
+            try:
+                yield
+            finally:
+                halt.remove_done_callback(end)
+    except TimeoutError:
+        if limit.expired():
+            raise _Halted from None
+        raise
+
+
+def _generator(parts: AsyncIterator[Part]) -> AsyncGenerator[Part]:
+    return cast("AsyncGenerator[Part]", parts)

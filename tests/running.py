@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bot.config import Settings
-from bot.main import Bot, open_bot
+from bot.main import open_bot
+from bot.service import Bot
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent

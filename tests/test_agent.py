@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -325,6 +326,51 @@ async def test_failed_turn_is_not_repeated_by_the_next(redis: Redis, model: Mode
         model.respond = lambda request: "Only the second."
         assert await text_of(agent, a_turn("second")) == "Only the second."
     assert len(model.requests) == 2
+
+
+async def test_a_stopped_turn_is_over_for_the_next_one(redis: Redis, model: ModelServer) -> None:
+    """The model sees the question, the call that never ended, and how it ended: it does not go on with it."""
+    entered = asyncio.Event()
+
+    @tool
+    async def hang(query: str) -> str:
+        """Hang for ever."""
+        entered.set()
+        await asyncio.Event().wait()
+        return query
+
+    model.script(Script(tool_calls=[("hang", {"query": "x"})]), "Moving on.")
+    async with an_agent(redis, model, tools=[hang]) as agent:
+        turn = a_turn("hang")
+        task = asyncio.create_task(parts_of(agent, turn))
+        await entered.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for _ in range(2):  # a crash in between repeats it
+            await agent.conclude(turn, "Stopped.")
+        assert await text_of(agent, a_turn("something else")) == "Moving on."
+    roles = [each["role"] for each in model.requests[-1]["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+    assert model.requests[-1]["messages"][-2]["content"] == "Stopped."
+    assert not model.violations
+
+
+async def test_a_turn_that_ended_before_it_began_is_remembered(redis: Redis, model: ModelServer) -> None:
+    """Stopped in the queue: the next turn knows what was asked, and that nobody wants it answered."""
+    async with an_agent(redis, model) as agent:
+        await agent.conclude(a_turn("never mind"), "Stopped.")
+        assert "message 2 of" in await text_of(agent, a_turn("hello"))
+    assert [each["content"] for each in model.requests[-1]["messages"]][1:3] == ["never mind", "Stopped."]
+
+
+async def test_a_correction_is_told_as_one(redis: Redis, model: ModelServer) -> None:
+    """The model knows that the new text replaces what it answered last."""
+    async with an_agent(redis, model) as agent:
+        await text_of(agent, a_turn("five apples"))
+        corrected = a_turn("six apples")
+        message = replace(corrected.messages[0], corrects="test:t1:five apples")
+        await text_of(agent, replace(corrected, messages=(message,)))
+    assert model.requests[-1]["messages"][-1]["content"] == prompts.CORRECTION.format(text="six apples")
 
 
 async def test_closing_the_answer_closes_the_models_stream(redis: Redis, model: ModelServer) -> None:

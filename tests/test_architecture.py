@@ -25,7 +25,7 @@ def rule(parts: str = "", libraries: str = "") -> Rule:
     return Rule(frozenset(parts.split()), frozenset(libraries.split()))
 
 
-CORE = "chat commands turn health supervise __version__"
+CORE = "chat commands gap turn health supervise __version__"
 
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
@@ -37,6 +37,7 @@ RULES = {
     "__init__": rule(),
     "chat": rule(),
     "commands": rule(CORE),
+    "gap": rule(CORE),
     "turn": rule(CORE),
     "health": rule(CORE),
     "supervise": rule(CORE),
@@ -44,6 +45,8 @@ RULES = {
     "config": rule(libraries="pydantic pydantic_settings"),
     "logs": rule(libraries="structlog"),
     "store": rule("chat", "redis"),
+    "shared": rule("chat", "redis"),
+    "service": rule(f"{CORE} config inbox shared", "structlog"),
     "process": rule(),
     "inbox": rule("chat", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
@@ -52,12 +55,12 @@ RULES = {
         "chat tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
-    "slack": rule("chat commands", "aiohttp slack_bolt slack_sdk"),
-    "discord": rule("chat commands", "aiohttp discord tenacity yarl"),
-    "http": rule("chat commands", "aiohttp pydantic pydantic_core yarl"),
+    "slack": rule("chat commands gap", "aiohttp slack_bolt slack_sdk"),
+    "discord": rule("chat commands gap", "aiohttp discord tenacity yarl"),
+    "http": rule("chat commands gap", "aiohttp pydantic pydantic_core yarl"),
     "__main__": rule("main"),
 }
-PLATFORM_PARTS = frozenset({"chat", "commands"})
+PLATFORM_PARTS = frozenset({"chat", "commands", "gap"})
 ROOT_MAY_NOT_SEE = frozenset({"main"})
 
 
@@ -105,7 +108,7 @@ def is_allowed(module: str, name: str) -> bool:
 
 def is_allowed_library(part: str, library: str) -> bool:
     if part == "main":
-        return library in {"langchain_core", "pydantic", "structlog"}
+        return library in {"langchain_core", "pydantic"}
     return library in RULES[part].libraries if part in RULES else library not in BOUND_LIBRARIES
 
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.main import Bot
+from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, ModelServer, Script

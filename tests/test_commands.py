@@ -5,8 +5,30 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from bot.chat import Health
-from bot.commands import MARKS, Commands, describe
+from bot.chat import Health, Message, Stop, ThreadId
+from bot.commands import MARKS, Commands, describe, typed
+
+THREAD = ThreadId("slack", "T1", "C1", "1.1")
+
+
+async def nothing_to_stop(stop: Stop) -> int:
+    return 0
+
+
+async def nobody() -> Sequence[Health]:
+    return []
+
+
+def a_message(text: str) -> Message:
+    return Message(
+        id="1",
+        thread=THREAD,
+        author="slack:U1",
+        text=text,
+        sent_at=1,
+        addressed=False,
+        place={"channel": "C1"},
+    )
 
 
 def test_every_state_has_a_mark_of_its_own() -> None:
@@ -25,7 +47,7 @@ async def test_health_is_a_line_a_part_with_its_evidence() -> None:
             Health(name="discord", state="off"),
         ]
 
-    assert (await Commands(examine).health()).splitlines() == [
+    assert (await Commands(examine, nothing_to_stop).health()).splitlines() == [
         "- 🟢 **redis** ok: ping ms 0.4, maxmemory policy noeviction",
         "- 🔴 **slack** down: error no answer",
         "- ⚪ **discord** off",
@@ -36,3 +58,26 @@ async def test_health_is_a_line_a_part_with_its_evidence() -> None:
 def test_evidence_of_several_lines_stays_in_its_line(text: str) -> None:
     """Postgres puts details and hints of an error on lines of their own."""
     assert len(describe([Health(name="postgres", state="down", evidence={"error": text})]).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("stopped", "words"), [(0, "nothing to stop"), (1, "Stopped."), (3, "3 answers")])
+async def test_stop_says_what_came_of_it(stopped: int, words: str) -> None:
+    """Nothing, one answer or several: each has its sentence."""
+
+    async def halt(stop: Stop) -> int:
+        assert stop.by == "slack:U1"
+        return stopped
+
+    assert words in await Commands(nobody, halt).stop(Stop(by="slack:U1", channel="C1"))
+
+
+@pytest.mark.parametrize("text", ["!stop", " !STOP\n"])
+def test_stop_can_be_typed(text: str) -> None:
+    """Slack has no slash commands in threads."""
+    assert typed(a_message(text)) == Stop(by="slack:U1", thread=THREAD, channel="C1")
+
+
+@pytest.mark.parametrize("text", ["stop", "!stop it", "please !stop", ""])
+def test_other_messages_are_no_stop(text: str) -> None:
+    """Only the word alone is an order."""
+    assert typed(a_message(text)) == a_message(text)

@@ -13,10 +13,12 @@ import discord as library
 import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from redis.asyncio import Redis
 
 from bot.chat import (
     AnswerError,
     CredentialsRejected,
+    Event,
     Health,
     Json,
     LeaseLost,
@@ -26,6 +28,7 @@ from bot.chat import (
     PlatformError,
     RateLimited,
     Receipt,
+    Stop,
     Text,
     ThreadId,
     ToolStep,
@@ -38,6 +41,7 @@ from bot.discord import connect, line, pace, probe, sender
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
+from bot.shared import SharedState
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
 from tests.waiting import wait_until
@@ -76,11 +80,16 @@ class Bot:
     platform: DiscordPlatform
     answer: Answer = echo
     heard: list[Message] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     receipts: dict[str, Json] = field(default_factory=dict)
     failures: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def deliver(self, message: Message) -> None:
+    async def deliver(self, event: Event) -> None:
+        if not isinstance(event, Message):
+            self.events.append(event)
+            return
+        message = event
         if message.text == "trouble" and self.failures:
             self.failures -= 1
             raise ConnectionError("the store is down")
@@ -108,15 +117,37 @@ class Bot:
             await asyncio.gather(*self.tasks)
 
 
+SHARED: list[SharedState] = []
+"""What the processes of the bot know together, of the test at hand."""
+
+
+@pytest.fixture(autouse=True)
+async def shared(redis: Redis) -> AsyncIterator[SharedState]:
+    SHARED.append(SharedState(redis, "one"))
+    yield SHARED[0]
+    SHARED.clear()
+
+
+async def nothing_to_stop(stop: Stop) -> int:
+    return 0
+
+
 async def well() -> list[Health]:
     return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
+
+
+def a_platform(
+    token: str, url: str, examine: Callable[[], Awaitable[Sequence[Health]]] = well
+) -> contextlib.AbstractAsyncContextManager[DiscordPlatform]:
+    commands = Commands(examine, nothing_to_stop)
+    return connect(token=token, api_url=url, commands=commands, shared=SHARED[0], catch_up_hours=24)
 
 
 @contextlib.asynccontextmanager
 async def bot_of(
     server: Discord, examine: Callable[[], Awaitable[Sequence[Health]]] = well
 ) -> AsyncIterator[Bot]:
-    async with connect(token=server.token, api_url=server.url, commands=Commands(examine)) as platform:
+    async with a_platform(server.token, server.url, examine) as platform:
         bot = Bot(platform)
         yield bot
         assert_no_late_typing(server, bot)
@@ -726,7 +757,7 @@ async def test_a_message_that_cannot_be_kept_holds_no_other_channel_up(server: D
 async def test_a_message_in_hand_is_handed_over_before_receiving_ends(server: Discord, bot: Bot) -> None:
     arrived, kept = asyncio.Event(), asyncio.Event()
 
-    async def deliver(message: Message) -> None:
+    async def deliver(message: Event) -> None:
         arrived.set()
         await asyncio.sleep(0.1)
         kept.set()
@@ -784,7 +815,7 @@ async def test_a_dead_rest_api_is_unreachable(server: Discord, bot: Bot) -> None
 async def test_a_wrong_token_is_rejected_and_the_setting_named() -> None:
     async with (
         Discord() as server,
-        connect(token="wrong", api_url=server.url, commands=Commands(well)) as platform,
+        a_platform("wrong", server.url) as platform,
     ):
         bot = Bot(platform)
         with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
@@ -940,7 +971,7 @@ async def test_commands_that_cannot_be_registered_stop_nothing(server: Discord, 
 
 async def test_discord_pys_addresses_are_put_back() -> None:
     before = (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
-    async with connect(token="t", api_url="http://127.0.0.1:9/api/v10/", commands=Commands(well)):
+    async with a_platform("t", "http://127.0.0.1:9/api/v10/"):
         assert Route.BASE == "http://127.0.0.1:9/api/v10"
     assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from bot.chat import (
     Answer,
@@ -28,6 +29,7 @@ from bot.chat import (
     Part,
     RateLimited,
     Receipt,
+    Stop,
     StorageDown,
     Text,
     ThreadId,
@@ -38,6 +40,7 @@ from bot.chat import (
 from bot.commands import Commands
 from bot.http import Handler, Http, Operations, connect
 from bot.http import conversation as conversation_module
+from bot.shared import SharedState
 from tests.waiting import wait_until
 
 TOKEN = "a token with spaces and ümlauts"
@@ -189,11 +192,25 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
             yield name, json.loads(text.removeprefix("data: "))
 
 
+SHARED: list[SharedState] = []
+"""What the processes of the bot know together, of the test at hand."""
+
+
+@pytest.fixture(autouse=True)
+async def shared(redis: Redis) -> AsyncIterator[SharedState]:
+    SHARED.append(SharedState(redis, "one"))
+    yield SHARED[0]
+    SHARED.clear()
+
+
 def healthy(*parts: Health) -> Commands:
     async def examine() -> Sequence[Health]:
         return parts or (Health(name="redis", state="ok", evidence={"ping_ms": 0.2}),)
 
-    return Commands(examine)
+    async def nothing_to_stop(stop: Stop) -> int:
+        return 0
+
+    return Commands(examine, nothing_to_stop)
 
 
 @asynccontextmanager
@@ -211,6 +228,7 @@ async def listening(
         api_token=api_token,
         commands=commands or healthy(),
         operations=store or Store(),
+        shared=SHARED[0],
         mounts=mounts or {},
         patience=patience,
     ) as http:
@@ -608,7 +626,13 @@ async def test_loopback_needs_no_token(host: str) -> None:
 
 async def open_and_close(host: str, port: int, api_token: str | None) -> None:
     async with connect(
-        host=host, port=port, api_token=api_token, commands=healthy(), operations=Store(), mounts={}
+        host=host,
+        port=port,
+        api_token=api_token,
+        commands=healthy(),
+        operations=Store(),
+        shared=SHARED[0],
+        mounts={},
     ):
         pass
 

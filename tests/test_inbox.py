@@ -1,16 +1,27 @@
 """The inbox against a real Redis: order, one turn at a time, nothing lost, nothing twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import LeaseLost, Message, RateLimited, Receipt, ThreadId, Turn, Undeliverable, Unreachable
-from bot.inbox import Inbox, Work, serve
+from bot.chat import (
+    Halt,
+    LeaseLost,
+    Message,
+    RateLimited,
+    Receipt,
+    ThreadId,
+    Turn,
+    Undeliverable,
+    Unreachable,
+)
+from bot.inbox import Inbox, Work, inbox_health, serve
 from bot.inbox.inbox import Lease
+from bot.shared import SharedState
 from tests.waiting import wait_until
 
 
@@ -36,12 +47,18 @@ async def a_lease(inbox: Inbox) -> Lease:
 
 @asynccontextmanager
 async def serving(
-    inbox: Inbox, work: Work, *, lease_seconds: float = 1.0, limit: int = 10, grace: float = 5
+    redis: Redis,
+    inbox: Inbox,
+    work: Work,
+    *,
+    lease_seconds: float = 1.0,
+    limit: int = 10,
+    grace: float = 5,
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
+    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
         group.create_task(
-            serve(inbox, work, limit=limit, lease_seconds=lease_seconds, grace=grace, stop=stop)
+            serve(inbox, work, limit=limit, lease_seconds=lease_seconds, grace=grace, stop=stop, stops=stops)
         )
         try:
             yield
@@ -57,7 +74,7 @@ class Recorder:
         self.texts: list[list[str]] = []
         self._act = act
 
-    async def __call__(self, turn: Turn, receipt: Receipt) -> None:
+    async def __call__(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
         self.turns.append(turn)
         if self._act:
             await self._act(turn)
@@ -96,7 +113,7 @@ async def test_messages_that_wait_become_one_turn(redis: Redis) -> None:
     recorder = Recorder()
     for text in ("one", "two"):
         await inbox.put(a_message(text))
-    async with serving(inbox, recorder):
+    async with serving(redis, inbox, recorder):
         await wait_until(lambda: len(recorder.texts) == 1, "first turn")
         await inbox.put(a_message("three"))
         await wait_until(lambda: len(recorder.texts) == 2, "second turn")
@@ -110,10 +127,10 @@ async def test_a_second_attempt_has_the_same_messages(redis: Redis) -> None:
     lease = await a_lease(inbox)
     first = await inbox.begin(lease)
     await inbox.put(a_message("two"))
-    await inbox.postpone(lease, 0)
+    assert first is not None
+    await inbox.postpone(lease, first.turn, 0)
     await inbox.wake()
     second = await inbox.begin((await inbox.take(1, 1))[0])
-    assert first is not None
     assert second is not None
     assert [first.turn.attempt, second.turn.attempt] == [1, 2]
     assert second.turn.messages == first.turn.messages
@@ -127,7 +144,7 @@ async def test_turns_of_a_thread_never_overlap_and_threads_run_side_by_side(redi
     most = 0
     answered: list[str] = []
 
-    async def work(turn: Turn, receipt: Receipt) -> None:
+    async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:
         nonlocal most
         thread = turn.thread.channel
         overlaps.extend({thread} & running)
@@ -139,7 +156,7 @@ async def test_turns_of_a_thread_never_overlap_and_threads_run_side_by_side(redi
         answered.extend(message.id for message in turn.messages)
 
     one, two = an_inbox(redis, "one"), an_inbox(redis, "two")
-    async with serving(one, work), serving(two, work):
+    async with serving(redis, one, work), serving(redis, two, work):
         for number in range(20):
             await asyncio.gather(*(one.put(a_message(str(number), f"t{thread}")) for thread in range(5)))
         await wait_until(lambda: len(answered) >= 100, "all answered")
@@ -155,7 +172,7 @@ async def test_receipt_is_given_to_the_next_attempt(redis: Redis) -> None:
     """What the first attempt showed is known to the second, which can finish it."""
     receipts: list[dict[str, str]] = []
 
-    async def work(turn: Turn, receipt: Receipt) -> None:
+    async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:
         receipts.append(dict(receipt.state))
         await receipt.save(ts="1700.1")
         if turn.attempt == 1:
@@ -163,7 +180,7 @@ async def test_receipt_is_given_to_the_next_attempt(redis: Redis) -> None:
 
     inbox = an_inbox(redis)
     await inbox.put(a_message("hello"))
-    async with serving(inbox, work, lease_seconds=0.5):
+    async with serving(redis, inbox, work, lease_seconds=0.5):
         await wait_until(lambda: len(receipts) == 2, "second attempt")
     assert receipts == [{}, {"ts": "1700.1"}]
 
@@ -177,13 +194,13 @@ async def test_rate_limit_is_waited_for_as_long_as_the_service_asks(redis: Redis
 
     recorder = Recorder(limited)
     await inbox.put(a_message("hello"))
-    async with serving(inbox, recorder):
-        await wait_until(lambda: _postponed(inbox), "postponed")
+    async with serving(redis, inbox, recorder):
+        await wait_until(lambda: _postponed(redis), "postponed")
     assert len(recorder.turns) == 1
 
 
-async def _postponed(inbox: Inbox) -> bool:
-    return bool((await inbox.health()).evidence["postponed"])
+async def _postponed(redis: Redis) -> bool:
+    return bool((await inbox_health(redis)).evidence["postponed"])
 
 
 async def test_undeliverable_reply_ends_the_turn(redis: Redis) -> None:
@@ -195,14 +212,14 @@ async def test_undeliverable_reply_ends_the_turn(redis: Redis) -> None:
 
     recorder = Recorder(gone)
     await inbox.put(a_message("hello"))
-    async with serving(inbox, recorder):
+    async with serving(redis, inbox, recorder):
         await wait_until(lambda: len(recorder.turns) == 1, "tried")
-        await wait_until(lambda: _is_empty(inbox), "finished")
+        await wait_until(lambda: _is_empty(redis), "finished")
     assert len(recorder.turns) == 1
 
 
-async def _is_empty(inbox: Inbox) -> bool:
-    evidence = (await inbox.health()).evidence
+async def _is_empty(redis: Redis) -> bool:
+    evidence = (await inbox_health(redis)).evidence
     return dict(evidence) == {"waiting": 0, "running": 0, "postponed": 0, "dead": 0}
 
 
@@ -210,7 +227,7 @@ async def test_turn_that_always_fails_is_kept_for_an_operator(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the last attempt its messages are in `dead`, and the thread's next message is answered."""
-    monkeypatch.setattr("bot.inbox.worker.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("bot.inbox.worker.MAX_FAILURES", 1)
     inbox = an_inbox(redis)
 
     async def fail(turn: Turn) -> None:
@@ -218,12 +235,12 @@ async def test_turn_that_always_fails_is_kept_for_an_operator(
             raise RuntimeError("always")
 
     recorder = Recorder(fail)
-    async with serving(inbox, recorder):
+    async with serving(redis, inbox, recorder):
         await inbox.put(a_message("poison"))
         await wait_until(lambda: len(recorder.turns) == 1, "poison tried")
         await inbox.put(a_message("fine"))
         await wait_until(lambda: recorder.texts == [["fine"]], "the next one answered")
-    assert (await inbox.health()).evidence["dead"] == 1
+    assert (await inbox_health(redis)).evidence["dead"] == 1
 
 
 async def test_restarted_process_takes_its_own_work_back_at_once(redis: Redis) -> None:
@@ -232,7 +249,7 @@ async def test_restarted_process_takes_its_own_work_back_at_once(redis: Redis) -
     await dead.put(a_message("hello"))
     lease = await a_lease(dead)
     recorder = Recorder()
-    async with serving(an_inbox(redis), recorder, lease_seconds=3600):
+    async with serving(redis, an_inbox(redis), recorder, lease_seconds=3600):
         await wait_until(lambda: recorder.texts == [["hello"]], "taken back")
     with pytest.raises(LeaseLost):
         await dead.finish(lease, recorder.turns[0])
@@ -246,11 +263,11 @@ async def test_another_process_takes_over_when_the_lease_expires(redis: Redis) -
     begun = await dead.begin(lease)
     assert begun is not None
     recorder = Recorder()
-    async with serving(an_inbox(redis, "alive"), recorder, lease_seconds=0.3):
+    async with serving(redis, an_inbox(redis, "alive"), recorder, lease_seconds=0.3):
         await wait_until(lambda: recorder.texts == [["hello"]], "taken over")
     with pytest.raises(LeaseLost):
         await dead.keep(lease, begun.turn, {"ts": "ghost"})
-    assert await dead.renew([lease]) == [lease]
+    assert await dead.renew({lease: begun.turn.id}) == ([lease], set())
 
 
 class CountingInbox(Inbox):
@@ -258,9 +275,9 @@ class CountingInbox(Inbox):
 
     renewals = 0
 
-    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+    async def renew(self, turns: Mapping[Lease, str]) -> tuple[list[Lease], set[str]]:
         self.renewals += 1
-        return await super().renew(leases)
+        return await super().renew(turns)
 
 
 async def test_long_turn_keeps_its_lease(redis: Redis) -> None:
@@ -272,10 +289,10 @@ async def test_long_turn_keeps_its_lease(redis: Redis) -> None:
 
     slow, other = Recorder(wait), Recorder()
     first = CountingInbox(redis, name="first", follow_days=30)
-    async with serving(first, slow, lease_seconds=0.5):
+    async with serving(redis, first, slow, lease_seconds=0.5):
         await first.put(a_message("hello"))
         await wait_until(lambda: len(slow.turns) == 1, "started")
-        async with serving(an_inbox(redis, "second"), other, lease_seconds=0.5):
+        async with serving(redis, an_inbox(redis, "second"), other, lease_seconds=0.5):
             await wait_until(lambda: first.renewals > 10, "two leases long")
         release.set()
     assert slow.texts == [["hello"]]
@@ -290,10 +307,10 @@ async def test_stop_hands_unfinished_turns_over_at_once(redis: Redis) -> None:
 
     stuck, recorder = Recorder(never), Recorder()
     inbox = an_inbox(redis, "first")
-    async with serving(inbox, stuck, lease_seconds=3600, grace=0):
+    async with serving(redis, inbox, stuck, lease_seconds=3600, grace=0):
         await inbox.put(a_message("hello"))
         await wait_until(lambda: len(stuck.turns) == 1, "started")
-    async with serving(an_inbox(redis, "second"), recorder, lease_seconds=3600):
+    async with serving(redis, an_inbox(redis, "second"), recorder, lease_seconds=3600):
         await wait_until(lambda: recorder.texts == [["hello"]], "handed over")
 
 
@@ -306,18 +323,18 @@ async def test_stop_lets_turns_under_way_finish(redis: Redis) -> None:
 
     recorder = Recorder(finish)
     inbox = an_inbox(redis)
-    async with serving(inbox, recorder):
+    async with serving(redis, inbox, recorder):
         await inbox.put(a_message("hello"))
         await wait_until(lambda: len(recorder.turns) == 1, "started")
         asyncio.get_running_loop().call_later(0.05, release.set)
     assert recorder.texts == [["hello"]]
-    assert await _is_empty(inbox)
+    assert await _is_empty(redis)
 
 
 async def test_worker_survives_a_redis_that_came_back_empty(redis: Redis) -> None:
     """After FLUSHALL the group is made again and new messages are answered."""
     inbox, recorder = an_inbox(redis), Recorder()
-    async with serving(inbox, recorder):
+    async with serving(redis, inbox, recorder):
         await inbox.put(a_message("before"))
         await wait_until(lambda: recorder.texts == [["before"]], "answered before")
         await redis.flushall()
@@ -330,21 +347,20 @@ async def test_message_that_cannot_be_read_does_not_block_its_thread(redis: Redi
     inbox, recorder = an_inbox(redis), Recorder()
     await inbox.put(a_message("strange"))
     mailbox = f"{{bot}}:mailbox:{a_message('').thread}"
-    await redis.xtrim(mailbox, maxlen=0, approximate=False)
-    await redis.xadd(mailbox, {"id": "strange", "message": '{"shape": "unknown"}'})
-    async with serving(inbox, recorder):
-        await wait_until(lambda: _dead(inbox), "given up")
+    await redis.hset(mailbox.replace("mailbox", "messages"), "test:t1:strange", '{"shape": "unknown"}')
+    async with serving(redis, inbox, recorder):
+        await wait_until(lambda: _dead(redis), "given up")
         await inbox.put(a_message("fine"))
         await wait_until(lambda: recorder.texts == [["fine"]], "the next one answered")
 
 
-async def _dead(inbox: Inbox) -> bool:
-    return bool((await inbox.health()).evidence["dead"])
+async def _dead(redis: Redis) -> bool:
+    return bool((await inbox_health(redis)).evidence["dead"])
 
 
 async def test_outage_of_a_platform_uses_up_no_attempt(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that is away for long is waited for: its turns are not given up after a few attempts."""
-    monkeypatch.setattr("bot.inbox.worker.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("bot.inbox.worker.MAX_FAILURES", 1)
     inbox = an_inbox(redis)
 
     async def fail_at_first(turn: Turn) -> None:
@@ -353,7 +369,7 @@ async def test_outage_of_a_platform_uses_up_no_attempt(redis: Redis, monkeypatch
 
     recorder = Recorder(fail_at_first)
     await inbox.put(a_message("hello"))
-    async with serving(inbox, recorder, lease_seconds=0.5):
+    async with serving(redis, inbox, recorder, lease_seconds=0.5):
         await wait_until(lambda: recorder.texts == [["hello"]], "answered in the end")
 
 

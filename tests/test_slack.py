@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
@@ -18,6 +19,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.chat import (
     AnswerError,
     CredentialsRejected,
+    Event,
     Health,
     Json,
     LeaseLost,
@@ -27,6 +29,7 @@ from bot.chat import (
     PlatformError,
     RateLimited,
     Receipt,
+    Stop,
     StorageDown,
     Text,
     ToolStep,
@@ -35,6 +38,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
+from bot.shared import SharedState
 from bot.slack import commands as slack_commands
 from bot.slack import connect, probe, sockets, stream
 from bot.slack.errors import translated
@@ -61,6 +65,17 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "WATCH_SECONDS", 0.1)
 
 
+SHARED: list[SharedState] = []
+"""What the processes of the bot know together, of the test at hand."""
+
+
+@pytest.fixture(autouse=True)
+async def shared(redis: Redis) -> AsyncIterator[SharedState]:
+    SHARED.append(SharedState(redis, "one"))
+    yield SHARED[0]
+    SHARED.clear()
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Slack]:
     async with Slack(ack_timeout=0.5, redelivery_delays=(0.0, 0.1, 0.1)) as slack:
@@ -85,15 +100,20 @@ class Bot:
     answer: Answer
     group: asyncio.TaskGroup
     messages: list[Message] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     kept: dict[str, dict[str, Json]] = field(default_factory=dict)
     failures: int = 0
     doors_open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def deliver(self, message: Message) -> None:
+    async def deliver(self, event: Event) -> None:
         await self.doors_open.wait()
         if self.failures:
             self.failures -= 1
             raise ConnectionError("the store is away")
+        if not isinstance(event, Message):
+            self.events.append(event)
+            return
+        message = event
         self.messages.append(message)
         if message.addressed and [each.id for each in self.messages].count(message.id) == 1:
             self.group.create_task(self.reply(message))
@@ -114,6 +134,10 @@ class Bot:
         return self.messages[-1]
 
 
+async def nothing_to_stop(stop: Stop) -> int:
+    return 0
+
+
 async def healthy() -> list[Health]:
     return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
 
@@ -128,7 +152,9 @@ async def connected(
         "signing_secret": None,
         "api_url": server.api_url,
     }
-    async with connect(**arguments | settings, commands=Commands(examine)) as platform:
+    commands = Commands(examine, nothing_to_stop)
+    arguments |= {"shared": SHARED[0], "catch_up_hours": 24}
+    async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
 
 
@@ -530,7 +556,9 @@ async def test_a_slow_examination_is_answered_after_the_acknowledgement(
 async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
     async with serving(server):
         await server.command("/agent-dance", "", ALICE, GENERAL)
-        assert server.ephemerals[0].text == "I do not know /agent-dance. What I know: /agent-health"
+        assert (
+            server.ephemerals[0].text == "I do not know /agent-dance. What I know: /agent-health, /agent-stop"
+        )
 
 
 async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> None:
@@ -1031,7 +1059,7 @@ async def test_whatever_ends_an_attempt_its_stream_and_cards_are_ended(
         async def keep(state: Mapping[str, Json]) -> None:
             nonlocal saves
             saves += 1
-            if saves == 2:
+            if saves == 3:  # after the two of the stream's opening
                 raise failure
 
         answer = gated(
@@ -1144,11 +1172,14 @@ def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
         raise error
 
 
-async def test_streams_stay_below_what_a_workspace_is_allowed() -> None:
-    budget = StreamBudget()
-    for _ in range(18):
-        assert budget.may_start()
-    assert not budget.may_start()
+async def test_streams_stay_below_what_a_workspace_is_allowed(shared: SharedState, redis: Redis) -> None:
+    """All processes together: what one has used up is not there for another."""
+    budget, other = StreamBudget(shared), StreamBudget(SharedState(redis, "two"))
+    for _ in range(9):
+        assert await budget.may_start("T1")
+        assert await other.may_start("T1")
+    assert not await budget.may_start("T1")
+    assert await other.may_start("T2")
     assert budget.interval() == 1.0
     with contextlib.ExitStack() as stack:
         for _ in range(10):

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.chat import Attachment, Message, ThreadId
-from bot.slack.commands import HEALTH
-from bot.slack.events import parse, plain_text
+from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
+from bot.slack.commands import HEALTH, STOP
+from bot.slack.events import parse, past_message, plain_text
 
 BOT = "U0BOT"
 TS = "1700000000.000100"
@@ -27,7 +27,7 @@ def body(**event: Any) -> dict[str, Any]:
 
 def read(**event: Any) -> Message:
     message = parse(body(**event), BOT)
-    assert message is not None
+    assert isinstance(message, Message)
     return message
 
 
@@ -48,7 +48,7 @@ def test_a_mention_in_a_channel_opens_a_thread_under_itself() -> None:
 def test_the_two_events_of_one_mention_are_the_same_message() -> None:
     text = f"<@{BOT}> hello"
     mention = parse(body(type="app_mention", channel_type=None, text=text) | {"event_id": "Ev2"}, BOT)
-    assert mention is not None
+    assert isinstance(mention, Message)
     twin = read(text=text)
     assert (mention.id, mention.thread, mention.text) == (twin.id, twin.thread, twin.text)
     assert mention.addressed
@@ -98,15 +98,13 @@ def test_nothing_but_a_mention_is_an_empty_message() -> None:
     [
         {"bot_id": "B1"},
         {"subtype": "bot_message"},
-        {"subtype": "message_changed", "hidden": True},
-        {"subtype": "message_deleted", "hidden": True},
         {"subtype": "channel_join"},
         {"subtype": "assistant_app_thread"},
         {"edited": {"user": "U1", "ts": TS}},
         {"user": BOT},
         {"user": "USLACKBOT"},
         {"user": None},
-        {"type": "reaction_added"},
+        {"type": "reaction_removed"},
     ],
     ids=str,
 )
@@ -141,10 +139,10 @@ def test_files_become_attachments_when_slack_itself_has_them() -> None:
 def test_an_event_of_a_whole_organisation_names_its_workspace_in_the_authorizations() -> None:
     payload = body(text=f"<@{BOT}> hello") | {"team_id": None, "enterprise_id": "E1"}
     message = parse(payload, BOT)
-    assert message is not None
+    assert isinstance(message, Message)
     assert message.thread.space == "T1"
     message = parse(payload | {"authorizations": [{"team_id": None, "enterprise_id": "E1"}]}, BOT)
-    assert message is not None
+    assert isinstance(message, Message)
     assert message.thread.space == "E1"
 
 
@@ -183,19 +181,23 @@ SCOPES = {  # https://docs.slack.dev/reference/events and /methods, each page's 
     "message.groups": "groups:history",
     "message.im": "im:history",
     "message.mpim": "mpim:history",
+    "reaction_added": "reactions:read",
+    "agent_session_stopped": "",
 }
 
 
 def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without_a_use() -> None:
     events = MANIFEST["settings"]["event_subscriptions"]["bot_events"]
     assert set(events) == set(SCOPES)
-    used = {SCOPES[event] for event in events} | {"assistant:write", "chat:write", "commands"}
+    used = {SCOPES[event] for event in events if SCOPES[event]}
+    used |= {"assistant:write", "chat:write", "commands"}
+    used |= {"channels:read", "groups:read", "im:read", "mpim:read"}  # users.conversations
     scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert scopes == sorted(used)
 
 
 def test_the_manifest_has_the_commands_that_are_answered() -> None:
-    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [HEALTH]
+    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [HEALTH, STOP]
 
 
 def test_the_manifest_keeps_to_slacks_lengths() -> None:
@@ -203,3 +205,57 @@ def test_the_manifest_keeps_to_slacks_lengths() -> None:
     assert len(MANIFEST["display_information"]["description"]) <= 140
     assert len(MANIFEST["features"]["agent_view"]["agent_description"]) <= 300
     assert len(MANIFEST["features"]["bot_user"]["display_name"]) <= 80
+
+
+def changed(now: dict[str, Any], before: dict[str, Any] | None = None) -> Any:
+    common = {"type": "message", "user": "U1", "ts": TS, "text": f"<@{BOT}> hello"}
+    return parse(
+        body(subtype="message_changed", message=common | now, previous_message=common | (before or {})), BOT
+    )
+
+
+def test_an_edit_is_a_correction_of_the_same_message() -> None:
+    correction = changed({"text": f"<@{BOT}> hallo", "edited": {"user": "U1", "ts": "1700000009.000200"}})
+    assert isinstance(correction, Correction)
+    assert correction.message.text == "hallo"
+    assert correction.message.id == f"slack:T1:C1:{TS}"
+    assert correction.edited_at == 1700000009.0002
+
+
+def test_a_change_that_is_no_edit_is_ignored() -> None:
+    """Slack changes a message for a preview of a link, or when it gets its first reply."""
+    assert changed({"attachments": [{"title": "a preview"}]}) is None
+    assert changed({"reply_count": 1}) is None
+    assert changed({"edited": {"user": "U1", "ts": TS}}) is None
+
+
+def test_our_own_edit_is_ignored() -> None:
+    own = {"user": BOT, "bot_id": "B1", "text": "new", "edited": {"user": BOT, "ts": TS}}
+    assert changed(own, {"text": "old"}) is None
+
+
+def test_a_deletion_withdraws_the_message() -> None:
+    """Also of one that has replies, of which Slack leaves a stone behind."""
+    withdrawal = Withdrawal(message_id=f"slack:T1:C1:{TS}")
+    assert parse(body(subtype="message_deleted", deleted_ts=TS, ts="1700000009.1"), BOT) == withdrawal
+    assert changed({"subtype": "tombstone", "user": "USLACKBOT"}) == withdrawal
+
+
+def test_a_reaction_with_a_cross_stops_the_message() -> None:
+    item = {"type": "message", "channel": "C1", "ts": TS}
+    event = {"type": "reaction_added", "reaction": "x", "item": item, "item_user": "U1"}
+    assert parse(body(**event), BOT) == Stop(by="slack:U1", message_id=f"slack:T1:C1:{TS}")
+    assert parse(body(**event | {"reaction": "eyes"}), BOT) is None
+    assert parse(body(**event | {"item": {"type": "file", "file": "F1"}}), BOT) is None
+
+
+def test_the_stop_button_of_slack_stops_the_thread() -> None:
+    stop = parse(body(type="agent_session_stopped", thread_ts=TS, streaming_message_ts=[]), BOT)
+    assert stop == Stop(by="slack:U1", thread=ThreadId("slack", "T1", "C1", TS))
+
+
+def test_a_message_of_the_past_is_the_one_that_was_missed() -> None:
+    """The history tells neither channel nor workspace; what was edited since is taken as it reads now."""
+    past = {"type": "message", "user": "U1", "ts": TS, "text": f"<@{BOT}> hello", "team": "T1"}
+    missed = past_message(past | {"edited": {"user": "U1", "ts": "1700000009.1"}}, "C1", "channel", "T1", BOT)
+    assert missed == read(text=f"<@{BOT}> hello")

@@ -9,7 +9,7 @@ import pytest
 
 from bot import supervise as module
 from bot.chat import CredentialsRejected, Deliver, Event, Health, Thread, ThreadId, Unreachable
-from bot.supervise import supervise
+from bot.supervise import keep_up, supervise
 
 Outcome = Exception | float | None
 """How one call of `receive` ends: with an error, by itself, or after so many seconds of being connected."""
@@ -61,6 +61,9 @@ class ScriptedPlatform:
         self._clock.now += connected
         if isinstance(ended, Exception):
             raise ended
+
+    async def catch_up(self, deliver: Deliver) -> None:
+        raise NotImplementedError
 
     def thread(self, id: ThreadId) -> Thread:
         raise NotImplementedError
@@ -210,3 +213,20 @@ async def test_events_go_to_the_inbox(clock: Clock) -> None:
 
     await supervised(Listening(clock, LOST))
     assert given == [deliver, deliver]
+
+
+async def test_catching_up_goes_on_whatever_happens_to_it(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A history that cannot be read now is read later; live messages do not depend on it."""
+
+    class Forgetful(ScriptedPlatform):
+        async def catch_up(self, deliver: Deliver) -> None:
+            await self.receive(deliver)
+
+    platform = Forgetful(clock, Unreachable("away"), RuntimeError("a bug"), None)
+    with pytest.raises(asyncio.CancelledError):
+        await keep_up(platform, deliver)
+    assert platform.calls == 4
+    assert clock.slept == [module.CATCH_UP_SECONDS] * 3
+    assert caplog.text.count("not caught up yet") == 2

@@ -1,5 +1,6 @@
 """One turn: what the person is told, what is kept, and what is left to be tried again."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from bot.chat import (
     AnswerError,
     BotError,
     CredentialsRejected,
+    Halt,
     Json,
     LeaseLost,
     Message,
@@ -28,7 +30,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.turn import Turns, reference_of
+from bot.turn import Turns
 
 THREAD = ThreadId("test", "space", "channel")
 STEP = ToolStep(id="1", name="sql_query", state="started", title="Query")
@@ -98,6 +100,34 @@ def allow(message: Message) -> str | None:
     return None
 
 
+def a_halt(words: str = "") -> Halt:
+    """One that is done when there are words to end with."""
+    halt: Halt = asyncio.get_running_loop().create_future()
+    if words:
+        halt.set_result(words)
+    return halt
+
+
+class Conclusions:
+    """Keeps what the agent's memory is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def conclude(self, turn: Turn, answer: str) -> None:
+        self.told.append(answer)
+
+
+def some_turns(
+    answer: Answer,
+    find: Callable[[ThreadId], Thread],
+    refusal: Callable[[Message], str | None] = allow,
+    conclusions: Conclusions | None = None,
+    limit: float = 60,
+) -> Turns:
+    return Turns(answer, find, refusal, (conclusions or Conclusions()).conclude, limit)
+
+
 async def take(
     answer: Answer,
     *,
@@ -105,11 +135,15 @@ async def take(
     store: Store | None = None,
     turn: Turn = TURN,
     refusal: Callable[[Message], str | None] = allow,
+    halt: Halt | None = None,
+    conclusions: Conclusions | None = None,
+    limit: float = 60,
 ) -> Sequence[Part]:
     """Take one turn; returns what was shown."""
     shown = thread or ShownThread()
     find: Callable[[ThreadId], Thread] = {THREAD: shown}.__getitem__
-    await Turns(answer, find, refusal).take(turn, (store or Store()).receipt(turn))
+    turns = some_turns(answer, find, refusal, conclusions, limit)
+    await turns.take(turn, (store or Store()).receipt(turn), halt or a_halt())
     return shown.parts
 
 
@@ -126,7 +160,7 @@ async def test_an_answer_error_becomes_one_notice_and_is_kept() -> None:
     store, agent = Store(), Agent(Text("So far"), error=AnswerError("The model is busy. Ask again later."))
     shown = await take(agent.answer, store=store)
     assert shown == [Text("So far"), Notice("The model is busy. Ask again later.")]
-    assert store.state == {"error": "The model is busy. Ask again later."}
+    assert store.state == {"ending": "The model is busy. Ask again later."}
 
 
 async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -> None:
@@ -145,7 +179,7 @@ async def test_the_error_is_kept_before_it_is_shown() -> None:
         async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
             async for part in parts:
                 if isinstance(part, Notice):
-                    assert store.state == {"error": "Busy."}
+                    assert store.state == {"ending": "Busy."}
                 self.parts.append(part)
 
     assert await take(Agent(error=AnswerError("Busy.")).answer, thread=KeptFirst(), store=store) == [
@@ -158,7 +192,7 @@ async def test_keeping_the_error_leaves_what_the_platform_kept() -> None:
     store = Store()
     store.state = {"messages": ["17"]}
     await take(Agent(error=AnswerError("Busy.")).answer, store=store)
-    assert store.state == {"messages": ["17"], "error": "Busy."}
+    assert store.state == {"messages": ["17"], "ending": "Busy."}
 
 
 async def test_an_unexpected_error_is_told_by_a_reference_that_the_log_has(
@@ -167,7 +201,7 @@ async def test_an_unexpected_error_is_told_by_a_reference_that_the_log_has(
     """The person gets no trace and none of the error's words; the operator gets all of it."""
     (notice,) = await take(Agent(error=ZeroDivisionError("in the secret vault")).answer)
     assert isinstance(notice, Notice)
-    reference = reference_of(TURN)
+    reference = TURN.reference
     assert reference in notice.text
     assert not [word for word in ("ZeroDivision", "vault", "Traceback", ".py") if word in notice.text]
     (record,) = [each for each in caplog.records if each.exc_info]
@@ -183,7 +217,7 @@ async def test_an_agent_that_fails_at_the_call_is_no_different(caplog: pytest.Lo
         raise RuntimeError("no graph")
 
     (notice,) = await take(broken)
-    assert reference_of(TURN) in getattr(notice, "text", "")
+    assert TURN.reference in getattr(notice, "text", "")
     assert "no graph" in caplog.text
 
 
@@ -191,7 +225,7 @@ def test_references_differ_between_turns_and_stay_the_same_for_one() -> None:
     """So that a person's quote leads to one turn, whatever attempt it was."""
     other = Turn(id="turn-2", thread=THREAD, messages=TURN.messages)
     again = Turn(id="turn-1", thread=THREAD, messages=TURN.messages, attempt=5)
-    assert reference_of(TURN) == reference_of(again) != reference_of(other)
+    assert TURN.reference == again.reference != other.reference
 
 
 PASSING = [
@@ -245,7 +279,7 @@ async def test_a_place_that_cannot_be_found_starts_no_agent() -> None:
         raise Unreachable("switched off in this process")
 
     with pytest.raises(Unreachable):
-        await Turns(agent.answer, nowhere, allow).take(TURN, Store().receipt())
+        await some_turns(agent.answer, nowhere).take(TURN, Store().receipt(), a_halt())
     assert agent.runs == 0
 
 
@@ -285,14 +319,82 @@ async def test_one_who_may_not_talk_does_not_silence_the_others() -> None:
 
 async def test_health_counts_the_turns_that_were_finished() -> None:
     """Finished turns of the last hour with their time; a turn that failed is none of them."""
-    turns = Turns(Agent(Text("a")).answer, lambda id: ShownThread(), allow)
+    turns = some_turns(Agent(Text("a")).answer, lambda id: ShownThread())
     assert (await turns.health()).evidence == {"last_hour": 0}
     for _ in range(3):
-        await turns.take(TURN, Store().receipt())
-    failing = Turns(Agent(error=StorageDown("redis")).answer, lambda id: ShownThread(), allow)
+        await turns.take(TURN, Store().receipt(), a_halt())
+    failing = some_turns(Agent(error=StorageDown("redis")).answer, lambda id: ShownThread())
     with pytest.raises(StorageDown):
-        await failing.take(TURN, Store().receipt())
+        await failing.take(TURN, Store().receipt(), a_halt())
     health = await turns.health()
     assert (health.name, health.state, health.evidence["last_hour"]) == ("turns", "ok", 3)
     assert 0 <= health.evidence["p50_s"] <= health.evidence["p99_s"] < 1
     assert (await failing.health()).evidence == {"last_hour": 0}
+
+
+class Endless:
+    """An agent that says one thing and then thinks for ever; knows when it was closed."""
+
+    def __init__(self, *, when_silent: Callable[[], None] = lambda: None) -> None:
+        self._when_silent = when_silent
+        self.closed = False
+
+    async def answer(self, turn: Turn) -> AsyncIterator[Part]:
+        try:
+            yield Text("So far.")
+            self._when_silent()
+            await asyncio.Event().wait()
+        finally:
+            self.closed = True
+
+
+async def test_a_halt_ends_the_turn_at_once_with_its_sentence() -> None:
+    """The model's stream is closed, what was said stays, and the memory knows how it ended."""
+    halt, store, conclusions = a_halt(), Store(), Conclusions()
+    agent = Endless(when_silent=lambda: halt.set_result("Stopped."))
+    shown = await take(agent.answer, halt=halt, store=store, conclusions=conclusions)
+    assert shown == [Text("So far."), Notice("Stopped.")]
+    assert agent.closed
+    assert store.state == {"ending": "Stopped."}
+    assert conclusions.told == ["So far.\n\nStopped."]
+
+
+async def test_a_turn_that_was_halted_before_it_began_asks_no_agent() -> None:
+    """Only the sentence is shown."""
+    agent = Agent(Text("a"))
+    assert await take(agent.answer, halt=a_halt("Stopped.")) == [Notice("Stopped.")]
+    assert agent.runs == 0
+
+
+async def test_a_turn_that_takes_too_long_is_ended_with_a_word() -> None:
+    """The person is not left waiting, and learns what to do."""
+    agent = Endless()
+    said, notice = await take(agent.answer, limit=0.02)
+    assert said == Text("So far.")
+    assert isinstance(notice, Notice)
+    assert "took longer than" in notice.text
+    assert agent.closed
+
+
+async def test_a_time_limit_inside_the_agent_is_no_halt(caplog: pytest.LogCaptureFixture) -> None:
+    """A TimeoutError that the agent raises is a failure like any other."""
+    (notice,) = await take(Agent(error=TimeoutError("the model")).answer)
+    assert isinstance(notice, Notice)
+    assert TURN.reference in notice.text
+    assert "the model" in caplog.text
+
+
+async def test_a_halt_after_the_end_changes_nothing() -> None:
+    """Whoever stops too late stops nothing, also not the next turn."""
+    halt = a_halt()
+    assert await take(Agent(Text("a")).answer, halt=halt) == [Text("a")]
+    halt.set_result("Stopped.")
+    await asyncio.sleep(0)
+
+
+async def test_a_refusal_is_not_told_to_the_memory() -> None:
+    """Who may not talk to the bot leaves nothing behind."""
+    conclusions = Conclusions()
+    turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
+    await take(Agent().answer, turn=turn, refusal=refuse_eve, conclusions=conclusions)
+    assert conclusions.told == []

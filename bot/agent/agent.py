@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
@@ -92,6 +92,20 @@ class Agent:
         made += [message for message in pending if message.id not in known]
         return _Earlier(list(parts.replay(made)), bool(state.tasks))
 
+    async def conclude(self, turn: Turn, answer: str) -> None:
+        """Note in the thread's memory that the turn ended with `answer`, which is not the agent's own end.
+
+        Else the next turn would answer the question, too. Doing it again changes nothing.
+        Raises `StorageDown`.
+        """
+        if not self._has_memory:
+            return
+        messages = [*_begin(turn)["messages"], AIMessage(answer, id=f"{turn.id}:ending")]
+        try:
+            await self._graph.aupdate_state(self._config(turn), {"messages": messages}, as_node="think")
+        except STORAGE_ERRORS as error:
+            raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
         """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""
         try:
@@ -117,7 +131,8 @@ def _readable(message: Message) -> str:
     files = [
         f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
     ]
-    return "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
+    text = "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
+    return prompts.CORRECTION.format(text=text) if message.corrects else text
 
 
 def _digest(text: str) -> str:

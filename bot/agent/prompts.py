@@ -32,3 +32,8 @@ CUT_BY_FILTER = "_The model's provider stopped this answer with its content filt
 UNFINISHED_TOOL = "This call was interrupted and has no result."
 
 NO_TEXT = "[They addressed you without writing anything.]"
+
+CORRECTION = """\
+[They have edited the message that you answered last. It now says what follows. Answer it anew where that \
+makes a difference.]
+{text}"""

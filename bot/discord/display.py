@@ -100,6 +100,7 @@ class Display:
             await self._send(text)
         if self._texts[index] == text:
             return
+        await self._receipt.hold()
         try:
             await self._sender.edit(self._place.channel, self._ids[index], text)
         except Refused as error:
@@ -117,6 +118,7 @@ class Display:
         await self._take_back(unchangeable)
 
     async def _take_back(self, id: int) -> None:
+        await self._receipt.hold()
         try:
             await self._sender.delete(self._place.channel, id)
         except Refused as error:
@@ -130,6 +132,7 @@ class Display:
 
     async def _post(self, text: str, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
+        await self._receipt.hold()
         nonce = hashlib.sha256(f"{self._receipt.turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
         return await self._sender.send(self._place.channel, text, nonce=nonce, reply_to=self._place.reply_to)
 

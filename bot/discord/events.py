@@ -5,11 +5,13 @@ from collections.abc import Iterator
 
 import discord
 
-from bot.chat import Attachment, Message, ThreadId
+from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 
 PLATFORM = "discord"
 DIRECT = "dm"
 """The `space` of direct messages, which belong to no guild."""
+
+STOP_REACTION = "❌"
 
 _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply})
 _MENTION = re.compile(r"<(@!?|@&|#)(\d+)>")
@@ -29,7 +31,7 @@ def parse(message: discord.Message, me: int) -> Message | None:
     if thread is None or not (addressed or text or message.attachments):
         return None
     return Message(
-        id=f"{PLATFORM}:{message.id}",
+        id=_message_id(message.id),
         thread=thread,
         author=f"{PLATFORM}:{message.author.id}",
         author_name=message.author.display_name,
@@ -47,6 +49,30 @@ def parse(message: discord.Message, me: int) -> Message | None:
             "author": str(message.author.id),
         },
     )
+
+
+def correction(message: discord.Message, me: int) -> Correction | None:
+    """What the edit of a message means; None for a change that is no edit, such as a preview of a link."""
+    parsed = parse(message, me) if message.edited_at else None
+    if parsed is None or message.edited_at is None:
+        return None
+    return Correction(message=parsed, edited_at=message.edited_at.timestamp())
+
+
+def withdrawal(message_id: int) -> Withdrawal:
+    """What the deletion of a message means."""
+    return Withdrawal(message_id=_message_id(message_id))
+
+
+def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
+    """What a reaction means: a cross stops the answer to the message, if its author made it."""
+    if reaction.emoji.name != STOP_REACTION:
+        return None
+    return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=_message_id(reaction.message_id))
+
+
+def _message_id(id: int) -> str:
+    return f"{PLATFORM}:{id}"
 
 
 def _addressed(message: discord.Message, me: int) -> bool:

@@ -8,14 +8,16 @@ import discord
 from discord.gateway import DiscordWebSocket
 from yarl import URL
 
-from bot.chat import Deliver, Unreachable
+from bot.chat import Deliver, Event, Shared, Unreachable
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.errors import translated
 from bot.discord.handlers import Handlers, HandOver
+from bot.discord.history import History
 from bot.discord.line import Line
 from bot.discord.sender import LONGEST_WAIT, PINGS
 from bot.discord.slash import Tree
+from bot.gap import Gap
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,16 @@ logging.getLogger("discord.client").addFilter(_plain_reconnect)
 class Listener(discord.Client):
     """A client that listens and serves commands. It cannot be used again once it is closed."""
 
-    def __init__(self, deliver: Deliver, commands: Commands, line: Line, *, ask_gateway: bool) -> None:
+    def __init__(
+        self,
+        deliver: Deliver,
+        commands: Commands,
+        line: Line,
+        shared: Shared,
+        gap: Gap,
+        *,
+        ask_gateway: bool,
+    ) -> None:
         intents = discord.Intents.default()
         intents.message_content = True
         super().__init__(
@@ -47,6 +58,8 @@ class Listener(discord.Client):
             guild_ready_timeout=0,  # seconds; nothing waits for on_ready, and its timer outlives the client
         )
         self._hand_over = HandOver(deliver)
+        self._history = History(self, shared)
+        self._gap = gap
         self._handling = Handlers()
         self._tree = Tree(self, commands, self._handling)
         self._ask_gateway = ask_gateway
@@ -86,13 +99,39 @@ class Listener(discord.Client):
                 self._line.lost()
         super().dispatch(event, *args, **kwargs)
 
+    async def on_ready(self) -> None:
+        """Called after each new session: what was written since the last one is not sent again."""
+        shard = f"{self.shard_id or 0}/{self.shard_count or 1}"
+        self._gap.open(f"{events.PLATFORM}:{shard}", self._history.read)
+
     async def on_message(self, message: discord.Message) -> None:
         """Called in a task of its own for every message."""
-        self._handling.join()
         assert self.user is not None  # set by login
-        parsed = events.parse(message, self.user.id)
-        if parsed:
-            await self._hand_over(parsed, message.channel.id)
+        await self._take(events.parse(message, self.user.id), message.channel.id)
+
+    async def on_raw_message_edit(self, edit: discord.RawMessageUpdateEvent) -> None:
+        """Called for every edit, also of messages that came before we listened."""
+        assert self.user is not None
+        await self._take(events.correction(edit.message, self.user.id), edit.channel_id)
+
+    async def on_raw_message_delete(self, deletion: discord.RawMessageDeleteEvent) -> None:
+        """Called for every deletion."""
+        await self._take(events.withdrawal(deletion.message_id), deletion.channel_id)
+
+    async def on_raw_bulk_message_delete(self, deletion: discord.RawBulkMessageDeleteEvent) -> None:
+        """Called when a moderator deletes many messages."""
+        for message_id in deletion.message_ids:
+            await self._take(events.withdrawal(message_id), deletion.channel_id)
+
+    async def on_raw_reaction_add(self, reaction: discord.RawReactionActionEvent) -> None:
+        """Called for every reaction."""
+        await self._take(events.stop(reaction), reaction.channel_id)
+
+    async def _take(self, event: Event | None, channel: int) -> None:
+        self._handling.join()
+        if event:
+            with self._gap.unless_delivered():
+                await self._hand_over(event, channel)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """Called in the `except` block of a handler that failed: a message it had is lost."""

@@ -6,7 +6,7 @@ from weakref import WeakValueDictionary
 
 from tenacity import AsyncRetrying, RetryCallState, stop_after_delay, wait_random_exponential
 
-from bot.chat import Deliver, Message
+from bot.chat import Deliver, Event
 
 log = logging.getLogger(__name__)
 
@@ -46,23 +46,23 @@ class HandOver:
         self._deliver = deliver
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
-    async def __call__(self, message: Message, channel: int) -> None:
+    async def __call__(self, event: Event, channel: int) -> None:
         lock = self._locks.setdefault(channel, asyncio.Lock())
         async with lock:  # its waiters are served in the order in which they came
-            await self._persist(message)
+            await self._persist(event)
 
-    async def _persist(self, message: Message) -> None:
+    async def _persist(self, event: Event) -> None:
         repeated = AsyncRetrying(
             stop=stop_after_delay(_GIVE_UP_SECONDS),
             wait=wait_random_exponential(REPEAT_SECONDS, max=25 * REPEAT_SECONDS),
             before_sleep=_log_retry,
             reraise=True,
         )
-        await repeated(self._deliver, message)
+        await repeated(self._deliver, event)
 
 
 def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     log.warning(
-        "message not taken over, trying again", extra={"attempt": state.attempt_number, "error": repr(error)}
+        "event not taken over, trying again", extra={"attempt": state.attempt_number, "error": repr(error)}
     )

@@ -7,7 +7,7 @@ from typing import Final
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bot.chat import Deliver, Health, Json, ThreadId
+from bot.chat import Deliver, Health, Json, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
@@ -16,17 +16,26 @@ from bot.discord.pace import Pace
 from bot.discord.probe import Probe
 from bot.discord.reply import DiscordThread
 from bot.discord.sender import Sender
+from bot.gap import Gap, first_failure
 
 
 @asynccontextmanager
-async def connect(*, token: str, api_url: str | None, commands: Commands) -> AsyncIterator["Discord"]:
+async def connect(
+    *,
+    token: str,
+    api_url: str | None,
+    commands: Commands,
+    shared: Shared,
+    catch_up_hours: float,
+) -> AsyncIterator["Discord"]:
     """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
 
     discord.py keeps both addresses in its classes, so a process can have one Discord at a time.
     """
     with _addressed(api_url):
         async with Sender(token) as sender:
-            yield Discord(token, commands, sender, ask_gateway=api_url is not None)
+            gap = Gap(shared, catch_up_hours)
+            yield Discord(token, commands, sender, shared, gap, ask_gateway=api_url is not None)
 
 
 @contextmanager
@@ -45,10 +54,14 @@ class Discord:
 
     name: Final = events.PLATFORM
 
-    def __init__(self, token: str, commands: Commands, sender: Sender, *, ask_gateway: bool) -> None:
+    def __init__(
+        self, token: str, commands: Commands, sender: Sender, shared: Shared, gap: Gap, *, ask_gateway: bool
+    ) -> None:
         self._token = token
         self._commands = commands
         self._sender = sender
+        self._shared = shared
+        self._gap = gap
         self._ask_gateway = ask_gateway
         self._pace = Pace()
         self._line = Line()
@@ -57,13 +70,20 @@ class Discord:
 
     async def receive(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        listener = Listener(deliver, self._commands, self._line, ask_gateway=self._ask_gateway)
+        listener = Listener(
+            deliver, self._commands, self._line, self._shared, self._gap, ask_gateway=self._ask_gateway
+        )
         self._listener = listener
         try:
             async with listener:
-                await listener.listen(self._token)
+                await first_failure(listener.listen(self._token), self._gap.deaf())
         finally:
             self._listener = None
+            self._gap.lost()
+
+    async def catch_up(self, deliver: Deliver) -> None:
+        """See `bot.chat.Platform`."""
+        await self._gap.close(deliver)
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""

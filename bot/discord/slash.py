@@ -1,15 +1,17 @@
-"""Application commands: `/agent-health`."""
+"""Application commands: `/agent-health` and `/agent-stop`."""
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import discord
 from discord import app_commands
 
-from bot.chat import Json, PlatformError
+from bot.chat import Json, PlatformError, Stop, ThreadId
 from bot.commands import Commands
 from bot.discord.errors import translated
+from bot.discord.events import DIRECT, PLATFORM
 from bot.discord.handlers import Handlers
 from bot.discord.markdown import split
 
@@ -29,6 +31,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
         )
         self._handlers = handlers
         self.add_command(_health(commands))
+        self.add_command(_stop(commands))
 
     async def interaction_check(self, interaction: discord.Interaction[discord.Client], /) -> bool:
         """Called first in each interaction's task."""
@@ -92,6 +95,21 @@ def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
         await _answer(interaction, commands.health)
 
     return agent_health
+
+
+def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
+    @app_commands.command(name="agent-stop", description="Stop the answers to what you asked here")
+    async def agent_stop(interaction: discord.Interaction[discord.Client]) -> None:
+        space = str(interaction.guild_id) if interaction.guild_id else DIRECT
+        channel = str(interaction.channel_id)
+        request = Stop(
+            by=f"{PLATFORM}:{interaction.user.id}",
+            thread=ThreadId(PLATFORM, space, channel),
+            channel=channel,
+        )
+        await _answer(interaction, partial(commands.stop, request))
+
+    return agent_stop
 
 
 async def _answer(

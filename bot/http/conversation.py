@@ -1,19 +1,22 @@
 """`POST /chat`: a message in, its answer out, as JSON or as server-sent events."""
 
+import asyncio
 import hashlib
 import json
 import logging
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, assert_never
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, StringConstraints
 
-from bot.chat import Deliver, Json, Message, Notice, Part, Text, ThreadId, ToolStep
+from bot.chat import Deliver, Json, Message, Notice, Part, Shared, StorageDown, Text, ThreadId, ToolStep
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
-from bot.http.replies import Replies, Reply
+from bot.http.replies import REPEAT, Replies, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,12 @@ KEEP_ALIVE = 15.0
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 """
+
+LOOK_SECONDS = 0.5
+"""Between two looks for an answer that another process gives."""
+
+DELIVER_SECONDS = 10.0
+"""How long a caller waits for the store to take a message."""
 
 AUTHOR = "http:api"
 OWNER = "api"
@@ -41,8 +50,9 @@ class Conversation:
     `patience` is how many seconds a caller is kept waiting without a sign of life.
     """
 
-    def __init__(self, replies: Replies, patience: float) -> None:
+    def __init__(self, replies: Replies, shared: Shared, patience: float) -> None:
         self.deliver: Deliver | None = None
+        self._shared = shared
         self.last_message_at: float | None = None
         self._replies = replies
         self._patience = patience
@@ -54,15 +64,42 @@ class Conversation:
         reply = self._replies.join(message.id)
         if not reply.over:
             await self._hand_over(message)
-        if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
-            return await self._stream(request, message.thread, reply)
-        return web.json_response(await self._whole(message.thread, reply))
+        async with self._looking_elsewhere(message.id, reply):
+            if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
+                return await self._stream(request, message.thread, reply)
+            return web.json_response(await self._whole(message.thread, reply))
+
+    @asynccontextmanager
+    async def _looking_elsewhere(self, message_id: str, reply: Reply) -> AsyncIterator[None]:
+        """Meanwhile take the answer from the store, should another process give it or have given it."""
+        looking = asyncio.create_task(self._look_elsewhere(message_id, reply))
+        try:
+            yield
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
+
+    async def _look_elsewhere(self, message_id: str, reply: Reply) -> None:
+        while not reply.over:
+            try:
+                receipt = await self._shared.receipt_of(message_id)
+            except StorageDown as error:
+                logger.info("answer not looked up", extra={"error": str(error)})
+            else:
+                if receipt and receipt.get("finished") and not reply.begun:
+                    reply.add(Text(str(receipt["answer"])))
+                    reply.finish()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _hand_over(self, message: Message) -> None:
         if self.deliver is None:
             raise not_now("The bot is not taking messages right now. Try again in a moment.")
         try:
-            await self.deliver(message)
+            async with asyncio.timeout(DELIVER_SECONDS):
+                await self.deliver(message)
+        except TimeoutError as error:  # it may have been stored all the same
+            logger.warning("message not taken in time", extra={"thread_id": str(message.thread)})
+            raise not_now("The message may not have been stored. " + REPEAT) from error
         except Exception as error:  # whatever the store raises, it means that nothing was taken
             logger.exception("message not taken", extra={"thread_id": str(message.thread)})
             raise not_now("The message could not be stored. Try again in a moment.") from error

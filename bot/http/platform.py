@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.chat import CredentialsRejected, Deliver, Health, Json, Thread, ThreadId
+from bot.chat import CredentialsRejected, Deliver, Health, Json, Shared, Thread, ThreadId
 from bot.commands import Commands
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES
@@ -49,6 +49,9 @@ class Http:
         finally:
             self._conversation.deliver = None
 
+    async def catch_up(self, deliver: Deliver) -> None:
+        """There is nothing to read: a caller that got no answer asks again."""
+
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer: callers are found by the messages of the turn, so `id` is not needed."""
         return HttpThread(self._replies)
@@ -71,6 +74,7 @@ async def connect(
     api_token: str | None,
     commands: Commands,
     operations: Operations,
+    shared: Shared,
     mounts: Mapping[str, Handler],
     patience: float = 300,
 ) -> AsyncIterator[Http]:
@@ -83,7 +87,7 @@ async def connect(
     """
     check_exposure(host, api_token)
     replies = Replies()
-    conversation = Conversation(replies, patience)
+    conversation = Conversation(replies, shared, patience)
     probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
     app = web.Application(
         middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_BODY_BYTES

@@ -8,23 +8,30 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from bot.chat import Event, Health, Json, LeaseLost, Message, Turn
-from bot.inbox import scripts
+from bot.chat import Correction, Event, Json, LeaseLost, Message, Stop, Turn, Withdrawal
+from bot.inbox import keys, scripts
+from bot.inbox.fence import Fence
+from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
+from bot.inbox.overview import SEEN_SECONDS, ensure_group, waiting
 
 log = logging.getLogger(__name__)
 
-_TAG = "{bot}"
-_READY, _LATER, _ACTIVE, _DEAD = (f"{_TAG}:{name}" for name in ("ready", "later", "active", "dead"))
-_GROUP = "workers"
 _DAY = 86_400
-_SEEN_SECONDS = 3 * _DAY  # longer than any platform redelivers
 _TURN_SECONDS = 3 * _DAY
+_EARLY_SECONDS = 600
+"""How long a reply waits for the mention that it overtook, and a deletion for the message."""
+
+_RECENT_SECONDS = _DAY
+"""An edit of a message that was never seen counts as that message, if it is not older."""
+
+STOPPED = "stop"
+WITHDRAWN = "withdrawn"
+"""Why a turn is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +44,19 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A turn that may run now, with the receipt that an earlier attempt left."""
+    """A turn that may run now, with the receipt that an earlier attempt left and how those attempts ended.
+
+    `failures` counts the ones that ended in an error nobody foresaw, `crashes` those that never ended;
+    `crashed` is about the one before this. `stopped` is why people want no more of it.
+    """
 
     turn: Turn
     receipt: dict[str, Json]
+    failures: int = 0
+    crashes: int = 0
+    crashed: bool = False
+    stopped: str = ""
+    error: str = ""
 
 
 class Inbox:
@@ -52,6 +68,9 @@ class Inbox:
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
         self._put = redis.register_script(scripts.PUT)
+        self._correct = redis.register_script(scripts.CORRECT)
+        self._withdraw = redis.register_script(scripts.WITHDRAW)
+        self._stop = redis.register_script(scripts.STOP)
         self._begin = redis.register_script(scripts.BEGIN)
         self._keep = redis.register_script(scripts.KEEP)
         self._finish = redis.register_script(scripts.FINISH)
@@ -62,57 +81,140 @@ class Inbox:
         self._hand_over = redis.register_script(scripts.HAND_OVER)
 
     async def put(self, event: Event) -> str:
-        """Store a message for good: `kept`, `duplicate`, or `ignored` (not addressed, thread not joined)."""
-        thread = str(event.thread)
+        """Take an event for good; returns what came of it.
+
+        A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
+        `replaced` a waiting message, too. A withdrawal has `removed` one, or `stopped` its turn. A stop has
+        `stopped` something or found all `idle`.
+        """
+        match event:
+            case Message():
+                return await self._put_message(event)
+            case Correction():
+                return await self._put_correction(event)
+            case Withdrawal():
+                return await self._take_out(event.message_id, whole_turn=False, reason=WITHDRAWN)
+            case Stop():
+                return "stopped" if await self.stop(event) else "idle"
+
+    async def _put_message(self, message: Message) -> str:
+        thread = str(message.thread)
         outcome = await self._put(
-            keys=[f"{_TAG}:seen:{event.id}", _mailbox(thread), _ACTIVE, _READY, f"{_TAG}:joined:{thread}"],
+            keys=[
+                keys.seen(message.id),
+                keys.joined(thread),
+                keys.early(thread),
+                keys.threads(message.thread.platform),
+            ],
             args=[
+                TAG,
                 thread,
-                event.id,
-                json.dumps(event.to_json()),
-                int(event.addressed),
-                _SEEN_SECONDS,
+                message.id,
+                message.author,
+                json.dumps(message.to_json()),
+                int(message.addressed),
+                message.sent_at,
+                json.dumps(asdict(message.thread)),
+                SEEN_SECONDS,
                 self._follow_seconds,
+                _EARLY_SECONDS,
             ],
         )
-        return _text(outcome)
+        return keys.text(outcome)
+
+    async def _put_correction(self, correction: Correction) -> str:
+        message = correction.message
+        again = replace(message, id=f"{message.id}:edit:{correction.edited_at}", corrects=message.id)
+        thread = str(message.thread)
+        outcome = keys.text(
+            await self._correct(
+                keys=[keys.seen(message.id), keys.joined(thread), keys.messages(thread)],
+                args=[
+                    TAG,
+                    thread,
+                    message.id,
+                    message.author,
+                    json.dumps(message.to_json()),
+                    correction.edited_at,
+                    again.id,
+                    json.dumps(again.to_json()),
+                    SEEN_SECONDS,
+                ],
+            )
+        )
+        if outcome != "unknown":
+            return outcome
+        is_recent = time.time() - message.sent_at < _RECENT_SECONDS
+        return await self._put_message(message) if is_recent else "ignored"
+
+    async def _take_out(self, message_id: str, *, whole_turn: bool, reason: str) -> str:
+        outcome = await self._withdraw(
+            keys=[keys.seen(message_id)], args=[TAG, message_id, int(whole_turn), _EARLY_SECONDS, reason]
+        )
+        return keys.text(outcome)
+
+    async def stop(self, stop: Stop) -> int:
+        """Stop what `stop` names, in whichever process it runs; returns how many turns."""
+        if stop.thread is not None and await self._stop_thread(str(stop.thread)):
+            return 1
+        if stop.message_id and await self._stop_message(stop.message_id, stop.by):
+            return 1
+        if not stop.channel:
+            return 0
+        threads = {str(each.thread) for each in await waiting(self._redis) if _is_named(each, stop)}
+        return sum([await self._stop_thread(thread) for thread in threads])
+
+    async def _stop_message(self, message_id: str, by: str) -> bool:
+        author: Any = await self._redis.hget(keys.seen(message_id), "author")
+        if author is None or keys.text(author) != by:
+            return False
+        outcome = await self._take_out(message_id, whole_turn=True, reason=STOPPED)
+        return outcome in ("removed", "stopped")
+
+    async def _stop_thread(self, thread: str) -> bool:
+        outcome = await self._stop(
+            keys=[keys.mailbox(thread), keys.messages(thread)], args=[TAG, thread, STOPPED]
+        )
+        return keys.text(outcome) == "stopped"
 
     async def enter(self) -> list[Lease]:
         """Join the workers under a new consumer name; returns the leases that our earlier self left."""
         await self.ensure_group()
-        start = await self._redis.incr(f"{_TAG}:starts:{self._name}")
+        start = await self._redis.incr(keys.starts(self._name))
         self._consumer = f"{self._name}.{start}"
         leases: list[Lease] = []
-        for consumer in await self._redis.xinfo_consumers(_READY, _GROUP):
-            earlier = _text(consumer["name"])
+        for consumer in await self._redis.xinfo_consumers(READY, GROUP):
+            earlier = keys.text(consumer["name"])
             if earlier.rsplit(".", 1)[0] == self._name:
                 leases += await self._take_from(earlier)
         return leases
 
     async def _take_from(self, earlier: str) -> list[Lease]:
-        taken = [_text(each) for each in await self._take_back(keys=[_READY], args=[earlier, self._consumer])]
+        taken = [
+            keys.text(each) for each in await self._take_back(keys=[READY], args=[earlier, self._consumer])
+        ]
         return [Lease(entry, thread) for entry, thread in zip(taken[::2], taken[1::2], strict=True)]
 
     async def ensure_group(self) -> None:
         """Make the consumer group; again, too, after Redis came back empty."""
-        try:
-            await self._redis.xgroup_create(_READY, _GROUP, "0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        await ensure_group(self._redis)
 
     async def take(self, count: int, block_ms: int) -> list[Lease]:
         """Lease up to `count` threads that have messages, waiting up to `block_ms` milliseconds for one."""
         answer = await self._redis.xreadgroup(
-            _GROUP, self._consumer, {_READY: ">"}, count=count, block=block_ms
+            GROUP, self._consumer, {READY: ">"}, count=count, block=block_ms
         )
         streams = answer.items() if isinstance(answer, Mapping) else answer or []
         return [lease for _, entries in streams for lease in _leases(entries)]
 
     async def take_over(self, idle_ms: int, count: int) -> list[Lease]:
         """Lease threads whose holder has not renewed for `idle_ms` milliseconds."""
-        answer = await self._redis.xautoclaim(_READY, _GROUP, self._consumer, idle_ms, "0-0", count=count)
+        answer = await self._redis.xautoclaim(READY, GROUP, self._consumer, idle_ms, "0-0", count=count)
         return _leases(answer[1])
+
+    def fence(self, lease: Lease) -> Fence:
+        """What lets other writes happen only while `lease` is held."""
+        return Fence(READY, self._consumer, lease.entry)
 
     async def begin(self, lease: Lease) -> Begun | None:
         """Start, or start again, the thread's next turn; None when nothing waits.
@@ -120,28 +222,29 @@ class Inbox:
         Raises `LeaseLost`. Messages that cannot be read go to `dead`, or they would block their thread.
         """
         begun = await self._begin(
-            keys=[_READY, _mailbox(lease.thread), _ACTIVE],
-            args=[self._consumer, lease.entry, lease.thread, f"{_TAG}:turn:"],
+            keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
+            args=[TAG, self._consumer, lease.entry, lease.thread],
         )
         if begun is None:
             raise LeaseLost(lease.thread)
         if not begun:
             return None
-        turn_id, attempt, receipt, *stored = begun
+        id, attempt, failures, crashes, crashed, stopped, error, receipt, *stored = begun
+        turn_id = keys.text(id)
         try:
             messages = tuple(Message.from_json(json.loads(each)) for each in stored)
             state = json.loads(receipt) if receipt else {}
-        except (ValueError, TypeError, KeyError) as error:
-            log.exception("message cannot be read", extra={"thread_id": lease.thread, "turn": _text(turn_id)})
-            await self._end(lease, _text(turn_id), f"unreadable: {error!r}")
+        except (ValueError, TypeError, KeyError) as problem:
+            log.exception("message cannot be read", extra={"thread_id": lease.thread, "turn": turn_id})
+            await self._end(lease, turn_id, f"unreadable: {problem!r}")
             return None
-        turn = Turn(id=_text(turn_id), thread=messages[0].thread, messages=messages, attempt=int(attempt))
-        return Begun(turn, state)
+        turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt)
+        return Begun(turn, state, failures, crashes, bool(crashed), keys.text(stopped), keys.text(error))
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""
         kept = await self._keep(
-            keys=[_READY, _turn(turn.id)], args=[self._consumer, lease.entry, json.dumps(receipt)]
+            keys=[READY, keys.turn(turn.id)], args=[self._consumer, lease.entry, json.dumps(receipt)]
         )
         _check(kept, lease)
 
@@ -153,65 +256,58 @@ class Inbox:
         await self._end(lease, turn.id, dead)
 
     async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
+        thread = lease.thread
         finished = await self._finish(
-            keys=[_READY, _mailbox(lease.thread), _ACTIVE, _turn(turn_id), _DEAD],
-            args=[self._consumer, lease.entry, lease.thread, _TURN_SECONDS, dead],
+            keys=[
+                READY,
+                keys.mailbox(thread),
+                keys.messages(thread),
+                ACTIVE,
+                keys.turn(turn_id),
+                DEAD,
+                keys.joined(thread),
+            ],
+            args=[TAG, self._consumer, lease.entry, thread, _TURN_SECONDS, dead, self._follow_seconds],
         )
         _check(finished, lease)
 
-    async def postpone(self, lease: Lease, seconds: float) -> None:
-        """Give the thread up and try its turn again in `seconds`. Raises `LeaseLost`."""
-        due = time.time() + seconds
+    async def postpone(
+        self, lease: Lease, turn: Turn, seconds: float, *, error: str = "", failed: bool = False
+    ) -> None:
+        """Give the thread up and try its turn again in `seconds`. Raises `LeaseLost`.
+
+        `failed` counts it as a failure that nobody foresaw.
+        """
         postponed = await self._postpone(
-            keys=[_READY, _LATER], args=[self._consumer, lease.entry, lease.thread, due]
+            keys=[READY, LATER, keys.turn(turn.id)],
+            args=[self._consumer, lease.entry, lease.thread, time.time() + seconds, int(failed), error],
         )
         _check(postponed, lease)
 
-    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Renew leases; returns those that are no longer ours."""
-        lost = await self._renew(keys=[_READY], args=[self._consumer, *(lease.entry for lease in leases)])
-        entries = {_text(entry) for entry in lost}
-        return [lease for lease in leases if lease.entry in entries]
+    async def renew(self, turns: Mapping[Lease, str]) -> tuple[list[Lease], set[str]]:
+        """Renew the leases of these turns; returns the leases no longer ours, and the turns to stop."""
+        pairs = [each for lease, turn in turns.items() for each in (lease.entry, turn)]
+        lost, stopped = await self._renew(keys=[READY], args=[TAG, self._consumer, *pairs])
+        entries = {keys.text(entry) for entry in lost}
+        return [lease for lease in turns if lease.entry in entries], {keys.text(turn) for turn in stopped}
 
     async def wake(self) -> int:
         """Make postponed threads that are due ready again; returns how many."""
-        return int(await self._wake(keys=[_READY, _LATER], args=[time.time()]))
+        return int(await self._wake(keys=[READY, LATER], args=[time.time()]))
 
     async def hand_over(self) -> int:
         """Leave the workers; what we still hold can be taken by others at once. Returns how many threads."""
-        return int(await self._hand_over(keys=[_READY], args=[self._consumer]))
-
-    async def health(self) -> Health:
-        """How much waits, runs and was given up, over all processes."""
-        await self.ensure_group()  # there may be no worker yet, or an empty Redis
-        ready, pending, later, dead = await self._counts()
-        evidence = {"waiting": ready - pending, "running": pending, "postponed": later, "dead": dead}
-        return Health(name="inbox", state="degraded" if dead else "ok", evidence=evidence)
-
-    async def _counts(self) -> tuple[int, int, int, int]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.xlen(_READY)
-            pipe.xpending(_READY, _GROUP)
-            pipe.zcard(_LATER)
-            pipe.xlen(_DEAD)
-            ready, pending, later, dead = await pipe.execute()
-        return ready, pending["pending"], later, dead
+        return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer]))
 
 
-def _mailbox(thread: str) -> str:
-    return f"{_TAG}:mailbox:{thread}"
-
-
-def _turn(turn_id: str) -> str:
-    return f"{_TAG}:turn:{turn_id}"
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _is_named(message: Message, stop: Stop) -> bool:
+    channels = {message.thread.channel, message.place.get("channel"), message.place.get("parent")}
+    platform = stop.by.partition(":")[0]
+    return message.author == stop.by and message.thread.platform == platform and stop.channel in channels
 
 
 def _leases(entries: Sequence[Any]) -> list[Lease]:
-    return [Lease(_text(entry), _text(fields[b"thread"])) for entry, fields in entries if fields]
+    return [Lease(keys.text(entry), keys.text(fields[b"thread"])) for entry, fields in entries if fields]
 
 
 def _check(held: int, lease: Lease) -> None:

@@ -5,49 +5,207 @@ script computes (`turn:<id>`) therefore are where the declared ones are.
 
 A thread with work has exactly one entry: in `ready` (free, or leased: pending in the group `workers`) or in
 `later` (backing off). The pending entry *is* the lease: `held` is the fence that each write passes first.
+
+    seen:<message id>    hash: thread, author, turn (once it is in one), edited, corrects, withdrawn
+    mailbox:<thread>     stream: the ids of the messages that wait or are being answered, in order
+    messages:<thread>    hash: their texts by id
+    joined:<thread>      the bot takes part; holds the message that was answered last
+    early:<thread>       hash: messages that came before the one that makes the bot take part
+    threads:<platform>   sorted set: threads by the time of their newest message
+    turn:<id>            hash: last (mailbox entry), attempts, failures, crashes, running, receipt, stopped
 """
 
-_HELD = """
+HELD = """
 local function held(ready, consumer, lease)
   return #redis.call('XPENDING', ready, 'workers', lease, lease, 1, consumer) > 0
 end
+"""
+
+_HELD = (
+    HELD
+    + """
 local function release(ready, lease)
   redis.call('XACK', ready, 'workers', lease)
   redis.call('XDEL', ready, lease)
 end
 """
+)
 
-# KEYS seen mailbox active ready joined | ARGV thread id message addressed seen_seconds joined_seconds
-PUT = """
-if ARGV[4] == '0' and redis.call('EXISTS', KEYS[5]) == 0 then return 'ignored' end
-if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[5]) then return 'duplicate' end
-redis.call('SET', KEYS[5], 1, 'EX', ARGV[6])
-redis.call('XADD', KEYS[2], '*', 'id', ARGV[2], 'message', ARGV[3])
-if redis.call('SADD', KEYS[3], ARGV[1]) == 1 then redis.call('XADD', KEYS[4], '*', 'thread', ARGV[1]) end
-return 'kept'
+# `tag` is what every key begins with
+_ACCEPT = """
+local function accept(tag, thread, id, author, message, seconds)
+  local seen = tag .. ':seen:' .. id
+  redis.call('HSET', seen, 'thread', thread, 'author', author)
+  redis.call('EXPIRE', seen, seconds)
+  redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id)
+  redis.call('HSET', tag .. ':messages:' .. thread, id, message)
+  if redis.call('SADD', tag .. ':active', thread) == 1 then
+    redis.call('XADD', tag .. ':ready', '*', 'thread', thread)
+  end
+end
 """
 
-# KEYS ready mailbox active | ARGV consumer lease thread turn_prefix
-# -> nil fenced | {} nothing to do, lease given up | {turn id, attempt, receipt, message...}
+_STOP = """
+local function stop_turn(tag, thread, turn, reason)
+  redis.call('HSETNX', tag .. ':turn:' .. turn, 'stopped', reason)
+  redis.call('ZADD', tag .. ':later', 'XX', 0, thread)
+  redis.call('PUBLISH', tag .. ':news:stop', cjson.encode(turn))
+end
+"""
+
+# KEYS seen joined early threads | ARGV tag thread id author message addressed sent_at place seen_seconds
+# joined_seconds early_seconds -> kept | duplicate | ignored
+# Slack does not keep the order: a reply may come before the mention that it belongs to. It waits in `early`.
+PUT = (
+    _ACCEPT
+    + """
+local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local addressed, sent_at = ARGV[6] == '1', tonumber(ARGV[7])
+local joined = redis.call('EXISTS', KEYS[2]) == 1
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
+if not addressed and not joined then
+  redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message}))
+  redis.call('EXPIRE', KEYS[3], ARGV[11])
+  return 'ignored'
+end
+accept(tag, thread, id, author, message, ARGV[9])
+redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) or '', 'EX', ARGV[10])
+redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10])
+if not joined then
+  local later = {}
+  local early = redis.call('HGETALL', KEYS[3])
+  for i = 1, #early, 2 do
+    local each = cjson.decode(early[i + 1])
+    each[1] = tonumber(each[1])
+    if each[1] > sent_at then later[#later + 1] = {early[i], each} end
+  end
+  table.sort(later, function(a, b) return a[2][1] < b[2][1] end)
+  for _, each in ipairs(later) do
+    if redis.call('EXISTS', tag .. ':seen:' .. each[1]) == 0 then
+      accept(tag, thread, each[1], each[2][2], each[2][3], ARGV[9])
+    end
+  end
+  redis.call('DEL', KEYS[3])
+end
+return 'kept'
+"""
+)
+
+# KEYS seen joined messages
+# | ARGV tag thread id author message edited_at correction_id correction seen_seconds
+# -> unknown | replaced | kept | duplicate | ignored
+CORRECT = (
+    _ACCEPT
+    + """
+local tag, thread, id = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('EXISTS', KEYS[1]) == 0 then return 'unknown' end
+if tonumber(redis.call('HGET', KEYS[1], 'edited') or '-1') >= tonumber(ARGV[6]) then return 'duplicate' end
+redis.call('HSET', KEYS[1], 'edited', ARGV[6])
+local waits = redis.call('HEXISTS', KEYS[3], id) == 1
+if waits and not redis.call('HGET', KEYS[1], 'turn') then
+  redis.call('HSET', KEYS[3], id, ARGV[5])
+  return 'replaced'
+end
+if not waits and redis.call('GET', KEYS[2]) ~= id then return 'ignored' end
+accept(tag, thread, ARGV[7], ARGV[4], ARGV[8], ARGV[9])
+redis.call('HSET', tag .. ':seen:' .. ARGV[7], 'corrects', id)
+return 'kept'
+"""
+)
+
+# KEYS seen | ARGV tag id whole_turn unknown_seconds reason -> ignored | removed | stopped
+# One that has not come yet is remembered, so that it is not taken when it does.
+WITHDRAW = (
+    _STOP
+    + """
+local tag, id = ARGV[1], ARGV[2]
+local thread, turn = unpack(redis.call('HMGET', KEYS[1], 'thread', 'turn'))
+if not thread then
+  redis.call('HSET', KEYS[1], 'withdrawn', 1)
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
+  return 'ignored'
+end
+local mailbox, messages = tag .. ':mailbox:' .. thread, tag .. ':messages:' .. thread
+if redis.call('HEXISTS', messages, id) == 0 then return 'ignored' end
+redis.call('HSET', KEYS[1], 'withdrawn', 1)
+local last = turn and redis.call('HGET', tag .. ':turn:' .. turn, 'last') or '+'
+for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', last)) do
+  local each = entry[2][2]
+  if not turn and each == id then
+    redis.call('XDEL', mailbox, entry[1])
+    redis.call('HDEL', messages, id)
+    return 'removed'
+  end
+  if turn and ARGV[3] == '0' and redis.call('HEXISTS', tag .. ':seen:' .. each, 'withdrawn') == 0 then
+    return 'ignored'
+  end
+end
+stop_turn(tag, thread, turn, ARGV[5])
+return 'stopped'
+"""
+)
+
+# KEYS mailbox messages | ARGV tag thread reason -> idle | stopped
+# What waits behind the turn under way was asked before the stop, too, and goes without a word.
+STOP = (
+    _STOP
+    + """
+local tag, thread = ARGV[1], ARGV[2]
+local waiting = redis.call('XRANGE', KEYS[1], '-', '+')
+if #waiting == 0 then return 'idle' end
+local turn = waiting[1][2][2]
+redis.call('HSETNX', tag .. ':turn:' .. turn, 'last', waiting[#waiting][1])
+local last = redis.call('HGET', tag .. ':turn:' .. turn, 'last')
+local behind = false
+for _, entry in ipairs(waiting) do
+  if behind then
+    redis.call('XDEL', KEYS[1], entry[1])
+    redis.call('HDEL', KEYS[2], entry[2][2])
+  end
+  behind = behind or entry[1] == last
+end
+stop_turn(tag, thread, turn, ARGV[3])
+return 'stopped'
+"""
+)
+
+# KEYS ready mailbox messages active | ARGV tag consumer lease thread
+# -> nil fenced | {} nothing to do, lease given up
+#    | {turn id, attempt, failures, crashes, crashed, stopped, error, receipt, message...}
 # The first attempt fixes which messages make the turn; a later one finds the same.
 BEGIN = (
     _HELD
     + """
-if not held(KEYS[1], ARGV[1], ARGV[2]) then return nil end
+local tag = ARGV[1]
+if not held(KEYS[1], ARGV[2], ARGV[3]) then return nil end
 local waiting = redis.call('XRANGE', KEYS[2], '-', '+')
 if #waiting == 0 then
-  redis.call('SREM', KEYS[3], ARGV[3])
-  release(KEYS[1], ARGV[2])
+  redis.call('SREM', KEYS[4], ARGV[4])
+  release(KEYS[1], ARGV[3])
   return {}
 end
 local id = waiting[1][2][2]
-local turn = ARGV[4] .. id
+local turn = tag .. ':turn:' .. id
 redis.call('HSETNX', turn, 'last', waiting[#waiting][1])
-local last = redis.call('HGET', turn, 'last')
-local begun = {id, redis.call('HINCRBY', turn, 'attempts', 1), redis.call('HGET', turn, 'receipt') or ''}
+local crashed = redis.call('HEXISTS', turn, 'running')
+redis.call('HSET', turn, 'running', ARGV[2])
+redis.call('HINCRBY', turn, 'crashes', crashed)
+redis.call('HINCRBY', turn, 'attempts', 1)
+local known = redis.call(
+  'HMGET', turn, 'last', 'attempts', 'failures', 'crashes', 'stopped', 'error', 'receipt'
+)
+local begun = {
+  id, tonumber(known[2]), tonumber(known[3] or '0'), tonumber(known[4]), crashed,
+  known[5] or '', known[6] or '', known[7] or ''
+}
 for _, entry in ipairs(waiting) do
-  begun[#begun + 1] = entry[2][4]
-  if entry[1] == last then break end
+  local each = entry[2][2]
+  begun[#begun + 1] = redis.call('HGET', KEYS[3], each) or ''
+  if redis.call('EXISTS', tag .. ':seen:' .. each) == 1 then
+    redis.call('HSET', tag .. ':seen:' .. each, 'turn', id)
+  end
+  if entry[1] == known[1] then break end
 end
 return begun
 """
@@ -63,54 +221,69 @@ return 1
 """
 )
 
-# KEYS ready mailbox active turn dead | ARGV consumer lease thread turn_seconds reason -> 0 fenced | 1
+# KEYS ready mailbox messages active turn dead joined
+# | ARGV tag consumer lease thread turn_seconds reason joined_seconds -> 0 fenced | 1
 # Takes the turn's messages out (into `dead` when there is a reason) and frees the thread; one with more to do
 # queues behind the others, so that a busy thread cannot starve them.
 FINISH = (
     _HELD
     + """
-if not held(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', redis.call('HGET', KEYS[4], 'last') or '-')) do
-  if ARGV[5] ~= '' then
-    redis.call('XADD', KEYS[5], '*', 'thread', ARGV[3], 'message', entry[2][4], 'reason', ARGV[5])
+local tag, thread = ARGV[1], ARGV[4]
+if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
+local newest = ''
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', redis.call('HGET', KEYS[5], 'last') or '-')) do
+  newest = entry[2][2]
+  if ARGV[6] ~= '' then
+    local message = redis.call('HGET', KEYS[3], newest) or ''
+    redis.call('XADD', KEYS[6], '*', 'thread', thread, 'id', newest, 'message', message, 'reason', ARGV[6])
   end
   redis.call('XDEL', KEYS[2], entry[1])
+  redis.call('HDEL', KEYS[3], newest)
 end
-redis.call('EXPIRE', KEYS[4], ARGV[4])
-release(KEYS[1], ARGV[2])
+redis.call('HDEL', KEYS[5], 'running')
+redis.call('EXPIRE', KEYS[5], ARGV[5])
+newest = redis.call('HGET', tag .. ':seen:' .. newest, 'corrects') or newest
+redis.call('SET', KEYS[7], newest, 'EX', ARGV[7])
+release(KEYS[1], ARGV[3])
 if redis.call('XLEN', KEYS[2]) > 0 then
-  redis.call('XADD', KEYS[1], '*', 'thread', ARGV[3])
+  redis.call('XADD', KEYS[1], '*', 'thread', thread)
 else
-  redis.call('DEL', KEYS[2])
-  redis.call('SREM', KEYS[3], ARGV[3])
+  redis.call('DEL', KEYS[2], KEYS[3])
+  redis.call('SREM', KEYS[4], thread)
 end
 return 1
 """
 )
 
-# KEYS ready | ARGV consumer lease... -> the leases that are lost
+# KEYS ready | ARGV tag consumer (lease turn)... -> {{lost leases}, {turns to stop}}
 # A bare XCLAIM would steal a lost lease back, so only what is still held is renewed.
 RENEW = (
     _HELD
     + """
-local lost = {}
-for i = 2, #ARGV do
-  if held(KEYS[1], ARGV[1], ARGV[i]) then
-    redis.call('XCLAIM', KEYS[1], 'workers', ARGV[1], 0, ARGV[i], 'JUSTID')
+local lost, stopped = {}, {}
+for i = 3, #ARGV, 2 do
+  if held(KEYS[1], ARGV[2], ARGV[i]) then
+    redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[i], 'JUSTID')
+    if redis.call('HEXISTS', ARGV[1] .. ':turn:' .. ARGV[i + 1], 'stopped') == 1 then
+      stopped[#stopped + 1] = ARGV[i + 1]
+    end
   else
     lost[#lost + 1] = ARGV[i]
   end
 end
-return lost
+return {lost, stopped}
 """
 )
 
-# KEYS ready later | ARGV consumer lease thread due -> 0 fenced | 1
+# KEYS ready later turn | ARGV consumer lease thread due failed error -> 0 fenced | 1
 # The thread stays active: a message that arrives meanwhile waits behind the one that is tried again.
 POSTPONE = (
     _HELD
     + """
 if not held(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+redis.call('HDEL', KEYS[3], 'running')
+redis.call('HINCRBY', KEYS[3], 'failures', ARGV[5])
+redis.call('HSET', KEYS[3], 'error', ARGV[6])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
 release(KEYS[1], ARGV[2])
 return 1
@@ -143,15 +316,52 @@ end
 return taken
 """
 
-# KEYS ready | ARGV consumer -> how many threads another process can take at once
+# KEYS ready | ARGV tag consumer -> how many threads another process can take at once
 HAND_OVER = """
-local mine = redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[1])
+local mine = redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[2])
 for _, pending in ipairs(mine) do
   local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])
   redis.call('XACK', KEYS[1], 'workers', pending[1])
   redis.call('XDEL', KEYS[1], pending[1])
-  if #entry == 1 then redis.call('XADD', KEYS[1], '*', 'thread', entry[1][2][2]) end
+  if #entry == 1 then
+    local thread = entry[1][2][2]
+    local head = redis.call('XRANGE', ARGV[1] .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)
+    if #head == 1 then redis.call('HDEL', ARGV[1] .. ':turn:' .. head[1][2][2], 'running') end
+    redis.call('XADD', KEYS[1], '*', 'thread', thread)
+  end
 end
-redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[1])
+redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[2])
 return #mine
 """
+
+# KEYS dead | ARGV tag entry seen_seconds -> 0 there is no such entry | 1
+# A fresh turn: what the old one knew of failures and of its reply would end it again.
+REPLAY = (
+    _ACCEPT
+    + """
+local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
+if #entry == 0 then return 0 end
+local dead = {}
+for i = 1, #entry[1][2], 2 do dead[entry[1][2][i]] = entry[1][2][i + 1] end
+redis.call('DEL', ARGV[1] .. ':turn:' .. dead.id, ARGV[1] .. ':seen:' .. dead.id)
+accept(ARGV[1], dead.thread, dead.id, cjson.decode(dead.message).author, dead.message, ARGV[3])
+redis.call('XDEL', KEYS[1], ARGV[2])
+return 1
+"""
+)
+
+# KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
+# Runs other writes behind the fence; an error of one is its reply, as in a pipeline.
+GUARDED = (
+    HELD
+    + """
+if not held(KEYS[1], ARGV[1], ARGV[2]) then return nil end
+local replies, at = {}, 3
+while at <= #ARGV do
+  local count = tonumber(ARGV[at])
+  replies[#replies + 1] = redis.pcall(unpack(ARGV, at + 1, at + count))
+  at = at + count + 1
+end
+return replies
+"""
+)

@@ -2,40 +2,83 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from bot.chat import LeaseLost, PlatformError, RateLimited, Receipt, StorageDown, Turn, Undeliverable
-from bot.inbox.inbox import Begun, Inbox, Lease
+from bot.chat import (
+    Halt,
+    Json,
+    LeaseLost,
+    PlatformError,
+    RateLimited,
+    Receipt,
+    StorageDown,
+    Turn,
+    Undeliverable,
+)
+from bot.inbox.fence import behind
+from bot.inbox.inbox import WITHDRAWN, Begun, Inbox, Lease
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[Turn, Receipt], Awaitable[None]]
+Work = Callable[[Turn, Receipt, Halt], Awaitable[None]]
 """Runs one turn to its end; what it raises decides whether the turn is tried again."""
 
-MAX_ATTEMPTS = 8
-"""After so many the turn is given up, when it fails for a reason that nobody foresaw."""
+MAX_FAILURES = 8
+"""After so many failures that nobody foresaw, or crashes of the process, the turn is given up."""
 
-MAX_PATIENT_ATTEMPTS = 1500
+MAX_ATTEMPTS = 1500
 """The same when a service is away: at the longest back-off these are about 25 hours."""
+
+STOPPED = "Stopped."
+DELETED = "Stopped, since the question was deleted."
+GIVEN_UP = (
+    "I have tried this several times and could not finish it. It is kept for the bot's operator. "
+    "Reference: `{reference}`."
+)
 
 _HAND_OVER_SECONDS = 3.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
 _LONGEST_BACK_OFF = 60.0
+_HELD_SHARE = 0.6
+"""The part of a lease after whose last renewal Redis is asked before something is shown."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A turn under way. `renewed` is when its lease was last known to be ours (monotonic seconds)."""
+
+    task: asyncio.Task[None]
+    halt: Halt
+    renewed: float
+    turn: str = ""
+    settling: bool = False
+    """Given back by ourselves: not to be renewed, and not lost."""
 
 
 async def serve(
-    inbox: Inbox, work: Work, *, limit: int, lease_seconds: float, grace: float, stop: asyncio.Event
+    inbox: Inbox,
+    work: Work,
+    *,
+    limit: int,
+    lease_seconds: float,
+    grace: float,
+    stop: asyncio.Event,
+    stops: AsyncIterator[Json],
 ) -> None:
     """Run turns, at most `limit` at once, until `stop` is set.
 
     Turns under way then have `grace` seconds to finish; the rest is cancelled and handed over, so that
-    another process (or the next start) goes on with it at once.
+    another process (or the next start) goes on with it at once. `stops` are the ids of turns that people
+    want to end, as they are announced; one that is missed is seen at the next renewal of the lease.
     """
-    await _Worker(inbox, work, limit, lease_seconds).serve(stop, grace)
+    await _Worker(inbox, work, limit, lease_seconds).serve(stop, grace, stops)
 
 
 class _Worker:
@@ -44,24 +87,29 @@ class _Worker:
         self._work = work
         self._limit = limit
         self._lease_seconds = lease_seconds
-        self._running: dict[Lease, asyncio.Task[None]] = {}
-        self._settling: set[Lease] = set()  # given back by ourselves: not to be renewed, and not lost
+        self._running: dict[Lease, _Running] = {}
 
-    async def serve(self, stop: asyncio.Event, grace: float) -> None:
-        reader = asyncio.create_task(self._read(), name="inbox reader")
-        keeper = asyncio.create_task(self._keep_leases(), name="inbox leases")
+    async def serve(self, stop: asyncio.Event, grace: float, stops: AsyncIterator[Json]) -> None:
+        loops = [
+            asyncio.create_task(self._read(), name="inbox reader"),
+            asyncio.create_task(self._keep_leases(), name="inbox leases"),
+            asyncio.create_task(self._hear_stops(stops), name="inbox stops"),
+        ]
         waiter = asyncio.create_task(stop.wait(), name="inbox stop")
         try:
-            await asyncio.wait({reader, keeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
-            await _cancel(reader)
+            await asyncio.wait({*loops, waiter}, return_when=asyncio.FIRST_COMPLETED)
+            await _cancel(loops[0])
             await self._drain(grace)
         finally:
-            await _cancel(reader, keeper, waiter, *self._running.values())
+            await _cancel(*loops, waiter, *self._tasks())
         if not stop.is_set():
             raise RuntimeError("the inbox's loops ended by themselves")  # they never return: a bug
 
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [each.task for each in self._running.values()]
+
     async def _drain(self, grace: float) -> None:
-        turns = list(self._running.values())
+        turns = self._tasks()
         if turns:
             log.info("waiting for turns under way", extra={"turns": len(turns), "grace_s": grace})
             await asyncio.wait(turns, timeout=grace)
@@ -85,7 +133,7 @@ class _Worker:
                 if free > 0:
                     self._start(await self._inbox.take(free, _BLOCK_MS))
                 else:
-                    await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(self._tasks(), return_when=asyncio.FIRST_COMPLETED)
             except (RedisError, OSError) as error:
                 await self._recover(error)
 
@@ -98,6 +146,15 @@ class _Worker:
             except (RedisError, OSError) as again:
                 log.warning("the inbox's group cannot be made", extra={"error": repr(again)})
 
+    async def _hear_stops(self, stops: AsyncIterator[Json]) -> None:
+        async for turn in stops:
+            self._halt({turn})
+
+    def _halt(self, turns: set[str]) -> None:
+        for running in self._running.values():
+            if running.turn in turns and not running.halt.done():
+                running.halt.set_result(STOPPED)
+
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self._lease_seconds / 5)
@@ -107,43 +164,77 @@ class _Worker:
                 log.warning("leases cannot be renewed, trying again", extra={"error": repr(error)})
 
     async def _keep_leases_once(self) -> None:
-        if self._running:
-            for lease in await self._inbox.renew([*self._running.keys() - self._settling]):
-                if lease in self._running and lease not in self._settling:
-                    log.warning("lease lost, cancelling the turn", extra={"thread_id": lease.thread})
-                    self._running[lease].cancel()
+        for lease in await self._renew([each for each, of in self._running.items() if not of.settling]):
+            running = self._running.get(lease)
+            if running and not running.settling:
+                log.warning("lease lost, cancelling the turn", extra={"thread_id": lease.thread})
+                running.task.cancel()
         await self._inbox.wake()
         free = self._limit - len(self._running)
         if free > 0:
             self._start(await self._inbox.take_over(int(self._lease_seconds * 1000), free))
 
+    async def _renew(self, leases: list[Lease]) -> list[Lease]:
+        """Renew leases of running turns; returns those that are lost."""
+        if not leases:
+            return []
+        asked = time.monotonic()
+        lost, stopped = await self._inbox.renew({lease: self._running[lease].turn for lease in leases})
+        for lease in leases:
+            if lease not in lost and lease in self._running:
+                self._running[lease].renewed = asked
+        self._halt(stopped)
+        return lost
+
+    async def _hold(self, lease: Lease) -> None:
+        """See `bot.chat.Receipt.hold`."""
+        running = self._running[lease]
+        is_fresh = time.monotonic() - running.renewed <= _HELD_SHARE * self._lease_seconds
+        if not is_fresh and await self._renew([lease]):
+            raise LeaseLost(lease.thread)
+
     def _start(self, leases: list[Lease]) -> None:
         for lease in leases:
             if lease not in self._running:
                 task = asyncio.create_task(self._run(lease), name=f"turn {lease.thread}")
-                self._running[lease] = task
+                halt = asyncio.get_running_loop().create_future()
+                self._running[lease] = _Running(task, halt, time.monotonic())
                 task.add_done_callback(partial(self._ended, lease))
 
     def _ended(self, lease: Lease, _: asyncio.Task[None]) -> None:
         self._running.pop(lease, None)
-        self._settling.discard(lease)
 
     async def _run(self, lease: Lease) -> None:
         """One lease, one turn. After a failure here the lease expires, and the turn is taken again."""
         try:
             begun = await self._inbox.begin(lease)
             if begun:
-                await self._settle(lease, begun)
+                with behind(self._inbox.fence(lease)):
+                    await self._settle(lease, begun)
         except LeaseLost:
             log.warning("lease lost, turn left to its new holder", extra={"thread_id": lease.thread})
         except (RedisError, OSError) as error:
             log.warning("turn interrupted by Redis", extra={"thread_id": lease.thread, "error": repr(error)})
 
     async def _settle(self, lease: Lease, begun: Begun) -> None:
-        turn = begun.turn
-        receipt = Receipt(turn, lambda state: self._inbox.keep(lease, turn, state), begun.receipt)
+        turn, running = begun.turn, self._running[lease]
+        running.turn = turn.id
+        dead = _hopeless(begun)
+        if begun.crashed and begun.crashes > 2 and not dead:
+            # what kills the process may take the turns beside it along: they part ways here
+            seconds = random.uniform(0, 2.0**begun.crashes)  # noqa: S311 - not for secrets
+            await self._postpone(lease, turn, seconds, "the process died", failed=False)
+            return
+        if (dead or begun.stopped) and not running.halt.done():
+            running.halt.set_result(_last_words(begun, dead))
+        receipt = Receipt(
+            turn,
+            lambda state: self._inbox.keep(lease, turn, state),
+            begun.receipt,
+            partial(self._hold, lease),
+        )
         try:
-            await self._work(turn, receipt)
+            await self._work(turn, receipt, running.halt)
         except (LeaseLost, RedisError):
             raise
         except Undeliverable as error:
@@ -151,28 +242,52 @@ class _Worker:
                 "reply impossible", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
             )
         except Exception as error:  # noqa: BLE001 - whatever failed, the turn is tried again or kept for an operator
-            self._settling.add(lease)
-            await self._try_again(lease, turn, error)
-            return
-        self._settling.add(lease)
-        await self._inbox.finish(lease, turn)
+            if not dead:
+                await self._try_again(lease, turn, error)
+                return
+        running.settling = True
+        if dead:
+            log.error("turn given up", extra={"thread_id": lease.thread, "turn": turn.id, "reason": dead})
+        await self._inbox.finish(lease, turn, dead=dead)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
-        fields = {"thread_id": lease.thread, "turn": turn.id, "attempt": turn.attempt, "error": repr(error)}
         is_foreseen = isinstance(error, PlatformError | StorageDown)
-        unexpected = None if is_foreseen else error
-        if turn.attempt >= (MAX_PATIENT_ATTEMPTS if is_foreseen else MAX_ATTEMPTS):
-            log.error("turn given up", extra=fields, exc_info=unexpected)
-            await self._inbox.finish(lease, turn, dead=repr(error))
-        else:
-            log.warning("turn failed, trying again", extra=fields, exc_info=unexpected)
-            await self._inbox.postpone(lease, _back_off(turn.attempt, error))
+        log.warning(
+            "turn failed, trying again",
+            extra={
+                "thread_id": lease.thread,
+                "turn": turn.id,
+                "attempt": turn.attempt,
+                "error": repr(error),
+            },
+            exc_info=None if is_foreseen else error,
+        )
+        await self._postpone(lease, turn, _back_off(turn.attempt, error), repr(error), failed=not is_foreseen)
+
+    async def _postpone(self, lease: Lease, turn: Turn, seconds: float, error: str, *, failed: bool) -> None:
+        self._running[lease].settling = True
+        await self._inbox.postpone(lease, turn, seconds, error=error, failed=failed)
+
+
+def _hopeless(begun: Begun) -> str:
+    """Why the turn is given up, in a word for the operator; empty while it is worth another attempt."""
+    if begun.crashes >= MAX_FAILURES:
+        return f"the process died {begun.crashes} times in its midst"
+    if begun.failures >= MAX_FAILURES or begun.turn.attempt > MAX_ATTEMPTS:
+        return f"failed {begun.turn.attempt - 1} times, at last with {begun.error}"
+    return ""
+
+
+def _last_words(begun: Begun, dead: str) -> str:
+    if dead:
+        return GIVEN_UP.format(reference=begun.turn.reference)
+    return DELETED if begun.stopped == WITHDRAWN else STOPPED
 
 
 def _back_off(attempt: int, error: Exception) -> float:
     if isinstance(error, RateLimited):
         return error.retry_after
-    return min(_LONGEST_BACK_OFF, 0.5 * 2.0**attempt)
+    return min(_LONGEST_BACK_OFF, 0.5 * 2.0 ** min(attempt, 10))
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -45,6 +45,7 @@ class SlackApi:
     def __init__(self, session: aiohttp.ClientSession, bot_token: str, api_url: str) -> None:
         self.session = session
         self._bot_token = bot_token
+        self._who: Identity | None = None
         self._once = _client(session, api_url, [])
         self._writer = _client(session, api_url, [AsyncRateLimitErrorRetryHandler(max_retry_count=4)])
         self.reader = _client(
@@ -65,12 +66,27 @@ class SlackApi:
         """As `write`, but raises `RateLimited` at once, for what there is another way to do."""
         return await self._call(self._once, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
 
+    async def read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
+        """Call a method that changes nothing. Raises `PlatformError`; `RateLimited` after two waits."""
+        with translated(method, "SLACK_BOT_TOKEN"):
+            # most reading methods take no JSON: https://docs.slack.dev/apis/web-api/#posting-json
+            response = await self.reader.api_call(
+                method, params=arguments, headers={"Authorization": f"Bearer {self._bot_token}"}
+            )
+        return response.data if isinstance(response.data, dict) else {}
+
     async def identify(self) -> Identity:
         """Who the bot token belongs to. Raises `CredentialsRejected` or another `PlatformError`."""
         who = await self._call(self.reader, "auth.test", {}, self._bot_token, "SLACK_BOT_TOKEN")
         return Identity(
             who.get("team_id") or "", who.get("team") or "", who["user_id"], who.get("bot_id") or ""
         )
+
+    async def who(self) -> Identity:
+        """The same, asked only once."""
+        if self._who is None:
+            self._who = await self.identify()
+        return self._who
 
     async def check_app_token(self, app_token: str) -> None:
         """Raise what Slack has against opening a socket; the address it gives is left unused."""

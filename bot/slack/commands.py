@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.chat import Json
+from bot.chat import Json, Stop
 from bot.commands import Commands
 from bot.slack.markdown import mrkdwn
 
 log = logging.getLogger(__name__)
 
 HEALTH = "/agent-health"
+STOP = "/agent-stop"
 
 _ACK_SECONDS = 2.0
 """Slack waits 3 s for the acknowledgement; what takes longer is answered after it."""
@@ -32,10 +33,15 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
         await ack()
         await _respond(session, body["response_url"], mrkdwn(await examination))
 
+    async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
+        await ack(mrkdwn(await commands.stop(request)))
+
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}"))
+        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}, {STOP}"))
 
     app.command(HEALTH)(health)
+    app.command(STOP)(stop)
     app.command(re.compile(""))(unknown)
 
 

@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 
-from bot.chat import Attachment, Json, Message, ThreadId
+from bot.chat import Attachment, Correction, Event, Json, Message, Stop, ThreadId, Withdrawal
 
 _SUBTYPES = frozenset({None, "file_share", "thread_broadcast"})
 """What a person writes; every other subtype is an edit, a deletion or an announcement."""
@@ -20,19 +20,75 @@ class Unreadable(ValueError):
     """An event that does not have the form that Slack documents."""
 
 
-def parse(body: Mapping[str, Json], bot_user_id: str) -> Message | None:
-    """The message in an `event_callback`, or `None` when it is not for the bot. Raises `Unreadable`.
+STOP_REACTION = "x"
+
+
+def parse(body: Mapping[str, Json], bot_user_id: str) -> Event | None:
+    """What a person does in an `event_callback`, `None` when it is not for the bot. Raises `Unreadable`.
 
     A mention in a channel comes as `app_mention` and as `message`: both give the same message.
     """
     try:
-        return _message(body, bot_user_id)
+        return _event(body, body.get("event") or {}, bot_user_id)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise Unreadable(f"an event of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
-def _message(body: Mapping[str, Json], bot_user_id: str) -> Message | None:
-    event = body.get("event") or {}
+def past_message(
+    message: Mapping[str, Json], channel: str, channel_kind: str, team: str, bot_user_id: str
+) -> Message | None:
+    """The same for a message that `conversations.history` or `.replies` gives. Raises `Unreadable`."""
+    # what was edited since is taken as it reads now
+    event = {name: value for name, value in message.items() if name != "edited"}
+    event |= {"channel": channel, "channel_type": channel_kind}
+    try:
+        return _message({"team_id": team}, event, bot_user_id)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Unreadable(f"a message of Slack cannot be read: {type(error).__name__} {error}") from error
+
+
+def _event(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Event | None:
+    match event.get("type"), event.get("subtype"):
+        case "message", "message_changed":
+            return _changed(body, event, bot_user_id)
+        case "message", "message_deleted":
+            return _withdrawal(body, event["channel"], event["deleted_ts"])
+        case "reaction_added", _:
+            return _reaction(body, event)
+        case "agent_session_stopped", _:
+            thread = ThreadId("slack", _team(body), event["channel"], event["thread_ts"])
+            return Stop(by=f"slack:{event['user']}", thread=thread)
+        case _:
+            return _message(body, event, bot_user_id)
+
+
+def _changed(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Event | None:
+    now, before = event["message"], event.get("previous_message") or {}
+    if now.get("subtype") == "tombstone":  # deleted, but it has replies
+        return _withdrawal(body, event["channel"], now["ts"])
+    edited = now.get("edited")
+    if not edited or now.get("text") == before.get("text"):  # Slack has added a preview, or counted a reply
+        return None
+    message = past_message(now, event["channel"], event.get("channel_type") or "", _team(body), bot_user_id)
+    return Correction(message=message, edited_at=float(edited["ts"])) if message else None
+
+
+def _withdrawal(body: Mapping[str, Json], channel: str, ts: str) -> Withdrawal:
+    return Withdrawal(message_id=_message_id(_team(body), channel, ts))
+
+
+def _reaction(body: Mapping[str, Json], event: Mapping[str, Json]) -> Stop | None:
+    item = event["item"]
+    if event["reaction"] != STOP_REACTION or item.get("type") != "message":
+        return None
+    return Stop(by=f"slack:{event['user']}", message_id=_message_id(_team(body), item["channel"], item["ts"]))
+
+
+def _message_id(team: str, channel: str, ts: str) -> str:
+    return f"slack:{team}:{channel}:{ts}"
+
+
+def _message(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Message | None:
     if not _written_by_a_person(event, bot_user_id):
         return None
     addressed = _addressed(event, bot_user_id)
@@ -41,7 +97,7 @@ def _message(body: Mapping[str, Json], bot_user_id: str) -> Message | None:
     team, channel, ts = _team(body), event["channel"], event["ts"]
     thread_ts = event.get("thread_ts") or ts
     return Message(
-        id=f"slack:{team}:{channel}:{ts}",
+        id=_message_id(team, channel, ts),
         thread=ThreadId("slack", team, channel, thread_ts),
         author=f"slack:{event['user']}",
         author_name=_name(event.get("user_profile") or {}),
@@ -104,7 +160,7 @@ def _team(body: Mapping[str, Json]) -> str:
         or body.get("team_id")
         or body.get("context_team_id")
         or body.get("enterprise_id")
-        or body["event"].get("team")
+        or (body.get("event") or {}).get("team")
         or "unknown"
     )
 

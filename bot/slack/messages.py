@@ -1,13 +1,15 @@
-"""The messages of one reply: each thing that is shown goes into the receipt right after.
+"""The messages of one reply: the receipt is told before one comes into being, and right after.
 
-`chat.startStream` takes no metadata, so the key that tells a message as ours for a turn comes with the
-call that ends it (https://docs.slack.dev/reference/methods/chat.stopStream).
+So after a crash, or an answer of Slack's that never came, we know that there may be a message that we do not
+know, and look for it. `chat.startStream` takes no metadata, so the key that tells a message as this turn's
+comes with the call that ends it (https://docs.slack.dev/reference/methods/chat.stopStream): an own message
+after the question without a key is the stream that was being opened.
 """
 
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bot.chat import Json, Receipt, ThreadId
@@ -43,9 +45,59 @@ class Messages:
         self._receipt = receipt
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
 
+    @property
+    def team(self) -> str:
+        """The workspace that they are in."""
+        return self._thread.space
+
+    async def recover(self) -> None:
+        """Find the message that an earlier attempt may have made without hearing of it, and end its stream.
+
+        Raises `StoppedByUser`.
+        """
+        opening = self._receipt.state.get("opening")
+        if opening:
+            ts = await self._find(is_stream=opening["stream"])
+            if ts:
+                self.pages.append(Page(ts, open=opening["stream"]))
+            await self.save(opening=None)
+        if self.pages and self.pages[-1].open:
+            await self.close(self.pages[-1])
+
+    async def _find(self, *, is_stream: bool) -> str | None:
+        known = {page.ts for page in self.pages}
+        who = await self._api.who()
+        async for message in self._since_question():
+            is_ours = who.bot_id == message.get("bot_id") or who.user_id == message.get("user")
+            if not is_ours or message["ts"] in known:
+                continue
+            payload = (message.get("metadata") or {}).get("event_payload") or {}
+            if payload.get("turn") == self._receipt.turn.id or (is_stream and not payload):
+                return str(message["ts"])
+        return None
+
+    async def _since_question(self) -> AsyncIterator[Mapping[str, Json]]:
+        cursor = ""
+        while True:
+            page = await self._api.read(
+                "conversations.replies",
+                channel=self._thread.channel,
+                ts=self._thread.thread,
+                oldest=self._receipt.turn.messages[0].place["ts"],
+                include_all_metadata="true",
+                limit=200,
+                **({"cursor": cursor} if cursor else {}),
+            )
+            for message in page.get("messages") or ():
+                yield message
+            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                return
+
     async def start(self, chunks: Sequence[Json]) -> Page:
         """Open a stream with its first chunks. Never waits for a limit: raises `RateLimited` at once."""
         asker = self._receipt.turn.messages[-1].place
+        await self._opens(stream=True)
         answer = await self._api.write_once(
             "chat.startStream",
             channel=self._thread.channel,
@@ -56,19 +108,28 @@ class Messages:
         )
         page = Page(answer["ts"], open=True)
         self.pages.append(page)
-        await self.save()
+        await self.save(opening=None)
         return page
+
+    async def _opens(self, *, stream: bool) -> None:
+        """Note that a message is about to come into being."""
+        await self._receipt.save(opening={"stream": stream})
+        await self._receipt.hold()
+
+    async def _write(self, method: str, **arguments: Json) -> Mapping[str, Json]:
+        await self._receipt.hold()
+        return await self._api.write(method, **arguments)
 
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""
-        await self._api.write("chat.appendStream", **self._at(page), chunks=chunks)
+        await self._write("chat.appendStream", **self._at(page), chunks=chunks)
         await self.save()
 
     async def stop(self, page: Page, chunks: Sequence[Json], text: str = "") -> None:
         """End a stream with its last chunks; `text` is all that it then shows. Raises `StreamEnded`."""
         last = {"chunks": chunks} if chunks else {}
         try:
-            await self._api.write("chat.stopStream", **self._at(page), **last, metadata=self._metadata)
+            await self._write("chat.stopStream", **self._at(page), **last, metadata=self._metadata)
         except (StreamEnded, StoppedByUser):
             page.open = False
             raise
@@ -92,12 +153,13 @@ class Messages:
     async def update(self, page: Page, text: str) -> None:
         """Replace what a message shows, which is not being streamed."""
         await self._doubt(page)
-        await self._api.write("chat.update", **self._at(page), markdown_text=text, metadata=self._metadata)
+        await self._write("chat.update", **self._at(page), markdown_text=text, metadata=self._metadata)
         page.open, page.digest = False, _digest(text)
         await self.save()
 
     async def post(self, text: str) -> None:
         """Show one more message, at once."""
+        await self._opens(stream=False)
         answer = await self._api.write(
             "chat.postMessage",
             channel=self._thread.channel,
@@ -106,12 +168,7 @@ class Messages:
             metadata=self._metadata,
         )
         self.pages.append(Page(answer["ts"], _digest(text)))
-        await self.save()
-
-    async def close_orphan(self) -> None:
-        """End the stream that an earlier attempt left open, if it did. Raises `StoppedByUser`."""
-        if self.pages and self.pages[-1].open:
-            await self.close(self.pages[-1])
+        await self.save(opening=None)
 
     async def show(self, text: str) -> None:
         """Let the messages show `text`, all of it and nothing else, whatever they showed before.
@@ -153,15 +210,14 @@ class Messages:
     async def _delete(self, page: Page) -> None:
         await self._doubt(page)
         try:
-            await self._api.write("chat.delete", **self._at(page))
+            await self._write("chat.delete", **self._at(page))
         except Refused as error:  # a person was faster, or the workspace forbids it: the answer stands
             log.warning("A message could not be deleted", extra={"error": str(error)})
         self.pages.remove(page)
         await self.save()
 
-    async def save(self, *, finished: bool = False) -> None:
+    async def save(self, **changes: Json) -> None:
         """Put what is known into the receipt. Raises `LeaseLost`."""
-        changes = {"finished": True} if finished else {}
         await self._receipt.save(pages=[asdict(page) for page in self.pages], **changes)
 
     def _at(self, page: Page) -> dict[str, str]:

@@ -5,11 +5,11 @@ Bolt acknowledges an event before its listener has run, and drops it when its ow
 `before_authorize`, which runs after the signature check and before everything else.
 """
 
-import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 
 import aiohttp
 from aiohttp import web
@@ -17,12 +17,14 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Deliver, Health, Json, Thread, ThreadId
+from bot.chat import Deliver, Health, Json, Shared, Thread, ThreadId
 from bot.commands import Commands
+from bot.gap import Gap, first_failure
 from bot.slack.api import REQUEST_TIMEOUT, SDK_LOG, Identity, SlackApi
 from bot.slack.commands import answer_commands
 from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, parse
+from bot.slack.history import History
 from bot.slack.probe import State, TokenProbe
 from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
@@ -43,6 +45,8 @@ async def connect(
     signing_secret: str | None,
     api_url: str,
     commands: Commands,
+    shared: Shared,
+    catch_up_hours: float,
 ) -> AsyncIterator["Slack"]:
     """Slack, with one HTTP session for as long as the context lasts; makes no request yet.
 
@@ -52,7 +56,9 @@ async def connect(
         raise ValueError("Slack needs an app token or a signing secret")
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        yield Slack(SlackApi(session, bot_token, api_url), app_token, signing_secret, commands)
+        api = SlackApi(session, bot_token, api_url)
+        gap = Gap(shared, catch_up_hours)
+        yield Slack(api, app_token, signing_secret, commands, shared, gap)
 
 
 class Slack:
@@ -66,12 +72,16 @@ class Slack:
         app_token: str | None,
         signing_secret: str | None,
         commands: Commands,
+        shared: Shared,
+        gap: Gap,
     ) -> None:
         self._api = api
         self._app_token = app_token
         self._signing_secret = signing_secret or ""
         self._commands = commands
-        self._budget = StreamBudget()
+        self._gap = gap
+        self._history = History(api, shared)
+        self._budget = StreamBudget(shared)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -89,11 +99,17 @@ class Slack:
         self._app = self._build_app(identity, deliver)
         try:
             if self._app_token:
-                await self._listen(self._app, self._app_token)
+                await self._listen(self._app, self._app_token, identity)
             else:
-                await asyncio.Event().wait()
+                self._hears(identity)
+                await self._gap.deaf()
         finally:
             self._app = self._sockets = None
+            self._gap.lost()
+
+    async def catch_up(self, deliver: Deliver) -> None:
+        """See `bot.chat.Platform`."""
+        await self._gap.close(deliver)
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
@@ -122,11 +138,16 @@ class Slack:
     async def _connected(self) -> int:
         return await self._sockets.connected() if self._sockets else 0
 
-    async def _listen(self, app: AsyncApp, app_token: str) -> None:
+    async def _listen(self, app: AsyncApp, app_token: str, identity: Identity) -> None:
         await self._api.check_app_token(app_token)
-        async with open_sockets(app, self._api, app_token) as self._sockets:
-            log.info("Slack is connected", extra={"workspace": self._identity and self._identity.team})
-            await self._sockets.watch()
+        async with open_sockets(app, self._api, app_token) as sockets:
+            self._sockets = sockets
+            log.info("Slack is connected", extra={"workspace": identity.team})
+            self._hears(identity)
+            await first_failure(sockets.watch(self._gap.missed), self._gap.deaf())
+
+    def _hears(self, identity: Identity) -> None:
+        self._gap.open(f"slack:{identity.team_id}", partial(self._history.read, identity))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         app = self._app
@@ -151,12 +172,13 @@ class Slack:
             if "command" in body or body.get("type") == "url_verification":
                 return await next()
             try:
-                message = parse(body, identity.user_id)
+                event = parse(body, identity.user_id)
             except Unreadable:  # it would come again and again
                 log.exception("An event is passed over")
                 return BoltResponse(status=200)
-            if message:
-                await deliver(message)  # raises: Bolt answers 500 or no acknowledgement, and Slack repeats
+            if event:
+                with self._gap.unless_delivered():
+                    await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
             return BoltResponse(status=200)
 
         app = AsyncApp(

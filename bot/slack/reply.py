@@ -52,7 +52,7 @@ class SlackThread:
 
     async def _show(self, feed: Feed, messages: Messages, receipt: Receipt) -> None:
         draft = Draft()
-        await messages.close_orphan()
+        await messages.recover()
         streamed = not messages.pages and _takes_streams(receipt)
         if streamed and await Stream(messages, draft, self._budget).follow(feed):
             return

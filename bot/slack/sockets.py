@@ -6,7 +6,7 @@ https://docs.slack.dev/apis/events-api/using-socket-mode
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
@@ -50,16 +50,21 @@ class Sockets:
         """How many are open and answer pings."""
         return sum([await handler.client.is_connected() for handler in self._handlers])
 
-    async def watch(self) -> None:
-        """Look after the sockets until cancelled. Raises `Unreachable` when none has lived for too long."""
+    async def watch(self, missed: Callable[[], None]) -> None:
+        """Look after the sockets until cancelled; `missed` is called while none lives.
+
+        Raises `Unreachable` when none has lived for too long.
+        """
         loop = asyncio.get_running_loop()
         alive_at = loop.time()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if await self.connected():
                 alive_at = loop.time()
-            elif loop.time() - alive_at >= DEAD_AFTER:
-                raise Unreachable(f"Slack: no socket for over {DEAD_AFTER:g} s")
+            else:
+                missed()
+                if loop.time() - alive_at >= DEAD_AFTER:
+                    raise Unreachable(f"Slack: no socket for over {DEAD_AFTER:g} s")
             await self._unstick()
 
     async def _unstick(self) -> None:

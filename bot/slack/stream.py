@@ -6,10 +6,9 @@ https://docs.slack.dev/reference/methods/chat.startStream, chat.appendStream and
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Iterator
 
-from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
+from bot.chat import Json, LeaseLost, PlatformError, RateLimited, Shared, StorageDown
 from bot.slack.draft import Card, Draft
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.feed import Feed
@@ -35,20 +34,19 @@ _APPENDS_PER_MINUTE = 90
 
 
 class StreamBudget:
-    """Shares the workspace's limits among the answers that are streamed at once; never waits."""
+    """Shares the workspace's limits among the answers that are streamed at once, in all processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._streaming = 0
-        self._starts: deque[float] = deque()
 
-    def may_start(self) -> bool:
+    async def may_start(self, team: str) -> bool:
         """Whether Slack would take one more stream now; if so, it counts as started."""
-        while self._starts and self._starts[0] < _now() - 60:
-            self._starts.popleft()
-        if len(self._starts) >= _STARTS_PER_MINUTE:
-            return False
-        self._starts.append(_now())
-        return True
+        return not await self._shared.delay(f"slack:{team}:chat.startStream", _STARTS_PER_MINUTE)
+
+    async def append_delay(self, team: str) -> float:
+        """Seconds until Slack would take one more append; 0 counts it as made."""
+        return await self._shared.delay(f"slack:{team}:chat.appendStream", _APPENDS_PER_MINUTE)
 
     @contextlib.contextmanager
     def share(self) -> Iterator[None]:
@@ -120,6 +118,9 @@ class Stream:
         return max(0.0, self._flushed_at + interval - _now())
 
     async def _flush(self) -> None:
+        if self._page and (seconds := await self._budget.append_delay(self._messages.team)):
+            self._flushed_at = _now() + seconds - self._budget.interval()  # what comes until then goes along
+            return
         await self._take()
         if self._has_content():
             await self._send()
@@ -183,7 +184,7 @@ class Stream:
             await self._move_on(self._page)
 
     async def _start(self) -> Page:
-        if not self._budget.may_start():
+        if not await self._budget.may_start(self._messages.team):
             raise _NoStream("the streams of this minute are used up")
         try:
             page = self._page = await self._messages.start(self._chunks)

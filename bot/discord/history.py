@@ -1,0 +1,87 @@
+"""Reading what people wrote while nobody listened: Discord never sends it again."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+
+import discord
+
+from bot.chat import Deliver, Message, Shared, Undeliverable
+from bot.discord import events
+from bot.discord.errors import translated
+
+log = logging.getLogger(__name__)
+
+Readable = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+
+
+class History:
+    """The past of every channel, thread and direct message that a listening client sees."""
+
+    def __init__(self, client: discord.Client, shared: Shared) -> None:
+        self._client = client
+        self._shared = shared
+
+    async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
+        """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
+
+        See `bot.gap.Read`.
+        """
+        missed = 0.0
+        after = datetime.fromtimestamp(since, UTC)
+        for channel in await self._written_in(after, active_since):
+            try:
+                found = [each async for each in self._messages(channel, after)]
+            except Undeliverable as error:  # the others may still be read
+                log.info("a channel is not read", extra={"channel": channel, "reason": str(error)})
+                continue
+            for message in found:
+                missed = max(missed, await self._hand_over(message, deliver))
+        return missed
+
+    async def _written_in(self, after: datetime, active_since: float) -> list[int]:
+        """The channels that may hold something new."""
+        newest = discord.utils.time_snowflake(after, high=False)
+        written: set[int] = set()
+        for guild in self._client.guilds:
+            # asked anew: on a connection that is deaf, what the client knows is old
+            with translated():
+                channels = await guild.fetch_channels()
+                threads = await guild.active_threads()
+            written |= set(_newer([*channels, *threads], newest))
+        for thread in await self._shared.active_threads(events.PLATFORM, active_since):
+            # direct messages, which nothing lists, and threads that are archived by now; not reply chains,
+            # whose id is the message's
+            if thread.space == events.DIRECT:
+                written.add(int(thread.channel))
+        return sorted(written)
+
+    async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message]:
+        assert self._client.user is not None  # set by login
+        with translated():
+            place = await self._client.fetch_channel(channel)
+            if not isinstance(place, discord.abc.Messageable):
+                return
+            begin = max(after, _joined_at(place) or after)
+            async for message in place.history(limit=None, after=begin, oldest_first=True):
+                parsed = events.parse(message, self._client.user.id)
+                if parsed:
+                    yield parsed
+
+    async def _hand_over(self, message: Message, deliver: Deliver) -> float:
+        is_known = await self._shared.is_known(message.id)
+        await deliver(message)
+        return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
+
+
+def _newer(channels: Iterable[object], newest: int) -> Iterable[int]:
+    for channel in channels:
+        if isinstance(channel, Readable) and (channel.last_message_id or 0) > newest:
+            yield channel.id
+
+
+def _joined_at(channel: object) -> datetime | None:
+    """When we came into the channel's guild: what was said before was not said to us."""
+    guild = getattr(channel, "guild", None)
+    return guild.me.joined_at if isinstance(guild, discord.Guild) else None

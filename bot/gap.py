@@ -1,0 +1,112 @@
+"""Knowing until when all was heard, and closing gaps: a lost connection, a store that was away, deafness."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+from bot.chat import Deliver, Shared, Unreachable
+
+log = logging.getLogger(__name__)
+
+Read = Callable[[float, float, Deliver], Awaitable[float]]
+"""Hands over what was written since a time (Unix seconds), in threads that had a message since a second one.
+Returns how many seconds old the oldest message for the bot was that nobody had taken; 0 without one."""
+
+OVERLAP_SECONDS = 600.0
+"""How much further back is read than seems needed: Slack repeats an event for some six minutes."""
+
+SWEEP_SECONDS = 600.0
+"""Between two looks into the history while all seems well."""
+
+DEAF_SECONDS = 60.0
+"""A message that is found this old in the history was not heard: by then Slack has repeated it, too."""
+
+_HOUR = 3600.0
+
+
+class Gap:
+    """What lies between the last moment until which all was heard, and now; of one platform.
+
+    `hours` is how far back may be read at most.
+    """
+
+    def __init__(self, shared: Shared, hours: float) -> None:
+        self._shared = shared
+        self._reach = hours * _HOUR
+        self._source = ""
+        self._read: Read | None = None
+        self._opened = asyncio.Event()
+        self._is_deaf = asyncio.Event()
+        self._missing = True
+        self._swept_at = 0.0
+
+    def open(self, source: str, read: Read) -> None:
+        """We listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
+        self._source, self._read = source, read
+        self._missing = True
+        self._is_deaf.clear()
+        self._opened.set()
+
+    def lost(self) -> None:
+        """We do not listen any more."""
+        self._opened.clear()
+        self._missing = True
+
+    def missed(self) -> None:
+        """Something may have gone by unheard."""
+        self._missing = True
+
+    @contextlib.contextmanager
+    def unless_delivered(self) -> Iterator[None]:
+        """Note that something was missed if the body fails."""
+        try:
+            yield
+        except BaseException:  # a cancellation, too, leaves open what became of the event
+            self._missing = True
+            raise
+
+    async def deaf(self) -> None:
+        """Wait until it turns out that we hear nothing although we are connected. Raises `Unreachable`."""
+        await self._is_deaf.wait()
+        raise Unreachable(f"{self._source}: connected, but what people write does not come")
+
+    async def close(self, deliver: Deliver) -> None:
+        """See `bot.chat.Platform.catch_up`."""
+        await self._opened.wait()
+        now = time.time()
+        is_sweep = not self._missing
+        if self._missing or time.monotonic() - self._swept_at > SWEEP_SECONDS:
+            self._missing = False
+            with self.unless_delivered():
+                missed = await self._read_since_heard(now, deliver)
+            self._swept_at = time.monotonic()
+            if is_sweep and missed > DEAF_SECONDS:
+                log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})
+                self._is_deaf.set()
+        if not self._missing:
+            await self._shared.set_heard_until(self._source, now)
+
+    async def _read_since_heard(self, now: float, deliver: Deliver) -> float:
+        assert self._read is not None  # set by open
+        heard_until = await self._shared.heard_until(self._source)
+        if heard_until is None:  # the very first start: what was said before was not said to us
+            return 0.0
+        reach = now - self._reach
+        since = max(heard_until - OVERLAP_SECONDS, reach)
+        return await self._read(since, min(since, reach), deliver)
+
+
+async def first_failure(*waits: Coroutine[Any, Any, None]) -> None:
+    """Wait for several things at once; raises what the first of them raises."""
+    tasks = [asyncio.create_task(each) for each in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

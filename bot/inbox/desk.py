@@ -1,0 +1,68 @@
+"""`python -m bot inbox`: what waits, runs and died, as text for an operator."""
+
+import time
+from collections.abc import Iterable, Mapping
+
+from redis.asyncio import Redis
+
+from bot.chat import Message
+from bot.inbox import overview
+from bot.inbox.overview import Dead
+
+ALL = "all"
+"""Names every dead message."""
+
+_TEXT = 60
+
+
+async def listing(redis: Redis) -> str:
+    """Every message that is not answered, and every one that was given up, a line each."""
+    running = await overview.running(redis)
+    lines = _unanswered(await overview.waiting(redis), running)
+    lines += [
+        f"dead     {each.entry}  {each.thread}  {_age(each.at)} ago  {each.reason}  {_short(each.text)}"
+        for each in await overview.dead(redis)
+    ]
+    return "\n".join(lines or ["The inbox is empty."])
+
+
+async def replay(redis: Redis, entry: str) -> str:
+    """Put a dead message back, or `all`; says how many."""
+    replayed = sum([await overview.replay(redis, each) for each in await _entries(redis, entry)])
+    return _outcome("put back", replayed, entry)
+
+
+async def drop(redis: Redis, entry: str) -> str:
+    """Forget a dead message, or `all`; says how many."""
+    dropped = sum([await overview.drop(redis, each) for each in await _entries(redis, entry)])
+    return _outcome("dropped", dropped, entry)
+
+
+async def _entries(redis: Redis, entry: str) -> list[str]:
+    dead: list[Dead] = await overview.dead(redis)
+    return [each.entry for each in dead if entry in (ALL, each.entry)]
+
+
+def _unanswered(messages: Iterable[Message], running: Mapping[str, str]) -> list[str]:
+    lines = []
+    for message in messages:
+        thread = str(message.thread)
+        state = f"running  on {running[thread]}" if thread in running else "waiting"
+        lines.append(f"{state}  {thread}  {_age(message.sent_at)} ago  {message.id}  {_short(message.text)}")
+    return lines
+
+
+def _outcome(done: str, count: int, entry: str) -> str:
+    if not count:
+        return f"There is no dead message {entry}; `python -m bot inbox` lists them."
+    return f"{count} message{'s' if count > 1 else ''} {done}."
+
+
+def _age(at: float) -> str:
+    minutes = max(0, int(time.time() - at)) // 60
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= _TEXT else line[: _TEXT - 1] + "…")

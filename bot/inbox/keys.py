@@ -1,0 +1,50 @@
+"""The names of the inbox's keys; what they hold is told in `scripts.py`."""
+
+TAG = "{bot}"
+READY, LATER, ACTIVE, DEAD = (f"{TAG}:{name}" for name in ("ready", "later", "active", "dead"))
+GROUP = "workers"
+
+
+def seen(message_id: str) -> str:
+    """What is known of a message that was taken."""
+    return f"{TAG}:seen:{message_id}"
+
+
+def joined(thread: str) -> str:
+    """Whether the bot takes part in a thread."""
+    return f"{TAG}:joined:{thread}"
+
+
+def early(thread: str) -> str:
+    """Messages that came before the one that makes the bot take part."""
+    return f"{TAG}:early:{thread}"
+
+
+def threads(platform: str) -> str:
+    """The threads in which the bot takes part."""
+    return f"{TAG}:threads:{platform}"
+
+
+def mailbox(thread: str) -> str:
+    """The order of a thread's messages."""
+    return f"{TAG}:mailbox:{thread}"
+
+
+def messages(thread: str) -> str:
+    """The messages of a mailbox."""
+    return f"{TAG}:messages:{thread}"
+
+
+def turn(turn_id: str) -> str:
+    """What is known of a turn."""
+    return f"{TAG}:turn:{turn_id}"
+
+
+def starts(name: str) -> str:
+    """How often the process of that name has begun to work."""
+    return f"{TAG}:starts:{name}"
+
+
+def text(value: bytes | str) -> str:
+    """What Redis gives, as text."""
+    return value.decode() if isinstance(value, bytes) else value

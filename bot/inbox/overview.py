@@ -1,0 +1,113 @@
+"""What an operator sees of the inbox and may do to it: the waiting, the running and the dead."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from bot.chat import Health, Message
+from bot.inbox import keys, scripts
+from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
+
+_DAY = 86_400
+SEEN_SECONDS = 3 * _DAY
+"""How long a message is known again: longer than any platform redelivers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message that was given up: `entry` names it, `reason` says why, `at` is when (Unix seconds)."""
+
+    entry: str
+    id: str
+    thread: str
+    reason: str
+    at: float
+    text: str
+
+
+async def ensure_group(redis: Redis) -> None:
+    """Make the workers' group; again, too, after Redis came back empty."""
+    try:
+        await redis.xgroup_create(READY, GROUP, "0", mkstream=True)
+    except ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+async def waiting(redis: Redis) -> list[Message]:
+    """All messages that are not answered yet, those under way among them, thread by thread in order."""
+    threads: Any = await redis.smembers(ACTIVE)
+    found: list[Message] = []
+    for thread in sorted(map(keys.text, threads)):
+        entries: Any = await redis.xrange(keys.mailbox(thread))
+        ids = [fields[b"id"] for _, fields in entries]
+        stored: Any = await redis.hmget(keys.messages(thread), ids) if ids else []
+        found += [Message.from_json(json.loads(each)) for each in stored if each]
+    return found
+
+
+async def running(redis: Redis) -> dict[str, str]:
+    """The threads that are leased, with who holds each."""
+    await ensure_group(redis)
+    held: dict[str, str] = {}
+    leases: Any = await redis.xpending_range(READY, GROUP, "-", "+", 1000)
+    for pending in leases:
+        entries: Any = await redis.xrange(READY, pending["message_id"], pending["message_id"])
+        held |= {keys.text(fields[b"thread"]): keys.text(pending["consumer"]) for _, fields in entries}
+    return held
+
+
+async def dead(redis: Redis) -> list[Dead]:
+    """The messages that were given up, the oldest first."""
+    entries: Any = await redis.xrange(DEAD)
+    return [_dead(keys.text(entry), fields) for entry, fields in entries]
+
+
+def _dead(entry: str, fields: dict[bytes, bytes]) -> Dead:
+    known = {name.decode(): value.decode() for name, value in fields.items()}
+    try:
+        text = str(json.loads(known["message"])["text"])
+    except (ValueError, LookupError, TypeError):  # that may be why it is dead
+        text = known["message"]
+    at = int(entry.split("-")[0]) / 1000
+    return Dead(entry, known["id"], known["thread"], known["reason"], at, text)
+
+
+async def replay(redis: Redis, entry: str) -> bool:
+    """Put a dead message back into its thread, as if it came now; False when there is none of that name."""
+    script = redis.register_script(scripts.REPLAY)
+    return bool(await script(keys=[DEAD], args=[TAG, entry, SEEN_SECONDS]))
+
+
+async def drop(redis: Redis, entry: str) -> bool:
+    """Forget a dead message; False when there is none of that name."""
+    return bool(await redis.xdel(DEAD, entry))
+
+
+async def health(redis: Redis) -> Health:
+    """How much waits, runs and was given up, over all processes, and the age of the oldest message."""
+    await ensure_group(redis)  # there may be no worker yet, or an empty Redis
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.xlen(READY)
+        pipe.xpending(READY, GROUP)
+        pipe.zcard(LATER)
+        pipe.xlen(DEAD)
+        ready, pending, later, given_up = await pipe.execute()
+    leased = pending["pending"]
+    evidence = {"waiting": ready - leased, "running": leased, "postponed": later, "dead": given_up}
+    if ready or later:
+        evidence["oldest_s"] = await _oldest_age(redis)
+    return Health(name="inbox", state="degraded" if given_up else "ok", evidence=evidence)
+
+
+async def _oldest_age(redis: Redis) -> int:
+    threads: Any = await redis.srandmember(ACTIVE, 1000)
+    async with redis.pipeline(transaction=False) as pipe:
+        for thread in threads:
+            pipe.xrange(keys.mailbox(keys.text(thread)), count=1)
+        heads = [int(entries[0][0].split(b"-")[0]) for entries in await pipe.execute() if entries]
+    return max(0, round(time.time() - min(heads) / 1000)) if heads else 0

@@ -1,0 +1,108 @@
+"""The bot at work: platforms that hear, a worker that answers, and the order in which they end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bot.chat import Correction, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
+from bot.commands import typed
+from bot.config import Settings
+from bot.health import Examination
+from bot.inbox import Inbox, serve
+from bot.shared import SharedState
+from bot.supervise import keep_up, supervise
+from bot.turn import Turns
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """Everything opened and wired, ready to run."""
+
+    settings: Settings
+    platforms: Sequence[Platform]
+    inbox: Inbox
+    shared: SharedState
+    turns: Turns
+    examine: Examination
+
+    async def warn(self) -> None:
+        """Log what an operator should know at once: a database that is away, a Redis that may forget."""
+        for part in await self.examine():
+            if part.name in ("redis", "postgres") and part.state != "ok":
+                log.warning("not as it should be", extra={"part": part.name, **part.evidence})
+
+    async def run(self, stop: asyncio.Event, began: float) -> None:
+        """Serve until `stop` is set, then end in order; `began` is when the start did (monotonic seconds).
+
+        Raises `CredentialsRejected` when a platform does not let us in.
+        """
+        drained = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            receivers = [
+                group.create_task(look_after(each, self.deliver))
+                for each in self.platforms
+                if each.name in self.settings.bot_roles
+                for look_after in (supervise, keep_up)
+            ]
+            if "worker" in self.settings.bot_roles:
+                group.create_task(self._work(drained))
+            group.create_task(_stop_hearing(stop, receivers, drained))
+            await asyncio.sleep(0)  # each receiver's first step, after which messages are taken
+            seconds = round(time.monotonic() - began, 2)
+            log.info("ready", extra={"platforms": [each.name for each in self.platforms], "seconds": seconds})
+
+    async def deliver(self, event: Event) -> None:
+        """Put an event into the inbox; see `bot.chat.Deliver`."""
+        if isinstance(event, Message):
+            event = typed(event)
+        outcome = await self.inbox.put(event)
+        log.info("event taken", extra={"kind": type(event).__name__, "outcome": outcome, **_names(event)})
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        async with self.shared.news("stop") as stops:
+            await serve(
+                self.inbox,
+                self._take,
+                limit=self.settings.max_workers,
+                lease_seconds=self.settings.lease_seconds,
+                grace=self.settings.shutdown_grace,
+                stop=stop,
+                stops=stops,
+            )
+
+    async def _take(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
+        thread = str(turn.thread)
+        with structlog.contextvars.bound_contextvars(
+            thread_id=thread, turn=turn.id, platform=turn.thread.platform
+        ):
+            await self.turns.take(turn, receipt, halt)
+
+
+def _names(event: Event) -> dict[str, str]:
+    """What the log calls an event by."""
+    match event:
+        case Message():
+            return {"thread_id": str(event.thread), "message_id": event.id}
+        case Correction():
+            return {"thread_id": str(event.message.thread), "message_id": event.message.id}
+        case Withdrawal():
+            return {"message_id": event.message_id}
+        case Stop():
+            return {"thread_id": str(event.thread or ""), "message_id": event.message_id}
+
+
+async def _stop_hearing(
+    stop: asyncio.Event, receivers: Sequence[asyncio.Task[None]], drained: asyncio.Event
+) -> None:
+    await stop.wait()
+    log.info("stopping")
+    for receiver in receivers:
+        receiver.cancel()
+    await asyncio.gather(*receivers, return_exceptions=True)
+    drained.set()

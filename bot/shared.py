@@ -1,0 +1,161 @@
+"""What all processes of the bot know together, in Redis: limits, leases, how far was heard, news."""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from bot.chat import Json, StorageDown, ThreadId
+
+log = logging.getLogger(__name__)
+
+_TAG = "{bot}"
+_LISTEN_SECONDS = 1.0  # below the shared client's socket timeout
+
+# A bucket as one number, the time at which it would be full again ("generic cell rate algorithm"):
+# https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm. Redis' own clock, since machines differ.
+# KEYS bucket | ARGV per_minute -> milliseconds until there is a token; 0 taken
+_DELAY = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local each = 60000 / tonumber(ARGV[1])
+local full = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + each
+if full - now > 60000 then return math.ceil(full - now - 60000) end
+redis.call('SET', KEYS[1], full, 'PX', 60000)
+return 0
+"""
+
+# KEYS lease | ARGV owner milliseconds -> 1 ours | 0
+_LEASE = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# KEYS lease | ARGV owner
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+
+# KEYS group | ARGV member seconds -> how many members
+_ATTEND = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('EXPIRE', KEYS[1], math.ceil(ARGV[2]))
+return redis.call('ZCARD', KEYS[1])
+"""
+
+
+class SharedState:
+    """Implements `bot.chat.Shared`; `name` is what this process owns leases as."""
+
+    def __init__(self, redis: Redis, name: str) -> None:
+        self._redis = redis
+        self._name = name
+        self._delay = redis.register_script(_DELAY)
+        self._lease = redis.register_script(_LEASE)
+        self._release = redis.register_script(_RELEASE)
+        self._attend = redis.register_script(_ATTEND)
+
+    async def delay(self, limit: str, per_minute: float) -> float:
+        """See `bot.chat.Shared.delay`."""
+        try:
+            return float(await self._delay(keys=[_key("limit", limit)], args=[per_minute])) / 1000
+        except (RedisError, OSError) as error:
+            log.debug("limit not known", extra={"limit": limit, "error": repr(error)})
+            return 0
+
+    async def lease(self, lease: str, seconds: float) -> bool:
+        """See `bot.chat.Shared.lease`."""
+        with _storage():
+            return bool(
+                await self._lease(keys=[_key("lease", lease)], args=[self._name, round(seconds * 1000)])
+            )
+
+    async def release(self, lease: str) -> None:
+        """See `bot.chat.Shared.release`."""
+        with _storage():
+            await self._release(keys=[_key("lease", lease)], args=[self._name])
+
+    async def attend(self, group: str, seconds: float) -> int:
+        """See `bot.chat.Shared.attend`."""
+        with _storage():
+            return int(await self._attend(keys=[_key("group", group)], args=[self._name, seconds]))
+
+    async def heard_until(self, source: str) -> float | None:
+        """See `bot.chat.Shared.heard_until`."""
+        with _storage():
+            until = await self._redis.zscore(_key("heard"), source)
+        return float(until) if until is not None else None
+
+    async def set_heard_until(self, source: str, until: float) -> None:
+        """See `bot.chat.Shared.set_heard_until`."""
+        with _storage():
+            await self._redis.zadd(_key("heard"), {source: until}, gt=True)
+
+    async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
+        """See `bot.chat.Shared.active_threads`."""
+        with _storage():
+            threads: Any = await self._redis.zrevrangebyscore(_key("threads", platform), "+inf", since)
+        return [ThreadId(**json.loads(each)) for each in threads]
+
+    async def is_known(self, message_id: str) -> bool:
+        """See `bot.chat.Shared.is_known`."""
+        with _storage():
+            return bool(await self._redis.exists(_key("seen", message_id)))
+
+    async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
+        """See `bot.chat.Shared.receipt_of`."""
+        with _storage():
+            turn: Any = await self._redis.hget(_key("seen", message_id), "turn")
+            if turn is None:
+                return None
+            receipt: Any = await self._redis.hget(_key("turn", turn.decode()), "receipt")
+        state: dict[str, Json] = json.loads(receipt) if receipt else {}
+        return state
+
+    async def announce(self, topic: str, news: Json) -> None:
+        """See `bot.chat.Shared.announce`."""
+        with _storage():
+            await self._redis.publish(_key("news", topic), json.dumps(news))
+
+    @asynccontextmanager
+    async def news(self, topic: str) -> AsyncIterator[AsyncIterator[Json]]:
+        """See `bot.chat.Shared.news`."""
+        async with self._redis.pubsub(ignore_subscribe_messages=True) as listener:
+            with _storage():
+                await listener.subscribe(_key("news", topic))
+            yield _heard(listener)
+
+
+async def _heard(listener: PubSub) -> AsyncIterator[Json]:
+    while True:
+        try:
+            message = await listener.get_message(timeout=_LISTEN_SECONDS)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            log.info("no news for a moment", extra={"error": repr(error)})  # redis-py subscribes again
+            continue
+        if message is not None:
+            yield json.loads(message["data"])
+
+
+def _key(kind: str, name: str = "") -> str:
+    return f"{_TAG}:{kind}:{name}" if name else f"{_TAG}:{kind}"
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StorageDown(f"Redis did not answer: {error}") from error

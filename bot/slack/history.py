@@ -1,0 +1,152 @@
+"""Reading what people wrote while nobody listened.
+
+https://docs.slack.dev/reference/methods/conversations.history (which has no replies in threads) and
+https://docs.slack.dev/reference/methods/conversations.replies.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from bot.chat import (
+    CredentialsRejected,
+    Deliver,
+    Json,
+    Message,
+    RateLimited,
+    Shared,
+    Undeliverable,
+)
+from bot.slack.api import Identity, SlackApi
+from bot.slack.events import Unreadable, past_message
+
+log = logging.getLogger(__name__)
+
+_CALLS_PER_MINUTE = 40
+"""Of each method; Slack takes 50, from all processes together (tier 3)."""
+
+_PAGE = 200
+_KINDS = "public_channel,private_channel,mpim,im"
+_JOINED = frozenset({"channel_join", "group_join"})
+
+
+class History:
+    """The past of every conversation that the bot is in."""
+
+    def __init__(self, api: SlackApi, shared: Shared) -> None:
+        self._api = api
+        self._shared = shared
+
+    async def read(self, who: Identity, since: float, active_since: float, deliver: Deliver) -> float:
+        """Hand over what was written since `since`, conversation by conversation, the oldest first.
+
+        Threads are read when they had a message after `active_since`. Direct messages come first, since
+        with the strictest limit (a request a minute) it takes long to read all. Returns how many seconds
+        old the oldest message was that nobody had taken yet; 0 when there was none.
+        """
+        threads: defaultdict[str, set[str]] = defaultdict(set)
+        for thread in await self._shared.active_threads("slack", active_since):
+            threads[thread.channel].add(thread.thread)
+        conversations = [
+            each async for each in self._pages(who, "users.conversations", "channels", types=_KINDS)
+        ]
+        missed = 0.0
+        for conversation in sorted(conversations, key=lambda each: not each.get("is_im")):
+            try:
+                found = await self._written(who, conversation, since, threads[conversation["id"]])
+            except (Undeliverable, CredentialsRejected) as error:  # the others may still be read
+                log.warning(
+                    "A conversation is not read", extra={"channel": conversation["id"], "error": str(error)}
+                )
+                continue
+            for message in found:
+                missed = max(missed, await self._hand_over(message, deliver))
+        return missed
+
+    async def _written(
+        self, who: Identity, conversation: Mapping[str, Json], since: float, threads: set[str]
+    ) -> list[Message]:
+        """What people wrote in a conversation and its threads, in the order of time."""
+        channel = conversation["id"]
+        window = {"channel": channel, "oldest": f"{since:.6f}"}
+        top = [each async for each in self._pages(who, "conversations.history", "messages", **window)]
+        roots = threads | {each["ts"] for each in top if float(each.get("latest_reply") or 0) > since}
+        written = {each["ts"]: each for each in top}
+        for root in sorted(roots):
+            async for each in self._replies(who, root, window):
+                if float(each["ts"]) > since:  # the root always comes with them
+                    written[each["ts"]] = each
+        begin = _joined_at(top, who.user_id)
+        ours = [written[ts] for ts in sorted(written, key=float) if float(ts) > begin]
+        return list(_messages(ours, channel, _kind(conversation), who))
+
+    async def _replies(
+        self, who: Identity, root: str, window: Mapping[str, str]
+    ) -> AsyncIterator[Mapping[str, Json]]:
+        try:
+            async for each in self._pages(who, "conversations.replies", "messages", ts=root, **window):
+                yield each
+        except Undeliverable as error:  # deleted in the meantime
+            log.info("A thread is not read", extra={"root": root, "error": str(error)})
+
+    async def _hand_over(self, message: Message, deliver: Deliver) -> float:
+        is_known = await self._shared.is_known(message.id)
+        await deliver(message)
+        return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
+
+    async def _pages(
+        self, who: Identity, method: str, items: str, **arguments: str
+    ) -> AsyncIterator[Mapping[str, Json]]:
+        cursor = ""
+        while True:
+            page = await self._call(who, method, **arguments, **({"cursor": cursor} if cursor else {}))
+            for item in page.get(items) or ():
+                yield item
+            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                return
+
+    async def _call(self, who: Identity, method: str, **arguments: str) -> Mapping[str, Json]:
+        while True:
+            await self._token(f"slack:{who.team_id}:{method}")
+            try:
+                return await self._api.read(method, limit=_PAGE, **arguments)
+            except RateLimited as error:
+                log.info("Slack limits reading", extra={"method": method, "seconds": error.retry_after})
+                await asyncio.sleep(error.retry_after)
+
+    async def _token(self, limit: str) -> None:
+        seconds = await self._shared.delay(limit, _CALLS_PER_MINUTE)
+        while seconds:
+            await asyncio.sleep(seconds)
+            seconds = await self._shared.delay(limit, _CALLS_PER_MINUTE)
+
+
+def _joined_at(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> float:
+    """When we came into the conversation, if that is in sight: what was said before was not said to us."""
+    joins = (each for each in messages if each.get("subtype") in _JOINED and each.get("user") == bot_user_id)
+    return max((float(each["ts"]) for each in joins), default=0.0)
+
+
+def _messages(
+    written: Iterable[Mapping[str, Json]], channel: str, kind: str, who: Identity
+) -> Iterable[Message]:
+    for each in written:
+        try:
+            message = past_message(each, channel, kind, who.team_id, who.user_id)
+        except Unreadable:
+            log.exception("A message is passed over", extra={"channel": channel})
+            continue
+        if message:
+            yield message
+
+
+def _kind(conversation: Mapping[str, Json]) -> str:
+    """The `channel_type` that events have."""
+    if conversation.get("is_im"):
+        return "im"
+    if conversation.get("is_mpim"):
+        return "mpim"
+    return "group" if conversation.get("is_private") else "channel"
