@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
 from bot.chat import Deliver, Shared, Unreachable
 
@@ -97,16 +96,3 @@ class Gap:
         reach = now - self._reach
         since = max(heard_until - OVERLAP_SECONDS, reach)
         return await self._read(since, min(since, reach), deliver)
-
-
-async def first_failure(*waits: Coroutine[Any, Any, None]) -> None:
-    """Wait for several things at once; raises what the first of them raises."""
-    tasks = [asyncio.create_task(each) for each in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,6 +15,7 @@ from bot.health import Examination
 from bot.inbox import Inbox, serve
 from bot.shared import SharedState
 from bot.supervise import keep_up, supervise
+from bot.tasks import cancel
 from bot.turn import Turns
 
 log = logging.getLogger(__name__)
@@ -43,19 +44,20 @@ class Bot:
         Raises `CredentialsRejected` when a platform does not let us in.
         """
         drained = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            receivers = [
-                group.create_task(look_after(each, self.deliver))
-                for each in self.platforms
-                if each.name in self.settings.bot_roles
-                for look_after in (supervise, keep_up)
-            ]
-            if "worker" in self.settings.bot_roles:
-                group.create_task(self._work(drained))
-            group.create_task(_stop_hearing(stop, receivers, drained))
-            await asyncio.sleep(0)  # each receiver's first step, after which messages are taken
-            seconds = round(time.monotonic() - began, 2)
-            log.info("ready", extra={"platforms": [each.name for each in self.platforms], "seconds": seconds})
+        listening = [each for each in self.platforms if each.name in self.settings.bot_roles]
+        # outside of the group, which cancels only once: redis-py may swallow that
+        keepers = [asyncio.create_task(keep_up(each, self.deliver)) for each in listening]
+        try:
+            async with asyncio.TaskGroup() as group:
+                receivers = [group.create_task(supervise(each, self.deliver)) for each in listening]
+                if "worker" in self.settings.bot_roles:
+                    group.create_task(self._work(drained))
+                group.create_task(_stop_hearing(stop, [*receivers, *keepers], drained))
+                await asyncio.sleep(0)  # each receiver's first step, after which messages are taken
+                names, seconds = [each.name for each in listening], round(time.monotonic() - began, 2)
+                log.info("ready", extra={"platforms": names, "seconds": seconds})
+        finally:
+            await cancel(*keepers)
 
     async def deliver(self, event: Event) -> None:
         """Put an event into the inbox; see `bot.chat.Deliver`."""
@@ -102,7 +104,5 @@ async def _stop_hearing(
 ) -> None:
     await stop.wait()
     log.info("stopping")
-    for receiver in receivers:
-        receiver.cancel()
-    await asyncio.gather(*receivers, return_exceptions=True)
+    await cancel(*receivers)
     drained.set()

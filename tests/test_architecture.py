@@ -25,7 +25,7 @@ def rule(parts: str = "", libraries: str = "") -> Rule:
     return Rule(frozenset(parts.split()), frozenset(libraries.split()))
 
 
-CORE = "chat commands gap turn health supervise __version__"
+CORE = "chat commands gap tasks turn health supervise __version__"
 
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
@@ -38,6 +38,7 @@ RULES = {
     "chat": rule(),
     "commands": rule(CORE),
     "gap": rule(CORE),
+    "tasks": rule(),
     "turn": rule(CORE),
     "health": rule(CORE),
     "supervise": rule(CORE),
@@ -48,19 +49,19 @@ RULES = {
     "shared": rule("chat", "redis"),
     "service": rule(f"{CORE} config inbox shared", "structlog"),
     "process": rule(),
-    "inbox": rule("chat", "redis"),
+    "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
     "tools": rule("chat", "asyncpg langchain_core pglast pydantic redis redisvl"),
     "agent": rule(
         "chat tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
-    "slack": rule("chat commands gap", "aiohttp slack_bolt slack_sdk"),
-    "discord": rule("chat commands gap", "aiohttp discord tenacity yarl"),
-    "http": rule("chat commands gap", "aiohttp pydantic pydantic_core yarl"),
+    "slack": rule("chat commands gap tasks", "aiohttp slack_bolt slack_sdk"),
+    "discord": rule("chat commands gap tasks", "aiohttp discord tenacity yarl"),
+    "http": rule("chat commands gap tasks", "aiohttp pydantic pydantic_core yarl"),
     "__main__": rule("main"),
 }
-PLATFORM_PARTS = frozenset({"chat", "commands", "gap"})
+PLATFORM_PARTS = frozenset({"chat", "commands", "gap", "tasks"})
 ROOT_MAY_NOT_SEE = frozenset({"main"})
 
 

@@ -16,7 +16,8 @@ from bot.discord.pace import Pace
 from bot.discord.probe import Probe
 from bot.discord.reply import DiscordThread
 from bot.discord.sender import Sender
-from bot.gap import Gap, first_failure
+from bot.gap import Gap
+from bot.tasks import first_failure
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from bot.chat import Deliver, Json, Message, Notice, Part, Shared, StorageDown, 
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
 from bot.http.replies import REPEAT, Replies, Reply
+from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class Conversation:
         try:
             yield
         finally:
-            looking.cancel()
-            await asyncio.wait([looking])
+            await cancel(looking)
 
     async def _look_elsewhere(self, message_id: str, reply: Reply) -> None:
         while not reply.over:

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -24,6 +23,7 @@ from bot.chat import (
 )
 from bot.inbox.fence import behind
 from bot.inbox.inbox import WITHDRAWN, Begun, Inbox, Lease
+from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +98,10 @@ class _Worker:
         waiter = asyncio.create_task(stop.wait(), name="inbox stop")
         try:
             await asyncio.wait({*loops, waiter}, return_when=asyncio.FIRST_COMPLETED)
-            await _cancel(loops[0])
+            await cancel(loops[0])
             await self._drain(grace)
         finally:
-            await _cancel(*loops, waiter, *self._tasks())
+            await cancel(*loops, waiter, *self._tasks())
         if not stop.is_set():
             raise RuntimeError("the inbox's loops ended by themselves")  # they never return: a bug
 
@@ -113,7 +113,7 @@ class _Worker:
         if turns:
             log.info("waiting for turns under way", extra={"turns": len(turns), "grace_s": grace})
             await asyncio.wait(turns, timeout=grace)
-        await _cancel(*turns)
+        await cancel(*turns)
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
                 handed = await self._inbox.hand_over()
@@ -288,12 +288,3 @@ def _back_off(attempt: int, error: Exception) -> float:
     if isinstance(error, RateLimited):
         return error.retry_after
     return min(_LONGEST_BACK_OFF, 0.5 * 2.0 ** min(attempt, 10))
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel until all have ended: redis-py under Python 3.11 swallows a cancellation now and then."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)

@@ -19,7 +19,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.chat import Deliver, Health, Json, Shared, Thread, ThreadId
 from bot.commands import Commands
-from bot.gap import Gap, first_failure
+from bot.gap import Gap
 from bot.slack.api import REQUEST_TIMEOUT, SDK_LOG, Identity, SlackApi
 from bot.slack.commands import answer_commands
 from bot.slack.endpoint import serve
@@ -29,6 +29,7 @@ from bot.slack.probe import State, TokenProbe
 from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
 from bot.slack.stream import StreamBudget
+from bot.tasks import first_failure
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,254 @@
+"""What people may rely on, with the whole bot: nothing missed, stopped at once, corrected, roles split."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from bot import supervise
+from bot.service import Bot
+from tests.running import http_port, running
+from tests.servers.discord import Discord
+from tests.servers.model import ModelServer, Script
+from tests.servers.slack import Slack
+from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
+    """Settings of the session's servers; Redis is empty."""
+    return {"redis_url": redis_url, "database_url": database_url}
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "CATCH_UP_SECONDS", 0.1)
+
+
+async def heard(redis: Redis, source: str) -> bool:
+    return await redis.zscore("{bot}:heard", source) is not None
+
+
+async def caught_up(redis: Redis, source: str) -> None:
+    await wait_until(lambda: heard(redis, source), f"{source} is heard")
+
+
+SLACK = "slack:T0TEAM00001"
+DISCORD = "discord:0/1"
+
+
+async def test_slack_messages_of_an_outage_are_answered(
+    storage: dict[str, Any], redis: Redis, model: ModelServer
+) -> None:
+    """A mention, a reply in a thread that the bot is in, a direct message: each is answered later."""
+    async with Slack(ack_timeout=0.1, redelivery_delays=()) as slack:
+        settings = {**storage, **of_model(model), **of_slack(slack)}
+        async with running(**settings):
+            await slack.connected()
+            known = await slack.say(ALICE, GENERAL, f"{slack.mention} known")
+            await slack.answer(GENERAL, known)
+            await caught_up(redis, SLACK)
+        mention = await slack.say(ALICE, GENERAL, f"{slack.mention} are you there?")
+        await slack.say(ALICE, GENERAL, "gossip")
+        await slack.say(ALICE, GENERAL, "and you?", thread_ts=known)
+        direct = await slack.say(ALICE, slack.dm(ALICE), "psst")
+        async with running(**settings):
+            assert "are you there?" in await slack.answer(GENERAL, mention)
+            assert "psst" in await slack.answer(slack.dm(ALICE), direct)
+            await wait_until(lambda: "and you? (message 2" in slack.transcript(GENERAL, known), "answered")
+            await slack.answer(GENERAL, known)
+        assert not slack.violations
+    assert len(model.requests) == 4
+
+
+async def test_a_bot_that_was_never_there_does_not_answer_its_past(
+    storage: dict[str, Any], redis: Redis, model: ModelServer
+) -> None:
+    """The very first start begins with what people write from then on."""
+    async with Slack(ack_timeout=0.1, redelivery_delays=()) as slack:
+        old = await slack.say(ALICE, GENERAL, f"{slack.mention} years ago")
+        async with running(**storage, **of_model(model), **of_slack(slack)):
+            await slack.connected()
+            await caught_up(redis, SLACK)
+            new = await slack.say(ALICE, GENERAL, f"{slack.mention} now")
+            assert "now" in await slack.answer(GENERAL, new)
+        assert not slack.bot_replies(GENERAL, old)
+
+
+async def test_discord_messages_of_an_outage_are_answered(
+    storage: dict[str, Any], redis: Redis, model: ModelServer, discord: Discord
+) -> None:
+    """In a channel, in a thread and in direct messages, which nothing lists."""
+    settings = {**storage, **of_model(model), **of_discord(discord)}
+    alice, direct = discord.alice, discord.dm(discord.alice)
+    async with running(**settings):
+        await discord.connected()
+        known = await discord.say(alice, discord.general, f"{discord.mention} known")
+        thread = await discord.thread_of(known)
+        await discord.answer(thread, lambda shown: "known" in shown[-1].content)
+        await discord.say(alice, direct, "hello")
+        await discord.answer(direct, lambda shown: "hello" in shown[-1].content)
+        await caught_up(redis, DISCORD)
+    mention = await discord.say(alice, discord.general, f"{discord.mention} are you there?")
+    await discord.say(alice, discord.general, "gossip")
+    await discord.say(alice, thread, "and you?")
+    await discord.say(alice, direct, "psst")
+    async with running(**settings):
+        await discord.answer(thread, lambda shown: "and you?" in shown[-1].content)
+        await discord.answer(direct, lambda shown: "psst" in shown[-1].content)
+        await discord.answer(
+            await discord.thread_of(mention), lambda shown: "are you there?" in shown[-1].content
+        )
+    assert len(model.requests) == 5
+
+
+async def a_slow_answer(slack: Slack, model: ModelServer) -> str:
+    """Ask something whose answer has begun, and does not end."""
+    model.script(Script(text="One two " + "three " * 400, pace=0.05))
+    ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
+    await wait_until(lambda: bool(slack.bot_replies(GENERAL, ts)), "the answer has begun")
+    return ts
+
+
+@pytest.mark.parametrize("how", ["typed", "button", "reaction", "deleted", "command"])
+async def test_an_answer_is_stopped_at_once(
+    storage: dict[str, Any], model: ModelServer, slack: Slack, how: str
+) -> None:
+    """However people stop it: the model's stream is closed, the reply ends, and the thread stays usable."""
+    async with running(**storage, **of_model(model), **of_slack(slack)):
+        await slack.connected()
+        ts = await a_slow_answer(slack, model)
+        match how:
+            case "typed":
+                await slack.say(ALICE, GENERAL, "!stop", thread_ts=ts)
+            case "button":
+                slack.stop(ALICE, GENERAL, ts)
+            case "reaction":
+                item = {"type": "message", "channel": GENERAL, "ts": ts}
+                slack.send_event({"type": "reaction_added", "user": ALICE, "reaction": "x", "item": item})
+            case "deleted":
+                slack.remove(GENERAL, ts)
+            case "command":
+                command = await slack.command("/agent-stop", "", ALICE, GENERAL)
+                assert command.response["text"] == "Stopped."
+        await wait_until(lambda: model.cancelled == 1, "the model's stream is closed")
+        await wait_until(lambda: not slack.unfinished(), "the reply has ended")
+        if how in ("typed", "reaction", "command"):
+            assert "Stopped." in slack.transcript(GENERAL, ts)
+        if how != "deleted":
+            await slack.say(ALICE, GENERAL, "go on", thread_ts=ts)
+            await wait_until(lambda: "go on (message 2" in slack.transcript(GENERAL, ts), "answered")
+    assert not model.violations
+
+
+async def test_somebody_elses_reaction_stops_nothing(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """Only who asked may take the question back like this."""
+    gate = asyncio.Event()
+    model.script(Script(text="Done.", gate=gate))
+    async with running(**storage, **of_model(model), **of_slack(slack)):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
+        await wait_until(lambda: len(model.requests) == 1, "asked")
+        item = {"type": "message", "channel": GENERAL, "ts": ts}
+        slack.send_event({"type": "reaction_added", "user": "U0BOB", "reaction": "x", "item": item})
+        await slack.settled()
+        gate.set()
+        assert await slack.answer(GENERAL, ts) == "Done."
+
+
+async def test_discord_answers_are_stopped_by_a_command(
+    storage: dict[str, Any], model: ModelServer, discord: Discord
+) -> None:
+    """`/agent-stop` in the thread of the answer."""
+    async with running(**storage, **of_model(model), **of_discord(discord)):
+        await discord.connected()
+        model.script(Script(text="One two " + "three " * 200, pace=0.05))
+        question = await discord.say(discord.alice, discord.general, f"{discord.mention} count")
+        thread = await discord.thread_of(question)
+        await discord.answer(thread, lambda shown: "One two" in shown[-1].content)
+        await discord.command("agent-stop", discord.alice, thread)
+        await discord.answer(thread, lambda shown: "Stopped." in shown[-1].content)
+        await wait_until(lambda: model.cancelled == 1, "the model's stream is closed")
+
+
+async def test_an_edit_of_the_answered_message_is_answered_again(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """The model is told that it is a correction."""
+    async with running(**storage, **of_model(model), **of_slack(slack)):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} five apples")
+        await slack.answer(GENERAL, ts)
+        slack.edit(GENERAL, ts, f"{slack.mention} six apples")
+        await wait_until(lambda: "six apples" in slack.transcript(GENERAL, ts), "answered again")
+    assert "edited" in model.requests[-1]["messages"][-1]["content"]
+
+
+async def test_a_turn_that_takes_too_long_says_so(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """A model that never comes to an end does not leave a person waiting."""
+    model.script(Script(text="word " * 500, pace=0.05))
+    async with running(**storage, **of_model(model), **of_slack(slack), turn_timeout=1):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} talk")
+        await wait_until(lambda: "took longer than" in slack.transcript(GENERAL, ts), "ended")
+        await wait_until(lambda: not slack.unfinished(), "the reply has ended")
+
+
+@pytest.mark.parametrize("method", ["chat.startStream", "chat.postMessage"])
+async def test_a_message_whose_making_was_not_heard_of_is_found_again(
+    storage: dict[str, Any], model: ModelServer, slack: Slack, method: str
+) -> None:
+    """Slack has made it, and its answer was lost: the reply goes on in it, and no second one is shown."""
+    if method == "chat.postMessage":
+        slack.disable("chat.startStream")
+    slack.fail(method, status=500, after_applying=True)
+    async with running(**storage, **of_model(model), **of_slack(slack)):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} once")
+        await wait_until(lambda: "You wrote: once" in slack.transcript(GENERAL, ts), "answered")
+        await wait_until(lambda: not slack.unfinished(), "finished")
+    assert len(slack.bot_replies(GENERAL, ts)) == 1
+    assert len(model.requests) == 1
+
+
+async def ask(bot: Bot, key: str) -> tuple[int, Mapping[str, Any]]:
+    async with aiohttp.ClientSession() as session:
+        body, headers = {"message": "once", "thread_id": "t1"}, {"Idempotency-Key": key}
+        url = f"http://127.0.0.1:{http_port(bot)}/chat"
+        async with session.post(url, json=body, headers=headers) as response:
+            return response.status, await response.json()
+
+
+async def test_a_caller_who_asks_again_after_a_restart_gets_the_same_answer(
+    storage: dict[str, Any], model: ModelServer
+) -> None:
+    """The answer is in the receipt, whichever process gave it."""
+    async with running(**storage, **of_model(model)) as bot:
+        first = await ask(bot, "key")
+    async with running(**storage, **of_model(model)) as bot:
+        assert await ask(bot, "key") == first
+    assert len(model.requests) == 1
+
+
+async def test_roles_split_over_processes(storage: dict[str, Any], model: ModelServer, slack: Slack) -> None:
+    """One hears Slack, one takes HTTP, one answers both: as if it were one."""
+    settings = {**storage, **of_model(model), **of_slack(slack)}
+    async with (
+        running(**settings, bot_roles={"slack"}, bot_name="ears"),
+        running(**settings, bot_roles={"http"}, bot_name="door") as door,
+        running(**settings, bot_roles={"worker"}, bot_name="hands"),
+    ):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        assert "hello" in await slack.answer(GENERAL, ts)
+        status, answer = await ask(door, "key")
+        assert (status, answer["status"]) == (200, "success")
+        assert "once" in answer["response"]
