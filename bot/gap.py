@@ -23,6 +23,9 @@ SWEEP_SECONDS = 600.0
 DEAF_SECONDS = 60.0
 """A message that is found this old in the history was not heard: by then Slack has repeated it, too."""
 
+LEASE_SECONDS = 60.0
+"""How long nobody else begins to read the same history."""
+
 _HOUR = 3600.0
 
 
@@ -78,9 +81,13 @@ class Gap:
         now = time.time()
         is_sweep = not self._missing
         if self._missing or time.monotonic() - self._swept_at > SWEEP_SECONDS:
+            lease = f"{self._source}:history"
+            if not await self._shared.lease(lease, LEASE_SECONDS):
+                return  # another process reads it, and hands over the same
             self._missing = False
             with self.unless_delivered():
                 missed = await self._read_since_heard(now, deliver)
+            await self._shared.release(lease)
             self._swept_at = time.monotonic()
             if is_sweep and missed > DEAF_SECONDS:
                 log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})

@@ -55,7 +55,8 @@ class History:
         missed = 0.0
         for conversation in sorted(conversations, key=lambda each: not each.get("is_im")):
             try:
-                found = await self._written(who, conversation, since, threads[conversation["id"]])
+                known = threads[conversation["id"]]
+                found = await self._written(who, conversation, since, min(since, active_since), known)
             except (Undeliverable, CredentialsRejected) as error:  # the others may still be read
                 log.warning(
                     "A conversation is not read", extra={"channel": conversation["id"], "error": str(error)}
@@ -66,19 +67,31 @@ class History:
         return missed
 
     async def _written(
-        self, who: Identity, conversation: Mapping[str, Json], since: float, threads: set[str]
+        self,
+        who: Identity,
+        conversation: Mapping[str, Json],
+        since: float,
+        active_since: float,
+        threads: set[str],
     ) -> list[Message]:
-        """What people wrote in a conversation and its threads, in the order of time."""
+        """What people wrote in a conversation and its threads since `since`, in the order of time.
+
+        A root tells when its thread was last replied to. So the roots since `active_since` are read, which
+        takes few requests, and the replies only of what is new or has an older root.
+        """
         channel = conversation["id"]
+        reach = {"channel": channel, "oldest": f"{active_since:.6f}"}
+        roots = {
+            each["ts"]: each async for each in self._pages(who, "conversations.history", "messages", **reach)
+        }
+        written = {ts: each for ts, each in roots.items() if float(ts) > since}
+        replied = {ts for ts, each in roots.items() if float(each.get("latest_reply") or 0) > since}
         window = {"channel": channel, "oldest": f"{since:.6f}"}
-        top = [each async for each in self._pages(who, "conversations.history", "messages", **window)]
-        roots = threads | {each["ts"] for each in top if float(each.get("latest_reply") or 0) > since}
-        written = {each["ts"]: each for each in top}
-        for root in sorted(roots):
+        for root in sorted(replied | (threads - roots.keys()), key=float, reverse=True):
             async for each in self._replies(who, root, window):
                 if float(each["ts"]) > since:  # the root always comes with them
                     written[each["ts"]] = each
-        begin = _joined_at(top, who.user_id)
+        begin = _joined_at(roots.values(), who.user_id)
         ours = [written[ts] for ts in sorted(written, key=float) if float(ts) > begin]
         return list(_messages(ours, channel, _kind(conversation), who))
 

@@ -1,0 +1,94 @@
+"""What the inbox costs: `python -m benchmarks.inbox [ROUNDS]`.
+
+The time from an event to the start of its turn, on an idle machine, one event after the other; the same for
+a bare `asyncio.create_task`; and how much of a core an idle worker takes.
+"""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from bot.chat import Halt, Message, Receipt, ThreadId, Turn
+from bot.embedded import embedded_redis
+from bot.inbox import Inbox, serve
+from bot.shared import SharedState
+from bot.store import open_redis
+
+IDLE_SECONDS = 20.0
+LEASE_SECONDS = 15.0
+
+
+def a_message(number: int) -> Message:
+    """One of many, each in a thread of its own."""
+    thread = ThreadId("bench", "space", str(number))
+    return Message(
+        id=f"bench:{number}", thread=thread, author="bench:u", text="hi", sent_at=0, addressed=True
+    )
+
+
+async def starts(
+    put: Callable[[Message], Awaitable[object]], begun: asyncio.Queue[float], rounds: int
+) -> float:
+    """The median milliseconds from an event to the start of its turn."""
+    times = []
+    for number in range(rounds):
+        at = time.perf_counter()
+        await put(a_message(number))
+        times.append(await begun.get() - at)
+    return 1000 * statistics.median(times)
+
+
+async def bare(rounds: int) -> float:
+    """The same without an inbox."""
+    begun: asyncio.Queue[float] = asyncio.Queue()
+    tasks = []
+
+    async def work() -> None:
+        begun.put_nowait(time.perf_counter())
+
+    async def put(message: Message) -> None:
+        tasks.append(asyncio.create_task(work()))
+
+    return await starts(put, begun, rounds)
+
+
+async def with_inbox(redis: Redis, rounds: int) -> tuple[float, float]:
+    """The median milliseconds, and the share of a core that an idle worker takes."""
+    begun: asyncio.Queue[float] = asyncio.Queue()
+
+    async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:
+        begun.put_nowait(time.perf_counter())
+
+    inbox, stop = Inbox(redis, name="bench", follow_days=1), asyncio.Event()
+    async with SharedState(redis, "bench").news("stop") as stops, asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(inbox, work, limit=10, lease_seconds=LEASE_SECONDS, grace=1, stop=stop, stops=stops)
+        )
+        median = await starts(inbox.put, begun, rounds)
+        used = time.process_time()
+        await asyncio.sleep(IDLE_SECONDS)
+        idle = (time.process_time() - used) / IDLE_SECONDS
+        stop.set()
+    return median, idle
+
+
+async def main(rounds: int) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as directory:
+        async with embedded_redis(Path(directory)) as url, open_redis(url, pool_size=20) as redis:
+            nothing = await bare(rounds)
+            median, idle = await with_inbox(redis, rounds)
+    print(
+        f"event to start of turn, median of {rounds}: {median:.2f} ms with the inbox, {nothing:.2f} ms bare"
+    )
+    print(f"an idle worker takes {100 * idle:.2f} % of a core")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 500))

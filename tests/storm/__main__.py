@@ -1,0 +1,28 @@
+"""`./dev chaos --minutes N [--seed S]`: the storm for longer than a test may take."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.storm.trial import trial
+
+
+def main() -> int:
+    """Run one storm; 0 when nothing was lost or shown twice."""
+    parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--nodes", type=int, default=2)
+    options = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+    problems, report = asyncio.run(trial(options.seed, options.minutes * 60, options.nodes, directory))
+    print(report)
+    print("\n".join(problems) or "nothing lost, nothing twice")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
