@@ -1,6 +1,7 @@
 """The threads' memory: LangGraph's checkpoints in Redis."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -13,10 +14,15 @@ from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
+from bot.chat import LeaseLost
+
 STORAGE_ERRORS = (RedisError, RedisVLError)
 """What the saver raises when Redis fails."""
 
 T = TypeVar("T")
+
+# it logs whatever it raises, with a trace
+logging.getLogger("redisvl.index.index").setLevel(logging.CRITICAL)
 
 
 class Memory(AsyncRedisSaver):
@@ -84,5 +90,9 @@ class Memory(AsyncRedisSaver):
         writes.add(task)
         try:
             return await write
+        except RedisVLError as error:
+            if isinstance(error.__cause__, LeaseLost):
+                raise error.__cause__ from None
+            raise
         finally:
             writes.discard(task)

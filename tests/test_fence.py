@@ -1,0 +1,126 @@
+"""Writes behind a lease: they pass while it is held, and change nothing once it is lost."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.base import empty_checkpoint
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from bot.agent.memory import Memory
+from bot.chat import LeaseLost, Message, ThreadId
+from bot.inbox import FencedRedis, Inbox
+from bot.inbox.fence import Fence, behind
+
+MESSAGE = Message(
+    id="m1", thread=ThreadId("test", "space", "t1"), author="test:ada", text="hi", sent_at=1, addressed=True
+)
+
+
+async def a_fence(redis: Redis) -> Fence:
+    """That of a turn under way."""
+    inbox = Inbox(redis, name="one", follow_days=1)
+    await inbox.put(MESSAGE)
+    (lease,) = await inbox.enter() + await inbox.take(1, 1)
+    return inbox.fence(lease)
+
+
+async def take_over(redis: Redis) -> None:
+    """Another process takes the turn."""
+    other = Inbox(redis, name="two", follow_days=1)
+    await other.enter()
+    assert len(await other.take_over(0, 10)) == 1
+
+
+async def dump(redis: Redis) -> dict[bytes, bytes | None]:
+    """All that Redis holds, but for the inbox."""
+    keys = [key async for key in redis.scan_iter() if not key.startswith(b"{bot}")]
+    return {key: await redis.dump(key) for key in keys}
+
+
+async def pipelined(redis: Redis) -> list[Any]:
+    pipe = redis.pipeline(transaction=False)
+    pipe.json().set("j", "$", {"a": [1, None, "ü"]})
+    pipe.zadd("z", {"m": 1.5})
+    pipe.expire("z", 100)
+    pipe.get("s")
+    return await pipe.execute()
+
+
+WRITES: list[Callable[[Redis], Awaitable[Any]]] = [
+    lambda redis: redis.set("s", "new"),
+    lambda redis: redis.set("s", b"\x00\xff", ex=100),
+    lambda redis: redis.zadd("z", {"m": 1.5}),
+    lambda redis: redis.expire("s", 100),
+    lambda redis: redis.delete("s"),
+    lambda redis: redis.json().set("j", "$", {"a": 1}),
+    pipelined,
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_write_behind_a_held_lease_is_like_any_other(
+    redis: Redis, write: Callable[[Redis], Awaitable[Any]]
+) -> None:
+    """The same reply, the same effect."""
+    await redis.set("s", "old")
+    expected, after = await write(redis), await dump(redis)
+    await redis.flushall()
+    await redis.set("s", "old")
+    with behind(await a_fence(redis)):
+        assert await write(FencedRedis(redis)) == expected
+    assert await dump(redis) == after
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_write_behind_a_lost_lease_changes_nothing(
+    redis: Redis, write: Callable[[Redis], Awaitable[Any]]
+) -> None:
+    """It raises, and what Redis holds is what it held."""
+    await redis.set("s", "old")
+    fence = await a_fence(redis)
+    await take_over(redis)
+    before = await dump(redis)
+    with behind(fence), pytest.raises(LeaseLost):
+        await write(FencedRedis(redis))
+    assert await dump(redis) == before
+    with behind(fence):
+        assert await FencedRedis(redis).get("s") == b"old"
+
+
+async def test_an_error_of_a_command_is_raised_as_ever(redis: Redis) -> None:
+    """Alone, in a pipeline, and in one that wants the errors as replies."""
+    fenced = FencedRedis(redis)
+    with behind(await a_fence(redis)):
+        await fenced.set("s", "text")
+        with pytest.raises(ResponseError):
+            await fenced.zadd("s", {"m": 1})
+        pipe = fenced.pipeline(transaction=False)
+        pipe.zadd("s", {"m": 1})
+        pipe.set("t", "after")
+        failed, done = await pipe.execute(raise_on_error=False)
+        assert isinstance(failed, ResponseError)
+        assert done is True
+
+
+async def test_outside_of_a_turn_nothing_is_held_back(redis: Redis) -> None:
+    """The start makes indices, an operator writes keys: there is no lease to hold."""
+    assert await FencedRedis(redis).set("s", "text")
+
+
+async def test_a_checkpoint_of_a_lost_turn_changes_nothing(redis: Redis) -> None:
+    """Neither what langgraph writes in time nor what it writes late reaches the thread's memory."""
+    memory = Memory(FencedRedis(redis), 1)
+    await memory.set_up()
+    config: Any = {"configurable": {"thread_id": "t1", "checkpoint_ns": ""}}
+    fence = await a_fence(redis)
+    with behind(fence):
+        config = await memory.aput(config, empty_checkpoint(), {"step": 1}, {})
+        await take_over(redis)
+        before = await dump(redis)
+        with pytest.raises(LeaseLost):
+            await memory.aput(config, empty_checkpoint(), {"step": 2}, {})
+        with pytest.raises(LeaseLost):
+            await memory.aput_writes(config, [("messages", "late")], "task-1")
+    assert await dump(redis) == before

@@ -1,0 +1,208 @@
+"""Edits, deletions and stops in the inbox, on a real Redis."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal
+from bot.inbox import Inbox, desk
+from bot.inbox.inbox import Begun, Lease
+
+NOW = 4_000_000_000.0  # in the future: an edit is never too old
+
+
+def a_message(text: str, thread: str = "t1", **changes: Any) -> Message:
+    message = Message(
+        id=f"test:{thread}:{text}",
+        thread=ThreadId("test", "space", thread),
+        author="test:ada",
+        text=text,
+        sent_at=NOW,
+        addressed=True,
+        place={"channel": "c1"},
+    )
+    return replace(message, **changes)
+
+
+@pytest.fixture
+async def inbox(redis: Redis) -> Inbox:
+    inbox = Inbox(redis, name="one", follow_days=30)
+    await inbox.enter()
+    return inbox
+
+
+async def begin(inbox: Inbox) -> tuple[Lease, Begun]:
+    await inbox.wake()
+    (lease,) = await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun is not None
+    return lease, begun
+
+
+async def answer(inbox: Inbox) -> list[str]:
+    """Run the next turn; returns its texts."""
+    lease, begun = await begin(inbox)
+    await inbox.finish(lease, begun.turn)
+    return [message.text for message in begun.turn.messages]
+
+
+def edit(message: Message, text: str, at: float = 1) -> Correction:
+    return Correction(message=replace(message, text=text), edited_at=at)
+
+
+async def test_an_edit_replaces_a_message_that_waits(inbox: Inbox) -> None:
+    """The newest wording counts, also when an older edit comes after it."""
+    message = a_message("five")
+    await inbox.put(message)
+    assert await inbox.put(edit(message, "six", at=2)) == "replaced"
+    assert await inbox.put(edit(message, "seven", at=1)) == "duplicate"
+    assert await answer(inbox) == ["six"]
+
+
+async def test_an_edit_of_the_message_under_way_is_the_next_turn(inbox: Inbox) -> None:
+    """Its answer is half shown already."""
+    message = a_message("five")
+    await inbox.put(message)
+    lease, begun = await begin(inbox)
+    assert await inbox.put(edit(message, "six")) == "kept"
+    assert await inbox.put(edit(message, "six")) == "duplicate"
+    await inbox.finish(lease, begun.turn)
+    lease, begun = await begin(inbox)
+    assert [(each.text, each.corrects) for each in begun.turn.messages] == [("six", message.id)]
+
+
+async def test_only_the_last_answered_message_is_answered_again(inbox: Inbox) -> None:
+    """An edit of one before it comes too late; the last one may be edited again and again."""
+    first, last = a_message("first"), a_message("last")
+    for message in (first, last):
+        await inbox.put(message)
+        await answer(inbox)
+    assert await inbox.put(edit(first, "other")) == "ignored"
+    for number in (1, 2):
+        assert await inbox.put(edit(last, f"edit {number}", at=number)) == "kept"
+        assert await answer(inbox) == [f"edit {number}"]
+
+
+async def test_an_edit_that_addresses_the_bot_counts_as_the_message(inbox: Inbox) -> None:
+    """A mention that was forgotten and is edited in; but not into what somebody wrote long ago."""
+    assert await inbox.put(edit(a_message("now"), "now")) == "kept"
+    assert await inbox.put(a_message("now")) == "duplicate"
+    assert await inbox.put(edit(a_message("then", sent_at=1.0), "then")) == "ignored"
+    assert await answer(inbox) == ["now"]
+
+
+async def test_a_deleted_message_that_waits_is_not_answered(inbox: Inbox) -> None:
+    """The others are, also when it was the first of them."""
+    for text in ("one", "two", "three"):
+        await inbox.put(a_message(text))
+    assert await inbox.put(Withdrawal(message_id="test:t1:one")) == "removed"
+    assert await inbox.put(Withdrawal(message_id="test:t1:one")) == "ignored"
+    assert await answer(inbox) == ["two", "three"]
+
+
+async def test_a_message_that_is_deleted_before_it_comes_is_not_taken(inbox: Inbox) -> None:
+    """Services do not keep the order."""
+    assert await inbox.put(Withdrawal(message_id="test:t1:one")) == "ignored"
+    assert await inbox.put(a_message("one")) == "duplicate"
+
+
+async def test_a_turn_is_stopped_when_all_its_messages_are_deleted(inbox: Inbox) -> None:
+    """Somebody may still wait for the answer to the other one."""
+    await inbox.put(a_message("one"))
+    await inbox.put(a_message("two"))
+    lease, begun = await begin(inbox)
+    assert await inbox.put(Withdrawal(message_id="test:t1:one")) == "ignored"
+    assert await inbox.renew({lease: begun.turn.id}) == ([], set())
+    assert await inbox.put(Withdrawal(message_id="test:t1:two")) == "stopped"
+    assert await inbox.renew({lease: begun.turn.id}) == ([], {begun.turn.id})
+
+
+async def test_a_stop_of_the_thread_ends_the_turn_and_what_waits_behind_it(inbox: Inbox) -> None:
+    """All of it was asked before; what is asked afterwards is answered."""
+    await inbox.put(a_message("one"))
+    lease, begun = await begin(inbox)
+    await inbox.put(a_message("two"))
+    stop = Stop(by="test:bob", thread=begun.turn.thread)
+    assert await inbox.put(stop) == "stopped"
+    await inbox.put(a_message("three"))
+    assert await inbox.renew({lease: begun.turn.id}) == ([], {begun.turn.id})
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["three"]
+    assert await inbox.put(stop) == "idle"
+
+
+async def test_a_turn_that_was_stopped_before_it_began_knows(inbox: Inbox) -> None:
+    """It ends with a word instead of an answer; one that is put off is taken up at once."""
+    await inbox.put(a_message("one"))
+    lease, begun = await begin(inbox)
+    await inbox.postpone(lease, begun.turn, 3600)
+    assert await inbox.stop(Stop(by="test:ada", thread=begun.turn.thread)) == 1
+    _, begun = await begin(inbox)
+    assert begun.stopped == "stop"
+
+
+async def test_a_message_is_stopped_by_its_author_alone(inbox: Inbox) -> None:
+    """Nobody takes back what somebody else asked."""
+    await inbox.put(a_message("one"))
+    await begin(inbox)
+    assert await inbox.stop(Stop(by="test:eve", message_id="test:t1:one")) == 0
+    assert await inbox.stop(Stop(by="test:ada", message_id="test:t1:one")) == 1
+
+
+async def test_a_stop_in_a_channel_ends_what_this_person_asked_there(inbox: Inbox) -> None:
+    """In all its threads, and nowhere else."""
+    await inbox.put(a_message("mine", "t1"))
+    await inbox.put(a_message("mine too", "t2"))
+    await inbox.put(a_message("elsewhere", "t3", place={"channel": "c2"}))
+    await inbox.put(a_message("not mine", "t4", author="test:eve"))
+    assert await inbox.stop(Stop(by="test:ada", channel="c1")) == 2
+
+
+async def test_a_reply_that_overtakes_its_mention_is_answered_after_it(inbox: Inbox) -> None:
+    """What was written before the mention was not said to the bot."""
+    assert await inbox.put(a_message("before", addressed=False, sent_at=NOW - 1)) == "ignored"
+    assert await inbox.put(a_message("after", addressed=False, sent_at=NOW + 1)) == "ignored"
+    await inbox.put(a_message("mention"))
+    assert await answer(inbox) == ["mention", "after"]
+    assert await inbox.put(a_message("after", addressed=False, sent_at=NOW + 1)) == "duplicate"
+
+
+async def test_crashes_and_failures_are_counted_apart(inbox: Inbox, redis: Redis) -> None:
+    """A service that is away uses up neither; a hand-over is no crash."""
+    await inbox.put(a_message("one"))
+    lease, begun = await begin(inbox)
+    await inbox.postpone(lease, begun.turn, 0, error="away")
+    lease, begun = await begin(inbox)
+    await inbox.postpone(lease, begun.turn, 0, error="a bug", failed=True)
+    _, begun = await begin(inbox)
+    assert (begun.failures, begun.crashes, begun.error) == (1, 0, "a bug")
+    await inbox.hand_over()
+    again = Inbox(redis, name="one", follow_days=30)
+    await again.enter()
+    lease, begun = await begin(again)
+    assert (begun.crashes, begun.crashed, begun.turn.attempt) == (0, False, 4)
+    begun = await again.begin(lease)  # type: ignore[assignment]  # it waits, so there is one
+    assert (begun.crashes, begun.crashed) == (1, True)
+
+
+async def test_an_operator_sees_replays_and_drops(inbox: Inbox, redis: Redis) -> None:
+    """A dead message that is put back is answered as a fresh turn."""
+    assert await desk.listing(redis) == "The inbox is empty."
+    for text in ("one", "two"):
+        await inbox.put(a_message(text, thread=text))
+    for _ in range(2):
+        lease, begun = await begin(inbox)
+        await inbox.keep(lease, begun.turn, {"ending": "sorry"})
+        await inbox.finish(lease, begun.turn, dead="a bug")
+    listing = await desk.listing(redis)
+    assert listing.count("a bug") == 2
+    entry = listing.split()[1]
+    assert await desk.replay(redis, entry) == "1 message put back."
+    assert "waiting" in await desk.listing(redis)
+    _, begun = await begin(inbox)
+    assert (begun.turn.messages[0].text, begun.turn.attempt, begun.receipt) == ("one", 1, {})
+    assert "running  on one.1" in await desk.listing(redis)
+    assert await desk.drop(redis, "all") == "1 message dropped."
+    assert "There is no dead message" in await desk.drop(redis, entry)
