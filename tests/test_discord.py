@@ -37,7 +37,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
-from bot.discord import connect, line, pace, probe, sender
+from bot.discord import connect, holder, line, pace, probe, sender
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
@@ -984,3 +984,35 @@ def test_every_loss_of_connection_is_unreachable(error: Exception) -> None:
         raise error
     assert raised.value.__cause__ is error
     assert isinstance(raised.value, PlatformError)
+
+
+async def test_one_of_several_processes_listens_and_is_replaced(
+    server: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slash command is answered once; when the listener ends, the one that stood by takes its place."""
+    monkeypatch.setattr(holder, "RENEW_SECONDS", 0.05)
+    async with bot_of(server) as first, contextlib.AsyncExitStack() as stack:
+        async with first.listening():
+            await server.connected()
+            SHARED[0] = SharedState(redis, "two")
+            second = await stack.enter_async_context(bot_of(server))
+            await stack.enter_async_context(second.listening())
+            await wait_until(lambda: second.platform._holder.standing_by, "the second stands by")
+            health = await second.platform.health()
+            assert (health.state, health.evidence["standing_by"]) == ("ok", True)
+            assert len(server.sessions) == 1
+        await wait_until(lambda: len(server.sessions) == 2, "the second listens")
+        assert not second.platform._holder.standing_by
+
+
+async def test_a_listener_that_lost_its_lease_closes_its_session(
+    server: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped for longer than its lease finds that another one listens."""
+    monkeypatch.setattr(holder, "RENEW_SECONDS", 0.05)
+    async with bot_of(server) as bot:
+        receiving = asyncio.create_task(bot.platform.receive(bot.deliver))
+        await server.connected()
+        await redis.set("{bot}:lease:discord:gateway", "another")
+        with pytest.raises(Unreachable, match="another process"):
+            await receiving

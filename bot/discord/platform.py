@@ -11,6 +11,7 @@ from bot.chat import Deliver, Health, Json, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
+from bot.discord.holder import Holder
 from bot.discord.line import Line
 from bot.discord.pace import Pace
 from bot.discord.probe import Probe
@@ -62,6 +63,7 @@ class Discord:
         self._commands = commands
         self._sender = sender
         self._shared = shared
+        self._holder = Holder(shared)
         self._gap = gap
         self._ask_gateway = ask_gateway
         self._pace = Pace()
@@ -76,8 +78,8 @@ class Discord:
         )
         self._listener = listener
         try:
-            async with listener:
-                await first_failure(listener.listen(self._token), self._gap.deaf())
+            async with self._holder.holding(), listener:
+                await first_failure(listener.listen(self._token), self._gap.deaf(), self._holder.keep())
         finally:
             self._listener = None
             self._gap.lost()
@@ -93,6 +95,8 @@ class Discord:
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""
         rest = await self._probe()
+        if self._holder.standing_by:
+            return Health(name=self.name, state=rest.state, evidence={"standing_by": True, **rest.evidence})
         session = _session(self._listener) if self._listener else {}
         return Health(
             name=self.name,
