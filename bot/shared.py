@@ -17,6 +17,7 @@ from bot.chat import Json, StorageDown, ThreadId
 log = logging.getLogger(__name__)
 
 _TAG = "{bot}"
+_MOST_SOURCES = 10_000
 _LISTEN_SECONDS = 1.0  # below the shared client's socket timeout
 
 # A bucket as one number, the time at which it would be full again ("generic cell rate algorithm"):
@@ -102,6 +103,7 @@ class SharedState:
         """See `bot.chat.Shared.set_heard_until`."""
         with _storage():
             await self._redis.zadd(_key("heard"), {source: until}, gt=True)
+            await self._redis.zremrangebyrank(_key("heard"), 0, -_MOST_SOURCES - 1)
 
     async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
         """See `bot.chat.Shared.active_threads`."""

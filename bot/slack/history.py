@@ -54,16 +54,15 @@ class History:
         ]
         missed = 0.0
         for conversation in sorted(conversations, key=lambda each: not each.get("is_im")):
+            known = threads[conversation["id"]]
             try:
-                known = threads[conversation["id"]]
-                found = await self._written(who, conversation, since, min(since, active_since), known)
+                async for written in self._written(who, conversation, since, min(since, active_since), known):
+                    for message in written:
+                        missed = max(missed, await self._hand_over(message, deliver))
             except (Undeliverable, CredentialsRejected) as error:  # the others may still be read
                 log.warning(
                     "A conversation is not read", extra={"channel": conversation["id"], "error": str(error)}
                 )
-                continue
-            for message in found:
-                missed = max(missed, await self._hand_over(message, deliver))
         return missed
 
     async def _written(
@@ -73,27 +72,28 @@ class History:
         since: float,
         active_since: float,
         threads: set[str],
-    ) -> list[Message]:
-        """What people wrote in a conversation and its threads since `since`, in the order of time.
+    ) -> AsyncIterator[list[Message]]:
+        """What people wrote since `since`: outside of threads, then thread by thread, each in order of time.
 
         A root tells when its thread was last replied to. So the roots since `active_since` are read, which
-        takes few requests, and the replies only of what is new or has an older root.
+        takes few requests, and the replies only of what is new or has an older root. How far a thread was
+        read is kept, since reading many of them takes minutes, in which we may die.
         """
-        channel = conversation["id"]
+        channel, kind = conversation["id"], _kind(conversation)
         reach = {"channel": channel, "oldest": f"{active_since:.6f}"}
-        roots = {
-            each["ts"]: each async for each in self._pages(who, "conversations.history", "messages", **reach)
-        }
-        written = {ts: each for ts, each in roots.items() if float(ts) > since}
-        replied = {ts for ts, each in roots.items() if float(each.get("latest_reply") or 0) > since}
-        window = {"channel": channel, "oldest": f"{since:.6f}"}
-        for root in sorted(replied | (threads - roots.keys()), key=float, reverse=True):
-            async for each in self._replies(who, root, window):
-                if float(each["ts"]) > since:  # the root always comes with them
-                    written[each["ts"]] = each
-        begin = _joined_at(roots.values(), who.user_id)
-        ours = [written[ts] for ts in sorted(written, key=float) if float(ts) > begin]
-        return list(_messages(ours, channel, _kind(conversation), who))
+        history = self._pages(who, "conversations.history", "messages", **reach)
+        roots = {each["ts"]: each async for each in history}
+        begin = max(since, _joined_at(roots.values(), who.user_id))
+        yield list(_messages(roots.values(), begin, channel, kind, who))
+        for root in sorted(roots.keys() | threads, key=float, reverse=True):
+            newest = float(roots[root].get("latest_reply") or 0) if root in roots else float("inf")
+            source = f"slack:{who.team_id}:{channel}:{root}"
+            if newest <= max(since, await self._shared.heard_until(source) or 0):
+                continue
+            replies = self._replies(who, root, {"channel": channel, "oldest": f"{since:.6f}"})
+            found = [each async for each in replies]
+            yield list(_messages(found, begin, channel, kind, who))
+            await self._shared.set_heard_until(source, max((float(each["ts"]) for each in found), default=0))
 
     async def _replies(
         self, who: Identity, root: str, window: Mapping[str, str]
@@ -144,15 +144,16 @@ def _joined_at(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> floa
 
 
 def _messages(
-    written: Iterable[Mapping[str, Json]], channel: str, kind: str, who: Identity
+    written: Iterable[Mapping[str, Json]], begin: float, channel: str, kind: str, who: Identity
 ) -> Iterable[Message]:
-    for each in written:
+    """What people wrote after `begin`, in the order of time."""
+    for each in sorted(written, key=lambda each: float(each["ts"])):
         try:
             message = past_message(each, channel, kind, who.team_id, who.user_id)
         except Unreadable:
             log.exception("A message is passed over", extra={"channel": channel})
             continue
-        if message:
+        if message and message.sent_at > begin:
             yield message
 
 

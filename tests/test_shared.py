@@ -1,0 +1,312 @@
+"""What all processes know together: two processes' worth of objects on one Redis."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from bot.chat import Json, Message, StorageDown, ThreadId
+from bot.inbox import Inbox
+from bot.shared import SharedState
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def one(redis: Redis) -> SharedState:
+    """One process."""
+    return SharedState(redis, "one")
+
+
+@pytest.fixture
+def two(redis: Redis) -> SharedState:
+    """The other process."""
+    return SharedState(redis, "two")
+
+
+@pytest.fixture
+async def away() -> AsyncIterator[SharedState]:
+    """A process whose Redis is away: nothing listens on port 1."""
+    async with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as redis:
+        yield SharedState(redis, "away")
+
+
+async def _take_all(*processes: SharedState, per_minute: float) -> tuple[int, float]:
+    """Take tokens in turns until there is none: how many there were, and the seconds until the next."""
+    taken = 0
+    while True:
+        seconds = await processes[taken % len(processes)].delay("test:limit", per_minute)
+        if seconds:
+            return taken, seconds
+        taken += 1
+
+
+async def test_a_bucket_holds_the_tokens_of_a_minute_for_all_processes_together(
+    one: SharedState, two: SharedState
+) -> None:
+    """Who comes after that is told how long to wait: never longer than one token takes to grow."""
+    began = time.monotonic()
+    taken, seconds = await _take_all(one, two, per_minute=60)
+    grown = int(time.monotonic() - began) + 1
+    assert 60 <= taken <= 60 + grown
+    assert 0 < seconds <= 1
+
+
+async def test_a_token_grows_within_the_seconds_that_were_named(one: SharedState, two: SharedState) -> None:
+    """And is one token: the next is refused again. Waiting costs nothing."""
+    _, seconds = await _take_all(one, per_minute=300)
+    asked = time.monotonic()
+
+    async def is_free() -> bool:
+        return await two.delay("test:limit", 300) == 0
+
+    await wait_until(is_free, "a token")
+    assert time.monotonic() - asked >= seconds - 0.01
+    assert 0 < await one.delay("test:limit", 300) <= 0.2
+
+
+async def test_buckets_are_apart(one: SharedState) -> None:
+    """An empty one holds nobody up at another."""
+    await _take_all(one, per_minute=10)
+    assert await one.delay("test:other", 10) == 0
+
+
+async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> None:
+    """While Redis is away the service itself refuses what is too much."""
+    assert await away.delay("test:limit", 1) == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda shared: shared.lease("test:lease", 1),
+        lambda shared: shared.release("test:lease"),
+        lambda shared: shared.attend("test:group", 1),
+        lambda shared: shared.heard_until("test:source"),
+        lambda shared: shared.set_heard_until("test:source", 1),
+        lambda shared: shared.active_threads("test", 0),
+        lambda shared: shared.is_known("m1"),
+        lambda shared: shared.receipt_of("m1"),
+        lambda shared: shared.announce("test", {}),
+        lambda shared: shared.news("test").__aenter__(),
+    ],
+    ids=[
+        "lease",
+        "release",
+        "attend",
+        "heard_until",
+        "set_heard_until",
+        "active_threads",
+        "is_known",
+        "receipt_of",
+        "announce",
+        "news",
+    ],
+)
+async def test_all_else_says_that_redis_is_away(
+    away: SharedState, ask: Callable[[SharedState], Awaitable[object]]
+) -> None:
+    """In the word that the rest of the bot knows."""
+    with pytest.raises(StorageDown):
+        await ask(away)
+
+
+async def test_a_lease_has_one_owner_until_it_is_given_back(one: SharedState, two: SharedState) -> None:
+    """The owner renews it, and nobody else can give it back."""
+    assert await one.lease("test:lease", 60)
+    assert not await two.lease("test:lease", 60)
+    assert await one.lease("test:lease", 60)
+    await two.release("test:lease")
+    assert not await two.lease("test:lease", 60)
+    await one.release("test:lease")
+    assert await two.lease("test:lease", 60)
+    assert not await one.lease("test:lease", 60)
+
+
+async def test_a_restarted_process_has_its_lease_again(redis: Redis, one: SharedState) -> None:
+    """The owner is the name, not the object."""
+    assert await one.lease("test:lease", 60)
+    assert await SharedState(redis, "one").lease("test:lease", 60)
+
+
+async def test_a_lease_ends_by_itself(one: SharedState, two: SharedState) -> None:
+    """Who asks in vain does not lengthen it."""
+    assert await one.lease("test:lease", 0.2)
+    began = time.monotonic()
+    await wait_until(lambda: two.lease("test:lease", 60), "expired")
+    assert 0.1 < time.monotonic() - began < 2
+    assert not await one.lease("test:lease", 60)
+
+
+async def test_a_renewed_lease_lasts_from_then_on(redis: Redis, one: SharedState) -> None:
+    """For the seconds of the last renewal, be they more or fewer."""
+    await one.lease("test:lease", 10)
+    await one.lease("test:lease", 60)
+    assert 59 < await redis.pttl("{bot}:lease:test:lease") / 1000 <= 60
+
+
+async def test_who_attends_is_counted_until_it_stays_away(one: SharedState, two: SharedState) -> None:
+    """Each process once, however often it says so."""
+    assert await one.attend("test:group", 60) == 1
+    assert await one.attend("test:group", 60) == 1
+    assert await two.attend("test:group", 0.1) == 2
+    assert await one.attend("test:other", 60) == 1
+
+    async def is_alone() -> bool:
+        return await one.attend("test:group", 60) == 1
+
+    await wait_until(is_alone, "the other one no longer counted")
+    assert await two.attend("test:group", 60) == 2
+
+
+async def test_heard_until_never_moves_back(one: SharedState, two: SharedState) -> None:
+    """Nothing is known before the first time; afterwards the latest of what any process says."""
+    assert await one.heard_until("test:source") is None
+    await one.set_heard_until("test:source", 1700000000.25)
+    assert await two.heard_until("test:source") == 1700000000.25
+    await two.set_heard_until("test:source", 1600000000)
+    assert await one.heard_until("test:source") == 1700000000.25
+    await two.set_heard_until("test:source", 1700000000.5)
+    assert await one.heard_until("test:source") == 1700000000.5
+    assert await one.heard_until("test:other") is None
+
+
+def a_message(thread: str, sent_at: float, *, addressed: bool = True, platform: str = "test") -> Message:
+    return Message(
+        id=f"{platform}:{thread}:{sent_at}",
+        thread=ThreadId(platform, "Space", thread),
+        author="test:ada",
+        text="hi",
+        sent_at=sent_at,
+        addressed=addressed,
+    )
+
+
+async def test_active_threads_come_newest_first(redis: Redis, one: SharedState) -> None:
+    """Only those that the bot takes part in, of that platform, with a message after the given time."""
+    inbox = Inbox(redis, name="one", follow_days=30)
+    now = time.time()
+    for message in (
+        a_message("old", now - 5000),
+        a_message("first", now - 300),
+        a_message("second", now - 200),
+        a_message("gossip", now, addressed=False),
+        a_message("elsewhere", now, platform="other"),
+        a_message("first", now - 100, addressed=False),
+        a_message("second", now - 250, addressed=False),  # late: it makes its thread no older
+    ):
+        await inbox.put(message)
+    assert [each.channel for each in await one.active_threads("test", now - 1000)] == ["first", "second"]
+    assert [each.channel for each in await one.active_threads("test", 0)] == ["first", "second", "old"]
+    assert await one.active_threads("other", now - 1) == [ThreadId("other", "Space", "elsewhere")]
+    assert await one.active_threads("test", now - 50) == []
+
+
+async def test_threads_left_alone_for_too_long_are_no_longer_active(redis: Redis, one: SharedState) -> None:
+    """The bot follows a thread for `follow_days`; the list does not grow for ever."""
+    inbox = Inbox(redis, name="one", follow_days=1)
+    now = time.time()
+    await inbox.put(a_message("old", now - 2 * 86_400))
+    await inbox.put(a_message("new", now))
+    assert [each.channel for each in await one.active_threads("test", 0)] == ["new"]
+
+
+async def test_a_message_is_known_once_it_was_taken(redis: Redis, one: SharedState) -> None:
+    """One that does not count is not known."""
+    inbox = Inbox(redis, name="one", follow_days=30)
+    taken, gossip = a_message("t1", 1), a_message("t2", 1, addressed=False)
+    assert not await one.is_known(taken.id)
+    await inbox.put(taken)
+    await inbox.put(gossip)
+    assert await one.is_known(taken.id)
+    assert not await one.is_known(gossip.id)
+
+
+async def test_receipt_of_any_message_is_that_of_its_turn(redis: Redis, one: SharedState) -> None:
+    """None until a turn has the message, empty until the turn has kept something, there after its end."""
+    inbox = Inbox(redis, name="one", follow_days=30)
+    first, second = a_message("t1", 1), a_message("t1", 2)
+    for message in (first, second):
+        await inbox.put(message)
+    assert await one.receipt_of(first.id) is None
+    await inbox.enter()
+    (lease,) = await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    assert await one.receipt_of(second.id) == {}
+    await inbox.keep(lease, begun.turn, {"ts": "17.1", "done": True})
+    await inbox.finish(lease, begun.turn)
+    for message in (first, second):
+        assert await one.receipt_of(message.id) == {"ts": "17.1", "done": True}
+    later = replace(first, id="later")
+    await inbox.put(later)
+    assert await one.receipt_of(later.id) is None
+    assert await one.receipt_of("never seen") is None
+
+
+@asynccontextmanager
+async def hearing(shared: SharedState, topic: str) -> AsyncIterator[list[Json]]:
+    """What a process hears, as long as the context is open."""
+    heard: list[Json] = []
+
+    async def listen(news: AsyncIterator[Json]) -> None:
+        async for each in news:
+            heard.append(each)  # noqa: PERF401 - the news never end
+
+    async with shared.news(topic) as news:
+        task = asyncio.create_task(listen(news))
+        try:
+            yield heard
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_news_reach_all_who_listen_from_the_moment_they_do(one: SharedState, two: SharedState) -> None:
+    """Also what is announced before the first look, in order; nothing of before, nothing of other topics."""
+    await one.announce("test", "too early")
+    async with one.news("test") as news:
+        await two.announce("other", "not for us")
+        await two.announce("test", {"turn": "m1", "text": "grüße 🎉"})
+        await two.announce("test", 2)
+        assert [await anext(news), await anext(news)] == [{"turn": "m1", "text": "grüße 🎉"}, 2]
+
+
+async def test_two_listeners_hear_the_same(one: SharedState, two: SharedState) -> None:
+    """Both processes, each with a client of its own."""
+    async with hearing(one, "test") as first, hearing(two, "test") as second:
+        await one.announce("test", "news")
+        await wait_until(lambda: first == second == ["news"], "both have heard")
+
+
+async def test_a_listener_whose_connection_was_cut_hears_again(
+    redis: Redis, one: SharedState, two: SharedState
+) -> None:
+    """What is announced in between is lost; afterwards all is as before."""
+    async with hearing(one, "test") as heard:
+        await two.announce("test", "before")
+        await wait_until(lambda: heard == ["before"], "heard before")
+        assert await redis.client_kill_filter(_type="pubsub") == 1
+
+        async def is_heard_again() -> bool:
+            await two.announce("test", "after")
+            return "after" in heard
+
+        await wait_until(is_heard_again, "heard again")
+
+
+async def test_who_no_longer_listens_leaves_no_connection_open(redis: Redis, one: SharedState) -> None:
+    """Else each reload of a page would cost a connection."""
+    async with one.news("test"):
+        assert (await redis.pubsub_numsub("{bot}:news:test"))[0][1] == 1
+
+    async def is_gone() -> bool:
+        return bool((await redis.pubsub_numsub("{bot}:news:test"))[0][1] == 0)
+
+    await wait_until(is_gone, "unsubscribed")
