@@ -6,8 +6,8 @@ Beyond that limit the bot posts its answers whole, which is cheaper, and is not 
 import sys
 
 from bot.main import main
-from bot.slack import stream
+from bot.slack.limits import PER_MINUTE
 
 if __name__ == "__main__":
-    stream._STARTS_PER_MINUTE = stream._APPENDS_PER_MINUTE = 1_000_000
+    PER_MINUTE.update(dict.fromkeys(PER_MINUTE, 1_000_000))
     sys.exit(main([]))

@@ -42,8 +42,9 @@ from bot.shared import SharedState
 from bot.slack import commands as slack_commands
 from bot.slack import connect, probe, sockets, stream
 from bot.slack.errors import translated
+from bot.slack.limits import PER_MINUTE, Limits
 from bot.slack.platform import Slack as SlackPlatform
-from bot.slack.reply import THINKING
+from bot.slack.status import THINKING
 from bot.slack.stream import StreamBudget
 from tests.servers.slack import Message as Shown
 from tests.servers.slack import Slack
@@ -201,7 +202,7 @@ async def a_message(bot: Bot, server: Slack, channel: str = GENERAL, text: str =
     await server.say(ALICE, channel, f"{server.mention} {text}")
     message = await bot.received()
     await server.settled()
-    await wait_until(lambda: bool(bot.kept) and not server.status(channel, message.place["ts"]), "answered")
+    await wait_until(lambda: bool(bot.kept) and not server.unfinished(), "answered")
     bot.kept.clear()
     return message
 
@@ -219,7 +220,8 @@ async def test_a_mention_is_answered_in_its_thread_with_a_stream(server: Slack) 
         assert await server.answer(GENERAL, ts, until=lambda text: "you?" in text) == (
             "You said: how are you? "
         )
-    assert server.statuses[0].status == THINKING
+    assert [each.status for each in server.workspace.session_statuses] == ["processing", "active"]
+    assert not server.statuses
     [reply] = server.replies(GENERAL, ts)
     assert [reply.history[0].action, reply.history[-1].action] == ["start", "stop"]
     assert reply.recipient == ALICE
@@ -668,7 +670,7 @@ async def test_an_answer_without_parts_shows_nothing(server: Slack) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         assert own(server, message) == []
-        assert [each.status for each in server.statuses] == [THINKING, ""]
+        assert [each.status for each in server.workspace.session_statuses][-2:] == ["processing", "active"]
 
 
 async def test_text_from_a_model_pings_nobody(server: Slack) -> None:
@@ -860,7 +862,8 @@ async def test_a_reply_is_continued_in_the_same_message(server: Slack, after_app
         assert reply.streaming_state == "completed"
         calls = len(server.calls)
         await bot.reply(message, answer)
-        assert len(server.calls) == calls, "a finished reply is left alone"
+        again = [call.method for call in server.calls[calls:]]
+        assert again == ["agents.sessions.setStatus"], "a finished reply is left alone"
 
 
 async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(server: Slack) -> None:
@@ -1098,7 +1101,7 @@ async def test_where_slack_limits_streams_the_answer_is_posted_without_waiting(s
 async def test_a_long_answer_takes_no_more_streams_than_there_are(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "_STARTS_PER_MINUTE", 2)
+    monkeypatch.setitem(PER_MINUTE, "chat.startStream", 2)
     async with serving(server) as bot:
         message = await a_message(bot, server)
         await bot.reply(message, gated(Text(LONG)))
@@ -1122,12 +1125,59 @@ async def test_a_revoked_token_is_told_as_such(server: Slack) -> None:
             await bot.reply(message, gated(Text("hello ")))
 
 
+async def test_where_there_are_no_sessions_a_line_says_that_the_bot_is_at_work(server: Slack) -> None:
+    """Slack is asked for a session only once."""
+    server.disable("agents.sessions.setStatus")
+    async with serving(server) as bot:
+        for _ in range(2):
+            await server.answer(GENERAL, await server.say(ALICE, GENERAL, f"{server.mention} hello"))
+            await wait_until(lambda: not server.unfinished(), "finished")
+    assert server.statuses[0].status == THINKING
+    assert server.count("agents.sessions.setStatus") == 1
+    assert len(bot.messages) == 2 * 2  # as app_mention and as message
+
+
 async def test_a_status_that_slack_does_not_take_fails_no_turn(server: Slack) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
+        server.disable("agents.sessions.setStatus")
         server.disable("assistant.threads.setStatus")
         await bot.reply(message, gated(Text("hello ")))
         assert own(server, message)[0].text == "hello "
+
+
+async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(server: Slack) -> None:
+    """The answer was complete, and its receipt says so: all that is missing is the session's end."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await bot.reply(message, gated(Text("hello ")))
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "processing")
+        await bot.reply(message, gated(Text("never asked for ")))
+        assert server.workspace.session_status(*place) == "active"
+    assert own(server, message)[0].text == "hello "
+
+
+async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "processing")
+        server.stop(ALICE, *place)
+        await wait_until(lambda: server.workspace.session_status(*place) == "active", "the session waits")
+    assert bot.events == [Stop(by=f"slack:{ALICE}", thread=message.thread)]
+
+
+async def test_sessions_leave_room_for_their_ends(server: Slack, shared: SharedState) -> None:
+    """Beyond what a workspace is allowed a line of text does, so that no session stays busy."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        while not await Limits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+            pass
+        before = server.count("agents.sessions.setStatus")
+        await bot.reply(message, gated(Text("hello ")))
+        assert server.count("agents.sessions.setStatus") == before
+    assert server.statuses[0].status == THINKING
 
 
 # --- the smaller parts
@@ -1174,7 +1224,7 @@ def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
 
 async def test_streams_stay_below_what_a_workspace_is_allowed(shared: SharedState, redis: Redis) -> None:
     """All processes together: what one has used up is not there for another."""
-    budget, other = StreamBudget(shared), StreamBudget(SharedState(redis, "two"))
+    budget, other = (StreamBudget(Limits(each)) for each in (shared, SharedState(redis, "two")))
     for _ in range(9):
         assert await budget.may_start("T1")
         assert await other.may_start("T1")

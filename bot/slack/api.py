@@ -1,14 +1,14 @@
 """The calls we make to Slack's Web API, with bounded waiting and errors of our own."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
 from slack_sdk.http_retry.async_handler import AsyncRetryHandler
 from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncConnectionErrorRetryHandler,
-    AsyncRateLimitErrorRetryHandler,
     AsyncServerErrorRetryHandler,
 )
 from slack_sdk.web.async_client import AsyncWebClient
@@ -21,8 +21,13 @@ SDK_LOG = logging.getLogger("bot.slack.sdk")
 then print every request. Not WARNING: at each start Bolt warns that it does not use SLACK_BOT_TOKEN."""
 SDK_LOG.setLevel(logging.ERROR)
 
-REQUEST_TIMEOUT = 20.0
+_REQUEST_TIMEOUT = 20.0
 """Seconds for one request. slack-sdk ignores its own `timeout` when the session is shared."""
+
+_PAGE = 200
+
+Call = Callable[..., Awaitable[Mapping[str, Json]]]
+"""Calls a method of Slack's with its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +40,31 @@ class Identity:
     bot_id: str
 
 
-class SlackApi:
-    """Three clients on one session: what may be repeated after any failure, after a 429, and never.
+@contextlib.asynccontextmanager
+async def open_api(bot_token: str, api_url: str) -> AsyncIterator["SlackApi"]:
+    """The Web API on an HTTP session of its own; makes no request."""
+    timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield SlackApi(session, bot_token, api_url)
 
-    A 429 means that nothing was done, so most calls are repeated after it. A dropped connection or a 5xx
-    leaves open whether a message was posted, so a write is then given up with `Unreachable`.
+
+class SlackApi:
+    """Two clients on one session: what may be repeated after any failure, and what may not.
+
+    A dropped connection or a 5xx leaves open whether a message was posted, so a write is then given up with
+    `Unreachable`. A 429 is `RateLimited` at once: who called knows what to do in the meantime.
     """
 
     def __init__(self, session: aiohttp.ClientSession, bot_token: str, api_url: str) -> None:
         self.session = session
         self._bot_token = bot_token
         self._who: Identity | None = None
-        self._once = _client(session, api_url, [])
-        self._writer = _client(session, api_url, [AsyncRateLimitErrorRetryHandler(max_retry_count=4)])
+        self._writer = _client(session, api_url, [])
         self.reader = _client(
             session,
             api_url,
             [
                 AsyncConnectionErrorRetryHandler(max_retry_count=2),
-                AsyncRateLimitErrorRetryHandler(max_retry_count=2),
                 AsyncServerErrorRetryHandler(max_retry_count=2),
             ],
         )
@@ -62,12 +73,12 @@ class SlackApi:
         """Call a method that changes something. Raises `PlatformError`."""
         return await self._call(self._writer, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
 
-    async def write_once(self, method: str, **arguments: Json) -> Mapping[str, Json]:
-        """As `write`, but raises `RateLimited` at once, for what there is another way to do."""
-        return await self._call(self._once, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
+    async def repeat(self, method: str, **arguments: Json) -> Mapping[str, Json]:
+        """As `write`, for what does no more when it is done twice."""
+        return await self._call(self.reader, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
 
     async def read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
-        """Call a method that changes nothing. Raises `PlatformError`; `RateLimited` after two waits."""
+        """Call a method that changes nothing. Raises `PlatformError`."""
         with translated(method, "SLACK_BOT_TOKEN"):
             # most reading methods take no JSON: https://docs.slack.dev/apis/web-api/#posting-json
             response = await self.reader.api_call(
@@ -100,6 +111,21 @@ class SlackApi:
                 method, json=dict(arguments), headers={"Authorization": f"Bearer {token}"}
             )
         return response.data if isinstance(response.data, dict) else {}
+
+
+async def pages(call: Call, method: str, items: str, **arguments: str) -> AsyncIterator[Mapping[str, Json]]:
+    """Every one of the `items` that a method lists, page after page.
+
+    https://docs.slack.dev/apis/web-api/pagination
+    """
+    cursor = ""
+    while True:
+        page = await call(method, limit=_PAGE, **arguments, **({"cursor": cursor} if cursor else {}))
+        for item in page.get(items) or ():
+            yield item
+        cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+        if not cursor:
+            return
 
 
 def _client(

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 
 from bot.chat import (
     CredentialsRejected,
@@ -19,15 +20,12 @@ from bot.chat import (
     Shared,
     Undeliverable,
 )
-from bot.slack.api import Identity, SlackApi
+from bot.slack.api import Identity, SlackApi, pages
 from bot.slack.events import Unreadable, past_message
+from bot.slack.limits import Limits
 
 log = logging.getLogger(__name__)
 
-_CALLS_PER_MINUTE = 40
-"""Of each method; Slack takes 50, from all processes together (tier 3)."""
-
-_PAGE = 200
 _KINDS = "public_channel,private_channel,mpim,im"
 _JOINED = frozenset({"channel_join", "group_join"})
 
@@ -35,8 +33,9 @@ _JOINED = frozenset({"channel_join", "group_join"})
 class History:
     """The past of every conversation that the bot is in."""
 
-    def __init__(self, api: SlackApi, shared: Shared) -> None:
+    def __init__(self, api: SlackApi, limits: Limits, shared: Shared) -> None:
         self._api = api
+        self._limits = limits
         self._shared = shared
 
     async def read(self, who: Identity, since: float, active_since: float, deliver: Deliver) -> float:
@@ -109,32 +108,19 @@ class History:
         await deliver(message)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
-    async def _pages(
+    def _pages(
         self, who: Identity, method: str, items: str, **arguments: str
     ) -> AsyncIterator[Mapping[str, Json]]:
-        cursor = ""
-        while True:
-            page = await self._call(who, method, **arguments, **({"cursor": cursor} if cursor else {}))
-            for item in page.get(items) or ():
-                yield item
-            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
-            if not cursor:
-                return
+        return pages(partial(self._call, who), method, items, **arguments)
 
-    async def _call(self, who: Identity, method: str, **arguments: str) -> Mapping[str, Json]:
+    async def _call(self, who: Identity, method: str, **arguments: str | int) -> Mapping[str, Json]:
         while True:
-            await self._token(f"slack:{who.team_id}:{method}")
+            await self._limits.wait(who.team_id, method)
             try:
-                return await self._api.read(method, limit=_PAGE, **arguments)
+                return await self._api.read(method, **arguments)
             except RateLimited as error:
                 log.info("Slack limits reading", extra={"method": method, "seconds": error.retry_after})
                 await asyncio.sleep(error.retry_after)
-
-    async def _token(self, limit: str) -> None:
-        seconds = await self._shared.delay(limit, _CALLS_PER_MINUTE)
-        while seconds:
-            await asyncio.sleep(seconds)
-            seconds = await self._shared.delay(limit, _CALLS_PER_MINUTE)
 
 
 def _joined_at(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> float:

@@ -6,21 +6,28 @@ comes with the call that ends it (https://docs.slack.dev/reference/methods/chat.
 after the question without a key is the stream that was being opened.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bot.chat import Json, Receipt, ThreadId
-from bot.slack.api import SlackApi
+from bot.chat import Json, RateLimited, Receipt, ThreadId
+from bot.slack.api import SlackApi, pages
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
+from bot.slack.limits import Limits
 from bot.slack.markdown import paginate
 
 log = logging.getLogger(__name__)
 
 METADATA_TYPE = "bot_turn"
 """`event_type` of the metadata that names the turn."""
+
+_MOST_WAITS = 4
+_LONGEST_WAIT = 60.0
+"""How often a write waits when Slack limits it, and for how many seconds at most: then the turn is tried
+again later, and others have their turn in the meantime."""
 
 
 @dataclass(slots=True)
@@ -39,8 +46,9 @@ class Page:
 class Messages:
     """Writes the messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
 
-    def __init__(self, api: SlackApi, thread: ThreadId, receipt: Receipt) -> None:
+    def __init__(self, api: SlackApi, limits: Limits, thread: ThreadId, receipt: Receipt) -> None:
         self._api = api
+        self._limits = limits
         self._thread = thread
         self._receipt = receipt
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
@@ -65,40 +73,36 @@ class Messages:
             await self.close(self.pages[-1])
 
     async def _find(self, *, is_stream: bool) -> str | None:
+        """The newest own message after the question that may be the one, since a turn begins after others."""
         known = {page.ts for page in self.pages}
-        who = await self._api.who()
-        async for message in self._since_question():
-            is_ours = who.bot_id == message.get("bot_id") or who.user_id == message.get("user")
-            if not is_ours or message["ts"] in known:
+        asked_at = max((message.place["ts"] for message in self._receipt.turn.messages), key=float)
+        found = None
+        async for message in self._written_after(asked_at):
+            if message["ts"] in known or not await self._is_own(message):
                 continue
             payload = (message.get("metadata") or {}).get("event_payload") or {}
             if payload.get("turn") == self._receipt.turn.id or (is_stream and not payload):
-                return str(message["ts"])
-        return None
+                found = str(message["ts"])
+        return found
 
-    async def _since_question(self) -> AsyncIterator[Mapping[str, Json]]:
-        cursor = ""
-        while True:
-            page = await self._api.read(
-                "conversations.replies",
-                channel=self._thread.channel,
-                ts=self._thread.thread,
-                oldest=self._receipt.turn.messages[0].place["ts"],
-                include_all_metadata="true",
-                limit=200,
-                **({"cursor": cursor} if cursor else {}),
-            )
-            for message in page.get("messages") or ():
+    async def _is_own(self, message: Mapping[str, Json]) -> bool:
+        who = await self._api.who()
+        return who.bot_id == message.get("bot_id") or who.user_id == message.get("user")
+
+    async def _written_after(self, ts: str) -> AsyncIterator[Mapping[str, Json]]:
+        arguments = {"channel": self._thread.channel, "ts": self._thread.thread, "oldest": ts}
+        method = "conversations.replies"
+        replies = pages(self._api.read, method, "messages", **arguments, include_all_metadata="true")
+        async for message in replies:
+            if float(message["ts"]) > float(ts):  # the root of the thread comes in any case
                 yield message
-            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
-            if not cursor:
-                return
 
     async def start(self, chunks: Sequence[Json]) -> Page:
         """Open a stream with its first chunks. Never waits for a limit: raises `RateLimited` at once."""
         asker = self._receipt.turn.messages[-1].place
         await self._opens(stream=True)
-        answer = await self._api.write_once(
+        await self._receipt.hold()
+        answer = await self._api.write(
             "chat.startStream",
             channel=self._thread.channel,
             thread_ts=self._thread.thread,
@@ -114,11 +118,22 @@ class Messages:
     async def _opens(self, *, stream: bool) -> None:
         """Note that a message is about to come into being."""
         await self._receipt.save(opening={"stream": stream})
-        await self._receipt.hold()
+
+    async def _room(self, method: str) -> None:
+        await self._limits.wait(self.team, method, self._thread.channel)
 
     async def _write(self, method: str, **arguments: Json) -> Mapping[str, Json]:
-        await self._receipt.hold()
-        return await self._api.write(method, **arguments)
+        waits = 0
+        while True:
+            await self._receipt.hold()
+            try:
+                return await self._api.write(method, **arguments)
+            except RateLimited as error:  # nothing was done
+                waits += 1
+                if waits > _MOST_WAITS or error.retry_after > _LONGEST_WAIT:
+                    raise
+                log.info("Slack limits writing", extra={"method": method, "seconds": error.retry_after})
+                await asyncio.sleep(error.retry_after)
 
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""
@@ -128,6 +143,7 @@ class Messages:
     async def stop(self, page: Page, chunks: Sequence[Json], text: str = "") -> None:
         """End a stream with its last chunks; `text` is all that it then shows. Raises `StreamEnded`."""
         last = {"chunks": chunks} if chunks else {}
+        await self._room("chat.stopStream")
         try:
             await self._write("chat.stopStream", **self._at(page), **last, metadata=self._metadata)
         except (StreamEnded, StoppedByUser):
@@ -153,14 +169,16 @@ class Messages:
     async def update(self, page: Page, text: str) -> None:
         """Replace what a message shows, which is not being streamed."""
         await self._doubt(page)
+        await self._room("chat.update")
         await self._write("chat.update", **self._at(page), markdown_text=text, metadata=self._metadata)
         page.open, page.digest = False, _digest(text)
         await self.save()
 
     async def post(self, text: str) -> None:
         """Show one more message, at once."""
+        await self._room("chat.postMessage")
         await self._opens(stream=False)
-        answer = await self._api.write(
+        answer = await self._write(
             "chat.postMessage",
             channel=self._thread.channel,
             thread_ts=self._thread.thread,
@@ -209,6 +227,7 @@ class Messages:
 
     async def _delete(self, page: Page) -> None:
         await self._doubt(page)
+        await self._room("chat.delete")
         try:
             await self._write("chat.delete", **self._at(page))
         except Refused as error:  # a person was faster, or the workspace forbids it: the answer stands

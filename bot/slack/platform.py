@@ -11,23 +11,24 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 
-import aiohttp
 from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Deliver, Health, Json, Shared, Thread, ThreadId
+from bot.chat import Deliver, Health, Json, Shared, Stop, Thread, ThreadId
 from bot.commands import Commands
 from bot.gap import Gap
-from bot.slack.api import REQUEST_TIMEOUT, SDK_LOG, Identity, SlackApi
+from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.commands import answer_commands
 from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, parse
 from bot.slack.history import History
+from bot.slack.limits import Limits
 from bot.slack.probe import State, TokenProbe
 from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
+from bot.slack.status import Statuses
 from bot.slack.stream import StreamBudget
 from bot.tasks import first_failure
 
@@ -55,11 +56,10 @@ async def connect(
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        api = SlackApi(session, bot_token, api_url)
-        gap = Gap(shared, catch_up_hours)
-        yield Slack(api, app_token, signing_secret, commands, shared, gap)
+    limits, gap = Limits(shared), Gap(shared, catch_up_hours)
+    async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
+        history = History(api, limits, shared)
+        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses)
 
 
 class Slack:
@@ -73,16 +73,20 @@ class Slack:
         app_token: str | None,
         signing_secret: str | None,
         commands: Commands,
-        shared: Shared,
         gap: Gap,
+        history: History,
+        limits: Limits,
+        statuses: Statuses,
     ) -> None:
         self._api = api
         self._app_token = app_token
         self._signing_secret = signing_secret or ""
         self._commands = commands
         self._gap = gap
-        self._history = History(api, shared)
-        self._budget = StreamBudget(shared)
+        self._history = history
+        self._limits = limits
+        self._statuses = statuses
+        self._budget = StreamBudget(limits)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -114,7 +118,7 @@ class Slack:
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
-        return SlackThread(self._api, id, self._budget)
+        return SlackThread(id, self._api, self._limits, self._statuses, self._budget)
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
@@ -180,6 +184,8 @@ class Slack:
             if event:
                 with self._gap.unless_delivered():
                     await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
+            if isinstance(event, Stop) and event.thread:
+                self._statuses.stopped(event.thread)
             return BoltResponse(status=200)
 
         app = AsyncApp(

@@ -1,34 +1,31 @@
 """Answering in a thread of Slack."""
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from bot.chat import LeaseLost, Part, PlatformError, Receipt, ThreadId
+from bot.chat import Part, Receipt, ThreadId
 from bot.slack.api import SlackApi
 from bot.slack.draft import Draft
 from bot.slack.errors import StoppedByUser
 from bot.slack.feed import Feed
+from bot.slack.limits import Limits
 from bot.slack.messages import Messages
+from bot.slack.status import Statuses
 from bot.slack.stream import Stream, StreamBudget
 
 log = logging.getLogger(__name__)
 
-THINKING = "is thinking…"
-"""Slack puts the bot's name before it."""
 
-_STATUS_TIMEOUT = 2.0
-"""Seconds for the status line, which is a nicety."""
-
-
+@dataclass(frozen=True, slots=True)
 class SlackThread:
     """A thread in a channel or direct message."""
 
-    def __init__(self, api: SlackApi, id: ThreadId, budget: StreamBudget) -> None:
-        self._api = api
-        self._id = id
-        self._budget = budget
+    id: ThreadId
+    api: SlackApi
+    limits: Limits
+    statuses: Statuses
+    budget: StreamBudget
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
         """Stream `parts` into the thread; see `bot.chat.Thread`.
@@ -38,9 +35,10 @@ class SlackThread:
         no (more) stream, the rest is posted. Once a person has stopped the answer, it is finished.
         """
         if receipt.state.get("finished"):
+            await self.statuses.end(self.id)  # that may be all that is missing
             return
-        messages = Messages(self._api, self._id, receipt)
-        async with Feed(parts) as feed, self._thinking():
+        messages = Messages(self.api, self.limits, self.id, receipt)
+        async with Feed(parts) as feed, self.statuses.at_work(self.id, receipt):
             try:
                 await self._show(feed, messages, receipt)
             except StoppedByUser:
@@ -54,7 +52,7 @@ class SlackThread:
         draft = Draft()
         await messages.recover()
         streamed = not messages.pages and _takes_streams(receipt)
-        if streamed and await Stream(messages, draft, self._budget).follow(feed):
+        if streamed and await Stream(messages, draft, self.budget).follow(feed):
             return
         while not feed.ended:
             for part in await feed.take(None):
@@ -63,33 +61,6 @@ class SlackThread:
             draft.complete()
             await messages.show(draft.rendered if draft.rendered.strip() else draft.outline())
             await messages.save(finished=True)
-
-    @contextlib.asynccontextmanager
-    async def _thinking(self) -> AsyncIterator[None]:
-        """Say that the bot is at work, and no longer when it is not."""
-        await self._set_status(THINKING)
-        ours = True
-        try:
-            yield
-        except (LeaseLost, asyncio.CancelledError):
-            ours = False  # another attempt goes on, and clears it
-            raise
-        finally:
-            if ours:
-                await self._set_status("")
-
-    async def _set_status(self, status: str) -> None:
-        # Slack clears it by itself with an answer, or after two minutes
-        try:
-            async with asyncio.timeout(_STATUS_TIMEOUT):
-                await self._api.write(
-                    "assistant.threads.setStatus",
-                    channel_id=self._id.channel,
-                    thread_ts=self._id.thread,
-                    status=status,
-                )
-        except (PlatformError, TimeoutError) as error:
-            log.debug("No status in Slack", extra={"error": str(error)})
 
 
 def _takes_streams(receipt: Receipt) -> bool:

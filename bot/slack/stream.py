@@ -8,10 +8,11 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from bot.chat import Json, LeaseLost, PlatformError, RateLimited, Shared, StorageDown
+from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
 from bot.slack.draft import Card, Draft
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.feed import Feed
+from bot.slack.limits import PER_MINUTE, Limits
 from bot.slack.markdown import Cut
 from bot.slack.messages import Messages, Page
 
@@ -28,25 +29,21 @@ _FLUSH_SIZE = 256
 _CLOSE_SECONDS = 5.0
 """For ending a stream whose answer has failed; the next attempt ends it otherwise."""
 
-_STARTS_PER_MINUTE = 18
-_APPENDS_PER_MINUTE = 90
-"""Slack's limits are 20 and 100 a minute, for all streams of a workspace together (tiers 2 and 4)."""
-
 
 class StreamBudget:
     """Shares the workspace's limits among the answers that are streamed at once, in all processes."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._streaming = 0
 
     async def may_start(self, team: str) -> bool:
         """Whether Slack would take one more stream now; if so, it counts as started."""
-        return not await self._shared.delay(f"slack:{team}:chat.startStream", _STARTS_PER_MINUTE)
+        return not await self._limits.delay(team, "chat.startStream")
 
     async def append_delay(self, team: str) -> float:
         """Seconds until Slack would take one more append; 0 counts it as made."""
-        return await self._shared.delay(f"slack:{team}:chat.appendStream", _APPENDS_PER_MINUTE)
+        return await self._limits.delay(team, "chat.appendStream")
 
     @contextlib.contextmanager
     def share(self) -> Iterator[None]:
@@ -59,7 +56,7 @@ class StreamBudget:
 
     def interval(self) -> float:
         """Seconds between two appends to one stream."""
-        return max(_FLUSH_SECONDS, self._streaming * 60 / _APPENDS_PER_MINUTE)
+        return max(_FLUSH_SECONDS, self._streaming * 60 / PER_MINUTE["chat.appendStream"])
 
 
 class Stream:

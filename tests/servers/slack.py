@@ -237,7 +237,7 @@ class Slack(SlackServer):
         return "\n".join([*lines, f"last calls: {calls}", f"violations: {self.violations}"])
 
     def unfinished(self) -> list[str]:
-        """What the app has left open: streams, cards at work, statuses. Empty when that is tolerated."""
+        """What the app has left open: streams, cards, statuses, sessions. Empty when that is tolerated."""
         if "unfinished" in self.web_api.tolerated:
             return []
         shown = [each for channel in self.workspace.messages for each in self.messages(channel)]
@@ -250,7 +250,12 @@ class Slack(SlackServer):
         ]
         places = {(each.channel, each.thread_ts) for each in self.statuses}
         statuses = [f"status in {place}" for place in places if self.workspace.status(*place)]
-        return streams + cards + statuses
+        sessions = [
+            f"session in {place}"
+            for place in {(each.channel, each.thread_ts) for each in self.workspace.session_statuses}
+            if self.workspace.session_status(*place) == "processing"
+        ]
+        return streams + cards + statuses + sessions
 
     @property
     def ephemerals(self) -> list[Ephemeral]:

@@ -1,0 +1,45 @@
+"""Staying below Slack's limits, all processes of the bot together.
+
+Slack counts the calls of a method in a workspace over a minute, and posts in a channel besides:
+https://docs.slack.dev/apis/web-api/rate-limits
+"""
+
+import asyncio
+
+from bot.chat import Shared
+
+PER_MINUTE = {
+    "agents.sessions.setStatus": 22,  # of 50: whoever begins will call once more to end
+    "chat.appendStream": 90,  # of 100
+    "chat.delete": 45,  # of 50
+    "chat.postMessage": 55,  # of about one a second in a channel
+    "chat.startStream": 18,  # of 20
+    "chat.stopStream": 18,
+    "chat.update": 45,
+    "conversations.history": 40,
+    "conversations.replies": 40,
+    "users.conversations": 18,
+}
+"""How many calls of a method we allow ourselves. Answers are also found again by `conversations.replies`,
+which is not counted: a turn does not wait for the reading of history."""
+
+_IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
+
+
+class Limits:
+    """Shares Slack's limits among all that calls it."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def delay(self, team: str, method: str, channel: str = "") -> float:
+        """Seconds until Slack would take one more call; 0 counts it as made."""
+        name = f"slack:{team}:{method}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
+        return await self._shared.delay(name, PER_MINUTE[method])
+
+    async def wait(self, team: str, method: str, channel: str = "") -> None:
+        """Wait until Slack takes one more call, and count it as made."""
+        seconds = await self.delay(team, method, channel)
+        while seconds:
+            await asyncio.sleep(seconds)
+            seconds = await self.delay(team, method, channel)

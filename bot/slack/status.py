@@ -1,0 +1,140 @@
+"""Showing in a thread that the bot is at work.
+
+As a session of an agent, which gives people a stop button
+(https://docs.slack.dev/reference/methods/agents.sessions.setStatus); where there are none, as a line of text
+(https://docs.slack.dev/reference/methods/assistant.threads.setStatus).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from bot.chat import (
+    CredentialsRejected,
+    LeaseLost,
+    PlatformError,
+    RateLimited,
+    Receipt,
+    ThreadId,
+    Unreachable,
+)
+from bot.slack.api import SlackApi
+from bot.slack.limits import Limits
+from bot.tasks import cancel
+
+log = logging.getLogger(__name__)
+
+THINKING = "is thinking…"
+"""Slack puts the bot's name before it."""
+
+_SESSIONS = "agents.sessions.setStatus"
+
+_NO_SESSIONS = frozenset({"unknown_method", "not_agent_app", "feature_not_enabled", "method_not_supported"})
+"""Slack's words for a workspace or an app without sessions; they hold for all its threads."""
+
+_BEGIN_SECONDS = 2.0
+"""For saying that the bot is at work, which is a nicety."""
+
+_END_SECONDS = 20.0
+"""For saying that it is not: a session would look busy for an hour."""
+
+
+class Statuses:
+    """What threads show besides messages; knows which workspaces have no sessions."""
+
+    def __init__(self, api: SlackApi, limits: Limits) -> None:
+        self._api = api
+        self._limits = limits
+        self._without_sessions: set[str] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await cancel(*self._ending)
+
+    @contextlib.asynccontextmanager
+    async def at_work(self, thread: ThreadId, receipt: Receipt) -> AsyncIterator[None]:
+        """Say that the bot is at work, and no longer when it is not. Raises `LeaseLost`."""
+        await receipt.hold()
+        has_session = await self._begin_session(thread)
+        if not has_session:
+            await self._show_line(thread, THINKING)
+        ours = True
+        try:
+            yield
+        except (LeaseLost, asyncio.CancelledError):
+            ours = False  # another attempt goes on, and ends it
+            raise
+        finally:
+            if ours:
+                await receipt.hold()
+                await (self._end_session(thread) if has_session else self._show_line(thread, ""))
+
+    async def end(self, thread: ThreadId) -> None:
+        """Say that the bot is not at work, whoever said that it is. Never raises."""
+        if thread.space in self._without_sessions:
+            await self._show_line(thread, "")
+        else:
+            await self._end_session(thread)
+
+    def stopped(self, thread: ThreadId) -> None:
+        """A person has pressed the stop button: the session waits again, whether or not a turn was under way.
+
+        Slack leaves that to us: https://docs.slack.dev/reference/events/agent_session_stopped
+        """
+        task = asyncio.create_task(self.end(thread))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end_session(self, thread: ThreadId) -> None:
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._set_session_patiently(thread, "active")
+        except (PlatformError, TimeoutError) as error:
+            log.warning("A session in Slack may look busy", extra={"error": repr(error)})
+
+    async def _begin_session(self, thread: ThreadId) -> bool:
+        """Whether the thread has a session now, as far as we know."""
+        if thread.space in self._without_sessions or await self._limits.delay(thread.space, _SESSIONS):
+            return False
+        try:
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                await self._set_session(thread, "processing")
+        except (Unreachable, TimeoutError) as error:  # Slack may have begun it all the same
+            log.debug("No word of a session in Slack", extra={"error": repr(error)})
+        except PlatformError as error:
+            log.debug("No session in Slack", extra={"error": str(error)})
+            if isinstance(error, CredentialsRejected) or getattr(error, "code", "") in _NO_SESSIONS:
+                self._without_sessions.add(thread.space)
+            return False
+        return True
+
+    async def _set_session_patiently(self, thread: ThreadId, status: str) -> None:
+        while True:
+            try:
+                return await self._set_session(thread, status)
+            except RateLimited as error:
+                await asyncio.sleep(error.retry_after)
+
+    async def _set_session(self, thread: ThreadId, status: str) -> None:
+        await self._api.repeat(_SESSIONS, channel_id=thread.channel, thread_ts=thread.thread, status=status)
+
+    async def _show_line(self, thread: ThreadId, status: str) -> None:
+        # Slack clears it by itself with an answer, or after two minutes
+        try:
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                await self._api.repeat(
+                    "assistant.threads.setStatus",
+                    channel_id=thread.channel,
+                    thread_ts=thread.thread,
+                    status=status,
+                )
+        except (PlatformError, TimeoutError) as error:
+            log.debug("No status in Slack", extra={"error": repr(error)})
