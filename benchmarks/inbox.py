@@ -1,10 +1,12 @@
 """What the inbox costs: `python -m benchmarks.inbox [ROUNDS]`.
 
-The time from an event to the start of its turn, on an idle machine, one event after the other; the same for
-a bare `asyncio.create_task`; and how much of a core an idle worker takes.
+The time from an event to the start of its turn, on an idle machine, one event after the other: for a bare
+`asyncio.create_task`, and with an append-only file that is synced once a second, or with every write. And how
+much of a core an idle worker takes.
 """
 
 import asyncio
+import itertools
 import statistics
 import sys
 import tempfile
@@ -21,7 +23,12 @@ from bot.shared import SharedState
 from bot.store import open_redis
 
 IDLE_SECONDS = 20.0
+PAIRS = 3
+"""How often the two policies are measured in turn, since a shared machine has no even pace."""
 LEASE_SECONDS = 15.0
+
+
+_numbers = itertools.count()
 
 
 def a_message(number: int) -> Message:
@@ -37,9 +44,10 @@ async def starts(
 ) -> float:
     """The median milliseconds from an event to the start of its turn."""
     times = []
-    for number in range(rounds):
+    for _ in range(rounds):
+        message = a_message(next(_numbers))
         at = time.perf_counter()
-        await put(a_message(number))
+        await put(message)
         times.append(await begun.get() - at)
     return 1000 * statistics.median(times)
 
@@ -58,8 +66,8 @@ async def bare(rounds: int) -> float:
     return await starts(put, begun, rounds)
 
 
-async def with_inbox(redis: Redis, rounds: int) -> tuple[float, float]:
-    """The median milliseconds, and the share of a core that an idle worker takes."""
+async def with_inbox(redis: Redis, rounds: int) -> tuple[dict[str, float], float]:
+    """The median milliseconds by `appendfsync`, and the share of a core that an idle worker takes."""
     begun: asyncio.Queue[float] = asyncio.Queue()
 
     async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:
@@ -70,12 +78,16 @@ async def with_inbox(redis: Redis, rounds: int) -> tuple[float, float]:
         group.create_task(
             serve(inbox, work, limit=10, lease_seconds=LEASE_SECONDS, grace=1, stop=stop, stops=stops)
         )
-        median = await starts(inbox.put, begun, rounds)
+        measured: dict[str, list[float]] = {"everysec": [], "always": []}
+        for policy in [*measured] * PAIRS:
+            await redis.config_set("appendfsync", policy)
+            measured[policy].append(await starts(inbox.put, begun, rounds // PAIRS))
+        await redis.config_set("appendfsync", "everysec")
         used = time.process_time()
         await asyncio.sleep(IDLE_SECONDS)
         idle = (time.process_time() - used) / IDLE_SECONDS
         stop.set()
-    return median, idle
+    return {policy: statistics.median(times) for policy, times in measured.items()}, idle
 
 
 async def main(rounds: int) -> None:
@@ -83,10 +95,10 @@ async def main(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         async with embedded_redis(Path(directory)) as url, open_redis(url, pool_size=20) as redis:
             nothing = await bare(rounds)
-            median, idle = await with_inbox(redis, rounds)
-    print(
-        f"event to start of turn, median of {rounds}: {median:.2f} ms with the inbox, {nothing:.2f} ms bare"
-    )
+            medians, idle = await with_inbox(redis, rounds)
+    print(f"event to start of turn, medians of {rounds}: {nothing:.2f} ms bare")
+    for policy, median in medians.items():
+        print(f"{median:.2f} ms with the inbox, appendfsync {policy}")
     print(f"an idle worker takes {100 * idle:.2f} % of a core")
 
 

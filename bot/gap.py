@@ -23,6 +23,9 @@ SWEEP_SECONDS = 600.0
 DEAF_SECONDS = 60.0
 """A message that is found this old in the history was not heard: by then Slack has repeated it, too."""
 
+UNDERWAY_SECONDS = 3.0
+"""How long a message may be on its way to us."""
+
 LEASE_SECONDS = 60.0
 """How long nobody else begins to read the same history."""
 
@@ -43,22 +46,26 @@ class Gap:
         self._opened = asyncio.Event()
         self._is_deaf = asyncio.Event()
         self._missing = True
+        self._missed_at = time.time()
+        self._is_known = False
         self._swept_at = 0.0
 
     def open(self, source: str, read: Read) -> None:
         """We listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
         self._source, self._read = source, read
-        self._missing = True
+        self.missed()
         self._is_deaf.clear()
         self._opened.set()
 
     def lost(self) -> None:
         """We do not listen any more."""
         self._opened.clear()
-        self._missing = True
+        self.missed()
 
     def missed(self) -> None:
         """Something may have gone by unheard."""
+        if not self._missing:
+            self._missed_at = time.time()
         self._missing = True
 
     @contextlib.contextmanager
@@ -67,7 +74,7 @@ class Gap:
         try:
             yield
         except BaseException:  # a cancellation, too, leaves open what became of the event
-            self._missing = True
+            self.missed()
             raise
 
     async def deaf(self) -> None:
@@ -84,9 +91,7 @@ class Gap:
             lease = f"{self._source}:history"
             if not await self._shared.lease(lease, LEASE_SECONDS):
                 return  # another process reads it, and hands over the same
-            self._missing = False
-            with self.unless_delivered():
-                missed = await self._read_since_heard(now, deliver)
+            missed = await self._read_since_heard(now, deliver)
             await self._shared.release(lease)
             self._swept_at = time.monotonic()
             if is_sweep and missed > DEAF_SECONDS:
@@ -94,12 +99,26 @@ class Gap:
                 self._is_deaf.set()
         if not self._missing:
             await self._shared.set_heard_until(self._source, now)
+            self._is_known = True
 
     async def _read_since_heard(self, now: float, deliver: Deliver) -> float:
-        assert self._read is not None  # set by open
+        missed_at, self._missing = self._missed_at, False
+        try:
+            since = await self._unheard_since(missed_at)
+            if since is None:
+                return 0.0
+            assert self._read is not None  # set by open
+            reach = now - self._reach
+            since = max(since, reach)
+            return await self._read(since, min(since, reach), deliver)
+        except BaseException:  # a cancellation, too, leaves the gap open
+            self._missing, self._missed_at = True, missed_at
+            raise
+
+    async def _unheard_since(self, missed_at: float) -> float | None:
+        """From when on to read (Unix seconds); None at the very first start: the past was not said to us."""
         heard_until = await self._shared.heard_until(self._source)
-        if heard_until is None:  # the very first start: what was said before was not said to us
-            return 0.0
-        reach = now - self._reach
-        since = max(heard_until - OVERLAP_SECONDS, reach)
-        return await self._read(since, min(since, reach), deliver)
+        if heard_until is not None:
+            return heard_until - OVERLAP_SECONDS
+        # a Redis that came back empty knows no duplicates any more: what was taken must not be read again
+        return missed_at - UNDERWAY_SECONDS if self._is_known else None

@@ -33,7 +33,7 @@ from bot.logs import configure_logging
 from bot.process import process_name
 from bot.service import Bot
 from bot.shared import SharedState
-from bot.store import check_redis, open_redis
+from bot.store import check_redis, open_redis, refusal
 from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
 from bot.turn import Turns
 
@@ -75,7 +75,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         platforms = await _platforms(stack, settings, commands, operations, shared)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         turns = Turns(agent.answer, _finder(platforms), access.refusal, agent.conclude, settings.turn_timeout)
-        examine.add("redis", partial(_redis_health, operations))
+        examine.add("redis", partial(_redis_health, operations, partial(refusal, redis)))
         examine.add("postgres", partial(role_report, pool))
         examine.add("model", model.health)
         for platform in platforms:
@@ -205,12 +205,17 @@ def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
     return find
 
 
-async def _redis_health(operations: KeyValueStore) -> Health:
-    """Redis with its evidence; `degraded` when it may forget, by eviction or for want of persistence."""
+async def _redis_health(operations: KeyValueStore, problem: Callable[[], Awaitable[str]]) -> Health:
+    """Redis with its evidence: `degraded` when it may forget, by eviction or for want of persistence.
+
+    `down` when it takes no writes: then no message can be kept.
+    """
     info = await operations.server()
     evidence = {"ping_ms": await operations.ping()}
     kept = ("version", "modules", "used_memory_mib", "maxmemory_policy", "persistence", "connected_clients")
     evidence |= {key: info[key] for key in kept}
+    if reason := await problem():
+        return Health(name="redis", state="down", evidence={"takes_no_writes": reason, **evidence})
     is_safe = info["maxmemory_policy"] == "noeviction" and info["persistence"] != "none"
     return Health(name="redis", state="ok" if is_safe else "degraded", evidence=evidence)
 

@@ -47,6 +47,7 @@ class Bot:
         listening = [each for each in self.platforms if each.name in self.settings.bot_roles]
         # outside of the group, which cancels only once: redis-py may swallow that
         keepers = [asyncio.create_task(keep_up(each, self.deliver)) for each in listening]
+        keepers.append(asyncio.create_task(self.inbox.keep_whole()))
         try:
             async with asyncio.TaskGroup() as group:
                 receivers = [group.create_task(supervise(each, self.deliver)) for each in listening]

@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from bot.chat import StorageDown
 
@@ -37,6 +37,18 @@ async def check_redis(url: str) -> None:
 def _module_name(entry: Mapping[Any, Any]) -> str:
     name = entry.get("name") or entry[b"name"]
     return (name.decode() if isinstance(name, bytes) else str(name)).lower()
+
+
+async def refusal(redis: Redis) -> str:
+    """Why Redis takes no writes, in its own words (full, read-only, cannot save); empty when it does.
+
+    Errors of the connection pass through.
+    """
+    try:
+        await redis.set("{bot}:probe", 1, ex=60)
+    except ResponseError as error:
+        return str(error)
+    return ""
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Event, Json, LeaseLost, Message, Stop, Turn, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.fence import Fence
+from bot.inbox.journal import Journal
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.inbox.overview import SEEN_SECONDS, ensure_group, waiting
 
@@ -67,6 +68,7 @@ class Inbox:
         self._name = name
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
+        self._journal = Journal(redis, self._follow_seconds)
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
         self._withdraw = redis.register_script(scripts.WITHDRAW)
@@ -98,6 +100,8 @@ class Inbox:
                 return "stopped" if await self.stop(event) else "idle"
 
     async def _put_message(self, message: Message) -> str:
+        if self._journal.is_done(message.id):  # also when Redis has lost its memory of that
+            return "duplicate"
         thread = str(message.thread)
         outcome = await self._put(
             keys=[
@@ -120,6 +124,8 @@ class Inbox:
                 _EARLY_SECONDS,
             ],
         )
+        if keys.text(outcome) == "kept":
+            self._journal.taken(message)
         return keys.text(outcome)
 
     async def _put_correction(self, correction: Correction) -> str:
@@ -142,6 +148,8 @@ class Inbox:
                 ],
             )
         )
+        if outcome in ("kept", "replaced"):
+            self._journal.taken(again if outcome == "kept" else message)
         if outcome != "unknown":
             return outcome
         is_recent = time.time() - message.sent_at < _RECENT_SECONDS
@@ -239,10 +247,12 @@ class Inbox:
             await self._end(lease, turn_id, f"unreadable: {problem!r}")
             return None
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt)
+        self._journal.begun(turn, state)
         return Begun(turn, state, failures, crashes, bool(crashed), keys.text(stopped), keys.text(error))
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""
+        self._journal.kept(turn, receipt)
         kept = await self._keep(
             keys=[READY, keys.turn(turn.id)], args=[self._consumer, lease.entry, json.dumps(receipt)]
         )
@@ -254,6 +264,19 @@ class Inbox:
         Raises `LeaseLost`.
         """
         await self._end(lease, turn.id, dead)
+        self._journal.finished([message.id for message in turn.messages])
+
+    def leave(self, turn: Turn) -> None:
+        """A turn that was begun has ended here, whatever its end."""
+        self._journal.left(turn)
+
+    async def restore(self) -> int:
+        """Put back what Redis has lost of all that this process knows; returns how many messages."""
+        return await self._journal.restore()
+
+    async def keep_whole(self) -> None:
+        """Do so every few seconds until cancelled."""
+        await self._journal.keep_whole()
 
     async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
         thread = lease.thread

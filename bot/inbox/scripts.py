@@ -350,6 +350,18 @@ return 1
 """
 )
 
+# KEYS seen turn | ARGV tag thread id author message seen_seconds receipt -> 0 it is known | 1
+# For a Redis that came back without its data: what a process remembers of a message, and of its reply.
+RESTORE = (
+    _ACCEPT
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+accept(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+if ARGV[7] ~= '' then redis.call('HSET', KEYS[2], 'receipt', ARGV[7]) end
+return 1
+"""
+)
+
 # KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
 # Runs other writes behind the fence; an error of one is its reply, as in a pipeline.
 GUARDED = (

@@ -140,6 +140,10 @@ class _Worker:
     async def _recover(self, error: Exception) -> None:
         log.warning("the inbox cannot be read, trying again", extra={"error": repr(error)})
         await asyncio.sleep(1)
+        await self._mend_group(error)
+
+    async def _mend_group(self, error: Exception) -> None:
+        """Make the group again that a Redis which came back empty does not have."""
         if isinstance(error, ResponseError) and "NOGROUP" in str(error):
             try:
                 await self._inbox.ensure_group()
@@ -162,6 +166,7 @@ class _Worker:
                 await self._keep_leases_once()
             except (RedisError, OSError) as error:
                 log.warning("leases cannot be renewed, trying again", extra={"error": repr(error)})
+                await self._mend_group(error)
 
     async def _keep_leases_once(self) -> None:
         for lease in await self._renew([each for each, of in self._running.items() if not of.settling]):
@@ -209,12 +214,18 @@ class _Worker:
         try:
             begun = await self._inbox.begin(lease)
             if begun:
-                with behind(self._inbox.fence(lease)):
-                    await self._settle(lease, begun)
+                await self._attempt(lease, begun)
         except LeaseLost:
             log.warning("lease lost, turn left to its new holder", extra={"thread_id": lease.thread})
         except (RedisError, OSError) as error:
             log.warning("turn interrupted by Redis", extra={"thread_id": lease.thread, "error": repr(error)})
+
+    async def _attempt(self, lease: Lease, begun: Begun) -> None:
+        try:
+            with behind(self._inbox.fence(lease)):
+                await self._settle(lease, begun)
+        finally:
+            self._inbox.leave(begun.turn)
 
     async def _settle(self, lease: Lease, begun: Begun) -> None:
         turn, running = begun.turn, self._running[lease]

@@ -1,0 +1,127 @@
+"""What a process puts back when Redis has come back empty: all that was taken, in order, nothing twice."""
+
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from bot.chat import Correction, Withdrawal
+from bot.inbox import Inbox, journal
+from bot.inbox.inbox import Begun, Lease
+from tests.test_inbox import a_message, an_inbox
+
+
+@pytest.fixture
+async def ears(redis: Redis) -> Inbox:
+    """A process that takes messages."""
+    return an_inbox(redis, "ears")
+
+
+@pytest.fixture
+async def hands(redis: Redis) -> Inbox:
+    """A process that answers them."""
+    inbox = an_inbox(redis, "hands")
+    await inbox.enter()
+    return inbox
+
+
+async def begin(inbox: Inbox) -> tuple[Lease, Begun]:
+    await inbox.ensure_group()
+    (lease,) = await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    return lease, begun
+
+
+async def answer(inbox: Inbox) -> list[str]:
+    """Run the next turn; returns its texts."""
+    lease, begun = await begin(inbox)
+    await inbox.finish(lease, begun.turn)
+    return [message.text for message in begun.turn.messages]
+
+
+async def patience(inbox: Inbox) -> None:
+    """What another process may be answering is waited for."""
+    for _ in range(journal.PATIENCE - 1):
+        assert await inbox.restore() == 0
+
+
+async def test_what_waits_is_put_back_in_order(redis: Redis, ears: Inbox, hands: Inbox) -> None:
+    for text in ("one", "two"):
+        await ears.put(a_message(text))
+    await ears.put(Correction(message=replace(a_message("two"), text="zwei"), edited_at=2.0))
+    await redis.flushall()
+    await patience(ears)
+    assert await ears.restore() == 2
+    assert await ears.restore() == 0
+    assert await answer(hands) == ["one", "zwei"]
+
+
+async def test_an_answer_goes_on_with_its_receipt(redis: Redis, ears: Inbox, hands: Inbox) -> None:
+    """The process that answers puts it back before the one that only took it."""
+    await ears.put(a_message("one"))
+    lease, begun = await begin(hands)
+    await redis.flushall()
+    with pytest.raises(ResponseError, match="NOGROUP"):  # what it shows then is in its memory alone
+        await hands.keep(lease, begun.turn, {"shown": 3})
+    assert await hands.restore() == 0, "it still runs"
+    assert await ears.restore() == 0
+    hands.leave(begun.turn)
+    assert await hands.restore() == 1
+    await patience(ears)
+    assert await ears.restore() == 0
+    _, again = await begin(hands)
+    assert (again.turn.messages, again.receipt) == (begun.turn.messages, {"shown": 3})
+
+
+async def test_what_waits_behind_a_turn_stays_behind_it(redis: Redis, hands: Inbox) -> None:
+    await hands.put(a_message("one"))
+    _, begun = await begin(hands)
+    await hands.put(a_message("two"))
+    await redis.flushall()
+    await patience(hands)
+    assert await hands.restore() == 0
+    hands.leave(begun.turn)
+    assert await hands.restore() == 2
+    assert await answer(hands) == ["one", "two"]
+
+
+async def test_what_another_process_has_finished_is_not_put_back(
+    redis: Redis, ears: Inbox, hands: Inbox
+) -> None:
+    await ears.put(a_message("one"))
+    assert await answer(hands) == ["one"]
+    assert await ears.restore() == 0
+    await redis.flushall()
+    await patience(ears)
+    assert await ears.restore() == 0
+    assert await ears.put(a_message("one")) == "duplicate", "nor taken again from the history"
+
+
+async def test_what_was_deleted_is_not_put_back(redis: Redis, ears: Inbox) -> None:
+    await ears.put(a_message("one"))
+    await ears.put(Withdrawal(message_id=a_message("one").id))
+    assert await ears.restore() == 0
+    await redis.flushall()
+    await patience(ears)
+    assert await ears.restore() == 0
+
+
+async def test_threads_are_taken_part_in_again(redis: Redis, ears: Inbox, hands: Inbox) -> None:
+    """Else what follows there would need a mention again."""
+    await ears.put(a_message("one"))
+    assert await answer(hands) == ["one"]
+    await ears.restore()
+    await redis.flushall()
+    await ears.restore()
+    assert await ears.put(a_message("two", addressed=False)) == "kept"
+
+
+async def test_memory_is_bounded(redis: Redis, ears: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MOST", 3)
+    for number in range(5):
+        await ears.put(a_message(str(number), f"t{number}"))
+    await redis.flushall()
+    await patience(ears)
+    assert await ears.restore() == 3
