@@ -1,6 +1,7 @@
 """What people may rely on, with the whole bot: nothing missed, stopped at once, corrected, roles split."""
 
 import asyncio
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -252,3 +253,17 @@ async def test_roles_split_over_processes(storage: dict[str, Any], model: ModelS
         status, answer = await ask(door, "key")
         assert (status, answer["status"]) == (200, "success")
         assert "once" in answer["response"]
+
+
+async def test_slack_is_told_within_a_tenth_of_a_second(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """At the median, with the put in Redis before it."""
+    async with running(**storage, **of_model(model), **of_slack(slack)):
+        await slack.connected()
+        for number in range(20):
+            await slack.say(ALICE, slack.dm(ALICE), f"message {number}")
+            await slack.settled()
+        times = [each.elapsed_ms for each in slack.deliveries]
+        assert statistics.median(each for each in times if each is not None) < 100
+        assert None not in times

@@ -572,6 +572,7 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> Non
             "mode": "socket",
             "connected_sockets": 2,
             "probe_ms": health.evidence["probe_ms"],
+            "last_probe_s": 0.0,
             "no_event_yet": True,
             "workspace": "Test",
             "bot_user": server.bot_user,

@@ -37,7 +37,8 @@ class TokenProbe:
                 if self._known is None or time.monotonic() - self._known_at > FRESH_SECONDS:
                     self._known = await self._ask()
                     self._known_at = time.monotonic()
-                return self._known
+                state, evidence = self._known
+                return state, {**evidence, "last_probe_s": round(time.monotonic() - self._known_at, 1)}
         except TimeoutError:
             return "degraded", {"error": f"no answer to auth.test in {_TIMEOUT:g} s"}
         except PlatformError as error:
