@@ -6,16 +6,19 @@ import random
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.servers.discord import Channel, Discord
-from tests.servers.discord import Message as DiscordMessage
+from tests.servers.discord import Discord
 from tests.servers.model import ModelServer
 from tests.servers.slack import Slack
 from tests.storm.cluster import Node
+from tests.storm.places import Place, discord_channel, discord_thread, slack_thread
+from tests.waiting import wait_until
+
+Json = Any
 
 GENERAL = "C0GENERAL"
 ALICE, BOB = "U0ALICE", "U0BOB"
@@ -23,19 +26,24 @@ ALICE, BOB = "U0ALICE", "U0BOB"
 LEASE_SECONDS = 2.0
 _TOKEN = re.compile(r"\bq\d+\b")
 
+MOST_REMEMBERED = 12
+"""Questions in a thread up to which the model still sees all of them: beyond that they are summarised."""
 
-@dataclass(slots=True)
+_RECALLED = 20
+_RECALL_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """One message of a person, known by its token; `shown` reads what its thread shows of the bot."""
+    """One message of a person, known by its token, and where it was asked."""
 
     token: str
-    shown: Callable[[], str]
-    place: str
+    place: Place
 
     @property
     def answers(self) -> int:
         """How often the bot's messages name it."""
-        return _TOKEN.findall(self.shown()).count(self.token)
+        return _TOKEN.findall(self.place.shown()).count(self.token)
 
 
 @dataclass
@@ -53,9 +61,21 @@ class Storm:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._slack_threads: list[tuple[str, str]] = []
-        self._discord_threads: list[Channel] = []
-        self.model.respond = _name_the_questions
+        self._slack_threads: list[Place] = []
+        self._discord_threads: list[Place] = []
+        self._direct = discord_channel(self.discord, self.discord.dm(self.discord.alice))
+        self._conversations: dict[str, list[Json]] = {}
+        self.model.respond = self._respond
+
+    async def greet(self) -> None:
+        """Let the bot come to know the direct messages on Discord, which lists none, and all its sources."""
+        await self._ask_in(self._direct, self._new_token())
+        await wait_until(lambda: not self.unanswered(), "the first answer", timeout=30)
+        await wait_until(self._knows_its_sources, "what was said before is known", timeout=30)
+
+    async def _knows_its_sources(self) -> bool:
+        sources: Any = await self.redis.zrange("{bot}:heard", 0, -1)
+        return {name.split(b":")[0] for name in sources} == {b"slack", b"discord"}
 
     async def rage(self, seconds: float) -> None:
         """Ask and make trouble for so long."""
@@ -67,13 +87,20 @@ class Storm:
 
     async def _ask_until(self, end: float) -> None:
         while asyncio.get_running_loop().time() < end:
-            await self._ask()
+            ask = self._random.choice([self._ask_slack, self._ask_slack, self._ask_discord])
+            await ask(self._new_token())
             await asyncio.sleep(self._random.uniform(0.1, 0.7))  # the load, not a wait for something
 
-    async def _ask(self) -> None:
-        token = f"q{len(self.questions)}"
-        ask = self._random.choice([self._ask_slack, self._ask_slack, self._ask_discord])
-        await ask(token)
+    def _new_token(self) -> str:
+        return f"q{len(self.questions)}"
+
+    async def _ask_in(self, place: Place, token: str) -> None:
+        await place.say(token)
+        self._note(place, token)
+
+    def _note(self, place: Place, token: str) -> None:
+        place.asked.append(token)
+        self.questions.append(Question(token, place))
 
     async def _ask_slack(self, token: str) -> None:
         slack, kind = self.slack, self._random.choice(["mention", "direct", *["thread"] * 6])
@@ -82,44 +109,27 @@ class Storm:
         self.counts["duplicates"] += copies - 1
         self.counts["slack messages"] += 1
         if kind == "thread" and self._slack_threads:
-            channel, root = self._random.choice(self._slack_threads[-6:])
-            await slack.say(ALICE, channel, token, thread_ts=root, copies=copies)
-        else:
-            channel = slack.dm(BOB) if kind == "direct" else GENERAL
-            text = token if kind == "direct" else f"{slack.mention} {token}"
-            user = BOB if kind == "direct" else ALICE
-            root = await slack.say(user, channel, text, copies=copies, mention_last=last)
-            self._slack_threads.append((channel, root))
-        self.questions.append(Question(token, lambda: self._slack_shown(channel, root), f"{channel} {root}"))
-
-    def _slack_shown(self, channel: str, root: str) -> str:
-        return "\n".join(each.shown for each in self.slack.replies(channel, root) if each.from_bot)
+            await self._ask_in(self._random.choice(self._slack_threads[-6:]), token)
+            return
+        user, channel, text = ALICE, GENERAL, f"{slack.mention} {token}"
+        if kind == "direct":
+            user, channel, text = BOB, slack.dm(BOB), token
+        root = await slack.say(user, channel, text, copies=copies, mention_last=last)
+        self._slack_threads.append(slack_thread(slack, user, channel, root))
+        self._note(self._slack_threads[-1], token)
 
     async def _ask_discord(self, token: str) -> None:
         discord, kind = self.discord, self._random.choice(["mention", "direct", "thread"])
         self.counts["discord messages"] += 1
-        if kind == "thread" and self._discord_threads:
-            thread = self._random.choice(self._discord_threads[-4:])
-            await discord.say(discord.alice, thread, token)
-            self.questions.append(Question(token, lambda: self._discord_shown(thread), thread.name))
+        opened = [each for each in self._discord_threads[-6:] if each.shown()]
+        if kind == "thread" and opened:
+            await self._ask_in(self._random.choice(opened), token)
         elif kind == "direct":
-            direct = discord.dm(discord.alice)
-            await discord.say(discord.alice, direct, token)
-            self.questions.append(Question(token, lambda: self._discord_shown(direct), "direct"))
+            await self._ask_in(self._direct, token)
         else:
-            asked = await discord.say(discord.alice, discord.general, f"{discord.mention} {token}")
-            self.questions.append(Question(token, lambda: self._thread_shown(asked), f"thread of {asked.id}"))
-
-    def _thread_shown(self, asked: DiscordMessage) -> str:
-        if asked.thread is None:
-            return ""
-        if asked.thread not in self._discord_threads:
-            self._discord_threads.append(asked.thread)
-        return self._discord_shown(asked.thread)
-
-    def _discord_shown(self, channel: Channel) -> str:
-        mine = (each for each in self.discord.messages(channel) if each.author is self.discord.bot)
-        return "\n".join(each.content for each in mine)
+            root = await discord.say(discord.alice, discord.general, f"{discord.mention} {token}")
+            self._discord_threads.append(discord_thread(discord, root))
+            self._note(self._discord_threads[-1], token)
 
     async def _trouble_until(self, end: float) -> None:
         troubles = [
@@ -198,6 +208,42 @@ class Storm:
         """What was answered more than once."""
         return [each for each in self.questions if each.answers > 1]
 
+    async def recall(self) -> list[str]:
+        """Ask once more in some places; returns where the memory is not what was shown.
+
+        Turns of one thread that overlap lose a message of its memory, and turns out of order mix it up. So
+        each token must be in it once, and in the order of the answers.
+        """
+        places = {each.place for each in self.questions if len(each.place.asked) <= MOST_REMEMBERED}
+        chosen = sorted(places, key=lambda each: each.name)
+        chosen = self._random.sample(chosen, min(_RECALLED, len(chosen)))
+        self.counts["threads recalled"] = len(chosen)
+        for place in chosen:
+            await self._ask_in(place, self._new_token())
+        await wait_until(lambda: not self.unanswered(), "all recalled", timeout=_RECALL_SECONDS)
+        return [problem for place in chosen for problem in self._forgotten(place)]
+
+    def _forgotten(self, place: Place) -> list[str]:
+        remembered = _asked(self._conversations[place.asked[-1]])
+        shown = _TOKEN.findall(place.shown())
+        if sorted(remembered) != sorted(place.asked):
+            return [f"memory: {place.name} was asked {place.asked} and remembers {remembered}"]
+        if shown != remembered:
+            return [f"order: {place.name} was asked {remembered} and answered {shown}"]
+        return []
+
+    def _respond(self, request: dict[str, Json]) -> str:
+        """Answer with the tokens that nobody has answered in this conversation yet."""
+        unanswered: list[str] = []
+        for message in request["messages"]:
+            if message["role"] == "assistant":
+                unanswered = []
+            elif message["role"] == "user":
+                unanswered += _TOKEN.findall(message["content"])
+        for token in unanswered:
+            self._conversations[token] = request["messages"]
+        return "This is the answer to " + " and ".join(unanswered) + ", and nothing else."
+
     def report(self) -> str:
         """What was done and what came of it, a line each."""
         facts = dict(sorted(self.counts.items()))
@@ -210,14 +256,7 @@ def kill_process(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _name_the_questions(request: dict[str, object]) -> str:
-    """Answer with the tokens that nobody has answered in this conversation yet."""
-    messages = request["messages"]
-    assert isinstance(messages, list)
-    asked: list[str] = []
-    for message in messages:
-        if message["role"] == "assistant":
-            asked = []
-        elif message["role"] == "user":
-            asked += _TOKEN.findall(message["content"])
-    return "This is the answer to " + " and ".join(asked) + ", and nothing else."
+def _asked(messages: list[Json]) -> list[str]:
+    """The tokens in what the model was told that people said."""
+    said = (message["content"] for message in messages if message["role"] == "user")
+    return [token for text in said for token in _TOKEN.findall(text)]

@@ -41,16 +41,20 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         await slack.connected(timeout=30)
         await discord.connected(timeout=30)
         storm = Storm(seed, slack, discord, model, nodes, redis)
+        await storm.greet()
         await storm.rage(seconds)
         problems: list[str] = []
         try:
             await wait_until(
                 lambda: not storm.unanswered() and not slack.unfinished(), "all answered", QUIET_SECONDS
             )
+            problems += await storm.recall()
         except AssertionError:
-            problems += [f"lost: {each.token} in {each.place}" for each in storm.unanswered()]
+            problems += [f"lost: {each.token} in {each.place.name}" for each in storm.unanswered()]
             problems += [f"unfinished on Slack: {each}" for each in slack.unfinished()]
-        problems += [f"twice: {each.token} in {each.place}: {each.shown()!r}" for each in storm.repeated()]
+        problems += [
+            f"twice: {each.token} in {each.place.name}: {each.place.shown()!r}" for each in storm.repeated()
+        ]
         problems += [
             f"violation: {each}" for each in (*slack.violations, *discord.violations, *model.violations)
         ]
