@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     request_timeout: PositiveFloat = Field(30, description="seconds to wait for the model's next word")
     redis_url: SecretStr | None = Field(
         None,
-        description="Redis 8 or Redis Stack (`redis://`, `rediss://`, `unix://`), default an embedded one",
+        description="Redis 8 or Redis Stack (`redis://`, `rediss://`, `unix://`; behind Sentinels "
+        "`redis+sentinel://[user:password@]host:port,…/service`), default an embedded one",
     )
     database_url: SecretStr | None = Field(
         None, description="Postgres for the SQL tools, default an embedded one with sample data"
@@ -166,6 +167,8 @@ class Settings(BaseSettings):
         }[info.field_name]
         if url is None:
             return None
+        if info.field_name == "redis_url" and _SENTINELS.match(url.get_secret_value()):
+            return _sentinel_address(url)
         try:
             address = urlsplit(url.get_secret_value())
             scheme, _ = address.scheme, address.port
@@ -253,6 +256,20 @@ class Settings(BaseSettings):
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
         # an error may print a password without the address that it came in
         return [*values, *(password for value in values if (password := urlsplit(value).password))]
+
+
+_SENTINELS = re.compile(r"rediss?\+sentinel://")
+_HOST = r"(?:[^/@,:\[\]]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
+_SENTINEL_ADDRESS = re.compile(rf"{_SENTINELS.pattern}(?:[^/@]*@)?{_HOST}(?:,{_HOST})*/[^/]+(?:/\d+)?")
+
+
+def _sentinel_address(url: SecretStr) -> SecretStr:
+    if not _SENTINEL_ADDRESS.fullmatch(url.get_secret_value()):
+        raise ValueError(
+            "must read redis+sentinel://[user:password@]host:port,host:port/service[/database], with the "
+            "special characters of the password percent-encoded"
+        )
+    return url
 
 
 _SEPARATOR = "\x00"  # between the sentences of _consistent: one validator can raise only one error

@@ -1,7 +1,7 @@
 """The one Redis client that all parts share."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -10,6 +10,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from bot.chat import StorageDown
+from bot.sentinel import is_behind_sentinels, open_master
 
 _MODULES = frozenset({"rejson", "search"})
 """What the checkpoint saver and the memory search need; Redis 8 and Redis Stack have both."""
@@ -20,9 +21,8 @@ async def check_redis(url: str) -> None:
 
     Raises `StorageDown` with a sentence for the operator.
     """
-    client = Redis.from_url(url, socket_connect_timeout=3, socket_timeout=5, retry=Retry(NoBackoff(), 0))
     try:
-        async with client as redis:
+        async with _client(url, max_connections=1, retry=Retry(NoBackoff(), 0)) as redis:
             modules = {_module_name(each) for each in await redis.module_list()}
     except (RedisError, OSError) as error:
         raise StorageDown(
@@ -59,14 +59,14 @@ async def open_redis(url: str, *, pool_size: int) -> AsyncIterator[Redis]:
     under way failed on CLIENT KILL, a restart of 2 s or a pause of 10 s; with these settings 12 of 12
     survived each. The protocol stays the default: an explicit 3 breaks the checkpoint saver's searches.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=pool_size,
-        timeout=10,
-        socket_timeout=5,
-        socket_connect_timeout=3,
-        health_check_interval=15,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.1), 8),
-    )
-    async with Redis.from_pool(pool) as redis:
+    retry = Retry(ExponentialBackoff(cap=2, base=0.1), 8)
+    async with _client(url, max_connections=pool_size, health_check_interval=15, retry=retry) as redis:
         yield redis
+
+
+def _client(url: str, **options: Any) -> AbstractAsyncContextManager[Redis]:
+    """A client that is closed, with its connections, when the context is left."""
+    options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3}
+    if is_behind_sentinels(url):
+        return open_master(url, **options)
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))

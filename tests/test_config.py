@@ -259,6 +259,7 @@ def test_variable_that_needs_another_says_which(
         {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1", "OPENAI_MODEL": "qwen"},
         {"OPENAI_API_KEY": "sk-1", "OPENAI_FALLBACK_MODEL": "gpt-4"},
         {"REDIS_URL": "unix:///run/redis.sock"},
+        {"REDIS_URL": "redis+sentinel://:p%40ss@s1:26379,s2,[::1]:26380/bot/1"},
         {
             "REDIS_URL": "rediss://user:pass@host:6380/1",
             "DATABASE_URL": "postgres://u:p@host/db?sslmode=require",
@@ -269,6 +270,15 @@ def test_whole_configuration_is_accepted(environ: Environ, variables: dict[str, 
     """What belongs together is enough."""
     environ(**variables)
     load_settings()
+
+
+@pytest.mark.parametrize("address", ["s1:26379", "s1:26379/", "s1,/bot", "s1:port/bot", "u:p@ss@s1/bot"])
+def test_an_incomplete_address_of_sentinels_is_told_without_its_password(
+    environ: Environ, address: str
+) -> None:
+    (problem,) = problems_of(environ, REDIS_URL=f"redis+sentinel://{address}")
+    assert problem.startswith("REDIS_URL: must read redis+sentinel://[user:password@]")
+    assert "p@ss" not in problem
 
 
 def test_a_wrong_value_is_not_also_called_missing(environ: Environ) -> None:

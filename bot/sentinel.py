@@ -1,0 +1,61 @@
+"""Redis behind Sentinels, which tell who is the master: https://redis.io/docs/latest/develop/reference/sentinel-clients/"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+
+_CONNECTIONS = {
+    "redis+sentinel": SentinelManagedConnection,
+    "rediss+sentinel": SentinelManagedSSLConnection,
+}
+_PORT = 26379
+_SECONDS = 3.0
+"""How long a Sentinel may take: the others are asked after it."""
+
+
+class _Pool(BlockingConnectionPool, SentinelConnectionPool):
+    """Connections to the master. Who finds none free waits; redis-py's own pool for Sentinels raises."""
+
+
+def is_behind_sentinels(url: str) -> bool:
+    """Whether `url` names Sentinels: `redis+sentinel://[user:password@]host:port,…/service[/database]`."""
+    return urlsplit(url).scheme in _CONNECTIONS
+
+
+@asynccontextmanager
+async def open_master(url: str, **options: Any) -> AsyncIterator[Redis]:
+    """A client of the master that the Sentinels of `url` name; it follows a failover.
+
+    User and password are those of Redis; the Sentinels are asked without. `options` are those of the pool.
+    """
+    address = urlsplit(url)
+    service, _, database = address.path.strip("/").partition("/")
+    async with Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        [_host(each) for each in address.netloc.rpartition("@")[2].split(",")],
+        sentinel_kwargs={"socket_timeout": _SECONDS, "socket_connect_timeout": _SECONDS},
+    ) as sentinels:
+        pool = _Pool(
+            service_name=service,
+            sentinel_manager=sentinels,
+            connection_class=_CONNECTIONS[address.scheme],
+            db=int(database or 0),
+            username=unquote(address.username) if address.username else None,
+            password=unquote(address.password) if address.password else None,
+            **options,
+        )
+        async with Redis.from_pool(pool) as redis:
+            yield redis
+
+
+def _host(text: str) -> tuple[str, int]:
+    parsed = urlsplit(f"//{text}")
+    return parsed.hostname or "", parsed.port or _PORT
