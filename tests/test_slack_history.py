@@ -1,0 +1,111 @@
+"""Reading on Slack what people wrote while nobody listened: in good order, patiently, nothing in vain."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Event, Message
+from bot.inbox import Inbox
+from bot.shared import SharedState
+from bot.slack.api import open_api
+from bot.slack.history import History
+from bot.slack.limits import Limits
+from tests.servers.slack import Slack
+
+ALICE, GENERAL = "U0ALICE", "C0GENERAL"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Slack]:
+    async with Slack(ack_timeout=0.1, redelivery_delays=()) as slack:
+        yield slack
+        assert not slack.violations
+
+
+@dataclass
+class Bot:
+    """What reads, and what it takes into its inbox."""
+
+    server: Slack
+    redis: Redis
+    found: list[str] = field(default_factory=list)
+
+    async def read(self, since: float) -> float:
+        """Read all since then; returns the age of the oldest message that was missed."""
+        shared = SharedState(self.redis, "one")
+        async with open_api(self.server.bot_token, self.server.api_url) as api:
+            history = History(api, Limits(shared), shared)
+            return await history.read(await api.identify(), since, since, self._deliver)
+
+    async def _deliver(self, event: Event) -> None:
+        assert isinstance(event, Message)
+        self.found.append(event.text)
+        await Inbox(self.redis, name="one", follow_days=30).put(event)
+
+    def channels(self, method: str) -> list[str]:
+        """Where a method was called, in order."""
+        return [call.args["channel"] for call in self.server.calls if call.method == method]
+
+
+@pytest.fixture
+def bot(server: Slack, redis: Redis) -> Bot:
+    return Bot(server, redis)
+
+
+async def test_direct_messages_come_first_then_channels_with_threads_of_the_bot(
+    server: Slack, bot: Bot
+) -> None:
+    """With a request a minute those wait least who are surely waiting."""
+    server.add_channel("C0ALPHA")
+    server.add_channel("C0OMEGA")
+    direct = server.dm(ALICE)
+    began = time.time() - 1
+    await server.say(ALICE, "C0OMEGA", f"{server.mention} here")
+    await bot.read(began)
+    server.calls.clear()
+    await bot.read(began)
+    assert bot.channels("conversations.history")[:2] == [direct, "C0OMEGA"]
+    assert set(bot.channels("conversations.history")) == {direct, "C0OMEGA", "C0ALPHA", GENERAL}
+
+
+async def test_a_limit_is_waited_for(server: Slack, bot: Bot) -> None:
+    """A 429 delays the reading, and loses nothing."""
+    began = time.time() - 1
+    await server.say(ALICE, GENERAL, f"{server.mention} missed")
+    server.fail("conversations.history", status=429, retry_after=1)
+    assert await bot.read(began) > 0
+    assert bot.found == ["missed"]
+
+
+async def test_a_thread_that_was_read_is_not_read_again(server: Slack, bot: Bot) -> None:
+    """Until there is something new in it."""
+    began = time.time() - 1
+    root = await server.say(ALICE, GENERAL, f"{server.mention} first")
+    await server.say(ALICE, GENERAL, "second", thread_ts=root)
+    await bot.read(began)
+    assert list(dict.fromkeys(bot.found)) == ["first", "second"]
+    assert bot.channels("conversations.replies") == [GENERAL]
+    assert await bot.read(began) == 0, "nothing was missed this time"
+    assert bot.channels("conversations.replies") == [GENERAL]
+    await server.say(ALICE, GENERAL, "third", thread_ts=root)
+    await bot.read(began)
+    assert bot.found[-1] == "third"
+    assert len(bot.channels("conversations.replies")) == 2
+
+
+async def test_a_channel_that_cannot_be_read_hides_no_other(server: Slack, bot: Bot) -> None:
+    began = time.time() - 1
+    server.add_channel("C0OMEGA")
+    await server.say(ALICE, "C0OMEGA", f"{server.mention} missed")
+    server.fail("conversations.history", error="channel_not_found")
+    await bot.read(began)
+    assert bot.found == ["missed"]
+
+
+async def test_what_was_said_before_is_not_read(server: Slack, bot: Bot) -> None:
+    await server.say(ALICE, GENERAL, f"{server.mention} long ago")
+    await bot.read(time.time() + 1)
+    assert bot.found == []
