@@ -492,6 +492,16 @@ async def test_a_send_whose_answer_is_lost_is_one_message(server: Discord, bot: 
     assert texts(server, server.dm(server.alice)) == ["You said: hello"]
 
 
+async def test_a_client_whose_http_session_died_is_replaced(server: Discord, bot: Bot) -> None:
+    """It would never open another one, and fail until the process ends."""
+    await bot.reply(await direct(server))
+    client = bot.platform._sender._client
+    assert client
+    await client.http.close()
+    await bot.reply(await direct(server))
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"] * 2
+
+
 async def test_an_interrupted_answer_is_finished_in_the_same_messages(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -161,9 +162,21 @@ class Sender:
 
     async def _request_once(self, call: Callable[[discord.Client], Awaitable[Result]]) -> Result:
         client = await self._logged_in()
-        with translated():
+        with translated(), self._reopening(client):
             async with asyncio.timeout(_REQUEST_SECONDS):
                 return await call(client)
+
+    @contextmanager
+    def _reopening(self, client: discord.Client) -> Iterator[None]:
+        """Log in anew next time, should the client's HTTP session have died: it never opens another one."""
+        try:
+            yield
+        except RuntimeError as error:
+            if str(error) != "Session is closed":  # aiohttp's words (client.py, ClientSession._request)
+                raise
+            if self._client is client:
+                self._client = None
+            raise Unreachable("Discord's client had lost its HTTP session") from error
 
     async def _logged_in(self) -> discord.Client:
         async with self._login:
