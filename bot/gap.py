@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from bot.chat import Deliver, Shared, Unreachable
 
@@ -29,21 +30,38 @@ LEASE_SECONDS = 60.0
 _HOUR = 3600.0
 
 
-class Gap:
-    """What lies between the last moment until which all was heard, and now; of one platform.
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How `whole` is divided into the sources `parts`.
 
-    `hours` is how far back may be read at most.
+    When it is divided in another way, the new parts have been heard as long as all the old ones had been.
     """
 
-    def __init__(self, shared: Shared, hours: float) -> None:
+    whole: str
+    parts: Sequence[str]
+
+
+class Gap:
+    """What lies between the last moment until which all was heard, and now; of one source.
+
+    `hours` is how far back may be read at most. `division`, if there is one, has the source among its parts.
+    """
+
+    def __init__(self, shared: Shared, hours: float, division: Division | None = None) -> None:
         self._shared = shared
         self._reach = hours * _HOUR
+        self._division = division
         self._source = ""
         self._read: Read | None = None
         self._opened = asyncio.Event()
         self._is_deaf = asyncio.Event()
         self._missing = True
         self._swept_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether we listen."""
+        return self._opened.is_set()
 
     def open(self, source: str, read: Read) -> None:
         """We listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
@@ -93,13 +111,25 @@ class Gap:
                 log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})
                 self._is_deaf.set()
         if not self._missing:
-            await self._shared.set_heard_until(self._source, now)
+            await self._note(now)
+
+    async def _note(self, now: float) -> None:
+        await self._shared.set_heard_until(self._source, now)
+        if self._division:
+            until = await self._shared.heard_until(*self._division.parts)
+            if until is not None:
+                await self._shared.set_heard_until(self._division.whole, until)
 
     async def _read_since_heard(self, now: float, deliver: Deliver) -> float:
         assert self._read is not None  # set by open
-        heard_until = await self._shared.heard_until(self._source)
+        heard_until = await self._heard_until()
         if heard_until is None:  # the very first start: what was said before was not said to us
             return 0.0
         reach = now - self._reach
         since = max(heard_until - OVERLAP_SECONDS, reach)
         return await self._read(since, min(since, reach), deliver)
+
+    async def _heard_until(self) -> float | None:
+        sources = [self._source, *([self._division.whole] if self._division else [])]
+        known = [await self._shared.heard_until(each) for each in sources]
+        return max((each for each in known if each is not None), default=None)
