@@ -50,12 +50,14 @@ class History:
                 channels = await guild.fetch_channels()
                 threads = await guild.active_threads()
             written |= set(_newer([*channels, *threads], newest))
-        for thread in await self._shared.active_threads(events.PLATFORM, active_since):
-            # direct messages, which nothing lists, and threads that are archived by now; not reply chains,
-            # whose id is the message's
-            if thread.space == events.DIRECT:
-                written.add(int(thread.channel))
+        if self._client.shard_id == 0:
+            written |= await self._direct(active_since)
         return sorted(written)
+
+    async def _direct(self, active_since: float) -> set[int]:
+        """The channels of direct messages, which nothing lists; they belong to the first shard."""
+        threads = await self._shared.active_threads(events.PLATFORM, active_since)
+        return {int(thread.channel) for thread in threads if thread.space == events.DIRECT}
 
     async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message]:
         assert self._client.user is not None  # set by login
