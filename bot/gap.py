@@ -73,6 +73,7 @@ class Gap:
     def lost(self) -> None:
         """We do not listen any more."""
         self._opened.clear()
+        self._is_deaf.clear()
         self._missing = True
 
     def missed(self) -> None:
@@ -103,9 +104,11 @@ class Gap:
             if not await self._shared.lease(lease, LEASE_SECONDS):
                 return  # another process reads it, and hands over the same
             self._missing = False
-            with self.unless_delivered():
-                missed = await self._read_since_heard(now, deliver)
-            await self._shared.release(lease)
+            try:
+                with self.unless_delivered():
+                    missed = await self._read_since_heard(now, deliver)
+            finally:
+                await self._shared.release(lease)
             self._swept_at = time.monotonic()
             if is_sweep and missed > DEAF_SECONDS:
                 log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})
