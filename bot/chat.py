@@ -290,8 +290,8 @@ class Shared(Protocol):
     async def agree(self, group: str, wish: int, *, in_use: bool) -> int | None:
         """The number that all who attend a group use; to be asked again and again while attending.
 
-        It stays as long as one of them wishes it. Then it is None, and whoever has it `in_use` must end that
-        and say so; once nobody uses it any more, it is what the first to ask wishes.
+        It stays as long as one of them wishes it. Then it is None, and who was told it must use it no more and
+        say so, by asking without `in_use`; once all have, it is what the first to ask wishes.
         """
 
     async def heard_until(self, *sources: str) -> float | None:

@@ -67,7 +67,8 @@ end
 return answer
 """
 
-# Each member's wish and whether it uses what was agreed on; under '=', which is no name, what that is.
+# A member's vote: 1 if it may use what was agreed on, which it may once it is told, else 0; then its wish.
+# Under '=', which is no member's name, is what was agreed on.
 # KEYS group votes | ARGV member wish uses -> the agreed wish | nothing: not yet
 _AGREE = """
 local time = redis.call('TIME')
@@ -88,10 +89,13 @@ for index = 1, #votes, 2 do
     end
   end
 end
-if agreed and is_wished then return agreed end
-if agreed and is_used then return false end
-redis.call('HSET', KEYS[2], '=', ARGV[2])
-return ARGV[2]
+if agreed and not is_wished then
+  if is_used then return false end
+  agreed = false
+end
+agreed = agreed or ARGV[2]
+redis.call('HSET', KEYS[2], '=', agreed, ARGV[1], '1' .. ARGV[2])
+return agreed
 """
 
 

@@ -246,6 +246,28 @@ async def test_health_tells_of_all_shards(discord: Discord, launch: Launch) -> N
     discord.refuse_gateway(times=0)
 
 
+async def test_health_forgets_the_shards_that_another_process_has_now(
+    discord: Discord, launch: Launch
+) -> None:
+    """A process that listens again answers for what it has got back."""
+    one = await launch("one", 2)
+    await connected(discord, 2)
+    await cancel(one.tasks[0])
+    assert not (await one.health()).evidence["connected"]
+    two = await launch("two", 2)
+    await spread((one, 0), (two, 2))
+    await connected(discord, 2)
+    one.start()
+    await spread((one, 1), (two, 1))
+    await connected(discord, 2)
+
+    async def is_well() -> bool:
+        health = await one.health()
+        return health.state == "ok" and health.evidence["connected"]
+
+    await wait_until(is_well, "healthy")
+
+
 # --- several processes
 
 
@@ -499,7 +521,6 @@ async def test_more_shards_that_discord_demands_are_taken_after_a_new_look(
     discord.close_gateway(4011)
     with pytest.raises(CredentialsRejected, match="DISCORD_SHARDS"):
         await process.tasks[0]
-    process.platform._starts._known = None
     process.start()
     await connected(discord, 2)
 

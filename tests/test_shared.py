@@ -235,6 +235,19 @@ async def test_what_is_in_use_is_given_up_by_all_before_anything_new_is_agreed_o
     assert await two.agree("test:group", 4, in_use=False) == 8
 
 
+async def test_who_was_told_a_number_is_taken_to_use_it(one: SharedState, two: SharedState) -> None:
+    """It may have begun to since it asked, and says so only when it asks again."""
+    for each in (one, two):
+        await each.attend("test:group", 60)
+    assert await one.agree("test:group", 2, in_use=False) == 2
+    assert await one.agree("test:group", 8, in_use=False) == 8
+    assert await two.agree("test:group", 4, in_use=False) == 8
+    await one.leave("test:group")
+    await one.attend("test:group", 60)
+    assert await one.agree("test:group", 6, in_use=False) is None
+    assert await two.agree("test:group", 4, in_use=False) == 4
+
+
 async def test_who_stays_away_has_no_voice(one: SharedState, two: SharedState) -> None:
     """Neither its wish nor what it used counts: it is dead, or finds out before it goes on."""
     await one.attend("test:group", 0.1)

@@ -101,8 +101,7 @@ class Listener(discord.Client):
 
     async def on_ready(self) -> None:
         """Called after each new session: what was written since the last one is not sent again."""
-        self._shard.gap.open(self._shard.source, self._history.read)
-        self._shard.opened.set()
+        self._shard.open(self._history.read)
 
     async def on_message(self, message: discord.Message) -> None:
         """Called in a task of its own for every message."""

@@ -8,15 +8,15 @@ import discord
 from bot.chat import PlatformError
 from bot.discord.events import PLATFORM
 from bot.discord.line import Line
-from bot.gap import Division, Gap
+from bot.gap import Division, Gap, Read
 
 
 @dataclass(slots=True)
 class Shard:
     """The guilds whose `(id >> 22) % count` is `number`; direct messages, which have none, belong to shard 0.
 
-    `opened` is set once the first session begins; `listener` is the client of now, if there is one; `failure`
-    is why the last one came to an end.
+    `opened` is set once a session has begun; `listener` is the client of now, if there is one; `failure` is
+    why the last one ended, until the next one is connected.
     """
 
     number: int
@@ -26,6 +26,12 @@ class Shard:
     opened: asyncio.Event
     listener: discord.Client | None = None
     failure: PlatformError | None = None
+
+    def open(self, read: Read) -> None:
+        """A session has begun; `read` reads what was written before it."""
+        self.failure = None
+        self.gap.open(self.source, read)
+        self.opened.set()
 
     @property
     def source(self) -> str:

@@ -93,6 +93,7 @@ class Shards:
                 await self._balance(fair_share(self._count, loads, place), deliver)
             # after an outage the others have one round, too, to renew what is theirs
             self._is_certain = True
+            self._lines = {number: self._lines[number] for number in self._held}
             self.standing_by = not self._held
         except StorageDown as error:
             self._is_certain = False
@@ -128,7 +129,7 @@ class Shards:
                 self._take(number, self._count, deliver)
 
     def _take(self, number: int, count: int, deliver: Deliver) -> None:
-        log.info("listening to a shard", extra={"shard": number, "shards": count})
+        log.info("shard taken", extra={"shard": number, "shards": count})
         gap = Gap(self._shared, self._hours, division(count))
         line = self._lines.setdefault(number, Line())
         shard = self._held[number] = Shard(number, count, line, gap, self._opened)

@@ -72,12 +72,17 @@ class Starts:
         self._used_up_until = 0.0
 
     async def gateway(self) -> Gateway:
-        """What Discord says of its gateway: asked again when the session starts could have come to an end."""
+        """What Discord says of its gateway now."""
+        self._known = await self._sender.gateway()
+        self._known_at = time.monotonic()
+        return self._known
+
+    async def _gateway(self) -> Gateway:
+        """What it said lately, unless all session starts that there were then may be used up."""
         known, age = self._known, time.monotonic() - self._known_at
-        if known is None or age > _KEPT_SECONDS or not _is_plenty(known, age):
-            known = await self._sender.gateway()
-            self._known, self._known_at = known, time.monotonic()
-        return known
+        if known is not None and age < _KEPT_SECONDS and _is_plenty(known, age):
+            return known
+        return await self.gateway()
 
     def evidence(self) -> dict[str, Json]:
         """What holds all session starts up, if anything does."""
@@ -89,7 +94,7 @@ class Starts:
         """Enter when it is the turn of a shard."""
         while True:
             async with self._queued(shard) as turn:
-                gateway = await self.gateway()
+                gateway = await self._gateway()
                 # as many may have been told the same number just now
                 if gateway.remaining >= gateway.max_concurrency:
                     yield turn
@@ -98,7 +103,7 @@ class Starts:
 
     @contextlib.asynccontextmanager
     async def _queued(self, shard: int) -> AsyncIterator[Turn]:
-        key = shard % (await self.gateway()).max_concurrency
+        key = shard % (await self._gateway()).max_concurrency
         turn = Turn(self._shared, key)
         try:
             async with self._queues[key]:
