@@ -290,7 +290,7 @@ class Shared(Protocol):
     async def agree(self, group: str, wish: int, *, in_use: bool) -> int | None:
         """The number that all who attend a group use; to be asked again and again while attending.
 
-        It stays as long as one of them wishes it. Then it is None, and who was told it must use it no more and
+        It stays as long as one of them wishes it. Then it is None, and who was told it must end its use and
         say so, by asking without `in_use`; once all have, it is what the first to ask wishes.
         """
 

@@ -43,7 +43,7 @@ class Shards:
         self._held: dict[int, Shard] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._lines: dict[int, Line] = {}  # kept while `hold` is called again
-        self._is_certain = True
+        self._is_certain = True  # else others have a round to renew or take theirs, before we take any
         self.standing_by = False
 
     @property
@@ -89,12 +89,9 @@ class Shards:
             place, loads = await self._shared.attend(GROUP, LEASE_SECONDS, len(self._held))
             await self._agree(wish)
             await self._renew_leases()
-            if self._is_certain and self._count:
-                await self._balance(fair_share(self._count, loads, place), deliver)
-            # after an outage the others have one round, too, to renew what is theirs
+            if self._is_certain:
+                await self._balance(self._count or 0, loads, place, deliver)
             self._is_certain = True
-            self._lines = {number: self._lines[number] for number in self._held}
-            self.standing_by = not self._held
         except StorageDown as error:
             self._is_certain = False
             log.warning("shards cannot be renewed", extra={"error": str(error)})
@@ -116,17 +113,17 @@ class Shards:
                 log.warning("another process listens to this shard now", extra={"shard": number})
                 await self._let_go([number])
 
-    async def _balance(self, share: int, deliver: Deliver) -> None:
-        assert self._count is not None
+    async def _balance(self, count: int, loads: Sequence[int], place: int, deliver: Deliver) -> None:
+        share = fair_share(count, loads, place)
         if len(self._held) > share:
             # first those that are not connected, so that no session is wasted
             by_worth = sorted(self._held, key=lambda number: (self._lines[number].state() != "ok", number))
             await self._let_go(by_worth[share:])
-        for number in range(self._count):
-            if len(self._held) >= share:
-                return
-            if number not in self._held and await self._lease(number):
-                self._take(number, self._count, deliver)
+        for number in range(count):
+            if len(self._held) < share and number not in self._held and await self._lease(number):
+                self._take(number, count, deliver)
+        self._lines = {number: self._lines[number] for number in self._held}
+        self.standing_by = not self._held
 
     def _take(self, number: int, count: int, deliver: Deliver) -> None:
         log.info("shard taken", extra={"shard": number, "shards": count})
@@ -174,7 +171,7 @@ class Shards:
         """Raise what keeps all shards from being connected for a lease by now: others may reach them."""
         failures = [shard.failure for shard in self._held.values() if shard.failure]
         if failures and min(line.lost_s for line in self._lines.values()) > LEASE_SECONDS:
-            self._is_certain = False  # the others have a round to take them first
+            self._is_certain = False
             raise failures[0]
 
     async def _end(self) -> None:
