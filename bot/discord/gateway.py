@@ -89,7 +89,7 @@ class Listener(discord.Client):
         await self._turn.use()
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Called for every event; only notes what it tells about the connection."""
+        """Called for every event; notes what it tells about the connection."""
         match event:
             case "socket_event_type":
                 self._shard.line.heard()
@@ -97,7 +97,8 @@ class Listener(discord.Client):
                 self._shard.line.up()
             case "disconnect":
                 self._shard.line.lost()
-        super().dispatch(event, *args, **kwargs)
+        if not self.is_closed():  # then it has no loop to run handlers on; the next session reads what came
+            super().dispatch(event, *args, **kwargs)
 
     async def on_ready(self) -> None:
         """Called after each new session: what was written since the last one is not sent again."""
