@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         description="base of Discord's REST API, default `https://discord.com/api/v10`; when set, the "
         "gateway's address is asked of `GET <base>/gateway/bot`",
     )
+    discord_shards: PositiveInt | None = Field(
+        None,
+        description="shards of Discord's gateway, over all processes together; default what Discord "
+        "recommends",
+    )
     openai_api_key: SecretStr | None = Field(
         None,
         description="key of the OpenAI-compatible service; without it and OPENAI_BASE_URL the offline model "

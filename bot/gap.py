@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from bot.chat import Deliver, Shared, Unreachable
+from bot.chat import Deliver, Shared, StorageDown, Unreachable
+from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +28,33 @@ DEAF_SECONDS = 60.0
 UNDERWAY_SECONDS = 3.0
 """How long a message may be on its way to us."""
 
-LEASE_SECONDS = 60.0
-"""How long nobody else begins to read the same history."""
+LEASE_SECONDS = 20.0
+"""How long nobody else begins to read the same history after a process that died in its midst."""
 
 _HOUR = 3600.0
 
 
-class Gap:
-    """What lies between the last moment until which all was heard, and now; of one platform.
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How `whole` is divided into the sources `parts`.
 
-    `hours` is how far back may be read at most.
+    When it is divided in another way, the new parts have been heard as long as all the old ones had been.
     """
 
-    def __init__(self, shared: Shared, hours: float) -> None:
+    whole: str
+    parts: Sequence[str]
+
+
+class Gap:
+    """What lies between the last moment until which all was heard, and now; of one source.
+
+    `hours` is how far back may be read at most. `division`, if there is one, has the source among its parts.
+    """
+
+    def __init__(self, shared: Shared, hours: float, division: Division | None = None) -> None:
         self._shared = shared
         self._reach = hours * _HOUR
+        self._division = division
         self._source = ""
         self._read: Read | None = None
         self._opened = asyncio.Event()
@@ -49,6 +63,11 @@ class Gap:
         self._missed_at = time.time()
         self._is_known = False
         self._swept_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether we listen."""
+        return self._opened.is_set()
 
     def open(self, source: str, read: Read) -> None:
         """We listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
@@ -60,6 +79,7 @@ class Gap:
     def lost(self) -> None:
         """We do not listen any more."""
         self._opened.clear()
+        self._is_deaf.clear()
         self.missed()
 
     def missed(self) -> None:
@@ -88,18 +108,45 @@ class Gap:
         now = time.time()
         is_sweep = not self._missing
         if self._missing or time.monotonic() - self._swept_at > SWEEP_SECONDS:
-            lease = f"{self._source}:history"
-            if not await self._shared.lease(lease, LEASE_SECONDS):
-                return  # another process reads it, and hands over the same
-            missed = await self._read_since_heard(now, deliver)
-            await self._shared.release(lease)
+            async with self._alone() as is_alone:
+                if not is_alone:
+                    return  # another process reads it, and hands over the same
+                missed = await self._read_since_heard(now, deliver)
             self._swept_at = time.monotonic()
             if is_sweep and missed > DEAF_SECONDS:
                 log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})
                 self._is_deaf.set()
         if not self._missing:
-            await self._shared.set_heard_until(self._source, now)
-            self._is_known = True
+            await self._note(now)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncIterator[bool]:
+        """Whether nobody else reads the same history; nor will while the body runs, be it for hours."""
+        lease = f"{self._source}:history"
+        if not await self._shared.lease(lease, LEASE_SECONDS):
+            yield False
+            return
+        keeper = asyncio.create_task(self._keep(lease))
+        try:
+            yield True
+        finally:
+            await cancel(keeper)
+            with contextlib.suppress(StorageDown):  # then it ends by itself
+                await self._shared.release(lease)
+
+    async def _keep(self, lease: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            with contextlib.suppress(StorageDown):
+                await self._shared.lease(lease, LEASE_SECONDS)
+
+    async def _note(self, now: float) -> None:
+        await self._shared.set_heard_until(self._source, now)
+        self._is_known = True
+        if self._division:
+            until = await self._shared.heard_until(*self._division.parts)
+            if until is not None:
+                await self._shared.set_heard_until(self._division.whole, until)
 
     async def _read_since_heard(self, now: float, deliver: Deliver) -> float:
         missed_at, self._missing = self._missed_at, False
@@ -117,7 +164,9 @@ class Gap:
 
     async def _unheard_since(self, missed_at: float) -> float | None:
         """From when on to read (Unix seconds); None at the very first start: the past was not said to us."""
-        heard_until = await self._shared.heard_until(self._source)
+        sources = [self._source, *([self._division.whole] if self._division else [])]
+        known = [await self._shared.heard_until(each) for each in sources]
+        heard_until = max((each for each in known if each is not None), default=None)
         if heard_until is not None:
             return heard_until - OVERLAP_SECONDS
         # a Redis that came back empty knows no duplicates any more: what was taken must not be read again

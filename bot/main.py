@@ -168,6 +168,7 @@ async def _platforms(
                     commands=commands,
                     shared=shared,
                     catch_up_hours=settings.catch_up_hours,
+                    shards=settings.discord_shards,
                 )
             )
         )

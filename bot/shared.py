@@ -46,14 +46,56 @@ _RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
-# KEYS group | ARGV member seconds -> how many members
+# KEYS group notes | ARGV member seconds note -> our place by name, from 0; then the notes of all by name
 _ATTEND = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('HDEL', KEYS[2], gone)
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-redis.call('EXPIRE', KEYS[1], math.ceil(ARGV[2]))
-return redis.call('ZCARD', KEYS[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, math.ceil(ARGV[2])) end
+local members = redis.call('ZRANGE', KEYS[1], 0, -1)
+table.sort(members)
+local answer = {0}
+for place, member in ipairs(members) do
+  if member == ARGV[1] then answer[1] = place - 1 end
+  answer[#answer + 1] = redis.call('HGET', KEYS[2], member)
+end
+return answer
+"""
+
+# A member's vote: 1 if it may use what was agreed on, which it may once it is told, else 0; then its wish.
+# Under '=', which is no member's name, is what was agreed on.
+# KEYS group votes | ARGV member wish uses -> the agreed wish | nothing: not yet
+_AGREE = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3] .. ARGV[2])
+local agreed = redis.call('HGET', KEYS[2], '=')
+local is_wished, is_used = false, false
+local votes = redis.call('HGETALL', KEYS[2])
+for index = 1, #votes, 2 do
+  local member, vote = votes[index], votes[index + 1]
+  if member ~= '=' then
+    local leaves = redis.call('ZSCORE', KEYS[1], member)
+    if not leaves or tonumber(leaves) <= now then
+      redis.call('HDEL', KEYS[2], member)
+    else
+      is_wished = is_wished or vote:sub(2) == agreed
+      is_used = is_used or vote:sub(1, 1) == '1'
+    end
+  end
+end
+if agreed and not is_wished then
+  if is_used then return false end
+  agreed = false
+end
+agreed = agreed or ARGV[2]
+redis.call('HSET', KEYS[2], '=', agreed, ARGV[1], '1' .. ARGV[2])
+return agreed
 """
 
 
@@ -67,6 +109,7 @@ class SharedState:
         self._lease = redis.register_script(_LEASE)
         self._release = redis.register_script(_RELEASE)
         self._attend = redis.register_script(_ATTEND)
+        self._agree = redis.register_script(_AGREE)
 
     async def delay(self, limit: str, per_minute: float) -> float:
         """See `bot.chat.Shared.delay`."""
@@ -76,28 +119,48 @@ class SharedState:
             log.debug("limit not known", extra={"limit": limit, "error": repr(error)})
             return 0
 
-    async def lease(self, lease: str, seconds: float) -> bool:
+    async def lease(self, lease: str, seconds: float, holder: str = "") -> bool:
         """See `bot.chat.Shared.lease`."""
         with _storage():
             return bool(
-                await self._lease(keys=[_key("lease", lease)], args=[self._name, round(seconds * 1000)])
+                await self._lease(
+                    keys=[_key("lease", lease)], args=[self._owner(holder), round(seconds * 1000)]
+                )
             )
 
-    async def release(self, lease: str) -> None:
+    async def release(self, lease: str, holder: str = "") -> None:
         """See `bot.chat.Shared.release`."""
         with _storage():
-            await self._release(keys=[_key("lease", lease)], args=[self._name])
+            await self._release(keys=[_key("lease", lease)], args=[self._owner(holder)])
 
-    async def attend(self, group: str, seconds: float) -> int:
+    def _owner(self, holder: str) -> str:
+        return f"{self._name}:{holder}" if holder else self._name
+
+    async def attend(self, group: str, seconds: float, note: Json = None) -> tuple[int, Sequence[Json]]:
         """See `bot.chat.Shared.attend`."""
+        keys = [_key("group", group), _key("notes", group)]
         with _storage():
-            return int(await self._attend(keys=[_key("group", group)], args=[self._name, seconds]))
+            place, *notes = await self._attend(keys=keys, args=[self._name, seconds, json.dumps(note)])
+        return int(place), [json.loads(each) for each in notes]
 
-    async def heard_until(self, source: str) -> float | None:
+    async def leave(self, group: str) -> None:
+        """See `bot.chat.Shared.leave`."""
+        with _storage():
+            await self._redis.zrem(_key("group", group), self._name)
+            await self._redis.hdel(_key("notes", group), self._name)
+
+    async def agree(self, group: str, wish: int, *, in_use: bool) -> int | None:
+        """See `bot.chat.Shared.agree`."""
+        keys = [_key("group", group), _key("votes", group)]
+        with _storage():
+            agreed = await self._agree(keys=keys, args=[self._name, wish, int(in_use)])
+        return int(agreed) if agreed is not None else None
+
+    async def heard_until(self, *sources: str) -> float | None:
         """See `bot.chat.Shared.heard_until`."""
         with _storage():
-            until = await self._redis.zscore(_key("heard"), source)
-        return float(until) if until is not None else None
+            known: Any = await self._redis.zmscore(_key("heard"), list(sources))
+        return None if None in known else float(min(known))
 
     async def set_heard_until(self, source: str, until: float) -> None:
         """See `bot.chat.Shared.set_heard_until`."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import math
 import time
+from collections.abc import Awaitable, Callable
 
-from bot.chat import CredentialsRejected, Deliver, Platform, PlatformError
+from bot.chat import CredentialsRejected, Deliver, Platform, PlatformError, StorageDown
 
 log = logging.getLogger(__name__)
 
@@ -19,23 +21,31 @@ CATCH_UP_SECONDS = 10.0
 
 async def supervise(platform: Platform, deliver: Deliver) -> None:
     """Receive until cancelled. Raises `CredentialsRejected` only in the first minute."""
+    await persevere(platform.name, lambda: platform.receive(deliver), strict_seconds=FIRST_MINUTE)
+
+
+async def persevere(
+    name: str, receive: Callable[[], Awaitable[None]], *, strict_seconds: float = math.inf
+) -> None:
+    """Receive again whenever that ends, with back-off, until cancelled.
+
+    Raises `CredentialsRejected` in the first `strict_seconds`.
+    """
     delay = _FIRST_DELAY
     started = time.monotonic()
     while True:
         began = time.monotonic()
         try:
-            await platform.receive(deliver)
-            log.warning("platform stopped receiving", extra={"platform": platform.name})
+            await receive()
+            log.warning("platform stopped receiving", extra={"platform": name})
         except CredentialsRejected as error:
-            if time.monotonic() - started < FIRST_MINUTE:
+            if time.monotonic() - started < strict_seconds:
                 raise
-            log.warning("credentials refused", extra={"platform": platform.name, "error": str(error)})
-        except PlatformError as error:
-            log.warning(
-                "platform lost", extra={"platform": platform.name, "error": str(error), "retry_s": delay}
-            )
+            log.warning("credentials refused", extra={"platform": name, "error": str(error)})
+        except (PlatformError, StorageDown) as error:
+            log.warning("platform lost", extra={"platform": name, "error": str(error), "retry_s": delay})
         except Exception:  # a fault in one platform must not take the others down
-            log.exception("platform failed", extra={"platform": platform.name, "retry_s": delay})
+            log.exception("platform failed", extra={"platform": name, "retry_s": delay})
         if time.monotonic() - began > FIRST_MINUTE:
             delay = _FIRST_DELAY
         await asyncio.sleep(delay)

@@ -58,11 +58,11 @@ RULES = {
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
     "slack": rule("chat commands gap tasks", "aiohttp slack_bolt slack_sdk"),
-    "discord": rule("chat commands gap tasks", "aiohttp discord tenacity yarl"),
+    "discord": rule("chat commands gap supervise tasks", "aiohttp discord tenacity yarl"),
     "http": rule("chat commands gap tasks", "aiohttp pydantic pydantic_core yarl"),
     "__main__": rule("main"),
 }
-PLATFORM_PARTS = frozenset({"chat", "commands", "gap", "tasks"})
+PLATFORM_PARTS = frozenset({"chat", "commands", "gap", "supervise", "tasks"})
 ROOT_MAY_NOT_SEE = frozenset({"main"})
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,6 +108,24 @@ async def test_discord_messages_of_an_outage_are_answered(
     assert len(model.requests) == 5
 
 
+async def test_a_direct_message_after_a_long_silence_is_found(
+    storage: dict[str, Any], redis: Redis, model: ModelServer, discord: Discord
+) -> None:
+    """Discord lists no direct messages: the bot knows them for as long as it remembers the thread."""
+    settings = {**storage, **of_model(model), **of_discord(discord)}
+    direct = discord.dm(discord.alice)
+    async with running(**settings):
+        await discord.connected()
+        await discord.say(discord.alice, direct, "hello")
+        await discord.answer(direct, lambda shown: "hello" in shown[-1].content)
+        await caught_up(redis, DISCORD)
+    threads: Any = await redis.zrange("{bot}:threads:discord", 0, -1)
+    await redis.zadd("{bot}:threads:discord", dict.fromkeys(threads, time.time() - 7 * 86_400))
+    await discord.say(discord.alice, direct, "it has been a week")
+    async with running(**settings):
+        await discord.answer(direct, lambda shown: "it has been a week" in shown[-1].content)
+
+
 async def a_slow_answer(slack: Slack, model: ModelServer) -> str:
     """Ask something whose answer has begun, and does not end."""
     model.script(Script(text="One two " + "three " * 400, pace=0.05))
@@ -187,7 +206,7 @@ async def test_an_edit_of_the_answered_message_is_answered_again(
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} five apples")
         await slack.answer(GENERAL, ts)
         slack.edit(GENERAL, ts, f"{slack.mention} six apples")
-        await wait_until(lambda: "six apples" in slack.transcript(GENERAL, ts), "answered again")
+        await wait_until(lambda: len(model.requests) == 2, "asked again")
     assert "edited" in model.requests[-1]["messages"][-1]["content"]
 
 

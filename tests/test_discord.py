@@ -15,6 +15,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from redis.asyncio import Redis
 
+from bot import supervise
 from bot.chat import (
     AnswerError,
     CredentialsRejected,
@@ -37,7 +38,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
-from bot.discord import connect, holder, line, pace, probe, sender
+from bot.discord import connect, line, pace, probe, sender
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
@@ -59,10 +60,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Discord]:
-    async with Discord() as discord:
-        yield discord
-        assert not discord.violations
+def server(discord: Discord) -> Discord:
+    return discord
 
 
 Answer = Callable[[Turn], AsyncIterator[Part]]
@@ -140,7 +139,9 @@ def a_platform(
     token: str, url: str, examine: Callable[[], Awaitable[Sequence[Health]]] = well
 ) -> contextlib.AbstractAsyncContextManager[DiscordPlatform]:
     commands = Commands(examine, nothing_to_stop)
-    return connect(token=token, api_url=url, commands=commands, shared=SHARED[0], catch_up_hours=24)
+    return connect(
+        token=token, api_url=url, commands=commands, shared=SHARED[0], catch_up_hours=24, shards=None
+    )
 
 
 @contextlib.asynccontextmanager
@@ -783,6 +784,7 @@ async def test_a_message_in_hand_is_handed_over_before_receiving_ends(server: Di
 
 
 async def test_nothing_is_left_when_receiving_ends(server: Discord, bot: Bot) -> None:
+    await bot.platform.health()  # the client that sends keeps its connection
     before = asyncio.all_tasks()
     async with bot.listening():
         await server.connected()
@@ -801,12 +803,12 @@ async def test_a_lost_gateway_connection_is_resumed_and_nothing_missed(
     assert [each.resumes for each in server.sessions] == [1]
 
 
-async def test_a_refused_first_connection_is_unreachable_and_the_next_one_works(
-    server: Discord, bot: Bot
+async def test_a_refused_first_connection_is_tried_again(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.refuse_gateway(times=1)
-    with pytest.raises(Unreachable):
-        await bot.platform.receive(bot.deliver)
+    """By a new client: this one cannot be used again."""
+    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
+    server.refuse_gateway(times=2)
     async with bot.listening():
         await server.connected()
         await server.say(server.alice, server.dm(server.alice), "hello")
@@ -814,10 +816,11 @@ async def test_a_refused_first_connection_is_unreachable_and_the_next_one_works(
 
 
 async def test_a_dead_rest_api_is_unreachable(server: Discord, bot: Bot) -> None:
-    server.fail("GET", "/gateway/bot", status=403)
+    away = server.fail("GET", "/users/@me", times=99, drop=True)
     with pytest.raises(Unreachable):
         await bot.platform.receive(bot.deliver)
-    server.fail("GET", "/users/@me", times=99, drop=True)
+    away.times = 0
+    server.fail("GET", "/gateway/bot", times=99, status=503)
     with pytest.raises(Unreachable):
         await bot.platform.receive(bot.deliver)
 
@@ -882,7 +885,11 @@ async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_lis
     monkeypatch.setattr(line, "DOWN_SECONDS", 0.1)
     async with bot.listening():
         await server.connected()
-        await wait_until(lambda: bot.platform._line.state() == "ok", "connected")
+
+        async def connected() -> bool:
+            return (await bot.platform.health()).state == "ok"
+
+        await wait_until(connected, "connected")
 
     async def down() -> bool:
         health = await bot.platform.health()
@@ -994,35 +1001,3 @@ def test_every_loss_of_connection_is_unreachable(error: Exception) -> None:
         raise error
     assert raised.value.__cause__ is error
     assert isinstance(raised.value, PlatformError)
-
-
-async def test_one_of_several_processes_listens_and_is_replaced(
-    server: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A slash command is answered once; when the listener ends, the one that stood by takes its place."""
-    monkeypatch.setattr(holder, "RENEW_SECONDS", 0.05)
-    async with bot_of(server) as first, contextlib.AsyncExitStack() as stack:
-        async with first.listening():
-            await server.connected()
-            SHARED[0] = SharedState(redis, "two")
-            second = await stack.enter_async_context(bot_of(server))
-            await stack.enter_async_context(second.listening())
-            await wait_until(lambda: second.platform._holder.standing_by, "the second stands by")
-            health = await second.platform.health()
-            assert (health.state, health.evidence["standing_by"]) == ("ok", True)
-            assert len(server.sessions) == 1
-        await wait_until(lambda: len(server.sessions) == 2, "the second listens")
-        assert not second.platform._holder.standing_by
-
-
-async def test_a_listener_that_lost_its_lease_closes_its_session(
-    server: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that was stopped for longer than its lease finds that another one listens."""
-    monkeypatch.setattr(holder, "RENEW_SECONDS", 0.05)
-    async with bot_of(server) as bot:
-        receiving = asyncio.create_task(bot.platform.receive(bot.deliver))
-        await server.connected()
-        await redis.set("{bot}:lease:discord:gateway", "another")
-        with pytest.raises(Unreachable, match="another process"):
-            await receiving

@@ -28,6 +28,7 @@ CONTENT = discord.Intents.default() | discord.Intents(message_content=True)
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
     async with Discord() as server:
+        server.starts.seconds = 0  # the clients of these tests come and go quickly
         monkeypatch.setattr(Route, "BASE", server.url)
         monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(server.gateway_url))
         yield server
@@ -201,6 +202,8 @@ async def test_without_compression_frames_are_text_and_each_opcode_is_checked(
         ({"intents": 1 << 40}, 4013),
         ({"intents": 1 << 1}, 4014),
         ({"shard": [1, 1]}, 4010),
+        ({"shard": 1}, 4010),
+        ({"shard": [0, "1"]}, 4010),
         ({"properties": None}, 4002),
     ],
 )
@@ -211,6 +214,54 @@ async def test_a_faulty_identify_is_refused(server: Discord, raw: Raw, identify:
         await socket.send_json({"op": 2, "d": data})
         assert (await socket.receive()).data == code
     assert len(server.violations) == 1
+
+
+async def test_shards_of_the_same_key_identify_one_after_the_other(server: Discord, raw: Raw) -> None:
+    """Discord answers with op 9 what comes within five seconds; other keys are apart."""
+    server.starts.seconds = 5
+    server.starts.max_concurrency = 2
+    identify = {"token": server.token, "intents": 1, "properties": {}}
+    outcomes = []
+    for shard in (0, 1, 2):
+        async with raw.session.ws_connect(server.gateway_url + "?v=10&encoding=json") as socket:
+            await socket.receive_json()
+            await socket.send_json({"op": 2, "d": identify | {"shard": [shard, 4]}})
+            outcome = await socket.receive_json()
+            outcomes.append((outcome["op"], outcome["d"] and outcome["d"]["shard"]))
+    assert outcomes == [(0, [0, 4]), (0, [1, 4]), (9, False)]
+    assert server.violations == ["gateway: IDENTIFY of shard 2 of 4: too soon after another one"]
+
+
+async def test_session_starts_are_counted_and_the_token_does_not_survive_the_last(
+    server: Discord, raw: Raw
+) -> None:
+    """`GET /gateway/bot` tells how many remain; one more closes everything with 4004."""
+    server.starts.remaining, server.starts.shards = 1, 3
+    identify = {"token": server.token, "intents": 1, "properties": {}}
+    url = server.gateway_url + "?v=10&encoding=json"
+    async with raw.session.ws_connect(url) as first, raw.session.ws_connect(url) as second:
+        await first.receive_json()
+        await first.send_json({"op": 2, "d": identify})
+        assert (await first.receive_json())["t"] == "READY"
+        _, told = await raw("GET", "/gateway/bot")
+        assert (told["shards"], told["session_start_limit"]["remaining"]) == (3, 0)
+        await second.receive_json()
+        await second.send_json({"op": 2, "d": identify})
+        assert (await second.receive()).data == 4004
+        while (closed := await first.receive()).type is aiohttp.WSMsgType.TEXT:
+            pass
+        assert closed.data == 4004
+    assert server.violations == ["gateway: IDENTIFY of shard 0 of 1: no session starts remain"]
+
+
+async def test_a_bot_in_too_many_guilds_needs_more_shards(server: Discord, raw: Raw) -> None:
+    """Close code 4011, for which nobody is to blame."""
+    server.starts.least_shards = 2
+    async with raw.session.ws_connect(server.gateway_url + "?v=10&encoding=json") as socket:
+        await socket.receive_json()
+        await socket.send_json({"op": 2, "d": {"token": server.token, "intents": 1, "properties": {}}})
+        assert (await socket.receive()).data == 4011
+    assert not server.violations
 
 
 async def test_the_first_connection_can_be_refused(server: Discord, raw: Raw) -> None:

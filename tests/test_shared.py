@@ -87,6 +87,8 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
         lambda shared: shared.lease("test:lease", 1),
         lambda shared: shared.release("test:lease"),
         lambda shared: shared.attend("test:group", 1),
+        lambda shared: shared.leave("test:group"),
+        lambda shared: shared.agree("test:group", 1, in_use=False),
         lambda shared: shared.heard_until("test:source"),
         lambda shared: shared.set_heard_until("test:source", 1),
         lambda shared: shared.active_threads("test", 0),
@@ -99,6 +101,8 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
         "lease",
         "release",
         "attend",
+        "leave",
+        "agree",
         "heard_until",
         "set_heard_until",
         "active_threads",
@@ -150,18 +154,110 @@ async def test_a_renewed_lease_lasts_from_then_on(redis: Redis, one: SharedState
     assert 59 < await redis.pttl("{bot}:lease:test:lease") / 1000 <= 60
 
 
+async def test_two_holders_in_one_process_share_no_lease(one: SharedState, two: SharedState) -> None:
+    """Each renews and gives back its own alone."""
+    assert await one.lease("test:lease", 60, "first")
+    assert await one.lease("test:lease", 60, "first")
+    for other in ("second", ""):
+        assert not await one.lease("test:lease", 60, other)
+        await one.release("test:lease", other)
+    await two.release("test:lease", "first")
+    assert not await two.lease("test:lease", 60, "first")
+    await one.release("test:lease", "first")
+    assert await one.lease("test:lease", 60, "second")
+
+
 async def test_who_attends_is_counted_until_it_stays_away(one: SharedState, two: SharedState) -> None:
     """Each process once, however often it says so."""
-    assert await one.attend("test:group", 60) == 1
-    assert await one.attend("test:group", 60) == 1
-    assert await two.attend("test:group", 0.1) == 2
-    assert await one.attend("test:other", 60) == 1
+    assert await one.attend("test:group", 60) == (0, [None])
+    assert await one.attend("test:group", 60) == (0, [None])
+    assert await two.attend("test:group", 0.1) == (1, [None, None])
+    assert await one.attend("test:other", 60) == (0, [None])
 
     async def is_alone() -> bool:
-        return await one.attend("test:group", 60) == 1
+        _, notes = await one.attend("test:group", 60)
+        return len(notes) == 1
 
     await wait_until(is_alone, "the other one no longer counted")
-    assert await two.attend("test:group", 60) == 2
+    assert await two.attend("test:group", 60) == (1, [None, None])
+
+
+async def test_who_leaves_is_no_longer_counted(one: SharedState, two: SharedState) -> None:
+    """At once; who was never there may leave, too."""
+    await one.attend("test:group", 60)
+    await two.attend("test:group", 60)
+    await one.leave("test:group")
+    assert await two.attend("test:group", 60) == (0, [None])
+    await one.leave("test:group")
+
+
+async def test_who_attends_sees_the_latest_note_of_each(one: SharedState, two: SharedState) -> None:
+    """In the order of names, whoever came first, so that all see the same list."""
+    assert await two.attend("test:group", 60, {"load": 2}) == (0, [{"load": 2}])
+    assert await one.attend("test:group", 60, 1) == (0, [1, {"load": 2}])
+    assert await two.attend("test:group", 60, 3) == (1, [1, 3])
+
+
+async def test_what_was_agreed_on_stays_while_somebody_wishes_it(one: SharedState, two: SharedState) -> None:
+    """As in a rolling restart: the number that the new ones wish comes when the last old one has left."""
+    for each in (one, two):
+        await each.attend("test:group", 60)
+    assert await one.agree("test:group", 2, in_use=False) == 2
+    assert await two.agree("test:group", 4, in_use=False) == 2
+    await one.leave("test:group")
+    assert await two.agree("test:group", 4, in_use=False) == 4
+    await one.attend("test:group", 60)
+    assert await one.agree("test:group", 2, in_use=False) == 4
+
+
+async def test_who_comes_back_with_another_wish_changes_what_only_it_wished(one: SharedState) -> None:
+    """A single process that is started again with another number uses that."""
+    await one.attend("test:group", 60)
+    assert await one.agree("test:group", 2, in_use=True) == 2
+    assert await one.agree("test:group", 4, in_use=False) == 4
+
+
+async def test_what_is_in_use_is_given_up_by_all_before_anything_new_is_agreed_on(
+    redis: Redis, one: SharedState, two: SharedState
+) -> None:
+    """No two numbers are ever in use at once."""
+    three = SharedState(redis, "three")
+    for each in (one, two, three):
+        await each.attend("test:group", 60)
+    assert await one.agree("test:group", 2, in_use=True) == 2
+    assert await two.agree("test:group", 4, in_use=True) == 2
+    assert await three.agree("test:group", 8, in_use=True) == 2
+    await one.leave("test:group")
+    assert await two.agree("test:group", 4, in_use=False) is None
+    assert await two.agree("test:group", 4, in_use=False) is None
+    assert await three.agree("test:group", 8, in_use=True) is None
+    assert await three.agree("test:group", 8, in_use=False) == 8
+    assert await two.agree("test:group", 4, in_use=False) == 8
+
+
+async def test_who_was_told_a_number_is_taken_to_use_it(one: SharedState, two: SharedState) -> None:
+    """It may have begun to since it asked, and says so only when it asks again."""
+    for each in (one, two):
+        await each.attend("test:group", 60)
+    assert await one.agree("test:group", 2, in_use=False) == 2
+    assert await one.agree("test:group", 8, in_use=False) == 8
+    assert await two.agree("test:group", 4, in_use=False) == 8
+    await one.leave("test:group")
+    await one.attend("test:group", 60)
+    assert await one.agree("test:group", 6, in_use=False) is None
+    assert await two.agree("test:group", 4, in_use=False) == 4
+
+
+async def test_who_stays_away_has_no_voice(one: SharedState, two: SharedState) -> None:
+    """Neither its wish nor what it used counts: it is dead, or finds out before it goes on."""
+    await one.attend("test:group", 0.1)
+    await two.attend("test:group", 60)
+    assert await one.agree("test:group", 2, in_use=True) == 2
+
+    async def is_changed() -> bool:
+        return await two.agree("test:group", 4, in_use=False) == 4
+
+    await wait_until(is_changed, "agreed anew")
 
 
 async def test_heard_until_never_moves_back(one: SharedState, two: SharedState) -> None:
@@ -174,6 +270,14 @@ async def test_heard_until_never_moves_back(one: SharedState, two: SharedState) 
     await two.set_heard_until("test:source", 1700000000.5)
     assert await one.heard_until("test:source") == 1700000000.5
     assert await one.heard_until("test:other") is None
+
+
+async def test_several_sources_are_heard_until_the_earliest(one: SharedState) -> None:
+    """And not at all while one of them is not."""
+    await one.set_heard_until("test:0", 1700000000.5)
+    assert await one.heard_until("test:0", "test:1") is None
+    await one.set_heard_until("test:1", 1600000000.25)
+    assert await one.heard_until("test:0", "test:1") == 1600000000.25
 
 
 def a_message(thread: str, sent_at: float, *, addressed: bool = True, platform: str = "test") -> Message:

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bot import supervise as module
-from bot.chat import CredentialsRejected, Deliver, Event, Health, Thread, ThreadId, Unreachable
-from bot.supervise import keep_up, supervise
+from bot.chat import CredentialsRejected, Deliver, Event, Health, StorageDown, Thread, ThreadId, Unreachable
+from bot.supervise import keep_up, persevere, supervise
 
 Outcome = Exception | float | None
 """How one call of `receive` ends: with an error, by itself, or after so many seconds of being connected."""
@@ -83,6 +83,7 @@ async def supervised(platform: ScriptedPlatform) -> None:
 
 
 LOST = Unreachable("the socket was closed")
+STORE = StorageDown("Redis did not answer")
 
 
 async def test_a_lost_connection_is_built_anew_with_growing_delays(clock: Clock) -> None:
@@ -118,17 +119,18 @@ async def test_an_unexpected_error_kills_nothing(clock: Clock, caplog: pytest.Lo
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
 
 
+@pytest.mark.parametrize("lost", [LOST, STORE], ids=repr)
 async def test_what_is_expected_is_logged_without_a_trace(
-    clock: Clock, caplog: pytest.LogCaptureFixture
+    clock: Clock, caplog: pytest.LogCaptureFixture, lost: Exception
 ) -> None:
-    """A lost connection is a line with its reason and the pause."""
-    await supervised(ScriptedPlatform(clock, LOST))
+    """A lost connection, to the service or to Redis, is a line with its reason and the pause."""
+    await supervised(ScriptedPlatform(clock, lost))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
     fields = vars(record)
     assert (fields["platform"], fields["error"], fields["retry_s"]) == (
         "scripted",
-        "the socket was closed",
+        str(lost),
         1.0,
     )
 
@@ -165,6 +167,14 @@ async def test_credentials_refused_after_several_short_connections_are_tried_aga
     platform = ScriptedPlatform(clock, (50.0, LOST), (50.0, LOST), REFUSED)
     await supervised(platform)
     assert platform.calls == 4
+
+
+async def test_a_part_of_a_platform_raises_refused_credentials_at_any_time(clock: Clock) -> None:
+    """Then the whole platform is supervised, and decides what that means."""
+    platform = ScriptedPlatform(clock, LOST, (61.0, LOST), (61.0, REFUSED))
+    with pytest.raises(CredentialsRejected):
+        await persevere("part", lambda: platform.receive(deliver))
+    assert platform.calls == 3
 
 
 async def test_a_stop_ends_it_at_once() -> None:

@@ -15,8 +15,9 @@ _NO_INTENT = (
     f"{_PORTAL} (Bot > Privileged Gateway Intents)"
 )
 _TOKEN_CLOSED = 4004
-_FATAL_CLOSES = frozenset({4010, 4011, 4012, 4013})
-"""Wrong shard, sharding required, wrong API version, wrong intents: connecting again does not help
+_TOO_FEW_SHARDS = 4011
+_FATAL_CLOSES = frozenset({4010, 4012, 4013})
+"""Wrong shard, wrong API version, wrong intents: connecting again does not help
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)."""
 
 _HOPELESS = frozenset({10003, 50001, 50007, 50013})
@@ -62,6 +63,10 @@ def _platform_error(error: Exception) -> PlatformError:
 def _closed(code: int) -> PlatformError:
     if code == _TOKEN_CLOSED:
         return CredentialsRejected(_BAD_TOKEN)
+    if code == _TOO_FEW_SHARDS:
+        return CredentialsRejected(
+            "Discord asks for more shards: raise DISCORD_SHARDS, or leave it unset, in all processes"
+        )
     if code in _FATAL_CLOSES:
         return CredentialsRejected(f"Discord's gateway refuses the bot of DISCORD_TOKEN: close code {code}")
     return Unreachable(f"Discord's gateway closed with code {code}")

@@ -1,12 +1,12 @@
-"""Everything the bot hears, over one gateway connection and its reconnections."""
+"""Everything the bot hears on one shard, over one session at the gateway and its reconnections."""
 
 import logging
 import sys
+import threading
 from typing import Any
 
 import discord
-from discord.gateway import DiscordWebSocket
-from yarl import URL
+from discord.gateway import KeepAliveHandler
 
 from bot.chat import Deliver, Event, Shared, Unreachable
 from bot.commands import Commands
@@ -14,10 +14,10 @@ from bot.discord import events
 from bot.discord.errors import translated
 from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
-from bot.discord.line import Line
 from bot.discord.sender import LONGEST_WAIT, PINGS
+from bot.discord.shard import Shard
 from bot.discord.slash import Tree
-from bot.gap import Gap
+from bot.discord.starts import Starts, Turn
 
 log = logging.getLogger(__name__)
 
@@ -36,22 +36,17 @@ logging.getLogger("discord.client").addFilter(_plain_reconnect)
 
 
 class Listener(discord.Client):
-    """A client that listens and serves commands. It cannot be used again once it is closed."""
+    """A client that listens to a shard and serves commands. It cannot be used again once it is closed."""
 
     def __init__(
-        self,
-        deliver: Deliver,
-        commands: Commands,
-        line: Line,
-        shared: Shared,
-        gap: Gap,
-        *,
-        ask_gateway: bool,
+        self, shard: Shard, deliver: Deliver, commands: Commands, shared: Shared, starts: Starts
     ) -> None:
         intents = discord.Intents.default()
         intents.message_content = True
         super().__init__(
             intents=intents,
+            shard_id=shard.number,
+            shard_count=shard.count,
             allowed_mentions=PINGS,
             max_messages=None,
             max_ratelimit_timeout=LONGEST_WAIT,
@@ -59,17 +54,20 @@ class Listener(discord.Client):
         )
         self._hand_over = HandOver(deliver)
         self._history = History(self, shared)
-        self._gap = gap
         self._handling = Handlers()
         self._tree = Tree(self, commands, self._handling)
-        self._ask_gateway = ask_gateway
-        self._line = line
+        self._starts = starts
+        self._turn: Turn | None = None
+        self._shard = shard
 
     async def listen(self, token: str) -> None:
-        """Listen until cancelled. Raises `PlatformError` when the connection is lost for good."""
+        """Listen until cancelled, or the session is over. Raises `PlatformError`, or `StorageDown`."""
         try:
             with translated():
-                await self.start(token)
+                await self.login(token)
+                # before the connection is made: discord.py gives that a minute, and waiting may take longer
+                async with self._starts.turn(self._shard.number) as self._turn:
+                    await self.connect()
             raise Unreachable("Discord's gateway connection ended")
         except AttributeError as error:
             # discord.py looks up the session of the lost connection, also when there was none yet (client.py,
@@ -78,31 +76,46 @@ class Listener(discord.Client):
                 raise
             raise Unreachable("Discord's gateway cannot be reached") from error
         finally:
-            self._line.lost()
+            self._shard.line.lost()
+            self._stop_heartbeats()
             await self._handling.finish(_HANDLER_SECONDS)
+
+    def _stop_heartbeats(self) -> None:
+        """End the heartbeats of a connection whose session never began.
+
+        discord.py starts their thread before IDENTIFY, and does not know it yet when that fails (gateway.py,
+        DiscordWebSocket.from_client, 2.7.1): it would go on for a minute.
+        """
+        for thread in threading.enumerate():
+            if isinstance(thread, KeepAliveHandler) and thread.ws._connection is self._connection:
+                thread.stop()
 
     async def setup_hook(self) -> None:
         """Called between login and the gateway connection."""
-        if self._ask_gateway:
-            _, url, _ = await self.http.get_bot_gateway()
-            DiscordWebSocket.DEFAULT_GATEWAY = URL(url)
-        await self._tree.sync_if_changed()
+        if self._shard.number == 0:
+            await self._tree.sync_if_changed()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Called before a session is begun; a second one is left to a new client, which queues first."""
+        if not initial or self._turn is None:
+            raise Unreachable("Discord has ended the session")
+        await self._turn.use()
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Called for every event; only notes what it tells about the connection."""
+        """Called for every event; notes what it tells about the connection."""
         match event:
             case "socket_event_type":
-                self._line.heard()
+                self._shard.line.heard()
             case "connect" | "resumed":
-                self._line.up()
+                self._shard.line.up()
             case "disconnect":
-                self._line.lost()
-        super().dispatch(event, *args, **kwargs)
+                self._shard.line.lost()
+        if not self.is_closed():  # then it has no loop to run handlers on; the next session reads what came
+            super().dispatch(event, *args, **kwargs)
 
     async def on_ready(self) -> None:
         """Called after each new session: what was written since the last one is not sent again."""
-        shard = f"{self.shard_id or 0}/{self.shard_count or 1}"
-        self._gap.open(f"{events.PLATFORM}:{shard}", self._history.read)
+        self._shard.open(self._history.read)
 
     async def on_message(self, message: discord.Message) -> None:
         """Called in a task of its own for every message."""
@@ -130,7 +143,7 @@ class Listener(discord.Client):
     async def _take(self, event: Event | None, channel: int) -> None:
         self._handling.join()
         if event:
-            with self._gap.unless_delivered():
+            with self._shard.gap.unless_delivered():
                 await self._hand_over(event, channel)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:

@@ -13,6 +13,9 @@ from bot.discord.errors import translated
 
 log = logging.getLogger(__name__)
 
+MOST_DIRECT = 500
+"""Direct messages that are looked through, those first that were used last: each takes two requests."""
+
 Readable = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
 
 
@@ -30,7 +33,7 @@ class History:
         """
         missed = 0.0
         after = datetime.fromtimestamp(since, UTC)
-        for channel in await self._written_in(after, active_since):
+        for channel in await self._written_in(after):
             try:
                 found = [each async for each in self._messages(channel, after)]
             except Undeliverable as error:  # the others may still be read
@@ -40,7 +43,7 @@ class History:
                 missed = max(missed, await self._hand_over(message, deliver))
         return missed
 
-    async def _written_in(self, after: datetime, active_since: float) -> list[int]:
+    async def _written_in(self, after: datetime) -> list[int]:
         """The channels that may hold something new."""
         newest = discord.utils.time_snowflake(after, high=False)
         written: set[int] = set()
@@ -50,12 +53,19 @@ class History:
                 channels = await guild.fetch_channels()
                 threads = await guild.active_threads()
             written |= set(_newer([*channels, *threads], newest))
-        for thread in await self._shared.active_threads(events.PLATFORM, active_since):
-            # direct messages, which nothing lists, and threads that are archived by now; not reply chains,
-            # whose id is the message's
-            if thread.space == events.DIRECT:
-                written.add(int(thread.channel))
+        if self._client.shard_id == 0:
+            written |= await self._direct()
         return sorted(written)
+
+    async def _direct(self) -> set[int]:
+        """The channels of direct messages, which belong to the first shard.
+
+        Nothing lists them, nor tells which have something new: so these are the ones that we know, however
+        long ago somebody wrote there.
+        """
+        threads = await self._shared.active_threads(events.PLATFORM, 0)
+        direct = [int(thread.channel) for thread in threads if thread.space == events.DIRECT]
+        return set(direct[:MOST_DIRECT])
 
     async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message]:
         assert self._client.user is not None  # set by login

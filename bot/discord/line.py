@@ -1,4 +1,4 @@
-"""The state of the gateway connection."""
+"""The state of a gateway connection."""
 
 import time
 from typing import Literal
@@ -29,21 +29,22 @@ class Line:
         """An event came."""
         self._heard_at = time.monotonic()
 
+    @property
+    def lost_s(self) -> float:
+        """For how many seconds the gateway has not been connected; 0 while it is."""
+        return 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
+
     def state(self) -> Literal["ok", "degraded", "down"]:
         """`degraded` while it may still come back by itself, `down` after `DOWN_SECONDS`."""
         if self._lost_at is None:
             return "ok"
-        return "degraded" if time.monotonic() - self._lost_at <= DOWN_SECONDS else "down"
+        return "degraded" if self.lost_s <= DOWN_SECONDS else "down"
 
     def evidence(self) -> dict[str, Json]:
         """What `state` follows from, and when something was last heard."""
         evidence: dict[str, Json] = {"connected": self._lost_at is None}
         if self._lost_at is not None:
-            evidence["disconnected_s"] = _seconds_since(self._lost_at)
+            evidence["disconnected_s"] = round(self.lost_s, 1)
         if self._heard_at is not None:
-            evidence["last_event_s"] = _seconds_since(self._heard_at)
+            evidence["last_event_s"] = round(time.monotonic() - self._heard_at, 1)
         return evidence
-
-
-def _seconds_since(at: float) -> float:
-    return round(time.monotonic() - at, 1)

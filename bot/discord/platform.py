@@ -6,18 +6,21 @@ from typing import Final
 
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from yarl import URL
 
-from bot.chat import Deliver, Health, Json, Shared, ThreadId
+from bot.chat import Deliver, Health, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
-from bot.discord.holder import Holder
 from bot.discord.line import Line
 from bot.discord.pace import Pace
 from bot.discord.probe import Probe
 from bot.discord.reply import DiscordThread
+from bot.discord.report import line_evidence, shard_evidence, worst
 from bot.discord.sender import Sender
-from bot.gap import Gap
+from bot.discord.shard import Shard
+from bot.discord.shards import Shards
+from bot.discord.starts import Starts
 from bot.tasks import first_failure
 
 
@@ -29,15 +32,16 @@ async def connect(
     commands: Commands,
     shared: Shared,
     catch_up_hours: float,
+    shards: int | None,
 ) -> AsyncIterator["Discord"]:
     """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
 
-    discord.py keeps both addresses in its classes, so a process can have one Discord at a time.
+    Without a number of `shards` Discord is asked for one. discord.py keeps both addresses in its classes, so
+    a process can have one Discord at a time.
     """
     with _addressed(api_url):
         async with Sender(token) as sender:
-            gap = Gap(shared, catch_up_hours)
-            yield Discord(token, commands, sender, shared, gap, ask_gateway=api_url is not None)
+            yield Discord(token, commands, sender, shared, catch_up_hours, shards)
 
 
 @contextmanager
@@ -52,41 +56,49 @@ def _addressed(api_url: str | None) -> Iterator[None]:
 
 
 class Discord:
-    """Two clients: one sends for as long as this is open, one listens and is made anew in each `receive`."""
+    """One client sends for as long as this is open; one listens to each shard, and is made anew if lost."""
 
     name: Final = events.PLATFORM
 
     def __init__(
-        self, token: str, commands: Commands, sender: Sender, shared: Shared, gap: Gap, *, ask_gateway: bool
+        self,
+        token: str,
+        commands: Commands,
+        sender: Sender,
+        shared: Shared,
+        catch_up_hours: float,
+        shards: int | None,
     ) -> None:
         self._token = token
         self._commands = commands
         self._sender = sender
         self._shared = shared
-        self._holder = Holder(shared)
-        self._gap = gap
-        self._ask_gateway = ask_gateway
+        self._wish = shards
+        self._shards = Shards(shared, catch_up_hours, self._listen)
+        self._starts = Starts(sender, shared)
         self._pace = Pace()
-        self._line = Line()
+        self._unheld = Line()
         self._probe = Probe(sender)
-        self._listener: Listener | None = None
 
     async def receive(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        listener = Listener(
-            deliver, self._commands, self._line, self._shared, self._gap, ask_gateway=self._ask_gateway
-        )
-        self._listener = listener
+        gateway = await self._starts.gateway()
+        DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway.url)
+        await self._shards.hold(self._wish or gateway.shards, deliver)
+
+    async def _listen(self, shard: Shard, deliver: Deliver) -> None:
+        listener = Listener(shard, deliver, self._commands, self._shared, self._starts)
+        shard.listener = listener
         try:
-            async with self._holder.holding(), listener:
-                await first_failure(listener.listen(self._token), self._gap.deaf(), self._holder.keep())
+            async with listener:
+                await first_failure(listener.listen(self._token), shard.gap.deaf())
         finally:
-            self._listener = None
-            self._gap.lost()
+            shard.listener = None
+            shard.gap.lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        await self._gap.close(deliver)
+        await self._shards.catch_up(deliver)
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
@@ -95,18 +107,16 @@ class Discord:
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""
         rest = await self._probe()
-        if self._holder.standing_by:
+        if self._shards.standing_by:
             return Health(name=self.name, state=rest.state, evidence={"standing_by": True, **rest.evidence})
-        session = _session(self._listener) if self._listener else {}
+        lines = self._shards.lines or [self._unheld]
         return Health(
             name=self.name,
-            state=max(self._line.state(), rest.state, key=("ok", "degraded", "down").index),
-            evidence={**self._line.evidence(), **session, **rest.evidence},
+            state=worst([rest.state, *(line.state() for line in lines)]),
+            evidence={
+                **line_evidence(lines),
+                **shard_evidence(self._shards.held),
+                **self._starts.evidence(),
+                **rest.evidence,
+            },
         )
-
-
-def _session(listener: Listener) -> dict[str, Json]:
-    evidence: dict[str, Json] = {"guilds": len(listener.guilds), "user": str(listener.user)}
-    if 0 <= listener.latency < float("inf"):  # else there was no heartbeat yet
-        evidence["latency_ms"] = round(listener.latency * 1000)
-    return evidence

@@ -45,6 +45,20 @@ class Sent:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What Discord says of its gateway: the `shards` it recommends, and how many sessions may begin.
+
+    So many of them `remaining` for `reset_after` seconds, `max_concurrency` of them every five seconds.
+    """
+
+    url: str
+    shards: int
+    max_concurrency: int
+    remaining: int
+    reset_after: float
+
+
 class Sender:
     """A client that only sends, logged in when it is first needed.
 
@@ -140,6 +154,23 @@ class Sender:
         with translated():
             async with asyncio.timeout(seconds):
                 await self._request_once(ask)
+
+    async def gateway(self) -> Gateway:
+        """Ask where and how to listen."""
+
+        async def ask(client: discord.Client) -> Gateway:
+            # not get_bot_gateway, which makes of every refusal the same error
+            told = await client.http.request(discord.http.Route("GET", "/gateway/bot"))
+            limit = told["session_start_limit"]
+            return Gateway(
+                url=told["url"],
+                shards=told["shards"],
+                max_concurrency=limit["max_concurrency"],
+                remaining=limit["remaining"],
+                reset_after=limit["reset_after"] / 1000,
+            )
+
+        return await self._request(ask)
 
     async def sent_since(self, channel: int, when: datetime) -> list[Sent]:
         """Our own messages in a channel since `when`, the oldest first, a hundred at most."""

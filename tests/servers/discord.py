@@ -35,6 +35,7 @@ from tests.servers.discord_model import (
 )
 from tests.servers.discord_rules import BUTTON, walk
 from tests.servers.discord_server import DiscordServer
+from tests.servers.discord_starts import SessionStarts
 from tests.servers.discord_traffic import Fault, Limit
 from tests.waiting import wait_until
 
@@ -70,9 +71,9 @@ class Discord(DiscordServer):
     What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `click`, `submit`,
     `autocomplete`.
     What happened: `messages`, `answer`, `thread_of`, `typing`, `edit_times`, `calls`, `count`, `sessions`,
-    `connected`, `violations`, `refusals`, `rate_limited`.
+    `shards`, `connected`, `violations`, `refusals`, `rate_limited`.
     Trouble: `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`, `invalidate_sessions`,
-    `deafen_gateway`, `refuse_gateway`, `stop_acks`, `allow_intents`, `forget_nonces`.
+    `deafen_gateway`, `refuse_gateway`, `stop_acks`, `allow_intents`, `forget_nonces`, `starts`.
     Times are `time.monotonic()` seconds, ids are integers.
     """
 
@@ -89,8 +90,9 @@ class Discord(DiscordServer):
     def add_user(self, name: str, *, administrator: bool = False) -> User:
         return self.world.add_user(name, administrator=administrator)
 
-    def add_guild(self, name: str) -> Guild:
-        return self.world.add_guild(name)
+    def add_guild(self, name: str, shard: tuple[int, int] = (0, 1)) -> Guild:
+        """A guild whose events that shard (its number and their count) hears."""
+        return self.world.add_guild(name, shard)
 
     def add_channel(self, name: str, guild: Guild | None = None) -> Channel:
         return self.world.add_channel(name, guild or self.guild)
@@ -303,6 +305,16 @@ class Discord(DiscordServer):
         """All that ever identified, oldest first."""
         return self.gateway.sessions
 
+    @property
+    def starts(self) -> SessionStarts:
+        """How many shards are recommended or demanded, and how many sessions may begin, how fast."""
+        return self.gateway.starts
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """The shards that are connected now, each with the count that it was told; sorted."""
+        return sorted(each.shard for each in self.sessions if each.connected)
+
     async def connected(self, sessions: int = 1, *, timeout: float = 10) -> None:
         """Wait until so many sessions are connected: from then on they hear what happens."""
         await wait_until(
@@ -357,9 +369,9 @@ class Discord(DiscordServer):
         else:
             self.api.buckets.limits[bucket] = Limit(count, seconds)
 
-    def drop_gateway(self) -> None:
-        """Cut all gateway connections without a word; sessions can be resumed."""
-        self.gateway.drop()
+    def drop_gateway(self, shard: int | None = None) -> None:
+        """Cut all gateway connections, or those of a shard, without a word; sessions can be resumed."""
+        self.gateway.drop(shard)
 
     def close_gateway(self, code: int = 4000) -> None:
         self.gateway.close(code)

@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 
 from tests.servers import discord_payloads as payloads
 from tests.servers.discord_model import Event, Intent, Json
+from tests.servers.discord_starts import SessionStarts, Verdict
 from tests.servers.discord_world import World
 
 PRIVILEGED = {
@@ -35,6 +36,7 @@ CLOSE_REASONS = {
     4007: "Invalid seq.",
     4008: "You are being rate limited.",
     4010: "Invalid shard.",
+    4011: "Sharding required.",
     4012: "Invalid API version.",
     4013: "Invalid intent(s).",
     4014: "Disallowed intent(s).",
@@ -178,6 +180,7 @@ class Gateway:
         self.refusals = 0
         self.privileged: set[str] = {"message_content"}
         self.sessions: list[Session] = []
+        self.starts = SessionStarts()
         world.listener = self.tell
 
     @property
@@ -286,8 +289,10 @@ class Gateway:
         code = self._fault_of(data)
         if code:
             return self._refuse(connection, code)
-        shard = tuple(data.get("shard") or (0, 1))
-        session = Session(uuid4().hex, Intent(data["intents"]), (shard[0], shard[1]), connection=connection)
+        number, count = data.get("shard") or (0, 1)
+        if not self._may_start(connection, number, count):
+            return None
+        session = Session(uuid4().hex, Intent(data["intents"]), (number, count), connection=connection)
         connection.session = session
         self.sessions.append(session)
         session.dispatch("READY", self._ready(session))
@@ -295,6 +300,22 @@ class Gateway:
             if session.hears(event):
                 session.dispatch(event.name, event.data)
         return None
+
+    def _may_start(self, connection: Connection, number: int, count: int) -> bool:
+        verdict = self.starts.take(number, count)
+        match verdict:
+            case Verdict.FINE:
+                return True
+            case Verdict.TOO_FEW_SHARDS:  # the client could not know
+                connection.close(4011)
+                return False
+        self._violate(f"gateway: IDENTIFY of shard {number} of {count}: {verdict.value}")
+        if verdict is Verdict.TOO_SOON:
+            connection.send({"op": Op.INVALID_SESSION, "d": False})
+        else:  # Discord ends all sessions and resets the token
+            self._token = uuid4().hex
+            self.close(4004)
+        return False
 
     def _fault_of(self, data: Json) -> int | None:
         """The close code for an IDENTIFY that Discord refuses."""
@@ -305,9 +326,11 @@ class Gateway:
         intents = data.get("intents")
         if not isinstance(intents, int) or intents & ~KNOWN_INTENTS:
             return 4013
-        number, count = data.get("shard") or (0, 1)
-        if not 0 <= number < count:
-            return 4010
+        match data.get("shard", [0, 1]):
+            case [int(number), int(count)] if 0 <= number < count:
+                pass
+            case _:
+                return 4010
         disallowed = any(bit & intents for name, bit in PRIVILEGED.items() if name not in self.privileged)
         return 4014 if disallowed else None
 
@@ -363,9 +386,10 @@ class Gateway:
 
     # --- trouble
 
-    def drop(self) -> None:
+    def drop(self, shard: int | None = None) -> None:
         for connection in self.connections:
-            connection.drop()
+            if shard is None or (connection.session and connection.session.shard[0] == shard):
+                connection.drop()
 
     def close(self, code: int) -> None:
         for connection in self.connections:

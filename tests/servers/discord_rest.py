@@ -15,16 +15,17 @@ from tests.servers.discord_model import (
     Message,
 )
 from tests.servers.discord_rules import Refusal, form_error, need, snowflake, unknown
+from tests.servers.discord_starts import SessionStarts
 from tests.servers.discord_world import World
 
 
 class Rest:
     """Handlers of what a bot does with its token. `hides_content`: the content intent is switched off."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, starts: SessionStarts) -> None:
         self._world = world
+        self._starts = starts
         self.gateway_url = ""
-        self.shards = 1
         self.hides_content = False
 
     def routes(self) -> list[Route]:
@@ -62,8 +63,8 @@ class Rest:
         return Reply({"url": self.gateway_url})
 
     async def gateway_bot(self, request: Request) -> Reply:
-        start = {"total": 1000, "remaining": 999, "reset_after": 14_400_000, "max_concurrency": 1}
-        return Reply({"url": self.gateway_url, "shards": self.shards, "session_start_limit": start})
+        start = {"shards": self._starts.shards, "session_start_limit": self._starts.limit()}
+        return Reply({"url": self.gateway_url, **start})
 
     async def me(self, request: Request) -> Reply:
         extra = {"verified": True, "email": None, "mfa_enabled": False, "locale": "en-US", "flags": 0}

@@ -27,7 +27,7 @@ class DiscordServer:
         self.refusals = self.api.refusals
         self.calls: list[Call] = self.api.calls
         self.gateway = Gateway(self.world, token, self._violate)
-        self.rest = Rest(self.world)
+        self.rest = Rest(self.world, self.gateway.starts)
         self.interactions = Interactions(self.world, self.gateway.tell)
         self.commands = Commands(self.world.snowflake, self.world.bot.id, self.world.guilds)
         self.guild = self.world.add_guild("guild")

@@ -54,8 +54,13 @@ class World:
         self.users[user.id] = user
         return user
 
-    def add_guild(self, name: str) -> Guild:
-        guild = Guild(self.snowflake(), name, self.add_user(f"owner of {name}", administrator=True))
+    def add_guild(self, name: str, shard: tuple[int, int] = (0, 1)) -> Guild:
+        number, count = shard
+        id = self.snowflake()
+        while (id >> 22) % count != number:
+            id += 1 << 22
+        self._last_id = id
+        guild = Guild(id, name, self.add_user(f"owner of {name}", administrator=True))
         self.guilds[guild.id] = guild
         self._emit(
             "GUILD_CREATE", payloads.guild(guild, self.channels.values(), self.bot), Intent.GUILDS, guild

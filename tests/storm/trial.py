@@ -26,6 +26,7 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         slack = await stack.enter_async_context(Slack(ack_timeout=1, redelivery_delays=(0.2, 2, 5)))
         slack.tolerate("message_not_in_streaming_state")  # of a stream whose end we were not told of
         discord = await stack.enter_async_context(Discord())
+        discord.starts.shards = 2
         model = await stack.enter_async_context(model_server())
         environ = {
             **slack.environ,
@@ -39,7 +40,7 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         nodes = await stack.enter_async_context(cluster(count, environ, directory))
         await wait_until(lambda: all(node.serves for node in nodes), "the cluster serves", timeout=60)
         await slack.connected(timeout=30)
-        await discord.connected(timeout=30)
+        await discord.connected(2, timeout=30)
         storm = Storm(seed, slack, discord, model, nodes, redis)
         await storm.greet()
         await storm.rage(seconds)

@@ -1,0 +1,197 @@
+"""Which shards this process listens to: each is held by a renewed lease, and all processes share them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+
+from bot.chat import Deliver, PlatformError, Shared, StorageDown
+from bot.discord.events import PLATFORM
+from bot.discord.line import Line
+from bot.discord.shard import Shard, division
+from bot.discord.share import fair_share
+from bot.gap import Gap
+from bot.supervise import persevere
+from bot.tasks import cancel
+
+log = logging.getLogger(__name__)
+
+GROUP = f"{PLATFORM}:shards"
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 5.0
+
+_LEAVE_SECONDS = 1.0
+
+Listen = Callable[[Shard, Deliver], Awaitable[None]]
+"""Listens to a shard until cancelled. Raises `PlatformError` when its connection is lost for good."""
+
+
+class Shards:
+    """Holds shards for this process, its share of them, and listens to each in a task of its own.
+
+    While Redis is away the process keeps what it holds and takes nothing new: nobody else can take it either,
+    and what comes is handed over later.
+    """
+
+    def __init__(self, shared: Shared, catch_up_hours: float, listen: Listen) -> None:
+        self._shared = shared
+        self._hours = catch_up_hours
+        self._listen = listen
+        self._opened = asyncio.Event()
+        self._count: int | None = None
+        self._held: dict[int, Shard] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._lines: dict[int, Line] = {}  # kept while `hold` is called again
+        self._is_certain = True  # else others have a round to renew or take theirs, before we take any
+        self.standing_by = False
+
+    @property
+    def held(self) -> Sequence[Shard]:
+        """The shards that are ours now."""
+        return [self._held[number] for number in sorted(self._held)]
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The connections that this process is to have."""
+        return list(self._lines.values())
+
+    async def hold(self, wish: int, deliver: Deliver) -> None:
+        """Listen until cancelled to a fair share of the shards: `wish` of them, once all wish so.
+
+        Raises `CredentialsRejected`, and any `PlatformError` when no shard can be listened to from here.
+        """
+        try:
+            while True:
+                await self._renew(wish, deliver)
+                await self._watch(RENEW_SECONDS)
+                self._check()
+        finally:
+            await self._end()
+
+    async def catch_up(self, deliver: Deliver) -> None:
+        """Close the gap of each shard that is listened to; one by one: they share a rate limit."""
+        await self._opened.wait()
+        failures: list[Exception] = []
+        for shard in self.held:
+            try:
+                if shard.gap.is_open:
+                    await shard.gap.close(deliver)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold the others up
+                failures.append(error)
+        if len(failures) > 1:
+            raise ExceptionGroup("several shards are not caught up", failures)
+        for failure in failures:
+            raise failure
+
+    async def _renew(self, wish: int, deliver: Deliver) -> None:
+        try:
+            place, loads = await self._shared.attend(GROUP, LEASE_SECONDS, len(self._held))
+            await self._agree(wish)
+            await self._renew_leases()
+            if self._is_certain:
+                await self._balance(self._count or 0, loads, place, deliver)
+            self._is_certain = True
+        except StorageDown as error:
+            self._is_certain = False
+            log.warning("shards cannot be renewed", extra={"error": str(error)})
+
+    async def _agree(self, wish: int) -> None:
+        """All processes use the same number of shards: when it changes, what we hold of the old one ends."""
+        count = await self._shared.agree(GROUP, wish, in_use=bool(self._held))
+        if count == self._count:
+            return
+        if self._held:
+            await self._let_go(self._held)
+            count = await self._shared.agree(GROUP, wish, in_use=False)
+        self._count = count
+        log.info("number of shards", extra={"shards": count, "wished": wish})
+
+    async def _renew_leases(self) -> None:
+        for number in list(self._held):
+            if not await self._lease(number):
+                log.warning("another process listens to this shard now", extra={"shard": number})
+                await self._let_go([number])
+
+    async def _balance(self, count: int, loads: Sequence[int], place: int, deliver: Deliver) -> None:
+        share = fair_share(count, loads, place)
+        if len(self._held) > share:
+            # first those that are not connected, so that no session is wasted
+            by_worth = sorted(self._held, key=lambda number: (self._lines[number].state() != "ok", number))
+            await self._let_go(by_worth[share:])
+        for number in range(count):
+            if len(self._held) < share and number not in self._held and await self._lease(number):
+                self._take(number, count, deliver)
+        self._lines = {number: self._lines[number] for number in self._held}
+        self.standing_by = not self._held
+
+    def _take(self, number: int, count: int, deliver: Deliver) -> None:
+        log.info("shard taken", extra={"shard": number, "shards": count})
+        gap = Gap(self._shared, self._hours, division(count))
+        line = self._lines.setdefault(number, Line())
+        shard = self._held[number] = Shard(number, count, line, gap, self._opened)
+        self._tasks[number] = asyncio.create_task(
+            persevere(shard.source, partial(self._attempt, shard, deliver)), name=shard.source
+        )
+
+    async def _attempt(self, shard: Shard, deliver: Deliver) -> None:
+        try:
+            await self._listen(shard, deliver)
+        except PlatformError as error:
+            shard.failure = error
+            raise
+
+    async def _let_go(self, numbers: Iterable[int]) -> None:
+        """Listen to these shards no more, then give their leases back."""
+        numbers = list(numbers)
+        await self._stop(numbers)
+        for number in numbers:
+            self._lines.pop(number, None)
+            await self._release(number)
+
+    async def _stop(self, numbers: Sequence[int]) -> None:
+        tasks = [self._tasks.pop(number) for number in numbers]
+        for number in numbers:
+            del self._held[number]
+        await cancel(*tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)  # what they raised is told by the first of them
+
+    async def _watch(self, seconds: float) -> None:
+        """Wait so long, or raise what a task raises: that concerns all of them."""
+        if not self._tasks:
+            await asyncio.sleep(seconds)
+            return
+        done, _ = await asyncio.wait(
+            self._tasks.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in done:
+            task.result()
+
+    def _check(self) -> None:
+        """Raise what keeps all shards from being connected for a lease by now: others may reach them."""
+        failures = [shard.failure for shard in self._held.values() if shard.failure]
+        if failures and min(line.lost_s for line in self._lines.values()) > LEASE_SECONDS:
+            self._is_certain = False
+            raise failures[0]
+
+    async def _end(self) -> None:
+        numbers = list(self._held)
+        self.standing_by = False
+        try:
+            await self._stop(numbers)
+        finally:
+            with contextlib.suppress(StorageDown, TimeoutError):  # then it expires
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    for number in numbers:
+                        await self._release(number)
+                    await self._shared.leave(GROUP)
+
+    async def _lease(self, number: int) -> bool:
+        return await self._shared.lease(_lease_of(number), LEASE_SECONDS)
+
+    async def _release(self, number: int) -> None:
+        await self._shared.release(_lease_of(number))
+
+
+def _lease_of(number: int) -> str:
+    return f"{PLATFORM}:shard:{number}"
