@@ -98,54 +98,38 @@ class Inbox:
                 return "stopped" if await self.stop(event) else "idle"
 
     async def _put_message(self, message: Message) -> str:
-        thread = str(message.thread)
-        outcome = await self._put(
-            keys=[
-                keys.seen(message.id),
-                keys.joined(thread),
-                keys.early(thread),
-                keys.threads(message.thread.platform),
-            ],
-            args=[
-                TAG,
-                thread,
-                message.id,
-                message.author,
-                json.dumps(message.to_json()),
-                int(message.addressed),
-                message.sent_at,
-                json.dumps(asdict(message.thread)),
-                SEEN_SECONDS,
-                self._follow_seconds,
-                _EARLY_SECONDS,
-            ],
-        )
-        return keys.text(outcome)
+        return keys.text(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+
+    def _put_args(self, message: Message) -> list[str | int | float]:
+        return [
+            TAG,
+            str(message.thread),
+            message.id,
+            message.author,
+            json.dumps(message.to_json()),
+            int(message.addressed),
+            message.sent_at,
+            json.dumps(asdict(message.thread)),
+            SEEN_SECONDS,
+            self._follow_seconds,
+            _EARLY_SECONDS,
+        ]
 
     async def _put_correction(self, correction: Correction) -> str:
         message = correction.message
         again = replace(message, id=f"{message.id}:edit:{correction.edited_at}", corrects=message.id)
-        thread = str(message.thread)
-        outcome = keys.text(
-            await self._correct(
-                keys=[keys.seen(message.id), keys.joined(thread), keys.messages(thread)],
-                args=[
-                    TAG,
-                    thread,
-                    message.id,
-                    message.author,
-                    json.dumps(message.to_json()),
-                    correction.edited_at,
-                    again.id,
-                    json.dumps(again.to_json()),
-                    SEEN_SECONDS,
-                ],
-            )
-        )
-        if outcome != "unknown":
-            return outcome
         is_recent = time.time() - message.sent_at < _RECENT_SECONDS
-        return await self._put_message(message) if is_recent else "ignored"
+        outcome = await self._correct(
+            keys=[*_put_keys(message), keys.messages(str(message.thread))],
+            args=[
+                *self._put_args(message),
+                correction.edited_at,
+                again.id,
+                json.dumps(again.to_json()),
+                int(is_recent),
+            ],
+        )
+        return keys.text(outcome)
 
     async def _take_out(self, message_id: str, *, whole_turn: bool, reason: str) -> str:
         outcome = await self._withdraw(
@@ -298,6 +282,16 @@ class Inbox:
     async def hand_over(self) -> int:
         """Leave the workers; what we still hold can be taken by others at once. Returns how many threads."""
         return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer]))
+
+
+def _put_keys(message: Message) -> list[str]:
+    thread = str(message.thread)
+    return [
+        keys.seen(message.id),
+        keys.joined(thread),
+        keys.early(thread),
+        keys.threads(message.thread.platform),
+    ]
 
 
 def _is_named(message: Message, stop: Stop) -> bool:

@@ -6,7 +6,7 @@ script computes (`turn:<id>`) therefore are where the declared ones are.
 A thread with work has exactly one entry: in `ready` (free, or leased: pending in the group `workers`) or in
 `later` (backing off). The pending entry *is* the lease: `held` is the fence that each write passes first.
 
-    seen:<message id>    hash: thread, author, turn (once it is in one), edited, corrects, withdrawn
+    seen:<message id>    hash: thread, author, edited (-1: never), turn (once in one), corrects, withdrawn
     mailbox:<thread>     stream: the ids of the messages that wait or are being answered, in order
     messages:<thread>    hash: their texts by id
     joined:<thread>      the bot takes part; holds the message that was answered last
@@ -33,15 +33,29 @@ end
 
 # `tag` is what every key begins with
 _ACCEPT = """
-local function accept(tag, thread, id, author, message, seconds)
+local function accept(tag, thread, id, author, message, edited, seconds)
   local seen = tag .. ':seen:' .. id
-  redis.call('HSET', seen, 'thread', thread, 'author', author)
+  redis.call('HSET', seen, 'thread', thread, 'author', author, 'edited', edited)
   redis.call('EXPIRE', seen, seconds)
   redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id)
   redis.call('HSET', tag .. ':messages:' .. thread, id, message)
   if redis.call('SADD', tag .. ':active', thread) == 1 then
     redis.call('XADD', tag .. ':ready', '*', 'thread', thread)
   end
+end
+"""
+
+# One that a stop fixed before it began is no different: nothing comes into it or out of it any more.
+_FIX = """
+local function fix(tag, waiting)
+  local id = waiting[1][2][2]
+  if redis.call('HSETNX', tag .. ':turn:' .. id, 'last', waiting[#waiting][1]) == 1 then
+    for _, entry in ipairs(waiting) do
+      local seen = tag .. ':seen:' .. entry[2][2]
+      if redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
+    end
+  end
+  return id
 end
 """
 
@@ -53,26 +67,22 @@ local function stop_turn(tag, thread, turn, reason)
 end
 """
 
-# KEYS seen joined early threads | ARGV tag thread id author message addressed sent_at place seen_seconds
-# joined_seconds early_seconds -> kept | duplicate | ignored
+# KEYS seen joined early threads ...
+# | ARGV tag thread id author message addressed sent_at place seen_seconds joined_seconds early_seconds ...
 # Slack does not keep the order: a reply may come before the mention that it belongs to. It waits in `early`.
-PUT = (
+_TAKE = (
     _ACCEPT
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local addressed, sent_at = ARGV[6] == '1', tonumber(ARGV[7])
-local joined = redis.call('EXISTS', KEYS[2]) == 1
-if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
-if not addressed and not joined then
-  redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message}))
+local function wait_early(edited)
+  local known = redis.call('HGET', KEYS[3], id)
+  if not known or tonumber(cjson.decode(known)[4] or '-1') <= tonumber(edited) then
+    redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message, edited}))
+  end
   redis.call('EXPIRE', KEYS[3], ARGV[11])
-  return 'ignored'
 end
-accept(tag, thread, id, author, message, ARGV[9])
-redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) or '', 'EX', ARGV[10])
-redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10])
-if not joined then
+local function accept_early()
   local later = {}
   local early = redis.call('HGETALL', KEYS[3])
   for i = 1, #early, 2 do
@@ -83,79 +93,100 @@ if not joined then
   table.sort(later, function(a, b) return a[2][1] < b[2][1] end)
   for _, each in ipairs(later) do
     if redis.call('EXISTS', tag .. ':seen:' .. each[1]) == 0 then
-      accept(tag, thread, each[1], each[2][2], each[2][3], ARGV[9])
+      accept(tag, thread, each[1], each[2][2], each[2][3], each[2][4] or '-1', ARGV[9])
     end
   end
   redis.call('DEL', KEYS[3])
 end
-return 'kept'
+local function take(edited)
+  local joined = redis.call('EXISTS', KEYS[2]) == 1
+  if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
+  if not addressed and not joined then
+    wait_early(edited)
+    return 'ignored'
+  end
+  accept(tag, thread, id, author, message, edited, ARGV[9])
+  redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) or '', 'EX', ARGV[10])
+  redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10])
+  if not joined then accept_early() end
+  return 'kept'
+end
 """
 )
 
-# KEYS seen joined messages
-# | ARGV tag thread id author message edited_at correction_id correction seen_seconds
-# -> unknown | replaced | kept | duplicate | ignored
+# as above -> kept | duplicate | ignored
+PUT = _TAKE + "return take('-1')"
+
+# as above, and KEYS messages | ARGV edited_at correction_id correction is_recent
+# -> replaced | kept | duplicate | ignored
+# One of a message that never came is that message. A deletion is the last word: what comes after it is late.
 CORRECT = (
-    _ACCEPT
+    _TAKE
     + """
-local tag, thread, id = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'unknown' end
-if tonumber(redis.call('HGET', KEYS[1], 'edited') or '-1') >= tonumber(ARGV[6]) then return 'duplicate' end
-redis.call('HSET', KEYS[1], 'edited', ARGV[6])
-local waits = redis.call('HEXISTS', KEYS[3], id) == 1
+local edited, again = ARGV[12], ARGV[13]
+if redis.call('EXISTS', KEYS[1]) == 0 then return ARGV[15] == '1' and take(edited) or 'ignored' end
+if redis.call('HEXISTS', KEYS[1], 'withdrawn') == 1 then return 'ignored' end
+if tonumber(redis.call('HGET', KEYS[1], 'edited') or '-1') >= tonumber(edited) then return 'duplicate' end
+redis.call('HSET', KEYS[1], 'edited', edited)
+local waits = redis.call('HEXISTS', KEYS[5], id) == 1
 if waits and not redis.call('HGET', KEYS[1], 'turn') then
-  redis.call('HSET', KEYS[3], id, ARGV[5])
+  redis.call('HSET', KEYS[5], id, message)
   return 'replaced'
 end
 if not waits and redis.call('GET', KEYS[2]) ~= id then return 'ignored' end
-accept(tag, thread, ARGV[7], ARGV[4], ARGV[8], ARGV[9])
-redis.call('HSET', tag .. ':seen:' .. ARGV[7], 'corrects', id)
+accept(tag, thread, again, author, ARGV[14], '-1', ARGV[9])
+redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
 return 'kept'
 """
 )
 
 # KEYS seen | ARGV tag id whole_turn unknown_seconds reason -> ignored | removed | stopped
-# One that has not come yet is remembered, so that it is not taken when it does.
+# What corrects the message goes with it. One that has not come yet is remembered, so that it is not taken
+# when it does. Somebody may still wait for the other messages of its turn, unless the whole turn is to end.
 WITHDRAW = (
     _STOP
     + """
-local tag, id = ARGV[1], ARGV[2]
-local thread, turn = unpack(redis.call('HMGET', KEYS[1], 'thread', 'turn'))
+local tag, id, whole_turn = ARGV[1], ARGV[2], ARGV[3] == '1'
+local thread = redis.call('HGET', KEYS[1], 'thread')
+if not whole_turn then redis.call('HSET', KEYS[1], 'withdrawn', 1) end
 if not thread then
-  redis.call('HSET', KEYS[1], 'withdrawn', 1)
   redis.call('EXPIRE', KEYS[1], ARGV[4])
   return 'ignored'
 end
 local mailbox, messages = tag .. ':mailbox:' .. thread, tag .. ':messages:' .. thread
-if redis.call('HEXISTS', messages, id) == 0 then return 'ignored' end
-redis.call('HSET', KEYS[1], 'withdrawn', 1)
-local last = turn and redis.call('HGET', tag .. ':turn:' .. turn, 'last') or '+'
-for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', last)) do
+local removed, stopped, wanted = false, false, false
+for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
   local each = entry[2][2]
-  if not turn and each == id then
+  local corrects, turn = unpack(redis.call('HMGET', tag .. ':seen:' .. each, 'corrects', 'turn'))
+  local original = corrects or each
+  if turn then
+    if original == id then stopped = turn end
+    if redis.call('HEXISTS', tag .. ':seen:' .. original, 'withdrawn') == 0 then wanted = true end
+  elseif original == id then
     redis.call('XDEL', mailbox, entry[1])
-    redis.call('HDEL', messages, id)
-    return 'removed'
-  end
-  if turn and ARGV[3] == '0' and redis.call('HEXISTS', tag .. ':seen:' .. each, 'withdrawn') == 0 then
-    return 'ignored'
+    redis.call('HDEL', messages, each)
+    removed = true
   end
 end
-stop_turn(tag, thread, turn, ARGV[5])
-return 'stopped'
+if stopped and (whole_turn or not wanted) then
+  stop_turn(tag, thread, stopped, ARGV[5])
+  return 'stopped'
+end
+return removed and 'removed' or 'ignored'
 """
 )
 
 # KEYS mailbox messages | ARGV tag thread reason -> idle | stopped
 # What waits behind the turn under way was asked before the stop, too, and goes without a word.
 STOP = (
-    _STOP
+    _FIX
+    + _STOP
     + """
 local tag, thread = ARGV[1], ARGV[2]
 local waiting = redis.call('XRANGE', KEYS[1], '-', '+')
 if #waiting == 0 then return 'idle' end
-local turn = waiting[1][2][2]
-redis.call('HSETNX', tag .. ':turn:' .. turn, 'last', waiting[#waiting][1])
+local turn = fix(tag, waiting)
 local last = redis.call('HGET', tag .. ':turn:' .. turn, 'last')
 local behind = false
 for _, entry in ipairs(waiting) do
@@ -175,19 +206,20 @@ return 'stopped'
 #    | {turn id, attempt, failures, crashes, crashed, stopped, error, receipt, message...}
 # The first attempt fixes which messages make the turn; a later one finds the same.
 BEGIN = (
-    _HELD
+    _FIX
+    + _HELD
     + """
 local tag = ARGV[1]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return nil end
 local waiting = redis.call('XRANGE', KEYS[2], '-', '+')
 if #waiting == 0 then
+  redis.call('DEL', KEYS[2], KEYS[3])
   redis.call('SREM', KEYS[4], ARGV[4])
   release(KEYS[1], ARGV[3])
   return {}
 end
-local id = waiting[1][2][2]
+local id = fix(tag, waiting)
 local turn = tag .. ':turn:' .. id
-redis.call('HSETNX', turn, 'last', waiting[#waiting][1])
 local crashed = redis.call('HEXISTS', turn, 'running')
 redis.call('HSET', turn, 'running', ARGV[2])
 redis.call('HINCRBY', turn, 'crashes', crashed)
@@ -200,11 +232,7 @@ local begun = {
   known[5] or '', known[6] or '', known[7] or ''
 }
 for _, entry in ipairs(waiting) do
-  local each = entry[2][2]
-  begun[#begun + 1] = redis.call('HGET', KEYS[3], each) or ''
-  if redis.call('EXISTS', tag .. ':seen:' .. each) == 1 then
-    redis.call('HSET', tag .. ':seen:' .. each, 'turn', id)
-  end
+  begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
   if entry[1] == known[1] then break end
 end
 return begun
@@ -335,7 +363,8 @@ return #mine
 """
 
 # KEYS dead | ARGV tag entry seen_seconds -> 0 there is no such entry | 1
-# A fresh turn: what the old one knew of failures and of its reply would end it again.
+# A fresh turn: what the old one knew of failures and of its reply would end it again. What is known of the
+# message's edits stays, so that one which comes late is still known to be.
 REPLAY = (
     _ACCEPT
     + """
@@ -343,8 +372,11 @@ local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
 if #entry == 0 then return 0 end
 local dead = {}
 for i = 1, #entry[1][2], 2 do dead[entry[1][2][i]] = entry[1][2][i + 1] end
-redis.call('DEL', ARGV[1] .. ':turn:' .. dead.id, ARGV[1] .. ':seen:' .. dead.id)
-accept(ARGV[1], dead.thread, dead.id, cjson.decode(dead.message).author, dead.message, ARGV[3])
+local author, seen = cjson.decode(dead.message).author, ARGV[1] .. ':seen:' .. dead.id
+redis.call('DEL', ARGV[1] .. ':turn:' .. dead.id)
+redis.call('HDEL', seen, 'turn', 'withdrawn')
+local edited = redis.call('HGET', seen, 'edited') or '-1'
+accept(ARGV[1], dead.thread, dead.id, author, dead.message, edited, ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
 """
