@@ -40,7 +40,7 @@ from bot.inbox.fence import behind
 from bot.inbox.inbox import Begun, Lease
 from bot.inbox.keys import ACTIVE, GROUP, LATER, READY, text
 from bot.store import open_redis
-from tests.inbox_model import NEVER, Dead, Entry, Known, Model
+from tests.inbox_model import NEVER, Dead, Entry, Known, Model, Task
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
 LEASE_MS = 3_600_000  # longer than any example takes: a lease expires only where a rule says so
@@ -477,6 +477,26 @@ class InboxMachine(RuleBasedStateMachine):
 
     @invariant()
     @sync
+    async def a_turn_is_what_its_attempts_made_it(self) -> None:
+        """Nothing is known of one that is not fixed yet, also when its first message was in a turn before."""
+        mailboxes = [each for each in self.model.mailboxes.values() if each.messages]
+        async with self.redis.pipeline() as pipe:
+            for each in mailboxes:
+                pipe.hgetall(keys.turn(each.messages[0].id))
+            turns = await pipe.execute()
+        for each, turn in zip(mailboxes, turns, strict=True):
+            task = each.task or Task(())
+            assert (b"last" in turn, b"running" in turn) == (each.task is not None, task.running)
+            assert [int(turn.get(name, 0)) for name in (b"attempts", b"failures", b"crashes")] == [
+                task.attempts,
+                task.failures,
+                task.crashes,
+            ]
+            assert text(turn.get(b"stopped", b"")) == task.stopped
+            assert json.loads(turn.get(b"receipt", b"{}")) == task.receipt
+
+    @invariant()
+    @sync
     async def what_is_known_of_a_message_is_remembered(self) -> None:
         """Whatever came of it."""
         async with self.redis.pipeline() as pipe:
@@ -545,5 +565,5 @@ def test_the_inbox_does_what_its_model_does(redis_url: str) -> None:
     # no `explain`: it takes minutes and names lines of this file
     phases = (Phase.reuse, Phase.generate, Phase.shrink)
     run_state_machine_as_test(
-        InboxMachine, settings=settings(stateful_step_count=50, phases=phases, report_multiple_bugs=False)
+        InboxMachine, settings=settings(stateful_step_count=40, phases=phases, report_multiple_bugs=False)
     )
