@@ -66,7 +66,7 @@ async def test_an_edit_of_the_message_under_way_is_the_next_turn(inbox: Inbox) -
     message = a_message("five")
     await inbox.put(message)
     lease, begun = await begin(inbox)
-    assert await inbox.put(edit(message, "six")) == "kept"
+    assert await inbox.put(edit(message, "six")) == "corrected"
     assert await inbox.put(edit(message, "six")) == "duplicate"
     await inbox.finish(lease, begun.turn)
     lease, begun = await begin(inbox)
@@ -81,7 +81,7 @@ async def test_only_the_last_answered_message_is_answered_again(inbox: Inbox) ->
         await answer(inbox)
     assert await inbox.put(edit(first, "other")) == "ignored"
     for number in (1, 2):
-        assert await inbox.put(edit(last, f"edit {number}", at=number)) == "kept"
+        assert await inbox.put(edit(last, f"edit {number}", at=number)) == "corrected"
         assert await answer(inbox) == [f"edit {number}"]
 
 
@@ -91,6 +91,25 @@ async def test_an_edit_that_addresses_the_bot_counts_as_the_message(inbox: Inbox
     assert await inbox.put(a_message("now")) == "duplicate"
     assert await inbox.put(edit(a_message("then", sent_at=1.0), "then")) == "ignored"
     assert await answer(inbox) == ["now"]
+
+
+async def test_an_edit_that_counted_as_the_message_is_a_duplicate_when_it_comes_again(inbox: Inbox) -> None:
+    """It was answered once; an older wording that comes late changes nothing either."""
+    message = a_message("five")
+    assert await inbox.put(edit(message, "six", at=2)) == "kept"
+    assert await inbox.put(edit(message, "seven", at=1)) == "duplicate"
+    assert await answer(inbox) == ["six"]
+    assert await inbox.put(edit(message, "six", at=2)) == "duplicate"
+
+
+async def test_an_edited_reply_that_overtakes_its_mention_keeps_its_newest_wording(inbox: Inbox) -> None:
+    """Its first wording and an older edit may come after the newest one."""
+    reply = a_message("five", addressed=False, sent_at=NOW + 1)
+    for early in (edit(reply, "six", at=2), reply, edit(reply, "seven", at=1)):
+        assert await inbox.put(early) == "ignored"
+    await inbox.put(a_message("mention"))
+    assert await inbox.put(edit(reply, "six", at=2)) == "duplicate"
+    assert await answer(inbox) == ["mention", "six"]
 
 
 async def test_a_deleted_message_that_waits_is_not_answered(inbox: Inbox) -> None:
@@ -106,6 +125,46 @@ async def test_a_message_that_is_deleted_before_it_comes_is_not_taken(inbox: Inb
     """Services do not keep the order."""
     assert await inbox.put(Withdrawal(message_id="test:t1:one")) == "ignored"
     assert await inbox.put(a_message("one")) == "duplicate"
+
+
+async def test_an_edit_that_comes_after_the_deletion_is_late(inbox: Inbox) -> None:
+    """Nobody can edit what is deleted: neither under way nor answered is it asked again."""
+    message = a_message("five")
+    await inbox.put(message)
+    lease, begun = await begin(inbox)
+    await inbox.put(Withdrawal(message_id=message.id))
+    assert await inbox.put(edit(message, "six")) == "ignored"
+    await inbox.finish(lease, begun.turn)
+    assert await inbox.put(edit(message, "six")) == "ignored"
+
+
+async def test_what_corrects_a_message_is_deleted_with_it(inbox: Inbox) -> None:
+    """While it waits it is taken out; under way it is stopped."""
+    message = a_message("five")
+    await inbox.put(message)
+    lease, begun = await begin(inbox)
+    await inbox.put(edit(message, "six"))
+    await inbox.finish(lease, begun.turn)
+    await begin(inbox)
+    await inbox.put(edit(message, "seven", at=2))
+    await inbox.put(a_message("other"))
+    assert await inbox.put(Withdrawal(message_id=message.id)) == "stopped"
+    await inbox.hand_over()
+    lease, begun = await begin(inbox)
+    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("withdrawn", ["six"])
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["other"]
+
+
+async def test_a_mailbox_whose_last_message_is_deleted_leaves_nothing_behind(
+    inbox: Inbox, redis: Redis
+) -> None:
+    """An empty stream would stay for ever."""
+    await inbox.put(a_message("one"))
+    await inbox.put(Withdrawal(message_id="test:t1:one"))
+    (lease,) = await inbox.take(1, 1)
+    assert await inbox.begin(lease) is None
+    assert not await redis.exists(f"{{bot}}:mailbox:{lease.thread}")
 
 
 async def test_a_turn_is_stopped_when_all_its_messages_are_deleted(inbox: Inbox) -> None:
@@ -141,6 +200,20 @@ async def test_a_turn_that_was_stopped_before_it_began_knows(inbox: Inbox) -> No
     assert await inbox.stop(Stop(by="test:ada", thread=begun.turn.thread)) == 1
     _, begun = await begin(inbox)
     assert begun.stopped == "stop"
+
+
+@pytest.mark.parametrize("deleted", ["one", "two"])
+async def test_a_turn_that_was_stopped_before_it_began_stays_what_it_is(inbox: Inbox, deleted: str) -> None:
+    """A deletion neither lets the others off nor draws in what was asked after the stop."""
+    for text in ("one", "two"):
+        await inbox.put(a_message(text))
+    await inbox.put(Stop(by="test:ada", thread=a_message("").thread))
+    assert await inbox.put(Withdrawal(message_id=f"test:t1:{deleted}")) == "ignored"
+    await inbox.put(a_message("three"))
+    lease, begun = await begin(inbox)
+    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("stop", ["one", "two"])
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["three"]
 
 
 async def test_a_message_is_stopped_by_its_author_alone(inbox: Inbox) -> None:
@@ -185,6 +258,22 @@ async def test_crashes_and_failures_are_counted_apart(inbox: Inbox, redis: Redis
     assert (begun.crashes, begun.crashed, begun.turn.attempt) == (0, False, 4)
     begun = await again.begin(lease)  # type: ignore[assignment]  # it waits, so there is one
     assert (begun.crashes, begun.crashed) == (1, True)
+
+
+async def test_a_replayed_message_is_known_to_be_edited(inbox: Inbox, redis: Redis) -> None:
+    """An older edit that comes late is a duplicate, and the answer to a correction is that to its message."""
+    message = a_message("five")
+    await inbox.put(message)
+    await answer(inbox)
+    await inbox.put(edit(message, "six", at=2))
+    lease, begun = await begin(inbox)
+    await inbox.finish(lease, begun.turn, dead="a bug")
+    await inbox.put(a_message("other"))
+    await answer(inbox)
+    await desk.replay(redis, "all")
+    assert await answer(inbox) == ["six"]
+    assert await inbox.put(edit(message, "seven", at=1)) == "duplicate"
+    assert await inbox.put(edit(message, "eight", at=3)) == "corrected"
 
 
 async def test_an_operator_sees_replays_and_drops(inbox: Inbox, redis: Redis) -> None:

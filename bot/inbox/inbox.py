@@ -86,8 +86,8 @@ class Inbox:
         """Take an event for good; returns what came of it.
 
         A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
-        `replaced` a waiting message, too. A withdrawal has `removed` one, or `stopped` its turn. A stop has
-        `stopped` something or found all `idle`.
+        `replaced` a waiting message, or `corrected` the answered one, too. A withdrawal has `removed` one, or
+        `stopped` its turn. A stop has `stopped` something or found all `idle`.
         """
         match event:
             case Message():
@@ -102,58 +102,45 @@ class Inbox:
     async def _put_message(self, message: Message) -> str:
         if self._journal.is_done(message.id):  # also when Redis has lost its memory of that
             return "duplicate"
-        thread = str(message.thread)
-        outcome = await self._put(
-            keys=[
-                keys.seen(message.id),
-                keys.joined(thread),
-                keys.early(thread),
-                keys.threads(message.thread.platform),
-            ],
-            args=[
-                TAG,
-                thread,
-                message.id,
-                message.author,
-                json.dumps(message.to_json()),
-                int(message.addressed),
-                message.sent_at,
-                json.dumps(asdict(message.thread)),
-                SEEN_SECONDS,
-                self._follow_seconds,
-                _EARLY_SECONDS,
-            ],
-        )
-        if keys.text(outcome) == "kept":
+        outcome = keys.text(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+        if outcome == "kept":
             self._journal.taken(message)
-        return keys.text(outcome)
+        return outcome
+
+    def _put_args(self, message: Message) -> list[str | int | float]:
+        return [
+            TAG,
+            str(message.thread),
+            message.id,
+            message.author,
+            json.dumps(message.to_json()),
+            int(message.addressed),
+            message.sent_at,
+            json.dumps(asdict(message.thread)),
+            SEEN_SECONDS,
+            self._follow_seconds,
+            _EARLY_SECONDS,
+        ]
 
     async def _put_correction(self, correction: Correction) -> str:
         message = correction.message
         again = replace(message, id=f"{message.id}:edit:{correction.edited_at}", corrects=message.id)
-        thread = str(message.thread)
+        is_recent = time.time() - message.sent_at < _RECENT_SECONDS
         outcome = keys.text(
             await self._correct(
-                keys=[keys.seen(message.id), keys.joined(thread), keys.messages(thread)],
+                keys=[*_put_keys(message), keys.messages(str(message.thread))],
                 args=[
-                    TAG,
-                    thread,
-                    message.id,
-                    message.author,
-                    json.dumps(message.to_json()),
+                    *self._put_args(message),
                     correction.edited_at,
                     again.id,
                     json.dumps(again.to_json()),
-                    SEEN_SECONDS,
+                    int(is_recent),
                 ],
             )
         )
-        if outcome in ("kept", "replaced"):
-            self._journal.taken(again if outcome == "kept" else message)
-        if outcome != "unknown":
-            return outcome
-        is_recent = time.time() - message.sent_at < _RECENT_SECONDS
-        return await self._put_message(message) if is_recent else "ignored"
+        if outcome in ("kept", "replaced", "corrected"):
+            self._journal.taken(again if outcome == "corrected" else message)
+        return outcome
 
     async def _take_out(self, message_id: str, *, whole_turn: bool, reason: str) -> str:
         outcome = await self._withdraw(
@@ -321,6 +308,16 @@ class Inbox:
     async def hand_over(self) -> int:
         """Leave the workers; what we still hold can be taken by others at once. Returns how many threads."""
         return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer]))
+
+
+def _put_keys(message: Message) -> list[str]:
+    thread = str(message.thread)
+    return [
+        keys.seen(message.id),
+        keys.joined(thread),
+        keys.early(thread),
+        keys.threads(message.thread.platform),
+    ]
 
 
 def _is_named(message: Message, stop: Stop) -> bool:

@@ -151,6 +151,7 @@ class Journal:
                     json.dumps(message.to_json()),
                     SEEN_SECONDS,
                     json.dumps(entry.receipt) if entry.receipt else "",
+                    message.corrects,
                 ],
             )
         )

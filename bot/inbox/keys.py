@@ -1,4 +1,4 @@
-"""The names of the inbox's keys; what they hold is told in `scripts.py`."""
+"""The names of the inbox's keys; what they hold is told in `bot.inbox.scripts`."""
 
 TAG = "{bot}"
 READY, LATER, ACTIVE, DEAD = (f"{TAG}:{name}" for name in ("ready", "later", "active", "dead"))

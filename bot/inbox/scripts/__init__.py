@@ -1,0 +1,38 @@
+"""The atomic steps of the inbox, as Lua scripts that Redis runs.
+
+Every key carries the hash tag `{bot}`, so all of them live in one slot of a Redis Cluster; keys that a
+script computes (`turn:<id>`) therefore are where the declared ones are.
+
+A thread with work has exactly one entry: in `ready` (free, or leased: pending in the group `workers`) or in
+`later` (backing off). The pending entry *is* the lease: `held` is the fence that each write passes first.
+
+    seen:<message id>    hash: thread, author, edited (-1: never), turn (once in one), corrects, withdrawn
+    mailbox:<thread>     stream: the ids of the messages that wait or are being answered, in order
+    messages:<thread>    hash: their texts by id
+    joined:<thread>      the bot takes part; holds the message that was answered last
+    early:<thread>       hash: messages that came before the one that makes the bot take part
+    threads:<platform>   sorted set: threads by the time of their newest message
+    turn:<id>            hash: last (mailbox entry), attempts, failures, crashes, running, receipt, stopped
+"""
+
+from bot.inbox.scripts.events import CORRECT, PUT, STOP, WITHDRAW
+from bot.inbox.scripts.rescue import REPLAY, RESTORE
+from bot.inbox.scripts.turns import BEGIN, FINISH, GUARDED, HAND_OVER, KEEP, POSTPONE, RENEW, TAKE_BACK, WAKE
+
+__all__ = [
+    "BEGIN",
+    "CORRECT",
+    "FINISH",
+    "GUARDED",
+    "HAND_OVER",
+    "KEEP",
+    "POSTPONE",
+    "PUT",
+    "RENEW",
+    "REPLAY",
+    "RESTORE",
+    "STOP",
+    "TAKE_BACK",
+    "WAKE",
+    "WITHDRAW",
+]

@@ -1,0 +1,53 @@
+"""Functions that several steps have in common."""
+
+HELD = """
+local function held(ready, consumer, lease)
+  return #redis.call('XPENDING', ready, 'workers', lease, lease, 1, consumer) > 0
+end
+"""
+
+LEASE = (
+    HELD
+    + """
+local function release(ready, lease)
+  redis.call('XACK', ready, 'workers', lease)
+  redis.call('XDEL', ready, lease)
+end
+"""
+)
+
+# `tag` is what every key begins with
+ACCEPT = """
+local function accept(tag, thread, id, author, message, edited, seconds)
+  local seen = tag .. ':seen:' .. id
+  redis.call('HSET', seen, 'thread', thread, 'author', author, 'edited', edited)
+  redis.call('EXPIRE', seen, seconds)
+  redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id)
+  redis.call('HSET', tag .. ':messages:' .. thread, id, message)
+  if redis.call('SADD', tag .. ':active', thread) == 1 then
+    redis.call('XADD', tag .. ':ready', '*', 'thread', thread)
+  end
+end
+"""
+
+# One that a stop fixed before it began is no different: nothing comes into it or out of it any more.
+FIX = """
+local function fix(tag, waiting)
+  local id = waiting[1][2][2]
+  if redis.call('HSETNX', tag .. ':turn:' .. id, 'last', waiting[#waiting][1]) == 1 then
+    for _, entry in ipairs(waiting) do
+      local seen = tag .. ':seen:' .. entry[2][2]
+      if redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
+    end
+  end
+  return id
+end
+"""
+
+STOP_TURN = """
+local function stop_turn(tag, thread, turn, reason)
+  redis.call('HSETNX', tag .. ':turn:' .. turn, 'stopped', reason)
+  redis.call('ZADD', tag .. ':later', 'XX', 0, thread)
+  redis.call('PUBLISH', tag .. ':news:stop', cjson.encode(turn))
+end
+"""

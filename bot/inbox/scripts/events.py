@@ -1,0 +1,137 @@
+"""What people do: write, edit, delete, stop."""
+
+from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
+
+# KEYS seen joined early threads ...
+# | ARGV tag thread id author message addressed sent_at place seen_seconds joined_seconds early_seconds ...
+# Slack does not keep the order: a reply may come before the mention that it belongs to. It waits in `early`.
+_TAKE = (
+    ACCEPT
+    + """
+local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local addressed, sent_at = ARGV[6] == '1', tonumber(ARGV[7])
+local function wait_early(edited)
+  local known = redis.call('HGET', KEYS[3], id)
+  if not known or tonumber(cjson.decode(known)[4] or '-1') <= tonumber(edited) then
+    redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message, edited}))
+  end
+  redis.call('EXPIRE', KEYS[3], ARGV[11])
+end
+local function accept_early()
+  local later = {}
+  local early = redis.call('HGETALL', KEYS[3])
+  for i = 1, #early, 2 do
+    local each = cjson.decode(early[i + 1])
+    each[1] = tonumber(each[1])
+    if each[1] > sent_at then later[#later + 1] = {early[i], each} end
+  end
+  table.sort(later, function(a, b) return a[2][1] < b[2][1] end)
+  for _, each in ipairs(later) do
+    if redis.call('EXISTS', tag .. ':seen:' .. each[1]) == 0 then
+      accept(tag, thread, each[1], each[2][2], each[2][3], each[2][4] or '-1', ARGV[9])
+    end
+  end
+  redis.call('DEL', KEYS[3])
+end
+local function take(edited)
+  local joined = redis.call('EXISTS', KEYS[2]) == 1
+  if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
+  if not addressed and not joined then
+    wait_early(edited)
+    return 'ignored'
+  end
+  accept(tag, thread, id, author, message, edited, ARGV[9])
+  redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) or '', 'EX', ARGV[10])
+  redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10])
+  if not joined then accept_early() end
+  return 'kept'
+end
+"""
+)
+
+# as above -> kept | duplicate | ignored
+PUT = _TAKE + "return take('-1')"
+
+# as above, and KEYS messages | ARGV edited_at correction_id correction is_recent
+# -> replaced | kept | corrected | duplicate | ignored
+# One of a message that never came is that message. A deletion is the last word: what comes after it is late.
+CORRECT = (
+    _TAKE
+    + """
+local edited, again = ARGV[12], ARGV[13]
+if redis.call('EXISTS', KEYS[1]) == 0 then return ARGV[15] == '1' and take(edited) or 'ignored' end
+if redis.call('HEXISTS', KEYS[1], 'withdrawn') == 1 then return 'ignored' end
+if tonumber(redis.call('HGET', KEYS[1], 'edited') or '-1') >= tonumber(edited) then return 'duplicate' end
+redis.call('HSET', KEYS[1], 'edited', edited)
+local waits = redis.call('HEXISTS', KEYS[5], id) == 1
+if waits and not redis.call('HGET', KEYS[1], 'turn') then
+  redis.call('HSET', KEYS[5], id, message)
+  return 'replaced'
+end
+if not waits and redis.call('GET', KEYS[2]) ~= id then return 'ignored' end
+accept(tag, thread, again, author, ARGV[14], '-1', ARGV[9])
+redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
+return 'corrected'
+"""
+)
+
+# KEYS seen | ARGV tag id whole_turn unknown_seconds reason -> ignored | removed | stopped
+# What corrects the message goes with it. One that has not come yet is remembered, so that it is not taken
+# when it does. Somebody may still wait for the other messages of its turn, unless the whole turn is to end.
+WITHDRAW = (
+    STOP_TURN
+    + """
+local tag, id, whole_turn = ARGV[1], ARGV[2], ARGV[3] == '1'
+local thread = redis.call('HGET', KEYS[1], 'thread')
+if not whole_turn then redis.call('HSET', KEYS[1], 'withdrawn', 1) end
+if not thread then
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
+  return 'ignored'
+end
+local mailbox, messages = tag .. ':mailbox:' .. thread, tag .. ':messages:' .. thread
+local removed, stopped, wanted = false, false, false
+for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
+  local each = entry[2][2]
+  local corrects, turn = unpack(redis.call('HMGET', tag .. ':seen:' .. each, 'corrects', 'turn'))
+  local original = corrects or each
+  if turn then
+    if original == id then stopped = turn end
+    if redis.call('HEXISTS', tag .. ':seen:' .. original, 'withdrawn') == 0 then wanted = true end
+  elseif original == id then
+    redis.call('XDEL', mailbox, entry[1])
+    redis.call('HDEL', messages, each)
+    removed = true
+  end
+end
+if stopped and (whole_turn or not wanted) then
+  stop_turn(tag, thread, stopped, ARGV[5])
+  return 'stopped'
+end
+return removed and 'removed' or 'ignored'
+"""
+)
+
+# KEYS mailbox messages | ARGV tag thread reason -> idle | stopped
+# What waits behind the turn under way was asked before the stop, too, and goes without a word.
+STOP = (
+    FIX
+    + STOP_TURN
+    + """
+local tag, thread = ARGV[1], ARGV[2]
+local waiting = redis.call('XRANGE', KEYS[1], '-', '+')
+if #waiting == 0 then return 'idle' end
+local turn = fix(tag, waiting)
+local last = redis.call('HGET', tag .. ':turn:' .. turn, 'last')
+local behind = false
+for _, entry in ipairs(waiting) do
+  if behind then
+    redis.call('XDEL', KEYS[1], entry[1])
+    redis.call('HDEL', KEYS[2], entry[2][2])
+  end
+  behind = behind or entry[1] == last
+end
+stop_turn(tag, thread, turn, ARGV[3])
+return 'stopped'
+"""
+)

@@ -1,0 +1,180 @@
+"""Turns and the leases that they run under."""
+
+from bot.inbox.scripts.common import FIX, HELD, LEASE
+
+# KEYS ready mailbox messages active | ARGV tag consumer lease thread
+# -> nil fenced | {} nothing to do, lease given up
+#    | {turn id, attempt, failures, crashes, crashed, stopped, error, receipt, message...}
+# The first attempt fixes which messages make the turn; a later one finds the same.
+BEGIN = (
+    FIX
+    + LEASE
+    + """
+local tag = ARGV[1]
+if not held(KEYS[1], ARGV[2], ARGV[3]) then return nil end
+local waiting = redis.call('XRANGE', KEYS[2], '-', '+')
+if #waiting == 0 then
+  redis.call('DEL', KEYS[2], KEYS[3])
+  redis.call('SREM', KEYS[4], ARGV[4])
+  release(KEYS[1], ARGV[3])
+  return {}
+end
+local id = fix(tag, waiting)
+local turn = tag .. ':turn:' .. id
+local crashed = redis.call('HEXISTS', turn, 'running')
+redis.call('HSET', turn, 'running', ARGV[2])
+redis.call('HINCRBY', turn, 'crashes', crashed)
+redis.call('HINCRBY', turn, 'attempts', 1)
+local known = redis.call(
+  'HMGET', turn, 'last', 'attempts', 'failures', 'crashes', 'stopped', 'error', 'receipt'
+)
+local begun = {
+  id, tonumber(known[2]), tonumber(known[3] or '0'), tonumber(known[4]), crashed,
+  known[5] or '', known[6] or '', known[7] or ''
+}
+for _, entry in ipairs(waiting) do
+  begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
+  if entry[1] == known[1] then break end
+end
+return begun
+"""
+)
+
+# KEYS ready turn | ARGV consumer lease receipt -> 0 fenced | 1
+KEEP = (
+    LEASE
+    + """
+if not held(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[2], 'receipt', ARGV[3])
+return 1
+"""
+)
+
+# KEYS ready mailbox messages active turn dead joined
+# | ARGV tag consumer lease thread turn_seconds reason joined_seconds -> 0 fenced | 1
+# Takes the turn's messages out (into `dead` when there is a reason) and frees the thread; one with more to do
+# queues behind the others, so that a busy thread cannot starve them.
+FINISH = (
+    LEASE
+    + """
+local tag, thread = ARGV[1], ARGV[4]
+if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
+local newest = ''
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', redis.call('HGET', KEYS[5], 'last') or '-')) do
+  newest = entry[2][2]
+  if ARGV[6] ~= '' then
+    local message = redis.call('HGET', KEYS[3], newest) or ''
+    redis.call('XADD', KEYS[6], '*', 'thread', thread, 'id', newest, 'message', message, 'reason', ARGV[6])
+  end
+  redis.call('XDEL', KEYS[2], entry[1])
+  redis.call('HDEL', KEYS[3], newest)
+end
+redis.call('HDEL', KEYS[5], 'running')
+redis.call('EXPIRE', KEYS[5], ARGV[5])
+newest = redis.call('HGET', tag .. ':seen:' .. newest, 'corrects') or newest
+redis.call('SET', KEYS[7], newest, 'EX', ARGV[7])
+release(KEYS[1], ARGV[3])
+if redis.call('XLEN', KEYS[2]) > 0 then
+  redis.call('XADD', KEYS[1], '*', 'thread', thread)
+else
+  redis.call('DEL', KEYS[2], KEYS[3])
+  redis.call('SREM', KEYS[4], thread)
+end
+return 1
+"""
+)
+
+# KEYS ready | ARGV tag consumer (lease turn)... -> {{lost leases}, {turns to stop}}
+# A bare XCLAIM would steal a lost lease back, so only what is still held is renewed.
+RENEW = (
+    LEASE
+    + """
+local lost, stopped = {}, {}
+for i = 3, #ARGV, 2 do
+  if held(KEYS[1], ARGV[2], ARGV[i]) then
+    redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[i], 'JUSTID')
+    if redis.call('HEXISTS', ARGV[1] .. ':turn:' .. ARGV[i + 1], 'stopped') == 1 then
+      stopped[#stopped + 1] = ARGV[i + 1]
+    end
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return {lost, stopped}
+"""
+)
+
+# KEYS ready later turn | ARGV consumer lease thread due failed error -> 0 fenced | 1
+# The thread stays active: a message that arrives meanwhile waits behind the one that is tried again.
+POSTPONE = (
+    LEASE
+    + """
+if not held(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+redis.call('HDEL', KEYS[3], 'running')
+redis.call('HINCRBY', KEYS[3], 'failures', ARGV[5])
+redis.call('HSET', KEYS[3], 'error', ARGV[6])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
+release(KEYS[1], ARGV[2])
+return 1
+"""
+)
+
+# KEYS ready later | ARGV now -> how many threads are ready again
+WAKE = """
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, 100)
+for _, thread in ipairs(due) do
+  redis.call('ZREM', KEYS[2], thread)
+  redis.call('XADD', KEYS[1], '*', 'thread', thread)
+end
+return #due
+"""
+
+# KEYS ready | ARGV earlier consumer -> {lease, thread, lease, thread, ...}
+# One step, since deleting a consumer drops what it has leased: nothing may be leased in between.
+TAKE_BACK = """
+local taken = {}
+for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[1])) do
+  for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, pending[1])) do
+    taken[#taken + 1] = entry[1]
+    taken[#taken + 1] = entry[2][2]
+  end
+end
+if #redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 1, ARGV[1]) == 0 then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[1])
+end
+return taken
+"""
+
+# KEYS ready | ARGV tag consumer -> how many threads another process can take at once
+HAND_OVER = """
+local mine = redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[2])
+for _, pending in ipairs(mine) do
+  local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])
+  redis.call('XACK', KEYS[1], 'workers', pending[1])
+  redis.call('XDEL', KEYS[1], pending[1])
+  if #entry == 1 then
+    local thread = entry[1][2][2]
+    local head = redis.call('XRANGE', ARGV[1] .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)
+    if #head == 1 then redis.call('HDEL', ARGV[1] .. ':turn:' .. head[1][2][2], 'running') end
+    redis.call('XADD', KEYS[1], '*', 'thread', thread)
+  end
+end
+redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[2])
+return #mine
+"""
+
+# KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
+# Runs other writes behind the fence; an error of one is its reply, as in a pipeline.
+GUARDED = (
+    HELD
+    + """
+if not held(KEYS[1], ARGV[1], ARGV[2]) then return nil end
+local replies, at = {}, 3
+while at <= #ARGV do
+  local count = tonumber(ARGV[at])
+  replies[#replies + 1] = redis.pcall(unpack(ARGV, at + 1, at + count))
+  at = at + count + 1
+end
+return replies
+"""
+)

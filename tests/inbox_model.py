@@ -1,0 +1,310 @@
+"""The inbox as plain Python: the specification that `bot.inbox` is tested against.
+
+`Model` has a method for each step of the inbox. Threads and workers are named by strings; what ends a lease
+here is that somebody says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from bot.chat import Correction, Event, Json, Message, Stop, Withdrawal
+from bot.inbox.inbox import STOPPED, WITHDRAWN
+
+NEVER = -1.0
+"""When a message was edited that was not."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What is remembered of a message's id. Of one whose deletion came first nothing else is known."""
+
+    thread: str = ""
+    author: str = ""
+    edited: float = NEVER
+    corrects: str = ""
+    withdrawn: bool = False
+
+
+@dataclass(slots=True)
+class Task:
+    """The turn that a thread is at, begun or only fixed. Its messages stay what they are to its end."""
+
+    messages: tuple[Message, ...]
+    attempts: int = 0
+    failures: int = 0
+    crashes: int = 0
+    running: bool = False
+    crashed: bool = False
+    error: str = ""
+    stopped: str = ""
+    receipt: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        """Of its messages; the first one is its own, too."""
+        return [message.id for message in self.messages]
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """A thread. `accepted` is a ledger: what has to be answered or given up in the end, in this order."""
+
+    joined: bool = False
+    answered: str = ""
+    early: dict[str, tuple[Message, float]] = field(default_factory=dict)
+    task: Task | None = None
+    waiting: list[Message] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+
+    @property
+    def messages(self) -> list[Message]:
+        """All that is not answered."""
+        return [*(self.task.messages if self.task else ()), *self.waiting]
+
+    def fix(self) -> Task:
+        """All that waits is one turn, unless there is one already."""
+        if self.task is None:
+            self.task, self.waiting = Task(tuple(self.waiting)), []
+        return self.task
+
+    def remove(self, message: Message) -> None:
+        """Nobody wants this one answered any more, and it is in no turn yet."""
+        self.waiting.remove(message)
+        last = len(self.accepted) - 1 - self.accepted[::-1].index(message.id)
+        del self.accepted[last]
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A thread that can run, and who has it. `expired` leases may be taken over."""
+
+    thread: str
+    holder: str = ""
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message that was given up."""
+
+    thread: str
+    message: Message
+    reason: str
+
+
+class Model:
+    """The state of an inbox, and its steps; each returns what the real one does."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Known] = {}
+        self.mailboxes: dict[str, Mailbox] = defaultdict(Mailbox)
+        self.ready: list[Entry] = []
+        self.later: dict[str, float] = {}
+        self.dead: list[Dead] = []
+
+    @property
+    def active(self) -> set[str]:
+        """The threads with work: each is ready or waits for later, never both."""
+        return {entry.thread for entry in self.ready} | self.later.keys()
+
+    def put(self, event: Event) -> str:
+        """What people did."""
+        match event:
+            case Message():
+                return self._put(event, NEVER)
+            case Correction():
+                return self._correct(event.message, event.edited_at)
+            case Withdrawal():
+                return self._withdraw(event.message_id)
+            case Stop():
+                return "stopped" if self._stop(event) else "idle"
+
+    def _put(self, message: Message, edited: float) -> str:
+        if message.id in self.known:
+            return "duplicate"
+        mailbox = self.mailboxes[str(message.thread)]
+        if not message.addressed and not mailbox.joined:
+            _, newest = mailbox.early.get(message.id, (message, NEVER))
+            if edited >= newest:
+                mailbox.early[message.id] = message, edited
+            return "ignored"
+        self._accept(message, edited)
+        if not mailbox.joined:
+            mailbox.joined = True
+            for each, at in sorted(mailbox.early.values(), key=lambda known: known[0].sent_at):
+                if each.sent_at > message.sent_at and each.id not in self.known:
+                    self._accept(each, at)
+            mailbox.early.clear()
+        return "kept"
+
+    def _accept(self, message: Message, edited: float) -> None:
+        thread = str(message.thread)
+        self.known[message.id] = Known(
+            thread=thread, author=message.author, edited=edited, corrects=message.corrects
+        )
+        self.mailboxes[thread].waiting.append(message)
+        self.mailboxes[thread].accepted.append(message.id)
+        if thread not in self.active:
+            self.ready.append(Entry(thread))
+
+    def _correct(self, message: Message, edited: float) -> str:
+        known, mailbox = self.known.get(message.id), self.mailboxes[str(message.thread)]
+        if known is None:
+            return self._put(message, edited)
+        if known.withdrawn:
+            return "ignored"
+        if known.edited >= edited:
+            return "duplicate"
+        known.edited = edited
+        for place, waiting in enumerate(mailbox.waiting):
+            if waiting.id == message.id:
+                mailbox.waiting[place] = message
+                return "replaced"
+        if mailbox.answered != message.id and not (mailbox.task and message.id in mailbox.task.ids):
+            return "ignored"
+        self._accept(replace(message, id=f"{message.id}:edit:{edited}", corrects=message.id), NEVER)
+        return "corrected"
+
+    def _withdraw(self, id: str) -> str:
+        """The message and what corrects it, as far as that is not answered yet."""
+        known = self.known.setdefault(id, Known())
+        known.withdrawn = True
+        return self._take_out(id, known.thread, WITHDRAWN) if known.thread else "ignored"
+
+    def _take_out(self, id: str, thread: str, reason: str) -> str:
+        mailbox = self.mailboxes[thread]
+        gone = [each for each in mailbox.waiting if id in (each.id, each.corrects)]
+        for each in gone:
+            mailbox.remove(each)
+        task = mailbox.task
+        is_asked = task and any(id in (each.id, each.corrects) for each in task.messages)
+        # somebody may still wait for the answer to another one
+        if task and is_asked and (reason == STOPPED or all(map(self._is_withdrawn, task.messages))):
+            self._end(thread, task, reason)
+            return "stopped"
+        return "removed" if gone else "ignored"
+
+    def _is_withdrawn(self, message: Message) -> bool:
+        return self.known[message.corrects or message.id].withdrawn
+
+    def _end(self, thread: str, task: Task, reason: str) -> None:
+        task.stopped = task.stopped or reason
+        if thread in self.later:
+            self.later[thread] = 0
+
+    def _stop(self, stop: Stop) -> bool:
+        if stop.thread is not None:
+            return self._stop_thread(str(stop.thread))
+        if stop.message_id:
+            return self._stop_message(stop.message_id, stop.by)
+        by = {
+            thread
+            for thread, mailbox in self.mailboxes.items()
+            if any(message.author == stop.by for message in mailbox.messages)
+        }
+        return len([thread for thread in by if self._stop_thread(thread)]) > 0
+
+    def _stop_thread(self, thread: str) -> bool:
+        mailbox = self.mailboxes[thread]
+        if not mailbox.messages:
+            return False
+        task = mailbox.fix()
+        for message in list(mailbox.waiting):
+            mailbox.remove(message)
+        self._end(thread, task, STOPPED)
+        return True
+
+    def _stop_message(self, id: str, by: str) -> bool:
+        known = self.known.get(id, Known())
+        return known.author == by and self._take_out(id, known.thread, STOPPED) != "ignored"
+
+    def take(self, worker: str, count: int) -> list[Entry]:
+        """Lease what is free, the one that waits longest first."""
+        return self._lease(worker, [entry for entry in self.ready if not entry.holder][:count])
+
+    def take_over(self, worker: str) -> list[Entry]:
+        """Lease what others, or the worker itself, did not renew in time."""
+        return self._lease(worker, [entry for entry in self.ready if entry.expired])
+
+    def take_back(self, worker: str, earlier: list[str]) -> list[Entry]:
+        """Lease what the earlier selves of the worker have."""
+        return self._lease(worker, [entry for entry in self.ready if entry.holder in earlier])
+
+    def _lease(self, worker: str, entries: list[Entry]) -> list[Entry]:
+        for entry in entries:
+            entry.holder, entry.expired = worker, False
+        return entries
+
+    def held(self, worker: str) -> list[Entry]:
+        """The leases of a worker."""
+        return [entry for entry in self.ready if entry.holder == worker]
+
+    def renew(self, worker: str) -> None:
+        """Keep what the worker has."""
+        for entry in self.held(worker):
+            entry.expired = False
+
+    def begin(self, entry: Entry) -> Task | None:
+        """The next attempt at the turn; None when nothing waits."""
+        mailbox = self.mailboxes[entry.thread]
+        if not mailbox.messages:
+            self.ready.remove(entry)
+            return None
+        task = mailbox.fix()
+        task.attempts += 1
+        task.crashed, task.running = task.running, True
+        task.crashes += task.crashed
+        return task
+
+    def keep(self, entry: Entry, receipt: Mapping[str, Json]) -> None:
+        """Remember what was shown."""
+        self.running(entry).receipt = receipt
+
+    def finish(self, entry: Entry, dead: str) -> None:
+        """The turn is answered, or given up for the reason `dead`; what waits behind it queues up."""
+        mailbox, messages = self.mailboxes[entry.thread], self.running(entry).messages
+        if dead:
+            self.dead += [Dead(entry.thread, message, dead) for message in messages]
+        mailbox.task, mailbox.answered = None, messages[-1].corrects or messages[-1].id
+        self.ready.remove(entry)
+        if mailbox.waiting:
+            self.ready.append(Entry(entry.thread))
+
+    def postpone(self, entry: Entry, due: float, *, error: str, failed: bool) -> None:
+        """Try the turn again at `due`."""
+        task = self.running(entry)
+        task.running, task.error = False, error
+        task.failures += failed
+        self.ready.remove(entry)
+        self.later[entry.thread] = due
+
+    def running(self, entry: Entry) -> Task:
+        """The turn under way."""
+        task = self.mailboxes[entry.thread].task
+        assert task is not None
+        assert task.running
+        return task
+
+    def wake(self, now: float) -> int:
+        """What was postponed until `now` at most can run again."""
+        due = sorted((at, thread) for thread, at in self.later.items() if at <= now)
+        for _, thread in due:
+            del self.later[thread]
+            self.ready.append(Entry(thread))
+        return len(due)
+
+    def hand_over(self, worker: str) -> int:
+        """Anybody can have what the worker has, and it did not crash."""
+        mine = self.held(worker)
+        for entry in mine:
+            if task := self.mailboxes[entry.thread].task:
+                task.running = False
+            self.ready.remove(entry)
+            self.ready.append(Entry(entry.thread))
+        return len(mine)
+
+    def replay(self, dead: Dead) -> None:
+        """Ask a dead message again; what was heard of its edits still counts."""
+        self.dead.remove(dead)
+        self._accept(dead.message, self.known[dead.message.id].edited)

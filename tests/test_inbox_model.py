@@ -1,0 +1,569 @@
+"""The inbox against its model: random steps, taken by the real scripts in a real Redis and by the model.
+
+Several processes take turns at it: they restart under their name, vanish, and come back as ghosts after their
+leases were lost. Time passes where a rule says so. After each step Redis must hold what the model
+(`tests/inbox_model.py`) says; in the end one good worker drains all, and then every message that was accepted
+and that nobody took back was in exactly one turn, in order, and nothing without an expiry is left behind.
+
+The suite tries the same examples in every run. To search for new ones, for minutes::
+
+    HYPOTHESIS_PROFILE=search .venv/bin/python -m pytest tests/test_inbox_model.py
+
+A failure is printed as the shortest program of steps that was found to show it.
+"""
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import wraps
+from itertools import count
+from typing import Any, ClassVar, Concatenate, ParamSpec
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bot.chat import Correction, Event, LeaseLost, Message, Stop, ThreadId, Turn, Withdrawal
+from bot.inbox import FencedRedis, Inbox, keys, overview
+from bot.inbox.fence import behind
+from bot.inbox.inbox import Begun, Lease
+from bot.inbox.keys import ACTIVE, GROUP, LATER, READY, text
+from bot.store import open_redis
+from tests.inbox_model import NEVER, Dead, Entry, Known, Model, Task
+
+NOW = 4_000_000_000.0  # in the future: an edit is never too old
+LEASE_MS = 3_600_000  # longer than any example takes: a lease expires only where a rule says so
+LATE = 1e9  # when a turn that was postponed for long is due, on the model's clock
+
+NAMES = ("one", "two")
+AUTHORS = ("test:ada", "test:bob")
+THREADS = tuple(ThreadId("test", "space", "channel", name) for name in ("t1", "t2"))
+WITHOUT_EXPIRY = ("{bot}:ready", "{bot}:dead", "{bot}:starts:", "{bot}:threads:")
+"""What stays: one key for the deployment, each process's name, each platform."""
+
+
+def a_message(thread: ThreadId, number: int, addressed: bool, wording: str = "") -> Message:
+    return Message(
+        id=f"{thread.thread}-{number}",
+        thread=thread,
+        author=AUTHORS[number % len(AUTHORS)],
+        text=wording or f"message {number}",
+        sent_at=NOW + number,
+        addressed=addressed,
+    )
+
+
+def an_edit(thread: ThreadId, number: int, addressed: bool, at: int) -> Correction:
+    return Correction(message=a_message(thread, number, addressed, f"edit {at}"), edited_at=float(at))
+
+
+NUMBERS = range(5)
+ID = st.sampled_from([f"{thread.thread}-{number}" for thread in THREADS for number in NUMBERS])
+THREAD, NUMBER, AUTHOR = st.sampled_from(THREADS), st.sampled_from(NUMBERS), st.sampled_from(AUTHORS)
+MESSAGE = st.builds(a_message, THREAD, NUMBER, st.booleans())
+EDIT = st.builds(an_edit, THREAD, NUMBER, st.booleans(), st.integers(1, 3))
+DELETION = st.builds(Withdrawal, message_id=ID)
+STOP = st.one_of(
+    st.builds(Stop, by=st.just("test:eve"), thread=THREAD),
+    st.builds(Stop, by=AUTHOR, message_id=ID),
+    st.builds(Stop, by=AUTHOR, channel=st.just("channel")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One start of a process."""
+
+    name: str
+    start: int
+    inbox: Inbox
+
+    def __repr__(self) -> str:
+        return self.id
+
+    @property
+    def id(self) -> str:
+        """What the model calls it, and the consumer group."""
+        return f"{self.name}.{self.start}"
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A worker's belief that it has a lease, and the turn that it began with it."""
+
+    worker: Worker
+    lease: Lease
+    entry: Entry
+    turn: Turn | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.worker} on {self.lease.thread}, turn {self.turn and self.turn.id}"
+
+
+Drawn = ParamSpec("Drawn")
+Step = Callable[Concatenate["InboxMachine", Drawn], Coroutine[Any, Any, None]]
+
+
+def sync(step: Step[Drawn]) -> Callable[Concatenate[Any, Drawn], None]:
+    """Hypothesis knows no coroutines: run the step in the machine's own event loop."""
+
+    @wraps(step)
+    def run(machine: "InboxMachine", /, *args: Drawn.args, **drawn: Drawn.kwargs) -> None:
+        machine.run(step(machine, *args, **drawn))
+
+    return run
+
+
+class InboxMachine(RuleBasedStateMachine):
+    """Takes each step twice, on the real inbox and on the model, and compares."""
+
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.workers: list[Worker] = []
+        self.claims: list[Claim] = []
+        self.settled: dict[str, list[str]] = defaultdict(list)
+        self.moments = count(1)
+        self.failed = False
+        self.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self.stack = AsyncExitStack()
+        self.run(self.open())
+
+    def run(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            self.runner.run(step)
+        except BaseException:
+            self.failed = True
+            raise
+
+    async def open(self) -> None:
+        self.redis = await self.stack.enter_async_context(open_redis(self.url, pool_size=2))
+        await self.redis.flushall()
+        self.fenced = FencedRedis(self.redis)
+        self.door = Inbox(self.redis, name="door", follow_days=30)
+        for name in NAMES:
+            await self.start(name)
+
+    def teardown(self) -> None:
+        """Drain what is left, unless a step has failed: then this would only hide it."""
+        try:
+            if not self.failed:
+                self.run(self.drain())
+        finally:
+            self.runner.run(self.stack.aclose())
+            self.runner.close()
+
+    # People
+
+    @rule(event=MESSAGE)
+    @sync
+    async def put_message(self, event: Event) -> None:
+        await self.put(event)
+
+    @rule(event=EDIT)
+    @sync
+    async def put_edit(self, event: Event) -> None:
+        await self.put(event)
+
+    @rule(event=DELETION)
+    @sync
+    async def put_deletion(self, event: Event) -> None:
+        await self.put(event)
+
+    @rule(event=STOP)
+    @sync
+    async def put_stop(self, event: Event) -> None:
+        await self.put(event)
+
+    async def put(self, event: Event) -> None:
+        assert await self.door.put(event) == self.model.put(event)
+
+    # Processes
+
+    @rule(name=st.sampled_from(NAMES))
+    @sync
+    async def restart(self, name: str) -> None:
+        """The earlier self is dead, or will be a ghost."""
+        await self.start(name)
+
+    async def start(self, name: str) -> Worker:
+        earlier = [worker for worker in self.workers if worker.name == name]
+        worker = Worker(name, len(earlier) + 1, Inbox(self.redis, name=name, follow_days=30))
+        self.workers.append(worker)
+        leases = await worker.inbox.enter()
+        self.claim(worker, leases, self.model.take_back(worker.id, [each.id for each in earlier]))
+        return worker
+
+    def claim(self, worker: Worker, leases: list[Lease], entries: list[Entry]) -> None:
+        """The worker was given these leases; one that it has already is the same."""
+        assert sorted(lease.thread for lease in leases) == sorted(entry.thread for entry in entries)
+        for entry in entries:
+            (lease,) = (lease for lease in leases if lease.thread == entry.thread)
+            known = [each.lease for each in self.claims if (each.worker, each.entry) == (worker, entry)]
+            assert known in ([], [lease])
+            if not known:
+                self.claims.append(Claim(worker, lease, entry))
+
+    @precondition(lambda self: any(not entry.holder for entry in self.model.ready))
+    @rule(data=st.data(), most=st.integers(1, 3))
+    @sync
+    async def take(self, data: st.DataObject, most: int) -> None:
+        worker = data.draw(st.sampled_from(self.workers))
+        leases = await worker.inbox.take(most, 1)
+        entries = self.model.take(worker.id, most)
+        assert [lease.thread for lease in leases] == [entry.thread for entry in entries]
+        self.claim(worker, leases, entries)
+
+    @precondition(lambda self: self.holders())
+    @rule(data=st.data())
+    @sync
+    async def outlive_leases(self, data: st.DataObject) -> None:
+        """A process vanishes, or stands still for longer than a lease."""
+        await self.expire(data.draw(st.sampled_from(self.holders())))
+
+    def holders(self) -> list[Worker]:
+        return [worker for worker in self.workers if self.model.held(worker.id)]
+
+    async def expire(self, worker: Worker) -> None:
+        entries = self.model.held(worker.id)
+        leases: list[Any] = [claim.lease.entry for claim in self.live() if claim.worker is worker]
+        await self.redis.xclaim(READY, GROUP, worker.id, 0, leases, idle=2 * LEASE_MS, justid=True)
+        for entry in entries:
+            entry.expired = True
+
+    @precondition(lambda self: self.holders())
+    @rule(data=st.data())
+    @sync
+    async def take_over(self, data: st.DataObject) -> None:
+        """Only what was not renewed in time."""
+        worker = data.draw(st.sampled_from(self.workers))
+        self.claim(worker, await worker.inbox.take_over(LEASE_MS, 10), self.model.take_over(worker.id))
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    @sync
+    async def renew(self, data: st.DataObject) -> None:
+        """Of all that the worker believes to run, it is told what it has lost."""
+        worker = data.draw(st.sampled_from(self.workers))
+        mine = [claim for claim in self.claims if claim.worker is worker]
+        turns = {claim.lease: claim.turn.id if claim.turn else "" for claim in mine}
+        lost, stopped = await worker.inbox.renew(turns)
+        self.model.renew(worker.id)
+        assert lost == [claim.lease for claim in mine if claim not in self.live()]
+        tasks = [self.model.running(claim.entry) for claim in self.running() if claim.worker is worker]
+        assert stopped == {task.ids[0] for task in tasks if task.stopped}
+
+    @precondition(lambda self: self.holders())
+    @rule(data=st.data())
+    @sync
+    async def hand_over(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.holders()))
+        assert await worker.inbox.hand_over() == self.model.hand_over(worker.id)
+
+    @precondition(lambda self: self.model.later)
+    @rule(late=st.booleans())
+    @sync
+    async def wake(self, late: bool) -> None:
+        await self.wake_up(late)
+
+    async def wake_up(self, late: bool) -> None:
+        if late:
+            for thread in self.model.later:
+                self.model.later[thread] = 0
+                await self.redis.zadd(LATER, {thread: 0}, xx=True)
+        assert await self.door.wake() == self.model.wake(LATE - 1)
+
+    # Turns
+
+    def live(self) -> list[Claim]:
+        """The claims that are true."""
+        return [
+            claim
+            for claim in self.claims
+            if claim.entry in self.model.ready and claim.entry.holder == claim.worker.id
+        ]
+
+    def running(self) -> list[Claim]:
+        return [claim for claim in self.live() if claim.turn]
+
+    def to_begin(self) -> list[Claim]:
+        return [claim for claim in self.live() if not claim.turn]
+
+    def ghosts(self) -> list[Claim]:
+        return [claim for claim in self.claims if claim.turn and claim not in self.live()]
+
+    @precondition(lambda self: self.to_begin())
+    @rule(data=st.data())
+    @sync
+    async def begin(self, data: st.DataObject) -> None:
+        await self.begin_turn(data.draw(st.sampled_from(self.to_begin())))
+
+    async def begin_turn(self, claim: Claim) -> None:
+        begun, task = await claim.worker.inbox.begin(claim.lease), self.model.begin(claim.entry)
+        if begun is None or task is None:
+            assert begun is None
+            assert task is None
+            return
+        claim.turn = begun.turn
+        assert begun == Begun(
+            Turn(
+                id=task.ids[0],
+                thread=task.messages[0].thread,
+                messages=task.messages,
+                attempt=task.attempts,
+            ),
+            dict(task.receipt),
+            task.failures,
+            task.crashes,
+            task.crashed,
+            task.stopped,
+            task.error,
+        )
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    @sync
+    async def keep(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.running()))
+        receipt = {"shown": next(self.moments)}
+        await claim.worker.inbox.keep(claim.lease, the_turn(claim), receipt)
+        self.model.keep(claim.entry, receipt)
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), seconds=st.sampled_from((0, 3600)), failed=st.booleans())
+    @sync
+    async def postpone(self, data: st.DataObject, seconds: int, failed: bool) -> None:
+        claim = data.draw(st.sampled_from(self.running()))
+        moment = next(self.moments)
+        await claim.worker.inbox.postpone(
+            claim.lease, the_turn(claim), seconds, error=f"error {moment}", failed=failed
+        )
+        due = LATE + moment if seconds else moment
+        self.model.postpone(claim.entry, due, error=f"error {moment}", failed=failed)
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), dead=st.sampled_from(("", "a bug")))
+    @sync
+    async def finish(self, data: st.DataObject, dead: str) -> None:
+        await self.finish_turn(data.draw(st.sampled_from(self.running())), dead)
+
+    async def finish_turn(self, claim: Claim, dead: str = "") -> None:
+        turn = the_turn(claim)
+        await claim.worker.inbox.finish(claim.lease, turn, dead)
+        self.model.finish(claim.entry, dead)
+        self.settled[claim.lease.thread] += [message.id for message in turn.messages]
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    @sync
+    async def write(self, data: st.DataObject) -> None:
+        """What a turn writes beside the inbox, such as its checkpoint."""
+        claim = data.draw(st.sampled_from(self.running()))
+        with behind(claim.worker.inbox.fence(claim.lease)):
+            assert await self.fenced.set("checkpoint", str(claim), ex=LEASE_MS)
+        assert text(await self.redis.get("checkpoint") or b"") == str(claim)
+
+    @precondition(lambda self: self.ghosts())
+    @rule(data=st.data())
+    @sync
+    async def write_as_a_ghost(self, data: st.DataObject) -> None:
+        """Whoever lost the lease is told so whatever it tries, and changes nothing."""
+        claim = data.draw(st.sampled_from(self.ghosts()))
+        inbox, lease, turn = claim.worker.inbox, claim.lease, the_turn(claim)
+        before = await self.dump()
+        attempts: list[Callable[[], Awaitable[object]]] = [
+            lambda: inbox.begin(lease),
+            lambda: inbox.keep(lease, turn, {"shown": "by a ghost"}),
+            lambda: inbox.postpone(lease, turn, 0, error="of a ghost", failed=True),
+            lambda: inbox.finish(lease, turn),
+            lambda: inbox.finish(lease, turn, "given up by a ghost"),
+            lambda: self.fenced.set("checkpoint", "of a ghost"),
+            lambda: self.delete_in_a_pipeline("checkpoint"),
+        ]
+        for attempt in attempts:
+            with behind(inbox.fence(lease)), pytest.raises(LeaseLost):
+                await attempt()
+        assert await inbox.renew({lease: turn.id}) == ([lease], set())
+        assert await self.dump() == before
+
+    async def delete_in_a_pipeline(self, key: str) -> None:
+        async with self.fenced.pipeline() as pipe:
+            pipe.get(key)
+            pipe.delete(key)
+            await pipe.execute()
+
+    async def dump(self) -> dict[bytes, bytes | None]:
+        return {key: await self.redis.dump(key) async for key in self.redis.scan_iter()}
+
+    # The operator
+
+    @precondition(lambda self: self.model.dead)
+    @rule(data=st.data())
+    @sync
+    async def replay(self, data: st.DataObject) -> None:
+        dead, entry = await self.a_dead_one(data)
+        assert await overview.replay(self.redis, entry)
+        assert not await overview.replay(self.redis, entry)
+        self.model.replay(dead)
+
+    @precondition(lambda self: self.model.dead)
+    @rule(data=st.data())
+    @sync
+    async def drop(self, data: st.DataObject) -> None:
+        dead, entry = await self.a_dead_one(data)
+        assert await overview.drop(self.redis, entry)
+        self.model.dead.remove(dead)
+
+    async def a_dead_one(self, data: st.DataObject) -> tuple[Dead, str]:
+        place = data.draw(st.sampled_from(range(len(self.model.dead))))
+        return self.model.dead[place], (await overview.dead(self.redis))[place].entry
+
+    # What always holds
+
+    @invariant()
+    @sync
+    async def an_active_thread_is_ready_or_postponed(self) -> None:
+        """Once, in its order; and a lease is with whom it should be."""
+        async with self.redis.pipeline() as pipe:
+            pipe.smembers(ACTIVE)
+            pipe.xrange(READY)
+            pipe.xpending_range(READY, GROUP, "-", "+", 100)
+            pipe.zrange(LATER, 0, -1, withscores=True)
+            active, ready, pending, later = await pipe.execute()
+        leases = {
+            each["message_id"]: (text(each["consumer"]), each["time_since_delivered"] > LEASE_MS)
+            for each in pending
+        }
+        assert [(text(fields[b"thread"]), *leases.pop(id, ("", False))) for id, fields in ready] == [
+            (entry.thread, entry.holder, entry.expired) for entry in self.model.ready
+        ]
+        assert not leases
+        assert {text(thread): due <= time.time() for thread, due in later} == {
+            thread: due < LATE for thread, due in self.model.later.items()
+        }
+        assert sorted(map(text, active)) == sorted(
+            [*self.model.later, *(entry.thread for entry in self.model.ready)]
+        )
+
+    @invariant()
+    @sync
+    async def a_mailbox_holds_what_is_not_answered(self) -> None:
+        """In order, in its newest wording; and what was answered last."""
+        for thread in map(str, THREADS):
+            known = self.model.mailboxes[thread]
+            async with self.redis.pipeline() as pipe:
+                pipe.xrange(keys.mailbox(thread))
+                pipe.hgetall(keys.messages(thread))
+                pipe.get(keys.joined(thread))
+                entries, stored, answered = await pipe.execute()
+            assert [text(fields[b"id"]) for _, fields in entries] == [each.id for each in known.messages]
+            assert {text(id): Message.from_json(json.loads(each)) for id, each in stored.items()} == {
+                each.id: each for each in known.messages
+            }
+            assert (answered is not None, text(answered or b"")) == (known.joined, known.answered)
+
+    @invariant()
+    @sync
+    async def a_turn_is_what_its_attempts_made_it(self) -> None:
+        """Nothing is known of one that is not fixed yet, also when its first message was in a turn before."""
+        mailboxes = [each for each in self.model.mailboxes.values() if each.messages]
+        async with self.redis.pipeline() as pipe:
+            for each in mailboxes:
+                pipe.hgetall(keys.turn(each.messages[0].id))
+            turns = await pipe.execute()
+        for each, turn in zip(mailboxes, turns, strict=True):
+            task = each.task or Task(())
+            assert (b"last" in turn, b"running" in turn) == (each.task is not None, task.running)
+            assert [int(turn.get(name, 0)) for name in (b"attempts", b"failures", b"crashes")] == [
+                task.attempts,
+                task.failures,
+                task.crashes,
+            ]
+            assert text(turn.get(b"stopped", b"")) == task.stopped
+            assert json.loads(turn.get(b"receipt", b"{}")) == task.receipt
+
+    @invariant()
+    @sync
+    async def what_is_known_of_a_message_is_remembered(self) -> None:
+        """Whatever came of it."""
+        async with self.redis.pipeline() as pipe:
+            for id in self.model.known:
+                pipe.hmget(keys.seen(id), "thread", "author", "edited", "corrects", "withdrawn")
+            found = await pipe.execute()
+        for (id, known), (thread, author, edited, corrects, withdrawn) in zip(
+            self.model.known.items(), found, strict=True
+        ):
+            assert known == Known(
+                thread=text(thread or b""),
+                author=text(author or b""),
+                edited=float(edited or NEVER),
+                corrects=text(corrects or b""),
+                withdrawn=bool(withdrawn),
+            ), id
+
+    @invariant()
+    @sync
+    async def the_operator_sees_what_was_given_up(self) -> None:
+        """The oldest first."""
+        assert [
+            (each.thread, each.id, each.text, each.reason) for each in await overview.dead(self.redis)
+        ] == [(each.thread, each.message.id, each.message.text, each.reason) for each in self.model.dead]
+
+    # The end
+
+    async def drain(self) -> None:
+        """One good worker does what is left."""
+        good = await self.start("good")
+        for worker in self.holders():
+            await self.expire(worker)
+        await self.wake_up(late=True)
+        self.claim(good, await good.inbox.take_over(LEASE_MS, 10), self.model.take_over(good.id))
+        while self.model.ready:
+            if any(not entry.holder for entry in self.model.ready):
+                self.claim(good, await good.inbox.take(10, 1), self.model.take(good.id, 10))
+            for claim in self.to_begin():
+                await self.begin_turn(claim)
+            for claim in self.running():
+                await self.finish_turn(claim)
+        self.check_ledger()
+        await self.check_leaks()
+
+    def check_ledger(self) -> None:
+        """Nothing lost, nothing twice, all in order."""
+        for thread, known in self.model.mailboxes.items():
+            assert self.settled[thread] == known.accepted
+
+    async def check_leaks(self) -> None:
+        assert await self.redis.xlen(READY) == 0
+        async for key in self.redis.scan_iter():
+            if not text(key).startswith(WITHOUT_EXPIRY):
+                assert await self.redis.ttl(key) > 0, key
+
+
+def the_turn(claim: Claim) -> Turn:
+    assert claim.turn is not None
+    return claim.turn
+
+
+@pytest.mark.timeout(5 * settings().max_examples)
+def test_the_inbox_does_what_its_model_does(redis_url: str) -> None:
+    """Every program of steps that hypothesis thinks of."""
+    InboxMachine.url = redis_url
+    # no `explain`: it takes minutes and names lines of this file
+    phases = (Phase.reuse, Phase.generate, Phase.shrink)
+    run_state_machine_as_test(
+        InboxMachine, settings=settings(stateful_step_count=40, phases=phases, report_multiple_bugs=False)
+    )
