@@ -1,0 +1,20 @@
+"""What a bot that is to be killed does in its process, which is forked from an interpreter that has it imported."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from bot import main, supervise
+
+_CATCH_UP_SECONDS = 0.2
+
+
+def run(environ: Mapping[str, str], log: str) -> None:
+    """`python -m bot` with only these variables set, its output added to the file `log`."""
+    os.environ.clear()
+    os.environ.update(environ)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(output, sys.stdout.fileno())
+    os.dup2(output, sys.stderr.fileno())
+    supervise.CATCH_UP_SECONDS = _CATCH_UP_SECONDS
+    sys.exit(main.main([]))
