@@ -1,4 +1,4 @@
-"""What a bot that is to be killed does in its process, which is forked from an interpreter that has it imported."""
+"""What a bot does that is to be killed, in a process forked from an interpreter that has it imported."""
 
 import os
 import sys

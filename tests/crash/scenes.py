@@ -22,8 +22,11 @@ TIMEOUT = 20.0
 class Scene(Protocol):
     """A platform and who asks there."""
 
-    pause: str
-    """The step of the reply for which the model waits with its second answer, so that there is one."""
+    begins: str
+    """The step that shows the first words; the model tells the rest of its plan when it was taken."""
+
+    grows: str
+    """The step that shows more; the model gives its answer when it was taken. Empty: it waits for nothing."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -58,7 +61,8 @@ class Scene(Protocol):
 class SlackScene:
     """A mention in a channel, and then a reply in its thread."""
 
-    pause = "slack: chat.appendStream #1"
+    begins = "slack: chat.startStream #1"
+    grows = "slack: chat.appendStream #1"
 
     def __init__(self) -> None:
         self._slack = Slack(ack_timeout=0.5, redelivery_delays=(0.1, 0.2, 0.5, 1, 1, 2, 2, 4, 4))
@@ -113,7 +117,7 @@ class SlackScene:
 class SlackWithoutStreams(SlackScene):
     """The same in a workspace that has no streams: the answer is posted when it is complete."""
 
-    pause = ""
+    begins = grows = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +130,8 @@ class DiscordScene:
     The next life comes so late that Discord has forgotten the nonces: only the history knows what was sent.
     """
 
-    pause = "discord: PATCH /channels/{channel}/messages/{message} #1"
+    begins = "discord: POST /channels/{channel}/messages #1"
+    grows = "discord: PATCH /channels/{channel}/messages/{message} #1"
 
     def __init__(self) -> None:
         self._discord = Discord()
@@ -196,7 +201,7 @@ class DiscordWithoutHistory(DiscordScene):
 class HttpScene:
     """Requests with an Idempotency-Key, and the same again when they were not answered."""
 
-    pause = ""
+    begins = grows = ""
 
     def __init__(self) -> None:
         self._asked: dict[str, str] = {}

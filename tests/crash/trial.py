@@ -1,7 +1,5 @@
 """One question, killed where the trial says, and what must hold when it is over."""
 
-import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -121,16 +119,14 @@ class _Trial:
         self._scene = scene
         self._model = model
         self._bot = bot
-        self._gate = asyncio.Event()
         self.watch = Watch(self._die)
+        self._begun = self.watch.taken(scene.begins)
+        self._grown = self.watch.taken(scene.grows)
         model.respond = self._respond
-        model.steps = self.watch.over("model")
+        model.steps = self._telling
         lane.proxy.steps = self.watch.over("redis")
         scene.observe(self.watch)
-        if scene.pause:
-            self._gate = self.watch.taken(scene.pause)
-        else:
-            self._gate.set()
+        self.watch.taken("").set()
 
     def _die(self) -> None:
         self._bot.kill()
@@ -149,9 +145,17 @@ class _Trial:
                 text = f"I look it up, {PLAN} {asked['plan']}."
                 return Script(text=text, tool_calls=[("sql_query", {"query": QUERY})])
             case "answer":
-                return Script(text=f"There it is, {ANSWER} {asked['answer']}.", gate=self._gate)
+                return Script(text=f"There it is, {ANSWER} {asked['answer']}.", gate=self._grown)
             case _:
                 return RECOLLECTION
+
+    @asynccontextmanager
+    async def _telling(self, name: str) -> AsyncIterator[None]:
+        """A step of the model, which in its midst waits until what it has told is shown."""
+        async with self.watch.over("model")(name):
+            yield
+        if name == "half told":
+            await self._begun.wait()
 
     def _asked(self) -> Counter[str]:
         return Counter(_purpose(each) for each in self._model.requests)
@@ -163,7 +167,8 @@ class _Trial:
         await self._scene.ask(self._bot, FIRST)
         for end, following in pairwise([*ends, ""]):
             await self._ended(end)
-            self._gate.set()
+            self._begun.set()
+            self._grown.set()
             self._begin_life(following)
             self._bot.start()
             await self._bot.ready()
