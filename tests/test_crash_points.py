@@ -27,6 +27,9 @@ LANES = 3
 TRIES = 3
 """How often a point is tried that a turn has passed by."""
 
+ENOUGH = 10
+"""After so many faults the rest is not tried: one that waits in vain takes long."""
+
 BEFORE_ALL = "before redis: PUT #1"
 CERTAIN = frozenset(held(what) for what in MARKS.values())
 
@@ -104,6 +107,8 @@ async def _problems(
 
     async def run(lane: Lane) -> None:
         for each in waiting:
+            if len(problems) > ENOUGH:
+                return
             found = await _faults(lane, scene, each, undisturbed)
             problems.extend(f"{', then '.join(each)}: {fault}" for fault in found)
 

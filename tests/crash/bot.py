@@ -1,7 +1,7 @@
 """The program as a process that is started and killed many times.
 
 A start costs seconds of imports, so one interpreter does them, and each start is a fork of it. That is safe
-because the imports start neither a thread nor an event loop, which `child_is_clean` is there to show.
+because the imports start neither a thread (each life checks that) nor an event loop.
 """
 
 import json

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from bot import main, supervise
 
@@ -11,6 +12,7 @@ _CATCH_UP_SECONDS = 0.2
 
 def run(environ: Mapping[str, str], log: str) -> None:
     """`python -m bot` with only these variables set, its output added to the file `log`."""
+    _check_parent()
     os.environ.clear()
     os.environ.update(environ)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -18,3 +20,9 @@ def run(environ: Mapping[str, str], log: str) -> None:
     os.dup2(output, sys.stderr.fileno())
     supervise.CATCH_UP_SECONDS = _CATCH_UP_SECONDS
     sys.exit(main.main([]))
+
+
+def _check_parent() -> None:
+    """Only the thread that forks lives on in a fork, with whatever the others held at that moment."""
+    threads = Path(f"/proc/{os.getppid()}/task")
+    assert not threads.exists() or len(list(threads.iterdir())) == 1, "the imports have started a thread"

@@ -92,9 +92,9 @@ async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = ()) -> Outcome:
         played = _Trial(lane, scene, model, bot)
         try:
             await played.run(ends)
+            return await played.outcome()
         except AssertionError as error:  # something did not happen in time
             return Outcome(played.watch.lives, problems=[str(error), *log.read_text().splitlines()[-20:]])
-        return await played.outcome()
 
 
 def _environ(lane: Lane, scene: Scene, model: ModelServer) -> dict[str, str]:
