@@ -40,17 +40,23 @@ class Case:
 
     `after`: in the life that follows this kill. `since`: what comes before this step is another case's.
     `with_memory`: also at what the agent writes on its way, which it does in the same way on every platform.
+    `is_refused`: the model refuses to answer, and the turn ends with a word about that.
     """
 
     scene: type[Scene]
     after: str = ""
     since: str = ""
     with_memory: bool = False
+    is_refused: bool = False
 
     @property
     def first(self) -> list[str]:
         """How the lives before end."""
         return [self.after] if self.after else []
+
+    async def trial(self, lane: Lane, ends: Sequence[str] = ()) -> Outcome:
+        """One turn, with these ends of lives. Raises `Missed`."""
+        return await trial(lane, self.scene(), ends, is_refused=self.is_refused)
 
     def points(self, steps: Sequence[str]) -> list[str]:
         """The points in a life of these steps."""
@@ -64,11 +70,14 @@ class Case:
 CASES = {
     "http": Case(HttpScene, with_memory=True),
     "http again": Case(HttpScene, after=f"after {held('result')}", with_memory=True),
+    "http refused": Case(HttpScene, since="model: asked #2", with_memory=True, is_refused=True),
+    "slack refused": Case(SlackScene, since="model: asked #2", with_memory=True, is_refused=True),
     "slack": Case(SlackScene),
     "slack again": Case(SlackScene, after="after slack: chat.startStream #1"),
     "slack without streams": Case(SlackWithoutStreams, since="slack: chat.startStream #1"),
     "slack without streams again": Case(SlackWithoutStreams, after="after slack: chat.postMessage #1"),
     "discord": Case(DiscordScene),
+    "discord refused": Case(DiscordScene, since="model: asked #2", is_refused=True),
     "discord again": Case(DiscordScene, after="after discord: POST /channels/{channel}/messages #1"),
     "discord without history": Case(
         DiscordWithoutHistory, since="discord: POST /channels/{channel}/messages #1"
@@ -88,18 +97,18 @@ async def lanes(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 async def test_a_turn_survives_a_kill_at_every_step(case: Case, lanes: list[Lane]) -> None:
     """Answered once and in its place, nothing left half done, nothing made again that was kept."""
-    undisturbed = await trial(lanes[0], case.scene())
+    undisturbed = await case.trial(lanes[0])
     assert not undisturbed.problems
-    recorded = await trial(lanes[0], case.scene(), case.first) if case.first else undisturbed
+    recorded = await case.trial(lanes[0], case.first) if case.first else undisturbed
     assert not faults(recorded, undisturbed)
     ends = [[*case.first, point] for point in case.points(recorded.lives[len(case.first)])]
     print(f"{len(ends)} points")
-    problems = await _problems(case.scene, lanes, ends, undisturbed)
+    problems = await _problems(case, lanes, ends, undisturbed)
     assert not problems, "\n".join(problems)
 
 
 async def _problems(
-    scene: type[Scene], lanes: Sequence[Lane], ends: Sequence[Sequence[str]], undisturbed: Outcome
+    case: Case, lanes: Sequence[Lane], ends: Sequence[Sequence[str]], undisturbed: Outcome
 ) -> list[str]:
     """What goes wrong with these ends of lives, tried in as many lanes as there are."""
     problems: list[str] = []
@@ -109,7 +118,7 @@ async def _problems(
         for each in waiting:
             if len(problems) > ENOUGH:
                 return
-            found = await _faults(lane, scene, each, undisturbed)
+            found = await _faults(lane, case, each, undisturbed)
             problems.extend(f"{', then '.join(each)}: {fault}" for fault in found)
 
     async with asyncio.TaskGroup() as group:
@@ -118,10 +127,10 @@ async def _problems(
     return problems
 
 
-async def _faults(lane: Lane, scene: type[Scene], ends: Sequence[str], undisturbed: Outcome) -> list[str]:
+async def _faults(lane: Lane, case: Case, ends: Sequence[str], undisturbed: Outcome) -> list[str]:
     for _ in range(TRIES):
         try:
-            return faults(await trial(lane, scene(), ends), undisturbed)
+            return faults(await case.trial(lane, ends), undisturbed)
         except Missed:
             continue
     return [f"passed by {TRIES} times"]

@@ -23,6 +23,7 @@ from tests.waiting import wait_until
 FIRST, SECOND = "how much is it?", "what did you say?"
 QUERY = "select 6 * 7 * 1001 as amount"
 PLAN, RESULT, ANSWER, RECOLLECTION = "says plan", "42042", "says answer", "It was in my answer."
+REFUSAL = "The model service refused this request. Try a shorter question, or start a new thread."
 
 MARKS = {PLAN: "plan", RESULT: "result", ANSWER: "answer"}
 """What the model and the tool make, by how to know it. Once the memory holds it, it is not made again."""
@@ -76,10 +77,10 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
 
 
-async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = ()) -> Outcome:
+async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = (), *, is_refused: bool = False) -> Outcome:
     """Ask, let one life after the other end at `ends`, let the last one answer, and ask once more.
 
-    Raises `Missed`.
+    `is_refused`: the model refuses the answer, each time that it is asked for. Raises `Missed`.
     """
     await lane.redis.flushall()
     async with AsyncExitStack() as stack:
@@ -89,7 +90,7 @@ async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = ()) -> Outcome:
         log.unlink(missing_ok=True)
         bot = Bot(_environ(lane, scene, model), log)
         stack.callback(bot.kill)
-        played = _Trial(lane, scene, model, bot)
+        played = _Trial(lane, scene, model, bot, is_refused=is_refused)
         try:
             await played.run(ends)
             return await played.outcome()
@@ -114,7 +115,8 @@ def _environ(lane: Lane, scene: Scene, model: ModelServer) -> dict[str, str]:
 
 
 class _Trial:
-    def __init__(self, lane: Lane, scene: Scene, model: ModelServer, bot: Bot) -> None:
+    def __init__(self, lane: Lane, scene: Scene, model: ModelServer, bot: Bot, *, is_refused: bool) -> None:
+        self._is_refused = is_refused
         self._lane = lane
         self._scene = scene
         self._model = model
@@ -144,6 +146,8 @@ class _Trial:
             case "plan":
                 text = f"I look it up, {PLAN} {asked['plan']}."
                 return Script(text=text, tool_calls=[("sql_query", {"query": QUERY})])
+            case "answer" if self._is_refused:
+                return Script(status=400)
             case "answer":
                 return Script(text=f"There it is, {ANSWER} {asked['answer']}.", gate=self._grown)
             case _:
@@ -173,18 +177,22 @@ class _Trial:
             self._bot.start()
             await self._bot.ready()
             await self._scene.ask_again(self._bot)
-        await self._answered(1, ANSWER)
+        await self._answered(1, self._last_words)
         self.watch.rest()
         await self._scene.ask(self._bot, SECOND)
         await self._answered(2, RECOLLECTION)
 
     async def _ended(self, end: str) -> None:
         async def is_over() -> bool:
-            return self.watch.ended or await self._is_answered(1, ANSWER)
+            return self.watch.ended or await self._is_answered(1, self._last_words)
 
         await wait_until(is_over, f"{end}, in {self.watch.lives}", TIMEOUT)
         if not self.watch.ended:
             raise Missed(end)
+
+    @property
+    def _last_words(self) -> str:
+        return REFUSAL if self._is_refused else ANSWER
 
     async def _answered(self, number: int, text: str) -> None:
         try:
@@ -205,11 +213,28 @@ class _Trial:
         outcome.problems += await self._scene.faults(self._bot)
         outcome.problems += self._model.violations
         outcome.problems += [str(each) for each in self._bot.log if each["level"] in ("error", "critical")]
-        outcome.problems += _memory_faults(self._model.requests[-1], outcome.asked)
+        outcome.problems += self._memory_faults(outcome.asked)
         health = await inbox_health(self._lane.redis)
         if any(health.evidence[each] for each in ("waiting", "running", "postponed", "dead")):
             outcome.problems.append(f"the inbox is not empty: {health.evidence}")
         return outcome
+
+    def _memory_faults(self, asked: Counter[str]) -> list[str]:
+        """What is wrong with the memory that the second question was answered from."""
+        told = [
+            (each["role"], each["content"] if each["role"] != "tool" else RESULT in each["content"])
+            for each in self._model.requests[-1]["messages"]
+            if each["role"] not in ("system", "developer")
+        ]
+        plan, answer = f"I look it up, {PLAN} {asked['plan']}.", f"There it is, {ANSWER} {asked['answer']}."
+        due = [
+            ("user", FIRST),
+            ("assistant", plan),
+            ("tool", True),
+            ("assistant", f"{plan}\n\n{REFUSAL}" if self._is_refused else answer),
+            ("user", SECOND),
+        ]
+        return [] if told == due else [f"remembered: {told}"]
 
 
 def _purpose(request: dict[str, Any]) -> str:
@@ -218,23 +243,6 @@ def _purpose(request: dict[str, Any]) -> str:
     if newest["role"] == "tool":
         return "answer"
     return "plan" if newest["content"] == FIRST else "recollection"
-
-
-def _memory_faults(request: dict[str, Any], asked: Counter[str]) -> list[str]:
-    """What is wrong with the memory that the second question was answered from."""
-    told = [
-        (each["role"], each["content"] if each["role"] != "tool" else RESULT in each["content"])
-        for each in request["messages"]
-        if each["role"] not in ("system", "developer")
-    ]
-    due = [
-        ("user", FIRST),
-        ("assistant", f"I look it up, {PLAN} {asked['plan']}."),
-        ("tool", True),
-        ("assistant", f"There it is, {ANSWER} {asked['answer']}."),
-        ("user", SECOND),
-    ]
-    return [] if told == due else [f"remembered: {told}"]
 
 
 def faults(outcome: Outcome, undisturbed: Outcome) -> list[str]:
