@@ -217,8 +217,8 @@ class Receipt:
     process that lost its lease from the one that has it now: it raises `LeaseLost` when the turn is no longer
     ours, and asks Redis only when the last renewal is so old that this may be.
 
-    `state` is a JSON object whose keys belong to the platform, but for `ending` (see turn.py); it is empty
-    before the first step.
+    `state` is a JSON object whose keys belong to the platform, but for `ending` and `said` (see turn.py); it
+    is empty before the first step.
     """
 
     turn: Turn
@@ -243,7 +243,7 @@ class Thread(Protocol):
         """Render `parts` as they come and return once all of it is shown.
 
         With a receipt that an earlier attempt left, finish that answer instead of showing a second one;
-        `parts` then yields the whole answer again, or only the error that ended it. Raises `PlatformError`.
+        `parts` then yields the whole answer again. Raises `PlatformError`.
         """
 
 

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from typing import cast
 
 from bot.chat import (
@@ -14,6 +15,7 @@ from bot.chat import (
     AnswerError,
     Halt,
     Health,
+    Json,
     LeaseLost,
     Message,
     Notice,
@@ -24,6 +26,7 @@ from bot.chat import (
     Text,
     Thread,
     ThreadId,
+    ToolStep,
     Turn,
 )
 
@@ -75,21 +78,28 @@ class Turns:
         """The agent's parts; what ends them early becomes a last one, and is kept: it is never run again."""
         refusals = [self.refusal(message) for message in turn.messages]
         allowed = [each for each, refusal in zip(turn.messages, refusals, strict=True) if refusal is None]
-        ending: str = receipt.state.get("ending") or ("" if allowed else refusals[0]) or ""
-        if not ending:
-            said: list[str] = []
+        asked = replace(turn, messages=tuple(allowed))
+        said: list[Part] = []
+        if receipt.state.get("ending"):
+            said = [_unpacked(each) for each in receipt.state.get("said", ())]
+            for part in said:
+                yield part
+        elif not allowed:
+            yield Notice(refusals[0] or "")
+            return
+        else:
             problem = _Problem()
-            asked = replace(turn, messages=tuple(allowed))
             async with aclosing(self._answered(asked, halt, problem)) as parts:
                 async for part in parts:
-                    if isinstance(part, Text):
-                        said.append(part.text)
+                    said.append(part)
                     yield part
-            ending = problem.words
-            if not ending:
+            if not problem.words:
                 return
-            await self.conclude(asked, "".join([*said, "\n\n", ending]).strip())
-            await receipt.save(ending=ending)
+            # before the memory is told: an agent that is asked again would take that for an answer of its own
+            await receipt.save(ending=problem.words, said=[_packed(part) for part in _joined(said)])
+        ending: str = receipt.state["ending"]
+        if allowed:  # again after a crash, which changes nothing
+            await self.conclude(asked, _answer(said, ending))
         yield Notice(ending)
 
     async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
@@ -157,6 +167,33 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
         if limit.expired():
             raise _Halted from None
         raise
+
+
+_KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Notice)}
+
+
+def _packed(part: Part) -> Json:
+    return [type(part).__name__, asdict(part)]
+
+
+def _unpacked(stored: Json) -> Part:
+    kind, fields = stored
+    return _KINDS[kind](**fields)
+
+
+def _answer(said: Iterable[Part], ending: str) -> str:
+    """The whole answer in words, as the memory keeps it."""
+    texts = [part.text for part in said if isinstance(part, Text)]
+    return "".join([*texts, "\n\n", ending]).strip()
+
+
+def _joined(parts: Iterable[Part]) -> Iterator[Part]:
+    """The same with one text where there were several in a row."""
+    for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
+        if is_text:
+            yield Text("".join(part.text for part in group if isinstance(part, Text)))
+        else:
+            yield from group
 
 
 def _generator(parts: AsyncIterator[Part]) -> AsyncGenerator[Part]:

@@ -160,15 +160,21 @@ async def test_an_answer_error_becomes_one_notice_and_is_kept() -> None:
     store, agent = Store(), Agent(Text("So far"), error=AnswerError("The model is busy. Ask again later."))
     shown = await take(agent.answer, store=store)
     assert shown == [Text("So far"), Notice("The model is busy. Ask again later.")]
-    assert store.state == {"ending": "The model is busy. Ask again later."}
+    assert store.state == {
+        "ending": "The model is busy. Ask again later.",
+        "said": [["Text", {"text": "So far"}]],
+    }
 
 
 async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -> None:
     """After a crash between keeping and showing it, the turn is not run a second time."""
-    store, agent = Store(), Agent(error=AnswerError("Busy."))
+    store, agent = Store(), Agent(Text("S"), Text("o "), STEP, Text("far"), error=AnswerError("Busy."))
+    conclusions = Conclusions()
     await take(agent.answer, store=store)
-    assert await take(agent.answer, store=store) == [Notice("Busy.")]
+    again = await take(agent.answer, store=store, conclusions=conclusions)
+    assert again == [Text("So "), STEP, Text("far"), Notice("Busy.")]
     assert agent.runs == 1
+    assert conclusions.told == ["So far\n\nBusy."]
 
 
 async def test_the_error_is_kept_before_it_is_shown() -> None:
@@ -179,7 +185,7 @@ async def test_the_error_is_kept_before_it_is_shown() -> None:
         async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
             async for part in parts:
                 if isinstance(part, Notice):
-                    assert store.state == {"ending": "Busy."}
+                    assert store.state == {"ending": "Busy.", "said": []}
                 self.parts.append(part)
 
     assert await take(Agent(error=AnswerError("Busy.")).answer, thread=KeptFirst(), store=store) == [
@@ -192,7 +198,7 @@ async def test_keeping_the_error_leaves_what_the_platform_kept() -> None:
     store = Store()
     store.state = {"messages": ["17"]}
     await take(Agent(error=AnswerError("Busy.")).answer, store=store)
-    assert store.state == {"messages": ["17"], "ending": "Busy."}
+    assert store.state == {"messages": ["17"], "ending": "Busy.", "said": []}
 
 
 async def test_an_unexpected_error_is_told_by_a_reference_that_the_log_has(
@@ -355,7 +361,7 @@ async def test_a_halt_ends_the_turn_at_once_with_its_sentence() -> None:
     shown = await take(agent.answer, halt=halt, store=store, conclusions=conclusions)
     assert shown == [Text("So far."), Notice("Stopped.")]
     assert agent.closed
-    assert store.state == {"ending": "Stopped."}
+    assert store.state == {"ending": "Stopped.", "said": [["Text", {"text": "So far."}]]}
     assert conclusions.told == ["So far.\n\nStopped."]
 
 

@@ -12,6 +12,7 @@ from aiohttp import BodyPartReader, web
 from tests.servers.discord_model import File, Json
 from tests.servers.discord_rules import Refusal, files, snowflake
 from tests.servers.discord_traffic import Buckets, Fault, Faults
+from tests.servers.steps import Steps, unobserved
 
 PREFIX = "/api/v10"
 
@@ -73,6 +74,7 @@ class Api:
         self.refusals: list[str] = []
         self.calls: list[Call] = []
         self.rate_limited = 0
+        self.steps: Steps = unobserved
 
     def add(self, app: web.Application, routes: list[Route]) -> None:
         for route in routes:
@@ -92,7 +94,8 @@ class Api:
         self.calls.append(call)
         fault = self.faults.take(http.method, path)
         if fault is None:
-            response: web.Response | None = await self._answer(route, http, path)
+            async with self.steps(f"{http.method} {route.path}"):
+                response: web.Response | None = await self._answer(route, http, path)
         else:
             response = await self._go_wrong(fault, route, http, path)
         if response is None:

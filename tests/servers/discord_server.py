@@ -11,6 +11,7 @@ from tests.servers.discord_gateway import Gateway
 from tests.servers.discord_interactions import Interactions
 from tests.servers.discord_rest import Rest
 from tests.servers.discord_world import World
+from tests.servers.steps import Steps
 
 REQUEST_LIMIT = 25 * 2**20
 
@@ -74,6 +75,10 @@ class DiscordServer:
     ) -> None:
         self.gateway.drop()
         await self._runner.cleanup()
+
+    def observe(self, steps: Steps) -> None:
+        """Show each REST request, by its method and the pattern of its path."""
+        self.api.steps = steps
 
     async def _download(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization"):

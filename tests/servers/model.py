@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.servers.steps import Steps, unobserved
+
 Json = Any
 KEY = "sk-test-0123456789abcdef"
 
@@ -59,6 +61,8 @@ class ModelServer:
         self.violations: list[str] = []
         self.cancelled = 0
         self.respond: Responder = echo
+        self.steps: Steps = unobserved
+        """Sees each request come in, and the middle and the end of each stream."""
         self._scripts: deque[Script] = deque()
         self._calls = 0
 
@@ -76,7 +80,8 @@ class ModelServer:
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         body: dict[str, Json] = await request.json()
-        self.requests.append(body)
+        async with self.steps("asked"):
+            self.requests.append(body)
         problem = refusal(body)
         if problem:
             self.violations.append(problem)
@@ -112,7 +117,11 @@ class ModelServer:
         if script.gate:
             await script.gate.wait()
         self._calls += 1
-        for index, delta in enumerate(_deltas(script, self._calls)):
+        deltas = _deltas(script, self._calls)
+        for index, delta in enumerate(deltas):
+            if index == len(deltas) // 2:
+                async with self.steps("half told"):
+                    pass  # all before it is sent, all after it is not
             if script.fault and index == script.break_after:
                 await self._break(request, response, script.fault)
                 return
@@ -121,7 +130,8 @@ class ModelServer:
             await _send(response, _chunk(model, delta, None))
         reason = script.finish_reason or ("tool_calls" if script.tool_calls else "stop")
         await _send(response, _chunk(model, {}, reason))
-        await response.write(b"data: [DONE]\n\n")
+        async with self.steps("all told"):
+            await response.write(b"data: [DONE]\n\n")
 
     async def _break(self, request: web.Request, response: web.StreamResponse, fault: str) -> None:
         if fault == "corrupt":

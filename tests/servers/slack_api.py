@@ -16,6 +16,7 @@ from tests.servers import slack_files, slack_reading, slack_streams, slack_threa
 from tests.servers.slack_methods import METHODS, Args, Method
 from tests.servers.slack_rules import MAX_TEXT, Refused, require
 from tests.servers.slack_workspace import Workspace
+from tests.servers.steps import Steps, unobserved
 
 Json = Any
 
@@ -83,6 +84,7 @@ class WebApi:
         self.tolerated: set[str] = set()
         self.outage: Literal["unreachable", "broken"] | None = None
         self.enforce_tiers = False
+        self.steps: Steps = unobserved
         manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
         self.scopes: set[str] = set(manifest["oauth_config"]["scopes"]["bot"])
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
@@ -97,7 +99,8 @@ class WebApi:
         self.calls.append(call)
         fault = self._fault(name)
         if fault is None:
-            return self._answer(request, call)
+            async with self.steps(name):
+                return self._answer(request, call)
         await asyncio.sleep(fault.delay)  # the delay that the test asked for
         if fault.slow:
             return self._answer(request, call)

@@ -16,6 +16,7 @@ from tests.servers.slack_payloads import event_callback, message_events
 from tests.servers.slack_requests import RequestUrl, ResponseUrls
 from tests.servers.slack_sockets import SocketMode
 from tests.servers.slack_workspace import BOT_USER, Change, Channel, ChannelKind, Message, Workspace
+from tests.servers.steps import Steps
 from tests.waiting import wait_until
 
 Json = Any
@@ -142,6 +143,10 @@ class SlackServer:
 
     def _know(self, user: str) -> None:
         self.workspace.users.setdefault(user, user.removeprefix("U0").lower())
+
+    def observe(self, steps: Steps) -> None:
+        """Show each call of the Web API (by its method) and each acknowledgement on a socket."""
+        self.web_api.steps = self.socket_mode.steps = steps
 
     # --- routes
 

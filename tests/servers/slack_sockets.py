@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 
 from tests.servers.slack_delivery import Attempt, Delivery
 from tests.servers.slack_workspace import APP
+from tests.servers.steps import Steps, unobserved
 
 Json = Any
 
@@ -46,6 +47,7 @@ class SocketMode:
         self.refused_handshakes = 0
         self.ticket_lifetime = 30.0
         self.closed_to_all = False
+        self.steps: Steps = unobserved
         self._violate = violate
         self._tickets: dict[str, float] = {}
         self._envelopes: set[str] = set()
@@ -87,7 +89,8 @@ class SocketMode:
                 socket.pings += 1
                 await socket.ws.pong(frame.data)
             elif frame.type is WSMsgType.TEXT:
-                self._take(socket, frame.data)
+                async with self.steps("acknowledgement"):
+                    self._take(socket, frame.data)
 
     def _hello(self) -> dict[str, Json]:
         return {

@@ -1,0 +1,1 @@
+"""One turn, and a kill at each step of it."""

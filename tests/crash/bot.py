@@ -1,0 +1,78 @@
+"""The program as a process that is started and killed many times.
+
+A start costs seconds of imports, so one interpreter does them, and each start is a fork of it. That is safe
+because the imports start neither a thread (each life checks that) nor an event loop.
+"""
+
+import json
+import multiprocessing
+import re
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from tests.crash import child
+from tests.waiting import wait_until
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        *("bot.main", "bot.slack", "bot.discord", "bot.agent.openai_model", "tests.crash.child"),
+        # imported by libraries when they are first used: a third of a start
+        *("anyio.abc", "httpcore2", "langchain_core.tracers.context", "openai.resources.chat.completions"),
+        "redis.commands.json",
+    ]
+)
+
+
+class Bot:
+    """One bot, which has as many lives as it is started."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
+        self._environ = dict(environ)
+        self._log = log
+        self._begins_at = 0
+        self._process: ForkServerProcess | None = None
+
+    def start(self) -> None:
+        """Begin a life."""
+        self._begins_at = self._log.stat().st_size if self._log.exists() else 0
+        self._process = _FORKS.Process(target=child.run, args=(self._environ, str(self._log)), daemon=True)
+        self._process.start()
+
+    def kill(self) -> None:
+        """End the life with SIGKILL; when this returns nothing of it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._process = None
+
+    async def ready(self) -> None:
+        """Wait until this life serves."""
+        await wait_until(lambda: bool(self._told("ready")) or not self.lives, "ready", timeout=30)
+        assert self.lives, self._log.read_text()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.is_alive()
+
+    @property
+    def url(self) -> str:
+        """Where this life serves HTTP."""
+        return str(self._told("listening")[-1]["page"])
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """What all lives have logged; a life may end in the middle of a line."""
+        return _entries(self._log.read_bytes())
+
+    def _told(self, event: str) -> list[dict[str, Any]]:
+        written = self._log.read_bytes()[self._begins_at :] if self._log.exists() else b""
+        return [each for each in _entries(written) if each["event"] == event]
+
+
+def _entries(written: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in re.findall(rb"^\{.*\}$", written, re.MULTILINE)]

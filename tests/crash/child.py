@@ -1,0 +1,28 @@
+"""What a bot does that is to be killed, in a process forked from an interpreter that has it imported."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bot import main, supervise
+
+_CATCH_UP_SECONDS = 0.2
+
+
+def run(environ: Mapping[str, str], log: str) -> None:
+    """`python -m bot` with only these variables set, its output added to the file `log`."""
+    _check_parent()
+    os.environ.clear()
+    os.environ.update(environ)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(output, sys.stdout.fileno())
+    os.dup2(output, sys.stderr.fileno())
+    supervise.CATCH_UP_SECONDS = _CATCH_UP_SECONDS
+    sys.exit(main.main([]))
+
+
+def _check_parent() -> None:
+    """Only the thread that forks lives on in a fork, with whatever the others held at that moment."""
+    threads = Path(f"/proc/{os.getppid()}/task")
+    assert not threads.exists() or len(list(threads.iterdir())) == 1, "the imports have started a thread"

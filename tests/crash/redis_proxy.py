@@ -1,0 +1,147 @@
+"""Stands before Redis and tells of each write of a turn."""
+
+import asyncio
+import base64
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Self
+
+from bot.tasks import cancel
+from tests.servers.steps import Steps, unobserved
+
+_BLOB = re.compile(rb'"blob": ?"([A-Za-z0-9+/=]*)"')
+_WORDS = 9
+_NOTHING = (b"*-1\r\n", b"$-1\r\n", b"_\r\n")
+
+
+class RedisProxy:
+    """Passes commands on, one at a time for each connection, to the Redis at a Unix socket.
+
+    A step is the run of a script that `scripts` knows (by its SHA-1), and a read that takes something from a
+    stream. Everything else passes by unseen: what a bot does without a turn, what a turn only reads, and for
+    how many days something is kept.
+    """
+
+    def __init__(self, path: str, scripts: Mapping[str, str]) -> None:
+        self._path = path
+        self._scripts = scripts
+        self._connections: set[asyncio.Task[Any]] = set()
+        self.steps: Steps = unobserved
+        self.marks: dict[bytes, str] = {}
+        """By its bytes, what the first guarded write is called that keeps them as the result of a task."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"redis://{host}:{port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.drop()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def drop(self) -> None:
+        """Close all connections, as the system does when a process dies; but for the one that asks for it."""
+        for connection in self._connections - {asyncio.current_task()}:
+            connection.cancel()
+
+    async def _accept(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
+        try:
+            async with self._redis() as (replies, redis):
+                await self._pass_on(client, answers, replies, redis)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # either side has gone
+        finally:
+            self._connections.discard(connection)
+            answers.close()
+
+    @contextlib.asynccontextmanager
+    async def _redis(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_unix_connection(self._path)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    async def _pass_on(
+        self,
+        client: asyncio.StreamReader,
+        answers: asyncio.StreamWriter,
+        replies: asyncio.StreamReader,
+        redis: asyncio.StreamWriter,
+    ) -> None:
+        while True:
+            command = await _value(client)
+            words = _words(command)
+            if words[0] == b"SUBSCRIBE":
+                redis.write(command)
+                await _both_ways(client, answers, replies, redis)
+                return
+            async with self._step(words, command):
+                redis.write(command)
+                reply = await _value(replies)
+            if words[0] == b"XREADGROUP" and reply not in _NOTHING:
+                async with self.steps("takes the thread"):
+                    pass  # all before it has taken, all after it was not told so
+            answers.write(reply)
+            await answers.drain()
+
+    def _step(self, words: Sequence[bytes], command: bytes) -> contextlib.AbstractAsyncContextManager[None]:
+        script = self._scripts.get(words[1].decode()) if words[0] == b"EVALSHA" else None
+        if script is None or words[7:8] == [b"EXPIRE"]:
+            return contextlib.nullcontext()
+        return self.steps(self._write(words, command) if script == "GUARDED" else script)
+
+    def _write(self, words: Sequence[bytes], command: bytes) -> str:
+        """What a run of the script that guards other commands does, by the first of them."""
+        made = b"".join(map(base64.b64decode, _BLOB.findall(command)))
+        mark = next((each for each in self.marks if each in made), None)
+        if mark is not None:
+            return f"memory holds the {self.marks.pop(mark)}"
+        return f"memory {words[7].decode()} {words[8].split(b':')[0].decode()}"
+
+
+async def _both_ways(
+    client: asyncio.StreamReader,
+    answers: asyncio.StreamWriter,
+    replies: asyncio.StreamReader,
+    redis: asyncio.StreamWriter,
+) -> None:
+    """Either side speaks when it wants to, until one has gone."""
+    directions = [asyncio.create_task(_pour(client, redis)), asyncio.create_task(_pour(replies, answers))]
+    try:
+        await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel(*directions)
+
+
+async def _pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> None:
+    while data := await source.read(2**16):
+        into.write(data)
+        await into.drain()
+
+
+async def _value(reader: asyncio.StreamReader) -> bytes:
+    """One complete value of https://redis.io/docs/latest/develop/reference/protocol-spec, as it is sent."""
+    line = await reader.readuntil(b"\r\n")
+    kind, length = line[:1], line[1:-2]
+    if kind in b"$=!":
+        return line if length == b"-1" else line + await reader.readexactly(int(length) + 2)
+    if kind in b"*~>%":
+        count = max(0, int(length)) * (2 if kind == b"%" else 1)
+        return line + b"".join([await _value(reader) for _ in range(count)])
+    return line
+
+
+def _words(command: bytes) -> list[bytes]:
+    """The first words of a command, which is an array of strings."""
+    return command.split(b"\r\n", 2 * _WORDS + 1)[2 : 2 * _WORDS + 1 : 2]

@@ -1,0 +1,269 @@
+"""The platforms, as one person who asks twice in one place sees them."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+import aiohttp
+from redis.asyncio import Redis
+
+from tests.crash.bot import Bot
+from tests.crash.watch import Watch
+from tests.servers.discord import Discord
+from tests.servers.discord import Message as DiscordMessage
+from tests.servers.slack import TEAM, Slack
+from tests.waiting import wait_until
+
+ALICE, GENERAL = "U0ALICE", "C0GENERAL"
+TIMEOUT = 20.0
+
+
+class Scene(Protocol):
+    """A platform and who asks there."""
+
+    begins: str
+    """The step that shows the first words; the model tells the rest of its plan when it was taken."""
+
+    grows: str
+    """The step that shows more; the model gives its answer when it was taken. Empty: it waits for nothing."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What switches the platform on."""
+
+    def observe(self, watch: Watch) -> None:
+        """Tell `watch` the steps that change something."""
+
+    async def listens(self, bot: Bot, redis: Redis) -> None:
+        """Wait until a question will be heard, now or when the history is read."""
+
+    async def ask(self, bot: Bot, text: str) -> None:
+        """Ask, always in the same place."""
+
+    async def ask_again(self, bot: Bot) -> None:
+        """Do what the asker does who was told nothing."""
+
+    def died(self) -> None:
+        """The bot was killed."""
+
+    def shown(self) -> list[str]:
+        """What the bot shows, a text a message; one that is in a wrong place says so."""
+
+    async def faults(self, bot: Bot) -> list[str]:
+        """What the platform holds against the bot, once all is over."""
+
+
+class SlackScene:
+    """A mention in a channel, and then a reply in its thread."""
+
+    begins = "slack: chat.startStream #1"
+    grows = "slack: chat.appendStream #1"
+
+    def __init__(self) -> None:
+        self._slack = Slack(ack_timeout=0.5, redelivery_delays=(0.1, 0.2, 0.5, 1, 1, 2, 2, 4, 4))
+        # what there is to know of a stream whose end was not heard of is learnt by ending it
+        self._slack.tolerate("message_not_in_streaming_state")
+        self._root: str | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._slack.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._slack.__aexit__(None, None, None)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self._slack.environ
+
+    def observe(self, watch: Watch) -> None:
+        reads = ("auth.", "conversations.", "users.", "apps.")
+        self._slack.observe(watch.over("slack", lambda method: method.startswith(reads)))
+
+    async def listens(self, bot: Bot, redis: Redis) -> None:
+        await self._slack.connected(timeout=TIMEOUT)
+        await _heard(redis, f"slack:{TEAM}")
+
+    async def ask(self, bot: Bot, text: str) -> None:
+        mention = "" if self._root else f"{self._slack.mention} "
+        ts = await self._slack.say(ALICE, GENERAL, mention + text, thread_ts=self._root)
+        self._root = self._root or ts
+
+    async def ask_again(self, bot: Bot) -> None:
+        pass  # Slack does
+
+    def died(self) -> None:
+        pass
+
+    def shown(self) -> list[str]:
+        slack = self._slack
+        texts = []
+        for each in (message for channel in slack.workspace.messages for message in slack.messages(channel)):
+            if each.from_bot:
+                is_here = each.channel == GENERAL and each.thread_ts == self._root
+                texts.append(each.shown if is_here else f"in {each.channel} {each.thread_ts}: {each.shown}")
+        return texts
+
+    async def faults(self, bot: Bot) -> list[str]:
+        await self._slack.settled(TIMEOUT)
+        return self._slack.violations + self._slack.unfinished()
+
+
+class SlackWithoutStreams(SlackScene):
+    """The same in a workspace that has no streams: the answer is posted when it is complete."""
+
+    begins = grows = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slack.disable("chat.startStream")
+
+
+class DiscordScene:
+    """A mention in a channel, which opens a thread, and then a message there.
+
+    The next life comes so late that Discord has forgotten the nonces: only the history knows what was sent.
+    """
+
+    begins = "discord: POST /channels/{channel}/messages #1"
+    grows = "discord: PATCH /channels/{channel}/messages/{message} #1"
+
+    def __init__(self) -> None:
+        self._discord = Discord()
+        self._question: DiscordMessage | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._discord.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._discord.__aexit__(None, None, None)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self._discord.environ
+
+    def observe(self, watch: Watch) -> None:
+        def is_passing(request: str) -> bool:
+            # typing ends by itself
+            return request.startswith("GET") or "/channels/" not in request or request.endswith("/typing")
+
+        self._discord.observe(watch.over("discord", is_passing))
+
+    async def listens(self, bot: Bot, redis: Redis) -> None:
+        await self._discord.connected(timeout=TIMEOUT)
+        await _heard(redis, "discord:0/1")
+
+    async def ask(self, bot: Bot, text: str) -> None:
+        discord = self._discord
+        if self._question is None:
+            text = f"{discord.mention} {text}"
+            self._question = await discord.say(discord.alice, discord.general, text)
+        else:
+            await discord.say(discord.alice, await discord.thread_of(self._question), text)
+
+    async def ask_again(self, bot: Bot) -> None:
+        pass  # the bot reads the history
+
+    def died(self) -> None:
+        self._discord.forget_nonces()
+
+    def shown(self) -> list[str]:
+        texts = []
+        thread = self._question.thread if self._question else None
+        for channel in self._discord.world.channels.values():
+            for each in self._discord.messages(channel):
+                if each.author is self._discord.bot:
+                    is_here = channel is thread
+                    texts.append(each.content if is_here else f"in {channel.name}: {each.content}")
+        return texts
+
+    async def faults(self, bot: Bot) -> list[str]:
+        return self._discord.violations
+
+
+class DiscordWithoutHistory(DiscordScene):
+    """The bot may not read what was written, and lives on at once: only the nonces know what was sent."""
+
+    def died(self) -> None:
+        if self._question and self._question.thread:
+            self._question.thread.denied.add("read_message_history")
+
+    async def ask_again(self, bot: Bot) -> None:
+        await self._discord.connected(timeout=TIMEOUT)  # what is said before is lost
+
+
+class HttpScene:
+    """Requests with an Idempotency-Key, and the same again when they were not answered."""
+
+    begins = grows = ""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, str] = {}
+        self._answers: dict[str, set[str]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*self._asking)
+        await self._session.close()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {}
+
+    def observe(self, watch: Watch) -> None:
+        pass  # the caller sees nothing of a turn but its answer
+
+    async def listens(self, bot: Bot, redis: Redis) -> None:
+        await bot.ready()
+
+    async def ask(self, bot: Bot, text: str) -> None:
+        self._asked[text] = uuid.uuid4().hex
+        self._begin(bot, text)
+
+    async def ask_again(self, bot: Bot) -> None:
+        for text in self._asked:
+            self._begin(bot, text)
+
+    def _begin(self, bot: Bot, text: str) -> None:
+        asking = asyncio.create_task(self._request(bot.url, text))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+
+    async def _request(self, url: str, text: str) -> None:
+        body = {"message": text, "thread_id": "t1"}
+        headers = {"Idempotency-Key": self._asked[text]}
+        try:
+            async with self._session.post(f"{url}chat", json=body, headers=headers) as response:
+                answer = await response.json()
+        except aiohttp.ClientError:  # the bot has died
+            return
+        given = answer["response"] if response.status == 200 else f"{response.status}: {answer}"
+        self._answers.setdefault(text, set()).add(given)
+
+    def died(self) -> None:
+        pass
+
+    def shown(self) -> list[str]:
+        return [" or ".join(sorted(each)) for each in self._answers.values()]
+
+    async def faults(self, bot: Bot) -> list[str]:
+        await self.ask_again(bot)
+        await asyncio.gather(*self._asking)
+        return []
+
+
+async def _heard(redis: Redis, source: str) -> None:
+    async def is_heard() -> bool:
+        return await redis.zscore("{bot}:heard", source) is not None
+
+    await wait_until(is_heard, f"{source} is listened to", TIMEOUT)

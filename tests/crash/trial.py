@@ -1,0 +1,271 @@
+"""One question, killed where the trial says, and what must hold when it is over."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.embedded import embedded_redis
+from bot.inbox import desk, inbox_health, scripts
+from bot.store import open_redis
+from tests.crash.bot import Bot
+from tests.crash.redis_proxy import RedisProxy
+from tests.crash.scenes import TIMEOUT, Scene
+from tests.crash.watch import Watch
+from tests.servers.model import KEY, ModelServer, Script, model_server
+from tests.waiting import wait_until
+
+FIRST, SECOND = "how much is it?", "what did you say?"
+QUERY = "select 6 * 7 * 1001 as amount"
+PLAN, RESULT, ANSWER, RECOLLECTION = "says plan", "42042", "says answer", "It was in my answer."
+REFUSAL = "The model service refused this request. Try a shorter question, or start a new thread."
+
+MARKS = {PLAN: "plan", RESULT: "result", ANSWER: "answer"}
+"""What the model and the tool make, by how to know it. Once the memory holds it, it is not made again."""
+
+_SCRIPTS = ("PUT", "TAKE_BACK", "BEGIN", "KEEP", "POSTPONE", "FINISH", "GUARDED")
+
+
+def held(what: str) -> str:
+    """The step that makes certain that one of `MARKS` is not made again."""
+    return f"redis: memory holds the {what} #1"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one trial at a time has for itself."""
+
+    directory: Path
+    redis: Redis
+    proxy: RedisProxy
+    database_url: str
+
+
+@asynccontextmanager
+async def open_lane(directory: Path, database_url: str) -> AsyncIterator[Lane]:
+    """A Redis with a proxy before it, which knows the scripts that are steps of a turn."""
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(embedded_redis(directory))
+        redis = await stack.enter_async_context(open_redis(url, pool_size=5))
+        known = {}
+        for name in _SCRIPTS:
+            script: str = getattr(scripts, name)
+            # loaded before, or the first run of each would be a step that fails
+            known[await redis.script_load(script)] = name
+        path = url.removeprefix("unix://")
+        proxy = await stack.enter_async_context(RedisProxy(path, known))
+        yield Lane(directory, redis, proxy, database_url)
+
+
+class Missed(Exception):
+    """The turn took no such step this time: what is done at once does not always come in the same order."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a trial. `asked` counts how often the model was asked for what."""
+
+    lives: list[list[str]]
+    shown: list[str] = field(default_factory=list)
+    asked: Counter[str] = field(default_factory=Counter)
+    tool_runs: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = (), *, is_refused: bool = False) -> Outcome:
+    """Ask, let one life after the other end at `ends`, let the last one answer, and ask once more.
+
+    `is_refused`: the model refuses the answer, each time that it is asked for. Raises `Missed`.
+    """
+    await lane.redis.flushall()
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(model_server())
+        await stack.enter_async_context(scene)
+        log = lane.directory / "bot.log"
+        log.unlink(missing_ok=True)
+        bot = Bot(_environ(lane, scene, model), log)
+        stack.callback(bot.kill)
+        played = _Trial(lane, scene, model, bot, is_refused=is_refused)
+        try:
+            await played.run(ends)
+            return await played.outcome()
+        except AssertionError as error:  # something did not happen in time
+            return Outcome(played.watch.lives, problems=[str(error), *log.read_text().splitlines()[-20:]])
+
+
+def _environ(lane: Lane, scene: Scene, model: ModelServer) -> dict[str, str]:
+    return {
+        **scene.environ,
+        "REDIS_URL": lane.proxy.url,
+        "DATABASE_URL": lane.database_url,
+        "DATA_DIR": str(lane.directory),
+        "BOT_NAME": "bot",
+        "HTTP_PORT": "0",
+        "LEASE_SECONDS": "2",
+        "DB_POOL_SIZE": "1",
+        "LOG_FORMAT": "json",
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": model.base_url,
+    }
+
+
+class _Trial:
+    def __init__(self, lane: Lane, scene: Scene, model: ModelServer, bot: Bot, *, is_refused: bool) -> None:
+        self._is_refused = is_refused
+        self._lane = lane
+        self._scene = scene
+        self._model = model
+        self._bot = bot
+        self.watch = Watch(self._die)
+        self._begun = self.watch.taken(scene.begins)
+        self._grown = self.watch.taken(scene.grows)
+        model.respond = self._respond
+        model.steps = self._telling
+        lane.proxy.steps = self.watch.over("redis")
+        scene.observe(self.watch)
+        self.watch.taken("").set()
+
+    def _die(self) -> None:
+        self._bot.kill()
+        self._lane.proxy.drop()
+        self._scene.died()
+
+    def _begin_life(self, end: str) -> None:
+        self._lane.proxy.marks = {mark.encode(): name for mark, name in MARKS.items()}
+        self.watch.begin(end)
+
+    def _respond(self, request: dict[str, Any]) -> Script | str:
+        """A plan and an answer that say how often they were asked for, so that no two are alike."""
+        asked = self._asked()
+        match _purpose(request):
+            case "plan":
+                text = f"I look it up, {PLAN} {asked['plan']}."
+                return Script(text=text, tool_calls=[("sql_query", {"query": QUERY})])
+            case "answer" if self._is_refused:
+                return Script(status=400)
+            case "answer":
+                return Script(text=f"There it is, {ANSWER} {asked['answer']}.", gate=self._grown)
+            case _:
+                return RECOLLECTION
+
+    @asynccontextmanager
+    async def _telling(self, name: str) -> AsyncIterator[None]:
+        """A step of the model, which in its midst waits until what it has told is shown."""
+        async with self.watch.over("model")(name):
+            yield
+        if name == "half told":
+            await self._begun.wait()
+
+    def _asked(self) -> Counter[str]:
+        return Counter(_purpose(each) for each in self._model.requests)
+
+    async def run(self, ends: Sequence[str]) -> None:
+        self._bot.start()
+        await self._scene.listens(self._bot, self._lane.redis)
+        self._begin_life([*ends, ""][0])
+        await self._scene.ask(self._bot, FIRST)
+        for end, following in pairwise([*ends, ""]):
+            await self._ended(end)
+            self._begun.set()
+            self._grown.set()
+            self._begin_life(following)
+            self._bot.start()
+            await self._bot.ready()
+            await self._scene.ask_again(self._bot)
+        await self._answered(1, self._last_words)
+        self.watch.rest()
+        await self._scene.ask(self._bot, SECOND)
+        await self._answered(2, RECOLLECTION)
+
+    async def _ended(self, end: str) -> None:
+        async def is_over() -> bool:
+            return self.watch.ended or await self._is_answered(1, self._last_words)
+
+        await wait_until(is_over, f"{end}, in {self.watch.lives}", TIMEOUT)
+        if not self.watch.ended:
+            raise Missed(end)
+
+    @property
+    def _last_words(self) -> str:
+        return REFUSAL if self._is_refused else ANSWER
+
+    async def _answered(self, number: int, text: str) -> None:
+        try:
+            await wait_until(
+                lambda: self._is_answered(number, text), f"question {number} is answered", TIMEOUT
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._scene.shown()}") from None
+
+    async def _is_answered(self, number: int, text: str) -> bool:
+        shown = self._scene.shown()
+        is_shown = len(shown) >= number and text in shown[-1]
+        return is_shown and await desk.listing(self._lane.redis) == "The inbox is empty."
+
+    async def outcome(self) -> Outcome:
+        outcome = Outcome(self.watch.lives, self._scene.shown(), self._asked())
+        outcome.tool_runs = sum(each["event"] == "tool ran" for each in self._bot.log)
+        outcome.problems += await self._scene.faults(self._bot)
+        outcome.problems += self._model.violations
+        outcome.problems += [str(each) for each in self._bot.log if each["level"] in ("error", "critical")]
+        outcome.problems += self._memory_faults(outcome.asked)
+        health = await inbox_health(self._lane.redis)
+        if any(health.evidence[each] for each in ("waiting", "running", "postponed", "dead")):
+            outcome.problems.append(f"the inbox is not empty: {health.evidence}")
+        return outcome
+
+    def _memory_faults(self, asked: Counter[str]) -> list[str]:
+        """What is wrong with the memory that the second question was answered from."""
+        told = [
+            (each["role"], each["content"] if each["role"] != "tool" else RESULT in each["content"])
+            for each in self._model.requests[-1]["messages"]
+            if each["role"] not in ("system", "developer")
+        ]
+        plan, answer = f"I look it up, {PLAN} {asked['plan']}.", f"There it is, {ANSWER} {asked['answer']}."
+        due = [
+            ("user", FIRST),
+            ("assistant", plan),
+            ("tool", True),
+            ("assistant", f"{plan}\n\n{REFUSAL}" if self._is_refused else answer),
+            ("user", SECOND),
+        ]
+        return [] if told == due else [f"remembered: {told}"]
+
+
+def _purpose(request: dict[str, Any]) -> str:
+    """What the model is asked for."""
+    newest = request["messages"][-1]
+    if newest["role"] == "tool":
+        return "answer"
+    return "plan" if newest["content"] == FIRST else "recollection"
+
+
+def faults(outcome: Outcome, undisturbed: Outcome) -> list[str]:
+    """What is wrong with the outcome of a trial with kills, told from one without."""
+    if outcome.problems:
+        return outcome.problems
+    problems = []
+    due = [_as_asked(text, outcome.asked) for text in undisturbed.shown]
+    if outcome.shown != due:
+        problems.append(f"shown: {outcome.shown}, due: {due}")
+    made = Counter(plan=outcome.asked["plan"], result=outcome.tool_runs, answer=outcome.asked["answer"])
+    for what, count in made.items():
+        holding = [number for number, steps in enumerate(outcome.lives, 1) if held(what) in steps]
+        # one in each life up to the first that has kept it; a write under way at the kill may have, too
+        most = min(holding, default=len(outcome.lives))
+        if not 1 <= count <= most:
+            problems.append(f"the {what} was made {count} times, at most {most} are due")
+    if outcome.asked["recollection"] != 1:
+        problems.append(f"the second question was put {outcome.asked['recollection']} times")
+    return problems
+
+
+def _as_asked(text: str, asked: Counter[str]) -> str:
+    return text.replace(f"{PLAN} 1", f"{PLAN} {asked['plan']}").replace(
+        f"{ANSWER} 1", f"{ANSWER} {asked['answer']}"
+    )

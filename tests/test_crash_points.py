@@ -1,0 +1,147 @@
+"""kill -9 at every step of a turn, one after the other, on every platform.
+
+A step is a request that changes something outside of the bot. To die after a step, before its answer is
+heard, is the same as to die before the next one: all that outlives the bot is what the servers have taken. So
+the points are: before the first step, and after each.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from tests.crash.scenes import (
+    DiscordScene,
+    DiscordWithoutHistory,
+    HttpScene,
+    Scene,
+    SlackScene,
+    SlackWithoutStreams,
+)
+from tests.crash.trial import MARKS, Lane, Missed, Outcome, faults, held, open_lane, trial
+
+LANES = 4
+TRIES = 3
+"""How often a point is tried that a turn has passed by."""
+
+ENOUGH = 10
+"""After so many faults the rest is not tried: one that waits in vain takes long."""
+
+BEFORE_ALL = "before redis: PUT #1"
+CERTAIN = frozenset(held(what) for what in MARKS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Which steps to kill at.
+
+    `after`: in the life that follows this kill. `since`: what comes before this step is another case's.
+    `with_memory`: also at what the agent writes on its way, which it does in the same way on every platform.
+    `is_refused`: the model refuses to answer, and the turn ends with a word about that.
+    """
+
+    scene: type[Scene]
+    after: str = ""
+    since: str = ""
+    with_memory: bool = False
+    is_refused: bool = False
+
+    @property
+    def first(self) -> list[str]:
+        """How the lives before end."""
+        return [self.after] if self.after else []
+
+    async def trial(self, lane: Lane, ends: Sequence[str] = ()) -> Outcome:
+        """One turn, with these ends of lives. Raises `Missed`."""
+        return await trial(lane, self.scene(), ends, is_refused=self.is_refused)
+
+    def points(self, steps: Sequence[str]) -> list[str]:
+        """The points in a life of these steps."""
+        chosen = steps[steps.index(self.since) :] if self.since else steps
+        if not self.with_memory:
+            chosen = [each for each in chosen if "memory" not in each or each in CERTAIN]
+        is_whole = not (self.after or self.since)
+        return [*([BEFORE_ALL] if is_whole else []), *(f"after {each}" for each in chosen)]
+
+
+CASES = {
+    "http": Case(HttpScene, with_memory=True),
+    "http again": Case(HttpScene, after=f"after {held('result')}", with_memory=True),
+    "http refused": Case(HttpScene, since="model: asked #2", with_memory=True, is_refused=True),
+    "slack refused": Case(SlackScene, since="model: asked #2", is_refused=True),
+    "slack": Case(SlackScene),
+    "slack again": Case(SlackScene, after="after slack: chat.startStream #1"),
+    "slack without streams": Case(SlackWithoutStreams, since="slack: chat.startStream #1"),
+    "slack without streams again": Case(SlackWithoutStreams, after="after slack: chat.postMessage #1"),
+    "discord": Case(DiscordScene),
+    "discord refused": Case(DiscordScene, since="model: asked #2", is_refused=True),
+    "discord again": Case(DiscordScene, after="after discord: POST /channels/{channel}/messages #1"),
+    "discord without history": Case(
+        DiscordWithoutHistory, since="discord: POST /channels/{channel}/messages #1"
+    ),
+}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def lanes(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> AsyncIterator[list[Lane]]:
+    """Places for trials at the same time: half of a trial is waiting."""
+    async with AsyncExitStack() as stack:
+        directories = [tmp_path_factory.mktemp("lane") for _ in range(LANES)]
+        yield [await stack.enter_async_context(open_lane(each, database_url)) for each in directories]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_turns() -> dict[tuple[type[Scene], bool], Outcome]:
+    """The turns without a kill, each played once."""
+    return {}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+async def test_a_turn_survives_a_kill_at_every_step(
+    case: Case, lanes: list[Lane], undisturbed_turns: dict[tuple[type[Scene], bool], Outcome]
+) -> None:
+    """Answered once and in its place, nothing left half done, nothing made again that was kept."""
+    kind = case.scene, case.is_refused
+    if kind not in undisturbed_turns:
+        undisturbed_turns[kind] = await case.trial(lanes[0])
+    undisturbed = undisturbed_turns[kind]
+    assert not undisturbed.problems
+    recorded = await case.trial(lanes[0], case.first) if case.first else undisturbed
+    assert not faults(recorded, undisturbed)
+    ends = [[*case.first, point] for point in case.points(recorded.lives[len(case.first)])]
+    print(f"{len(ends)} points")
+    problems = await _problems(case, lanes, ends, undisturbed)
+    assert not problems, "\n".join(problems)
+
+
+async def _problems(
+    case: Case, lanes: Sequence[Lane], ends: Sequence[Sequence[str]], undisturbed: Outcome
+) -> list[str]:
+    """What goes wrong with these ends of lives, tried in as many lanes as there are."""
+    problems: list[str] = []
+    waiting = iter(ends)
+
+    async def run(lane: Lane) -> None:
+        for each in waiting:
+            if len(problems) > ENOUGH:
+                return
+            found = await _faults(lane, case, each, undisturbed)
+            problems.extend(f"{', then '.join(each)}: {fault}" for fault in found)
+
+    async with asyncio.TaskGroup() as group:
+        for lane in lanes:
+            group.create_task(run(lane))
+    return problems
+
+
+async def _faults(lane: Lane, case: Case, ends: Sequence[str], undisturbed: Outcome) -> list[str]:
+    for _ in range(TRIES):
+        try:
+            return faults(await case.trial(lane, ends), undisturbed)
+        except Missed:
+            continue
+    return [f"passed by {TRIES} times"]
