@@ -40,6 +40,8 @@ from bot.chat import (
 from bot.commands import Commands
 from bot.http import Handler, Http, Operations, connect
 from bot.http import conversation as conversation_module
+from bot.http.conversation import ChatRequest, to_message
+from bot.http.replies import Replies
 from bot.shared import SharedState
 from tests.waiting import wait_until
 
@@ -453,6 +455,21 @@ async def test_a_finished_receipt_is_shown_again_without_asking_the_agent() -> N
             await setup.worker.take([message], attempt=2)
     assert caller.result()[1]["response"] == "from before"
     assert not setup.worker.errors
+
+
+async def test_an_answer_found_in_the_store_is_not_added_to_by_its_turn() -> None:
+    """After a restart the caller may find the answer before the turn comes that has only to end."""
+    replies = Replies()
+    message = to_message(ChatRequest(message="x"), None)
+    reply = replies.join(message.id)
+    reply.add(Text("whole"))
+    reply.finish()
+
+    async def keep(state: Mapping[str, Json]) -> None: ...
+
+    turn = Turn(id=message.id, thread=message.thread, messages=(message,))
+    await replies.show(echo(turn), Receipt(turn, keep, {"answer": "whole", "finished": True}))
+    assert reply.markdown == "whole"
 
 
 async def test_an_attempt_that_follows_a_stuck_one_shows_its_answer_once() -> None:

@@ -140,12 +140,17 @@ class Replies:
             self._finished.popitem(last=False)
 
     def _begin(self, message_id: str) -> Reply:
-        """The reply to write. One that an attempt before us left half written is closed: callers saw it."""
+        """The reply to write: not one that callers have seen something of.
+
+        What an attempt before us left half written is closed; what was found in the store is whole.
+        """
         reply = self.join(message_id)
-        if reply.begun and not reply.over:
+        if not reply.begun:
+            return reply
+        if not reply.over:
             self._close({message_id: reply}, _starts_again())
-            reply = self.join(message_id)
-        return reply
+        self._open[message_id] = fresh = Reply()
+        return fresh
 
     def _close(self, replies: Mapping[str, Reply], refusal: Refusal | None) -> None:
         for message_id, reply in replies.items():
