@@ -13,8 +13,9 @@ from tests.storm.cluster import Node, cluster
 from tests.storm.storm import LEASE_SECONDS, Storm
 from tests.waiting import wait_until
 
-QUIET_SECONDS = 120.0
-"""How long after the last trouble everything must have been answered."""
+QUIET_SECONDS = 300.0
+"""How long after the last trouble everything must have been answered: Slack lets us read 40 threads a minute,
+so what was missed in many of them takes a while."""
 
 
 async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple[list[str], str]:
