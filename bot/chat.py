@@ -77,7 +77,8 @@ class Message:
     `sent_at` is in Unix seconds. `addressed` tells a mention or a direct message from a message that
     only counts when the bot already takes part in the thread. `direct` marks a direct message. `place` is
     what the platform needs to answer there (ids of channel, message, team), known to that platform alone.
-    `corrects` is the id of the answered message that this one is the new wording of; only the inbox sets it.
+    `corrects` is the id of the answered message that this one is the new wording of, `replays` how often an
+    operator has put it back after it was given up; only the inbox sets these two.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Message:
     attachments: tuple[Attachment, ...] = ()
     place: Mapping[str, str] = field(default_factory=dict)
     corrects: str = ""
+    replays: int = 0
 
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""
@@ -186,9 +188,14 @@ class Stop:
     `thread`: all that was asked there so far. `message_id`: the turn of that message, if `by` wrote it.
     `channel`, when the others name nothing that is under way: what `by` has asked in that channel of the
     platform, in all its threads.
+
+    `id` tells one stop from the next and is the same over redeliveries. `at` (Unix seconds) is when it was
+    said: what was asked later is not meant; 0 when it cannot come late.
     """
 
     by: str
+    id: str = ""
+    at: float = 0.0
     thread: ThreadId | None = None
     message_id: str = ""
     channel: str = ""
@@ -263,10 +270,10 @@ class Shared(Protocol):
     `delay`, which lets the caller go on: a limit that is not kept is only refused.
     """
 
-    async def delay(self, limit: str, per_minute: float) -> float:
-        """Take one of the `per_minute` tokens of `limit`: 0 when taken, else the seconds until one is free.
+    async def delay(self, limit: str, per_minute: int) -> float:
+        """Count one of the calls that `limit` allows `per_minute`: 0 when counted, else the seconds to wait.
 
-        A bucket that was left alone for a minute holds all of them.
+        No minute has more of them, whenever it begins.
         """
 
     async def lease(self, lease: str, seconds: float, holder: str = "") -> bool:

@@ -33,7 +33,13 @@ class Commands:
 def typed(message: Message) -> Event:
     """The message, or what it orders: slash commands do not work inside Slack's threads, `!stop` does."""
     if message.text.strip().lower() == STOP:
-        return Stop(by=message.author, thread=message.thread, channel=message.place.get("channel", ""))
+        return Stop(
+            by=message.author,
+            id=message.id,
+            at=message.sent_at,
+            thread=message.thread,
+            channel=message.place.get("channel", ""),
+        )
     return message
 
 

@@ -128,7 +128,10 @@ class Settings(BaseSettings):
         600, description="seconds after which a turn is ended with a word to the person who asked"
     )
     catch_up_hours: float = Field(
-        24, ge=0, description="how far back to read what people wrote while the bot did not listen, in hours"
+        24,
+        ge=0,
+        le=60,  # a message is known again for three days
+        description="how far back to read what people wrote while the bot did not listen, in hours",
     )
     shutdown_grace: float = Field(
         20, ge=0, description="seconds that turns under way have to finish at a stop"

@@ -111,8 +111,9 @@ class Gap:
             async with self._alone() as is_alone:
                 if not is_alone:
                     return  # another process reads it, and hands over the same
+                began = time.monotonic()
                 missed = await self._read_since_heard(now, deliver)
-            self._swept_at = time.monotonic()
+            self._swept_at = began
             if is_sweep and missed > DEAF_SECONDS:
                 log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})
                 self._is_deaf.set()

@@ -20,6 +20,9 @@ from bot.turn import Turns
 
 log = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 6.0
+"""For a platform that is to hear nothing new: to hand over what it has heard, and to close connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bot:
@@ -105,5 +108,5 @@ async def _stop_hearing(
 ) -> None:
     await stop.wait()
     log.info("stopping")
-    await cancel(*receivers)
+    await cancel(*receivers, patience=CLOSE_SECONDS)
     drained.set()

@@ -20,16 +20,20 @@ _TAG = "{bot}"
 _MOST_SOURCES = 10_000
 _LISTEN_SECONDS = 1.0  # below the shared client's socket timeout
 
-# A bucket as one number, the time at which it would be full again ("generic cell rate algorithm"):
-# https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm. Redis' own clock, since machines differ.
-# KEYS bucket | ARGV per_minute -> milliseconds until there is a token; 0 taken
+# The calls of the last minute by their times, so that no minute ever has more than allowed. Redis' own clock,
+# since machines differ.
+# KEYS limit | ARGV per_minute -> milliseconds until one more is allowed; 0 taken
 _DELAY = """
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local each = 60000 / tonumber(ARGV[1])
-local full = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + each
-if full - now > 60000 then return math.ceil(full - now - 60000) end
-redis.call('SET', KEYS[1], full, 'PX', 60000)
+local now, most = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
+local used = redis.call('ZCARD', KEYS[1])
+if used >= most then
+  local leaving = redis.call('ZRANGE', KEYS[1], used - most, used - most, 'WITHSCORES')
+  return leaving[2] + 60000 - now
+end
+redis.call('ZADD', KEYS[1], now, time[1] .. '.' .. time[2] .. '.' .. used)
+redis.call('PEXPIRE', KEYS[1], 60000)
 return 0
 """
 
@@ -111,7 +115,7 @@ class SharedState:
         self._attend = redis.register_script(_ATTEND)
         self._agree = redis.register_script(_AGREE)
 
-    async def delay(self, limit: str, per_minute: float) -> float:
+    async def delay(self, limit: str, per_minute: int) -> float:
         """See `bot.chat.Shared.delay`."""
         try:
             return float(await self._delay(keys=[_key("limit", limit)], args=[per_minute])) / 1000

@@ -5,13 +5,16 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel until all have ended: redis-py under Python 3.11 swallows a cancellation now and then."""
+async def cancel(*tasks: asyncio.Task[Any], patience: float = 0.5) -> None:
+    """Cancel until all have ended: redis-py under Python 3.11 swallows a cancellation now and then.
+
+    Each task has `patience` seconds for its cleaning up before it is cancelled once more.
+    """
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)
+        _, pending = await asyncio.wait(pending, timeout=patience)
 
 
 async def first_failure(*waits: Coroutine[Any, Any, None]) -> None:

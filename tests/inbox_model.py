@@ -307,4 +307,5 @@ class Model:
     def replay(self, dead: Dead) -> None:
         """Ask a dead message again; what was heard of its edits still counts."""
         self.dead.remove(dead)
-        self._accept(dead.message, self.known[dead.message.id].edited)
+        again = replace(dead.message, replays=dead.message.replays + 1)
+        self._accept(again, self.known[again.id].edited)

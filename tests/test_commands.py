@@ -74,7 +74,9 @@ async def test_stop_says_what_came_of_it(stopped: int, words: str) -> None:
 @pytest.mark.parametrize("text", ["!stop", " !STOP\n"])
 def test_stop_can_be_typed(text: str) -> None:
     """Slack has no slash commands in threads."""
-    assert typed(a_message(text)) == Stop(by="slack:U1", thread=THREAD, channel="C1")
+    assert typed(a_message(text)) == Stop(
+        by="slack:U1", id=a_message(text).id, at=a_message(text).sent_at, thread=THREAD, channel="C1"
+    )
 
 
 @pytest.mark.parametrize("text", ["stop", "!stop it", "please !stop", ""])

@@ -19,7 +19,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.inbox import Inbox, Work, inbox_health, serve
+from bot.inbox import Inbox, Work, inbox_health, overview, serve
 from bot.inbox.inbox import Lease
 from bot.shared import SharedState
 from tests.waiting import wait_until
@@ -204,7 +204,7 @@ async def _postponed(redis: Redis) -> bool:
 
 
 async def test_undeliverable_reply_ends_the_turn(redis: Redis) -> None:
-    """A reply that can never be shown is not tried again."""
+    """A reply that can never be shown is not tried again; its message is kept for an operator."""
     inbox = an_inbox(redis)
 
     async def gone(turn: Turn) -> None:
@@ -214,13 +214,16 @@ async def test_undeliverable_reply_ends_the_turn(redis: Redis) -> None:
     await inbox.put(a_message("hello"))
     async with serving(redis, inbox, recorder):
         await wait_until(lambda: len(recorder.turns) == 1, "tried")
-        await wait_until(lambda: _is_empty(redis), "finished")
+        await wait_until(lambda: _holds(redis, dead=1), "given up")
     assert len(recorder.turns) == 1
+    (dead,) = await overview.dead(redis)
+    assert dead.reason.startswith("the reply cannot be shown: the channel is gone (reference ")
 
 
-async def _is_empty(redis: Redis) -> bool:
+async def _holds(redis: Redis, *, dead: int) -> bool:
+    """Whether the inbox holds nothing but so many dead messages."""
     evidence = (await inbox_health(redis)).evidence
-    return dict(evidence) == {"waiting": 0, "running": 0, "postponed": 0, "dead": 0}
+    return dict(evidence) == {"waiting": 0, "running": 0, "postponed": 0, "dead": dead}
 
 
 async def test_turn_that_always_fails_is_kept_for_an_operator(
@@ -328,7 +331,7 @@ async def test_stop_lets_turns_under_way_finish(redis: Redis) -> None:
         await wait_until(lambda: len(recorder.turns) == 1, "started")
         asyncio.get_running_loop().call_later(0.05, release.set)
     assert recorder.texts == [["hello"]]
-    assert await _is_empty(redis)
+    assert await _holds(redis, dead=0)
 
 
 async def test_worker_survives_a_redis_that_came_back_empty(redis: Redis) -> None:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal
 from bot.inbox import Inbox, desk
 from bot.inbox.inbox import Begun, Lease
+from bot.shared import SharedState
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
 
@@ -257,6 +258,10 @@ async def test_crashes_and_failures_are_counted_apart(inbox: Inbox, redis: Redis
     lease, begun = await begin(again)
     assert (begun.crashes, begun.crashed, begun.turn.attempt) == (0, False, 4)
     begun = await again.begin(lease)  # type: ignore[assignment]  # it waits, so there is one
+    assert (begun.crashes, begun.crashed) == (0, False), "who runs it again itself has not died"
+    reborn = Inbox(redis, name="one", follow_days=30)
+    (lease,) = await reborn.enter()
+    begun = await reborn.begin(lease)  # type: ignore[assignment]  # as above
     assert (begun.crashes, begun.crashed) == (1, True)
 
 
@@ -295,3 +300,29 @@ async def test_an_operator_sees_replays_and_drops(inbox: Inbox, redis: Redis) ->
     assert "running  on one.1" in await desk.listing(redis)
     assert await desk.drop(redis, "all") == "1 message dropped."
     assert "There is no dead message" in await desk.drop(redis, entry)
+
+
+async def test_a_stop_that_comes_late_spares_what_was_asked_after_it(inbox: Inbox) -> None:
+    """Typed, it is read again from the history; under way or waiting, what is newer goes on."""
+    await inbox.put(a_message("old"))
+    await inbox.put(a_message("new", sent_at=NOW + 20))
+    stop = Stop(by="test:ada", id="test:t1:!stop", at=NOW + 10, thread=a_message("").thread, channel="c1")
+    assert await inbox.put(stop) == "stopped"
+    lease, begun = await begin(inbox)
+    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("stop", ["old"])
+    await inbox.finish(lease, begun.turn)
+    lease, begun = await begin(inbox)
+    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("", ["new"])
+    again = Stop(by="test:ada", id="test:t1:again", at=NOW + 10, thread=a_message("").thread, channel="c1")
+    assert await inbox.put(again) == "idle", "the turn under way is newer"
+
+
+async def test_a_stop_that_comes_twice_stops_nothing_else(inbox: Inbox, redis: Redis) -> None:
+    """Its thread is idle by then, and it would go on to the author's other threads."""
+    await inbox.put(a_message("one"))
+    stop = Stop(by="test:ada", id="test:t1:!stop", at=NOW + 10, thread=a_message("").thread, channel="c1")
+    assert await inbox.put(stop) == "stopped"
+    assert await answer(inbox) == ["one"]
+    await inbox.put(a_message("two", "t2"))
+    assert await inbox.put(stop) == "duplicate"
+    assert await SharedState(redis, "one").is_known(stop.id), "so it does not look like a missed message"

@@ -1166,7 +1166,10 @@ async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(serv
         server.workspace.set_session_status(*place, "processing")
         server.stop(ALICE, *place)
         await wait_until(lambda: server.workspace.session_status(*place) == "active", "the session waits")
-    assert bot.events == [Stop(by=f"slack:{ALICE}", thread=message.thread)]
+    (stop,) = bot.events
+    assert isinstance(stop, Stop)
+    assert (stop.by, stop.thread) == (f"slack:{ALICE}", message.thread)
+    assert stop.at > message.sent_at, "what is asked after it is not meant"
 
 
 async def test_sessions_leave_room_for_their_ends(server: Slack, shared: SharedState) -> None:

@@ -82,7 +82,7 @@ class Agent:
         state = await self._graph.aget_state(config)
         messages: list[AnyMessage] = state.values.get("messages", [])
         ids = [message.id for message in messages]
-        newest = turn.messages[-1].id
+        newest = _id(turn.messages[-1])
         if newest not in ids:
             return None
         # langgraph shows the writes of a finished task here or there, or in both places
@@ -100,7 +100,7 @@ class Agent:
         """
         if not self._has_memory:
             return
-        messages = [*_begin(turn)["messages"], AIMessage(answer, id=f"{turn.id}:ending")]
+        messages = [*_begin(turn)["messages"], AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
             await self._graph.aupdate_state(self._config(turn), {"messages": messages}, as_node="think")
         except STORAGE_ERRORS as error:
@@ -123,7 +123,7 @@ class _Earlier:
 
 
 def _begin(turn: Turn) -> State:
-    messages: list[AnyMessage] = [HumanMessage(_readable(each), id=each.id) for each in turn.messages]
+    messages: list[AnyMessage] = [HumanMessage(_readable(each), id=_id(each)) for each in turn.messages]
     return cast("State", {"messages": messages, "iterations": 0, "last_error": ""})
 
 
@@ -133,6 +133,11 @@ def _readable(message: Message) -> str:
     ]
     text = "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
     return prompts.CORRECTION.format(text=text) if message.corrects else text
+
+
+def _id(message: Message) -> str:
+    """Its name in the memory. One that was given up and put back is asked anew, after how that ended."""
+    return f"{message.id}:{message.replays}" if message.replays else message.id
 
 
 def _digest(text: str) -> str:

@@ -87,7 +87,7 @@ class Inbox:
 
         A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
         `replaced` a waiting message, or `corrected` the answered one, too. A withdrawal has `removed` one, or
-        `stopped` its turn. A stop has `stopped` something or found all `idle`.
+        `stopped` its turn. A stop has `stopped` something or found all `idle`, or is a `duplicate`.
         """
         match event:
             case Message():
@@ -97,7 +97,7 @@ class Inbox:
             case Withdrawal():
                 return await self._take_out(event.message_id, whole_turn=False, reason=WITHDRAWN)
             case Stop():
-                return "stopped" if await self.stop(event) else "idle"
+                return await self._put_stop(event)
 
     async def _put_message(self, message: Message) -> str:
         if self._journal.is_done(message.id):  # also when Redis has lost its memory of that
@@ -148,16 +148,26 @@ class Inbox:
         )
         return keys.text(outcome)
 
+    async def _put_stop(self, stop: Stop) -> str:
+        # typed, it is a message, which comes again from the history: it would find other things to stop
+        if stop.id and await self._redis.exists(keys.seen(stop.id)):
+            return "duplicate"
+        outcome = "stopped" if await self.stop(stop) else "idle"
+        if stop.id:
+            await self._redis.hset(keys.seen(stop.id), "author", stop.by)
+            await self._redis.expire(keys.seen(stop.id), SEEN_SECONDS)
+        return outcome
+
     async def stop(self, stop: Stop) -> int:
         """Stop what `stop` names, in whichever process it runs; returns how many turns."""
-        if stop.thread is not None and await self._stop_thread(str(stop.thread)):
+        if stop.thread is not None and await self._stop_thread(str(stop.thread), stop.at):
             return 1
         if stop.message_id and await self._stop_message(stop.message_id, stop.by):
             return 1
         if not stop.channel:
             return 0
         threads = {str(each.thread) for each in await waiting(self._redis) if _is_named(each, stop)}
-        return sum([await self._stop_thread(thread) for thread in threads])
+        return sum([await self._stop_thread(thread, stop.at) for thread in threads])
 
     async def _stop_message(self, message_id: str, by: str) -> bool:
         author: Any = await self._redis.hget(keys.seen(message_id), "author")
@@ -166,9 +176,9 @@ class Inbox:
         outcome = await self._take_out(message_id, whole_turn=True, reason=STOPPED)
         return outcome in ("removed", "stopped")
 
-    async def _stop_thread(self, thread: str) -> bool:
+    async def _stop_thread(self, thread: str, at: float) -> bool:
         outcome = await self._stop(
-            keys=[keys.mailbox(thread), keys.messages(thread)], args=[TAG, thread, STOPPED]
+            keys=[keys.mailbox(thread), keys.messages(thread)], args=[TAG, thread, STOPPED, at]
         )
         return keys.text(outcome) == "stopped"
 
@@ -204,8 +214,16 @@ class Inbox:
 
     async def take_over(self, idle_ms: int, count: int) -> list[Lease]:
         """Lease threads whose holder has not renewed for `idle_ms` milliseconds."""
-        answer = await self._redis.xautoclaim(READY, GROUP, self._consumer, idle_ms, "0-0", count=count)
-        return _leases(answer[1])
+        leases: list[Lease] = []
+        cursor = "0-0"
+        while len(leases) < count:  # Redis looks at some entries at a time
+            cursor, entries, _ = await self._redis.xautoclaim(
+                READY, GROUP, self._consumer, idle_ms, cursor, count=count - len(leases)
+            )
+            leases += _leases(entries)
+            if keys.text(cursor) == "0-0":
+                break
+        return leases
 
     def fence(self, lease: Lease) -> Fence:
         """What lets other writes happen only while `lease` is held."""

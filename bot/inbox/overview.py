@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.asyncio import Redis
@@ -46,8 +46,15 @@ async def waiting(redis: Redis) -> list[Message]:
         entries: Any = await redis.xrange(keys.mailbox(thread))
         ids = [fields[b"id"] for _, fields in entries]
         stored: Any = await redis.hmget(keys.messages(thread), ids) if ids else []
-        found += [Message.from_json(json.loads(each)) for each in stored if each]
+        found += [message for each in stored if each and (message := _readable(each))]
     return found
+
+
+def _readable(stored: bytes) -> Message | None:
+    try:
+        return Message.from_json(json.loads(stored))
+    except (ValueError, LookupError, TypeError):  # its turn will find out, and give it up
+        return None
 
 
 async def running(redis: Redis) -> dict[str, str]:
@@ -78,9 +85,20 @@ def _dead(entry: str, fields: dict[bytes, bytes]) -> Dead:
 
 
 async def replay(redis: Redis, entry: str) -> bool:
-    """Put a dead message back into its thread, as if it came now; False when there is none of that name."""
+    """Put a dead message back into its thread, as if it came now.
+
+    False when there is none of that name, or when it cannot be read.
+    """
+    found: Any = await redis.xrange(DEAD, entry, entry)
+    if not found:
+        return False
+    message = _readable(found[0][1][b"message"])
+    if message is None:
+        return False
+    again = replace(message, replays=message.replays + 1)
     script = redis.register_script(scripts.REPLAY)
-    return bool(await script(keys=[DEAD], args=[TAG, entry, SEEN_SECONDS]))
+    args: list[str | int] = [TAG, entry, SEEN_SECONDS, again.author, json.dumps(again.to_json())]
+    return bool(await script(keys=[DEAD], args=args))
 
 
 async def drop(redis: Redis, entry: str) -> bool:

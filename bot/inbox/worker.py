@@ -44,6 +44,7 @@ GIVEN_UP = (
 )
 
 _HAND_OVER_SECONDS = 3.0
+_CANCEL_SECONDS = 2.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
 _LONGEST_BACK_OFF = 60.0
 _HELD_SHARE = 0.6
@@ -88,6 +89,7 @@ class _Worker:
         self._limit = limit
         self._lease_seconds = lease_seconds
         self._running: dict[Lease, _Running] = {}
+        self._draining = False
 
     async def serve(self, stop: asyncio.Event, grace: float, stops: AsyncIterator[Json]) -> None:
         loops = [
@@ -109,11 +111,12 @@ class _Worker:
         return [each.task for each in self._running.values()]
 
     async def _drain(self, grace: float) -> None:
+        self._draining = True
         turns = self._tasks()
         if turns:
             log.info("waiting for turns under way", extra={"turns": len(turns), "grace_s": grace})
             await asyncio.wait(turns, timeout=grace)
-        await cancel(*turns)
+        await cancel(*self._tasks(), patience=_CANCEL_SECONDS)
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
                 handed = await self._inbox.hand_over()
@@ -175,7 +178,7 @@ class _Worker:
                 log.warning("lease lost, cancelling the turn", extra={"thread_id": lease.thread})
                 running.task.cancel()
         await self._inbox.wake()
-        free = self._limit - len(self._running)
+        free = 0 if self._draining else self._limit - len(self._running)
         if free > 0:
             self._start(await self._inbox.take_over(int(self._lease_seconds * 1000), free))
 
@@ -252,13 +255,16 @@ class _Worker:
             log.warning(
                 "reply impossible", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
             )
+            dead = dead or ("" if begun.stopped else f"the reply cannot be shown: {error}")
         except Exception as error:  # noqa: BLE001 - whatever failed, the turn is tried again or kept for an operator
             if not dead:
                 await self._try_again(lease, turn, error)
                 return
         running.settling = True
         if dead:
-            log.error("turn given up", extra={"thread_id": lease.thread, "turn": turn.id, "reason": dead})
+            what = {"thread_id": lease.thread, "turn": turn.id, "reference": turn.reference}
+            log.error("turn given up", extra={**what, "reason": dead})
+            dead += f" (reference {turn.reference})"
         await self._inbox.finish(lease, turn, dead=dead)
 
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:

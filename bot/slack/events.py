@@ -57,7 +57,7 @@ def _event(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str
             return _reaction(body, event)
         case "agent_session_stopped", _:
             thread = ThreadId("slack", _team(body), event["channel"], event["thread_ts"])
-            return Stop(by=f"slack:{event['user']}", thread=thread)
+            return Stop(by=f"slack:{event['user']}", at=float(event.get("event_ts") or 0), thread=thread)
         case _:
             return _message(body, event, bot_user_id)
 

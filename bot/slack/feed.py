@@ -7,6 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from bot.chat import Part
+from bot.tasks import cancel
+
+_CANCEL_SECONDS = 2.0
 
 
 class Feed:
@@ -28,8 +31,7 @@ class Feed:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await cancel(self._task, patience=_CANCEL_SECONDS)
         if not self._task.cancelled():
             self._task.exception()  # seen: asyncio reports errors that nobody has asked for
 

@@ -5,8 +5,9 @@ https://docs.slack.dev/apis/web-api/rate-limits
 """
 
 import asyncio
+import math
 
-from bot.chat import Shared
+from bot.chat import RateLimited, Shared
 
 PER_MINUTE = {
     "agents.sessions.setStatus": 22,  # of 50: whoever begins will call once more to end
@@ -37,9 +38,14 @@ class Limits:
         name = f"slack:{team}:{method}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
         return await self._shared.delay(name, PER_MINUTE[method])
 
-    async def wait(self, team: str, method: str, channel: str = "") -> None:
-        """Wait until Slack takes one more call, and count it as made."""
-        seconds = await self.delay(team, method, channel)
-        while seconds:
+    async def wait(self, team: str, method: str, channel: str = "", *, most: float = math.inf) -> None:
+        """Wait until Slack takes one more call, and count it as made.
+
+        Raises `RateLimited` when that takes more than `most` seconds.
+        """
+        waited = 0.0
+        while seconds := await self.delay(team, method, channel):
+            waited += seconds
+            if waited > most:
+                raise RateLimited(f"the calls of {method} that Slack allows are used up", seconds)
             await asyncio.sleep(seconds)
-            seconds = await self.delay(team, method, channel)

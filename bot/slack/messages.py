@@ -24,10 +24,12 @@ log = logging.getLogger(__name__)
 METADATA_TYPE = "bot_turn"
 """`event_type` of the metadata that names the turn."""
 
-_MOST_WAITS = 4
-_LONGEST_WAIT = 60.0
-"""How often a write waits when Slack limits it, and for how many seconds at most: then the turn is tried
-again later, and others have their turn in the meantime."""
+_LONGEST_WAIT = 10.0
+"""For how many seconds a write waits when Slack limits it: what takes longer is tried again later, and others
+have their turn in the meantime."""
+
+_ON_ITS_WAY_SECONDS = 3.0
+"""How long a request that we are cancelled in may still take, so that who goes on finds what it has made."""
 
 
 @dataclass(slots=True)
@@ -101,8 +103,7 @@ class Messages:
         """Open a stream with its first chunks. Never waits for a limit: raises `RateLimited` at once."""
         asker = self._receipt.turn.messages[-1].place
         await self._opens(stream=True)
-        await self._receipt.hold()
-        answer = await self._api.write(
+        answer = await self._write_once(
             "chat.startStream",
             channel=self._thread.channel,
             thread_ts=self._thread.thread,
@@ -120,20 +121,30 @@ class Messages:
         await self._receipt.save(opening={"stream": stream})
 
     async def _room(self, method: str) -> None:
-        await self._limits.wait(self.team, method, self._thread.channel)
+        await self._limits.wait(self.team, method, self._thread.channel, most=_LONGEST_WAIT)
 
     async def _write(self, method: str, **arguments: Json) -> Mapping[str, Json]:
-        waits = 0
+        waited = 0.0
         while True:
-            await self._receipt.hold()
             try:
-                return await self._api.write(method, **arguments)
+                return await self._write_once(method, **arguments)
             except RateLimited as error:  # nothing was done
-                waits += 1
-                if waits > _MOST_WAITS or error.retry_after > _LONGEST_WAIT:
+                waited += error.retry_after
+                if waited > _LONGEST_WAIT:
                     raise
                 log.info("Slack limits writing", extra={"method": method, "seconds": error.retry_after})
                 await asyncio.sleep(error.retry_after)
+
+    async def _write_once(self, method: str, **arguments: Json) -> Mapping[str, Json]:
+        await self._receipt.hold()
+        request = asyncio.create_task(self._api.write(method, **arguments))
+        try:
+            return await asyncio.shield(request)
+        except asyncio.CancelledError:
+            await asyncio.wait([request], timeout=_ON_ITS_WAY_SECONDS)
+            if not request.cancel():
+                request.exception()  # seen: asyncio reports errors that nobody has asked for
+            raise
 
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""

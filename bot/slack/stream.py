@@ -218,7 +218,8 @@ class Stream:
             await self._send()
 
     async def _mend(self, page: Page, close: str) -> None:
-        if self._shown < len(self._body) and self._body.strip():
+        # also when all is shown: without its key it would pass for the stream of a later turn
+        if self._body.strip():
             await self._messages.update(page, self._reopen + self._body + close)
 
     def _next_page(self, cut: Cut) -> None:

@@ -12,6 +12,7 @@ local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARG
 local addressed, sent_at = ARGV[6] == '1', tonumber(ARGV[7])
 local function wait_early(edited)
   local known = redis.call('HGET', KEYS[3], id)
+  if not known and redis.call('HLEN', KEYS[3]) >= 100 then return end -- people who talk among themselves
   if not known or tonumber(cjson.decode(known)[4] or '-1') <= tonumber(edited) then
     redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message, edited}))
   end
@@ -112,20 +113,29 @@ return removed and 'removed' or 'ignored'
 """
 )
 
-# KEYS mailbox messages | ARGV tag thread reason -> idle | stopped
-# What waits behind the turn under way was asked before the stop, too, and goes without a word.
+# KEYS mailbox messages | ARGV tag thread reason at -> idle | stopped
+# What waits behind the turn under way was asked before the stop, too, and goes without a word. A stop may
+# come late, from the history: what was asked after it stays (`at` is when it was said, 0: now).
 STOP = (
     FIX
     + STOP_TURN
     + """
-local tag, thread = ARGV[1], ARGV[2]
-local waiting = redis.call('XRANGE', KEYS[1], '-', '+')
-if #waiting == 0 then return 'idle' end
-local turn = fix(tag, waiting)
+local tag, thread, at = ARGV[1], ARGV[2], tonumber(ARGV[4])
+local function is_meant(entry)
+  local is_readable, message = pcall(cjson.decode, redis.call('HGET', KEYS[2], entry[2][2]) or '')
+  return at == 0 or not is_readable or message.sent_at <= at
+end
+local waiting, first = redis.call('XRANGE', KEYS[1], '-', '+'), {}
+for _, entry in ipairs(waiting) do
+  if not is_meant(entry) then break end
+  first[#first + 1] = entry
+end
+if #first == 0 then return 'idle' end
+local turn = fix(tag, first)
 local last = redis.call('HGET', tag .. ':turn:' .. turn, 'last')
 local behind = false
 for _, entry in ipairs(waiting) do
-  if behind then
+  if behind and is_meant(entry) then
     redis.call('XDEL', KEYS[1], entry[1])
     redis.call('HDEL', KEYS[2], entry[2][2])
   end

@@ -2,7 +2,7 @@
 
 from bot.inbox.scripts.common import ACCEPT
 
-# KEYS dead | ARGV tag entry seen_seconds -> 0 there is no such entry | 1
+# KEYS dead | ARGV tag entry seen_seconds author message -> 0 there is no such entry | 1
 # A fresh turn: what the old one knew of failures and of its reply would end it again. What is known of the
 # message's edits stays, so that one which comes late is still known to be.
 REPLAY = (
@@ -12,11 +12,11 @@ local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
 if #entry == 0 then return 0 end
 local dead = {}
 for i = 1, #entry[1][2], 2 do dead[entry[1][2][i]] = entry[1][2][i + 1] end
-local author, seen = cjson.decode(dead.message).author, ARGV[1] .. ':seen:' .. dead.id
+local seen = ARGV[1] .. ':seen:' .. dead.id
 redis.call('DEL', ARGV[1] .. ':turn:' .. dead.id)
 redis.call('HDEL', seen, 'turn', 'withdrawn')
 local edited = redis.call('HGET', seen, 'edited') or '-1'
-accept(ARGV[1], dead.thread, dead.id, author, dead.message, edited, ARGV[3])
+accept(ARGV[1], dead.thread, dead.id, ARGV[4], ARGV[5], edited, ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
 """

@@ -21,7 +21,9 @@ if #waiting == 0 then
 end
 local id = fix(tag, waiting)
 local turn = tag .. ':turn:' .. id
-local crashed = redis.call('HEXISTS', turn, 'running')
+-- one that runs it again itself has lost Redis for a while, or its lease, but lives
+local runner = redis.call('HGET', turn, 'running')
+local crashed = runner and runner ~= ARGV[2] and 1 or 0
 redis.call('HSET', turn, 'running', ARGV[2])
 redis.call('HINCRBY', turn, 'crashes', crashed)
 redis.call('HINCRBY', turn, 'attempts', 1)
