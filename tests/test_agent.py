@@ -363,6 +363,19 @@ async def test_a_turn_that_ended_before_it_began_is_remembered(redis: Redis, mod
     assert [each["content"] for each in model.requests[-1]["messages"]][1:3] == ["never mind", "Stopped."]
 
 
+async def test_a_replayed_question_is_asked_anew(redis: Redis, model: ModelServer) -> None:
+    """It was given up with a word about that; put back, it comes after it, and is what the model answers."""
+    async with an_agent(redis, model) as agent:
+        turn = a_turn("how many?")
+        await agent.conclude(turn, "I could not finish it.")
+        replayed = replace(turn, messages=(replace(turn.messages[0], replays=1),))
+        for attempt in (1, 2):  # a second attempt finds the answer of the first
+            await text_of(agent, replace(replayed, attempt=attempt))
+    asked = [each["content"] for each in model.requests[-1]["messages"]][1:]
+    assert asked == ["how many?", "I could not finish it.", "how many?"]
+    assert len(model.requests) == 1
+
+
 async def test_a_correction_is_told_as_one(redis: Redis, model: ModelServer) -> None:
     """The model knows that the new text replaces what it answered last."""
     async with an_agent(redis, model) as agent:

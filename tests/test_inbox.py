@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -385,3 +386,50 @@ async def test_process_of_the_same_name_takes_nothing_out_of_reach(redis: Redis)
     leases = await earlier.take(10, 1)
     assert sorted(lease.entry for lease in await later.enter()) == sorted(lease.entry for lease in leases)
     assert [consumer["pending"] for consumer in await redis.xinfo_consumers("{bot}:ready", "workers")] == [5]
+
+
+async def test_a_draining_worker_takes_nothing_over(redis: Redis) -> None:
+    """What a dead process left is for those that stay."""
+    other = an_inbox(redis, "other")
+    await other.enter()
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(turn: Turn) -> None:
+        started.set()
+        await finish.wait()
+
+    recorder = Recorder(slow)
+    inbox = an_inbox(redis)
+    stop = asyncio.Event()
+    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(inbox, recorder, limit=10, lease_seconds=0.1, grace=5, stop=stop, stops=stops)
+        )
+        await inbox.put(a_message("mine", "t1"))
+        await started.wait()
+        stop.set()
+        await asyncio.sleep(0)
+        await inbox.put(a_message("theirs", "t2"))
+        (lease,) = await other.take(1, 1_000)
+        await wait_until(lambda: _is_idle(redis, lease, 300), "the lease has long expired")
+        finish.set()
+    assert recorder.texts == [["mine"]]
+
+
+async def _is_idle(redis: Redis, lease: Lease, milliseconds: int) -> bool:
+    pending: Any = await redis.xpending_range("{bot}:ready", "workers", lease.entry, lease.entry, 1)
+    return bool(pending[0]["time_since_delivered"] > milliseconds)
+
+
+async def test_a_dead_lease_is_found_behind_many_that_live(redis: Redis) -> None:
+    """Redis looks at some pending entries at a time."""
+    dead, alive, heir = (an_inbox(redis, name) for name in ("dead", "alive", "heir"))
+    for inbox in (dead, alive, heir):
+        await inbox.enter()
+    for number in range(30):
+        await alive.put(a_message("hello", f"t{number}"))
+    held = await alive.take(29, 1)
+    (lost,) = await dead.take(1, 1)
+    await wait_until(lambda: _is_idle(redis, lost, 100), "idle")
+    await alive.renew(dict.fromkeys(held, "turn"))
+    assert [each.thread for each in await heir.take_over(100, 1)] == [lost.thread]
