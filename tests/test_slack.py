@@ -119,13 +119,13 @@ class Bot:
         if message.addressed and [each.id for each in self.messages].count(message.id) == 1:
             self.group.create_task(self.reply(message))
 
-    async def reply(self, message: Message, answer: Answer | None = None) -> None:
+    async def reply(self, message: Message, answer: Answer | None = None, attempt: int = 1) -> None:
         """Answer as the inbox would: with the receipt that an earlier attempt left."""
 
         async def keep(state: Mapping[str, Json]) -> None:
             self.kept[message.id] = dict(state)
 
-        turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,))
+        turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,), attempt=attempt)
         receipt = Receipt(turn, keep, dict(self.kept.get(message.id, {})))
         parts = (answer or self.answer)(message)
         await self.platform.thread(message.thread).reply(parts, receipt)
@@ -1157,6 +1157,20 @@ async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(server:
         await bot.reply(message, gated(Text("never asked for ")))
         assert server.workspace.session_status(*place) == "active"
     assert own(server, message)[0].text == "hello "
+
+
+async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
+    server: Slack, shared: SharedState
+) -> None:
+    """Also when that one begins none, since the workspace's calls are used up."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "processing")
+        while not await Limits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+            pass
+        await bot.reply(message, gated(Text("hello ")), attempt=2)
+        assert server.workspace.session_status(*place) == "active"
 
 
 async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(server: Slack) -> None:

@@ -66,6 +66,7 @@ class Statuses:
         has_session = await self._begin_session(thread)
         if not has_session:
             await self._show_line(thread, THINKING)
+        has_session |= receipt.turn.attempt > 1  # an earlier attempt may have begun one, and died
         ours = True
         try:
             yield
@@ -75,7 +76,7 @@ class Statuses:
         finally:
             if ours:
                 await receipt.hold()
-                await (self._end_session(thread) if has_session else self._show_line(thread, ""))
+                await (self.end(thread) if has_session else self._show_line(thread, ""))
 
     async def end(self, thread: ThreadId) -> None:
         """Say that the bot is not at work, whoever said that it is. Never raises."""

@@ -17,6 +17,9 @@ QUIET_SECONDS = 300.0
 """How long after the last trouble everything must have been answered: Slack lets us read 40 threads a minute,
 so what was missed in many of them takes a while."""
 
+FINISH_SECONDS = 60.0
+"""And nothing looks unfinished any more."""
+
 
 async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple[list[str], str]:
     """Rage for `seconds` with `count` processes; returns what went wrong, and the counts."""
@@ -47,13 +50,13 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         await storm.rage(seconds)
         problems: list[str] = []
         try:
-            await wait_until(
-                lambda: not storm.unanswered() and not slack.unfinished(), "all answered", QUIET_SECONDS
-            )
+            await wait_until(lambda: not storm.unanswered(), "all answered", QUIET_SECONDS)
             problems += await storm.recall()
+            await wait_until(lambda: not slack.unfinished(), "all finished", FINISH_SECONDS)
         except AssertionError:
             problems += [f"lost: {each.token} in {each.place.name}" for each in storm.unanswered()]
             problems += [f"unfinished on Slack: {each}" for each in slack.unfinished()]
+        problems += [f"over Slack's limit: {each}" for each in slack.over_tier().items()]
         problems += [
             f"twice: {each.token} in {each.place.name}: {each.place.shown()!r}" for each in storm.repeated()
         ]
