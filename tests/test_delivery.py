@@ -239,9 +239,9 @@ async def test_a_message_whose_making_was_not_heard_of_is_found_again(
     assert len(model.requests) == 1
 
 
-async def ask(bot: Bot, key: str) -> tuple[int, Mapping[str, Any]]:
-    async with aiohttp.ClientSession() as session:
-        body, headers = {"message": "once", "thread_id": "t1"}, {"Idempotency-Key": key}
+async def ask(bot: Bot, key: str, message: str = "once") -> tuple[int, Mapping[str, Any]]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
+        body, headers = {"message": message, "thread_id": "t1"}, {"Idempotency-Key": key}
         url = f"http://127.0.0.1:{http_port(bot)}/chat"
         async with session.post(url, json=body, headers=headers) as response:
             return response.status, await response.json()
@@ -256,6 +256,18 @@ async def test_a_caller_who_asks_again_after_a_restart_gets_the_same_answer(
     async with running(**storage, **of_model(model)) as bot:
         assert await ask(bot, "key") == first
     assert len(model.requests) == 1
+
+
+async def test_http_answers_are_stopped_by_a_message(storage: dict[str, Any], model: ModelServer) -> None:
+    """Who writes `!stop` is told so at once, and the answer that is stopped ends with a word."""
+    model.script(Script(text="One two " + "three " * 400, pace=0.05))
+    async with running(**storage, **of_model(model)) as bot, asyncio.TaskGroup() as callers:
+        asking = callers.create_task(ask(bot, "key"))
+        await wait_until(lambda: len(model.requests) == 1, "asked")
+        status, answer = await ask(bot, "stop", "!stop")
+        assert (status, answer["response"]) == (200, "Stopped.")
+        status, answer = await asking
+        assert (status, answer["response"][-8:]) == (200, "Stopped.")
 
 
 async def test_roles_split_over_processes(storage: dict[str, Any], model: ModelServer, slack: Slack) -> None:

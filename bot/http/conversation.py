@@ -13,10 +13,11 @@ from typing import Annotated, assert_never
 from aiohttp import hdrs, web
 from pydantic import BaseModel, StringConstraints
 
-from bot.chat import Deliver, Json, Message, Notice, Part, Shared, StorageDown, Text, ThreadId, ToolStep
+from bot.chat import Deliver, Json, Message, Notice, Part, Shared, Stop, StorageDown, Text, ThreadId, ToolStep
+from bot.commands import Commands, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
-from bot.http.replies import REPEAT, Replies, Reply
+from bot.http.replies import REPEAT, Replies, Reply, at_hand
 from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,9 @@ class Conversation:
     `patience` is how many seconds a caller is kept waiting without a sign of life.
     """
 
-    def __init__(self, replies: Replies, shared: Shared, patience: float) -> None:
+    def __init__(self, replies: Replies, shared: Shared, commands: Commands, patience: float) -> None:
         self.deliver: Deliver | None = None
+        self._commands = commands
         self._shared = shared
         self.last_message_at: float | None = None
         self._replies = replies
@@ -62,13 +64,19 @@ class Conversation:
         """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
         body = bodies.parse(ChatRequest, await bodies.read(request))
         message = to_message(body, _idempotency_key(request))
+        order = typed(message)
+        if isinstance(order, Stop):
+            return await self._answer(request, message.thread, at_hand(Notice(await self._stop(order))))
         reply = self._replies.join(message.id)
         if not reply.over:
             await self._hand_over(message)
         async with self._looking_elsewhere(message.id, reply):
-            if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
-                return await self._stream(request, message.thread, reply)
-            return web.json_response(await self._whole(message.thread, reply))
+            return await self._answer(request, message.thread, reply)
+
+    async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
+        if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
+            return await self._stream(request, thread, reply)
+        return web.json_response(await self._whole(thread, reply))
 
     @asynccontextmanager
     async def _looking_elsewhere(self, message_id: str, reply: Reply) -> AsyncIterator[None]:
@@ -91,12 +99,29 @@ class Conversation:
                     reply.finish()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _hand_over(self, message: Message) -> None:
-        if self.deliver is None:
-            raise not_now("The bot is not taking messages right now. Try again in a moment.")
+    async def _stop(self, order: Stop) -> str:
+        """Stop a thread; the sentence is the caller's answer, since no turn takes a stop."""
+        self._taker()
         try:
             async with asyncio.timeout(DELIVER_SECONDS):
-                await self.deliver(message)
+                answer = await self._commands.stop(order)
+        except Exception as error:  # whatever the store raises; to stop twice does no harm
+            logger.exception("not stopped", extra={"thread_id": str(order.thread)})
+            raise not_now("It may not have been stopped. Try again in a moment.") from error
+        self.last_message_at = time.monotonic()
+        logger.info("stop taken", extra={"thread_id": str(order.thread), "answer": answer})
+        return answer
+
+    def _taker(self) -> Deliver:
+        if self.deliver is None:
+            raise not_now("The bot is not taking messages right now. Try again in a moment.")
+        return self.deliver
+
+    async def _hand_over(self, message: Message) -> None:
+        deliver = self._taker()
+        try:
+            async with asyncio.timeout(DELIVER_SECONDS):
+                await deliver(message)
         except TimeoutError as error:  # it may have been stored all the same
             logger.warning("message not taken in time", extra={"thread_id": str(message.thread)})
             raise not_now("The message may not have been stored. " + REPEAT) from error
