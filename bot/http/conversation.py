@@ -34,6 +34,9 @@ LOOK_SECONDS = 0.5
 DELIVER_SECONDS = 10.0
 """How long a caller waits for the store to take a message."""
 
+TAKEN_BACK = Notice("Stopped.")
+"""The answer to a message that waited behind a turn when that was stopped: how that turn ends, too."""
+
 AUTHOR = "http:api"
 OWNER = "api"
 """Whoever holds the token is one caller; `ThreadId.space` for all of them."""
@@ -70,7 +73,7 @@ class Conversation:
         reply = self._replies.join(message.id)
         if not reply.over:
             await self._hand_over(message)
-        async with self._looking_elsewhere(message.id, reply):
+        async with self._looking_elsewhere(message, reply):
             return await self._answer(request, message.thread, reply)
 
     async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
@@ -79,25 +82,38 @@ class Conversation:
         return web.json_response(await self._whole(thread, reply))
 
     @asynccontextmanager
-    async def _looking_elsewhere(self, message_id: str, reply: Reply) -> AsyncIterator[None]:
-        """Meanwhile take the answer from the store, should another process give it or have given it."""
-        looking = asyncio.create_task(self._look_elsewhere(message_id, reply))
+    async def _looking_elsewhere(self, message: Message, reply: Reply) -> AsyncIterator[None]:
+        """Meanwhile take from the store what no turn of this process gives.
+
+        That is the answer, when another process gives it or has given it, and the end of the waiting, when a
+        stop has taken the message back.
+        """
+        looking = asyncio.create_task(self._look_elsewhere(message, reply))
         try:
             yield
         finally:
             await cancel(looking)
 
-    async def _look_elsewhere(self, message_id: str, reply: Reply) -> None:
+    async def _look_elsewhere(self, message: Message, reply: Reply) -> None:
         while not reply.over:
             try:
-                receipt = await self._shared.receipt_of(message_id)
+                found = await self._found(message)
             except StorageDown as error:
                 logger.info("answer not looked up", extra={"error": str(error)})
             else:
-                if receipt and receipt.get("finished") and not reply.begun:
-                    reply.add(Text(str(receipt["answer"])))
+                if found and not reply.begun:
+                    reply.add(found)
                     reply.finish()
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _found(self, message: Message) -> Part | None:
+        """The whole answer, if the store has one."""
+        receipt = await self._shared.receipt_of(message.id)
+        if receipt and receipt.get("finished"):
+            return Text(str(receipt["answer"]))
+        if receipt is None and await self._shared.is_taken_back(message.thread, message.id):
+            return TAKEN_BACK
+        return None
 
     async def _stop(self, order: Stop) -> str:
         """Stop a thread; the sentence is the caller's answer, since no turn takes a stop."""
