@@ -533,6 +533,24 @@ async def test_a_stop_that_the_store_did_not_take_may_be_sent_again() -> None:
         assert (await setup.chat("!stop", "t"))[0] == 200
 
 
+async def test_an_answer_that_has_begun_here_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then the store is asked for it, once for each caller and pause."""
+
+    def is_looking() -> bool:
+        return any(task.get_name() == conversation_module.LOOKING for task in asyncio.all_tasks())
+
+    monkeypatch.setattr(conversation_module, "LOOK_SECONDS", 0.01)
+    gate = Gate(Text("a"), Text("b"))
+    async with serving(gate) as setup, asyncio.TaskGroup() as callers:
+        caller = callers.create_task(setup.chat("x", "t"))
+        await wait_until(is_looking, "looked for")
+        gate.open()
+        await wait_until(lambda: not is_looking(), "not looked for")
+        assert not caller.done()
+        gate.open()
+    assert caller.result()[1]["response"] == "ab"
+
+
 # --- answers that fail ----------------------------------------------------------------------------------
 
 

@@ -31,6 +31,9 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 LOOK_SECONDS = 0.5
 """Between two looks for an answer that another process gives."""
 
+LOOKING = "http looks for an answer"
+"""The name of the task that looks."""
+
 DELIVER_SECONDS = 10.0
 """How long a caller waits for the store to take a message."""
 
@@ -88,14 +91,14 @@ class Conversation:
         That is the answer, when another process gives it or has given it, and the end of the waiting, when a
         stop has taken the message back.
         """
-        looking = asyncio.create_task(self._look_elsewhere(message, reply))
+        looking = asyncio.create_task(self._look_elsewhere(message, reply), name=LOOKING)
         try:
             yield
         finally:
             await cancel(looking)
 
     async def _look_elsewhere(self, message: Message, reply: Reply) -> None:
-        while not reply.over:
+        while not (reply.over or reply.begun):  # what has begun here ends here, with a refusal at the worst
             try:
                 found = await self._found(message)
             except StorageDown as error:
