@@ -319,6 +319,12 @@ class Shared(Protocol):
     async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
         """The state of the receipt of the turn that took a message; None while no turn has."""
 
+    async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
+        """Whether a message was taken, and then out of its thread before any turn had it: nobody answers it.
+
+        That is what happens to a message that waits behind the turn that people stop.
+        """
+
     async def announce(self, topic: str, news: Json) -> None:
         """Tell all processes that listen to `topic` just now; who does not listen never hears it."""
 

@@ -193,6 +193,15 @@ class SharedState:
         state: dict[str, Json] = json.loads(receipt) if receipt else {}
         return state
 
+    async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
+        """See `bot.chat.Shared.is_taken_back`."""
+        with _storage():
+            async with self._redis.pipeline(transaction=True) as both:
+                both.hmget(_key("seen", message_id), ["thread", "turn"])
+                both.hexists(_key("messages", str(thread)), message_id)
+                (taken, turn), waits = await both.execute()
+        return taken is not None and turn is None and not waits
+
     async def announce(self, topic: str, news: Json) -> None:
         """See `bot.chat.Shared.announce`."""
         with _storage():

@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
@@ -239,9 +240,9 @@ async def test_a_message_whose_making_was_not_heard_of_is_found_again(
     assert len(model.requests) == 1
 
 
-async def ask(bot: Bot, key: str) -> tuple[int, Mapping[str, Any]]:
-    async with aiohttp.ClientSession() as session:
-        body, headers = {"message": "once", "thread_id": "t1"}, {"Idempotency-Key": key}
+async def ask(bot: Bot, key: str, message: str = "once") -> tuple[int, Mapping[str, Any]]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
+        body, headers = {"message": message, "thread_id": "t1"}, {"Idempotency-Key": key}
         url = f"http://127.0.0.1:{http_port(bot)}/chat"
         async with session.post(url, json=body, headers=headers) as response:
             return response.status, await response.json()
@@ -255,6 +256,50 @@ async def test_a_caller_who_asks_again_after_a_restart_gets_the_same_answer(
         first = await ask(bot, "key")
     async with running(**storage, **of_model(model)) as bot:
         assert await ask(bot, "key") == first
+    assert len(model.requests) == 1
+
+
+async def test_http_answers_are_stopped_by_a_message(storage: dict[str, Any], model: ModelServer) -> None:
+    """Who writes `!stop` is told so at once, and the answer that is stopped ends with a word."""
+    model.script(Script(text="One two " + "three " * 400, pace=0.05))
+    async with running(**storage, **of_model(model)) as bot, asyncio.TaskGroup() as callers:
+        asking = callers.create_task(ask(bot, "key"))
+        await wait_until(lambda: len(model.requests) == 1, "asked")
+        status, answer = await ask(bot, "stop", "!stop")
+        assert (status, answer["response"]) == (200, "Stopped.")
+        status, answer = await asking
+        assert (status, answer["response"][-8:]) == (200, "Stopped.")
+
+
+@pytest.mark.parametrize("roles", [[{"http", "worker"}], [{"http"}, {"worker"}]], ids=["one", "split"])
+async def test_http_callers_behind_a_stopped_answer_are_told_so(
+    storage: dict[str, Any], model: ModelServer, redis: Redis, roles: list[set[str]]
+) -> None:
+    """The stop takes their messages back: who waits gets a word, and the same one with the same key."""
+    model.script(Script(text="One two " + "three " * 400, pace=0.05))
+    waiting = "{bot}:messages:http:api:t1"
+
+    async def wait(messages: int) -> bool:
+        return int(await redis.hlen(waiting)) == messages
+
+    async with AsyncExitStack() as stack:
+        door, *_ = [
+            await stack.enter_async_context(
+                running(**storage, **of_model(model), bot_roles=each, bot_name=name)
+            )
+            for name, each in zip("ab", roles, strict=False)
+        ]
+        callers = await stack.enter_async_context(asyncio.TaskGroup())
+        under_way = callers.create_task(ask(door, "key"))
+        await wait_until(lambda: len(model.requests) == 1, "asked")
+        behind = [callers.create_task(ask(door, f"key {number}")) for number in range(2)]
+        await wait_until(lambda: wait(3), "two wait")
+        assert (await ask(door, "stop", "!stop"))[1]["response"] == "Stopped."
+        assert (await under_way)[1]["response"].endswith("Stopped.")
+        stopped = {"status": "success", "response": "Stopped.", "thread_id": "t1"}
+        for caller in behind:
+            assert await caller == (200, stopped)
+        assert await ask(door, "key 0") == (200, stopped)
     assert len(model.requests) == 1
 
 

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 import pytest
@@ -241,6 +241,7 @@ async def listening(
 async def serving(
     answer: Answer = echo,
     *,
+    commands: Commands | None = None,
     store: Operations | None = None,
     api_token: str | None = None,
     patience: float = 30,
@@ -249,7 +250,7 @@ async def serving(
     store = store or Store()
     headers = {"Authorization": f"Bearer {api_token}"} if api_token else {}
     async with (
-        listening(store=store, api_token=api_token, patience=patience) as http,
+        listening(commands=commands, store=store, api_token=api_token, patience=patience) as http,
         asyncio.TaskGroup() as tasks,
         aiohttp.ClientSession(
             f"http://127.0.0.1:{http.port}", headers=headers, connector=aiohttp.TCPConnector(limit=0)
@@ -485,6 +486,69 @@ async def test_an_attempt_that_follows_a_stuck_one_shows_its_answer_once() -> No
         await wait_until(lambda: bool(setup.worker.errors), "the stuck attempt has ended")
         _, body = await setup.chat("x", "t", **{"Idempotency-Key": "k"})
         assert body["response"] == "You said: x"
+
+
+# --- stopping -------------------------------------------------------------------------------------------
+
+
+def stopping(*outcomes: int | Exception) -> tuple[Commands, list[Stop]]:
+    """Commands whose stops come out like this, one after the other, and what was asked of them."""
+    asked: list[Stop] = []
+    left = iter(outcomes)
+
+    async def halt(stop: Stop) -> int:
+        asked.append(stop)
+        outcome = next(left)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return replace(healthy(), halt=halt), asked
+
+
+async def test_a_typed_stop_is_answered_at_once() -> None:
+    """With the sentence of the command, as JSON and as events: no turn takes it, so none would answer it."""
+    commands, asked = stopping(1, 0, 1)
+    async with serving(commands=commands) as setup:
+        assert await setup.chat(" !Stop ", "t") == (
+            200,
+            {"status": "success", "response": "Stopped.", "thread_id": "t"},
+        )
+        assert (await setup.chat("!stop", "t"))[1]["response"] == "There is nothing to stop here."
+        assert await setup.stream("!stop") == [
+            ("notice", {"text": "Stopped."}),
+            ("done", {"status": "success", "response": "Stopped.", "thread_id": "t"}),
+        ]
+    assert asked == [Stop(by="http:api", thread=ThreadId("http", "api", "t"))] * 3
+    assert not setup.worker.messages
+
+
+async def test_a_stop_that_the_store_did_not_take_may_be_sent_again() -> None:
+    """Its words are the caller's, the details the log's."""
+    commands, _ = stopping(ConnectionError("redis://secret@host"), 1)
+    async with serving(commands=commands) as setup:
+        status, body = await setup.chat("!stop", "t")
+        assert (status, body["status"]) == (503, "error")
+        assert "secret" not in body["message"]
+        assert (await setup.chat("!stop", "t"))[0] == 200
+
+
+async def test_an_answer_that_has_begun_here_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then the store is asked for it, once for each caller and pause."""
+
+    def is_looking() -> bool:
+        return any(task.get_name() == conversation_module.LOOKING for task in asyncio.all_tasks())
+
+    monkeypatch.setattr(conversation_module, "LOOK_SECONDS", 0.01)
+    gate = Gate(Text("a"), Text("b"))
+    async with serving(gate) as setup, asyncio.TaskGroup() as callers:
+        caller = callers.create_task(setup.chat("x", "t"))
+        await wait_until(is_looking, "looked for")
+        gate.open()
+        await wait_until(lambda: not is_looking(), "not looked for")
+        assert not caller.done()
+        gate.open()
+    assert caller.result()[1]["response"] == "ab"
 
 
 # --- answers that fail ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from bot.chat import Json, Message, StorageDown, ThreadId
+from bot.chat import Json, Message, Stop, StorageDown, ThreadId
 from bot.inbox import Inbox
 from bot.shared import SharedState
 from tests.waiting import wait_until
@@ -98,6 +98,7 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
         lambda shared: shared.active_threads("test", 0),
         lambda shared: shared.is_known("m1"),
         lambda shared: shared.receipt_of("m1"),
+        lambda shared: shared.is_taken_back(ThreadId("test", "Space", "t1"), "m1"),
         lambda shared: shared.announce("test", {}),
         lambda shared: shared.news("test").__aenter__(),
     ],
@@ -112,6 +113,7 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
         "active_threads",
         "is_known",
         "receipt_of",
+        "is_taken_back",
         "announce",
         "news",
     ],
@@ -355,6 +357,31 @@ async def test_receipt_of_any_message_is_that_of_its_turn(redis: Redis, one: Sha
     await inbox.put(later)
     assert await one.receipt_of(later.id) is None
     assert await one.receipt_of("never seen") is None
+
+
+async def test_a_message_is_taken_back_when_the_turn_before_it_is_stopped(
+    redis: Redis, one: SharedState
+) -> None:
+    """Not while it waits, and not once a turn has it: neither under way, nor stopped, nor at its end."""
+    inbox = Inbox(redis, name="one", follow_days=30)
+    under_way, behind, after = (a_message("t1", number) for number in (1, 2, 3))
+
+    async def taken_back() -> list[bool]:
+        return [await one.is_taken_back(each.thread, each.id) for each in (under_way, behind, after)]
+
+    assert await taken_back() == [False, False, False]
+    await inbox.put(under_way)
+    await inbox.enter()
+    (lease,) = await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    await inbox.put(behind)
+    assert await taken_back() == [False, False, False]
+    await inbox.put(Stop(by=under_way.author, thread=under_way.thread))
+    await inbox.put(after)
+    assert await taken_back() == [False, True, False]
+    await inbox.finish(lease, begun.turn)
+    assert await taken_back() == [False, True, False]
 
 
 @asynccontextmanager

@@ -13,10 +13,11 @@ from typing import Annotated, assert_never
 from aiohttp import hdrs, web
 from pydantic import BaseModel, StringConstraints
 
-from bot.chat import Deliver, Json, Message, Notice, Part, Shared, StorageDown, Text, ThreadId, ToolStep
+from bot.chat import Deliver, Json, Message, Notice, Part, Shared, Stop, StorageDown, Text, ThreadId, ToolStep
+from bot.commands import Commands, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
-from bot.http.replies import REPEAT, Replies, Reply
+from bot.http.replies import REPEAT, Replies, Reply, at_hand
 from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,14 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 LOOK_SECONDS = 0.5
 """Between two looks for an answer that another process gives."""
 
+LOOKING = "http looks for an answer"
+"""The name of the task that looks."""
+
 DELIVER_SECONDS = 10.0
 """How long a caller waits for the store to take a message."""
+
+TAKEN_BACK = Notice("Stopped.")
+"""The answer to a message that waited behind a turn when that was stopped: how that turn ends, too."""
 
 AUTHOR = "http:api"
 OWNER = "api"
@@ -51,8 +58,9 @@ class Conversation:
     `patience` is how many seconds a caller is kept waiting without a sign of life.
     """
 
-    def __init__(self, replies: Replies, shared: Shared, patience: float) -> None:
+    def __init__(self, replies: Replies, shared: Shared, commands: Commands, patience: float) -> None:
         self.deliver: Deliver | None = None
+        self._commands = commands
         self._shared = shared
         self.last_message_at: float | None = None
         self._replies = replies
@@ -62,41 +70,77 @@ class Conversation:
         """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
         body = bodies.parse(ChatRequest, await bodies.read(request))
         message = to_message(body, _idempotency_key(request))
+        order = typed(message)
+        if isinstance(order, Stop):
+            return await self._answer(request, message.thread, at_hand(Notice(await self._stop(order))))
         reply = self._replies.join(message.id)
         if not reply.over:
             await self._hand_over(message)
-        async with self._looking_elsewhere(message.id, reply):
-            if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
-                return await self._stream(request, message.thread, reply)
-            return web.json_response(await self._whole(message.thread, reply))
+        async with self._looking_elsewhere(message, reply):
+            return await self._answer(request, message.thread, reply)
+
+    async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
+        if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
+            return await self._stream(request, thread, reply)
+        return web.json_response(await self._whole(thread, reply))
 
     @asynccontextmanager
-    async def _looking_elsewhere(self, message_id: str, reply: Reply) -> AsyncIterator[None]:
-        """Meanwhile take the answer from the store, should another process give it or have given it."""
-        looking = asyncio.create_task(self._look_elsewhere(message_id, reply))
+    async def _looking_elsewhere(self, message: Message, reply: Reply) -> AsyncIterator[None]:
+        """Meanwhile take from the store what no turn of this process gives.
+
+        That is the answer, when another process gives it or has given it, and the end of the waiting, when a
+        stop has taken the message back.
+        """
+        looking = asyncio.create_task(self._look_elsewhere(message, reply), name=LOOKING)
         try:
             yield
         finally:
             await cancel(looking)
 
-    async def _look_elsewhere(self, message_id: str, reply: Reply) -> None:
-        while not reply.over:
+    async def _look_elsewhere(self, message: Message, reply: Reply) -> None:
+        while not (reply.over or reply.begun):  # what has begun here ends here, with a refusal at the worst
             try:
-                receipt = await self._shared.receipt_of(message_id)
+                found = await self._found(message)
             except StorageDown as error:
                 logger.info("answer not looked up", extra={"error": str(error)})
             else:
-                if receipt and receipt.get("finished") and not reply.begun:
-                    reply.add(Text(str(receipt["answer"])))
+                if found and not reply.begun:
+                    reply.add(found)
                     reply.finish()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _hand_over(self, message: Message) -> None:
-        if self.deliver is None:
-            raise not_now("The bot is not taking messages right now. Try again in a moment.")
+    async def _found(self, message: Message) -> Part | None:
+        """The whole answer, if the store has one."""
+        receipt = await self._shared.receipt_of(message.id)
+        if receipt and receipt.get("finished"):
+            return Text(str(receipt["answer"]))
+        if receipt is None and await self._shared.is_taken_back(message.thread, message.id):
+            return TAKEN_BACK
+        return None
+
+    async def _stop(self, order: Stop) -> str:
+        """Stop a thread; the sentence is the caller's answer, since no turn takes a stop."""
+        self._taker()
         try:
             async with asyncio.timeout(DELIVER_SECONDS):
-                await self.deliver(message)
+                answer = await self._commands.stop(order)
+        except Exception as error:  # whatever the store raises; to stop twice does no harm
+            logger.exception("not stopped", extra={"thread_id": str(order.thread)})
+            raise not_now("It may not have been stopped. Try again in a moment.") from error
+        self.last_message_at = time.monotonic()
+        logger.info("stop taken", extra={"thread_id": str(order.thread), "answer": answer})
+        return answer
+
+    def _taker(self) -> Deliver:
+        if self.deliver is None:
+            raise not_now("The bot is not taking messages right now. Try again in a moment.")
+        return self.deliver
+
+    async def _hand_over(self, message: Message) -> None:
+        deliver = self._taker()
+        try:
+            async with asyncio.timeout(DELIVER_SECONDS):
+                await deliver(message)
         except TimeoutError as error:  # it may have been stored all the same
             logger.warning("message not taken in time", extra={"thread_id": str(message.thread)})
             raise not_now("The message may not have been stored. " + REPEAT) from error

@@ -87,7 +87,7 @@ async def connect(
     """
     check_exposure(host, api_token)
     replies = Replies()
-    conversation = Conversation(replies, shared, patience)
+    conversation = Conversation(replies, shared, commands, patience)
     probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
     app = web.Application(
         middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_BODY_BYTES

@@ -109,7 +109,7 @@ class Replies:
     def join(self, message_id: str) -> Reply:
         """The answer to a message: at hand, under way, or still to come."""
         if message_id in self._finished:
-            return _finished(self._finished[message_id])
+            return at_hand(Text(self._finished[message_id]))
         return self._open.setdefault(message_id, Reply())
 
     async def show(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
@@ -203,9 +203,10 @@ async def _pass_on(parts: AsyncIterator[Part], receipt: Receipt, replies: Collec
     return answer
 
 
-def _finished(answer: str) -> Reply:
+def at_hand(answer: Part) -> Reply:
+    """A reply that has nothing to wait for."""
     reply = Reply()
-    reply.add(Text(answer))
+    reply.add(answer)
     reply.finish()
     return reply
 
