@@ -519,7 +519,7 @@ async def test_a_typed_stop_is_answered_at_once() -> None:
             ("notice", {"text": "Stopped."}),
             ("done", {"status": "success", "response": "Stopped.", "thread_id": "t"}),
         ]
-    assert asked == [Stop(by="http:api", thread=ThreadId("http", "api", "t"))] * 3
+    assert [(each.by, each.thread) for each in asked] == [("http:api", ThreadId("http", "api", "t"))] * 3
     assert not setup.worker.messages
 
 
