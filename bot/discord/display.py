@@ -100,9 +100,8 @@ class Display:
             await self._send(text)
         if self._texts[index] == text:
             return
-        await self._receipt.hold()
         try:
-            await self._sender.edit(self._place.channel, self._ids[index], text)
+            await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
         except Refused as error:
             log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
             await self._replace(index, text)
@@ -118,9 +117,8 @@ class Display:
         await self._take_back(unchangeable)
 
     async def _take_back(self, id: int) -> None:
-        await self._receipt.hold()
         try:
-            await self._sender.delete(self._place.channel, id)
+            await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
 
@@ -132,9 +130,14 @@ class Display:
 
     async def _post(self, text: str, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
-        await self._receipt.hold()
         nonce = hashlib.sha256(f"{self._receipt.turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
-        return await self._sender.send(self._place.channel, text, nonce=nonce, reply_to=self._place.reply_to)
+        return await self._sender.send(
+            self._place.channel,
+            text,
+            nonce=nonce,
+            reply_to=self._place.reply_to,
+            hold=self._receipt.hold,
+        )
 
     async def _keep(self, id: int, text: str) -> None:
         self._ids.append(id)
