@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 
 import discord
 
-from bot.chat import Deliver, Message, Shared, Undeliverable
+from bot.chat import (
+    CredentialsRejected,
+    Deliver,
+    Message,
+    PlatformError,
+    RateLimited,
+    Shared,
+    Undeliverable,
+    Unreachable,
+)
 from bot.discord import events
 from bot.discord.errors import translated
 
@@ -29,11 +38,12 @@ class History:
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
         """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
 
-        See `bot.gap.Read`.
+        See `bot.gap.Read`. Raises `PlatformError`; that of a guild once all others have been read.
         """
         missed = 0.0
         after = datetime.fromtimestamp(since, UTC)
-        for channel in await self._written_in(after):
+        channels, failure = await self._written_in(after)
+        for channel in channels:
             try:
                 found = [each async for each in self._messages(channel, after)]
             except Undeliverable as error:  # the others may still be read
@@ -41,21 +51,33 @@ class History:
                 continue
             for message in found:
                 missed = max(missed, await self._hand_over(message, deliver))
+        if failure:
+            raise failure
         return missed
 
-    async def _written_in(self, after: datetime) -> list[int]:
-        """The channels that may hold something new."""
+    async def _written_in(self, after: datetime) -> tuple[list[int], PlatformError | None]:
+        """The channels that may hold something new, and what kept us from asking for all of them."""
         newest = discord.utils.time_snowflake(after, high=False)
         written: set[int] = set()
+        failure: PlatformError | None = None
         for guild in self._client.guilds:
-            # asked anew: on a connection that is deaf, what the client knows is old
-            with translated():
-                channels = await guild.fetch_channels()
-                threads = await guild.active_threads()
-            written |= set(_newer([*channels, *threads], newest))
+            try:
+                written |= await self._written_in_guild(guild, newest)
+            except (Undeliverable, CredentialsRejected) as error:  # we are not in it any more, ...
+                log.info("a guild is not read", extra={"guild": guild.id, "reason": str(error)})
+            except (Unreachable, RateLimited) as error:
+                log.warning("a guild cannot be read", extra={"guild": guild.id, "reason": str(error)})
+                failure = error
         if self._client.shard_id == 0:
             written |= await self._direct()
-        return sorted(written)
+        return sorted(written), failure
+
+    async def _written_in_guild(self, guild: discord.Guild, newest: int) -> set[int]:
+        # asked anew: on a connection that is deaf, what the client knows is old
+        with translated():
+            channels = await guild.fetch_channels()
+            threads = await guild.active_threads()
+        return set(_newer([*channels, *threads], newest))
 
     async def _direct(self) -> set[int]:
         """The channels of direct messages, which belong to the first shard.
