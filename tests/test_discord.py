@@ -998,6 +998,23 @@ async def test_health_asks_rest_and_keeps_the_answer_a_while(
     assert "DISCORD_TOKEN" in health.evidence["rest"]
 
 
+@pytest.mark.parametrize("status", [None, 401, 503])
+async def test_health_tells_how_old_the_answer_of_rest_is(
+    server: Discord, bot: Bot, status: int | None
+) -> None:
+    await bot.platform.health()  # logs in
+    bot.platform._probe._known = None
+    if status:
+        server.fail("GET", "/users/@me", status=status)
+    first: float = (await bot.platform.health()).evidence["last_probe_s"]
+
+    async def is_older() -> bool:
+        seconds: float = (await bot.platform.health()).evidence["last_probe_s"]
+        return seconds > first
+
+    await wait_until(is_older, "the answer is older")
+
+
 async def test_health_does_not_wait_long_for_rest(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
