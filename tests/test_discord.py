@@ -617,6 +617,27 @@ async def test_an_answer_whose_edit_is_refused_is_shown_anew_and_goes_on_there(
     assert " ".join(texts(server, channel)).split() == ["First", *map(str, range(1000)), "end"]
 
 
+@pytest.mark.parametrize("at", ["the new message", "the deletion of the old one"])
+async def test_an_answer_that_was_being_shown_anew_at_the_crash_is_shown_once(
+    server: Discord, bot: Bot, at: str
+) -> None:
+    """Also when Discord has forgotten the nonce by then."""
+    question = await direct(server)
+    channel, held, reply = await begun(server, bot, question)
+    server.fail("PATCH", MESSAGE, status=400, code=200000)
+    if at == "the new message":
+        fault = server.fail("POST", MESSAGES, delay=30, after_applying=True)
+    else:
+        fault = server.fail("DELETE", MESSAGE, delay=30)
+    held.go_on.set()
+    await wait_until(lambda: fault.used == 1 and len(texts(server, channel)) == 2, "both are shown")
+    reply.cancel()
+    await asyncio.gather(reply, return_exceptions=True)
+    server.forget_nonces()
+    await bot.reply(question, answer=fixed("First and last"))
+    assert texts(server, channel) == ["First and last"]
+
+
 @pytest.mark.parametrize("refused", ["the new message", "its edit"])
 async def test_an_answer_that_discord_refuses_for_good_ends_with_a_sentence(
     server: Discord, bot: Bot, refused: str
