@@ -491,6 +491,30 @@ async def test_a_refused_token_ends_all_shards(discord: Discord, launch: Launch)
     assert process.holds == []
 
 
+async def test_a_thread_of_ours_that_was_archived_meanwhile_is_read_too(
+    discord: Discord, redis: Redis, launch: Launch
+) -> None:
+    """Each is read once; a chain of replies, which is named after a message, holds nothing up."""
+    archived, active = (discord.start_thread(discord.alice, discord.general, name) for name in "ab")
+    process = await launch("one")
+    await connected(discord, 1)
+    for place in (archived, active, discord.general):
+        await mention(discord, place, "known")
+    await wait_until(lambda: process.heard == ["known"] * 3, "the bot takes part")
+    await known(redis, 1)
+    await process.stop()
+    await discord.say(discord.alice, archived, "into the archived one")
+    discord.archive(archived)
+    await discord.say(discord.alice, active, "into the active one")
+    before = len(discord.calls)
+    again = await launch("one")
+    missed = {"into the archived one", "into the active one"}
+    await wait_until(lambda: missed <= {*again.heard}, "all is heard")
+    read = [call.path for call in discord.calls[before:] if call.path.endswith("/messages")]
+    assert read.count(f"/channels/{archived.id}/messages") == 1
+    assert read.count(f"/channels/{active.id}/messages") == 1
+
+
 async def missed_in_two_guilds(discord: Discord, redis: Redis, launch: Launch) -> tuple[Channel, Channel]:
     """Channels of two guilds; in both the bot was mentioned while it did not listen."""
     first, second = (discord.add_channel("talk", discord.add_guild(name)) for name in ("first", "second"))

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 MOST_DIRECT = 500
 """Direct messages that are looked through, those first that were used last: each takes two requests."""
 
+MOST_ARCHIVED = 100
+"""Threads of a guild that are looked for although they are not active, those first that were used last."""
+
 Readable = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
 
 
@@ -38,11 +42,12 @@ class History:
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
         """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
 
-        See `bot.gap.Read`. Raises `PlatformError`; that of a guild once all others have been read.
+        See `bot.gap.Read`; threads count that were archived meanwhile. Raises `PlatformError`, that of a
+        guild once all others have been read.
         """
         missed = 0.0
         after = datetime.fromtimestamp(since, UTC)
-        channels, failure = await self._written_in(after)
+        channels, failure = await self._written_in(after, active_since)
         for channel in channels:
             try:
                 found = [each async for each in self._messages(channel, after)]
@@ -55,14 +60,19 @@ class History:
             raise failure
         return missed
 
-    async def _written_in(self, after: datetime) -> tuple[list[int], PlatformError | None]:
+    async def _written_in(
+        self, after: datetime, active_since: float
+    ) -> tuple[list[int], PlatformError | None]:
         """The channels that may hold something new, and what kept us from asking for all of them."""
         newest = discord.utils.time_snowflake(after, high=False)
         written: set[int] = set()
         failure: PlatformError | None = None
+        ours: defaultdict[str, list[int]] = defaultdict(list)
+        for thread in await self._shared.active_threads(events.PLATFORM, active_since):
+            ours[thread.space].append(int(thread.channel))
         for guild in self._client.guilds:
             try:
-                written |= await self._written_in_guild(guild, newest)
+                written |= await self._written_in_guild(guild, ours[str(guild.id)], newest)
             except (Undeliverable, CredentialsRejected) as error:  # we are not in it any more, ...
                 log.info("a guild is not read", extra={"guild": guild.id, "reason": str(error)})
             except (Unreachable, RateLimited) as error:
@@ -72,12 +82,21 @@ class History:
             written |= await self._direct()
         return sorted(written), failure
 
-    async def _written_in_guild(self, guild: discord.Guild, newest: int) -> set[int]:
+    async def _written_in_guild(self, guild: discord.Guild, ours: Iterable[int], newest: int) -> set[int]:
         # asked anew: on a connection that is deaf, what the client knows is old
         with translated():
-            channels = await guild.fetch_channels()
-            threads = await guild.active_threads()
-        return set(_newer([*channels, *threads], newest))
+            listed = [*await guild.fetch_channels(), *await guild.active_threads()]
+        active = {channel.id for channel in listed}
+        others = [each for each in ours if each not in active][:MOST_ARCHIVED]
+        archived = [channel for each in others if (channel := await self._found(each))]
+        return set(_newer([*listed, *archived], newest))
+
+    async def _found(self, channel: int) -> object | None:
+        try:
+            with translated():
+                return await self._client.fetch_channel(channel)
+        except Undeliverable:  # it is gone, or no channel: a chain of replies is named after a message
+            return None
 
     async def _direct(self) -> set[int]:
         """The channels of direct messages, which belong to the first shard.
