@@ -38,13 +38,16 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
-from bot.discord import connect, line, pace, probe, sender
+from bot.config import Settings
+from bot.discord import connect, exchange, line, pace, probe, sender
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
+from bot.inbox import worker
 from bot.shared import SharedState
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
+from tests.servers.discord_traffic import Fault
 from tests.waiting import wait_until
 
 MESSAGES = "/channels/*/messages"
@@ -614,6 +617,27 @@ async def test_an_answer_whose_edit_is_refused_is_shown_anew_and_goes_on_there(
     assert " ".join(texts(server, channel)).split() == ["First", *map(str, range(1000)), "end"]
 
 
+@pytest.mark.parametrize("at", ["the new message", "the deletion of the old one"])
+async def test_an_answer_that_was_being_shown_anew_at_the_crash_is_shown_once(
+    server: Discord, bot: Bot, at: str
+) -> None:
+    """Also when Discord has forgotten the nonce by then."""
+    question = await direct(server)
+    channel, held, reply = await begun(server, bot, question)
+    server.fail("PATCH", MESSAGE, status=400, code=200000)
+    if at == "the new message":
+        fault = server.fail("POST", MESSAGES, delay=30, after_applying=True)
+    else:
+        fault = server.fail("DELETE", MESSAGE, delay=30)
+    held.go_on.set()
+    await wait_until(lambda: fault.used == 1 and len(texts(server, channel)) == 2, "both are shown")
+    reply.cancel()
+    await asyncio.gather(reply, return_exceptions=True)
+    server.forget_nonces()
+    await bot.reply(question, answer=fixed("First and last"))
+    assert texts(server, channel) == ["First and last"]
+
+
 @pytest.mark.parametrize("refused", ["the new message", "its edit"])
 async def test_an_answer_that_discord_refuses_for_good_ends_with_a_sentence(
     server: Discord, bot: Bot, refused: str
@@ -732,6 +756,88 @@ async def test_a_lost_lease_stops_the_reply(server: Discord, bot: Bot) -> None:
     with pytest.raises(LeaseLost):
         await bot.platform.thread(turn.thread).reply(echo(turn), Receipt(turn, keep))
     assert texts(server, server.dm(server.alice)) == []
+
+
+async def reply_until_lost(bot: Bot, question: Message, fault: Fault) -> None:
+    """A reply of "Only this." by a process that loses its turn while the request of `fault` goes wrong."""
+
+    async def hold() -> None:
+        if fault.used:
+            raise LeaseLost
+
+    async def keep(state: Mapping[str, Json]) -> None:
+        pass
+
+    turn = Turn(id=question.id, thread=question.thread, messages=(question,))
+    receipt = Receipt(turn, keep, dict(bot.receipts.get(turn.id, {})), hold)
+    await bot.platform.thread(turn.thread).reply(fixed("Only this.")(turn), receipt)
+
+
+async def left_half_done(bot: Bot, question: Message) -> None:
+    """An earlier attempt has shown more than one message."""
+    await bot.reply(question, answer=fixed("word " * 600))
+    bot.receipts[question.id]["finished"] = False
+
+
+WRITES = [("POST", THREADS), ("POST", MESSAGES), ("PATCH", MESSAGE), ("DELETE", MESSAGE)]
+
+
+@pytest.mark.parametrize("trouble", [{"status": 429, "retry_after": 0.05}, {"status": 503}, {"delay": 30}])
+@pytest.mark.parametrize(("method", "path"), WRITES)
+async def test_nothing_is_written_again_once_the_turn_is_lost(
+    server: Discord,
+    bot: Bot,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    trouble: dict[str, Any],
+) -> None:
+    """Neither by us nor by discord.py, which repeats what was limited by itself."""
+    monkeypatch.setattr(exchange, "EXCHANGE_SECONDS", 0.2)
+    question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
+    if path == MESSAGE:
+        await left_half_done(bot, question)
+    done = server.count(method, path)
+    fault = server.fail(method, path, **trouble)
+    with pytest.raises(LeaseLost):
+        await reply_until_lost(bot, question, fault)
+    assert server.count(method, path) == done + 1
+
+
+async def test_typing_ends_once_the_turn_is_lost(server: Discord, bot: Bot) -> None:
+    fault = server.fail("POST", "/channels/*/typing", status=429, retry_after=0.05)
+    question = await direct(server)
+    held = Held([])
+
+    async def hold() -> None:
+        if fault.used:
+            raise LeaseLost
+
+    async def keep(state: Mapping[str, Json]) -> None:
+        pass
+
+    turn = Turn(id=question.id, thread=question.thread, messages=(question,))
+    with pytest.raises(LeaseLost):
+        await bot.platform.thread(turn.thread).reply(held(turn), Receipt(turn, keep, hold=hold))
+    assert not server.typing(server.dm(server.alice))
+
+
+async def test_a_wait_for_a_rate_limit_is_not_cut_short(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be longer than an exchange: another request would only be refused, too."""
+    monkeypatch.setattr(exchange, "EXCHANGE_SECONDS", 0.2)
+    question = await direct(server)
+    server.fail("POST", MESSAGES, status=429, retry_after=0.5, is_global=True)
+    await bot.reply(question)
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+    assert server.count("POST", MESSAGES) == 2
+
+
+def test_an_exchange_ends_while_the_turn_is_still_ours() -> None:
+    """`hold` returns without asking until a part of the lease is over."""
+    lease_seconds = Settings.model_fields["lease_seconds"].default
+    assert (1 - worker._HELD_SHARE) * lease_seconds > exchange.EXCHANGE_SECONDS
 
 
 # --- receiving
@@ -911,6 +1017,23 @@ async def test_health_asks_rest_and_keeps_the_answer_a_while(
     health = await bot.platform.health()
     assert health.state == "down"
     assert "DISCORD_TOKEN" in health.evidence["rest"]
+
+
+@pytest.mark.parametrize("status", [None, 401, 503])
+async def test_health_tells_how_old_the_answer_of_rest_is(
+    server: Discord, bot: Bot, status: int | None
+) -> None:
+    await bot.platform.health()  # logs in
+    bot.platform._probe._known = None
+    if status:
+        server.fail("GET", "/users/@me", status=status)
+    first: float = (await bot.platform.health()).evidence["last_probe_s"]
+
+    async def is_older() -> bool:
+        seconds: float = (await bot.platform.health()).evidence["last_probe_s"]
+        return seconds > first
+
+    await wait_until(is_older, "the answer is older")
 
 
 async def test_health_does_not_wait_long_for_rest(

@@ -491,6 +491,75 @@ async def test_a_refused_token_ends_all_shards(discord: Discord, launch: Launch)
     assert process.holds == []
 
 
+async def test_a_thread_of_ours_that_was_archived_meanwhile_is_read_too(
+    discord: Discord, redis: Redis, launch: Launch
+) -> None:
+    """Each is read once; a chain of replies, which is named after a message, holds nothing up."""
+    archived, active = (discord.start_thread(discord.alice, discord.general, name) for name in "ab")
+    process = await launch("one")
+    await connected(discord, 1)
+    for place in (archived, active, discord.general):
+        await mention(discord, place, "known")
+    await wait_until(lambda: process.heard == ["known"] * 3, "the bot takes part")
+    await known(redis, 1)
+    await process.stop()
+    await discord.say(discord.alice, archived, "into the archived one")
+    discord.archive(archived)
+    await discord.say(discord.alice, active, "into the active one")
+    before = len(discord.calls)
+    again = await launch("one")
+    missed = {"into the archived one", "into the active one"}
+    await wait_until(lambda: missed <= {*again.heard}, "all is heard")
+    read = [call.path for call in discord.calls[before:] if call.path.endswith("/messages")]
+    assert read.count(f"/channels/{archived.id}/messages") == 1
+    assert read.count(f"/channels/{active.id}/messages") == 1
+
+
+async def missed_in_two_guilds(discord: Discord, redis: Redis, launch: Launch) -> tuple[Channel, Channel]:
+    """Channels of two guilds; in both the bot was mentioned while it did not listen."""
+    first, second = (discord.add_channel("talk", discord.add_guild(name)) for name in ("first", "second"))
+    process = await launch("one")
+    await connected(discord, 1)
+    await known(redis, 1)
+    await process.stop()
+    for place in (first, second):
+        await mention(discord, place, f"into {place.id}")
+    return first, second
+
+
+@pytest.mark.parametrize("path", ["channels", "threads/active"])
+async def test_a_guild_that_cannot_be_read_holds_no_other_up(
+    discord: Discord, redis: Redis, launch: Launch, path: str
+) -> None:
+    """Who was kicked out, or may not look, is told so; the rest counts as heard."""
+    first, second = await missed_in_two_guilds(discord, redis, launch)
+    assert first.guild
+    refused = discord.fail("GET", f"/guilds/{first.guild.id}/{path}", times=99, status=403, code=50001)
+    before = await redis.zscore("{bot}:heard", "discord:0/1")
+    again = await launch("one")
+    await wait_until(lambda: again.heard == [f"into {second.id}"], "the other guild is read")
+
+    async def is_heard() -> bool:
+        return await redis.zscore("{bot}:heard", "discord:0/1") != before
+
+    await wait_until(is_heard, "all is heard that can be")
+    assert refused.used == 1
+
+
+async def test_what_a_guild_that_is_out_of_order_has_is_read_later(
+    discord: Discord, redis: Redis, launch: Launch
+) -> None:
+    """The others are read at once, and the gap stays open."""
+    first, second = await missed_in_two_guilds(discord, redis, launch)
+    assert first.guild
+    trouble = discord.fail("GET", f"/guilds/{first.guild.id}/channels", times=10**6, status=503)
+    again = await launch("one")
+    await wait_until(lambda: f"into {second.id}" in again.heard, "the other guild is read")
+    assert f"into {first.id}" not in again.heard
+    trouble.times = 0
+    await wait_until(lambda: f"into {first.id}" in again.heard, "the guild is read")
+
+
 # --- another number of shards
 
 

@@ -24,8 +24,9 @@ class Display:
     """Keeps the messages on Discord equal to the texts it is given, and the receipt equal to both.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
-    `sending` (its text and the time), since it may have arrived although we never heard so; `replaced` (which
-    messages were sent anew), and `cut_short` once Discord has refused a text for good.
+    `sending` (its text, the time, and the number of the message that it `replaces`), since it may have
+    arrived although we never heard so; `replaced` (the numbers of those that were sent anew), `obsolete` (the
+    id of one that is yet to be taken back for that), and `cut_short` once Discord refused a text for good.
     """
 
     def __init__(self, sender: Sender, place: Place, receipt: Receipt) -> None:
@@ -55,6 +56,7 @@ class Display:
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
         if sending:
             await self._find(sending)
+        await self._take_back_obsolete()
         return bool(sending or self._ids)
 
     async def _find(self, sending: dict[str, Json]) -> None:
@@ -65,7 +67,10 @@ class Display:
             return
         for message in recent:
             if message.id not in self._ids and message.text == sending["text"].strip():
-                await self._keep(message.id, message.text)
+                if "replaces" in sending:
+                    await self._put_in_place(sending["replaces"], message.id)
+                else:
+                    await self._keep(message.id, message.text)
                 return
 
     async def show(self, texts: list[str]) -> None:
@@ -100,9 +105,8 @@ class Display:
             await self._send(text)
         if self._texts[index] == text:
             return
-        await self._receipt.hold()
         try:
-            await self._sender.edit(self._place.channel, self._ids[index], text)
+            await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
         except Refused as error:
             log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
             await self._replace(index, text)
@@ -112,15 +116,29 @@ class Display:
         replaced: list[int] = self._receipt.state.get("replaced", [])
         if index in replaced:
             raise Refused("Discord refuses edits of a message that was sent anew already")
+        await self._receipt.save(sending={"text": text, "at": time.time(), "replaces": index})
         sent = await self._post(text, f"{index} anew")
-        unchangeable, self._ids[index] = self._ids[index], sent.id
-        await self._receipt.save(messages=[str(id) for id in self._ids], replaced=[*replaced, index])
-        await self._take_back(unchangeable)
+        await self._put_in_place(index, sent.id)
+
+    async def _put_in_place(self, index: int, id: int) -> None:
+        obsolete, self._ids[index] = self._ids[index], id
+        await self._receipt.save(
+            messages=[str(each) for each in self._ids],
+            replaced=[*self._receipt.state.get("replaced", []), index],
+            sending=None,
+            obsolete=str(obsolete),
+        )
+        await self._take_back_obsolete()
+
+    async def _take_back_obsolete(self) -> None:
+        obsolete = self._receipt.state.get("obsolete")
+        if obsolete:
+            await self._take_back(int(obsolete))
+            await self._receipt.save(obsolete=None)
 
     async def _take_back(self, id: int) -> None:
-        await self._receipt.hold()
         try:
-            await self._sender.delete(self._place.channel, id)
+            await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
 
@@ -132,9 +150,14 @@ class Display:
 
     async def _post(self, text: str, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
-        await self._receipt.hold()
         nonce = hashlib.sha256(f"{self._receipt.turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
-        return await self._sender.send(self._place.channel, text, nonce=nonce, reply_to=self._place.reply_to)
+        return await self._sender.send(
+            self._place.channel,
+            text,
+            nonce=nonce,
+            reply_to=self._place.reply_to,
+            hold=self._receipt.hold,
+        )
 
     async def _keep(self, id: int, text: str) -> None:
         self._ids.append(id)

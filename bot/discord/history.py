@@ -2,12 +2,22 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 
 import discord
 
-from bot.chat import Deliver, Message, Shared, Undeliverable
+from bot.chat import (
+    CredentialsRejected,
+    Deliver,
+    Message,
+    PlatformError,
+    RateLimited,
+    Shared,
+    Undeliverable,
+    Unreachable,
+)
 from bot.discord import events
 from bot.discord.errors import translated
 
@@ -15,6 +25,9 @@ log = logging.getLogger(__name__)
 
 MOST_DIRECT = 500
 """Direct messages that are looked through, those first that were used last: each takes two requests."""
+
+MOST_ARCHIVED = 100
+"""Threads of a guild that are looked for although they are not active, those first that were used last."""
 
 Readable = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
 
@@ -29,11 +42,13 @@ class History:
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
         """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
 
-        See `bot.gap.Read`.
+        See `bot.gap.Read`; threads count that were archived meanwhile. Raises `PlatformError`, that of a
+        guild once all others have been read.
         """
         missed = 0.0
         after = datetime.fromtimestamp(since, UTC)
-        for channel in await self._written_in(after):
+        channels, failure = await self._written_in(after, active_since)
+        for channel in channels:
             try:
                 found = [each async for each in self._messages(channel, after)]
             except Undeliverable as error:  # the others may still be read
@@ -41,21 +56,47 @@ class History:
                 continue
             for message in found:
                 missed = max(missed, await self._hand_over(message, deliver))
+        if failure:
+            raise failure
         return missed
 
-    async def _written_in(self, after: datetime) -> list[int]:
-        """The channels that may hold something new."""
+    async def _written_in(
+        self, after: datetime, active_since: float
+    ) -> tuple[list[int], PlatformError | None]:
+        """The channels that may hold something new, and what kept us from asking for all of them."""
         newest = discord.utils.time_snowflake(after, high=False)
         written: set[int] = set()
+        failure: PlatformError | None = None
+        ours: defaultdict[str, list[int]] = defaultdict(list)
+        for thread in await self._shared.active_threads(events.PLATFORM, active_since):
+            ours[thread.space].append(int(thread.channel))
         for guild in self._client.guilds:
-            # asked anew: on a connection that is deaf, what the client knows is old
-            with translated():
-                channels = await guild.fetch_channels()
-                threads = await guild.active_threads()
-            written |= set(_newer([*channels, *threads], newest))
+            try:
+                written |= await self._written_in_guild(guild, ours[str(guild.id)], newest)
+            except (Undeliverable, CredentialsRejected) as error:  # we are not in it any more, ...
+                log.info("a guild is not read", extra={"guild": guild.id, "reason": str(error)})
+            except (Unreachable, RateLimited) as error:
+                log.warning("a guild cannot be read", extra={"guild": guild.id, "reason": str(error)})
+                failure = error
         if self._client.shard_id == 0:
             written |= await self._direct()
-        return sorted(written)
+        return sorted(written), failure
+
+    async def _written_in_guild(self, guild: discord.Guild, ours: Iterable[int], newest: int) -> set[int]:
+        # asked anew: on a connection that is deaf, what the client knows is old
+        with translated():
+            listed = [*await guild.fetch_channels(), *await guild.active_threads()]
+        active = {channel.id for channel in listed}
+        others = [each for each in ours if each not in active][:MOST_ARCHIVED]
+        archived = [channel for each in others if (channel := await self._found(each))]
+        return set(_newer([*listed, *archived], newest))
+
+    async def _found(self, channel: int) -> object | None:
+        try:
+            with translated():
+                return await self._client.fetch_channel(channel)
+        except Undeliverable:  # it is gone, or no channel: a chain of replies is named after a message
+            return None
 
     async def _direct(self) -> set[int]:
         """The channels of direct messages, which belong to the first shard.

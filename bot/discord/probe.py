@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 from bot.chat import CredentialsRejected, Health, PlatformError
 from bot.discord.events import PLATFORM
@@ -23,12 +24,16 @@ class Probe:
         self._known_at = 0.0
 
     async def __call__(self) -> Health:
-        """`down` when the token is refused, `degraded` when no answer came in `PROBE_SECONDS`."""
+        """`down` when the token is refused, `degraded` when no answer came in `PROBE_SECONDS`.
+
+        `last_probe_s` tells how old that is.
+        """
         async with self._asking:
             if self._known is None or time.monotonic() - self._known_at > KEPT_SECONDS:
                 self._known = await self._ask()
                 self._known_at = time.monotonic()
-            return self._known
+            age = round(time.monotonic() - self._known_at, 1)
+            return replace(self._known, evidence={**self._known.evidence, "last_probe_s": age})
 
     async def _ask(self) -> Health:
         began = time.monotonic()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from bot.chat import Part, Receipt, ThreadId, Turn, Undeliverable
 from bot.discord import place as places
 from bot.discord.display import Display
+from bot.discord.exchange import Hold
 from bot.discord.pace import Pace
 from bot.discord.place import Place
 from bot.discord.sender import Sender
@@ -33,7 +34,7 @@ class DiscordThread:
         async with _tasks() as tasks:
             tasks.create_task(answer.read(parts))
             place = await self._open(receipt)
-            typing = Typing(tasks, self._sender, place.channel)
+            typing = Typing(tasks, self._sender, place.channel, receipt.hold)
             await self._follow(answer, Display(self._sender, place, receipt), typing)
 
     async def _open(self, receipt: Receipt) -> Place:
@@ -41,19 +42,19 @@ class DiscordThread:
         if "channel" in receipt.state:
             reply_to = receipt.state["reply_to"]
             return Place(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
-        place = places.settled(receipt.turn) or await self._start_thread(receipt.turn)
+        place = places.settled(receipt.turn) or await self._start_thread(receipt.turn, receipt.hold)
         await receipt.save(
             channel=str(place.channel), reply_to=str(place.reply_to) if place.reply_to else None
         )
         return place
 
-    async def _start_thread(self, turn: Turn) -> Place:
+    async def _start_thread(self, turn: Turn, hold: Hold) -> Place:
         question = places.opening(turn)
         assert question is not None
         channel, message = int(question.place["channel"]), int(question.place["message"])
         try:
             name = places.thread_name(question.text)
-            return Place(await self._sender.start_thread(channel, message, name))
+            return Place(await self._sender.start_thread(channel, message, name, hold=hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
             return places.in_channel(turn)

@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from bot.chat import Unreachable
 from bot.discord.errors import translated
+from bot.discord.exchange import Hold, guarded, traced
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class Sender:
     """A client that only sends, logged in when it is first needed.
 
     Every method raises `PlatformError`. All requests may be repeated without harm, so a lost connection is
-    no failure until it has been tried three times.
+    no failure until it has been tried three times. What people see takes a `hold`, which is awaited before
+    each try; what it raises comes out.
     """
 
     def __init__(self, token: str) -> None:
@@ -80,7 +82,7 @@ class Sender:
         if self._client:
             await self._client.close()
 
-    async def start_thread(self, channel: int, message: int, name: str) -> int:
+    async def start_thread(self, channel: int, message: int, name: str, *, hold: Hold) -> int:
         """Make a thread from a message, or find the one that was; it has the message's id."""
 
         async def start(client: discord.Client) -> int:
@@ -93,9 +95,9 @@ class Sender:
                     raise
             return message
 
-        return await self._request(start)
+        return await self._request(start, hold)
 
-    async def send(self, channel: int, text: str, *, nonce: str, reply_to: int | None) -> Sent:
+    async def send(self, channel: int, text: str, *, nonce: str, reply_to: int | None, hold: Hold) -> Sent:
         """Post a message. For some minutes the same `nonce` gives the message that was posted first.
 
         Links get no preview: Discord would fetch addresses that a model made up.
@@ -116,17 +118,17 @@ class Sender:
                 message = await place.send(text, nonce=nonce, suppress_embeds=True)
             return _sent(message)
 
-        return await self._request(send)
+        return await self._request(send, hold)
 
-    async def edit(self, channel: int, message: int, text: str) -> None:
+    async def edit(self, channel: int, message: int, text: str, *, hold: Hold) -> None:
         """Replace the text of one of our messages."""
 
         async def edit(client: discord.Client) -> None:
             await client.get_partial_messageable(channel).get_partial_message(message).edit(content=text)
 
-        await self._request(edit)
+        await self._request(edit, hold)
 
-    async def delete(self, channel: int, message: int) -> None:
+    async def delete(self, channel: int, message: int, *, hold: Hold) -> None:
         """Take back one of our messages; one that is gone already is no error."""
 
         async def delete(client: discord.Client) -> None:
@@ -135,15 +137,15 @@ class Sender:
             except discord.NotFound:
                 log.debug("message was gone already", extra={"message_id": message})
 
-        await self._request(delete)
+        await self._request(delete, hold)
 
-    async def type(self, channel: int) -> None:
+    async def type(self, channel: int, *, hold: Hold) -> None:
         """Show for ten seconds that the bot is typing."""
 
         async def type_(client: discord.Client) -> None:
             await client.http.send_typing(channel)
 
-        await self._request(type_)
+        await self._request(type_, hold)
 
     async def who_am_i(self, seconds: float) -> None:
         """Ask Discord for our own user, once and for `seconds` at most: what counts is that it answers."""
@@ -181,20 +183,24 @@ class Sender:
 
         return await self._request(read)
 
-    async def _request(self, call: Callable[[discord.Client], Awaitable[Result]]) -> Result:
+    async def _request(
+        self, call: Callable[[discord.Client], Awaitable[Result]], hold: Hold | None = None
+    ) -> Result:
         repeated = AsyncRetrying(
             retry=retry_if_exception_type(Unreachable),
             stop=stop_after_attempt(TRIES),
             wait=wait_random_exponential(REPEAT_SECONDS, max=10 * REPEAT_SECONDS),
             reraise=True,
         )
-        result: Result = await repeated(self._request_once, call)
+        result: Result = await repeated(self._request_once, call, hold)
         return result
 
-    async def _request_once(self, call: Callable[[discord.Client], Awaitable[Result]]) -> Result:
+    async def _request_once(
+        self, call: Callable[[discord.Client], Awaitable[Result]], hold: Hold | None = None
+    ) -> Result:
         client = await self._logged_in()
         with translated(), self._reopening(client):
-            async with asyncio.timeout(_REQUEST_SECONDS):
+            async with asyncio.timeout(_REQUEST_SECONDS), guarded(hold):
                 return await call(client)
 
     @contextmanager
@@ -217,7 +223,10 @@ class Sender:
 
     async def _new_client(self) -> discord.Client:
         client = discord.Client(
-            intents=discord.Intents(guilds=True), allowed_mentions=PINGS, max_ratelimit_timeout=LONGEST_WAIT
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=PINGS,
+            max_ratelimit_timeout=LONGEST_WAIT,
+            http_trace=traced(),
         )
         try:
             with translated():

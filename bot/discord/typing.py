@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from bot.chat import PlatformError
+from bot.discord.exchange import Hold
 from bot.discord.sender import Sender
 
 log = logging.getLogger(__name__)
@@ -14,10 +15,11 @@ _TYPING_SECONDS = 8.0  # Discord shows it for ten, or until the next message; ed
 class Typing:
     """The bot types in a channel from `start` to `stop`; its requests run in `tasks`."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, sender: Sender, channel: int) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, sender: Sender, channel: int, hold: Hold) -> None:
         self._tasks = tasks
         self._sender = sender
         self._channel = channel
+        self._hold = hold
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -35,7 +37,7 @@ class Typing:
     async def _repeat(self) -> None:
         try:
             while True:
-                await self._sender.type(self._channel)
+                await self._sender.type(self._channel, hold=self._hold)
                 await asyncio.sleep(_TYPING_SECONDS)
         except PlatformError as error:
             log.debug("cannot show typing", extra={"reason": str(error)})
