@@ -45,6 +45,7 @@ from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import worker
 from bot.shared import SharedState
+from bot.tasks import cancel
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
 from tests.servers.discord_traffic import Fault
@@ -493,6 +494,26 @@ async def test_a_send_whose_answer_is_lost_is_one_message(server: Discord, bot: 
     await bot.reply(question)
     assert fault.used == 1
     assert server.count("POST", MESSAGES) == 2
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+
+
+async def test_a_wait_for_the_global_limit_that_is_cut_short_holds_up_nothing(
+    server: Discord, bot: Bot
+) -> None:
+    """As when an answer ends while "typing" waits: discord.py would hold all later requests for ever."""
+
+    async def allowed() -> None: ...
+
+    question = await direct(server)
+    channel = server.dm(server.alice).id
+    fault = server.fail("POST", "/channels/*/typing", status=429, retry_after=20, is_global=True)
+    typing = asyncio.create_task(bot.platform._sender.type(channel, hold=allowed))
+    await wait_until(lambda: fault.used == 1, "the limit is told")
+    client = bot.platform._sender._client
+    assert client
+    await wait_until(lambda: not client.http._global_over.is_set(), "the gate is closed")
+    await cancel(typing)
+    await bot.reply(question)
     assert texts(server, server.dm(server.alice)) == ["You said: hello"]
 
 

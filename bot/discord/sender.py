@@ -201,7 +201,8 @@ class Sender:
         client = await self._logged_in()
         with translated(), self._reopening(client):
             async with asyncio.timeout(_REQUEST_SECONDS), guarded(hold):
-                return await call(client)
+                with _opening_gate(client):
+                    return await call(client)
 
     @contextmanager
     def _reopening(self, client: discord.Client) -> Iterator[None]:
@@ -236,6 +237,20 @@ class Sender:
             await client.close()
             raise
         return client
+
+
+@contextmanager
+def _opening_gate(client: discord.Client) -> Iterator[None]:
+    """End the wait for Discord's global limit when it is cut short.
+
+    discord.py closes a gate for all requests before that wait, and opens it after it, but not when it is
+    cancelled (http.py, HTTPClient.request, 2.7.1): nothing would ever be sent again.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        client.http._global_over.set()
+        raise
 
 
 def _sent(message: discord.Message) -> Sent:
