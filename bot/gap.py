@@ -60,7 +60,7 @@ class Gap:
         self._opened = asyncio.Event()
         self._is_deaf = asyncio.Event()
         self._missing = True
-        self._missed_at = time.time()
+        self._missed_at = self._opened_at = time.time()
         self._is_known = False
         self._swept_at = 0.0
 
@@ -72,6 +72,7 @@ class Gap:
     def open(self, source: str, read: Read) -> None:
         """We listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
         self._source, self._read = source, read
+        self._opened_at = time.time()
         self.missed()
         self._is_deaf.clear()
         self._opened.set()
@@ -116,9 +117,17 @@ class Gap:
             self._swept_at = began
             if is_sweep and missed > DEAF_SECONDS:
                 log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})
-                self._is_deaf.set()
+                await self._shared.set_heard_until(self._deafness, time.time())
         if not self._missing:
             await self._note(now)
+        # found by us or by another process: nobody knows whose connection it is, so all are built anew
+        found_at = await self._shared.heard_until(self._deafness)
+        if found_at is not None and found_at > self._opened_at:
+            self._is_deaf.set()
+
+    @property
+    def _deafness(self) -> str:
+        return f"{self._source}:deaf"
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[bool]:
