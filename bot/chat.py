@@ -17,7 +17,6 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -324,12 +323,6 @@ class Shared(Protocol):
 
         That is what happens to a message that waits behind the turn that people stop.
         """
-
-    async def announce(self, topic: str, news: Json) -> None:
-        """Tell all processes that listen to `topic` just now; who does not listen never hears it."""
-
-    def news(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
-        """Listen to `topic` from the moment the context is entered; a lost connection is made again."""
 
 
 class Platform(Protocol):

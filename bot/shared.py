@@ -202,14 +202,12 @@ class SharedState:
                 (taken, turn), waits = await both.execute()
         return taken is not None and turn is None and not waits
 
-    async def announce(self, topic: str, news: Json) -> None:
-        """See `bot.chat.Shared.announce`."""
-        with _storage():
-            await self._redis.publish(_key("news", topic), json.dumps(news))
-
     @asynccontextmanager
     async def news(self, topic: str) -> AsyncIterator[AsyncIterator[Json]]:
-        """See `bot.chat.Shared.news`."""
+        """Hear what a script of the inbox publishes, from the moment the context is entered.
+
+        A lost connection is made again; what comes in between is not heard. Raises `StorageDown`.
+        """
         async with self._redis.pubsub(ignore_subscribe_messages=True) as listener:
             with _storage():
                 await listener.subscribe(_key("news", topic))

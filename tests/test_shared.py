@@ -1,6 +1,7 @@
 """What all processes know together: two processes' worth of objects on one Redis."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -99,7 +100,6 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
         lambda shared: shared.is_known("m1"),
         lambda shared: shared.receipt_of("m1"),
         lambda shared: shared.is_taken_back(ThreadId("test", "Space", "t1"), "m1"),
-        lambda shared: shared.announce("test", {}),
         lambda shared: shared.news("test").__aenter__(),
     ],
     ids=[
@@ -114,7 +114,6 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
         "is_known",
         "receipt_of",
         "is_taken_back",
-        "announce",
         "news",
     ],
 )
@@ -403,34 +402,37 @@ async def hearing(shared: SharedState, topic: str) -> AsyncIterator[list[Json]]:
                 await task
 
 
-async def test_news_reach_all_who_listen_from_the_moment_they_do(one: SharedState, two: SharedState) -> None:
+async def announce(redis: Redis, topic: str, news: Json) -> None:
+    """As the scripts of the inbox do."""
+    await redis.publish(f"{{bot}}:news:{topic}", json.dumps(news))
+
+
+async def test_news_reach_who_listens_from_that_moment(redis: Redis, one: SharedState) -> None:
     """Also what is announced before the first look, in order; nothing of before, nothing of other topics."""
-    await one.announce("test", "too early")
+    await announce(redis, "test", "too early")
     async with one.news("test") as news:
-        await two.announce("other", "not for us")
-        await two.announce("test", {"turn": "m1", "text": "grüße 🎉"})
-        await two.announce("test", 2)
+        await announce(redis, "other", "not for us")
+        await announce(redis, "test", {"turn": "m1", "text": "grüße 🎉"})
+        await announce(redis, "test", 2)
         assert [await anext(news), await anext(news)] == [{"turn": "m1", "text": "grüße 🎉"}, 2]
 
 
-async def test_two_listeners_hear_the_same(one: SharedState, two: SharedState) -> None:
+async def test_two_listeners_hear_the_same(redis: Redis, one: SharedState, two: SharedState) -> None:
     """Both processes, each with a client of its own."""
     async with hearing(one, "test") as first, hearing(two, "test") as second:
-        await one.announce("test", "news")
+        await announce(redis, "test", "news")
         await wait_until(lambda: first == second == ["news"], "both have heard")
 
 
-async def test_a_listener_whose_connection_was_cut_hears_again(
-    redis: Redis, one: SharedState, two: SharedState
-) -> None:
+async def test_a_listener_whose_connection_was_cut_hears_again(redis: Redis, one: SharedState) -> None:
     """What is announced in between is lost; afterwards all is as before."""
     async with hearing(one, "test") as heard:
-        await two.announce("test", "before")
+        await announce(redis, "test", "before")
         await wait_until(lambda: heard == ["before"], "heard before")
         assert await redis.client_kill_filter(_type="pubsub") == 1
 
         async def is_heard_again() -> bool:
-            await two.announce("test", "after")
+            await announce(redis, "test", "after")
             return "after" in heard
 
         await wait_until(is_heard_again, "heard again")
