@@ -388,7 +388,7 @@ async def test_process_of_the_same_name_takes_nothing_out_of_reach(redis: Redis)
     assert [consumer["pending"] for consumer in await redis.xinfo_consumers("{bot}:ready", "workers")] == [5]
 
 
-async def test_a_draining_worker_takes_nothing_over(redis: Redis) -> None:
+async def test_a_draining_worker_takes_nothing_over(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """What a dead process left is for those that stay."""
     other = an_inbox(redis, "other")
     await other.enter()
@@ -408,7 +408,7 @@ async def test_a_draining_worker_takes_nothing_over(redis: Redis) -> None:
         await inbox.put(a_message("mine", "t1"))
         await started.wait()
         stop.set()
-        await asyncio.sleep(0)
+        await wait_until(lambda: "waiting for turns under way" in caplog.messages, "it drains")
         await inbox.put(a_message("theirs", "t2"))
         (lease,) = await other.take(1, 1_000)
         await wait_until(lambda: _is_idle(redis, lease, 300), "the lease has long expired")
