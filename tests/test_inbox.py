@@ -416,6 +416,30 @@ async def test_a_draining_worker_takes_nothing_over(redis: Redis, caplog: pytest
     assert recorder.texts == [["mine"]]
 
 
+async def test_what_was_leased_when_the_stop_came_is_not_kept_back(redis: Redis) -> None:
+    """Nobody here knows of it, since the reading was cut short: another process goes on at once."""
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(turn: Turn) -> None:
+        started.set()
+        await finish.wait()
+
+    recorder, other, inbox = Recorder(slow), an_inbox(redis, "other"), an_inbox(redis)
+    await other.enter()
+    stop = asyncio.Event()
+    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+        group.create_task(serve(inbox, recorder, limit=1, lease_seconds=30, grace=5, stop=stop, stops=stops))
+        await inbox.put(a_message("mine", "t1"))
+        await started.wait()
+        await inbox.put(a_message("theirs", "t2"))
+        assert len(await inbox.take(1, 1_000)) == 1  # what the reader took, and was cancelled in
+        stop.set()
+        (lease,) = await other.take(1, 2_000)
+        assert lease.thread == "test:space:t2"
+        finish.set()
+    assert recorder.texts == [["mine"]]
+
+
 async def _is_idle(redis: Redis, lease: Lease, milliseconds: int) -> bool:
     pending: Any = await redis.xpending_range("{bot}:ready", "workers", lease.entry, lease.entry, 1)
     return bool(pending[0]["time_since_delivered"] > milliseconds)

@@ -7,7 +7,7 @@ holds a number that grows with each start, so that a process cannot be mistaken 
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -323,9 +323,13 @@ class Inbox:
         """Make postponed threads that are due ready again; returns how many."""
         return int(await self._wake(keys=[READY, LATER], args=[time.time()]))
 
-    async def hand_over(self) -> int:
-        """Leave the workers; what we still hold can be taken by others at once. Returns how many threads."""
-        return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer]))
+    async def hand_over(self, keep: Iterable[Lease] = ()) -> int:
+        """Give up what we hold, but for what to `keep`: others can take it at once. Returns how many threads.
+
+        With nothing kept we leave the workers.
+        """
+        kept = [lease.entry for lease in keep]
+        return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer, *kept]))
 
 
 def _put_keys(message: Message) -> list[str]:

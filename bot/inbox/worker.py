@@ -112,14 +112,18 @@ class _Worker:
 
     async def _drain(self, grace: float) -> None:
         self._draining = True
+        await self._hand_over(list(self._running))  # what was leased when the reading was cut short
         turns = self._tasks()
         if turns:
             log.info("waiting for turns under way", extra={"turns": len(turns), "grace_s": grace})
             await asyncio.wait(turns, timeout=grace)
         await cancel(*self._tasks(), patience=_CANCEL_SECONDS)
+        await self._hand_over([])
+
+    async def _hand_over(self, keep: list[Lease]) -> None:
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
-                handed = await self._inbox.hand_over()
+                handed = await self._inbox.hand_over(keep)
         except (RedisError, OSError) as error:  # the leases expire by themselves
             log.warning("turns not handed over", extra={"error": repr(error)})
         else:

@@ -147,22 +147,27 @@ end
 return taken
 """
 
-# KEYS ready | ARGV tag consumer -> how many threads another process can take at once
+# KEYS ready | ARGV tag consumer lease_to_keep... -> how many threads another process can take at once
 HAND_OVER = """
+local kept, handed = {}, 0
+for i = 3, #ARGV do kept[ARGV[i]] = true end
 local mine = redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[2])
 for _, pending in ipairs(mine) do
-  local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])
-  redis.call('XACK', KEYS[1], 'workers', pending[1])
-  redis.call('XDEL', KEYS[1], pending[1])
-  if #entry == 1 then
-    local thread = entry[1][2][2]
-    local head = redis.call('XRANGE', ARGV[1] .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)
-    if #head == 1 then redis.call('HDEL', ARGV[1] .. ':turn:' .. head[1][2][2], 'running') end
-    redis.call('XADD', KEYS[1], '*', 'thread', thread)
+  if not kept[pending[1]] then
+    local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])
+    redis.call('XACK', KEYS[1], 'workers', pending[1])
+    redis.call('XDEL', KEYS[1], pending[1])
+    if #entry == 1 then
+      local thread = entry[1][2][2]
+      local head = redis.call('XRANGE', ARGV[1] .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)
+      if #head == 1 then redis.call('HDEL', ARGV[1] .. ':turn:' .. head[1][2][2], 'running') end
+      redis.call('XADD', KEYS[1], '*', 'thread', thread)
+    end
+    handed = handed + 1
   end
 end
-redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[2])
-return #mine
+if handed == #mine then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[2]) end
+return handed
 """
 
 # KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
