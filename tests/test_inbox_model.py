@@ -147,7 +147,7 @@ class InboxMachine(RuleBasedStateMachine):
     def run(self, step: Coroutine[Any, Any, None]) -> None:
         try:
             self.runner.get_loop().run_until_complete(step)  # the runner's own `run` minds signals each time
-        except BaseException:
+        except BaseException:  # passed on; after it `teardown` has nothing sound to check
             self.failed = True
             raise
 
