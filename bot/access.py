@@ -14,7 +14,7 @@ class Access:
     users: Set[str]
     channels: Set[str]
 
-    def refusal(self, message: Message) -> str | None:
+    async def refusal(self, message: Message) -> str | None:
         """Why `message` is not answered, as a sentence for its author; None when it is."""
         if self.users and message.author not in self.users | self.admins:
             return "I may not talk with you here. Ask the bot's operator to add you to ALLOWED_USERS."

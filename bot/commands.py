@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bot.chat import Event, Health, Message, Stop
 
 STOP = "!stop"
+HEALTH = "!health"
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
 
@@ -29,9 +30,18 @@ class Commands:
             return "There is nothing to stop here."
         return "Stopped." if stopped == 1 else f"Stopped {stopped} answers."
 
+    async def said(self, message: Message) -> str | None:
+        """What a command typed in a thread is answered with, as Slack's threads take no slash commands.
+
+        None when the message holds none. `!stop` is none either: it acts at the door, see `typed`.
+        """
+        if message.text.strip().lower() == HEALTH:
+            return await self.health()
+        return None
+
 
 def typed(message: Message) -> Event:
-    """The message, or what it orders: slash commands do not work inside Slack's threads, `!stop` does."""
+    """The message, or the stop that it orders, which is not to wait for its turn."""
     if message.text.strip().lower() == STOP:
         return Stop(
             by=message.author,

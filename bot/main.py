@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from bot import http
 from bot.access import Access
 from bot.agent import Model, offline_model, open_agent
-from bot.chat import BotError, Health, Platform, Thread, ThreadId, Turn, Unreachable
+from bot.chat import BotError, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis
@@ -35,7 +35,7 @@ from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
 from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
-from bot.turn import Turns
+from bot.turn import Reception, Turns
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         commands = Commands(examine, inbox.stop)
         platforms = await _platforms(stack, settings, commands, operations, shared)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
-        turns = Turns(agent.answer, _finder(platforms), access.refusal, agent.conclude, settings.turn_timeout)
+        receive = _reception(access, commands)
+        turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, operations, partial(refusal, redis)))
         examine.add("postgres", partial(role_report, pool))
         examine.add("model", model.health)
@@ -189,6 +190,15 @@ async def _platforms(
     else:
         platforms.append(http.AbsentHttp())
     return platforms
+
+
+def _reception(access: Access, commands: Commands) -> Reception:
+    """Who may not talk runs no command either."""
+
+    async def receive(message: Message) -> str | None:
+        return await access.refusal(message) or await commands.said(message)
+
+    return receive
 
 
 def _plain(secret: SecretStr | None) -> str | None:

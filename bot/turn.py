@@ -32,8 +32,9 @@ from bot.chat import (
 
 log = logging.getLogger(__name__)
 
-Refusal = Callable[[Message], str | None]
-"""Why this message may not be answered, as a sentence for its author; None when it may."""
+Reception = Callable[[Message], Awaitable[str | None]]
+"""What answers a message before the agent is asked, in Markdown for its author: why it may not be answered,
+or what the command in it has done. None when the agent is to answer. Raises `StorageDown`."""
 
 Conclude = Callable[[Turn, str], Awaitable[None]]
 """Notes in the thread's memory how a turn ended that the agent did not end itself."""
@@ -53,7 +54,7 @@ class Turns:
 
     answer: Answer
     thread: Callable[[ThreadId], Thread]
-    refusal: Refusal
+    receive: Reception
     conclude: Conclude
     limit: float
     seconds: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1000))
@@ -76,17 +77,17 @@ class Turns:
 
     async def _parts(self, turn: Turn, receipt: Receipt, halt: Halt) -> AsyncGenerator[Part]:
         """The agent's parts; what ends them early becomes a last one, and is kept: it is never run again."""
-        refusals = [self.refusal(message) for message in turn.messages]
-        allowed = [each for each, refusal in zip(turn.messages, refusals, strict=True) if refusal is None]
-        asked = replace(turn, messages=tuple(allowed))
+        received = await self._received(turn, receipt)
+        for words in dict.fromkeys(received.values()):
+            yield Notice(words)
+        asked = replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
+        if not asked.messages:
+            return
         said: list[Part] = []
         if receipt.state.get("ending"):
             said = [_unpacked(each) for each in receipt.state.get("said", ())]
             for part in said:
                 yield part
-        elif not allowed:
-            yield Notice(refusals[0] or "")
-            return
         else:
             problem = _Problem()
             async with aclosing(self._answered(asked, halt, problem)) as parts:
@@ -98,9 +99,17 @@ class Turns:
             # before the memory is told: an agent that is asked again would take that for an answer of its own
             await receipt.save(ending=problem.words, said=[_packed(part) for part in _joined(said)])
         ending: str = receipt.state["ending"]
-        if allowed:  # again after a crash, which changes nothing
-            await self.conclude(asked, _answer(said, ending))
+        await self.conclude(asked, _answer(said, ending))  # again after a crash, which changes nothing
         yield Notice(ending)
+
+    async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
+        """The words for each message that the agent is not asked; the same on every attempt."""
+        if "received" not in receipt.state:
+            words = {message.id: await self.receive(message) for message in turn.messages}
+            if not any(words.values()):
+                return {}
+            await receipt.save(received={id: said for id, said in words.items() if said})
+        return dict(receipt.state["received"])
 
     async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
         """The agent's parts, with the words for what ended them early left in `problem`."""

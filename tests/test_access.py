@@ -34,23 +34,23 @@ def a_message(
     )
 
 
-def test_without_lists_everybody_may_talk_everywhere() -> None:
+async def test_without_lists_everybody_may_talk_everywhere() -> None:
     """And nobody is an administrator."""
-    assert access().refusal(a_message()) is None
+    assert await access().refusal(a_message()) is None
     assert not access().is_admin("slack:U1")
 
 
 @pytest.mark.parametrize(("author", "may"), [("slack:U1", True), ("slack:U2", False), ("discord:U1", False)])
-def test_only_listed_users_may_talk(author: str, may: bool) -> None:
+async def test_only_listed_users_may_talk(author: str, may: bool) -> None:
     """The platform is part of who somebody is; a refusal names the setting."""
-    refusal = access(users={"slack:U1"}).refusal(a_message(author))
+    refusal = await access(users={"slack:U1"}).refusal(a_message(author))
     assert (refusal is None) == may
     assert may or "ALLOWED_USERS" in (refusal or "")
 
 
-def test_administrators_may_always_talk() -> None:
+async def test_administrators_may_always_talk() -> None:
     """They need not be listed twice."""
-    assert access(admins={"slack:U9"}, users={"slack:U1"}).refusal(a_message("slack:U9")) is None
+    assert await access(admins={"slack:U9"}, users={"slack:U1"}).refusal(a_message("slack:U9")) is None
 
 
 def test_a_user_is_no_administrator() -> None:
@@ -67,32 +67,34 @@ def test_a_user_is_no_administrator() -> None:
         (ThreadId("discord", "G1", "C1"), False),
     ],
 )
-def test_only_listed_channels_are_answered(thread: ThreadId, may: bool) -> None:
+async def test_only_listed_channels_are_answered(thread: ThreadId, may: bool) -> None:
     """A channel of the same id on another platform is another channel; a refusal names the setting."""
-    refusal = access(channels={"slack:C1"}).refusal(a_message(thread=thread))
+    refusal = await access(channels={"slack:C1"}).refusal(a_message(thread=thread))
     assert (refusal is None) == may
     assert may or "ALLOWED_CHANNELS" in (refusal or "")
 
 
-def test_direct_messages_are_in_no_channel() -> None:
+async def test_direct_messages_are_in_no_channel() -> None:
     """The list of channels does not keep anybody from writing to the bot alone, the list of users does."""
     assert (
-        access(channels={"slack:C1"}).refusal(a_message(thread=ThreadId("slack", "T1", "D1"), direct=True))
+        await access(channels={"slack:C1"}).refusal(
+            a_message(thread=ThreadId("slack", "T1", "D1"), direct=True)
+        )
         is None
     )
     lists = access(channels={"slack:C1"}, users={"slack:U2"})
-    assert lists.refusal(a_message(direct=True))
+    assert await lists.refusal(a_message(direct=True))
 
 
 @pytest.mark.parametrize("place", [{"parent": "80351"}, {"channel": "80351"}])
-def test_a_discord_thread_belongs_to_its_channel(place: dict[str, str]) -> None:
+async def test_a_discord_thread_belongs_to_its_channel(place: dict[str, str]) -> None:
     """It is a channel of its own there, with an id of its own."""
     lists = access(channels={"discord:80351"})
-    assert lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place=place)) is None
-    assert lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place={"parent": "1"}))
-    assert lists.refusal(a_message(thread=ThreadId("discord", "G1", "99")))
+    assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place=place)) is None
+    assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place={"parent": "1"}))
+    assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99")))
 
 
-def test_an_administrator_is_bound_to_the_channels() -> None:
+async def test_an_administrator_is_bound_to_the_channels() -> None:
     """Where the bot answers does not depend on who asks."""
-    assert access(admins={"slack:U1"}, channels={"slack:C2"}).refusal(a_message("slack:U1"))
+    assert await access(admins={"slack:U1"}, channels={"slack:C2"}).refusal(a_message("slack:U1"))

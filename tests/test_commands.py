@@ -83,3 +83,12 @@ def test_stop_can_be_typed(text: str) -> None:
 def test_other_messages_are_no_stop(text: str) -> None:
     """Only the word alone is an order."""
     assert typed(a_message(text)) == a_message(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_command"), [("!health", True), (" !Health ", True), ("!healthy", False)]
+)
+async def test_health_can_be_asked_for_in_a_thread(text: str, is_command: int) -> None:
+    """Slack takes no slash commands there."""
+    answer = await Commands(nobody, nothing_to_stop).said(a_message(text))
+    assert (answer is not None) == is_command

@@ -10,9 +10,9 @@ from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import SecretStr
 
 from bot.agent import parts
-from bot.agent.graph import build_graph
+from bot.agent.graph import Context, build_graph
 from bot.agent.openai_model import open_model
-from bot.chat import Notice, Part, Text, ToolStep
+from bot.chat import Notice, Part, Text, ThreadId, ToolStep, Turn
 from tests.servers.model import KEY, ModelServer, Script
 
 
@@ -32,6 +32,8 @@ async def current_time(zone: str = "") -> str:
     return "now"
 
 
+TURN = Turn(id="question", thread=ThreadId("test", "space", "channel"), messages=())
+
 TOOLS: list[BaseTool] = [sql_query, current_time]
 
 
@@ -50,7 +52,9 @@ async def lived(model: ModelServer, rounds: int = 5) -> tuple[list[Part], list[A
     ) as asked:
         graph = build_graph(asked, TOOLS, max_iterations=rounds, history_tokens=8000, checkpointer=None)
         begin: Any = {"messages": [question], "iterations": 0}
-        stream: AsyncIterator[Any] = graph.astream(begin, stream_mode=["custom", "values"])
+        stream: AsyncIterator[Any] = graph.astream(
+            begin, context=Context(TURN), stream_mode=["custom", "values"]
+        )
         async for mode, value in stream:
             if mode == "custom":
                 shown.append(value)

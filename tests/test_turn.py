@@ -30,7 +30,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.turn import Turns
+from bot.turn import Reception, Turns
 
 THREAD = ThreadId("test", "space", "channel")
 STEP = ToolStep(id="1", name="sql_query", state="started", title="Query")
@@ -96,7 +96,7 @@ class Store:
         return Receipt(turn, self.keep, dict(self.state))
 
 
-def allow(message: Message) -> str | None:
+async def allow(message: Message) -> str | None:
     return None
 
 
@@ -121,11 +121,11 @@ class Conclusions:
 def some_turns(
     answer: Answer,
     find: Callable[[ThreadId], Thread],
-    refusal: Callable[[Message], str | None] = allow,
+    receive: Reception = allow,
     conclusions: Conclusions | None = None,
     limit: float = 60,
 ) -> Turns:
-    return Turns(answer, find, refusal, (conclusions or Conclusions()).conclude, limit)
+    return Turns(answer, find, receive, (conclusions or Conclusions()).conclude, limit)
 
 
 async def take(
@@ -134,7 +134,7 @@ async def take(
     thread: ShownThread | None = None,
     store: Store | None = None,
     turn: Turn = TURN,
-    refusal: Callable[[Message], str | None] = allow,
+    receive: Reception = allow,
     halt: Halt | None = None,
     conclusions: Conclusions | None = None,
     limit: float = 60,
@@ -142,7 +142,7 @@ async def take(
     """Take one turn; returns what was shown."""
     shown = thread or ShownThread()
     find: Callable[[ThreadId], Thread] = {THREAD: shown}.__getitem__
-    turns = some_turns(answer, find, refusal, conclusions, limit)
+    turns = some_turns(answer, find, receive, conclusions, limit)
     await turns.take(turn, (store or Store()).receipt(turn), halt or a_halt())
     return shown.parts
 
@@ -296,16 +296,17 @@ async def test_the_agent_is_closed_when_the_reply_stops_early() -> None:
     assert agent.closed
 
 
-def refuse_eve(message: Message) -> str | None:
+async def refuse_eve(message: Message) -> str | None:
     return "Not with you." if message.author == "test:eve" else None
 
 
 async def test_a_refused_message_is_told_why_and_asks_no_agent() -> None:
-    """A refusal is no error, so the next attempt looks at the lists again."""
+    """The next attempt says the same."""
     store, agent = Store(), Agent(Text("a"))
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
-    assert await take(agent.answer, store=store, turn=turn, refusal=refuse_eve) == [Notice("Not with you.")]
-    assert store.state == {}
+    assert await take(agent.answer, store=store, turn=turn, receive=refuse_eve) == [Notice("Not with you.")]
+    assert store.state == {"received": {"one": "Not with you."}}
+    assert await take(agent.answer, store=store, turn=turn) == [Notice("Not with you.")]
     assert agent.runs == 0
 
 
@@ -319,7 +320,7 @@ async def test_one_who_may_not_talk_does_not_silence_the_others() -> None:
 
     messages = (a_message("one", "test:eve"), a_message("two"))
     turn = Turn(id="turn-1", thread=THREAD, messages=messages)
-    assert await take(answer, turn=turn, refusal=refuse_eve) == [Text("Hello, Ada.")]
+    assert await take(answer, turn=turn, receive=refuse_eve) == [Notice("Not with you."), Text("Hello, Ada.")]
     assert [each.messages for each in asked] == [messages[1:]]
 
 
@@ -402,5 +403,5 @@ async def test_a_refusal_is_not_told_to_the_memory() -> None:
     """Who may not talk to the bot leaves nothing behind."""
     conclusions = Conclusions()
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
-    await take(Agent().answer, turn=turn, refusal=refuse_eve, conclusions=conclusions)
+    await take(Agent().answer, turn=turn, receive=refuse_eve, conclusions=conclusions)
     assert conclusions.told == []

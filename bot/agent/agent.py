@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.agent import parts, prompts
-from bot.agent.graph import Graph, State, build_graph
+from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
 from bot.chat import Message, Part, StorageDown, Text, Turn
@@ -68,7 +68,9 @@ class Agent:
         begin = None if earlier else _begin(turn)
         run = cast(
             "AsyncGenerator[Part]",
-            self._graph.astream(begin, config, stream_mode="custom", durability="sync"),
+            self._graph.astream(
+                begin, config, context=Context(turn), stream_mode="custom", durability="sync"
+            ),
         )
         try:
             async with aclosing(run):

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolCall, ToolMessage
@@ -12,16 +13,18 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import get_runtime
 from langgraph.types import Send
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
 from bot.agent.model import Emit, Model
-from bot.chat import AnswerError, Text
+from bot.chat import AnswerError, Text, Turn
+from bot.tools import for_tools
 
 log = logging.getLogger(__name__)
 
-Graph = CompiledStateGraph["State", None, "State", "State"]
+Graph = CompiledStateGraph["State", "Context", "State", "State"]
 Update = dict[str, Any]
 
 
@@ -32,6 +35,13 @@ class State(TypedDict):
     summary: str
     iterations: int
     last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a run is given beside the state, and never stored."""
+
+    turn: Turn
 
 
 class ToolTask(TypedDict):
@@ -50,7 +60,7 @@ def build_graph(
 ) -> Graph:
     """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer."""
     nodes = _Nodes(model, {tool.name: tool for tool in tools}, max_iterations, history_tokens)
-    graph = StateGraph(State)
+    graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
     graph.add_node("act", nodes.act, input_schema=ToolTask)
@@ -115,7 +125,7 @@ class _Nodes:
         call = state["call"]
         emit(parts.started(call))
         began = time.monotonic()
-        result = await self._result(call, config)
+        result = await self._result(call, for_tools(config, get_runtime(Context).context.turn))
         seconds = round(time.monotonic() - began, 3)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
         emit(parts.ended(call, result))

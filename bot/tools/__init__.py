@@ -3,6 +3,7 @@
 from bot.tools.failure import ToolFailure
 from bot.tools.kv import KeyValueStore, NotStorable
 from bot.tools.memory import ThreadMemory
+from bot.tools.scope import for_tools, turn_of
 from bot.tools.sql import Limits, open_pool
 from bot.tools.sql_role import role_report
 from bot.tools.toolset import toolset
@@ -13,7 +14,9 @@ __all__ = [
     "NotStorable",
     "ThreadMemory",
     "ToolFailure",
+    "for_tools",
     "open_pool",
     "role_report",
     "toolset",
+    "turn_of",
 ]

@@ -1,0 +1,66 @@
+"""The vocabulary that every other module speaks: plain data, protocols and errors, no I/O."""
+
+from bot.chat.errors import (
+    AnswerError,
+    BotError,
+    CredentialsRejected,
+    LeaseLost,
+    PlatformError,
+    RateLimited,
+    StorageDown,
+    Undeliverable,
+    Unreachable,
+)
+from bot.chat.events import (
+    Attachment,
+    Correction,
+    Decision,
+    Deliver,
+    Event,
+    Json,
+    Message,
+    Stop,
+    ThreadId,
+    Turn,
+    Verdict,
+    Withdrawal,
+)
+from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep
+from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
+from bot.chat.shared import Shared
+
+__all__ = [
+    "Answer",
+    "AnswerError",
+    "Approval",
+    "Attachment",
+    "BotError",
+    "Correction",
+    "CredentialsRejected",
+    "Decision",
+    "Deliver",
+    "Event",
+    "Halt",
+    "Health",
+    "Json",
+    "LeaseLost",
+    "Message",
+    "Notice",
+    "Part",
+    "Platform",
+    "PlatformError",
+    "RateLimited",
+    "Receipt",
+    "Shared",
+    "Stop",
+    "StorageDown",
+    "Text",
+    "Thread",
+    "ThreadId",
+    "ToolStep",
+    "Turn",
+    "Undeliverable",
+    "Unreachable",
+    "Verdict",
+    "Withdrawal",
+]

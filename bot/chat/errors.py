@@ -1,0 +1,52 @@
+"""Errors, named for what the catcher does::
+
+BotError
+├── AnswerError             the agent could not answer; its text is fit for the person who asked
+├── LeaseLost               another process holds this thread now: stop and write nothing more
+├── StorageDown             our own Redis failed: the turn is tried again later
+└── PlatformError           a chat service refused or failed: the turn is tried again later
+    ├── RateLimited             ... after the seconds it names
+    ├── Unreachable             ... it did not answer at all
+    ├── Undeliverable           never: this reply cannot be shown there (channel gone, no permission)
+    └── CredentialsRejected     never: a person must mend a token or a setting
+"""
+
+
+class BotError(Exception):
+    """Base of the errors that one part of the bot raises for another."""
+
+
+class AnswerError(BotError):
+    """There is no answer to be had; `str()` says so in words that the person who asked can act on."""
+
+
+class LeaseLost(BotError):
+    """Another process holds the thread now: stop, and write nothing more."""
+
+
+class StorageDown(BotError):
+    """The store of messages and memory failed: the turn is tried again later."""
+
+
+class PlatformError(BotError):
+    """A chat service refused a request or failed."""
+
+
+class RateLimited(PlatformError):
+    """The service asks to wait `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unreachable(PlatformError):
+    """The service did not answer, or answered that it is out of order."""
+
+
+class Undeliverable(PlatformError):
+    """The reply can never be shown there: the channel is gone, or the bot may not write in it."""
+
+
+class CredentialsRejected(PlatformError):
+    """The service does not accept our token or settings; the text says which variable to mend."""

@@ -1,0 +1,202 @@
+"""What people do in a thread, as plain data that can be stored: write, edit, delete, decide, stop."""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Json = Any
+"""Whatever `json.dumps` takes; the standard library has no narrower name for it."""
+
+_PLAIN = re.compile(r"[a-z0-9._-]{1,128}")
+_DIGEST_PREFIX = "sha256."
+
+_CASELESS_PLATFORMS = frozenset({"slack"})
+"""Platforms whose ids are upper-case only, so that lowering them keeps them distinct."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadId:
+    """One conversation: a channel's thread, a direct message, or an HTTP caller's thread.
+
+    The fields keep the platform's own spelling. `str()` is what Redis and LangGraph see: lower-case
+    `[a-z0-9:._-]`, because RediSearch compares without case and would mix `A` with `a`. A field outside
+    that alphabet is replaced by its digest, so that different threads never share a name.
+    """
+
+    platform: str
+    space: str
+    channel: str
+    thread: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.platform, self.space, self.channel, *([self.thread] if self.thread else [])]
+        lowered = self.platform in _CASELESS_PLATFORMS
+        return ":".join(_plain(part.lower() if lowered else part) for part in parts)
+
+
+def _plain(part: str) -> str:
+    # a part that already looks like a digest is digested too: nobody can name another thread's digest
+    if _PLAIN.fullmatch(part) and not part.startswith(_DIGEST_PREFIX):
+        return part
+    return _DIGEST_PREFIX + hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that a person sent along; `url` is on the platform's own host. `size` is in bytes."""
+
+    name: str
+    media_type: str
+    size: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a person wrote. Plain data: it is stored as JSON until it is answered.
+
+    `id` is stable over redeliveries and the same for the several events that one message causes.
+    `author` is `<platform>:<user id>`, as in ADMIN_USERS. `text` no longer has the mention of the bot.
+    `sent_at` is in Unix seconds. `addressed` tells a mention or a direct message from a message that
+    only counts when the bot already takes part in the thread. `direct` marks a direct message. `place` is
+    what the platform needs to answer there (ids of channel, message, team), known to that platform alone.
+    `corrects` is the id of the answered message that this one is the new wording of, `replays` how often an
+    operator has put it back after it was given up, `decision` what was decided about a request that `author`
+    has made; only the inbox sets these three.
+    """
+
+    id: str
+    thread: ThreadId
+    author: str
+    text: str
+    sent_at: float
+    addressed: bool
+    direct: bool = False
+    author_name: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    place: Mapping[str, str] = field(default_factory=dict)
+    corrects: str = ""
+    replays: int = 0
+    decision: "Decision | None" = None
+
+    def to_json(self) -> dict[str, Json]:
+        """The message as a JSON object; `from_json` reverses it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> "Message":
+        """Read back what `to_json` gave; fields that a newer version added are left out.
+
+        Raises what a missing or wrong field raises: `KeyError`, `TypeError`.
+        """
+        fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        fields["thread"] = ThreadId(**fields["thread"])
+        fields["attachments"] = tuple(Attachment(**each) for each in fields["attachments"])
+        if decision := fields.get("decision"):
+            fields["decision"] = Decision(**decision | {"thread": ThreadId(**decision["thread"])})
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One or more messages that are answered together; a decision is a turn of its own.
+
+    `id` and `messages` are the same on every attempt, so `id` is the idempotency key of all that the
+    turn causes. `attempt` counts from 1.
+    """
+
+    id: str
+    thread: ThreadId
+    messages: tuple[Message, ...]
+    attempt: int = 1
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """Who asked, each once."""
+        return tuple(dict.fromkeys(message.author for message in self.messages))
+
+    @property
+    def direct(self) -> bool:
+        """Whether nobody but the author and the bot reads the answer."""
+        return all(message.direct for message in self.messages)
+
+    @property
+    def decision(self) -> "Decision | None":
+        """What was decided, if that is what the turn is about."""
+        return self.messages[0].decision
+
+    @property
+    def reference(self) -> str:
+        """What a person can quote, and an operator finds in the log."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """A person has edited a message: `message` is its new wording, with the id that it always had.
+
+    While the message waits, its text is replaced; once it is answered, the last one of a thread is answered
+    again. `edited_at` (Unix seconds) tells one edit from the next and is the same over redeliveries.
+    """
+
+    message: Message
+    edited_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A person has deleted a message: it is not answered, and a turn that only it asked for is stopped."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """`by` (an author, as in `Message`) wants no more answer. To what, say those of these that are set:
+
+    `thread`: all that was asked there so far. `message_id`: the turn of that message, if `by` wrote it.
+    `channel`, when the others name nothing that is under way: what `by` has asked in that channel of the
+    platform, in all its threads.
+
+    `id` tells one stop from the next and is the same over redeliveries. `at` (Unix seconds) is when it was
+    said: what was asked later is not meant; 0 when it cannot come late.
+    """
+
+    by: str
+    id: str = ""
+    at: float = 0.0
+    thread: ThreadId | None = None
+    message_id: str = ""
+    channel: str = ""
+
+
+Verdict = Literal["approved", "rejected", "expired"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether what the bot has asked leave for in `thread` may be done: one at most for each request.
+
+    `request` is the request's id. `by` (an author, as in `Message`) has decided it at `at` (Unix seconds);
+    nobody has when it `expired`. `asker` has made the request, with a message that was sent to `place`.
+    """
+
+    request: str
+    verdict: Verdict
+    at: float
+    thread: ThreadId
+    asker: str
+    place: Mapping[str, str]
+    direct: bool = False
+    by: str = ""
+    reason: str = ""
+
+
+Event = Message | Correction | Withdrawal | Stop
+"""What people do in a thread. Plain data that passes the inbox's door; a `Stop` acts at once."""
+
+Deliver = Callable[[Event], Awaitable[None]]
+"""Takes an event over for good; when it returns, the platform may acknowledge. Raises what the store
+raises when the event could not be kept: then the platform must not acknowledge."""

@@ -1,0 +1,68 @@
+"""What an answer is made of."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.chat.events import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The next piece of the answer, in Markdown; pieces are joined without a separator."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStep:
+    """A tool call at work. The same `id` comes again when its state changes.
+
+    `title` says in a few words what is done, `output` (once finished or failed) what came of it in at
+    most a line or two. All of it may hold text from the model or from data: treat it as untrusted.
+    """
+
+    id: str
+    name: str
+    state: Literal["started", "finished", "failed"]
+    title: str
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence of the bot itself, not of the model: an error, a time limit, a refusal. Markdown."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Something the bot may only do once a person allows it, and later what came of that.
+
+    `id` is what a person types after `approve`. `title` says in a few words what it is, `action` exactly what
+    would be done (`language` is for the code block that shows it), `effect` what that would change. Who may
+    decide is in `approvers` (authors, as in `Message`); nobody may after `expires_at` (Unix seconds). With
+    the state `asked` it is to be shown with its buttons; with another the one that the turn `asked_in` has
+    shown loses them and says who decided (`by`, and the `reason`). `action` and `title` hold text from the
+    model: treat them as untrusted.
+    """
+
+    id: str
+    title: str
+    action: str
+    effect: str
+    expires_at: float
+    approvers: tuple[str, ...]
+    asked_in: str
+    language: str = ""
+    state: Literal["asked", "approved", "rejected", "expired"] = "asked"
+    by: str = ""
+    reason: str = ""
+
+
+Part = Text | ToolStep | Notice
+"""The next piece of an answer."""
+
+Answer = Callable[[Turn], AsyncIterator[Part]]
+"""The agent, as the rest sees it. Raises `AnswerError` when there is no answer to be had."""

@@ -1,0 +1,91 @@
+"""What a chat service is to the rest of the bot, and what it is given."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from bot.chat.events import Deliver, Json, ThreadId, Turn
+from bot.chat.parts import Part
+
+
+async def _always_held() -> None:
+    """There is no lease to lose."""
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What is known of one reply on its platform, kept so that a restart finishes it in the same place.
+
+    `hold` is to be awaited before each thing that people will see, since a chat service cannot tell a
+    process that lost its lease from the one that has it now: it raises `LeaseLost` when the turn is no longer
+    ours, and asks Redis only when the last renewal is so old that this may be.
+
+    `state` is a JSON object whose keys belong to the platform, but for `received`, `ending` and `said` (see
+    turn.py); it is empty before the first step.
+    """
+
+    turn: Turn
+    keep: Callable[[Mapping[str, Json]], Awaitable[None]]
+    state: dict[str, Json] = field(default_factory=dict)
+    hold: Callable[[], Awaitable[None]] = _always_held
+
+    async def save(self, **changes: Json) -> None:
+        """Merge `changes` into the state and store it. Raises `LeaseLost` when the turn is no longer ours."""
+        self.state |= changes
+        await self.keep(self.state)
+
+
+Halt = asyncio.Future[str]
+"""Done when a turn is to end now; its result is the sentence to end the reply with."""
+
+
+class Thread(Protocol):
+    """A place where one answer can be shown."""
+
+    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        """Render `parts` as they come and return once all of it is shown.
+
+        With a receipt that an earlier attempt left, finish that answer instead of showing a second one;
+        `parts` then yields the whole answer again. Raises `PlatformError`.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The state of one part of the bot, with the evidence for it (units are in the keys' names)."""
+
+    name: str
+    state: Literal["ok", "degraded", "down", "off"]
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Platform(Protocol):
+    """A chat service, connected. Open it with the `connect` function of its folder."""
+
+    @property
+    def name(self) -> str:
+        """The first field of its `ThreadId`s, in lower case."""
+
+    async def receive(self, deliver: Deliver) -> None:
+        """Hand every event to `deliver` until cancelled; may be called again after it has raised.
+
+        Each call builds what it listens with anew. Replies work before, during and after it, and in processes
+        that never call it. Raises `PlatformError` when the connection is lost for good
+        (`CredentialsRejected`: do not try again).
+        """
+
+    async def catch_up(self, deliver: Deliver) -> None:
+        """Once connected, make sure that all which people wrote until now was handed to `deliver`.
+
+        Called every few seconds beside `receive`. Reads the history, the oldest first, after each gap in the
+        connection, and now and then to find out whether it is deaf; from the moment until which all is known
+        to have been heard, and no further back than CATCH_UP_HOURS. What was taken already is handed over
+        again, which does nothing. Raises `PlatformError`, and what `deliver` raises: the gap then stays.
+        """
+
+    def thread(self, id: ThreadId) -> Thread:
+        """The place to answer; makes no request."""
+
+    async def health(self) -> Health:
+        """Whether it is connected, and how that is known. Never raises, and ends within seconds."""
