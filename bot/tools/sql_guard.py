@@ -6,7 +6,7 @@ inside is the database's business, hence the role's.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from pglast import ast, parse_sql
@@ -19,7 +19,7 @@ from bot.tools.sql_format import point_at
 MAX_QUERY_CHARS = 10_000
 """Longer queries are refused: nobody writes them by hand, and parsing must not hold up the event loop."""
 
-_ALLOWED_KINDS = "only SELECT, WITH, VALUES, TABLE, SHOW and EXPLAIN are."
+_READING_ONLY = "only SELECT, WITH, VALUES, TABLE, SHOW and EXPLAIN are."
 
 _HARMLESS_PG = re.compile(
     r"""
@@ -66,30 +66,43 @@ _DENIED_RELATION = re.compile(
 """Catalogs that hold secrets, files or other people's queries."""
 
 
+READING: frozenset[type[ast.Node]] = frozenset({ast.SelectStmt, ast.VariableShowStmt})
+"""The kinds of statement that only look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement that may run, without its semicolon. `is_select` tells what can stand in a FROM."""
+    """One statement as it was written, without its semicolon, and PostgreSQL's parse tree of it."""
 
     text: str
-    is_select: bool
+    tree: ast.Node
+
+    @property
+    def kind(self) -> str:
+        """What it does, in the words of SQL: `SELECT`, `DELETE`, `CREATE TABLE AS`."""
+        return _kind(self.tree)
+
+    @property
+    def is_select(self) -> bool:
+        """Whether it can stand in a FROM."""
+        return isinstance(self.tree, ast.SelectStmt)
 
 
 def check(query: str) -> Statement:
     """The single read-only statement in `query`. Raises `ToolFailure` with the reason when there is none."""
-    raw = _parse_one(query)
-    statement = raw.stmt
-    if isinstance(statement, ast.ExplainStmt):
-        statement = statement.query
-        _require(isinstance(statement, ast.SelectStmt), "EXPLAIN is possible only for a SELECT.")
-    if not isinstance(statement, ast.SelectStmt | ast.VariableShowStmt):
-        raise ToolFailure(f"{_kind(statement)} is not allowed: {_ALLOWED_KINDS}")
-    _Inspector()(statement)
-    start = raw.stmt_location or 0
-    end = start + raw.stmt_len if raw.stmt_len else len(query)
-    return Statement(query[start:end], isinstance(raw.stmt, ast.SelectStmt))
+    statement = parse_one(query)
+    tree = statement.tree
+    if isinstance(tree, ast.ExplainStmt):
+        explained = tree.query
+        if not isinstance(explained, ast.SelectStmt):
+            raise ToolFailure("EXPLAIN is possible only for a SELECT.")
+        tree = explained
+    inspect(tree, READING, _READING_ONLY)
+    return statement
 
 
-def _parse_one(query: str) -> ast.RawStmt:
+def parse_one(query: str) -> Statement:
+    """The single statement in `query`, of whatever kind. Raises `ToolFailure`, with the place of an error."""
     _require(len(query) <= MAX_QUERY_CHARS, f"The query is longer than {MAX_QUERY_CHARS:,} characters.")
     # the parser, written in C, would stop reading at a NUL
     _require("\0" not in query and _is_encodable(query), "The query holds characters that are no text.")
@@ -100,16 +113,28 @@ def _parse_one(query: str) -> ast.RawStmt:
         raise ToolFailure(f"ERROR: {message}\n{point_at(query, position)}".rstrip()) from error
     _require(len(statements) > 0, "The query is empty.")
     _require(len(statements) == 1, "Only one statement at a time; send each in a call of its own.")
-    return statements[0]
+    (raw,) = statements
+    assert raw.stmt is not None  # the parser makes no statement out of nothing
+    start = raw.stmt_location or 0
+    end = start + raw.stmt_len if raw.stmt_len else len(query)
+    return Statement(query[start:end], raw.stmt)
+
+
+def inspect(tree: ast.Node, allowed: Set[type[ast.Node]], otherwise: str) -> None:
+    """Walk all of a statement, whose parts, too, must be of the `allowed` kinds and name nothing denied.
+
+    Raises `ToolFailure` at the first node that may not run: `DELETE is not allowed: <otherwise>`.
+    """
+    _Inspector(allowed, otherwise)(tree)
 
 
 class _Inspector(Visitor):
-    """Walks the whole tree; raises `ToolFailure` at the first node that may not run."""
+    def __init__(self, allowed: Set[type[ast.Node]], otherwise: str) -> None:
+        self._allowed = allowed
+        self._otherwise = otherwise
 
     def visit(self, _: Ancestor, node: ast.Node) -> None:
         match node:
-            case ast.SelectStmt() | ast.VariableShowStmt():
-                pass
             case ast.IntoClause():
                 raise ToolFailure("SELECT INTO makes a table, which is not allowed.")
             case ast.LockingClause():
@@ -123,8 +148,8 @@ class _Inspector(Visitor):
             case ast.RangeVar(relname=str(relation)):
                 denied = _DENIED_RELATION.fullmatch(relation) is not None
                 _require(not denied, f"The catalog {relation} may not be read.")
-            case _ if _kind(node) != type(node).__name__:
-                raise ToolFailure(f"{_kind(node)} is not allowed: {_ALLOWED_KINDS}")
+            case _ if _is_statement(node) and type(node) not in self._allowed:
+                raise ToolFailure(f"{_kind(node)} is not allowed: {self._otherwise}")
 
 
 def _check_function(path: Sequence[str]) -> None:
@@ -150,12 +175,14 @@ def _strings(nodes: Sequence[ast.Node] | None) -> list[str]:
     return [node.sval or "" for node in nodes or () if isinstance(node, ast.String)]
 
 
-def _kind(node: ast.Node | None) -> str:
-    """`DELETE` for a DeleteStmt, `CREATE TABLE AS` for a CreateTableAsStmt; other nodes by their own name."""
-    name = type(node).__name__
-    if not name.endswith("Stmt"):
-        return name
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.removesuffix("Stmt")).upper()
+def _kind(statement: ast.Node) -> str:
+    """`DELETE` for a DeleteStmt, `CREATE TABLE AS` for a CreateTableAsStmt."""
+    name = type(statement).__name__.removesuffix("Stmt")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).upper()
+
+
+def _is_statement(node: ast.Node) -> bool:
+    return type(node).__name__.endswith("Stmt")
 
 
 def _is_encodable(text: str) -> bool:
