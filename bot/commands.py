@@ -1,14 +1,48 @@
 """What the slash commands do, the same on every platform."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from bot.chat import Event, Health, Message, Stop
+from bot.chat import Approval, Event, Health, Message, Stop, ThreadId
 
 STOP = "!stop"
 HEALTH = "!health"
 
+_DECISION = re.compile(
+    r"!?(approve|reject)\s+`?([0-9a-f]{8})`?(?:[\s:,]+(\S.{0,500}))?", re.IGNORECASE | re.DOTALL
+)
+"""How a request is decided in words, which works wherever no button can be pressed."""
+
+_MOST_REASON = 200
+"""Characters of a reason that are shown; the model is told all of it."""
+
+MOST_NAMES = 5
+"""Approvers that are named; there may be more."""
+
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a person who decides is told. `thread` is set once there is a decision, be it another's."""
+
+    words: str
+    thread: ThreadId | None = None
+    is_known: bool = True
+
+
+class Decide(Protocol):
+    """Decides the request `id` for `by` (an author as in `Message`). Raises `StorageDown`."""
+
+    async def __call__(self, id: str, by: str, *, approve: bool, reason: str = "") -> Decided:
+        """Take the decision, if it is theirs and nobody was faster."""
+
+
+async def nothing_waits(id: str, by: str, *, approve: bool, reason: str = "") -> Decided:
+    """The answer where there is no such request."""
+    return Decided(f"I know of no request `{id}` that waits. It may be too old: ask again.", is_known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +52,8 @@ class Commands:
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
     """Stops turns at once, in whichever process they run; returns how many."""
+    decide: Decide = nothing_waits
+    """Decides what the bot has asked leave for."""
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""
@@ -37,6 +73,11 @@ class Commands:
         """
         if message.text.strip().lower() == HEALTH:
             return await self.health()
+        if order := _DECISION.fullmatch(message.text.strip()):
+            verb, request, reason = order.groups()
+            approve = verb.lower() == "approve"
+            decided = await self.decide(request.lower(), message.author, approve=approve, reason=reason or "")
+            return decided.words
         return None
 
 
@@ -51,6 +92,32 @@ def typed(message: Message) -> Event:
             channel=message.place.get("channel", ""),
         )
     return message
+
+
+def asked(approval: Approval, name: Callable[[str], str] = str) -> str:
+    """What the bot asks leave for, as Markdown; `name` tells how to write an author."""
+    action = approval.action.replace("```", "`\u200b`\u200b`")  # which would end the block
+    return (
+        f"**{approval.title}?** {approval.effect}\n\n```{approval.language}\n{action}\n```\n"
+        f"{standing(approval, name)}"
+    )
+
+
+def standing(approval: Approval, name: Callable[[str], str] = str) -> str:
+    """Who may decide a request, or who has; `name` tells how to write an author."""
+    match approval.state:
+        case "asked":
+            approvers = [name(each) for each in approval.approvers[:MOST_NAMES]]
+            who = " or ".join(approvers) or "Somebody whom the operator names in APPROVERS"
+            return (
+                f"{who} may press a button, or write `approve {approval.id}` or `reject {approval.id} why`."
+            )
+        case "expired":
+            return "⌛ Nobody decided this in time."
+        case verdict:
+            mark = "✅" if verdict == "approved" else "🚫"
+            reason = f": {approval.reason[:_MOST_REASON]}" if approval.reason else "."
+            return f"{mark} {verdict.capitalize()} by {name(approval.by)}{reason}"
 
 
 def describe(parts: Sequence[Health]) -> str:

@@ -91,6 +91,24 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="Postgres for the SQL tools, default an embedded one with sample data"
     )
+    sql_writes: Literal["off", "approval"] = Field(
+        "off", description="`approval`: the agent may change the database, each time a person approves it"
+    )
+    database_write_url: SecretStr | None = Field(
+        None, description="the same database for a role that may write, for SQL_WRITES; default DATABASE_URL"
+    )
+    approvers: Names = Field(
+        frozenset(), description="who may approve what the agent asks leave for, default ADMIN_USERS"
+    )
+    approval_four_eyes: bool = Field(
+        False, description="`true`: nobody approves what they have asked for themselves"
+    )
+    approval_hours: float = Field(
+        24,
+        gt=0,
+        le=48,  # a decision is known again for three days
+        description="hours after which a request that nobody has decided expires",
+    )
     data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
     http_host: str = Field("127.0.0.1", description="address of the HTTP surface and the page")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP surface; 0 takes a free one")
@@ -144,12 +162,14 @@ class Settings(BaseSettings):
         "console", description="`json` writes one JSON object a line"
     )
 
-    @field_validator("admin_users", "allowed_users", "allowed_channels", "bot_roles", mode="before")
+    @field_validator(
+        "admin_users", "approvers", "allowed_users", "allowed_channels", "bot_roles", mode="before"
+    )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return frozenset(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
 
-    @field_validator("admin_users", "allowed_users", "allowed_channels")
+    @field_validator("admin_users", "approvers", "allowed_users", "allowed_channels")
     @classmethod
     def _prefixed_ids(cls, ids: frozenset[str]) -> frozenset[str]:
         wrong = sorted(each for each in ids if not re.fullmatch(r"[a-z]+:\S+", each))
@@ -166,16 +186,14 @@ class Settings(BaseSettings):
             raise ValueError("must be an address that begins with https:// or http://")
         return url
 
-    @field_validator("redis_url", "database_url")
+    @field_validator("redis_url", "database_url", "database_write_url")
     @classmethod
     def _server_address(cls, url: SecretStr | None, info: Any) -> SecretStr | None:
-        schemes = {
-            "redis_url": ("redis", "rediss", "unix"),
-            "database_url": ("postgres", "postgresql"),
-        }[info.field_name]
+        is_redis = info.field_name == "redis_url"
+        schemes = ("redis", "rediss", "unix") if is_redis else ("postgres", "postgresql")
         if url is None:
             return None
-        if info.field_name == "redis_url" and _SENTINELS.match(url.get_secret_value()):
+        if is_redis and _SENTINELS.match(url.get_secret_value()):
             return _sentinel_address(url)
         try:
             address = urlsplit(url.get_secret_value())
@@ -206,6 +224,7 @@ class Settings(BaseSettings):
         problems = [
             *self._slack_problems(),
             *self._model_problems(),
+            *self._approval_problems(),
             *self._production_problems(),
         ]
         if problems:
@@ -237,6 +256,16 @@ class Settings(BaseSettings):
                 f"{name.upper()}: set OPENAI_API_KEY or OPENAI_BASE_URL beside it" for name in sorted(named)
             ]
         return []
+
+    def _approval_problems(self) -> list[str]:
+        if self.sql_writes == "off" or self.who_approves:
+            return []
+        return ["SQL_WRITES: set APPROVERS or ADMIN_USERS beside it, or nobody could approve anything"]
+
+    @property
+    def who_approves(self) -> frozenset[str]:
+        """Who may decide what the agent asks leave for."""
+        return self.approvers or self.admin_users
 
     @property
     def has_model(self) -> bool:

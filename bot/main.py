@@ -23,10 +23,11 @@ from pydantic import SecretStr
 from bot import http
 from bot.access import Access
 from bot.agent import Model, offline_model, open_agent
+from bot.approvals import Approvals
 from bot.chat import BotError, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
-from bot.embedded import embedded_postgres, embedded_redis
+from bot.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.health import Examination
 from bot.inbox import FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
@@ -34,10 +35,14 @@ from bot.process import process_name
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
+from bot.tools import KeyValueStore, Orders, ThreadMemory, open_pool, role_report, toolset
 from bot.turn import Reception, Turns
 
 log = logging.getLogger(__name__)
+
+
+_WRITING_CONNECTIONS = 2
+"""Changes are rare, and each one was approved by a person."""
 
 
 @asynccontextmanager
@@ -47,18 +52,23 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         redis_url = await _redis_url(stack, settings)
         await check_redis(redis_url)
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
-        pool = await stack.enter_async_context(
-            open_pool(await _database_url(stack, settings), size=settings.db_pool_size)
-        )
+        database_url = await _database_url(stack, settings)
+        pool = await stack.enter_async_context(open_pool(database_url, size=settings.db_pool_size))
         fenced = FencedRedis(redis)
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
-        tools = toolset(pool, memory)
+        name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
+        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
+        approvals = Approvals(
+            redis, inbox.put, settings.who_approves, settings.approval_hours, settings.approval_four_eyes
+        )
+        tools = toolset(pool, memory, orders=await _orders(stack, settings, database_url))
         model = await stack.enter_async_context(_model(settings, tools))
         agent = await stack.enter_async_context(
             open_agent(
                 fenced,
                 model,
                 tools,
+                approvals,
                 remember=_remember(memory),
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
@@ -67,11 +77,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             )
         )
         operations = KeyValueStore(redis, settings.redis_ops_prefix)
-        name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
-        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
         shared = SharedState(redis, name)
         examine = Examination()
-        commands = Commands(examine, inbox.stop)
+        commands = Commands(examine, inbox.stop, approvals.decide)
         platforms = await _platforms(stack, settings, commands, operations, shared)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         receive = _reception(access, commands)
@@ -84,7 +92,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 examine.add(platform.name, platform.health)
         examine.add("inbox", partial(inbox_health, redis))
         examine.add("turns", turns.health)
-        yield Bot(settings, platforms, inbox, shared, turns, examine)
+        yield Bot(settings, platforms, inbox, shared, approvals, turns, examine)
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -97,6 +105,16 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return await stack.enter_async_context(embedded_postgres(settings.data_dir))
+
+
+async def _orders(stack: AsyncExitStack, settings: Settings, database_url: str) -> Orders | None:
+    """What changes the database, in a pool of its own, since another role may do that."""
+    if settings.sql_writes == "off":
+        return None
+    dsn = _plain(settings.database_write_url) or (
+        database_url if settings.database_url else for_writing(database_url)
+    )
+    return Orders(await stack.enter_async_context(open_pool(dsn, size=_WRITING_CONNECTIONS)))
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.chat import Correction, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
+from bot.approvals import Approvals
+from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
 from bot.commands import typed
 from bot.config import Settings
 from bot.health import Examination
@@ -32,6 +33,7 @@ class Bot:
     platforms: Sequence[Platform]
     inbox: Inbox
     shared: SharedState
+    approvals: Approvals
     turns: Turns
     examine: Examination
 
@@ -51,6 +53,7 @@ class Bot:
         # outside of the group, which cancels only once: redis-py may swallow that
         keepers = [asyncio.create_task(keep_up(each, self.deliver)) for each in listening]
         keepers.append(asyncio.create_task(self.inbox.keep_whole()))
+        keepers.append(asyncio.create_task(self.approvals.keep_expiring()))
         try:
             async with asyncio.TaskGroup() as group:
                 receivers = [group.create_task(supervise(each, self.deliver)) for each in listening]
@@ -99,6 +102,8 @@ def _names(event: Event) -> dict[str, str]:
             return {"thread_id": str(event.message.thread), "message_id": event.message.id}
         case Withdrawal():
             return {"message_id": event.message_id}
+        case Decision():
+            return {"thread_id": str(event.thread), "request": event.request, "verdict": event.verdict}
         case Stop():
             return {"thread_id": str(event.thread or ""), "message_id": event.message_id}
 

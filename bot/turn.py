@@ -105,7 +105,8 @@ class Turns:
     async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
         """The words for each message that the agent is not asked; the same on every attempt."""
         if "received" not in receipt.state:
-            words = {message.id: await self.receive(message) for message in turn.messages}
+            written = [message for message in turn.messages if not message.decision]
+            words = {message.id: await self.receive(message) for message in written}
             if not any(words.values()):
                 return {}
             await receipt.save(received={id: said for id, said in words.items() if said})

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bot.chat import Correction, Event, Json, Message, Stop, Withdrawal
-from bot.inbox.inbox import STOPPED, WITHDRAWN
+from bot.chat import Correction, Decision, Event, Json, Message, Stop, Withdrawal
+from bot.inbox.inbox import STOPPED, WITHDRAWN, as_message
 
 NEVER = -1.0
 """When a message was edited that was not."""
@@ -63,9 +63,11 @@ class Mailbox:
         return [*(self.task.messages if self.task else ()), *self.waiting]
 
     def fix(self) -> Task:
-        """All that waits is one turn, unless there is one already."""
+        """All that waits is one turn, unless there is one already; a decision is one of its own."""
         if self.task is None:
-            self.task, self.waiting = Task(tuple(self.waiting)), []
+            decisions = [place for place, message in enumerate(self.waiting) if message.decision]
+            most = max(decisions[0], 1) if decisions else len(self.waiting)
+            self.task, self.waiting = Task(tuple(self.waiting[:most])), self.waiting[most:]
         return self.task
 
     def remove(self, message: Message) -> None:
@@ -117,6 +119,8 @@ class Model:
                 return self._correct(event.message, event.edited_at)
             case Withdrawal():
                 return self._withdraw(event.message_id)
+            case Decision():
+                return self._put(as_message(event), NEVER)
             case Stop():
                 return "stopped" if self._stop(event) else "idle"
 
@@ -210,7 +214,7 @@ class Model:
         if not mailbox.messages:
             return False
         task = mailbox.fix()
-        for message in list(mailbox.waiting):
+        for message in [each for each in mailbox.waiting if not each.decision]:
             mailbox.remove(message)
         self._end(thread, task, STOPPED)
         return True

@@ -15,7 +15,9 @@ from redis.asyncio import Redis
 from bot.agent import Agent, offline_model, open_agent, prompts
 from bot.agent.history import MOST_MESSAGES
 from bot.agent.openai_model import open_model
-from bot.chat import AnswerError, Message, Notice, Part, Text, ThreadId, ToolStep, Turn
+from bot.approvals import Approvals
+from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadId, ToolStep, Turn
+from bot.inbox import Inbox
 from tests.servers.model import KEY, ModelServer, Script
 from tests.waiting import wait_until
 
@@ -74,6 +76,7 @@ async def an_agent(
     tools: Sequence[BaseTool] = (sql_query,),
     fallback: str | None = None,
     timeout: float = 5,
+    requests: Requests | None = None,
     **options: Any,
 ) -> AsyncIterator[Agent]:
     settings: dict[str, Any] = {
@@ -96,8 +99,17 @@ async def an_agent(
                 )
             )
         yield await stack.enter_async_context(
-            open_agent(redis, asked, tools, remember=_remember, **settings | options)
+            open_agent(
+                redis, asked, tools, requests or nobody(redis), remember=_remember, **settings | options
+            )
         )
+
+
+def nobody(redis: Redis) -> Approvals:
+    """Requests that nobody may decide."""
+    return Approvals(
+        redis, put=Inbox(redis, name="a", follow_days=1).put, approvers=set(), hours=1, four_eyes=False
+    )
 
 
 async def parts_of(agent: Agent, turn: Turn) -> list[Part]:

@@ -21,6 +21,7 @@ SECRETS = {
     "OPENAI_API_KEY": "sk-openai-key",
     "REDIS_URL": "redis://:redis-password@localhost/0",
     "DATABASE_URL": "postgresql://ada:postgres-password@localhost/shop",
+    "DATABASE_WRITE_URL": "postgresql://eve:writer-password@localhost/shop",
     "API_TOKEN": "api-token",
 }
 

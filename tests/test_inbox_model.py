@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 )
 from redis.asyncio.client import Pipeline
 
-from bot.chat import Correction, Event, LeaseLost, Message, Stop, ThreadId, Turn, Withdrawal
+from bot.chat import Correction, Decision, Event, LeaseLost, Message, Stop, ThreadId, Turn, Withdrawal
 from bot.inbox import FencedRedis, Inbox, keys, overview
 from bot.inbox.fence import behind
 from bot.inbox.inbox import Begun, Lease
@@ -69,12 +69,26 @@ def an_edit(thread: ThreadId, number: int, addressed: bool, at: int) -> Correcti
     return Correction(message=a_message(thread, number, addressed, f"edit {at}"), edited_at=float(at))
 
 
+def a_decision(thread: ThreadId, number: int) -> Decision:
+    return Decision(
+        request=f"{thread.thread}-{number}",
+        verdict="approved",
+        at=NOW + number,
+        thread=thread,
+        asker=AUTHORS[0],
+        summary="Change the database: DELETE …",
+        place={},
+        by=AUTHORS[number % len(AUTHORS)],
+    )
+
+
 NUMBERS = range(5)
 ADDRESSED = st.sampled_from((False, False, True))  # so that some come before the bot takes part
 ID = st.sampled_from([f"{thread.thread}-{number}" for thread in THREADS for number in NUMBERS])
 THREAD, NUMBER, AUTHOR = st.sampled_from(THREADS), st.sampled_from(NUMBERS), st.sampled_from(AUTHORS)
 MESSAGE = st.builds(a_message, THREAD, NUMBER, ADDRESSED)
 EDIT = st.builds(an_edit, THREAD, NUMBER, ADDRESSED, st.integers(1, 3))
+DECISION = st.builds(a_decision, THREAD, NUMBER)
 DELETION = st.builds(Withdrawal, message_id=ID)
 STOP = st.one_of(
     st.builds(Stop, by=st.just("test:eve"), thread=THREAD),
@@ -178,6 +192,11 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(event=EDIT)
     @sync
     async def put_edit(self, event: Event) -> None:
+        await self.put(event)
+
+    @rule(event=DECISION)
+    @sync
+    async def put_decision(self, event: Event) -> None:
         await self.put(event)
 
     @rule(event=DELETION)

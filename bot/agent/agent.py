@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -12,11 +11,12 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.agent import parts, prompts
+from bot.agent import prompts
+from bot.agent.course import Course, decided_course, repeated_course
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
-from bot.chat import Message, Part, StorageDown, Text, Turn
+from bot.chat import Message, Notice, Part, Proposal, Requests, StorageDown, Text, Turn, decided
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,20 @@ class Agent:
     """Answers turns from a graph whose checkpoints are the threads' memory."""
 
     def __init__(
-        self, graph: Graph, memory: Memory, *, remember: Remember, rounds: int, has_memory: bool
+        self,
+        graph: Graph,
+        memory: Memory,
+        requests: Requests,
+        *,
+        remember: Remember,
+        rounds: int,
+        has_memory: bool,
     ) -> None:
         self._graph = graph
         self._memory = memory
+        self._requests = requests
         self._remember = remember
-        self._recursion_limit = 3 * rounds + 10  # langgraph's supersteps: three a round, and the ends
+        self._recursion_limit = 4 * rounds + 10  # langgraph's supersteps: four a round, and the ends
         self._has_memory = has_memory
 
     async def answer(self, turn: Turn) -> AsyncIterator[Part]:
@@ -59,17 +67,24 @@ class Agent:
         return {"configurable": {"thread_id": thread_id}, "recursion_limit": self._recursion_limit}
 
     async def _parts(self, turn: Turn, config: RunnableConfig) -> AsyncGenerator[Part]:
-        # Only a repeated turn can find its own messages in the state; the look costs a read of the state.
-        earlier = await self._earlier(turn, config) if turn.attempt > 1 else None
-        for part in earlier.parts if earlier else ():
+        request = await self._requests.find(turn.decision.request) if turn.decision else None
+        if turn.decision:
+            if request is None:
+                yield Notice(prompts.UNKNOWN_REQUEST.format(request=turn.decision.request))
+                return
+            yield decided(request[0], turn.decision)
+        course = await self._course(turn, request[1] if request else None, config)
+        for part in course.earlier:
             yield part
-        if earlier and not earlier.unfinished:
+        for each in course.asked:
+            if asked := await self._requests.find(each):
+                yield asked[0]
+        if course.is_over:
             return
-        begin = None if earlier else _begin(turn)
         run = cast(
             "AsyncGenerator[Part]",
             self._graph.astream(
-                begin, config, context=Context(turn), stream_mode="custom", durability="sync"
+                course.begin, config, context=Context(turn), stream_mode="custom", durability="sync"
             ),
         )
         try:
@@ -79,20 +94,18 @@ class Agent:
         finally:
             await self._memory.settled(config["configurable"]["thread_id"])
 
-    async def _earlier(self, turn: Turn, config: RunnableConfig) -> "_Earlier | None":
-        """What an earlier attempt made of this turn, if it got as far as the state."""
-        state = await self._graph.aget_state(config)
-        messages: list[AnyMessage] = state.values.get("messages", [])
-        ids = [message.id for message in messages]
-        newest = _id(turn.messages[-1])
-        if newest not in ids:
-            return None
-        # langgraph shows the writes of a finished task here or there, or in both places
-        made = messages[ids.index(newest) + 1 :]
-        known = {message.id for message in made}
-        pending = [each for task in state.tasks for each in (task.result or {}).get("messages", [])]
-        made += [message for message in pending if message.id not in known]
-        return _Earlier(list(parts.replay(made)), bool(state.tasks))
+    async def _course(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> Course:
+        """How to answer: from the beginning, or from where an earlier attempt or an interrupt has left it.
+
+        Only a repeated turn can find its own messages in the state; the look costs a read of the state.
+        """
+        if proposal:
+            return decided_course(await self._graph.aget_state(config), proposal)
+        if turn.attempt > 1:
+            course = repeated_course(await self._graph.aget_state(config), _id(turn.messages[-1]))
+            if course:
+                return course
+        return Course(begin=_begin(turn))
 
     async def conclude(self, turn: Turn, answer: str) -> None:
         """Note in the thread's memory that the turn ended with `answer`, which is not the agent's own end.
@@ -102,7 +115,8 @@ class Agent:
         """
         if not self._has_memory:
             return
-        messages = [*_begin(turn)["messages"], AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
+        asked = [] if turn.decision else _begin(turn)["messages"]
+        messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
             await self._graph.aupdate_state(self._config(turn), {"messages": messages}, as_node="think")
         except STORAGE_ERRORS as error:
@@ -116,12 +130,6 @@ class Agent:
             await self._memory.keep_newest(config["configurable"]["thread_id"])
         except STORAGE_ERRORS as error:
             log.warning("turn not settled", extra={"error": repr(error)})
-
-
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    parts: list[Part]
-    unfinished: bool
 
 
 def _begin(turn: Turn) -> State:
@@ -151,6 +159,7 @@ async def open_agent(
     redis: Redis,
     model: Model,
     tools: Sequence[BaseTool],
+    requests: Requests,
     *,
     remember: Remember,
     max_iterations: int,
@@ -170,6 +179,11 @@ async def open_agent(
             f"Redis cannot hold the agent's memory (it needs JSON and Search): {error}"
         ) from error
     graph = build_graph(
-        model, tools, max_iterations=max_iterations, history_tokens=history_tokens, checkpointer=memory
+        model,
+        tools,
+        max_iterations=max_iterations,
+        history_tokens=history_tokens,
+        checkpointer=memory,
+        requests=requests,
     )
-    yield Agent(graph, memory, remember=remember, rounds=max_iterations, has_memory=has_memory)
+    yield Agent(graph, memory, requests, remember=remember, rounds=max_iterations, has_memory=has_memory)

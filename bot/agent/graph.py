@@ -1,5 +1,6 @@
 """The ReAct loop as a LangGraph graph: think -> act -> observe -> think … -> answer. Wiring, no I/O."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -14,13 +15,13 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import get_runtime
-from langgraph.types import Send
+from langgraph.types import Send, interrupt
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
 from bot.agent.model import Emit, Model
-from bot.chat import AnswerError, Text, Turn
-from bot.tools import for_tools
+from bot.chat import AnswerError, Decision, Proposal, Requests, Text, Turn
+from bot.tools import GuardedTool, for_tools
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class State(TypedDict):
     summary: str
     iterations: int
     last_error: str
+    proposals: dict[str, "Proposed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,18 @@ class Context:
     turn: Turn
 
 
+class Proposed(TypedDict):
+    """What became of a call that needs leave: the request that a person decides, or why there is none."""
+
+    request: str
+    refusal: str
+
+
 class ToolTask(TypedDict):
     """One tool call. Each is a task of its own, so that after a crash a finished one is not run again."""
 
     call: ToolCall
+    proposed: Proposed | None
 
 
 def build_graph(
@@ -57,34 +67,56 @@ def build_graph(
     max_iterations: int,
     history_tokens: int,
     checkpointer: BaseCheckpointSaver[str] | None,
+    requests: Requests | None = None,
 ) -> Graph:
-    """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer."""
-    nodes = _Nodes(model, {tool.name: tool for tool in tools}, max_iterations, history_tokens)
+    """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
+
+    A call of a `GuardedTool` is proposed to a person by way of `requests` and interrupts the graph. Run it
+    again, with a turn whose decision is about that request, to go on.
+    """
+    nodes = _Nodes(model, {tool.name: tool for tool in tools}, max_iterations, history_tokens, requests)
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
+    graph.add_node("propose", nodes.propose)
     graph.add_node("act", nodes.act, input_schema=ToolTask)
     graph.add_node("observe", nodes.observe)
     graph.add_conditional_edges(START, nodes.is_history_too_long, ["summarise", "think"])
     graph.add_edge("summarise", "think")
-    graph.add_conditional_edges("think", _tool_tasks, ["act", END])
+    graph.add_conditional_edges("think", nodes.what_to_do, ["propose", "act", END])
+    graph.add_conditional_edges("propose", _tool_tasks, ["act"])
     graph.add_edge("act", "observe")
     graph.add_edge("observe", "think")
     return graph.compile(checkpointer=checkpointer)
 
 
+def tool_task(call: ToolCall, proposed: Proposed | None = None) -> Send:
+    """What runs one call."""
+    return Send("act", ToolTask(call=call, proposed=proposed))
+
+
 # async, as is_history_too_long: langgraph runs a plain function in a thread
-async def _tool_tasks(state: State) -> list[Send] | str:
+async def _tool_tasks(state: State) -> list[Send]:
+    proposals = state.get("proposals") or {}
+    return [tool_task(call, proposals.get(call["id"] or "")) for call in _calls(state)]
+
+
+def _calls(state: State) -> list[ToolCall]:
     newest = state["messages"][-1]
-    calls = newest.tool_calls if isinstance(newest, AIMessage) else []
-    return [Send("act", ToolTask(call=call)) for call in calls] or END
+    return newest.tool_calls if isinstance(newest, AIMessage) else []
 
 
 class _Nodes:
     def __init__(
-        self, model: Model, tools: dict[str, BaseTool], max_iterations: int, history_tokens: int
+        self,
+        model: Model,
+        tools: dict[str, BaseTool],
+        max_iterations: int,
+        history_tokens: int,
+        requests: Requests | None,
     ) -> None:
         self._model = model
+        self._requests = requests
         self._tools = tools
         self._max_iterations = max_iterations
         self._history_tokens = history_tokens
@@ -109,7 +141,8 @@ class _Nodes:
         if parts.has_spoken(state["messages"]):
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
-        prompt = history.prompt(state["messages"], state.get("summary", ""), conclude)
+        waiting = state.get("proposals") or {}
+        prompt = history.prompt(state["messages"], state.get("summary", ""), conclude, waiting.keys())
         answer = await self._model.answer(prompt, emit, "conclude" if conclude else "act")
         if conclude and not answer.text.strip():
             answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)
@@ -120,17 +153,80 @@ class _Nodes:
         results = [message.text for message in messages if isinstance(message, ToolMessage)]
         return "\n\n".join([prompts.NO_ANSWER.format(rounds=self._max_iterations), *results[-1:]])
 
-    async def act(self, state: ToolTask, config: RunnableConfig) -> Update:
+    async def what_to_do(self, state: State) -> list[Send] | str:
+        if any(call["name"] in self._guarded for call in _calls(state)):
+            return "propose"
+        return await _tool_tasks(state) or END
+
+    @property
+    def _guarded(self) -> dict[str, GuardedTool]:
+        return {name: tool for name, tool in self._tools.items() if isinstance(tool, GuardedTool)}
+
+    async def propose(self, state: State) -> Update:
+        """Ask a person for leave, for one call at a time: two at once are hard to tell apart in a chat."""
+        proposals = dict(state.get("proposals") or {})
+        asked = False
+        for call in _calls(state):
+            if tool := self._guarded.get(call["name"]):
+                refusal = prompts.ONE_AT_A_TIME if asked else await self._ask(tool, call)
+                asked = asked or not refusal
+                proposals[call["id"] or ""] = Proposed(request=request_id(call), refusal=refusal)
+        return {"proposals": proposals}
+
+    async def _ask(self, tool: GuardedTool, call: ToolCall) -> str:
+        """Ask for leave, which may be done again; returns why it is not asked, if it is not."""
+        if self._requests is None:
+            return prompts.NOBODY_TO_ASK
+        try:
+            preview = await tool.previewed(call["args"])
+        except ToolException as error:
+            return str(error)
+        except ValidationError as error:
+            return _misfit(error)
+        proposal = Proposal(
+            id=request_id(call),
+            tool=call["name"],
+            arguments=call["args"],
+            title=preview.title,
+            action=preview.action,
+            effect=preview.effect,
+            language=preview.language,
+            facts=preview.facts,
+        )
         emit = get_stream_writer()
-        call = state["call"]
+        emit(await self._requests.ask(get_runtime(Context).context.turn, proposal))
+        return ""
+
+    async def act(self, state: ToolTask, config: RunnableConfig) -> Update:
+        call, proposed = state["call"], state.get("proposed")
+        turn = get_runtime(Context).context.turn
+        decision = turn.decision
+        if proposed and not proposed["refusal"] and not _is_about(decision, proposed):
+            # an answer that langgraph would store is not used: a decision belongs to its turn alone
+            interrupt(proposed["request"])
+        emit = get_stream_writer()
         emit(parts.started(call))
         began = time.monotonic()
-        result = await self._result(call, for_tools(config, get_runtime(Context).context.turn))
+        if proposed is None:
+            result = await self._result(call, for_tools(config, turn))
+        else:
+            result = _not_allowed(call, proposed, decision) or await self._approved(
+                call, proposed, config, turn
+            )
         seconds = round(time.monotonic() - began, 3)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
         emit(parts.ended(call, result))
         # an id that is known before the result is stored, so that a rerun can tell what it has seen
-        return {"messages": [result.model_copy(update={"id": f"result_{call['id']}"})]}
+        return {"messages": [result.model_copy(update={"id": parts.result_id(call)})]}
+
+    async def _approved(
+        self, call: ToolCall, proposed: Proposed, config: RunnableConfig, turn: Turn
+    ) -> ToolMessage:
+        """What comes of a call that a person has allowed, if it is the one that was shown."""
+        found = self._requests and await self._requests.find(proposed["request"])
+        if not found or (found[1].tool, found[1].arguments) != (call["name"], call["args"]):
+            return _failure(call, prompts.NOT_WHAT_WAS_SHOWN)
+        return await self._result(call, for_tools(config, turn, found[1]))
 
     async def _result(self, call: ToolCall, config: RunnableConfig) -> ToolMessage:
         """What the tool returns, or why it failed, in words that let the model mend its call."""
@@ -142,7 +238,7 @@ class _Nodes:
         except ToolException as error:
             return _failure(call, str(error))
         except ValidationError as error:
-            return _failure(call, f"The arguments do not fit: {error}")
+            return _failure(call, _misfit(error))
         except Exception:  # whatever a tool raises must not end the turn: the model goes on without it
             log.exception("tool failed unexpectedly", extra={"tool": call["name"]})
             return _failure(call, "The tool failed for a reason of its own; the operator's log has it.")
@@ -157,7 +253,41 @@ class _Nodes:
                 break
             if message.status == "error":
                 errors.append(message.text)
-        return {"iterations": state["iterations"] + 1, "last_error": errors[0] if errors else ""}
+        answered = {message.tool_call_id for message in state["messages"] if isinstance(message, ToolMessage)}
+        proposals = state.get("proposals") or {}
+        return {
+            "iterations": state["iterations"] + 1,
+            "last_error": errors[0] if errors else "",
+            "proposals": {call: each for call, each in proposals.items() if call not in answered},
+        }
+
+
+def request_id(call: ToolCall) -> str:
+    """The name of the request for a call's leave: short enough to be typed, the same whenever it is asked."""
+    return hashlib.sha256((call["id"] or "").encode()).hexdigest()[:8]
+
+
+def _is_about(decision: Decision | None, proposed: Proposed) -> bool:
+    return decision is not None and decision.request == proposed["request"]
+
+
+def _not_allowed(call: ToolCall, proposed: Proposed, decision: Decision | None) -> ToolMessage | None:
+    """Why a call that needs leave does not run; None when it may."""
+    if proposed["refusal"]:
+        return _failure(call, proposed["refusal"])
+    assert decision is not None
+    match decision.verdict:
+        case "approved":
+            return None
+        case "expired":
+            return _failure(call, prompts.EXPIRED)
+        case "rejected":
+            reason = f" The reason: {decision.reason}" if decision.reason else ""
+            return _failure(call, prompts.REJECTED.format(reason=reason))
+
+
+def _misfit(error: ValidationError) -> str:
+    return f"The arguments do not fit: {error}"
 
 
 def _failure(call: ToolCall, text: str) -> ToolMessage:

@@ -4,7 +4,7 @@ Every superstep of the graph writes the whole message list to Redis, so its leng
 the history is cut by count as well as by tokens, and what is cut lives on in a running summary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
@@ -36,19 +36,25 @@ def cut(messages: Sequence[AnyMessage], budget: int) -> int:
     return starts[-1] if starts else 0
 
 
-def prompt(messages: Sequence[AnyMessage], summary: str, conclude: bool) -> list[AnyMessage]:
-    """What the model sees: the rules, the summary, the history; at the end the order to conclude."""
+def prompt(
+    messages: Sequence[AnyMessage], summary: str, conclude: bool, waiting: Collection[str] = ()
+) -> list[AnyMessage]:
+    """What the model sees: the rules, the summary, the history; at the end the order to conclude.
+
+    `waiting` are the ids of the calls that a person has not decided yet.
+    """
     head = prompts.SYSTEM
     if summary:
         head += "\n\n" + prompts.SUMMARY.format(summary=summary)
     tail = [SystemMessage(prompts.CONCLUDE)] if conclude else []
-    return [SystemMessage(head), *repaired(messages), *tail]
+    return [SystemMessage(head), *repaired(messages, waiting), *tail]
 
 
-def repaired(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+def repaired(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> list[AnyMessage]:
     """The messages with a result for every tool call.
 
-    A turn that was cut off leaves a call without one, which OpenAI refuses with status 400.
+    A turn that was cut off leaves a call without one, and so does a call that waits for a person's leave;
+    OpenAI refuses that with status 400.
     """
     whole: list[AnyMessage] = []
     for index, message in enumerate(messages):
@@ -57,12 +63,17 @@ def repaired(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
             # only the results right behind it: some services use the same ids in every answer
             results = takewhile(lambda each: isinstance(each, ToolMessage), messages[index + 1 :])
             answered = {result.tool_call_id for result in results if isinstance(result, ToolMessage)}
-            whole += [_unfinished(call) for call in message.tool_calls if call["id"] not in answered]
+            whole += [
+                _unfinished(call, is_waiting=call["id"] in waiting)
+                for call in message.tool_calls
+                if call["id"] not in answered
+            ]
     return whole
 
 
-def _unfinished(call: ToolCall) -> ToolMessage:
-    return ToolMessage(prompts.UNFINISHED_TOOL, tool_call_id=call["id"], name=call["name"], status="error")
+def _unfinished(call: ToolCall, *, is_waiting: bool) -> ToolMessage:
+    text = prompts.WAITING_TOOL if is_waiting else prompts.UNFINISHED_TOOL
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
 
 
 def transcript(messages: Sequence[AnyMessage], summary: str) -> list[AnyMessage]:

@@ -23,7 +23,11 @@ from langchain_core.tools import BaseTool
 
 from bot.agent import prompts
 
-_COMMANDS = {"SQL": ("sql_query", "query"), "SEARCH": ("memory_search", "query")}
+_COMMANDS = {
+    "SQL": ("sql_query", "query"),
+    "EXECUTE": ("sql_execute", "statement"),
+    "SEARCH": ("memory_search", "query"),
+}
 _HELP = (
     "I am offline: no language model is configured, so I cannot really answer. What works: a query such as "
     "`SQL: select name, price from products limit 5`, and `SEARCH: words` for what was said in this "
@@ -32,7 +36,7 @@ _HELP = (
 
 
 class OfflineModel(BaseChatModel):
-    """A chat model that says it is offline, runs `SQL:` and `SEARCH:`, and shows what it remembers."""
+    """A chat model that says it is offline, runs `SQL:` and the like, and shows what it remembers."""
 
     @property
     def _llm_type(self) -> str:
@@ -95,7 +99,7 @@ def _respond(messages: Sequence[BaseMessage], tool_names: Sequence[str]) -> AIMe
 
 
 def _tool_call(text: str) -> ToolCall | None:
-    match = re.match(r"\s*(SQL|SEARCH):\s*(\S.*)", text, re.DOTALL | re.IGNORECASE)
+    match = re.match(rf"\s*({'|'.join(_COMMANDS)}):\s*(\S.*)", text, re.DOTALL | re.IGNORECASE)
     if not match:
         return None
     tool, argument = _COMMANDS[match[1].upper()]

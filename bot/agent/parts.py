@@ -1,6 +1,6 @@
 """From LangChain's messages to the parts of an answer: pure functions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCal
 from bot.chat import Part, Text, ToolStep
 
 _TITLES = {
+    "sql_execute": "Change the database",
     "sql_schema": "Look at the database schema",
     "sql_query": "Query the database",
     "memory_search": "Search this conversation",
@@ -60,8 +61,16 @@ def ended(call: ToolCall, result: ToolMessage) -> ToolStep:
     )
 
 
-def replay(messages: Sequence[AnyMessage]) -> Iterator[Part]:
-    """The parts that these messages were shown as, when they were made."""
+def result_id(call: ToolCall) -> str:
+    """The id of the message that holds the call's result."""
+    return f"result_{call['id']}"
+
+
+def replay(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> Iterator[Part]:
+    """The parts that these messages were shown as, when they were made.
+
+    Calls that wait for leave have not started yet.
+    """
     calls: dict[str, ToolCall] = {}
     has_spoken = False
     for message in messages:
@@ -71,7 +80,8 @@ def replay(messages: Sequence[AnyMessage]) -> Iterator[Part]:
                 has_spoken = True
             for call in message.tool_calls:
                 calls[call["id"] or ""] = call
-                yield started(call)
+                if call["id"] not in waiting:
+                    yield started(call)
         elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
             yield ended(calls[message.tool_call_id], message)
 

@@ -37,3 +37,24 @@ CORRECTION = """\
 [They have edited the message that you answered last. It now says what follows. Answer it anew where that \
 makes a difference.]
 {text}"""
+
+WAITING_TOOL = """\
+A person has to allow this call first, and has been asked. Its result comes later: do not call it again."""
+
+REJECTED = (
+    "A person did not allow this, and nothing was done.{reason} Do not ask for it again in another form."
+)
+
+EXPIRED = "Nobody allowed this in time, and nothing was done. The person may ask for it again."
+
+ONE_AT_A_TIME = """\
+Only one call at a time can be shown to a person, so this one did nothing. Call it again once the other one \
+is decided."""
+
+NOBODY_TO_ASK = "This needs a person's leave, and nobody is set up to give it: nothing was done."
+
+UNKNOWN_REQUEST = (
+    "I know nothing of request `{request}` any more, so nothing was done. Please ask for it again."
+)
+
+NOT_WHAT_WAS_SHOWN = "What was approved is not this call any more, so nothing was done. Ask for it anew."

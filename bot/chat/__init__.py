@@ -25,8 +25,9 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
-from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep
+from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
+from bot.chat.requests import Proposal, Requests
 from bot.chat.shared import Shared
 
 __all__ = [
@@ -49,8 +50,10 @@ __all__ = [
     "Part",
     "Platform",
     "PlatformError",
+    "Proposal",
     "RateLimited",
     "Receipt",
+    "Requests",
     "Shared",
     "Stop",
     "StorageDown",
@@ -63,4 +66,5 @@ __all__ = [
     "Unreachable",
     "Verdict",
     "Withdrawal",
+    "decided",
 ]

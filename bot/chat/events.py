@@ -125,7 +125,7 @@ class Turn:
     @property
     def decision(self) -> "Decision | None":
         """What was decided, if that is what the turn is about."""
-        return self.messages[0].decision
+        return next((message.decision for message in self.messages if message.decision), None)
 
     @property
     def reference(self) -> str:
@@ -180,7 +180,8 @@ class Decision:
     """Whether what the bot has asked leave for in `thread` may be done: one at most for each request.
 
     `request` is the request's id. `by` (an author, as in `Message`) has decided it at `at` (Unix seconds);
-    nobody has when it `expired`. `asker` has made the request, with a message that was sent to `place`.
+    nobody has when it `expired`. `asker` has made the request, with a message that was sent to `place`;
+    `summary` says in a line what it was.
     """
 
     request: str
@@ -188,13 +189,14 @@ class Decision:
     at: float
     thread: ThreadId
     asker: str
+    summary: str
     place: Mapping[str, str]
     direct: bool = False
     by: str = ""
     reason: str = ""
 
 
-Event = Message | Correction | Withdrawal | Stop
+Event = Message | Correction | Withdrawal | Decision | Stop
 """What people do in a thread. Plain data that passes the inbox's door; a `Stop` acts at once."""
 
 Deliver = Callable[[Event], Awaitable[None]]

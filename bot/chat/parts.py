@@ -1,10 +1,10 @@
 """What an answer is made of."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from bot.chat.events import Turn
+from bot.chat.events import Decision, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,12 @@ class Approval:
     reason: str = ""
 
 
-Part = Text | ToolStep | Notice
+def decided(approval: Approval, decision: Decision) -> Approval:
+    """The same, as it is to be shown now that somebody has decided it."""
+    return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason)
+
+
+Part = Text | ToolStep | Approval | Notice
 """The next piece of an answer."""
 
 Answer = Callable[[Turn], AsyncIterator[Part]]

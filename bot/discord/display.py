@@ -5,7 +5,7 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 
-from bot.chat import Json, Receipt, Undeliverable
+from bot.chat import Json, Receipt, Turn, Undeliverable
 from bot.discord.errors import Refused
 from bot.discord.place import Place
 from bot.discord.sender import Sender, Sent
@@ -16,8 +16,13 @@ _CUT_SHORT = "Discord does not take the rest of this answer, so it is not shown 
 _NONCE = 25
 """Characters of a nonce at most."""
 
-_CLOCKS = timedelta(seconds=5)
+CLOCKS = timedelta(seconds=5)
 """How far our clock may differ from Discord's."""
+
+
+def nonce_of(turn: Turn, purpose: str) -> str:
+    """What makes a message the same on every attempt at a turn."""
+    return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
 
 
 class Display:
@@ -60,7 +65,7 @@ class Display:
         return bool(sending or self._ids)
 
     async def _find(self, sending: dict[str, Json]) -> None:
-        since = datetime.fromtimestamp(sending["at"], UTC) - _CLOCKS
+        since = datetime.fromtimestamp(sending["at"], UTC) - CLOCKS
         try:
             recent = await self._sender.sent_since(self._place.channel, since)
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
@@ -150,11 +155,10 @@ class Display:
 
     async def _post(self, text: str, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
-        nonce = hashlib.sha256(f"{self._receipt.turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
         return await self._sender.send(
             self._place.channel,
             text,
-            nonce=nonce,
+            nonce=nonce_of(self._receipt.turn, purpose),
             reply_to=self._place.reply_to,
             hold=self._receipt.hold,
         )

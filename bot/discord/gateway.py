@@ -11,6 +11,7 @@ from discord.gateway import KeepAliveHandler
 from bot.chat import Deliver, Event, Shared, Unreachable
 from bot.commands import Commands
 from bot.discord import events
+from bot.discord.asking import Press
 from bot.discord.errors import translated
 from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
@@ -54,8 +55,10 @@ class Listener(discord.Client):
         )
         self._hand_over = HandOver(deliver)
         self._history = History(self, shared)
-        self._handling = Handlers()
-        self._tree = Tree(self, commands, self._handling)
+        self.commands = commands
+        self.handling = Handlers()
+        self._tree = Tree(self, commands, self.handling)
+        self.add_dynamic_items(Press)
         self._starts = starts
         self._turn: Turn | None = None
         self._shard = shard
@@ -78,7 +81,7 @@ class Listener(discord.Client):
         finally:
             self._shard.line.lost()
             self._stop_heartbeats()
-            await self._handling.finish(_HANDLER_SECONDS)
+            await self.handling.finish(_HANDLER_SECONDS)
 
     def _stop_heartbeats(self) -> None:
         """End the heartbeats of a connection whose session never began.
@@ -141,7 +144,7 @@ class Listener(discord.Client):
         await self._take(events.stop(reaction), reaction.channel_id)
 
     async def _take(self, event: Event | None, channel: int) -> None:
-        self._handling.join()
+        self.handling.join()
         if event:
             with self._shard.gap.unless_delivered():
                 await self._hand_over(event, channel)

@@ -102,7 +102,7 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
-        return DiscordThread(id, self._sender, self._pace)
+        return DiscordThread(id, self._sender, self._pace, self._shared)
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

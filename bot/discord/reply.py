@@ -5,8 +5,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bot.chat import Part, Receipt, ThreadId, Turn, Undeliverable
+from bot.chat import Approval, Part, Receipt, Shared, ThreadId, Turn, Undeliverable
 from bot.discord import place as places
+from bot.discord.asking import Asking
 from bot.discord.display import Display
 from bot.discord.exchange import Hold
 from bot.discord.pace import Pace
@@ -21,9 +22,10 @@ log = logging.getLogger(__name__)
 class DiscordThread:
     """A `Thread` of chat.py: a Discord thread, a direct message or a chain of replies."""
 
-    def __init__(self, id: ThreadId, sender: Sender, pace: Pace) -> None:
+    def __init__(self, id: ThreadId, sender: Sender, pace: Pace, shared: Shared) -> None:
         self.id = id
         self._sender = sender
+        self._shared = shared
         self._pace = pace
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
@@ -35,7 +37,8 @@ class DiscordThread:
             tasks.create_task(answer.read(parts))
             place = await self._open(receipt)
             typing = Typing(tasks, self._sender, place.channel, receipt.hold)
-            await self._follow(answer, Display(self._sender, place, receipt), typing)
+            asking = Asking(self._sender, place, receipt, self._shared)
+            await self._follow(answer, Display(self._sender, place, receipt), typing, asking)
 
     async def _open(self, receipt: Receipt) -> Place:
         """Where the answer goes, the same on every attempt."""
@@ -59,12 +62,14 @@ class DiscordThread:
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
             return places.in_channel(turn)
 
-    async def _follow(self, answer: "_Growing", display: Display, typing: Typing) -> None:
+    async def _follow(self, answer: "_Growing", display: Display, typing: Typing, asking: Asking) -> None:
         if not await display.resume():
             typing.start()
         shown_before = display.shown
         while True:
             await answer.news()
+            while answer.decided:
+                await asking.settle(answer.decided.pop())
             if display.begun:
                 await self._pace.turn(display.channel)
             if answer.finished:
@@ -73,7 +78,11 @@ class DiscordThread:
             if sum(map(len, texts)) >= shown_before:
                 await _show(texts, display, typing, working=answer.transcript.working)
         await typing.stop()
-        await display.end(answer.transcript.messages())
+        texts = answer.transcript.messages()
+        await display.show(texts)
+        for approval in answer.asked:
+            await asking.show(approval)
+        await display.end(texts)
 
 
 async def _show(texts: list[str], display: Display, typing: Typing, *, working: bool) -> None:
@@ -90,12 +99,17 @@ class _Growing:
 
     def __init__(self) -> None:
         self.transcript = Transcript()
+        self.asked: list[Approval] = []
+        self.decided: list[Approval] = []
         self.finished = False
         self._news = asyncio.Event()
 
     async def read(self, parts: AsyncIterator[Part]) -> None:
         async for part in parts:
-            self.transcript.add(part)
+            if isinstance(part, Approval):
+                (self.asked if part.state == "asked" else self.decided).append(part)
+            else:
+                self.transcript.add(part)
             self._news.set()
         self.transcript.finish()
         self.finished = True

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import discord
+from discord import ui
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from bot.chat import Unreachable
@@ -97,34 +98,55 @@ class Sender:
 
         return await self._request(start, hold)
 
-    async def send(self, channel: int, text: str, *, nonce: str, reply_to: int | None, hold: Hold) -> Sent:
+    async def send(
+        self,
+        channel: int,
+        text: str,
+        *,
+        nonce: str,
+        reply_to: int | None,
+        hold: Hold,
+        buttons: ui.View | None = None,
+        tell: Sequence[int] = (),
+    ) -> Sent:
         """Post a message. For some minutes the same `nonce` gives the message that was posted first.
 
-        Links get no preview: Discord would fetch addresses that a model made up.
+        Links get no preview: Discord would fetch addresses that a model made up. Users in `tell` are notified
+        if the text mentions them.
         """
+        form: dict[str, Any] = {"nonce": nonce, "suppress_embeds": True}
+        if buttons:
+            form["view"] = buttons
+        if tell:
+            form["allowed_mentions"] = PINGS.merge(
+                discord.AllowedMentions(users=[discord.Object(user) for user in tell])
+            )
 
         async def send(client: discord.Client) -> Sent:
             place = client.get_partial_messageable(channel)
             if reply_to is None:
-                return _sent(await place.send(text, nonce=nonce, suppress_embeds=True))
+                return _sent(await place.send(text, **form))
             question = discord.MessageReference(
                 message_id=reply_to, channel_id=channel, fail_if_not_exists=False
             )
             try:
-                message = await place.send(text, nonce=nonce, suppress_embeds=True, reference=question)
+                message = await place.send(text, **form, reference=question)
             except discord.Forbidden as error:
                 if error.code != _REPLY_NEEDS_HISTORY:
                     raise
-                message = await place.send(text, nonce=nonce, suppress_embeds=True)
+                message = await place.send(text, **form)
             return _sent(message)
 
         return await self._request(send, hold)
 
-    async def edit(self, channel: int, message: int, text: str, *, hold: Hold) -> None:
+    async def edit(
+        self, channel: int, message: int, text: str, *, hold: Hold, without_buttons: bool = False
+    ) -> None:
         """Replace the text of one of our messages."""
+        form: dict[str, Any] = {"content": text} | ({"view": None} if without_buttons else {})
 
         async def edit(client: discord.Client) -> None:
-            await client.get_partial_messageable(channel).get_partial_message(message).edit(content=text)
+            await client.get_partial_messageable(channel).get_partial_message(message).edit(**form)
 
         await self._request(edit, hold)
 

@@ -24,7 +24,9 @@ SOCKET = f".s.PGSQL.{PORT}"
 DATABASE = "sample"
 OWNER = "postgres"
 READER = "bot_reader"
+WRITER = "bot_writer"
 SCHEMA = Path(__file__).with_name("sample.sql").read_text()
+WRITER_ROLE = Path(__file__).with_name("writer.sql").read_text()
 
 SETTINGS = {
     "listen_addresses": "",
@@ -78,6 +80,11 @@ async def embedded_postgres(data_dir: Path, builds: Iterable[Path] | None = None
         async with locked(setup, fcntl.LOCK_EX):
             await _ensure_sample(sockets)
         yield _dsn(READER, DATABASE, sockets)
+
+
+def for_writing(dsn: str) -> str:
+    """The same database, as `embedded_postgres` gives it, for a role that may change the sample data."""
+    return dsn.replace(f"//{READER}@", f"//{WRITER}@", 1)
 
 
 def _is_complete(binaries: Path) -> bool:
@@ -164,6 +171,8 @@ async def _ensure_sample(sockets: Path) -> None:
         async with owner.transaction():
             if await owner.fetchval("SELECT to_regclass('public.tickets')") is None:
                 await _fill(owner)
+            if not await owner.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", WRITER):
+                await owner.execute(WRITER_ROLE)
     finally:
         await owner.close()
 

@@ -8,16 +8,30 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated, assert_never
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, StringConstraints
 
-from bot.chat import Deliver, Json, Message, Notice, Part, Shared, Stop, StorageDown, Text, ThreadId, ToolStep
-from bot.commands import Commands, typed
+from bot.chat import (
+    Approval,
+    Deliver,
+    Json,
+    Message,
+    Notice,
+    Part,
+    Shared,
+    Stop,
+    StorageDown,
+    Text,
+    ThreadId,
+    ToolStep,
+)
+from bot.commands import Commands, asked, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
-from bot.http.replies import REPEAT, Replies, Reply, at_hand
+from bot.http.replies import REPEAT, Replies, Reply, at_hand, told
 from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -76,8 +90,14 @@ class Conversation:
         reply = self._replies.join(message.id)
         if not reply.over:
             await self._hand_over(message)
-        async with self._looking_elsewhere(message, reply):
+        async with self._looking_elsewhere(message.thread, message.id, reply):
             return await self._answer(request, message.thread, reply)
+
+    async def follow(self, request: web.Request, thread: ThreadId, message_id: str) -> web.StreamResponse:
+        """Answer with the answer to a message that the inbox has."""
+        reply = self._replies.join(message_id)
+        async with self._looking_elsewhere(thread, message_id, reply):
+            return await self._answer(request, thread, reply)
 
     async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
         if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
@@ -85,22 +105,24 @@ class Conversation:
         return web.json_response(await self._whole(thread, reply))
 
     @asynccontextmanager
-    async def _looking_elsewhere(self, message: Message, reply: Reply) -> AsyncIterator[None]:
+    async def _looking_elsewhere(
+        self, thread: ThreadId, message_id: str, reply: Reply
+    ) -> AsyncIterator[None]:
         """Meanwhile take from the store what no turn of this process gives.
 
         That is the answer, when another process gives it or has given it, and the end of the waiting, when a
         stop has taken the message back.
         """
-        looking = asyncio.create_task(self._look_elsewhere(message, reply), name=LOOKING)
+        looking = asyncio.create_task(self._look_elsewhere(thread, message_id, reply), name=LOOKING)
         try:
             yield
         finally:
             await cancel(looking)
 
-    async def _look_elsewhere(self, message: Message, reply: Reply) -> None:
+    async def _look_elsewhere(self, thread: ThreadId, message_id: str, reply: Reply) -> None:
         while not (reply.over or reply.begun):  # what has begun here ends here, with a refusal at the worst
             try:
-                found = await self._found(message)
+                found = await self._found(thread, message_id)
             except StorageDown as error:
                 logger.info("answer not looked up", extra={"error": str(error)})
             else:
@@ -109,12 +131,12 @@ class Conversation:
                     reply.finish()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _found(self, message: Message) -> Part | None:
+    async def _found(self, thread: ThreadId, message_id: str) -> Part | None:
         """The whole answer, if the store has one."""
-        receipt = await self._shared.receipt_of(message.id)
+        receipt = await self._shared.receipt_of(message_id)
         if receipt and receipt.get("finished"):
             return Text(str(receipt["answer"]))
-        if receipt is None and await self._shared.is_taken_back(message.thread, message.id):
+        if receipt is None and await self._shared.is_taken_back(thread, message_id):
             return TAKEN_BACK
         return None
 
@@ -218,6 +240,8 @@ def _part_event(part: Part) -> bytes:
             return _event("text", {"text": part.text})
         case Notice():
             return _event("notice", {"text": part.text})
+        case Approval():
+            return _event("approval", asdict(part) | {"text": told(part), "whole": asked(part)})
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from bot.chat import CredentialsRejected, Deliver, Health, Json, Shared, Thread, ThreadId
 from bot.commands import Commands
+from bot.http import approvals
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES
 from bot.http.conversation import Conversation
@@ -93,7 +94,7 @@ async def connect(
         middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_BODY_BYTES
     )
     app.on_response_prepare.append(add_security_headers)
-    app.add_routes(_routes(conversation, probes, operations, mounts))
+    app.add_routes(_routes(conversation, probes, operations, commands, mounts))
 
     async def release_callers(_: web.Application) -> None:
         replies.abandon()
@@ -108,7 +109,11 @@ async def connect(
 
 
 def _routes(
-    conversation: Conversation, probes: Probes, operations: Operations, mounts: Mapping[str, Handler]
+    conversation: Conversation,
+    probes: Probes,
+    operations: Operations,
+    commands: Commands,
+    mounts: Mapping[str, Handler],
 ) -> list[web.AbstractRouteDef]:
     files = {path.name: path for path in PAGE.iterdir()}
 
@@ -124,10 +129,14 @@ def _routes(
     async def direct(request: web.Request) -> web.Response:
         return await redis_direct.run(request, operations)
 
+    async def decide(request: web.Request) -> web.StreamResponse:
+        return await approvals.decide(request, commands, conversation)
+
     return [
         web.get("/", index),
         web.get("/page/{name}", page_file),
         web.post("/chat", conversation.chat),
+        web.post("/approvals/{id}", decide),
         web.post("/redis/direct", direct),
         web.get("/health", probes.health),
         web.get("/livez", probes.live),

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from bot.chat import (
     AnswerError,
+    Approval,
     LeaseLost,
     Notice,
     Part,
@@ -19,6 +20,7 @@ from bot.chat import (
     ToolStep,
     Turn,
 )
+from bot.commands import asked, standing
 from bot.http.errors import Refusal, not_now
 
 MAX_REMEMBERED = 1_000
@@ -175,12 +177,19 @@ def as_markdown(parts: Iterable[Part]) -> str:
     return "".join(_piece(part) for part in parts).strip("\n")
 
 
+def told(approval: Approval) -> str:
+    """What an answer says of a request: all of it, or only what was decided, since that was asked before."""
+    return asked(approval) if approval.state == "asked" else standing(approval)
+
+
 def _piece(part: Part) -> str:
     match part:
         case Text():
             return part.text
         case Notice():
             return f"\n\n{part.text}\n\n"
+        case Approval():
+            return f"\n\n{told(part)}\n\n"
         case ToolStep():
             return ""
         case _:

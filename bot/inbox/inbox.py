@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Correction, Event, Json, LeaseLost, Message, Stop, Turn, Withdrawal
+from bot.chat import Correction, Decision, Event, Json, LeaseLost, Message, Stop, Turn, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.fence import Fence
 from bot.inbox.journal import Journal
@@ -87,7 +87,8 @@ class Inbox:
 
         A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
         `replaced` a waiting message, or `corrected` the answered one, too. A withdrawal has `removed` one, or
-        `stopped` its turn. A stop has `stopped` something or found all `idle`, or is a `duplicate`.
+        `stopped` its turn. A decision is `kept`, or a `duplicate` when there was one before. A stop has
+        `stopped` something or found all `idle`, or is a `duplicate`.
         """
         match event:
             case Message():
@@ -96,6 +97,8 @@ class Inbox:
                 return await self._put_correction(event)
             case Withdrawal():
                 return await self._take_out(event.message_id, whole_turn=False, reason=WITHDRAWN)
+            case Decision():
+                return await self._put_message(as_message(event))
             case Stop():
                 return await self._put_stop(event)
 
@@ -330,6 +333,21 @@ class Inbox:
         """
         kept = [lease.entry for lease in keep]
         return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer, *kept]))
+
+
+def as_message(decision: Decision) -> Message:
+    """A decision as it waits in the mailbox. Its name is the request's, so that there can be no other."""
+    return Message(
+        id=keys.decision(decision.request),
+        thread=decision.thread,
+        author=decision.asker,
+        text=decision.summary,
+        sent_at=decision.at,
+        addressed=True,
+        direct=decision.direct,
+        place=decision.place,
+        decision=decision,
+    )
 
 
 def _put_keys(message: Message) -> list[str]:

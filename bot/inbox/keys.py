@@ -10,6 +10,11 @@ def seen(message_id: str) -> str:
     return f"{TAG}:seen:{message_id}"
 
 
+def decision(request: str) -> str:
+    """The id of the message that a decision becomes; the scripts know it by its beginning."""
+    return f"decision:{request}"
+
+
 def joined(thread: str) -> str:
     """Whether the bot takes part in a thread."""
     return f"{TAG}:joined:{thread}"

@@ -31,7 +31,7 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
             await ack(mrkdwn(examination.result()))
             return
         await ack()
-        await _respond(session, body["response_url"], mrkdwn(await examination))
+        await respond(session, body["response_url"], mrkdwn(await examination))
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
@@ -45,7 +45,8 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
     app.command(re.compile(""))(unknown)
 
 
-async def _respond(session: aiohttp.ClientSession, url: str, text: str) -> None:
+async def respond(session: aiohttp.ClientSession, url: str, text: str) -> None:
+    """Answer by a `response_url`, for the caller's eyes only; a failure is only logged."""
     # not Bolt's respond(): it takes a proxy from the environment and opens a session for each answer
     try:
         async with session.post(url, json={"response_type": "ephemeral", "text": text}) as response:

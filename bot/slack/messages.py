@@ -45,6 +45,15 @@ class Page:
     open: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A message with blocks that stands beside the answer's text; `key` tells it from the turn's others."""
+
+    key: str
+    text: str
+    blocks: Sequence[Json]
+
+
 class Messages:
     """Writes the messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
 
@@ -54,6 +63,7 @@ class Messages:
         self._thread = thread
         self._receipt = receipt
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
+        self.extras: list[Extra] = []
 
     @property
     def team(self) -> str:
@@ -67,15 +77,18 @@ class Messages:
         """
         opening = self._receipt.state.get("opening")
         if opening:
-            ts = await self._find(is_stream=opening["stream"])
-            if ts:
+            ts = await self._find(extra=opening.get("extra"), is_stream=opening["stream"])
+            if ts and opening.get("extra"):
+                await self._receipt.save(extras=self._posted_extras | {opening["extra"]: ts})
+            elif ts:
                 self.pages.append(Page(ts, open=opening["stream"]))
             await self.save(opening=None)
         if self.pages and self.pages[-1].open:
             await self.close(self.pages[-1])
 
-    async def _find(self, *, is_stream: bool) -> str | None:
+    async def _find(self, *, extra: str | None, is_stream: bool) -> str | None:
         """The newest own message after the question that may be the one, since a turn begins after others."""
+        wanted = {"turn": self._receipt.turn.id} | ({"extra": extra} if extra else {})
         known = {page.ts for page in self.pages}
         asked_at = max((message.place["ts"] for message in self._receipt.turn.messages), key=float)
         found = None
@@ -83,7 +96,7 @@ class Messages:
             if message["ts"] in known or not await self._is_own(message):
                 continue
             payload = (message.get("metadata") or {}).get("event_payload") or {}
-            if payload.get("turn") == self._receipt.turn.id or (is_stream and not payload):
+            if payload == wanted or (is_stream and not payload):
                 found = str(message["ts"])
         return found
 
@@ -116,9 +129,9 @@ class Messages:
         await self.save(opening=None)
         return page
 
-    async def _opens(self, *, stream: bool) -> None:
+    async def _opens(self, *, stream: bool, extra: str = "") -> None:
         """Note that a message is about to come into being."""
-        await self._receipt.save(opening={"stream": stream})
+        await self._receipt.save(opening={"stream": stream} | ({"extra": extra} if extra else {}))
 
     async def _room(self, method: str) -> None:
         await self._limits.wait(self.team, method, self._thread.channel, most=_LONGEST_WAIT)
@@ -199,6 +212,37 @@ class Messages:
         self.pages.append(Page(answer["ts"], _digest(text)))
         await self.save(opening=None)
 
+    async def finish(self) -> None:
+        """Post what stands beside the text, once all of that is shown; then the reply is finished."""
+        for extra in self.extras:
+            if extra.key not in self._posted_extras:
+                await self._post_extra(extra)
+        await self.save(finished=True)
+
+    @property
+    def _posted_extras(self) -> dict[str, str]:
+        return dict(self._receipt.state.get("extras", {}))
+
+    async def _post_extra(self, extra: Extra) -> None:
+        await self._room("chat.postMessage")
+        await self._opens(stream=False, extra=extra.key)
+        answer = await self._write(
+            "chat.postMessage",
+            channel=self._thread.channel,
+            thread_ts=self._thread.thread,
+            text=extra.text,
+            blocks=extra.blocks,
+            metadata=self._metadata_of(extra=extra.key),
+        )
+        await self._receipt.save(extras=self._posted_extras | {extra.key: answer["ts"]}, opening=None)
+
+    async def change_extra(self, ts: str, extra: Extra) -> None:
+        """Replace what an extra message shows, be it another turn's. Raises `Refused`."""
+        await self._room("chat.update")
+        await self._write(
+            "chat.update", channel=self._thread.channel, ts=ts, text=extra.text, blocks=extra.blocks
+        )
+
     async def show(self, text: str) -> None:
         """Let the messages show `text`, all of it and nothing else, whatever they showed before.
 
@@ -255,7 +299,10 @@ class Messages:
 
     @property
     def _metadata(self) -> Json:
-        return {"event_type": METADATA_TYPE, "event_payload": {"turn": self._receipt.turn.id}}
+        return self._metadata_of()
+
+    def _metadata_of(self, **more: str) -> Json:
+        return {"event_type": METADATA_TYPE, "event_payload": {"turn": self._receipt.turn.id} | more}
 
 
 def _digest(text: str) -> str:

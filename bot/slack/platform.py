@@ -20,6 +20,7 @@ from bot.chat import Deliver, Health, Json, Shared, Stop, Thread, ThreadId
 from bot.commands import Commands
 from bot.gap import Gap
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
+from bot.slack.asking import Presses
 from bot.slack.commands import answer_commands
 from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, parse
@@ -59,7 +60,7 @@ async def connect(
     limits, gap = Limits(shared), Gap(shared, catch_up_hours)
     async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
         history = History(api, limits, shared)
-        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses)
+        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses, shared)
 
 
 class Slack:
@@ -77,6 +78,7 @@ class Slack:
         history: History,
         limits: Limits,
         statuses: Statuses,
+        shared: Shared,
     ) -> None:
         self._api = api
         self._app_token = app_token
@@ -86,6 +88,8 @@ class Slack:
         self._history = history
         self._limits = limits
         self._statuses = statuses
+        self._shared = shared
+        self._presses = Presses(commands, api.session)
         self._budget = StreamBudget(limits)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
@@ -118,7 +122,7 @@ class Slack:
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
-        return SlackThread(id, self._api, self._limits, self._statuses, self._budget)
+        return SlackThread(id, self._api, self._limits, self._statuses, self._budget, self._shared)
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
@@ -176,6 +180,9 @@ class Slack:
             self._last_event = time.monotonic()
             if "command" in body or body.get("type") == "url_verification":
                 return await next()
+            if body.get("type") == "block_actions":
+                await self._presses.take(body)
+                return BoltResponse(status=200)
             try:
                 event = parse(body, identity.user_id)
             except Unreadable:  # it would come again and again

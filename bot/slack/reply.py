@@ -4,8 +4,9 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Part, Receipt, ThreadId
+from bot.chat import Part, Receipt, Shared, ThreadId
 from bot.slack.api import SlackApi
+from bot.slack.asking import set_aside
 from bot.slack.draft import Draft
 from bot.slack.errors import StoppedByUser
 from bot.slack.feed import Feed
@@ -26,6 +27,7 @@ class SlackThread:
     limits: Limits
     statuses: Statuses
     budget: StreamBudget
+    shared: Shared
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
         """Stream `parts` into the thread; see `bot.chat.Thread`.
@@ -38,7 +40,8 @@ class SlackThread:
             await self.statuses.end(self.id)  # that may be all that is missing
             return
         messages = Messages(self.api, self.limits, self.id, receipt)
-        async with Feed(parts) as feed, self.statuses.at_work(self.id, receipt):
+        told = set_aside(parts, messages, self.shared)
+        async with Feed(told) as feed, self.statuses.at_work(self.id, receipt):
             try:
                 await self._show(feed, messages, receipt)
             except StoppedByUser:
@@ -60,7 +63,7 @@ class SlackThread:
         if not feed.failure:
             draft.complete()
             await messages.show(draft.rendered if draft.rendered.strip() else draft.outline())
-            await messages.save(finished=True)
+            await messages.finish()
 
 
 def _takes_streams(receipt: Receipt) -> bool:

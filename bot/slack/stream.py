@@ -129,7 +129,7 @@ class Stream:
         self._draft.complete()
         await self._take()
         await self._end_page("")
-        await self._messages.save(finished=True)
+        await self._messages.finish()
 
     async def _abandon(self) -> None:
         """End the stream if that can be done; what made us give up is what counts."""

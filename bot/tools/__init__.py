@@ -1,21 +1,28 @@
 """The tools that the agent is given, and the stores behind them."""
 
 from bot.tools.failure import ToolFailure
+from bot.tools.guarded import GuardedTool, Preview
 from bot.tools.kv import KeyValueStore, NotStorable
 from bot.tools.memory import ThreadMemory
-from bot.tools.scope import for_tools, turn_of
-from bot.tools.sql import Limits, open_pool
+from bot.tools.scope import for_tools, proposal_of, turn_of
+from bot.tools.sql import Limits, Pool, open_pool
 from bot.tools.sql_role import role_report
+from bot.tools.sql_write import Orders
 from bot.tools.toolset import toolset
 
 __all__ = [
+    "GuardedTool",
     "KeyValueStore",
     "Limits",
     "NotStorable",
+    "Orders",
+    "Pool",
+    "Preview",
     "ThreadMemory",
     "ToolFailure",
     "for_tools",
     "open_pool",
+    "proposal_of",
     "role_report",
     "toolset",
     "turn_of",

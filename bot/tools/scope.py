@@ -4,16 +4,29 @@ from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 
-from bot.chat import Turn
+from bot.chat import Proposal, Turn
 
 _TURN = "turn"
+_PROPOSAL = "proposal"
 
 
-def for_tools(config: RunnableConfig, turn: Turn) -> RunnableConfig:
-    """The config that the tools of `turn` are called with; `turn_of` reads it."""
-    return {**config, "configurable": {**config.get("configurable", {}), _TURN: turn}}
+def for_tools(config: RunnableConfig, turn: Turn, proposal: Proposal | None = None) -> RunnableConfig:
+    """The config that a tool of `turn` is called with, which `turn_of` and `proposal_of` read.
+
+    `proposal` is what a person has approved, if the tool needs that.
+    """
+    given = {**config.get("configurable", {}), _TURN: turn, _PROPOSAL: proposal}
+    return {**config, "configurable": given}
 
 
 def turn_of(config: RunnableConfig) -> Turn:
     """The turn that a tool works for. Raises `KeyError` when `for_tools` was not used."""
     return cast(Turn, config["configurable"][_TURN])
+
+
+def proposal_of(config: RunnableConfig) -> Proposal:
+    """The approved call that a `GuardedTool` carries out. Raises `KeyError` when nothing was approved."""
+    proposal = config["configurable"][_PROPOSAL]
+    if proposal is None:
+        raise KeyError(_PROPOSAL)
+    return cast(Proposal, proposal)

@@ -16,8 +16,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from bot.tools import sql_guard
-from bot.tools.failure import ToolFailure
-from bot.tools.sql_errors import CONNECTION_ERRORS, translated
+from bot.tools.sql_errors import CONNECTION_ERRORS, DatabaseDown, translated
 from bot.tools.sql_format import MAX_CELL_CHARS, Column, Result, row_line
 
 log = logging.getLogger(__name__)
@@ -89,15 +88,22 @@ async def reading(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
     Cancelling the task cancels the query on the server: asyncpg does so before it rolls back.
     Raises `ToolFailure` when there is no connection to be had.
     """
+    async with acquired(pool, seconds) as connection:
+        with translated("", seconds):
+            await connection.execute(_begin(seconds))
+        yield connection
+
+
+@asynccontextmanager
+async def acquired(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """A connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
     with translated("", seconds):
         connection = await pool.acquire(timeout=_ACQUIRE_SECONDS)
     try:
         async with asyncio.timeout(seconds + 1):
-            with translated("", seconds):
-                await connection.execute(_begin(seconds))
             yield connection
     except TimeoutError as error:
-        raise ToolFailure(f"The database did not answer within {seconds:.0f} s.") from error
+        raise DatabaseDown(f"The database did not answer within {seconds:.0f} s.") from error
     finally:
         await _give_back(pool, connection)
 

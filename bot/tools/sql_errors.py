@@ -42,6 +42,10 @@ _ADVICE: dict[type[asyncpg.PostgresError], str] = {
 }
 
 
+class DatabaseDown(ToolFailure):
+    """The database did not answer, so that nobody knows whether it has done what it was told."""
+
+
 class UnknownName(ToolFailure):
     """The query names a table, column or function that does not exist."""
 
@@ -54,7 +58,7 @@ def translated(query: str, seconds: float) -> Iterator[None]:
     except CONNECTION_ERRORS as error:
         # what the error says may hold addresses and names that are for operators only
         log.warning("database not reached", extra={"error": repr(error)})
-        raise ToolFailure(UNREACHABLE) from error
+        raise DatabaseDown(UNREACHABLE) from error
     except asyncpg.InternalClientError as error:  # pseudo-types, such as the anyarray of pg_stats
         raise ToolFailure("A column has a type that cannot be read: cast it to text.") from error
     except asyncpg.PostgresError as error:

@@ -8,11 +8,14 @@ from pydantic import BaseModel, Field
 
 from bot.tools.clock import current_time
 from bot.tools.failure import ToolFailure
+from bot.tools.guarded import GuardedTool
 from bot.tools.memory import ERRORS, ThreadMemory, described
+from bot.tools.scope import proposal_of, turn_of
 from bot.tools.sql import Limits, Pool, fetch
 from bot.tools.sql_errors import UnknownName
 from bot.tools.sql_format import markdown
 from bot.tools.sql_schema import Schema
+from bot.tools.sql_write import Orders
 
 _SQL_SCHEMA = """\
 Describe the business database (PostgreSQL): its tables and views with columns, types, keys, comments and \
@@ -21,6 +24,11 @@ sizes, or one of them in detail with sample values. Call it before the first sql
 _SQL_QUERY = """\
 Run one read-only SQL statement in the business database (PostgreSQL) and get its rows as a Markdown table, \
 {rows} at most: let the database count, sum, sort and filter. After an error mend the query and try again."""
+
+_SQL_EXECUTE = """\
+Change the business database (PostgreSQL) with one INSERT, UPDATE or DELETE. A person is shown the statement \
+and how many rows it would change, and it runs only when that person approves. Use it when somebody asks for \
+the change; look at the rows with sql_query first, and name them exactly in WHERE."""
 
 _MEMORY_SEARCH = """\
 Search what was asked and answered earlier in this conversation, also long ago, by words. Use it when \
@@ -43,6 +51,14 @@ class SqlQueryArguments(BaseModel):
     query: str = Field(description="One PostgreSQL statement: SELECT, WITH, VALUES, TABLE, SHOW or EXPLAIN")
 
 
+class SqlExecuteArguments(BaseModel):
+    """Arguments of `sql_execute`."""
+
+    statement: str = Field(
+        description="One PostgreSQL statement: INSERT, UPDATE or DELETE, without RETURNING"
+    )
+
+
 class MemorySearchArguments(BaseModel):
     """Arguments of `memory_search`."""
 
@@ -55,13 +71,18 @@ class CurrentTimeArguments(BaseModel):
     zone: str | None = Field(None, description="An IANA time zone such as Europe/Berlin; UTC if absent")
 
 
-def toolset(pool: Pool, memory: ThreadMemory, limits: Limits | None = None) -> list[BaseTool]:
+def toolset(
+    pool: Pool, memory: ThreadMemory, limits: Limits | None = None, orders: Orders | None = None
+) -> list[BaseTool]:
     """The tools, over the database of `pool` and what `memory` holds of the thread at hand.
+
+    With `orders` the database may be changed, too, when a person approves.
 
     They are async, and raise `ToolFailure` with words for the model. `memory_search` takes its scope from
     `config["configurable"]["thread_id"]`, never from the model.
     """
-    return [*_sql_tools(pool, limits or Limits()), _memory_search(memory), _current_time()]
+    changing = [_sql_execute(orders)] if orders else []
+    return [*_sql_tools(pool, limits or Limits()), *changing, _memory_search(memory), _current_time()]
 
 
 def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
@@ -91,6 +112,21 @@ def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
             args_schema=SqlQueryArguments,
         ),
     ]
+
+
+def _sql_execute(orders: Orders) -> BaseTool:
+    async def sql_execute(statement: str, config: RunnableConfig) -> str:
+        turn = turn_of(config)
+        assert turn.decision is not None  # nothing is approved without one
+        return await orders.execute(proposal_of(config), turn.authors[0], turn.decision.by)
+
+    return GuardedTool.from_function(
+        coroutine=sql_execute,
+        name="sql_execute",
+        description=_SQL_EXECUTE,
+        args_schema=SqlExecuteArguments,
+        preview=orders.preview,
+    )
 
 
 def _memory_search(memory: ThreadMemory) -> BaseTool:

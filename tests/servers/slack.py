@@ -129,6 +129,7 @@ class Slack(SlackServer):
         self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
     ) -> Command:
         """Press a button of a message; `value` chooses among feedback buttons."""
+        self._know(user)
         message = self.message(channel, ts)
         block, element = _find_action(message.blocks, action_id)
         url = self.response_urls.issue(user, channel, message)

@@ -2,11 +2,12 @@
 //
 // A thread is {id, title, updated, messages}; a message is {role: "user", text} or
 // {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
-// "notice", text} and {type: "tool", id, name, state, title, output}. All of it is what localStorage keeps.
+// "notice", text}, {type: "tool", id, name, state, title, output} and {type: "approval", id, text, state}. An
+// answer that a decision brings about has {decides: {request, approve}}. All of it is what localStorage keeps.
 
 import { refresh, watch } from "./health.js";
 import { element } from "./markdown.js";
-import { Lost, Refused, ask, token } from "./stream.js";
+import { Lost, Refused, ask, decide, token } from "./stream.js";
 import * as threads from "./threads.js";
 import { AnswerView, answerText, question } from "./view.js";
 
@@ -48,6 +49,16 @@ function submit(text) {
   follow(thread);
 }
 
+/** Decides what the agent asks leave for in the conversation on show. */
+function settle(request, approve) {
+  if (running.has(thread.id)) return;
+  const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending", decides: { request, approve } };
+  thread.messages.push({ role: "user", text: approve ? "Approve" : "Reject" }, answer);
+  keep(thread);
+  show(thread);
+  follow(thread);
+}
+
 /** Brings in the last answer of `owner` to its end, whichever conversation is on show. */
 async function follow(owner) {
   const answer = owner.messages.at(-1);
@@ -85,12 +96,23 @@ async function receive(owner, answer) {
 async function takeParts(owner, answer) {
   const asked = owner.messages.at(-2).text;
   let parts = []; // a stream that is joined again starts from the beginning
-  for await (const { name, data } of ask({ message: asked, thread: owner.id, key: answer.key })) {
+  const coming = answer.decides ? decide(answer.decides) : ask({ message: asked, thread: owner.id, key: answer.key });
+  for await (const { name, data } of coming) {
+    if (name === "approval" && data.state !== "asked") retell(owner, data);
     if (name !== "done") parts = withPart(parts, name, data);
     else if (answerText({ parts }) !== data.response) parts = [...parts.filter(isStep), { type: "text", text: data.response }];
     Object.assign(answer, { parts, waiting: undefined });
     changed(owner);
   }
+}
+
+/** Says of a request that was shown before what was decided; its buttons go. */
+function retell(owner, decided) {
+  for (const message of owner.messages) {
+    const asked = message.parts?.find((part) => part.type === "approval" && part.id === decided.id);
+    if (asked) Object.assign(asked, { state: decided.state, text: decided.whole });
+  }
+  if (owner === thread) show(thread);
 }
 
 const isStep = (part) => part.type === "tool";
@@ -133,7 +155,7 @@ function show(next) {
 function messageNode(message) {
   if (message.role === "user") return question(message);
   const owner = thread;
-  view = new AnswerView(message, () => retry(owner));
+  view = new AnswerView(message, { onRetry: () => retry(owner), onDecide: settle });
   return view.element;
 }
 

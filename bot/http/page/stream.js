@@ -47,10 +47,14 @@ export async function health() {
 
 /** Yields `{name, data}` for each event of the answer. The same `key` again joins the same answer. */
 export async function* ask({ message, thread, key }) {
-  const response = await call("/chat", {
+  yield* answer("/chat", { "Idempotency-Key": key }, { message, thread_id: thread });
+}
+
+async function* answer(path, headers, body) {
+  const response = await call(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json", Accept: "text/event-stream", "Idempotency-Key": key },
-    body: JSON.stringify({ message, thread_id: thread }),
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...headers },
+    body: JSON.stringify(body),
   });
   if (!response.ok) throw await refusal(response);
   for await (const event of events(response.body)) {
@@ -59,6 +63,11 @@ export async function* ask({ message, thread, key }) {
     if (event.name === "done") return;
   }
   throw new Lost("The connection broke before the answer was complete.");
+}
+
+/** Decides what the agent asks leave for; yields what comes of it, as `ask` does. Again it changes nothing. */
+export async function* decide({ request, approve }) {
+  yield* answer(`/approvals/${request}`, {}, { approve });
 }
 
 async function refusal(response) {

@@ -11,9 +11,10 @@ export const question = (message) =>
 
 /** An answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {
-  constructor(message, onRetry) {
+  constructor(message, { onRetry, onDecide }) {
     this.message = message;
     this.onRetry = onRetry;
+    this.onDecide = onDecide;
     this.body = element("div", { class: "body" });
     this.foot = element("div", { class: "foot" });
     this.element = element("article", { class: "answer", "aria-label": "Agent" }, this.body, this.foot);
@@ -41,12 +42,25 @@ export class AnswerView {
     const signature = JSON.stringify(part);
     const before = this.shown[index];
     if (before?.signature === signature) return;
-    const node = partNode(part);
+    const node = part.type === "approval" ? this.#approval(part) : partNode(part);
     if (before) {
       if (before.node.open) node.open = true;
       before.node.replaceWith(node);
     } else this.body.append(node);
     this.shown[index] = { signature, node };
+  }
+
+  #approval({ id, text, state }) {
+    const node = element("section", { class: "approval markdown", "aria-label": "Needs approval" }, render(text));
+    if (state === "asked") {
+      const button = (label, approve) => {
+        const made = element("button", { type: "button", class: approve ? "button primary" : "button" }, label);
+        made.addEventListener("click", () => this.onDecide(id, approve));
+        return made;
+      };
+      node.append(element("div", { class: "decision" }, button("Approve", true), button("Reject", false)));
+    }
+    return node;
   }
 
   #showFoot(foot) {
@@ -74,7 +88,7 @@ export class AnswerView {
 export const answerText = (message) =>
   message.parts
     .filter((part) => part.type !== "tool")
-    .map((part) => (part.type === "notice" ? `\n\n${part.text}\n\n` : part.text))
+    .map((part) => (part.type === "text" ? part.text : `\n\n${part.text}\n\n`))
     .join("")
     .trim();
 

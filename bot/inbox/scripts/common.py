@@ -30,13 +30,18 @@ local function accept(tag, thread, id, author, message, edited, seconds)
 end
 """
 
-# One that a stop fixed before it began is no different: nothing comes into it or out of it any more.
+# A decision is a turn of its own. A turn that a stop fixed before it began is no different: nothing comes
+# into it or out of it any more.
 FIX = """
+local function is_decision(entry) return string.sub(entry[2][2], 1, 9) == 'decision:' end
 local function fix(tag, waiting)
-  local id = waiting[1][2][2]
-  if redis.call('HSETNX', tag .. ':turn:' .. id, 'last', waiting[#waiting][1]) == 1 then
-    for _, entry in ipairs(waiting) do
-      local seen = tag .. ':seen:' .. entry[2][2]
+  local id, most = waiting[1][2][2], 1
+  while most < #waiting and not is_decision(waiting[most]) and not is_decision(waiting[most + 1]) do
+    most = most + 1
+  end
+  if redis.call('HSETNX', tag .. ':turn:' .. id, 'last', waiting[most][1]) == 1 then
+    for i = 1, most do
+      local seen = tag .. ':seen:' .. waiting[i][2][2]
       if redis.call('EXISTS', seen) == 1 then redis.call('HSET', seen, 'turn', id) end
     end
   end

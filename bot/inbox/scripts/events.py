@@ -114,8 +114,9 @@ return removed and 'removed' or 'ignored'
 )
 
 # KEYS mailbox messages | ARGV tag thread reason at -> idle | stopped
-# What waits behind the turn under way was asked before the stop, too, and goes without a word. A stop may
-# come late, from the history: what was asked after it stays (`at` is when it was said, 0: now).
+# What waits behind the turn under way was asked before the stop, too, and goes without a word, but for a
+# decision. A stop may come late, from the history: what was asked after it stays (`at` is when it was said,
+# 0: now).
 STOP = (
     FIX
     + STOP_TURN
@@ -126,8 +127,8 @@ local function is_meant(entry)
   return at == 0 or not is_readable or message.sent_at <= at
 end
 local waiting, first = redis.call('XRANGE', KEYS[1], '-', '+'), {}
-for _, entry in ipairs(waiting) do
-  if not is_meant(entry) then break end
+for i, entry in ipairs(waiting) do
+  if not is_meant(entry) or (i > 1 and is_decision(entry)) then break end
   first[#first + 1] = entry
 end
 if #first == 0 then return 'idle' end
@@ -135,7 +136,7 @@ local turn = fix(tag, first)
 local last = redis.call('HGET', tag .. ':turn:' .. turn, 'last')
 local behind = false
 for _, entry in ipairs(waiting) do
-  if behind and is_meant(entry) then
+  if behind and is_meant(entry) and not is_decision(entry) then
     redis.call('XDEL', KEYS[1], entry[1])
     redis.call('HDEL', KEYS[2], entry[2][2])
   end

@@ -1,0 +1,222 @@
+"""Leave to do what the bot may not do by itself: asked once, decided once, by somebody who may.
+
+What decides is the inbox: a decision is a message with the request's own name, so that of two that are made
+at once, wherever and by whomever, the second is a duplicate. The record here tells who may decide, and later
+what was decided.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bot.chat import Approval, Decision, Proposal, StorageDown, ThreadId, Turn, Verdict
+from bot.commands import MOST_NAMES, Decided, nothing_waits
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+"""Between two looks for requests that nobody has decided in time."""
+
+_KEPT_SECONDS = 7 * 86_400
+"""How long a request is known after its time was over, for those who press an old button."""
+
+_OPEN = "{bot}:approvals"
+Put = Callable[[Decision], Awaitable[str]]
+"""Puts a decision into the inbox; returns `kept`, or `duplicate` when there was one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    approval: Approval
+    proposal: Proposal
+    thread: ThreadId
+    askers: Sequence[str]
+    place: Mapping[str, str]
+    direct: bool
+
+    def decision(self, verdict: Verdict, by: str = "", reason: str = "") -> Decision:
+        return Decision(
+            request=self.approval.id,
+            verdict=verdict,
+            at=time.time(),
+            thread=self.thread,
+            asker=self.askers[0],
+            summary=f"{self.approval.title}: {self.approval.action}",
+            place=self.place,
+            direct=self.direct,
+            by=by,
+            reason=reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Implements `bot.chat.Requests`, and takes the decisions. Raises `StorageDown`.
+
+    `approvers` are authors as in `Message`. A request expires after `hours`. With `four_eyes` nobody approves
+    what they have asked for themselves.
+    """
+
+    redis: Redis
+    put: Put
+    approvers: Set[str]
+    hours: float
+    four_eyes: bool
+
+    async def ask(self, turn: Turn, proposal: Proposal) -> Approval:
+        """See `bot.chat.Requests`."""
+        expires_at = time.time() + self.hours * 3600
+        approval = Approval(
+            id=proposal.id,
+            title=proposal.title,
+            action=proposal.action,
+            language=proposal.language,
+            effect=proposal.effect,
+            expires_at=expires_at,
+            approvers=tuple(sorted(self._who_may(turn.authors))),
+            asked_in=turn.id,
+        )
+        newest = turn.messages[-1]
+        record = _Record(approval, proposal, turn.thread, turn.authors, newest.place, turn.direct)
+        with _storage():
+            async with self.redis.pipeline(transaction=True) as step:
+                step.hsetnx(_key(approval.id), "request", json.dumps(asdict(record)))
+                step.expire(_key(approval.id), round(self.hours * 3600) + _KEPT_SECONDS, nx=True)
+                step.zadd(_OPEN, {approval.id: expires_at}, nx=True)
+                is_new, *_ = await step.execute()
+        if not is_new:
+            found = await self._read(approval.id)
+            return found.approval if found else approval
+        log.info("leave asked", extra={"request": approval.id, "tool": proposal.tool})
+        return approval
+
+    def _who_may(self, askers: Sequence[str]) -> set[str]:
+        return set(self.approvers) - set(askers if self.four_eyes else ())
+
+    async def find(self, id: str) -> tuple[Approval, Proposal] | None:
+        """See `bot.chat.Requests`."""
+        record = await self._read(id)
+        return (record.approval, record.proposal) if record else None
+
+    async def decide(self, id: str, by: str, *, approve: bool, reason: str = "") -> Decided:
+        """Decide a request for `by` (an author), if that is theirs to do and nobody was faster.
+
+        Who has asked may always take the request back.
+        """
+        record = await self._read(id)
+        if record is None:
+            return await nothing_waits(id, by, approve=approve)
+        if record.approval.state != "asked":
+            return Decided(_too_late(record.approval), record.thread)
+        if refusal := self._refusal(record, by, approve):
+            return Decided(refusal)
+        if record.approval.expires_at <= time.time():
+            return await self._settle(record, record.decision("expired"))
+        verdict: Verdict = "approved" if approve else "rejected"
+        return await self._settle(record, record.decision(verdict, by, reason))
+
+    def _refusal(self, record: _Record, by: str, approve: bool) -> str:
+        if not approve and by in record.askers:
+            return ""
+        if self.four_eyes and by in record.askers:
+            return "You have asked for this yourself, so somebody else has to approve it." + _ask(record)
+        if by not in self.approvers:
+            return "You may not decide this." + _ask(record)
+        return ""
+
+    async def _settle(self, record: _Record, decision: Decision) -> Decided:
+        with _storage():
+            outcome = await self.put(decision)
+        if outcome != "kept":  # somebody was faster by a moment
+            found = await self._read(record.approval.id)
+            return Decided(_too_late(found.approval if found else record.approval), record.thread)
+        log.info(
+            "request decided",
+            extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},
+        )
+        await self._note(decision)
+        words = {"approved": "Approved.", "rejected": "Rejected.", "expired": "Too late: this has expired."}
+        return Decided(words[decision.verdict], record.thread)
+
+    async def _note(self, decision: Decision) -> None:
+        fields = {"state": decision.verdict, "by": decision.by, "reason": decision.reason}
+        with _storage():
+            async with self.redis.pipeline(transaction=True) as step:
+                step.hset(_key(decision.request), "decided", json.dumps(fields))
+                step.zrem(_OPEN, decision.request)
+                await step.execute()
+
+    async def _read(self, id: str) -> _Record | None:
+        with _storage():
+            fields: Any = await self.redis.hmget(_key(id), ["request", "decided"])
+        request, decided = fields
+        if request is None:
+            return None
+        stored = json.loads(request)
+        approval = stored["approval"] | {"approvers": tuple(stored["approval"]["approvers"])}
+        return _Record(
+            Approval(**approval | (json.loads(decided) if decided else {})),
+            Proposal(**stored["proposal"]),
+            ThreadId(**stored["thread"]),
+            stored["askers"],
+            stored["place"],
+            stored["direct"],
+        )
+
+    async def keep_expiring(self) -> None:
+        """Decide what nobody has decided in time, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.expire()
+            except StorageDown as error:
+                log.info("no look for expired requests", extra={"error": str(error)})
+
+    async def expire(self) -> int:
+        """Do so once; returns how many there were. Several processes may do it at once."""
+        with _storage():
+            due: Any = await self.redis.zrangebyscore(_OPEN, "-inf", time.time(), start=0, num=100)
+        for id in (each.decode() for each in due):
+            record = await self._read(id)
+            if record and record.approval.state == "asked":
+                await self._settle(record, record.decision("expired"))
+            with _storage():
+                await self.redis.zrem(_OPEN, id)
+        return len(due)
+
+
+def _key(id: str) -> str:
+    return f"{{bot}}:approval:{id}"
+
+
+def _ask(record: _Record) -> str:
+    names = record.approval.approvers[:MOST_NAMES]
+    if not names:
+        return " Nobody may at the moment: the bot's operator sets APPROVERS."
+    return f" Ask one of these, who may: {', '.join(names)}."
+
+
+def _too_late(approval: Approval) -> str:
+    match approval.state:
+        case "asked":
+            return "This has just been decided."
+        case "expired":
+            return "This has expired before anybody decided it. Ask again."
+        case verdict:
+            return f"This was {verdict} already, by {approval.by}."
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StorageDown(f"Redis did not answer: {error}") from error

@@ -1,0 +1,36 @@
+"""What the bot asks leave for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bot.chat.events import Json, Turn
+from bot.chat.parts import Approval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A tool call that waits for a person's leave, and how to tell that person what it would do.
+
+    `title`, `action`, `language` and `effect` are as in `Approval`; `facts` are what the tool wants to know
+    again when it is carried out. Plain data: it is stored as JSON.
+    """
+
+    id: str
+    tool: str
+    arguments: Mapping[str, Json]
+    title: str
+    action: str
+    effect: str
+    language: str = ""
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Requests(Protocol):
+    """Keeps what people are asked until they have decided. All methods raise `StorageDown`."""
+
+    async def ask(self, turn: Turn, proposal: Proposal) -> Approval:
+        """Ask for leave; asking the same again changes nothing, not even the time that is left."""
+
+    async def find(self, id: str) -> tuple[Approval, Proposal] | None:
+        """What was asked under that id, with the decision if there is one; None when it is not known."""

@@ -1,0 +1,30 @@
+"""`POST /approvals/<id>`: a decision in, and what came of it out."""
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import BaseModel, StringConstraints
+
+from bot.commands import Commands
+from bot.http import bodies
+from bot.http.conversation import AUTHOR, Conversation
+from bot.http.errors import Refusal
+
+
+class DecisionRequest(BaseModel):
+    """The body of `POST /approvals/<id>`."""
+
+    approve: bool
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
+
+
+async def decide(request: web.Request, commands: Commands, conversation: Conversation) -> web.StreamResponse:
+    """Decide a request; 403 for one who may not. Who asked over HTTP gets the rest of the answer, too."""
+    body = bodies.parse(DecisionRequest, await bodies.read(request))
+    id = request.match_info["id"]
+    decided = await commands.decide(id, AUTHOR, approve=body.approve, reason=body.reason)
+    if decided.thread is None:
+        raise Refusal(403 if decided.is_known else 404, decided.words)
+    if decided.thread.platform != "http":
+        return web.json_response({"status": "success", "response": decided.words})
+    return await conversation.follow(request, decided.thread, f"decision:{id}")

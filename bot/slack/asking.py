@@ -1,0 +1,118 @@
+"""What the bot asks leave for, as messages with buttons, and the presses on these.
+
+https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/interactivity/handling-user-interaction
+"""
+
+import asyncio
+import html
+import logging
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+
+from bot.chat import Approval, Json, Part, Shared, StorageDown
+from bot.commands import Commands, standing
+from bot.slack.commands import respond
+from bot.slack.errors import Refused
+from bot.slack.messages import Extra, Messages
+
+log = logging.getLogger(__name__)
+
+APPROVE, REJECT = "approve", "reject"
+
+_RESPOND_SECONDS = 1.5
+"""Slack waits 3 s for the acknowledgement of a press."""
+
+
+def as_extra(approval: Approval) -> Extra:
+    """The message of a request: what would be done, as it is, and the buttons while it waits."""
+    words = f"*{_plain(approval.title)}?* {_plain(approval.effect)}"
+    code = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": approval.action}]}
+    blocks: list[Json] = [
+        {"type": "section", "text": {"type": "mrkdwn", "text": words, "verbatim": True}},
+        {"type": "rich_text", "elements": [code]},
+        {"type": "context", "elements": [{"type": "mrkdwn", "text": _standing(approval), "verbatim": True}]},
+    ]
+    if approval.state == "asked":
+        buttons = [_button(approval, APPROVE, "primary"), _button(approval, REJECT, "danger")]
+        blocks.append({"type": "actions", "elements": buttons})
+    return Extra(approval.id, f"{_plain(approval.title)}? {_plain(approval.effect)}", blocks)
+
+
+def _button(approval: Approval, action: str, style: str) -> Json:
+    label = {"type": "plain_text", "text": action.capitalize()}
+    return {"type": "button", "text": label, "action_id": action, "value": approval.id, "style": style}
+
+
+def _standing(approval: Approval) -> str:
+    return _name_people(_plain(standing(approval, _placeholder)), approval)
+
+
+def _placeholder(author: str) -> str:
+    return f"\0{author}\0"
+
+
+def _name_people(text: str, approval: Approval) -> str:
+    """Mention those who are on Slack, which tells them; others by what they are called in the settings."""
+    for author in {approval.by, *approval.approvers}:
+        platform, _, user = author.partition(":")
+        text = text.replace(_placeholder(author), f"<@{user}>" if platform == "slack" else _plain(author))
+    return text
+
+
+def _plain(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+async def set_aside(parts: AsyncIterator[Part], messages: Messages, shared: Shared) -> AsyncIterator[Part]:
+    """The parts that are shown in the text. Requests get messages of their own, which come after it."""
+    async for part in parts:
+        if not isinstance(part, Approval):
+            yield part
+        elif part.state == "asked":
+            messages.extras.append(as_extra(part))
+        else:
+            await _settle(part, messages, shared)
+
+
+async def _settle(approval: Approval, messages: Messages, shared: Shared) -> None:
+    """Take the buttons of a request away and say what was decided, if its message is still there."""
+    receipt = await shared.receipt_of(approval.asked_in) or {}
+    ts = receipt.get("extras", {}).get(approval.id)
+    if ts is None:
+        log.warning("The message of a request is not known", extra={"request": approval.id})
+        return
+    try:
+        await messages.change_extra(ts, as_extra(approval))
+    except Refused as error:  # somebody has deleted it
+        log.warning("The message of a request keeps its buttons", extra={"error": str(error)})
+
+
+class Presses:
+    """Takes the presses on our buttons; who presses one is told what comes of it, for their eyes only."""
+
+    def __init__(self, commands: Commands, session: aiohttp.ClientSession) -> None:
+        self._commands = commands
+        self._session = session
+        self._answers: set[asyncio.Task[None]] = set()
+
+    async def take(self, body: Mapping[str, Json]) -> None:
+        """Handle a `block_actions` payload, which Slack sends once. Presses on other things do nothing."""
+        for action in body.get("actions") or ():
+            if action.get("action_id") in (APPROVE, REJECT) and action.get("value"):
+                words = await self._decide(action, f"slack:{body['user']['id']}")
+                await self._answer(body["response_url"], words)
+
+    async def _decide(self, action: Mapping[str, Json], by: str) -> str:
+        try:
+            decided = await self._commands.decide(action["value"], by, approve=action["action_id"] == APPROVE)
+        except StorageDown as error:
+            log.warning("A decision was not taken", extra={"error": str(error)})
+            return "That could not be taken just now. Please press the button again in a moment."
+        return decided.words
+
+    async def _answer(self, url: str, words: str) -> None:
+        answer = asyncio.create_task(respond(self._session, url, _plain(words)))
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+        await asyncio.wait([answer], timeout=_RESPOND_SECONDS)

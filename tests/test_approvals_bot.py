@@ -1,0 +1,330 @@
+"""A change of the database with the whole bot: asked for in a chat, decided by a person, done once."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from bot import approvals
+from bot.service import Bot
+from tests.running import http_port, running
+from tests.servers.discord import Discord
+from tests.servers.model import ModelServer, Script
+from tests.servers.slack import Slack
+from tests.shelf import Shelf, a_shelf
+from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
+from tests.waiting import wait_until
+
+BOB, EVE = "U0BOB", "U0EVE"
+TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"
+ASK = Script(tool_calls=[("sql_execute", {"statement": TAKE})])
+TAKEN = {"apples": 9, "pears": 19, "plums": 30}
+UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
+
+
+@pytest_asyncio.fixture
+async def shelf(database_url: str) -> AsyncIterator[Shelf]:
+    """A table that may be changed."""
+    async with a_shelf(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def settings(
+    redis: Redis, redis_url: str, database_url: str, shelf: Shelf, model: ModelServer
+) -> dict[str, Any]:
+    """A bot that may change the database when Bob or Alice (on HTTP: the caller) approves."""
+    return {
+        "redis_url": redis_url,
+        "database_url": database_url,
+        "database_write_url": shelf.dsn,
+        "sql_writes": "approval",
+        "approvers": f"slack:{ALICE},slack:{BOB},http:api",
+        **of_model(model),
+    }
+
+
+class Caller:
+    """Somebody who talks to the bot over HTTP."""
+
+    def __init__(self, bot: Bot, session: aiohttp.ClientSession) -> None:
+        self._base = f"http://127.0.0.1:{http_port(bot)}"
+        self._session = session
+
+    async def ask(self, message: str, thread: str = "t") -> str:
+        body = {"message": message, "thread_id": thread}
+        async with self._session.post(f"{self._base}/chat", json=body) as response:
+            return str((await response.json())["response"])
+
+    async def decide(self, request: str, *, approve: bool, reason: str = "") -> tuple[int, str]:
+        body = {"approve": approve, "reason": reason}
+        async with self._session.post(f"{self._base}/approvals/{request}", json=body) as response:
+            told = await response.json()
+            return response.status, told.get("response") or told["message"]
+
+
+def request_in(text: str) -> str:
+    """The name of the request that a text asks to decide."""
+    found = re.search(r"approve ([0-9a-f]{8})", text)
+    assert found, text
+    return found[1]
+
+
+def told_of_tools(model: ModelServer) -> list[str]:
+    """The tool results that the model was shown last."""
+    return [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
+
+
+async def test_nothing_is_changed_before_a_person_approves_and_then_it_is_once(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """Over HTTP: the statement and its effect are shown, approval runs it, the model says what came of it."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK, "Done.")
+        asked = await caller.ask("take one of each")
+        assert TAKE in asked
+        assert "would change 2 rows of shelf" in asked
+        assert await shelf.stock() == UNTOUCHED
+        request = request_in(asked)
+        status, told = await caller.decide(request, approve=True)
+        assert (status, told.endswith("Done.")) == (200, True)
+        assert "Approved by http:api" in told
+        assert await shelf.stock() == TAKEN
+        assert told_of_tools(model) == ["A person approved this, and it was done: 2 rows."]
+        (entry,) = await shelf.ledger()
+        assert (entry["request"], entry["rows"], entry["approved_by"]) == (request, 2, "http:api")
+        assert "Done." in (await caller.decide(request, approve=False))[1]  # too late: told what was decided
+        assert await shelf.stock() == TAKEN
+
+
+async def test_a_rejection_is_told_to_the_model_with_its_reason(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """Typed, since a button has no room for a reason; nothing runs, and nothing can run any more."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK, "Then I leave it.")
+        request = request_in(await caller.ask("take one of each"))
+        assert await caller.ask(f"reject {request}: stocktaking today", thread="another") == "Rejected."
+        status, told = await caller.decide(request, approve=True)
+        assert (status, told.endswith("Then I leave it.")) == (200, True)
+        assert "The reason: stocktaking today" in told_of_tools(model)[0]
+        assert await shelf.stock() == UNTOUCHED
+        assert await shelf.ledger() == []
+
+
+async def test_the_conversation_goes_on_while_a_request_waits(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """The model knows that it waits; the approval still counts, and its result comes at the end."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK, "It is sunny.", "Both are done.")
+        request = request_in(await caller.ask("take one of each"))
+        assert await caller.ask("and the weather?") == "It is sunny."
+        (waiting,) = told_of_tools(model)
+        assert "has been asked" in waiting
+        assert (await caller.decide(request, approve=True))[1].endswith("Both are done.")
+        assert told_of_tools(model)[-1] == "A person approved this, and it was done: 2 rows."
+        assert await shelf.stock() == TAKEN
+
+
+async def test_an_approval_is_for_one_request_only(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """The next one in the same thread waits for a decision of its own."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        again = Script(tool_calls=[("sql_execute", {"statement": "DELETE FROM shelf WHERE id = 3"})])
+        model.script(ASK, again, "Good.")
+        first = request_in(await caller.ask("take one of each, then remove the plums"))
+        second = request_in((await caller.decide(first, approve=True))[1].partition("Approved by")[2])
+        assert second != first
+        assert await shelf.stock() == TAKEN
+        assert (await caller.decide(second, approve=True))[1].endswith("Good.")
+        assert await shelf.stock() == {"apples": 9, "pears": 19}
+
+
+async def test_what_changed_since_it_was_asked_is_not_done(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """A person approved two rows; one is gone meanwhile."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK, "Shall I look again?")
+        request = request_in(await caller.ask("take one of each"))
+        await shelf.owner.execute("DELETE FROM shelf WHERE id = 2")
+        await caller.decide(request, approve=True)
+        assert "would now change 1 row, not 2" in told_of_tools(model)[0]
+        assert await shelf.stock() == {"apples": 10, "plums": 30}
+        assert await shelf.ledger() == []
+
+
+async def test_a_request_that_nobody_decides_expires(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The buttons go, the model is told, and who presses later changes nothing."""
+    monkeypatch.setattr(approvals, "LOOK_SECONDS", 0.1)
+    async with running(**settings, **of_slack(slack), approval_hours=0.5 / 3600):
+        await slack.connected()
+        model.script(ASK, "Nobody was there.")
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
+        asked = await asked_message(slack, ts)
+        await wait_until(lambda: "Nobody was there." in slack.transcript(GENERAL, ts), "told")
+        assert "Nobody decided this in time" in str(asked.blocks)
+        assert not buttons_of(asked)
+        assert "Nobody allowed this in time" in told_of_tools(model)[0]
+        assert await shelf.stock() == UNTOUCHED
+
+
+async def asked_message(slack: Slack, ts: str) -> Any:
+    """The message with the buttons in that thread, once it is there."""
+    await wait_until(lambda: any(map(buttons_of, slack.bot_replies(GENERAL, ts))), "leave is asked")
+    return next(each for each in slack.bot_replies(GENERAL, ts) if buttons_of(each))
+
+
+def buttons_of(message: Any) -> list[str]:
+    return [
+        element["action_id"]
+        for block in message.blocks or ()
+        if block["type"] == "actions"
+        for element in block["elements"]
+    ]
+
+
+async def test_a_press_on_slack_decides_and_the_message_says_who_did(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
+) -> None:
+    """Eve may not; Bob may. The statement is shown as it is, and the buttons are gone afterwards."""
+    async with running(**settings, **of_slack(slack)):
+        await slack.connected()
+        model.script(ASK, "Done.")
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
+        asked = await asked_message(slack, ts)
+        assert TAKE in str(asked.blocks)
+        assert f"<@{BOB}>" in str(asked.blocks)
+        await slack.press(EVE, GENERAL, asked.ts, "approve")
+        await wait_until(lambda: bool(slack.ephemerals), "told")
+        assert "You may not decide this" in slack.ephemerals[-1].text
+        assert await shelf.stock() == UNTOUCHED
+        await slack.press(BOB, GENERAL, asked.ts, "approve")
+        await wait_until(lambda: "Done." in slack.transcript(GENERAL, ts), "done")
+        assert await shelf.stock() == TAKEN
+        assert f"Approved by <@{BOB}>" in str(asked.blocks)
+        assert not buttons_of(asked)
+        await wait_until(lambda: not slack.unfinished(), "nothing looks busy")
+
+
+async def test_a_press_on_discord_decides_and_the_message_says_who_did(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, discord: Discord
+) -> None:
+    """The approver is notified, whoever else presses is told why not, and the buttons go."""
+    bob = discord.bob
+    settings |= {"approvers": f"discord:{bob.id}"}
+    async with running(**settings, **of_discord(discord)):
+        await discord.connected()
+        model.script(ASK, "Done.")
+        question = await discord.say(discord.alice, discord.general, f"{discord.mention} take one of each")
+        thread = await discord.thread_of(question)
+        shown = await discord.answer(thread, lambda shown: bool(shown[-1].components))
+        asked = shown[-1]
+        assert TAKE in asked.content
+        refused = await discord.click(discord.alice, asked, "Approve")
+        assert "You may not decide this" in refused.content
+        assert await shelf.stock() == UNTOUCHED
+        pressed = await discord.click(bob, asked, "Approve")
+        assert "Approved." in pressed.content
+        await discord.answer(thread, lambda shown: "Done." in shown[-1].content)
+        assert await shelf.stock() == TAKEN
+        now = next(each for each in discord.messages(thread) if each.id == asked.id)
+        assert f"Approved by <@{bob.id}>" in now.content
+        assert not now.components
+
+
+async def test_two_people_on_two_platforms_make_one_decision(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack, discord: Discord
+) -> None:
+    """Bob approves on Slack, and at the same moment bob rejects on Discord, by its name."""
+    settings |= {"approvers": f"slack:{BOB},discord:{discord.bob.id}"}
+    async with running(**settings, **of_slack(slack), **of_discord(discord)):
+        await asyncio.gather(slack.connected(), discord.connected())
+        model.script(ASK, "That is settled.")
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
+        asked = await asked_message(slack, ts)
+        request = request_in(str(asked.blocks))
+        direct = discord.dm(discord.bob)
+        await asyncio.gather(
+            slack.press(BOB, GENERAL, asked.ts, "approve"),
+            slack.press(BOB, GENERAL, asked.ts, "approve"),
+            discord.say(discord.bob, direct, f"reject {request}"),
+        )
+        await wait_until(lambda: "That is settled." in slack.transcript(GENERAL, ts), "decided")
+        await discord.answer(direct, lambda shown: bool(shown))
+        (said,) = [each.content for each in discord.messages(direct) if each.author.bot]
+        approved = await shelf.stock() == TAKEN
+        assert ("Approved by" in str(asked.blocks)) == approved
+        assert (said == "Rejected.") == (not approved)
+        assert len(await shelf.ledger()) == approved
+        assert len(model.requests) == 2
+
+
+async def test_four_eyes_see_more_than_two(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
+) -> None:
+    """Who asked may not approve, be they an approver; another one may."""
+    async with running(**settings, **of_slack(slack), approval_four_eyes=True):
+        await slack.connected()
+        model.script(ASK, "Done.")
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
+        asked = await asked_message(slack, ts)
+        assert f"<@{ALICE}>" not in str(asked.blocks)
+        await slack.press(ALICE, GENERAL, asked.ts, "approve")
+        await wait_until(lambda: bool(slack.ephemerals), "told")
+        assert "somebody else has to approve it" in slack.ephemerals[-1].text
+        assert await shelf.stock() == UNTOUCHED
+        await slack.press(BOB, GENERAL, asked.ts, "approve")
+        await wait_until(lambda: "Done." in slack.transcript(GENERAL, ts), "done")
+        assert await shelf.stock() == TAKEN
+
+
+@pytest.mark.parametrize("how", ["pressed", "typed"])
+async def test_a_request_outlives_the_process(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack, how: str
+) -> None:
+    """Asked by one process, decided when another one runs: by its button, or in words elsewhere."""
+    async with running(**settings, **of_slack(slack)):
+        await slack.connected()
+        model.script(ASK)
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
+        asked = await asked_message(slack, ts)
+    async with running(**settings, **of_slack(slack)):
+        await slack.connected()
+        model.script("Done.")
+        if how == "pressed":
+            await slack.press(BOB, GENERAL, asked.ts, "approve")
+        else:
+            await slack.say(BOB, slack.dm(BOB), f"approve {request_in(str(asked.blocks))}")
+        await wait_until(lambda: "Done." in slack.transcript(GENERAL, ts), "done")
+        assert await shelf.stock() == TAKEN
+        assert not buttons_of(asked)
+
+
+def of_nobody(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in ("sql_writes", "approvers")}
+
+
+async def test_without_sql_writes_there_is_no_such_tool(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """It is off unless it is switched on."""
+    async with running(**of_nobody(settings)) as bot, aiohttp.ClientSession() as session:
+        model.script(ASK, "I cannot.")
+        assert await Caller(bot, session).ask("take one of each") == "I cannot."
+        assert "There is no tool 'sql_execute'" in told_of_tools(model)[0]
+        assert await shelf.stock() == UNTOUCHED
