@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import cast
 
@@ -17,6 +17,7 @@ from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
 from bot.chat import Message, Notice, Part, Proposal, Requests, StorageDown, Text, Turn, decided
+from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Agent:
         memory: Memory,
         requests: Requests,
         *,
+        guarded: Collection[str],
         remember: Remember,
         rounds: int,
         has_memory: bool,
@@ -41,6 +43,7 @@ class Agent:
         self._graph = graph
         self._memory = memory
         self._requests = requests
+        self._guarded = guarded
         self._remember = remember
         self._recursion_limit = 4 * rounds + 10  # langgraph's supersteps: four a round, and the ends
         self._has_memory = has_memory
@@ -102,7 +105,8 @@ class Agent:
         if proposal:
             return decided_course(await self._graph.aget_state(config), proposal)
         if turn.attempt > 1:
-            course = repeated_course(await self._graph.aget_state(config), _id(turn.messages[-1]))
+            state = await self._graph.aget_state(config)
+            course = repeated_course(state, _id(turn.messages[-1]), self._guarded)
             if course:
                 return course
         return Course(begin=_begin(turn))
@@ -186,4 +190,12 @@ async def open_agent(
         checkpointer=memory,
         requests=requests,
     )
-    yield Agent(graph, memory, requests, remember=remember, rounds=max_iterations, has_memory=has_memory)
+    yield Agent(
+        graph,
+        memory,
+        requests,
+        guarded=[tool.name for tool in tools if isinstance(tool, GuardedTool)],
+        remember=remember,
+        rounds=max_iterations,
+        has_memory=has_memory,
+    )

@@ -1,6 +1,6 @@
 """Where a turn goes on, read off the state that earlier attempts and interrupts have left. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall
@@ -25,7 +25,7 @@ class Course:
     is_over: bool = False
 
 
-def repeated_course(state: StateSnapshot, newest: str) -> Course | None:
+def repeated_course(state: StateSnapshot, newest: str, guarded: Collection[str]) -> Course | None:
     """How a repeated turn goes on, whose last message is `newest`; None if it never got into the state."""
     messages: list[AnyMessage] = state.values.get("messages", [])
     ids = [message.id for message in messages]
@@ -36,7 +36,7 @@ def repeated_course(state: StateSnapshot, newest: str) -> Course | None:
     calls = [call["id"] for message in made for call in _calls(message)]
     asked = [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]
     return Course(
-        earlier=list(parts.replay(made, proposals.keys())),
+        earlier=list(parts.replay(made, guarded)),
         asked=asked,
         is_over=all(task.interrupts for task in state.tasks),
     )
@@ -59,7 +59,9 @@ def decided_course(state: StateSnapshot, proposal: Proposal) -> Course:
         result = parts.result_id(call)
         if result in ids:
             made = messages[ids.index(result) :]
-            return Course(earlier=list(parts.replay([_of(call), *made])), is_over=not state.tasks)
+            return Course(
+                earlier=list(parts.replay([_of(call), *made], [proposal.tool])), is_over=not state.tasks
+            )
         if call["id"] == again or _waits(state, proposal.id):
             return Course()
     anew = ToolCall(name=proposal.tool, args=dict(proposal.arguments), id=again, type="tool_call")

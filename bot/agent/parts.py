@@ -66,10 +66,10 @@ def result_id(call: ToolCall) -> str:
     return f"result_{call['id']}"
 
 
-def replay(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> Iterator[Part]:
+def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Iterator[Part]:
     """The parts that these messages were shown as, when they were made.
 
-    Calls that wait for leave have not started yet.
+    Calls of the tools that are `guarded` start when they are decided, the others at once.
     """
     calls: dict[str, ToolCall] = {}
     has_spoken = False
@@ -80,10 +80,13 @@ def replay(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> Ite
                 has_spoken = True
             for call in message.tool_calls:
                 calls[call["id"] or ""] = call
-                if call["id"] not in waiting:
+                if call["name"] not in guarded:
                     yield started(call)
         elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
-            yield ended(calls[message.tool_call_id], message)
+            call = calls[message.tool_call_id]
+            if call["name"] in guarded:
+                yield started(call)
+            yield ended(call, message)
 
 
 def _title(call: ToolCall) -> str:

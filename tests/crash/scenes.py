@@ -65,34 +65,34 @@ class SlackScene:
     grows = "slack: chat.appendStream #1"
 
     def __init__(self) -> None:
-        self._slack = Slack(ack_timeout=0.5, redelivery_delays=(0.1, 0.2, 0.5, 1, 1, 2, 2, 4, 4))
+        self.slack = Slack(ack_timeout=0.5, redelivery_delays=(0.1, 0.2, 0.5, 1, 1, 2, 2, 4, 4))
         # what there is to know of a stream whose end was not heard of is learnt by ending it
-        self._slack.tolerate("message_not_in_streaming_state")
-        self._root: str | None = None
+        self.slack.tolerate("message_not_in_streaming_state")
+        self.root: str | None = None
 
     async def __aenter__(self) -> Self:
-        await self._slack.__aenter__()
+        await self.slack.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._slack.__aexit__(None, None, None)
+        await self.slack.__aexit__(None, None, None)
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return self._slack.environ
+        return self.slack.environ
 
     def observe(self, watch: Watch) -> None:
         reads = ("auth.", "conversations.", "users.", "apps.")
-        self._slack.observe(watch.over("slack", lambda method: method.startswith(reads)))
+        self.slack.observe(watch.over("slack", lambda method: method.startswith(reads)))
 
     async def listens(self, bot: Bot, redis: Redis) -> None:
-        await self._slack.connected(timeout=TIMEOUT)
+        await self.slack.connected(timeout=TIMEOUT)
         await _heard(redis, f"slack:{TEAM}")
 
     async def ask(self, bot: Bot, text: str) -> None:
-        mention = "" if self._root else f"{self._slack.mention} "
-        ts = await self._slack.say(ALICE, GENERAL, mention + text, thread_ts=self._root)
-        self._root = self._root or ts
+        mention = "" if self.root else f"{self.slack.mention} "
+        ts = await self.slack.say(ALICE, GENERAL, mention + text, thread_ts=self.root)
+        self.root = self.root or ts
 
     async def ask_again(self, bot: Bot) -> None:
         pass  # Slack does
@@ -101,17 +101,17 @@ class SlackScene:
         pass
 
     def shown(self) -> list[str]:
-        slack = self._slack
+        slack = self.slack
         texts = []
         for each in (message for channel in slack.workspace.messages for message in slack.messages(channel)):
             if each.from_bot:
-                is_here = each.channel == GENERAL and each.thread_ts == self._root
+                is_here = each.channel == GENERAL and each.thread_ts == self.root
                 texts.append(each.shown if is_here else f"in {each.channel} {each.thread_ts}: {each.shown}")
         return texts
 
     async def faults(self, bot: Bot) -> list[str]:
-        await self._slack.settled(TIMEOUT)
-        return self._slack.violations + self._slack.unfinished()
+        await self.slack.settled(TIMEOUT)
+        return self.slack.violations + self.slack.unfinished()
 
 
 class SlackWithoutStreams(SlackScene):
@@ -121,7 +121,7 @@ class SlackWithoutStreams(SlackScene):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slack.disable("chat.startStream")
+        self.slack.disable("chat.startStream")
 
 
 class DiscordScene:
@@ -134,68 +134,68 @@ class DiscordScene:
     grows = "discord: PATCH /channels/{channel}/messages/{message} #1"
 
     def __init__(self) -> None:
-        self._discord = Discord()
-        self._question: DiscordMessage | None = None
+        self.discord = Discord()
+        self.question: DiscordMessage | None = None
 
     async def __aenter__(self) -> Self:
-        await self._discord.__aenter__()
+        await self.discord.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._discord.__aexit__(None, None, None)
+        await self.discord.__aexit__(None, None, None)
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return self._discord.environ
+        return self.discord.environ
 
     def observe(self, watch: Watch) -> None:
         def is_passing(request: str) -> bool:
             # typing ends by itself
             return request.startswith("GET") or "/channels/" not in request or request.endswith("/typing")
 
-        self._discord.observe(watch.over("discord", is_passing))
+        self.discord.observe(watch.over("discord", is_passing))
 
     async def listens(self, bot: Bot, redis: Redis) -> None:
-        await self._discord.connected(timeout=TIMEOUT)
+        await self.discord.connected(timeout=TIMEOUT)
         await _heard(redis, "discord:0/1")
 
     async def ask(self, bot: Bot, text: str) -> None:
-        discord = self._discord
-        if self._question is None:
+        discord = self.discord
+        if self.question is None:
             text = f"{discord.mention} {text}"
-            self._question = await discord.say(discord.alice, discord.general, text)
+            self.question = await discord.say(discord.alice, discord.general, text)
         else:
-            await discord.say(discord.alice, await discord.thread_of(self._question), text)
+            await discord.say(discord.alice, await discord.thread_of(self.question), text)
 
     async def ask_again(self, bot: Bot) -> None:
         pass  # the bot reads the history
 
     def died(self) -> None:
-        self._discord.forget_nonces()
+        self.discord.forget_nonces()
 
     def shown(self) -> list[str]:
         texts = []
-        thread = self._question.thread if self._question else None
-        for channel in self._discord.world.channels.values():
-            for each in self._discord.messages(channel):
-                if each.author is self._discord.bot:
+        thread = self.question.thread if self.question else None
+        for channel in self.discord.world.channels.values():
+            for each in self.discord.messages(channel):
+                if each.author is self.discord.bot:
                     is_here = channel is thread
                     texts.append(each.content if is_here else f"in {channel.name}: {each.content}")
         return texts
 
     async def faults(self, bot: Bot) -> list[str]:
-        return self._discord.violations
+        return self.discord.violations
 
 
 class DiscordWithoutHistory(DiscordScene):
     """The bot may not read what was written, and lives on at once: only the nonces know what was sent."""
 
     def died(self) -> None:
-        if self._question and self._question.thread:
-            self._question.thread.denied.add("read_message_history")
+        if self.question and self.question.thread:
+            self.question.thread.denied.add("read_message_history")
 
     async def ask_again(self, bot: Bot) -> None:
-        await self._discord.connected(timeout=TIMEOUT)  # what is said before is lost
+        await self.discord.connected(timeout=TIMEOUT)  # what is said before is lost
 
 
 class HttpScene:

@@ -88,7 +88,7 @@ async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = (), *, is_refuse
         await stack.enter_async_context(scene)
         log = lane.directory / "bot.log"
         log.unlink(missing_ok=True)
-        bot = Bot(_environ(lane, scene, model), log)
+        bot = Bot(environ_of(lane, scene, model), log)
         stack.callback(bot.kill)
         played = _Trial(lane, scene, model, bot, is_refused=is_refused)
         try:
@@ -98,7 +98,8 @@ async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = (), *, is_refuse
             return Outcome(played.watch.lives, problems=[str(error), *log.read_text().splitlines()[-20:]])
 
 
-def _environ(lane: Lane, scene: Scene, model: ModelServer) -> dict[str, str]:
+def environ_of(lane: Lane, scene: Scene, model: ModelServer) -> dict[str, str]:
+    """What a bot is started with."""
     return {
         **scene.environ,
         "REDIS_URL": lane.proxy.url,

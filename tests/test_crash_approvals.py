@@ -1,0 +1,228 @@
+"""kill -9 at every step of asking for leave, of deciding, and of carrying the order out.
+
+As in test_crash_points: a step is a request that changes something outside of the bot. The change itself is
+none of them, but the steps before and after it are.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from bot.inbox import desk
+from tests.crash.bot import Bot
+from tests.crash.scenes import ALICE, GENERAL, TIMEOUT, DiscordScene, SlackScene
+from tests.crash.trial import Lane, environ_of, open_lane
+from tests.crash.watch import Watch
+from tests.servers.discord import InteractionFailed
+from tests.servers.model import Script, model_server
+from tests.shelf import Shelf, a_shelf
+from tests.waiting import wait_until
+
+LANES = 4
+QUESTION, ANSWER = "take one of each", "One of each is gone."
+TAKEN = {"apples": 9, "pears": 19, "plums": 30}
+
+
+class SlackDesk(SlackScene):
+    """Asked in a thread on Slack; the button is there."""
+
+    approver = f"slack:{ALICE}"
+
+    def requests(self) -> list[Any]:
+        """The messages that ask, or asked, for leave."""
+        return [each for each in self.slack.bot_replies(GENERAL, self.root or "") if each.blocks]
+
+    async def press(self) -> bool:
+        """Approve, if the button is still there; whether that was taken, as a person sees it."""
+        (request,) = self.requests()
+        if not any(block["type"] == "actions" for block in request.blocks):
+            return True
+        return (await self.slack.press(ALICE, GENERAL, request.ts, "approve")).acked
+
+    def is_settled(self) -> bool:
+        """Whether the one request says who has decided it."""
+        return ["Approved by" in str(each.blocks) for each in self.requests()] == [True]
+
+
+class DiscordDesk(DiscordScene):
+    """Asked in a thread on Discord; the button is there."""
+
+    approver = ""
+
+    async def __aenter__(self) -> "DiscordDesk":
+        await super().__aenter__()
+        self.approver = f"discord:{self.discord.alice.id}"
+        return self
+
+    def requests(self) -> list[Any]:
+        """The messages that ask, or asked, for leave."""
+        thread = self.question.thread if self.question else None
+        return [each for each in self.discord.messages(thread) if "```sql" in each.content] if thread else []
+
+    async def press(self) -> bool:
+        """Approve, if the button is still there; whether that was taken, as a person sees it."""
+        (request,) = self.requests()
+        if request.components:
+            try:
+                await self.discord.click(self.discord.alice, request, "Approve")
+            except InteractionFailed:
+                return False
+        return True
+
+    def is_settled(self) -> bool:
+        """Whether the one request says who has decided it."""
+        return ["Approved by" in each.content for each in self.requests()] == [True]
+
+
+Desk = SlackDesk | DiscordDesk
+
+
+class Trial:
+    """One change, with one kill at most."""
+
+    def __init__(self, lane: Lane, desk: Desk, shelf: Shelf, end: str) -> None:
+        self._lane = lane
+        self._desk = desk
+        self._shelf = shelf
+        self._end = end
+        self.watch = Watch(self._die)
+        self.asking: list[str] = []
+        self.deciding: list[str] = []
+
+    def _die(self) -> None:
+        self._bot.kill()
+        self._lane.proxy.drop()
+        self._desk.died()
+
+    async def run(self) -> list[str]:
+        """Ask, decide, and tell what is wrong in the end. `_end` is in the first half or in the second."""
+        await self._lane.redis.flushall()
+        await self._shelf.fill()
+        log = self._lane.directory / "bot.log"
+        log.unlink(missing_ok=True)
+        async with AsyncExitStack() as stack:
+            model = await stack.enter_async_context(model_server())
+            await stack.enter_async_context(self._desk)
+            statement = f"UPDATE {self._shelf.name} SET stock = stock - 1 WHERE id <= 2"
+            order = Script(tool_calls=[("sql_execute", {"statement": statement})])
+            model.respond = lambda request: ANSWER if request["messages"][-1]["role"] == "tool" else order
+            environ = environ_of(self._lane, self._desk, model) | {
+                "DATABASE_WRITE_URL": self._shelf.dsn,
+                "SQL_WRITES": "approval",
+                "APPROVERS": self._desk.approver,
+            }
+            self._bot = Bot(environ, log)
+            stack.callback(self._bot.kill)
+            model.steps = self.watch.over("model")
+            self._lane.proxy.steps = self.watch.over("redis")
+            self._desk.observe(self.watch)
+            try:
+                await self._play()
+                return await self._faults(model.violations)
+            except AssertionError as error:
+                return [str(error), *log.read_text().splitlines()[-20:]]
+
+    async def _play(self) -> None:
+        self._bot.start()
+        await self._desk.listens(self._bot, self._lane.redis)
+        self.watch.begin(self._end)
+        await self._desk.ask(self._bot, QUESTION)
+        await self._until(lambda: bool(self._desk.requests()), self._no_more)
+        self.asking = self._steps()
+        self.watch.begin(self._end if not self.watch.ended else "")
+        pressing = asyncio.create_task(self._press())
+        await self._until(lambda: any(ANSWER in each for each in self._desk.shown()), self._press)
+        self.deciding = self._steps()
+        await pressing
+
+    async def _no_more(self) -> None:
+        """Slack sends the question again, and the bot reads Discord's history."""
+
+    async def _press(self) -> None:
+        """Whose press was not taken presses again."""
+        await wait_until(self._desk.press, "the press is taken", TIMEOUT)
+
+    def _steps(self) -> list[str]:
+        self.watch.rest()
+        return self.watch.lives[-1]
+
+    async def _until(self, holds: Callable[[], bool], again: Callable[[], Awaitable[None]]) -> None:
+        """Wait until all is done, over a kill, after which a person does something `again`."""
+
+        async def is_over() -> bool:
+            return holds() and await desk.listing(self._lane.redis) == "The inbox is empty."
+
+        before = self.watch.ended
+        await wait_until(lambda: _either(self.watch.ended and not before, is_over), self._end, TIMEOUT)
+        if self.watch.ended and not before:
+            self.watch.begin("")
+            self.watch.ended = True  # there is no second kill
+            self._bot.start()
+            await self._desk.listens(self._bot, self._lane.redis)
+            await again()
+            await wait_until(is_over, f"all is done after {self._end}", TIMEOUT)
+
+    async def _faults(self, violations: Sequence[str]) -> list[str]:
+        faults = [*violations, *await self._desk.faults(self._bot)]
+        faults += [str(each) for each in self._bot.log if each["level"] in ("error", "critical")]
+        if await self._shelf.stock() != TAKEN:
+            faults.append(f"on the shelf: {await self._shelf.stock()}")
+        if len(await self._shelf.ledger()) != 1:
+            faults.append(f"in the ledger: {await self._shelf.ledger()}")
+        if not self._desk.is_settled():
+            faults.append(f"shown: {self._desk.shown()}")
+        if sum(ANSWER in each for each in self._desk.shown()) != 1:
+            faults.append(f"answered: {self._desk.shown()}")
+        return faults
+
+
+async def _either(one: bool, other: Callable[[], Awaitable[bool]]) -> bool:
+    return one or await other()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def lanes(
+    tmp_path_factory: pytest.TempPathFactory, database_url: str
+) -> AsyncIterator[list[tuple[Lane, Shelf]]]:
+    """Places for trials at the same time, each with a shelf of its own."""
+    async with AsyncExitStack() as stack:
+        yield [
+            (
+                await stack.enter_async_context(open_lane(tmp_path_factory.mktemp("lane"), database_url)),
+                await stack.enter_async_context(a_shelf(database_url, f"shelf_{number}")),
+            )
+            for number in range(LANES)
+        ]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", [SlackDesk, DiscordDesk])
+async def test_a_change_is_made_once_whenever_the_bot_is_killed(
+    kind: type[Desk], lanes: list[tuple[Lane, Shelf]]
+) -> None:
+    """Asked once, carried out once, answered once, and the buttons are gone."""
+    undisturbed = Trial(*_placed(lanes[0], kind), end="")
+    assert not await undisturbed.run()
+    ends = [f"after {each}" for each in dict.fromkeys(undisturbed.asking + undisturbed.deciding)]
+    assert len(ends) > 20
+    print(f"{len(ends)} points")
+    problems: list[str] = []
+    waiting = iter(["before redis: PUT #1", *ends])
+
+    async def run(lane: tuple[Lane, Shelf]) -> None:
+        for end in waiting:
+            if len(problems) < 3:
+                problems.extend(f"{end}: {fault}" for fault in await Trial(*_placed(lane, kind), end).run())
+
+    async with asyncio.TaskGroup() as group:
+        for lane in lanes:
+            group.create_task(run(lane))
+    assert not problems, "\n".join(problems)
+
+
+def _placed(lane: tuple[Lane, Shelf], kind: type[Desk]) -> tuple[Lane, Desk, Shelf]:
+    return lane[0], kind(), lane[1]
