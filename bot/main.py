@@ -34,7 +34,7 @@ from bot.process import process_name
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
+from bot.tools import KeyValueStore, RoleCheck, RolePolicy, ThreadMemory, open_pool, toolset
 from bot.turn import Turns
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         redis_url = await _redis_url(stack, settings)
         await check_redis(redis_url)
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
+        role = RoleCheck(_role_policy(settings))
         pool = await stack.enter_async_context(
-            open_pool(await _database_url(stack, settings), size=settings.db_pool_size)
+            open_pool(await _database_url(stack, settings), size=settings.db_pool_size, admit=role.admit)
         )
         fenced = FencedRedis(redis)
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
@@ -76,7 +77,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         turns = Turns(agent.answer, _finder(platforms), access.refusal, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, operations, partial(refusal, redis)))
-        examine.add("postgres", partial(role_report, pool))
+        examine.add("postgres", partial(role.report, pool))
         examine.add("model", model.health)
         for platform in platforms:
             if platform.name in settings.bot_roles:
@@ -96,6 +97,12 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return await stack.enter_async_context(embedded_postgres(settings.data_dir))
+
+
+def _role_policy(settings: Settings) -> RolePolicy:
+    if settings.sql_allow_privileged_role:
+        return "accept"
+    return "refuse" if settings.bot_env == "production" else "warn"
 
 
 @asynccontextmanager

@@ -3,17 +3,19 @@
 from bot.tools.failure import ToolFailure
 from bot.tools.kv import KeyValueStore, NotStorable
 from bot.tools.memory import ThreadMemory
-from bot.tools.sql import Limits, open_pool
-from bot.tools.sql_role import role_report
+from bot.tools.sql import Limits
+from bot.tools.sql_pool import open_pool
+from bot.tools.sql_role import RoleCheck, RolePolicy
 from bot.tools.toolset import toolset
 
 __all__ = [
     "KeyValueStore",
     "Limits",
     "NotStorable",
+    "RoleCheck",
+    "RolePolicy",
     "ThreadMemory",
     "ToolFailure",
     "open_pool",
-    "role_report",
     "toolset",
 ]

@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field
 from bot.tools.clock import current_time
 from bot.tools.failure import ToolFailure
 from bot.tools.memory import ERRORS, ThreadMemory, described
-from bot.tools.sql import Limits, Pool, fetch
+from bot.tools.sql import Limits, fetch
 from bot.tools.sql_errors import UnknownName
 from bot.tools.sql_format import markdown
+from bot.tools.sql_pool import Pool
 from bot.tools.sql_schema import Schema
 
 _SQL_SCHEMA = """\
