@@ -491,10 +491,11 @@ SLOW_TO_READ = [
     "SELECT " + "a, " * 3_000 + "1 FROM (SELECT 1 AS a) AS t",
     "SELECT " + "(SELECT " * 1_000 + "1" + ")" * 1_000,
     "SELECT 1" + " UNION SELECT 1" * 600,
+    "SELECT " + "1 + 1, " * 1_400 + "1",
 ]
 
 
-@pytest.mark.parametrize("query", SLOW_TO_READ, ids=["wide", "deep", "long"])
+@pytest.mark.parametrize("query", SLOW_TO_READ, ids=["names", "deep", "long", "columns"])
 async def test_reading_a_large_query_does_not_hold_the_loop(pool: Pool, query: str) -> None:
     """The longest gap of a ticking task is a fraction of what reading the query takes on the loop.
 

@@ -148,8 +148,9 @@ async def test_tools_are_off_until_the_role_is_mended(owner: Owner, clerk_url: s
         assert "42" in await tools["sql_query"].ainvoke(SUM)
         assert "orders (table" in await tools["sql_schema"].ainvoke({})
         await owner.execute("ALTER TABLE customers OWNER TO clerk")
-        with pytest.raises(ToolFailure, match="switched off"):
-            await tools["sql_query"].ainvoke(SUM)
+        for name, arguments in (("sql_query", SUM), ("sql_schema", {})):
+            with pytest.raises(ToolFailure, match="switched off"):
+                await tools[name].ainvoke(arguments)
 
 
 async def test_health_turns_the_tools_off_at_once(owner: Owner, clerk_url: str, redis: Redis) -> None:

@@ -12,7 +12,7 @@ from bot.tools.memory import ERRORS, ThreadMemory, described
 from bot.tools.sql import Limits, fetch
 from bot.tools.sql_errors import UnknownName
 from bot.tools.sql_format import markdown
-from bot.tools.sql_pool import Pool
+from bot.tools.sql_pool import Pool, require_admission
 from bot.tools.sql_schema import Schema
 
 _SQL_SCHEMA = """\
@@ -69,6 +69,7 @@ def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
     schema = Schema(pool)
 
     async def sql_schema(table: str | None = None) -> str:
+        await require_admission(pool)
         return await schema.describe(table)
 
     async def sql_query(query: str) -> str:
