@@ -107,6 +107,17 @@ async def test_writing_function_meets_the_read_only_transaction(owner_pool: Pool
     assert "Only reading is possible" in await failure(owner_pool, "SELECT pay()")
 
 
+async def test_function_of_an_extension_that_is_volatile_by_chance_runs(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
+) -> None:
+    """Not everything volatile in C has effects; what is known not to is allowed."""
+    await owner.execute("CREATE EXTENSION tablefunc")
+    try:
+        assert len((await fetch(owner_pool, "SELECT * FROM normal_rand(2, 0, 1)", Limits())).rows) == 2
+    finally:
+        await owner.execute("DROP EXTENSION tablefunc")
+
+
 async def test_transaction_is_rolled_back(
     owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
@@ -155,6 +166,7 @@ async def test_backslash_means_the_same_to_guard_and_server(
         "SELECT attname, n_distinct FROM pg_stats WHERE tablename = 'orders'",
         "SELECT x.http_status, x.lo_value FROM (SELECT 200 AS http_status, 1 AS lo_value) AS x",
         "SELECT name AS xpath FROM customers",
+        "SELECT * FROM json_table('[1, 2]', '$[*]' COLUMNS (x int PATH '$')) AS t",
     ],
 )
 async def test_reading_queries_run(pool: Pool, query: str) -> None:

@@ -1,8 +1,9 @@
 """Queries that a model wrote, run so that they can change nothing and hold nothing up.
 
-The walls, from the outside in: `sql_guard` lets one reading statement pass; it runs in a read-only
-transaction that is always rolled back, with time limits; no more rows and characters leave the server
-than are shown; and the database role's rights bound everything.
+The walls, from the outside in: `sql_guard` lets one reading statement pass, `sql_functions` none that an
+extension may use to get around the next; it runs in a read-only transaction that is always rolled back, with
+time limits; no more rows, columns and characters leave the server than are shown; and the rights of the
+database role, which `sql_role` looks at, bound everything.
 """
 
 import asyncio

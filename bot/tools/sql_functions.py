@@ -20,8 +20,14 @@ SELECT DISTINCT p.proname::text
  ORDER BY 1
 """
 
-_HARMLESS = re.compile(r"gen_random_.*|gen_salt|uuid_generate_.*|normal_rand|show_limit|st_.*")
-"""Volatile because of chance, or out of caution (PostGIS)."""
+_HARMLESS = re.compile(
+    r"""
+    gen_random_.* | gen_salt | uuid_generate_.* | normal_rand     # volatile because of chance
+    | show_limit | st_.*                                          # PostGIS
+    | time_bucket_gapfill | locf | interpolate                    # TimescaleDB, which plans around them
+    """,
+    re.VERBOSE,
+)
 
 
 async def refuse_foreign(connection: Connection, calls: Set[str]) -> None:
