@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         le=48,  # a decision is known again for three days
         description="hours after which a request that nobody has decided expires",
     )
+    sql_allow_privileged_role: bool = Field(
+        False,
+        description="`true`: the SQL tools read in production, too, with a role of DATABASE_URL that may do "
+        "more than read",
+    )
     data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
     http_host: str = Field("127.0.0.1", description="address of the HTTP surface and the page")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP surface; 0 takes a free one")

@@ -35,7 +35,7 @@ from bot.process import process_name
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import KeyValueStore, Orders, ThreadMemory, open_pool, role_report, toolset
+from bot.tools import KeyValueStore, Orders, RoleCheck, RolePolicy, ThreadMemory, open_pool, toolset
 from bot.turn import Reception, Turns
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,10 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         await check_redis(redis_url)
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
         database_url = await _database_url(stack, settings)
-        pool = await stack.enter_async_context(open_pool(database_url, size=settings.db_pool_size))
+        role = RoleCheck(_role_policy(settings))
+        pool = await stack.enter_async_context(
+            open_pool(database_url, size=settings.db_pool_size, admit=role.admit)
+        )
         fenced = FencedRedis(redis)
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
         name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
@@ -85,7 +88,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         receive = _reception(access, commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, operations, partial(refusal, redis)))
-        examine.add("postgres", partial(role_report, pool))
+        examine.add("postgres", partial(role.report, pool))
         examine.add("model", model.health)
         for platform in platforms:
             if platform.name in settings.bot_roles:
@@ -115,6 +118,12 @@ async def _orders(stack: AsyncExitStack, settings: Settings, database_url: str) 
         database_url if settings.database_url else for_writing(database_url)
     )
     return Orders(await stack.enter_async_context(open_pool(dsn, size=_WRITING_CONNECTIONS)))
+
+
+def _role_policy(settings: Settings) -> RolePolicy:
+    if settings.sql_allow_privileged_role:
+        return "accept"
+    return "refuse" if settings.bot_env == "production" else "warn"
 
 
 @asynccontextmanager

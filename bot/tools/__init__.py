@@ -5,8 +5,9 @@ from bot.tools.guarded import GuardedTool, Preview
 from bot.tools.kv import KeyValueStore, NotStorable
 from bot.tools.memory import ThreadMemory
 from bot.tools.scope import for_tools, proposal_of, turn_of
-from bot.tools.sql import Limits, Pool, open_pool
-from bot.tools.sql_role import role_report
+from bot.tools.sql import Limits
+from bot.tools.sql_pool import Pool, open_pool
+from bot.tools.sql_role import RoleCheck, RolePolicy
 from bot.tools.sql_write import Orders
 from bot.tools.toolset import toolset
 
@@ -18,12 +19,13 @@ __all__ = [
     "Orders",
     "Pool",
     "Preview",
+    "RoleCheck",
+    "RolePolicy",
     "ThreadMemory",
     "ToolFailure",
     "for_tools",
     "open_pool",
     "proposal_of",
-    "role_report",
     "toolset",
     "turn_of",
 ]

@@ -1,13 +1,14 @@
 """The system catalog's answer to: which tables may the role read, and what is in them?"""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
-from bot.tools.sql import Pool, reading
 from bot.tools.sql_errors import translated
+from bot.tools.sql_pool import Pool, reading
 
 _CATALOG_SECONDS = 10
 _SAMPLE_SECONDS = 3
@@ -76,7 +77,8 @@ async def read_relations(pool: Pool) -> tuple[Relation, ...]:
     async with reading(pool, _CATALOG_SECONDS) as connection:
         with translated("", _CATALOG_SECONDS):
             records = await connection.fetch(_RELATIONS)
-    return tuple(_relation(record) for record in records)
+    # hundreds of wide tables take a second
+    return await asyncio.to_thread(lambda: tuple(map(_relation, records)))
 
 
 def _relation(record: asyncpg.Record) -> Relation:

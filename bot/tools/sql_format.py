@@ -26,6 +26,8 @@ class Column:
 class Result:
     """Rows of a query. `is_complete` is false when there are more, which were not fetched.
 
+    So were `hidden_columns`, those after the last of `columns`.
+
     Booleans, numbers and UUIDs are Python's, NULL is None; all else (dates, intervals, JSON, arrays,
     bytea, enums, ...) is text as PostgreSQL writes it, with dates in ISO 8601, cut after
     `MAX_CELL_CHARS` and one characters.
@@ -34,6 +36,7 @@ class Result:
     columns: tuple[Column, ...]
     rows: tuple[tuple[object, ...], ...]
     is_complete: bool
+    hidden_columns: int = 0
 
 
 def markdown(result: Result) -> str:
@@ -77,6 +80,9 @@ def _summary(result: Result) -> str:
         said = f"The first {_rows(count)}; there are more. Aggregate, or narrow the query, to see the rest."
     else:
         said = f"{_rows(count)}."
+    if result.hidden_columns:
+        total = len(result.columns) + result.hidden_columns
+        said += f" The first {len(result.columns)} of {total:,} columns: name those that you need."
     if any(isinstance(value, str) and len(value) > MAX_CELL_CHARS for row in result.rows for value in row):
         said += f" Values that end in … were cut at {MAX_CELL_CHARS} characters; substr() reads on."
     return said

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from bot.tools.failure import ToolFailure
-from bot.tools.sql import Pool
 from bot.tools.sql_catalog import Column, Relation, read_relations, read_values
 from bot.tools.sql_format import cell
+from bot.tools.sql_pool import Pool
 
 log = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 300
-_OVERVIEW_CHARS = 12_000
+_MOST_CHARS = 12_000
+_MOST_NAME_CHARS = 200
 _MOST_NAMES = 50
 _KINDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table"}
 
@@ -41,8 +42,8 @@ class Schema:
         """One table in detail, or all in short. Raises `ToolFailure`, also for a table that is not there."""
         relations = await self._all()
         if not table:
-            return _overview(relations)
-        relation = _find(table, relations)
+            return await asyncio.to_thread(_overview, relations)
+        relation = await asyncio.to_thread(_find, table[:_MOST_NAME_CHARS], relations)
         return _details(relation, await self._sample_values(relation))
 
     async def _all(self) -> tuple[Relation, ...]:
@@ -93,10 +94,8 @@ def _overview(relations: Sequence[Relation]) -> str:
     if not relations:
         return _listed(relations)
     text = "\n".join(map(_summary, relations))
-    if len(text) > _OVERVIEW_CHARS:
-        text = "\n".join(map(_title, relations))
-    if len(text) > _OVERVIEW_CHARS:
-        text = text[:_OVERVIEW_CHARS].rpartition("\n")[0] + "\n… and more"
+    if len(text) > _MOST_CHARS:
+        text = _bounded("\n".join(map(_title, relations)))
     return f"{text}\n\nCall sql_schema with a table's name for more on its columns."
 
 
@@ -114,7 +113,14 @@ def _summary(relation: Relation) -> str:
 
 def _details(relation: Relation, values: Mapping[str, Sequence[str]]) -> str:
     columns = [_described(column, values.get(column.name, ())) for column in relation.columns]
-    return "\n".join([_title(relation), *columns, *relation.constraints])
+    return _bounded("\n".join([_title(relation), *columns, *relation.constraints]))
+
+
+def _bounded(text: str) -> str:
+    """As many whole lines as may be shown."""
+    if len(text) <= _MOST_CHARS:
+        return text
+    return text[:_MOST_CHARS].rpartition("\n")[0] + "\n… and more; information_schema has the rest"
 
 
 def _described(column: Column, values: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import logging
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 from pglast import ast
@@ -19,9 +19,10 @@ from bot.chat import Proposal
 from bot.tools import sql_guard
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
-from bot.tools.sql import Connection, Pool, acquired
 from bot.tools.sql_errors import DatabaseDown, translated
+from bot.tools.sql_functions import refuse_hidden_effects
 from bot.tools.sql_guard import Statement
+from bot.tools.sql_pool import Connection, Pool, acquired
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Order:
     """A statement that a person has allowed: who asked, who approved, and how many rows it was to change."""
 
     request: str
-    statement: str
+    statement: Statement
     rows: int
     asked_by: str
     approved_by: str
@@ -110,8 +111,8 @@ def check(text: str) -> Change:
     table = f"{relation.schemaname}.{relation.relname}" if relation.schemaname else str(relation.relname)
     own = relation.relname == LEDGER or (relation.schemaname or "") in ("pg_catalog", "information_schema")
     _require(not own and not str(relation.relname).startswith("pg_"), f"{table} may not be changed.")
-    sql_guard.inspect(tree, _WRITING, _WRITING_ONLY)
-    return Change(statement, table)
+    calls = sql_guard.inspect(tree, _WRITING, _WRITING_ONLY)
+    return Change(replace(statement, calls=calls), table)
 
 
 def _writes(clause: ast.WithClause) -> bool:
@@ -142,6 +143,7 @@ class Orders:
         await self._ensure_ledger()
         async with _writing(self._pool) as connection:
             with translated(statement, _SECONDS):
+                await refuse_hidden_effects(connection, change.statement.calls)
                 rows = await _run(connection, change.statement.text)
             with translated("", _SECONDS):
                 await connection.fetchval(_CLAIM, "a rehearsal", "", 0, "", "")
@@ -171,7 +173,7 @@ class Orders:
         """
         order = Order(
             request=proposal.id,
-            statement=check(proposal.arguments["statement"]).statement.text,
+            statement=check(proposal.arguments["statement"]).statement,
             rows=proposal.facts[_ROWS],
             asked_by=asked_by,
             approved_by=approved_by,
@@ -203,9 +205,10 @@ class Orders:
             if not await _claim(connection, order):
                 log.info("order was carried out before", extra={"request": order.request})
                 return _done(order.rows)
-            with translated(order.statement, _SECONDS):
+            with translated(order.statement.text, _SECONDS):
                 await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
-                rows = await _run(connection, order.statement)
+                await refuse_hidden_effects(connection, order.statement.calls)
+                rows = await _run(connection, order.statement.text)
             if rows != order.rows:
                 raise ToolFailure(_OTHERWISE.format(rows=_counted(rows), approved=order.rows))
             with translated("", _SECONDS):
@@ -247,7 +250,7 @@ async def _claim(connection: Connection, order: Order) -> bool:
     Somebody who is at it at this moment is waited for. Raises `DatabaseDown` when that takes too long, since
     nobody knows then what will come of it.
     """
-    entry = (order.request, order.statement, order.rows, order.asked_by, order.approved_by)
+    entry = (order.request, order.statement.text, order.rows, order.asked_by, order.approved_by)
     try:
         with translated("", _SECONDS):
             return await connection.fetchval(_CLAIM, *entry) is not None

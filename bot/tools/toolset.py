@@ -11,9 +11,10 @@ from bot.tools.failure import ToolFailure
 from bot.tools.guarded import GuardedTool
 from bot.tools.memory import ERRORS, ThreadMemory, described
 from bot.tools.scope import proposal_of, turn_of
-from bot.tools.sql import Limits, Pool, fetch
+from bot.tools.sql import Limits, fetch
 from bot.tools.sql_errors import UnknownName
 from bot.tools.sql_format import markdown
+from bot.tools.sql_pool import Pool, require_admission
 from bot.tools.sql_schema import Schema
 from bot.tools.sql_write import Orders
 
@@ -89,6 +90,7 @@ def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
     schema = Schema(pool)
 
     async def sql_schema(table: str | None = None) -> str:
+        await require_admission(pool)
         return await schema.describe(table)
 
     async def sql_query(query: str) -> str:

@@ -1,0 +1,132 @@
+"""Connections to the business database, each query in a read-only transaction that is rolled back."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import asyncpg
+
+from bot.tools.sql_errors import CONNECTION_ERRORS, DatabaseDown, translated
+
+log = logging.getLogger(__name__)
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+Admit: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""Looks at the role of a connection before it is read from. Raises `ToolFailure` to keep it from that."""
+
+_CONNECT_SECONDS = 5
+_ACQUIRE_SECONDS = 10
+_CLOSE_SECONDS = 5
+_ROLLBACK_SECONDS = 1
+
+_BEGIN = """
+BEGIN READ ONLY;
+SET LOCAL statement_timeout = {milliseconds};
+SET LOCAL lock_timeout = {lock_milliseconds};
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+-- one query, one process of the server; and compiling does not look whether it should stop
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL jit = off;
+-- otherwise a backslash before a quote would mean one thing to the guard and another to the server
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL datestyle = 'ISO';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL bytea_output = 'hex';
+"""
+
+
+async def everybody(_: Connection) -> None:
+    """Admit whatever role there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections, and who decides whether their role may be used."""
+
+    connections: "asyncpg.Pool[asyncpg.Record]"
+    admit: Admit
+
+
+@asynccontextmanager
+async def open_pool(dsn: str, *, size: int, admit: Admit = everybody) -> AsyncIterator[Pool]:
+    """A pool of at most `size` connections. None is opened before it is needed, so this never fails."""
+    connections = asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        timeout=_CONNECT_SECONDS,
+        # queries rarely come twice, and poolers such as PgBouncer cannot keep prepared statements
+        statement_cache_size=0,
+        server_settings={"application_name": "bot"},
+    )
+    await connections
+    try:
+        yield Pool(connections, admit)
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await connections.close()
+        except TimeoutError:
+            log.warning("database connections were still in use at the end")
+
+
+@asynccontextmanager
+async def reading(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """As `transaction`, for what the tools do: only with a role that the pool admits."""
+    async with transaction(pool, seconds) as connection:
+        with translated("", seconds):
+            await pool.admit(connection)
+        yield connection
+
+
+async def require_admission(pool: Pool) -> None:
+    """Raise `ToolFailure` when the tools may not read, also for what they could answer from memory."""
+    async with reading(pool, _CONNECT_SECONDS):
+        pass
+
+
+@asynccontextmanager
+async def transaction(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """A connection in a read-only transaction that is rolled back at the end, whatever happened.
+
+    The body may take `seconds` (and a little more, before a server that does not even cancel is left).
+    Cancelling the task cancels the query on the server: asyncpg does so before it rolls back.
+    Raises `ToolFailure` when there is no connection to be had.
+    """
+    async with acquired(pool, seconds) as connection:
+        with translated("", seconds):
+            await connection.execute(_begin(seconds))
+        yield connection
+
+
+@asynccontextmanager
+async def acquired(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """A connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
+    with translated("", seconds):
+        connection = await pool.connections.acquire(timeout=_ACQUIRE_SECONDS)
+    try:
+        async with asyncio.timeout(seconds + 1):
+            yield connection
+    except TimeoutError as error:
+        raise DatabaseDown(f"The database did not answer within {seconds:.0f} s.") from error
+    finally:
+        await _give_back(pool, connection)
+
+
+def _begin(seconds: float) -> str:
+    milliseconds = round(seconds * 1_000)
+    return _BEGIN.format(milliseconds=milliseconds, lock_milliseconds=milliseconds // 10)
+
+
+async def _give_back(pool: Pool, connection: Connection) -> None:
+    try:
+        await connection.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError):
+        with suppress(asyncpg.InterfaceError):  # when the connection was lost, the pool has let go of it
+            connection.terminate()
+    finally:
+        await pool.connections.release(connection)
