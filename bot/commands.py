@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bot.chat import Event, Health, Message, Stop
+from bot.operations import Operations
 
 STOP = "!stop"
 
@@ -17,6 +18,8 @@ class Commands:
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
     """Stops turns at once, in whichever process they run; returns how many."""
+    operations: Operations | None = None
+    """What `/agent-redis` runs; without it the platforms do not offer that command."""
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""

@@ -1,7 +1,7 @@
 """The tools that the agent is given, and the stores behind them."""
 
 from bot.tools.failure import ToolFailure
-from bot.tools.kv import KeyValueStore, NotStorable
+from bot.tools.kv import KeyValueStore
 from bot.tools.memory import ThreadMemory
 from bot.tools.sql import Limits, open_pool
 from bot.tools.sql_role import role_report
@@ -10,7 +10,6 @@ from bot.tools.toolset import toolset
 __all__ = [
     "KeyValueStore",
     "Limits",
-    "NotStorable",
     "ThreadMemory",
     "ToolFailure",
     "open_pool",
