@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.chat import Approval, Event, Health, Message, Stop, ThreadId
+from bot.operations import Operations
 
 STOP = "!stop"
 HEALTH = "!health"
@@ -54,6 +55,8 @@ class Commands:
     """Stops turns at once, in whichever process they run; returns how many."""
     decide: Decide = nothing_waits
     """Decides what the bot has asked leave for."""
+    operations: Operations | None = None
+    """What `/agent-redis` runs; without it the platforms do not offer that command."""
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""

@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bot.keyspace import overlapped
+
 Role = Literal["slack", "discord", "http", "worker"]
 ROLES: frozenset[Role] = frozenset(("slack", "discord", "http", "worker"))
 
@@ -160,7 +162,11 @@ class Settings(BaseSettings):
         20, ge=0, description="seconds that turns under way have to finish at a stop"
     )
     redis_ops_prefix: str = Field(
-        "kv:", min_length=1, description="prefix of the keys that operations may touch"
+        "kv:",
+        min_length=1,
+        max_length=100,
+        description="prefix of the keys that `/agent-redis` and `/redis/direct` may touch; kept apart from "
+        "the bot's own keys",
     )
     debug: bool = Field(False, description="log more, message texts included")
     log_format: Literal["console", "json"] = Field(
@@ -216,6 +222,17 @@ class Settings(BaseSettings):
         if token is not None and not token.get_secret_value().startswith(prefix):
             raise ValueError(f"must begin with {prefix}")
         return token
+
+    @field_validator("redis_ops_prefix")
+    @classmethod
+    def _apart_from_own_keys(cls, prefix: str) -> str:
+        if not prefix.isprintable():
+            raise ValueError("use printable characters")
+        if own := overlapped(prefix):
+            raise ValueError(
+                f"would let people touch the bot's own keys ({own}…): choose another prefix, for example kv:"
+            )
+        return prefix
 
     @field_validator("bot_name")
     @classmethod

@@ -31,6 +31,7 @@ from bot.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.health import Examination
 from bot.inbox import FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
+from bot.operations import Operations
 from bot.process import process_name
 from bot.service import Bot
 from bot.shared import SharedState
@@ -79,15 +80,16 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 has_memory=settings.enable_memory,
             )
         )
-        operations = KeyValueStore(redis, settings.redis_ops_prefix)
+        store = KeyValueStore(redis, settings.redis_ops_prefix)
+        access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
+        operations = Operations(store, lambda user: user == http.AUTHOR or access.is_admin(user))
         shared = SharedState(redis, name)
         examine = Examination()
-        commands = Commands(examine, inbox.stop, approvals.decide)
+        commands = Commands(examine, inbox.stop, approvals.decide, operations)
         platforms = await _platforms(stack, settings, commands, operations, shared)
-        access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         receive = _reception(access, commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
-        examine.add("redis", partial(_redis_health, operations, partial(refusal, redis)))
+        examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
         examine.add("postgres", partial(role.report, pool))
         examine.add("model", model.health)
         for platform in platforms:
@@ -157,7 +159,7 @@ async def _platforms(
     stack: AsyncExitStack,
     settings: Settings,
     commands: Commands,
-    operations: KeyValueStore,
+    operations: Operations,
     shared: SharedState,
 ) -> list[Platform]:
     """The platforms that have tokens: a worker answers on all of them, whatever this process listens to.
@@ -243,13 +245,13 @@ def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
     return find
 
 
-async def _redis_health(operations: KeyValueStore, problem: Callable[[], Awaitable[str]]) -> Health:
+async def _redis_health(store: KeyValueStore, problem: Callable[[], Awaitable[str]]) -> Health:
     """Redis with its evidence: `degraded` when it may forget, by eviction or for want of persistence.
 
     `down` when it takes no writes: then no message can be kept.
     """
-    info = await operations.server()
-    evidence = {"ping_ms": await operations.ping()}
+    info = await store.server()
+    evidence = {"ping_ms": await store.ping()}
     kept = ("version", "modules", "used_memory_mib", "maxmemory_policy", "persistence", "connected_clients")
     evidence |= {key: info[key] for key in kept}
     if reason := await problem():

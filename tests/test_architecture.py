@@ -25,7 +25,7 @@ def rule(parts: str = "", libraries: str = "") -> Rule:
     return Rule(frozenset(parts.split()), frozenset(libraries.split()))
 
 
-CORE = "chat commands gap tasks turn health supervise __version__"
+CORE = "chat commands gap operations tasks turn health supervise __version__"
 
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
@@ -36,6 +36,8 @@ BOUND_LIBRARIES = rule(
 RULES = {
     "__init__": rule(),
     "chat": rule(),
+    "keyspace": rule(),
+    "operations": rule("chat"),
     "commands": rule(CORE),
     "gap": rule(CORE),
     "tasks": rule(),
@@ -44,7 +46,7 @@ RULES = {
     "supervise": rule(CORE),
     "access": rule(CORE, "redis"),
     "approvals": rule(CORE, "redis"),
-    "config": rule(libraries="pydantic pydantic_settings"),
+    "config": rule("keyspace", libraries="pydantic pydantic_settings"),
     "logs": rule(libraries="structlog"),
     "store": rule("chat sentinel", "redis"),
     "sentinel": rule(libraries="redis"),
@@ -53,17 +55,19 @@ RULES = {
     "process": rule(),
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
-    "tools": rule("chat", "asyncpg langchain_core pglast pydantic redis redisvl tenacity"),
+    "tools": rule(
+        "chat keyspace operations", "asyncpg langchain_core pglast pydantic redis redisvl tenacity"
+    ),
     "agent": rule(
         "chat tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
-    "slack": rule("chat commands gap tasks", "aiohttp slack_bolt slack_sdk"),
-    "discord": rule("chat commands gap supervise tasks", "aiohttp discord tenacity yarl"),
-    "http": rule("chat commands gap tasks", "aiohttp pydantic pydantic_core yarl"),
+    "slack": rule("chat commands gap operations tasks", "aiohttp slack_bolt slack_sdk"),
+    "discord": rule("chat commands gap operations supervise tasks", "aiohttp discord tenacity yarl"),
+    "http": rule("chat commands gap operations tasks", "aiohttp pydantic pydantic_core yarl"),
     "__main__": rule("main"),
 }
-PLATFORM_PARTS = frozenset({"chat", "commands", "gap", "supervise", "tasks"})
+PLATFORM_PARTS = frozenset({"chat", "commands", "gap", "operations", "supervise", "tasks"})
 ROOT_MAY_NOT_SEE = frozenset({"main"})
 
 
@@ -174,6 +178,7 @@ def test_all_files_are_looked_at() -> None:
         ("bot.chat", "from bot.commands import Commands"),
         ("bot.config", "from bot.chat import Health"),
         ("bot.config", "import structlog"),
+        ("bot.operations.audited", "from bot.tools import KeyValueStore"),
         ("bot.inbox.worker", "from bot.turn import Turns"),
         ("bot.inbox.worker", "from bot import tools"),
         ("bot.tools.sql", "from bot.agent import prompts"),

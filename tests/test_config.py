@@ -227,6 +227,23 @@ def test_wrong_value_is_told_with_its_variable_and_what_is_allowed(environ: Envi
 
 
 @pytest.mark.parametrize(
+    "prefix",
+    ["{bot}", "{bot}:kv:", "{", "checkpoint", "check", "c", "thread_memory", "write_keys_zset:x", "a\nb"],
+)
+def test_a_prefix_that_reaches_the_bots_own_keys_is_refused(environ: Environ, prefix: str) -> None:
+    """Neither may it be the beginning of own keys, nor begin like them."""
+    [problem] = problems_of(environ, REDIS_OPS_PREFIX=prefix)
+    assert problem.startswith("REDIS_OPS_PREFIX: ")
+    assert "own keys" in problem or "printable" in problem
+
+
+@pytest.mark.parametrize("prefix", ["kv:", "KV", "{kv}:", "bot:", "*", "ops/"])
+def test_any_other_prefix_is_taken(environ: Environ, prefix: str) -> None:
+    environ(REDIS_OPS_PREFIX=prefix)
+    assert load_settings().redis_ops_prefix == prefix
+
+
+@pytest.mark.parametrize(
     ("variables", "named"),
     [
         ({"SLACK_BOT_TOKEN": "xoxb-1"}, ["SLACK_BOT_TOKEN"]),

@@ -909,6 +909,9 @@ async def test_a_button_updates_its_message(server: Discord) -> None:
 @pytest.mark.usefixtures("commands")
 async def test_a_form_is_opened_and_sent_off(server: Discord) -> None:
     opened = await server.command("form")
+    for wrong in ({}, {"name": ""}, {"name": "x" * 4_001}):
+        with pytest.raises(NotOffered):
+            await server.submit(opened, wrong)
     assert (await server.submit(opened, {"name": "alice"})).content == "hello alice"
     assert not server.violations
 

@@ -38,11 +38,13 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
-from bot.http import Handler, Http, Operations, connect
+from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import conversation as conversation_module
 from bot.http.conversation import ChatRequest, to_message
 from bot.http.replies import Replies
+from bot.operations import Operations, Value
 from bot.shared import SharedState
+from bot.tools import KeyValueStore
 from tests.waiting import wait_until
 
 TOKEN = "a token with spaces and ümlauts"
@@ -69,45 +71,14 @@ def failing(error: Exception, *before: Part) -> Answer:
     return answer
 
 
-class Store:
-    """Operations on a dictionary."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.ttls: dict[str, int | None] = {}
-
-    async def set(self, key: str, value: str, ttl: int | None) -> None:
-        self.values[key], self.ttls[key] = value, ttl
-
-    async def get(self, key: str) -> str | None:
-        return self.values.get(key)
-
-    async def delete(self, key: str) -> bool:
-        return self.values.pop(key, None) is not None
-
-    async def keys(self, pattern: str, limit: int) -> list[str]:
-        return [key for key in self.values if key.startswith(pattern.rstrip("*"))][:limit]
-
-    async def all(self, limit: int) -> dict[str, str]:
-        return dict(list(self.values.items())[:limit])
-
-    async def mset(self, mapping: Mapping[str, str], ttl: int | None) -> int:
-        for key, value in mapping.items():
-            await self.set(key, value, ttl)
-        return len(mapping)
-
-    async def info(self) -> dict[str, Json]:
-        return {"redis_version": "8.2.0"}
-
-
-class FailingStore(Store):
+class FailingStore(KeyValueStore):
     """Raises `error` from `get`."""
 
     def __init__(self, error: Exception) -> None:
-        super().__init__()
+        super().__init__(Redis(), "kv:")
         self._error = error
 
-    async def get(self, key: str) -> str | None:
+    async def get(self, key: str) -> Value | None:
         raise self._error
 
 
@@ -156,7 +127,6 @@ class Setup:
     http: Http
     worker: Worker
     client: aiohttp.ClientSession
-    store: Operations
 
     async def chat(
         self, message: str, thread_id: str | None = None, **headers: str
@@ -196,13 +166,16 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
 
 SHARED: list[SharedState] = []
 """What the processes of the bot know together, of the test at hand."""
+STORES: list[KeyValueStore] = []
 
 
 @pytest.fixture(autouse=True)
 async def shared(redis: Redis) -> AsyncIterator[SharedState]:
     SHARED.append(SharedState(redis, "one"))
+    STORES.append(KeyValueStore(redis, "kv:"))
     yield SHARED[0]
     SHARED.clear()
+    STORES.clear()
 
 
 def healthy(*parts: Health) -> Commands:
@@ -215,12 +188,16 @@ def healthy(*parts: Health) -> Commands:
     return Commands(examine, nothing_to_stop)
 
 
+def operations(store: KeyValueStore | None = None) -> Operations:
+    return Operations(store or STORES[0], lambda user: user == AUTHOR)
+
+
 @asynccontextmanager
 async def listening(
     *,
     api_token: str | None = None,
     commands: Commands | None = None,
-    store: Operations | None = None,
+    store: KeyValueStore | None = None,
     mounts: Mapping[str, Handler] | None = None,
     patience: float = 30,
 ) -> AsyncIterator[Http]:
@@ -229,7 +206,7 @@ async def listening(
         port=0,
         api_token=api_token,
         commands=commands or healthy(),
-        operations=store or Store(),
+        operations=operations(store),
         shared=SHARED[0],
         mounts=mounts or {},
         patience=patience,
@@ -242,12 +219,11 @@ async def serving(
     answer: Answer = echo,
     *,
     commands: Commands | None = None,
-    store: Operations | None = None,
+    store: KeyValueStore | None = None,
     api_token: str | None = None,
     patience: float = 30,
 ) -> AsyncIterator[Setup]:
     """A server that takes messages and answers them with `answer`."""
-    store = store or Store()
     headers = {"Authorization": f"Bearer {api_token}"} if api_token else {}
     async with (
         listening(commands=commands, store=store, api_token=api_token, patience=patience) as http,
@@ -259,7 +235,7 @@ async def serving(
         worker = Worker(http, answer, tasks)
         receiving = tasks.create_task(http.receive(worker.deliver))
         await wait_until(lambda: is_taking(http), "the server takes messages")
-        yield Setup(http, worker, client, store)
+        yield Setup(http, worker, client)
         receiving.cancel()
 
 
@@ -711,7 +687,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         port=port,
         api_token=api_token,
         commands=healthy(),
-        operations=Store(),
+        operations=operations(),
         shared=SHARED[0],
         mounts={},
     ):
@@ -779,7 +755,7 @@ async def test_its_own_health_counts_answers_under_way_and_the_silence(setup: Se
 # --- Redis operations -----------------------------------------------------------------------------------
 
 
-async def test_each_operation_answers_with_its_result(setup: Setup) -> None:
+async def test_each_operation_answers_with_its_result(setup: Setup, redis: Redis) -> None:
     async def result(operation: str, **fields: Json) -> Json:
         status, body = await setup.direct(operation=operation, **fields)
         assert (status, body["status"], body["operation"]) == (200, "success", operation)
@@ -790,20 +766,55 @@ async def test_each_operation_answers_with_its_result(setup: Setup) -> None:
     assert await result("get", key="nothing") is None
     assert await result("set", key="brief", value="", ttl=60) is True
     assert await result("mset", data={"a": "1", "b": "2"}, ttl=5) == 2
-    assert await result("keys") == ["test", "brief", "a", "b"]
+    assert await result("keys") == ["a", "b", "brief", "test"]
     assert await result("keys", pattern="t*") == ["test"]
     assert await result("all") == {"test": "hello", "brief": "", "a": "1", "b": "2"}
     assert await result("delete", key="test") is True
     assert await result("delete", key="test") is False
-    assert await result("info") == {"redis_version": "8.2.0"}
-    assert isinstance(setup.store, Store)
-    assert setup.store.ttls == {"test": None, "brief": 60, "a": 5, "b": 5}
+    assert (await result("info"))["prefix"] == "kv:"
+    assert await redis.keys("*test*") == []
+    assert 58 <= await redis.ttl("kv:brief") <= 60
+
+
+async def test_what_is_no_plain_text_is_told_with_its_type(setup: Setup, redis: Redis) -> None:
+    """A value that ends tells how many seconds it has left; plain ones tell nothing but their text."""
+    await redis.json().set("kv:document", "$", {"a": 1})
+    await redis.hset("kv:hash", "field", "x")
+    await setup.direct(operation="set", key="text", value="x")
+    await setup.direct(operation="set", key="brief", value="x", ttl=60)
+
+    async def get(key: str) -> dict[str, Json]:
+        return (await setup.direct(operation="get", key=key))[1]
+
+    common = {"status": "success", "operation": "get"}
+    assert await get("text") == common | {"result": "x"}
+    assert await get("document") == common | {"result": '{"a":1}', "type": "json"}
+    assert await get("hash") == common | {"result": None, "type": "hash"}
+    assert await get("brief") == common | {"result": "x", "ttl": 60}
+
+
+async def test_every_operation_leaves_a_line_in_the_log(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who, from where, what and with what outcome; never the value."""
+    caplog.set_level(logging.INFO, "bot")
+    await setup.direct(operation="set", key="k", value="hunter2", ttl=60)
+    await setup.direct(operation="set", key="k", value="hunter2", ttl=10**12)
+    lines = [each.__dict__ for each in caplog.records if each.message == "redis operation"]
+    names = ("by", "platform", "where", "operation", "keys", "ttl", "outcome")
+    common = ("http:api", "http", "127.0.0.1", "set", ["k"])
+    assert [tuple(line[name] for name in names) for line in lines] == [
+        (*common, 60, "done"),
+        (*common, 10**12, "invalid"),
+    ]
+    assert "hunter2" not in str(lines)
 
 
 @pytest.mark.parametrize("operation", ["keys", "all"])
 async def test_a_listing_that_was_cut_says_so(setup: Setup, operation: str) -> None:
     assert (await setup.direct(operation=operation))[1]["truncated"] is False
-    await setup.store.mset({f"key {number}": "" for number in range(1_001)}, None)
+    for number in range(2):
+        await setup.direct(operation="mset", data={f"key {number} {each}": "" for each in range(600)})
     _, body = await setup.direct(operation=operation)
     assert (len(body["result"]), body["truncated"]) == (1_000, True)
 
@@ -825,13 +836,12 @@ async def test_a_listing_that_was_cut_says_so(setup: Setup, operation: str) -> N
     ],
 )
 async def test_a_wrong_operation_is_told_which_field_to_mend(
-    setup: Setup, body: dict[str, Json], named: str
+    setup: Setup, redis: Redis, body: dict[str, Json], named: str
 ) -> None:
     status, answer = await setup.direct(**body)
     assert (status, answer["status"]) == (400, "error")
     assert named in answer["message"]
-    assert isinstance(setup.store, Store)
-    assert setup.store.values == {}
+    assert await redis.keys("kv:*") == []
 
 
 @pytest.mark.parametrize(

@@ -539,7 +539,7 @@ async def test_the_health_command_answers_only_the_caller(server: Slack) -> None
 async def test_a_slow_examination_is_answered_after_the_acknowledgement(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_commands, "_ACK_SECONDS", 0.05)
+    monkeypatch.setattr(slack_commands, "ACK_SECONDS", 0.05)
     finish = asyncio.Event()
 
     async def slowly() -> list[Health]:

@@ -833,6 +833,101 @@ async def test_a_response_url_expires_and_wants_text(slack: Slack) -> None:
     assert len(slack.violations) == 2
 
 
+def a_view(**fields: Json) -> dict[str, Json]:
+    text = {"type": "plain_text", "text": "A form"}
+    element = {"type": "plain_text_input", "action_id": "name", "max_length": 5}
+    block = {"type": "input", "block_id": "name", "label": text, "element": element}
+    return {"type": "modal", "callback_id": "form", "title": text, "submit": text, "blocks": [block]} | fields
+
+
+@asynccontextmanager
+async def asking_app(slack: Slack, client: AsyncWebClient, http: bool) -> AsyncIterator[None]:
+    """/ask opens a form, which is told that the name `no` is wrong."""
+    app = AsyncApp(client=client, signing_secret=slack.signing_secret if http else None)
+
+    @app.command("/ask")
+    async def ask(ack: AsyncAck, body: dict[str, Json], client: AsyncWebClient) -> None:
+        await ack()
+        await client.views_open(trigger_id=body["trigger_id"], view=a_view(private_metadata="kept"))
+
+    @app.view("form")
+    async def form(ack: AsyncAck, view: dict[str, Json], client: AsyncWebClient) -> None:
+        assert view["private_metadata"] == "kept"
+        name = view["state"]["values"]["name"]["name"]["value"]
+        if name == "no":
+            await ack(response_action="errors", errors={"name": "not that one"})
+        else:
+            await ack()
+
+    if not http:
+        async with socket_mode(slack, app):
+            yield
+        return
+    async with serve(app) as slack.request_url:
+        yield
+
+
+@pytest.mark.parametrize("http", [False, True], ids=["socket", "http"])
+async def test_a_form_is_opened_sent_off_and_shows_errors(
+    slack: Slack, client: AsyncWebClient, http: bool
+) -> None:
+    async with asking_app(slack, client, http):
+        assert (await slack.command("/ask", "", ALICE, GENERAL)).acked
+        await wait_until(lambda: len(slack.modals) == 1, "the form is shown")
+        [form] = slack.modals
+        for wrong in ({"name": ""}, {"name": "longer"}, {"name": "x", "other": "y"}):
+            with pytest.raises(LookupError):
+                await slack.submit(form, wrong)
+        assert (await slack.submit(form, {"name": "no"})).errors == {"name": "not that one"}
+        assert form.is_open
+        assert not (await slack.submit(form, {"name": "yes"})).is_open
+        with pytest.raises(LookupError):
+            await slack.submit(form, {"name": "again"})
+    assert not slack.violations
+
+
+async def test_a_form_without_an_answer_stays_open(slack: Slack, client: AsyncWebClient) -> None:
+    """Slack tells the person that there was trouble; it does not send the form again."""
+    async with asking_app(slack, client, http=False):
+        await slack.command("/ask", "", ALICE, GENERAL)
+        await wait_until(lambda: len(slack.modals) == 1, "the form is shown")
+    form = await slack.submit(slack.modals[0], {"name": "yes"})
+    assert form.is_open
+    assert form.errors is not None
+    assert "trouble" in form.errors[""]
+
+
+@pytest.mark.parametrize(
+    ("view", "code"),
+    [
+        (a_view(type="home"), "invalid_arguments"),
+        (a_view(title={"type": "plain_text", "text": "x" * 25}), "invalid_arguments"),
+        (a_view(title={"type": "mrkdwn", "text": "x"}), "invalid_arguments"),
+        (a_view(private_metadata="x" * 3_001), "invalid_arguments"),
+        (a_view(callback_id="x" * 256), "invalid_arguments"),
+        (a_view(blocks=[]), "invalid_arguments"),
+        (a_view(blocks=a_view()["blocks"] * 2), "invalid_arguments"),
+        ({name: value for name, value in a_view().items() if name != "submit"}, "invalid_arguments"),
+    ],
+)
+async def test_a_faulty_form_is_refused(
+    slack: Slack, client: AsyncWebClient, view: dict[str, Json], code: str
+) -> None:
+    trigger = slack.workspace.new_trigger(ALICE)
+    assert await error_of(client.views_open(trigger_id=trigger, view=view)) == code
+    assert slack.modals == []
+
+
+async def test_a_trigger_opens_one_form_and_not_for_long(slack: Slack, client: AsyncWebClient) -> None:
+    trigger = slack.workspace.new_trigger(ALICE)
+    await client.views_open(trigger_id=trigger, view=a_view())
+    assert await error_of(client.views_open(trigger_id=trigger, view=a_view())) == "exchanged_trigger_id"
+    assert await error_of(client.views_open(trigger_id="made up", view=a_view())) == "invalid_trigger_id"
+    slack.workspace.trigger_lifetime = 0
+    late = slack.workspace.new_trigger(ALICE)
+    assert await error_of(client.views_open(trigger_id=late, view=a_view())) == "expired_trigger_id"
+
+
 async def test_a_pressed_button_replaces_its_message(slack: Slack, client: AsyncWebClient) -> None:
     app = AsyncApp(client=client)
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import StorageDown
+from bot.operations import Listing, NotStorable, Value
 from bot.store import open_redis
-from bot.tools import KeyValueStore, NotStorable
+from bot.tools import KeyValueStore
 from bot.tools.kv import MAX_BATCH, MAX_KEY_BYTES, MAX_TTL_SECONDS, MAX_VALUE_BYTES
 
 OUTSIDE = {b"checkpoint:secret": b"1", b"kv": b"2", b"kvx": b"3", b"KV:a": b"4", b"{kv:}": b"5"}
@@ -35,7 +36,7 @@ async def test_set_get_delete(store: KeyValueStore, redis: Redis) -> None:
     await store.set("greeting", "hello", None)
     assert await redis.get("kv:greeting") == b"hello"
     assert await redis.ttl("kv:greeting") == -1
-    assert await store.get("greeting") == "hello"
+    assert await store.get("greeting") == Value("hello")
     assert await store.delete("greeting") is True
     assert await store.delete("greeting") is False
     assert await store.get("greeting") is None
@@ -64,11 +65,43 @@ async def test_keys_by_glob_within_the_prefix(store: KeyValueStore) -> None:
 
 
 async def test_all_has_keys_with_their_values(store: KeyValueStore, redis: Redis) -> None:
-    """Keys of another type, which somebody else put there, are left out."""
+    """Keys of another type, which somebody else put there, are counted."""
     await store.mset({"b": "2", "a": "ü"}, None)
     await redis.rpush("kv:list", "x")
-    assert await store.all(10) == {"a": "ü", "b": "2"}
-    assert await store.get("list") is None
+    assert await store.all(10) == Listing({"a": "ü", "b": "2"}, is_cut=False, left_out=1)
+    assert await store.all(2) == Listing({"a": "ü", "b": "2"}, is_cut=True, left_out=0)
+
+
+async def test_a_listing_of_long_values_is_cut(store: KeyValueStore, redis: Redis) -> None:
+    """A thousand of the largest values would be a gigabyte in the memory of the process."""
+    for number in range(9):
+        await store.set(f"k{number}", "v" * MAX_VALUE_BYTES)
+    await redis.rpush("kv:a list", "x")
+    listing = await store.all(100)
+    assert list(listing.values) == [f"k{number}" for number in range(8)]
+    assert (listing.is_cut, listing.left_out) == (True, 1)
+
+
+async def test_a_value_is_told_with_its_type_and_time(store: KeyValueStore, redis: Redis) -> None:
+    """Also by a client that was told to decode the answers of the module."""
+    await redis.json().set("kv:document", "$", {"a": [1, "ü"]})
+    await redis.sadd("kv:set", "x")
+    await redis.set("kv:bytes", b"a\xff")
+    await store.set("brief", "x", 100)
+    assert await store.get("document") == Value('{"a":[1,"ü"]}', "json")
+    assert await store.get("set") == Value(None, "set")
+    assert await store.get("bytes") == Value("a\ufffd")
+    brief = await store.get("brief")
+    assert brief is not None
+    assert brief.ttl in (99, 100)
+
+
+async def test_a_search_finds_what_contains_a_text_in_the_time_it_has(store: KeyValueStore) -> None:
+    await store.mset(dict.fromkeys(("a*b", "aab", "ba", "c"), "x"))
+    assert await store.search("a", 10, 10) == ["a*b", "aab", "ba"]
+    assert await store.search("a*", 10, 10) == ["a*b"]
+    assert len(await store.search("a", 2, 10)) == 2
+    assert await store.search("a", 10, 0) == []
 
 
 async def test_many_keys_are_listed_once_each_without_keys_command(
@@ -80,7 +113,8 @@ async def test_many_keys_are_listed_once_each_without_keys_command(
     await redis.config_resetstat()
     found = await store.keys("*", 5_000)
     assert found == [f"key{number:05}" for number in range(3_000)]
-    assert len(await store.all(2_500)) == 2_500
+    listing = await store.all(2_500)
+    assert (len(listing.values), listing.is_cut) == (2_500, True)
     statistics = await redis.info("commandstats")
     assert "cmdstat_keys" not in statistics
     assert statistics["cmdstat_scan"]["calls"] > 1
@@ -93,8 +127,9 @@ async def test_mset_is_one_transaction(store: KeyValueStore, redis: Redis) -> No
     assert (await redis.info("commandstats"))["cmdstat_exec"]["calls"] == 1
     with pytest.raises(NotStorable):
         await store.mset({"good": "1", "": "2"}, None)
+    with pytest.raises(NotStorable, match="nothing to store"):
+        await store.mset({}, None)
     assert await store.get("good") is None
-    assert await store.mset({}, None) == 0
 
 
 @pytest.mark.parametrize(
@@ -128,7 +163,7 @@ async def test_largest_key_and_value_are_taken(store: KeyValueStore) -> None:
     """The limits themselves are inside."""
     key, value = "k" * MAX_KEY_BYTES, "v" * MAX_VALUE_BYTES
     await store.set(key, value, MAX_TTL_SECONDS)
-    assert await store.get(key) == value
+    assert await store.get(key) == Value(value, ttl=MAX_TTL_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +188,8 @@ async def test_glob_characters_in_the_prefix_mean_themselves(redis: Redis, prefi
     store = KeyValueStore(redis, prefix)
     await store.set("own", "x", None)
     assert await store.keys("*", 100) == ["own"]
-    assert await store.all(100) == {"own": "x"}
+    assert (await store.all(100)).values == {"own": "x"}
+    assert await store.search("ow", 100, 10) == ["own"]
 
 
 def test_empty_prefix_is_refused(redis: Redis) -> None:
@@ -173,7 +209,7 @@ async def test_no_key_touches_another(store: KeyValueStore, redis: Redis, key: s
         await store.set(key, value, None)
     except NotStorable:
         return
-    assert await store.get(key) == value
+    assert await store.get(key) == Value(value)
     assert await store.keys("*", 10) == [key]
     await store.keys(key, 10)
     assert await store.delete(key)
@@ -225,7 +261,8 @@ async def test_concurrent_operations_keep_their_values(redis_url: str, redis: Re
 
         async def round_trip(number: int) -> str | None:
             await store.set(f"k{number}", str(number), 60)
-            return await store.get(f"k{number}")
+            value = await store.get(f"k{number}")
+            return value.text if value else None
 
         answers = await asyncio.gather(*(round_trip(number) for number in range(100)))
     assert answers == [str(number) for number in range(100)]

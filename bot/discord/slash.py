@@ -1,7 +1,6 @@
-"""Application commands: `/agent-health` and `/agent-stop`."""
+"""Application commands: `/agent-health`, `/agent-stop` and, from a file of its own, `/agent-redis`."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -10,10 +9,11 @@ from discord import app_commands
 
 from bot.chat import Json, PlatformError, Stop, ThreadId
 from bot.commands import Commands
+from bot.discord.ephemeral import answer, apologise
 from bot.discord.errors import translated
 from bot.discord.events import DIRECT, PLATFORM
 from bot.discord.handlers import Handlers
-from bot.discord.markdown import split
+from bot.discord.redis_commands import redis_group
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Tree(app_commands.CommandTree[discord.Client]):
         self._handlers = handlers
         self.add_command(_health(commands))
         self.add_command(_stop(commands))
+        if commands.operations:
+            self.add_command(redis_group(commands.operations, handlers.join))
 
     async def interaction_check(self, interaction: discord.Interaction[discord.Client], /) -> bool:
         """Called first in each interaction's task."""
@@ -41,16 +43,8 @@ class Tree(app_commands.CommandTree[discord.Client]):
     async def on_error(
         self, interaction: discord.Interaction[discord.Client], error: app_commands.AppCommandError, /
     ) -> None:
-        """Answer with a sentence; the log has the error under the same reference."""
-        log.error("command failed", extra={"reference": interaction.id}, exc_info=error)
-        sentence = f"That did not work. The log says why, under the reference {interaction.id}."
-        try:
-            if interaction.response.is_done():
-                await interaction.followup.send(sentence, ephemeral=True)
-            else:
-                await interaction.response.send_message(sentence, ephemeral=True)
-        except discord.HTTPException as refusal:
-            log.warning("no answer to a failed command", extra={"reason": str(refusal)})
+        """Called when a command has raised."""
+        await apologise(interaction, error)
 
     async def sync_if_changed(self) -> None:
         """Tell Discord our commands unless it knows them: it takes 200 a day.
@@ -92,7 +86,7 @@ def _covers(theirs: Json, ours: Json) -> bool:
 def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-health", description="Show how the bot and its parts are doing")
     async def agent_health(interaction: discord.Interaction[discord.Client]) -> None:
-        await _answer(interaction, commands.health)
+        await answer(interaction, commands.health)
 
     return agent_health
 
@@ -107,15 +101,6 @@ def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
             thread=ThreadId(PLATFORM, space, channel),
             channel=channel,
         )
-        await _answer(interaction, partial(commands.stop, request))
+        await answer(interaction, partial(commands.stop, request))
 
     return agent_stop
-
-
-async def _answer(
-    interaction: discord.Interaction[discord.Client], text: Callable[[], Awaitable[str]]
-) -> None:
-    """Answer for the caller's eyes only. It is deferred, since Discord waits no longer than 3 s."""
-    await interaction.response.defer(ephemeral=True, thinking=True)
-    for piece in split(await text()):
-        await interaction.followup.send(piece, ephemeral=True)

@@ -1,8 +1,8 @@
 """The HTTP surface: chat as JSON or server-sent events, health, Redis operations, and the page."""
 
 from bot.http.absent import AbsentHttp
+from bot.http.conversation import AUTHOR
 from bot.http.errors import Handler
-from bot.http.operations import Operations
 from bot.http.platform import Http, connect
 
-__all__ = ["AbsentHttp", "Handler", "Http", "Operations", "connect"]
+__all__ = ["AUTHOR", "AbsentHttp", "Handler", "Http", "connect"]

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, StringConstraints, TypeAdapter
 
 from bot.commands import Commands
 from bot.http import bodies
@@ -18,9 +18,12 @@ class DecisionRequest(BaseModel):
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
 
 
+_DECISION_REQUEST = TypeAdapter(DecisionRequest)
+
+
 async def decide(request: web.Request, commands: Commands, conversation: Conversation) -> web.StreamResponse:
     """Decide a request; 403 for one who may not. Who asked over HTTP gets the rest of the answer, too."""
-    body = bodies.parse(DecisionRequest, await bodies.read(request))
+    body = bodies.parse(_DECISION_REQUEST, await bodies.read(request))
     id = request.match_info["id"]
     decided = await commands.decide(id, AUTHOR, approve=body.approve, reason=body.reason)
     if decided.thread is None:

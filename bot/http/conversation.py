@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Annotated, assert_never
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, StringConstraints, TypeAdapter
 
 from bot.chat import (
     Approval,
@@ -66,6 +66,9 @@ class ChatRequest(BaseModel):
     thread_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
 
 
+_CHAT_REQUEST = TypeAdapter(ChatRequest)
+
+
 class Conversation:
     """Hands callers' messages over and waits for their answers.
 
@@ -82,7 +85,7 @@ class Conversation:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
-        body = bodies.parse(ChatRequest, await bodies.read(request))
+        body = bodies.parse(_CHAT_REQUEST, await bodies.read(request))
         message = to_message(body, _idempotency_key(request))
         order = typed(message)
         if isinstance(order, Stop):

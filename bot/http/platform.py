@@ -19,9 +19,9 @@ from bot.http.bodies import MAX_BODY_BYTES
 from bot.http.conversation import Conversation
 from bot.http.errors import Handler, errors_as_json
 from bot.http.guard import add_security_headers, check_exposure, guard
-from bot.http.operations import Operations
 from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
+from bot.operations import Operations
 
 PAGE = Path(__file__).with_name("page")
 

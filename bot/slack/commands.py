@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+import uuid
+from collections.abc import Awaitable, Mapping
 
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 
 HEALTH = "/agent-health"
 STOP = "/agent-stop"
+REDIS = "/agent-redis"
 
-_ACK_SECONDS = 2.0
+ACK_SECONDS = 2.0
 """Slack waits 3 s for the acknowledgement; what takes longer is answered after it."""
 
 
@@ -25,24 +27,47 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
     """Let `app` answer slash commands, for the caller's eyes only."""
 
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        examination = asyncio.ensure_future(commands.health())
-        await asyncio.wait([examination], timeout=_ACK_SECONDS)
-        if examination.done():
-            await ack(mrkdwn(examination.result()))
-            return
-        await ack()
-        await respond(session, body["response_url"], mrkdwn(await examination))
+        await answer_in_time(ack, session, body, commands.health())
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
         await ack(mrkdwn(await commands.stop(request)))
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}, {STOP}"))
+        known = [HEALTH, STOP, *([REDIS] if commands.operations else [])]
+        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {', '.join(known)}"))
 
     app.command(HEALTH)(health)
     app.command(STOP)(stop)
     app.command(re.compile(""))(unknown)
+
+
+async def answer_in_time(
+    ack: AsyncAck, session: aiohttp.ClientSession, body: Mapping[str, Json], work: Awaitable[str]
+) -> None:
+    """Acknowledge with the answer of `work`, or answer when it is there; an empty one is not shown."""
+    answering = asyncio.ensure_future(_answered(work))
+    await asyncio.wait([answering], timeout=ACK_SECONDS)
+    if answering.done():
+        await ack(mrkdwn(answering.result()))
+        return
+    await ack()
+    if answer := await answering:
+        await respond(session, body["response_url"], mrkdwn(answer))
+
+
+async def _answered(work: Awaitable[str]) -> str:
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the outermost boundary of a command: the caller gets an answer
+        return failure(error)
+
+
+def failure(error: Exception) -> str:
+    """Log what nobody foresaw; returns what to tell the person, with the same reference."""
+    reference = uuid.uuid4().hex[:12]
+    log.error("command failed", extra={"reference": reference}, exc_info=error)
+    return f"That did not work. The log says why, under the reference {reference}."
 
 
 async def respond(session: aiohttp.ClientSession, url: str, text: str) -> None:

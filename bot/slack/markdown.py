@@ -26,6 +26,7 @@ _WORD_LIMIT = 2_000
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
 _PIECE = re.compile(rf"\s|[{_WIDE}]|[^\s{_WIDE}]{{1,{_WORD_LIMIT}}}")
 
+_CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 _PING = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam)|@[UWB][A-Z0-9])")
 _UNFINISHED_PING = re.compile(r"<(?=!\w{0,8}$|@[UWB]?$|$)")
 _INVISIBLE = "\u200b"
@@ -40,11 +41,15 @@ def neutralise(text: str) -> str:
 
 
 def mrkdwn(markdown: str) -> str:
-    """Simple Markdown (bold, links, lists) in the older format that answers to commands take.
+    """Simple Markdown (bold, links, lists, code) in the older format that answers to commands take.
 
     https://docs.slack.dev/messaging/formatting-message-text
     """
     text = html.escape(markdown, quote=False)
+    return "".join(part if part.startswith("`") else _prose(part) for part in _CODE.split(text))
+
+
+def _prose(text: str) -> str:
     text = re.sub(r"^(\s*)[-*] ", r"\1• ", text, flags=re.MULTILINE)
     text = re.sub(r"\*\*(.+?)\*\*", r"*\1*", text)
     return re.sub(r"\[([^\]\n]+)\]\((https?://[^)\s]+)\)", r"<\2|\1>", text)

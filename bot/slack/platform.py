@@ -27,6 +27,8 @@ from bot.slack.events import Unreadable, parse
 from bot.slack.history import History
 from bot.slack.limits import Limits
 from bot.slack.probe import State, TokenProbe
+from bot.slack.redis_command import answer_redis
+from bot.slack.redis_form import is_form
 from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
 from bot.slack.status import Statuses
@@ -178,7 +180,7 @@ class Slack:
             body: Mapping[str, Json], next: Callable[[], Awaitable[BoltResponse]]
         ) -> BoltResponse:
             self._last_event = time.monotonic()
-            if "command" in body or body.get("type") == "url_verification":
+            if "command" in body or body.get("type") == "url_verification" or is_form(body):
                 return await next()
             if body.get("type") == "block_actions":
                 await self._presses.take(body)
@@ -204,5 +206,7 @@ class Slack:
             authorize=authorize,
             before_authorize=hand_over,
         )
+        if self._commands.operations:
+            answer_redis(app, self._commands.operations, self._api)
         answer_commands(app, self._commands, self._api.session)
         return app

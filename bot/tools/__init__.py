@@ -2,7 +2,7 @@
 
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import GuardedTool, Preview
-from bot.tools.kv import KeyValueStore, NotStorable
+from bot.tools.kv import KeyValueStore
 from bot.tools.memory import ThreadMemory
 from bot.tools.scope import for_tools, proposal_of, turn_of
 from bot.tools.sql import Limits
@@ -15,7 +15,6 @@ __all__ = [
     "GuardedTool",
     "KeyValueStore",
     "Limits",
-    "NotStorable",
     "Orders",
     "Pool",
     "Preview",

@@ -1,26 +1,43 @@
 """Key-value operations for people, confined to the keys under one prefix."""
 
+import math
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from bot.chat import BotError, Json, StorageDown
+from bot import keyspace
+from bot.chat import Json, StorageDown
+from bot.operations import Listing, NotStorable, Value
 
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_TTL_SECONDS = 10 * 365 * 24 * 3600
 MAX_BATCH = 1_000
+MAX_LISTED_BYTES = 8 * 1024 * 1024
+"""Of values in one listing: a thousand of the largest would be a gigabyte in the memory of the process."""
+
 _MOST_COUNTED = 10_000
 _SCAN_COUNT = 1_000
-_GLOB = re.compile(r"([\\*?\[\]^-])")
+_GLOB, _ESCAPED = re.compile(rb"([\\*?\[\]^-])"), rb"\\\1"
 
+_TYPES = {"ReJSON-RL": "json"}
+"""What Redis calls a type, where we call it otherwise."""
 
-class NotStorable(BotError):
-    """A key, value or time that the store does not take; `str()` says why."""
+# KEYS name -> type, text or nothing, milliseconds left. A script, since redis-py may have been told to decode
+# the answer of JSON.GET.
+_LOOK = """
+local kind, text = redis.call('TYPE', KEYS[1]).ok, false
+if kind == 'string' then
+  text = redis.call('GET', KEYS[1])
+elseif kind == 'ReJSON-RL' then
+  text = redis.call('JSON.GET', KEYS[1])
+end
+return {kind, text, redis.call('PTTL', KEYS[1])}
+"""
 
 
 class KeyValueStore:
@@ -32,11 +49,12 @@ class KeyValueStore:
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        if not prefix:
-            raise ValueError("without a prefix every key of the bot could be named")
+        if overlapped := keyspace.overlapped(prefix):
+            raise ValueError(f"under the prefix {prefix!r} keys of the bot could be named: {overlapped}")
         self._redis = redis
         self._prefix = prefix.encode()
-        self._scanned = _GLOB.sub(r"\\\1", prefix).encode()
+        self._look = redis.register_script(_LOOK)
+        self._scanned = _GLOB.sub(_ESCAPED, self._prefix)
 
     async def set(self, key: str, value: str, ttl: int | None = None) -> None:
         """Store a value, for `ttl` seconds when given; without it an earlier time limit ends, too."""
@@ -44,12 +62,17 @@ class KeyValueStore:
         with _translated():
             await self._redis.set(name, data, ex=seconds)
 
-    async def get(self, key: str) -> str | None:
-        """The value, or None when there is none."""
-        name = self._name(key)
+    async def get(self, key: str) -> Value | None:
+        """What is there, whatever its type; None when nothing is."""
         with _translated():
-            (value,) = await self._redis.mget([name])  # MGET, since GET fails on another type of value
-        return None if value is None else _text(value)
+            kind, text, milliseconds = await self._look(keys=[self._name(key)])
+        if _text(kind) == "none":
+            return None
+        return Value(
+            text=None if text is None else _text(text),
+            type=_TYPES.get(_text(kind), _text(kind)),
+            ttl=None if milliseconds < 0 else -(-milliseconds // 1_000),
+        )
 
     async def delete(self, key: str) -> bool:
         """Whether there was something to delete."""
@@ -59,30 +82,60 @@ class KeyValueStore:
 
     async def keys(self, pattern: str = "*", limit: int = 1_000) -> list[str]:
         """At most `limit` keys that match a Redis glob, in order. Uses SCAN, which holds nobody up."""
+        glob = _pattern(pattern)
         with _translated():
-            found = [key async for key in self._scan(pattern, limit)]
+            found = [key async for key in self._scan(glob, limit)]
         return sorted(self._key(name) for name in found)
 
-    async def all(self, limit: int = 1_000) -> dict[str, str]:
-        """At most `limit` keys with their values, in order of the keys."""
+    async def search(self, part: str, limit: int, seconds: float) -> list[str]:
+        """At most `limit` keys that contain `part` as it stands, as far as they are found in `seconds`."""
+        until = time.monotonic() + seconds
+        glob = b"*" + _GLOB.sub(_ESCAPED, _pattern(part)) + b"*"
         with _translated():
-            names = sorted([key async for key in self._scan("*", limit)])
-            values = await self._redis.mget(names) if names else []
-        found = zip(names, values, strict=True)
-        return {self._key(name): _text(value) for name, value in found if value is not None}
+            found = [key async for key in self._scan(glob, limit, until)]
+        return sorted(self._key(name) for name in found)
 
-    async def mset(self, mapping: Mapping[str, str], ttl: int | None = None) -> int:
+    async def all(self, limit: int = 1_000) -> Listing:
+        """At most `limit` keys with their texts, in order of the keys; 8 MiB of text at most."""
+        with _translated():
+            found = sorted([key async for key in self._scan(b"*", limit + 1)])
+            names = await self._affordable(found[:limit])
+            values = await self._redis.mget(names) if names else []
+        texts = {
+            self._key(name): _text(value)
+            for name, value in zip(names, values, strict=True)
+            if value is not None
+        }
+        return Listing(texts, is_cut=len(names) < len(found), left_out=values.count(None))
+
+    async def _affordable(self, names: Sequence[bytes]) -> Sequence[bytes]:
+        """The first of `names` whose values together are not too long to read."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.strlen(name)
+            # an error stands for a value of another type, which is not read
+            lengths = await pipeline.execute(raise_on_error=False)
+        total = 0
+        for count, length in enumerate(lengths):
+            total += length if isinstance(length, int) else 0
+            if total > MAX_LISTED_BYTES:
+                return names[:count]
+        return names
+
+    async def mset(self, data: Mapping[str, str], ttl: int | None = None) -> int:
         """Store several values, all or none of them, in one pipeline; how many there were."""
-        if len(mapping) > MAX_BATCH:
+        if not data:
+            raise NotStorable("data", "There is nothing to store: the data is empty.")
+        if len(data) > MAX_BATCH:
             raise NotStorable(
-                f"At most {MAX_BATCH:,} values can be stored at once; these are {len(mapping):,}."
+                "data", f"At most {MAX_BATCH:,} values can be stored at once; these are {len(data):,}."
             )
         seconds = _ttl(ttl)
-        entries = [(self._name(key), _value(value)) for key, value in mapping.items()]
+        entries = [(self._name(key), _value(value)) for key, value in data.items()]
         with _translated():
             async with self._redis.pipeline(transaction=True) as pipeline:
-                for name, data in entries:
-                    pipeline.set(name, data, ex=seconds)
+                for name, text in entries:
+                    pipeline.set(name, text, ex=seconds)
                 await pipeline.execute()
         return len(entries)
 
@@ -96,7 +149,7 @@ class KeyValueStore:
     async def info(self) -> dict[str, Json]:
         """What the server says of itself. `keys` counts those under the prefix, up to 10,000 of them."""
         with _translated():
-            count = len([key async for key in self._scan("*", _MOST_COUNTED)])
+            count = len([key async for key in self._scan(b"*", _MOST_COUNTED)])
         return {
             **await self.server(),
             "prefix": _text(self._prefix),
@@ -120,26 +173,30 @@ class KeyValueStore:
         }
 
     def _name(self, key: str) -> bytes:
-        name = _bytes(key, "The key")
+        name = _bytes(key, "key")
         if not 0 < len(name) <= MAX_KEY_BYTES:
-            raise NotStorable(f"A key must have 1 to {MAX_KEY_BYTES} bytes; this one has {len(name):,}.")
+            raise NotStorable(
+                "key", f"A key must have 1 to {MAX_KEY_BYTES} bytes; this one has {len(name):,}."
+            )
         return self._prefix + name
 
     def _key(self, name: bytes) -> str:
         return _text(name.removeprefix(self._prefix))
 
-    async def _scan(self, pattern: str, limit: int) -> AsyncIterator[bytes]:
-        """At most `limit` different keys; SCAN may return one twice."""
-        glob = self._scanned + _bytes(pattern, "The pattern")
-        if len(glob) > MAX_KEY_BYTES + len(self._scanned):
-            raise NotStorable(f"A pattern has at most {MAX_KEY_BYTES} bytes.")
-        seen: set[bytes] = set()
-        async for key in self._redis.scan_iter(match=glob, count=_SCAN_COUNT):
-            if len(seen) >= limit:
-                return
-            if key not in seen:
-                seen.add(key)
-                yield key
+    async def _scan(self, glob: bytes, limit: int, until: float = math.inf) -> AsyncIterator[bytes]:
+        """At most `limit` different keys under the prefix, found before the clock is at `until`."""
+        seen: set[bytes] = set()  # SCAN may return a key twice
+        cursor = -1
+        while cursor != 0 and len(seen) < limit and time.monotonic() < until:
+            cursor, batch = await self._redis.scan(
+                max(cursor, 0), match=self._scanned + glob, count=_SCAN_COUNT
+            )
+            for key in batch:
+                assert isinstance(key, bytes), "the client must not decode responses"
+                # looked at again: how a glob is read is the server's affair
+                if key.startswith(self._prefix) and key not in seen and len(seen) < limit:
+                    seen.add(key)
+                    yield key
 
 
 @contextmanager
@@ -156,19 +213,28 @@ def _bytes(text: str, what: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:  # half of a surrogate pair
-        raise NotStorable(f"{what} holds characters that are no text.") from error
+        raise NotStorable(what, f"The {what} holds characters that are no text.") from error
+
+
+def _pattern(text: str) -> bytes:
+    glob = _bytes(text, "pattern")
+    if len(glob) > MAX_KEY_BYTES:
+        raise NotStorable("pattern", f"A pattern has at most {MAX_KEY_BYTES} bytes.")
+    return glob
 
 
 def _value(text: str) -> bytes:
-    data = _bytes(text, "The value")
+    data = _bytes(text, "value")
     if len(data) > MAX_VALUE_BYTES:
-        raise NotStorable(f"A value has at most {MAX_VALUE_BYTES:,} bytes; this one has {len(data):,}.")
+        raise NotStorable(
+            "value", f"A value has at most {MAX_VALUE_BYTES:,} bytes; this one has {len(data):,}."
+        )
     return data
 
 
 def _ttl(seconds: int | None) -> int | None:
     if seconds is not None and not 0 < seconds <= MAX_TTL_SECONDS:
-        raise NotStorable(f"A ttl is 1 to {MAX_TTL_SECONDS:,} seconds, not {seconds}.")
+        raise NotStorable("ttl", f"A ttl is 1 to {MAX_TTL_SECONDS:,} seconds, not {seconds}.")
     return seconds
 
 

@@ -45,8 +45,8 @@ async def refuse_hidden_effects(connection: Connection, calls: Set[str]) -> None
     records = await connection.fetch(_VOLATILE, sorted(calls))
     if names := [record["proname"] for record in records if not _HARMLESS.fullmatch(record["proname"])]:
         raise ToolFailure(
-            f"The function {names[0]} is not allowed here: a person could not see what it changes. Write what "
-            "it would give into the statement."
+            f"The function {names[0]} is not allowed here: nobody could see what it changes. Write "
+            "what it would give into the statement."
         )
 
 

@@ -242,9 +242,20 @@ def fill_in_row(row: Json, values: Mapping[str, str]) -> Json:
         return {"type": TEXT_DISPLAY, "id": row.get("id", 0)}
     inputs = row.get("components") or [row["component"]]
     typed = [
-        {"type": each["type"], "id": 1, "custom_id": each["custom_id"], "value": values[each["custom_id"]]}
+        {"type": each["type"], "id": 1, "custom_id": each["custom_id"], "value": _typed(each, values)}
         for each in inputs
     ]
     if "component" in row:
         return {"type": row["type"], "id": 1, "component": typed[0]}
     return {"type": row["type"], "id": 1, "components": typed}
+
+
+def _typed(text_input: Json, values: Mapping[str, str]) -> str:
+    """What the client sends for an input: it counts the characters before it sends a form off."""
+    text = values.get(text_input["custom_id"], text_input.get("value") or "")
+    if not text and not text_input.get("required", True):
+        return ""
+    low, high = text_input.get("min_length") or 1, text_input.get("max_length") or 4_000
+    if not low <= len(text) <= high:
+        raise NotOffered(f"{text_input['custom_id']} takes {low} to {high} characters: {len(text)}")
+    return text

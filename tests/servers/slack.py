@@ -12,7 +12,7 @@ follows from them, are no violations.
         assert not slack.violations
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,8 +20,10 @@ from tests.servers.slack_api import Call, Fault
 from tests.servers.slack_delivery import Delivery, Kind
 from tests.servers.slack_payloads import block_actions, event_callback, slash_command
 from tests.servers.slack_requests import ResponseUrl
+from tests.servers.slack_rules import Refused
 from tests.servers.slack_server import PROXY_VARIABLES, SlackServer
 from tests.servers.slack_sockets import DisconnectReason, Socket
+from tests.servers.slack_views import Modal, filled_in, take_answer, view_submission
 from tests.servers.slack_workspace import APP, BOT, BOT_USER, TEAM, Ephemeral, File, Message, Status
 from tests.waiting import wait_until
 
@@ -35,6 +37,7 @@ __all__ = [
     "Command",
     "Delivery",
     "Message",
+    "Modal",
     "Slack",
     "Socket",
 ]
@@ -67,9 +70,9 @@ class Slack(SlackServer):
 
     For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`.
     Set `request_url` to deliver over HTTP instead of Socket Mode.
-    What people do: `say`, `edit`, `remove`, `command`, `press`, `open_home`, `stop`, `send_event`.
-    What happened: `answer`, `replies`, `messages`, `ephemerals`, `status`, `statuses`, `calls`, `count`,
-    `deliveries`, `settled`, `sockets`, `connected`, `over_tier`, `violations`, `unfinished`.
+    What people do: `say`, `edit`, `remove`, `command`, `press`, `submit`, `open_home`, `stop`, `send_event`.
+    What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `status`, `statuses`, `calls`,
+    `count`, `deliveries`, `settled`, `sockets`, `connected`, `over_tier`, `violations`, `unfinished`.
     Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`, `stream_lifetime`,
     `disconnect`, `drop_sockets`, `deafen_sockets`, `tolerate`, `grant`, `enforce_tiers`; the arguments
     `ack_timeout` and `redelivery_delays` shorten Slack's own times for redelivery (seconds).
@@ -122,7 +125,7 @@ class Slack(SlackServer):
         self._know(user)
         place = self.workspace.channel(channel)
         url = self.response_urls.issue(user, channel)
-        payload = slash_command(name, text, user, self.workspace.users[user], place)
+        payload = slash_command(self.workspace, name, text, user, place)
         return await self._interact("slash_commands", payload, url)
 
     async def press(
@@ -144,6 +147,23 @@ class Slack(SlackServer):
         if kind == "slash_commands" and delivery.response:
             self.response_urls.answer(url, delivery.response)
         return Command(delivery, url)
+
+    async def submit(self, modal: Modal, typed: Mapping[str, str]) -> Modal:
+        """The person sends a form off, with what they typed by the inputs' `block_id`.
+
+        Returns it once Slack has the app's answer, or has stopped waiting for it. LookupError where the
+        client would not send it off.
+        """
+        if not modal.is_open:
+            raise LookupError("the form is closed")
+        payload = view_submission(self.workspace, modal, filled_in(modal, typed))
+        delivery = self._deliver("interactive", payload)
+        await delivery.ended.wait()
+        try:
+            take_answer(modal, delivery.acked, delivery.response)
+        except Refused as refusal:
+            self.violations.append(f"view_submission: {refusal.code} ({refusal.detail})")
+        return modal
 
     def open_home(self, user: str, tab: Literal["home", "messages"] = "messages") -> Delivery:
         """A person opens the app."""
@@ -262,6 +282,11 @@ class Slack(SlackServer):
     def ephemerals(self) -> list[Ephemeral]:
         """What single people were shown, answers to commands included."""
         return self.workspace.ephemerals
+
+    @property
+    def modals(self) -> list[Modal]:
+        """The forms that people were shown, in order."""
+        return self.workspace.modals
 
     @property
     def statuses(self) -> list[Status]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from aiohttp import web
 
-from tests.servers import slack_files, slack_reading, slack_streams, slack_threads
+from tests.servers import slack_files, slack_reading, slack_streams, slack_threads, slack_views
 from tests.servers.slack_methods import METHODS, Args, Method
 from tests.servers.slack_rules import MAX_TEXT, Refused, require
 from tests.servers.slack_workspace import Workspace
@@ -22,7 +22,7 @@ Json = Any
 
 ON_EVERY_METHOD = frozenset({"token", "team_id"})  # Bolt adds team_id to every call of a listener
 STRUCTURED = frozenset(
-    {"blocks", "chunks", "metadata", "attachments", "prompts", "files", "loading_messages"}
+    {"blocks", "chunks", "metadata", "attachments", "prompts", "files", "loading_messages", "view"}
 )
 MANIFEST = Path(__file__).parents[2] / "manifest.yml"
 SCOPES = {  # by the beginning of a method's name; those of conversations.* depend on the channel
@@ -33,7 +33,7 @@ SCOPES = {  # by the beginning of a method's name; those of conversations.* depe
     "reactions.": "reactions:write",
     "users.info": "users:read",
 }
-REGISTERED = (slack_files, slack_reading, slack_streams, slack_threads)
+REGISTERED = (slack_files, slack_reading, slack_streams, slack_threads, slack_views)
 """Modules whose import fills the table of methods."""
 
 

@@ -80,7 +80,9 @@ def _posted(workspace: Workspace, channel: Channel, message: Message) -> list[di
     return events
 
 
-def slash_command(command: str, text: str, user: str, user_name: str, channel: Channel) -> dict[str, Json]:
+def slash_command(
+    workspace: Workspace, command: str, text: str, user: str, channel: Channel
+) -> dict[str, Json]:
     """A slash command; it has no thread, because Slack refuses custom commands there."""
     return {
         "token": "verification-token",
@@ -89,12 +91,12 @@ def slash_command(command: str, text: str, user: str, user_name: str, channel: C
         "channel_id": channel.id,
         "channel_name": "directmessage" if channel.kind == "im" else channel.name,
         "user_id": user,
-        "user_name": user_name,
+        "user_name": workspace.users[user],
         "command": command,
         "text": text,
         "api_app_id": APP,
         "is_enterprise_install": "false",
-        "trigger_id": f"{time.time_ns()}.1.{secrets.token_hex(8)}",
+        "trigger_id": workspace.new_trigger(user),
     }
 
 
@@ -117,7 +119,7 @@ def block_actions(
         "api_app_id": APP,
         "token": "verification-token",
         "container": container | ({"thread_ts": message.thread_ts} if message.thread_ts else {}),
-        "trigger_id": f"{time.time_ns()}.1.{secrets.token_hex(8)}",
+        "trigger_id": workspace.new_trigger(user),
         "team": {"id": TEAM, "domain": "test"},
         "enterprise": None,
         "is_enterprise_install": False,

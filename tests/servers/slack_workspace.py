@@ -5,6 +5,7 @@ own clock; a `ts` is Slack's own, Unix seconds with microseconds, unique in the 
 """
 
 import itertools
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -172,6 +173,9 @@ class Workspace:
         self.titles: dict[tuple[str, str | None], str] = {}
         self.prompts: dict[tuple[str, str | None], list[Json]] = {}
         self.stream_lifetime = 300.0
+        self.trigger_lifetime = 3.0
+        self.triggers: dict[str, tuple[str, float]] = {}
+        self.modals: list[Any] = []
         self.on_change: Callable[[Change, Message, str], None] = lambda change, message, before: None
         self.issue_socket_url: Callable[[], str] = lambda: base
         self._numbers = itertools.count(1)
@@ -183,6 +187,12 @@ class Workspace:
     def new_ts(self) -> str:
         self._last_ts = max(self._last_ts + 1, time.time_ns() // 1_000)
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
+
+    def new_trigger(self, user: str) -> str:
+        """What lets the app open one view for `user`, for a moment."""
+        trigger = f"{time.time_ns()}.1.{secrets.token_hex(8)}"
+        self.triggers[trigger] = (user, time.monotonic())
+        return trigger
 
     def add_channel(self, channel: Channel) -> None:
         self.channels[channel.id] = channel

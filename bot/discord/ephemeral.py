@@ -1,0 +1,32 @@
+"""Answers to interactions, for the eyes of the person who asked alone."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import discord
+
+from bot.discord.markdown import split
+
+log = logging.getLogger(__name__)
+
+Asked = discord.Interaction[discord.Client]
+
+
+async def answer(interaction: Asked, text: Callable[[], Awaitable[str]]) -> None:
+    """Answer when `text` is there. It is deferred, since Discord waits no longer than 3 s."""
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    for piece in split(await text()):
+        await interaction.followup.send(piece, ephemeral=True)
+
+
+async def apologise(interaction: Asked, error: Exception) -> None:
+    """Answer what nobody foresaw with a sentence; the log has the error under the same reference."""
+    log.error("command failed", extra={"reference": interaction.id}, exc_info=error)
+    sentence = f"That did not work. The log says why, under the reference {interaction.id}."
+    try:
+        if interaction.response.is_done():
+            await interaction.followup.send(sentence, ephemeral=True)
+        else:
+            await interaction.response.send_message(sentence, ephemeral=True)
+    except discord.HTTPException as refusal:
+        log.warning("no answer to a failed command", extra={"reason": str(refusal)})

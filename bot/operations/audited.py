@@ -1,0 +1,128 @@
+"""Running operations: for administrators alone, and with a line in the log for each."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.chat import BotError, Json
+from bot.operations.answers import describe
+from bot.operations.kinds import Delete, Get, Keys, Mset, NotStorable, Operation, Set, Store
+from bot.operations.typed import HELP, Draft, NotUnderstood, parse
+from bot.operations.words import line
+
+log = logging.getLogger(__name__)
+
+AUDIT = "redis operation"
+"""The event of the audit line. It never holds a value."""
+
+_MOST_LOGGED = 20
+_MOST_SUGGESTED = 25
+_SUGGEST_SECONDS = 1.5
+
+Outcome = Literal["done", "refused", "invalid", "failed"]
+
+
+class NotAllowed(BotError):
+    """The caller is no administrator; `str()` says so, and whom to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as `platform:id`, and in which place of the platform."""
+
+    user: str
+    where: str
+
+
+class Operations:
+    """The store, as people reach it: every way to it checks who asks."""
+
+    def __init__(self, store: Store, is_admin: Callable[[str], bool]) -> None:
+        self._store = store
+        self._is_admin = is_admin
+
+    async def run(self, operation: Operation, caller: Caller) -> dict[str, Json]:
+        """The result as JSON. Raises `NotAllowed`, `NotStorable` and `bot.chat.StorageDown`."""
+        if sentence := self.refusal(operation, caller):
+            raise NotAllowed(sentence)
+        outcome: Outcome = "failed"
+        reason: dict[str, Json] = {}
+        try:
+            result = await operation.run(self._store)
+            outcome = "done"
+        except NotStorable:
+            outcome = "invalid"
+            raise
+        except BotError as error:
+            reason = {"reason": str(error)}
+            raise
+        finally:
+            _audit(operation, caller, outcome, reason)
+        return result
+
+    async def answer(self, operation: Operation, caller: Caller) -> str:
+        """Run it and say what came of it, as Markdown."""
+        try:
+            return describe(operation, await self.run(operation, caller))
+        except BotError as error:
+            return str(error)
+
+    async def typed(self, text: str, caller: Caller) -> str | Draft:
+        """The answer to what was typed as one line, or the draft that a form is to complete."""
+        try:
+            operation = parse(text)
+        except NotUnderstood as error:
+            return self.refusal(None, caller) or f"{error}\n{HELP}"
+        if isinstance(operation, Draft):
+            return self.refusal(operation, caller) or operation
+        return await self.answer(operation, caller)
+
+    def refusal(self, operation: Operation | Draft | None, caller: Caller) -> str | None:
+        """Why `caller` may not do this, as a sentence; None when they may.
+
+        The operation is None when it was not understood.
+        """
+        if self._is_admin(caller.user):
+            return None
+        _audit(operation, caller, "refused", {})
+        return (
+            f"Only administrators may do this, and {caller.user} is none. Ask the bot's operator to add "
+            f"{caller.user} to ADMIN_USERS."
+        )
+
+    async def suggest(self, part: str, caller: Caller) -> Sequence[str]:
+        """Keys that contain `part`, those that begin with it first; none for who is no administrator."""
+        if not self._is_admin(caller.user):
+            return []
+        try:
+            found = await self._store.search(part, 10 * _MOST_SUGGESTED, _SUGGEST_SECONDS)
+        except BotError:  # a hint while somebody types: the operation itself will tell
+            return []
+        # a platform would change the others, or they are not the name that Redis has
+        plain = [key for key in found if key.isprintable() and key == key.strip() and "\ufffd" not in key]
+        return sorted(plain, key=lambda key: (not key.startswith(part), key))[:_MOST_SUGGESTED]
+
+
+def _audit(
+    operation: Operation | Draft | None, caller: Caller, outcome: Outcome, reason: dict[str, Json]
+) -> None:
+    about = {"by": caller.user, "platform": caller.user.partition(":")[0], "where": caller.where}
+    name = operation.name if operation else "unknown"
+    log.info(AUDIT, extra={**about, "operation": name, **_subject(operation), "outcome": outcome, **reason})
+
+
+def _subject(operation: Operation | Draft | None) -> dict[str, Json]:
+    """What the operation is about, without values."""
+    match operation:
+        case Get(key=key) | Delete(key=key):
+            return {"keys": [line(key)]}
+        case Set(key=key, ttl=ttl) | Draft(key=key, ttl=ttl):
+            return {"keys": [line(key)], "ttl": ttl}
+        case Mset(data=data, ttl=ttl):
+            names = [line(key) for key in list(data)[:_MOST_LOGGED]]
+            return {"keys": names, "key_count": len(data), "ttl": ttl}
+        case Keys(pattern=pattern):
+            return {"pattern": line(pattern)}
+        case _:
+            return {}

@@ -1,0 +1,114 @@
+"""The form for a value of several lines. https://docs.slack.dev/surfaces/modals"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.chat import BotError, Json, PlatformError
+from bot.operations import Caller, Draft, NotStorable, NotUnderstood, Operations, Set, describe, parse_ttl
+from bot.slack import commands
+from bot.slack.api import SlackApi
+from bot.slack.markdown import mrkdwn
+
+log = logging.getLogger(__name__)
+
+FORM = "agent-redis-set"
+"""The `callback_id` of the form."""
+
+_MOST_TYPED = 3_000
+"""Characters that Slack takes in an input."""
+
+
+def form(draft: Draft, channel: str) -> dict[str, Json]:
+    """The view that completes `draft`. Its blocks have the names of the fields of `Set`."""
+    ttl = "" if draft.ttl is None else str(draft.ttl)
+    return {
+        "type": "modal",
+        "callback_id": FORM,
+        "private_metadata": channel,  # a submission does not tell where the command was given
+        "title": _plain("Store a value"),
+        "submit": _plain("Store"),
+        "close": _plain("Cancel"),
+        "blocks": [
+            _input("key", "Key", draft.key),
+            _input("value", "Value", "", multiline=True),
+            _input("ttl", "Seconds until it is deleted (empty: it stays)", ttl, optional=True),
+        ],
+    }
+
+
+def is_form(body: Mapping[str, Json]) -> bool:
+    """Whether a payload of Slack's is our form, sent off."""
+    view = body.get("view") or {}
+    return body.get("type") == "view_submission" and view.get("callback_id") == FORM
+
+
+def answer_form(app: AsyncApp, operations: Operations, api: SlackApi) -> None:
+    """Let `app` store what is sent off; what is wrong is told in the form, so that nothing typed is lost."""
+
+    async def submitted(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        storing = asyncio.ensure_future(_store(operations, body))
+        await asyncio.wait([storing], timeout=commands.ACK_SECONDS)
+        if storing.done() and (faults := storing.result()[0]):
+            await ack(response_action="errors", errors=faults)
+            return
+        await ack()
+        faults, answer = await storing
+        await _tell(api, body, answer or " ".join(faults.values()))
+
+    app.view(FORM)(submitted)
+
+
+async def _store(operations: Operations, body: Mapping[str, Json]) -> tuple[dict[str, str], str]:
+    """What is wrong by the block that it is shown at; what to say when nothing is."""
+    user = body["user"]
+    caller = Caller(f"slack:{user['id']}", f"slack:{user['team_id']}:{_channel(body)}")
+    typed = {block: next(iter(each.values())) for block, each in body["view"]["state"]["values"].items()}
+    key, value, ttl = (typed[block].get("value") or "" for block in ("key", "value", "ttl"))
+    try:
+        operation = Set(key, value, parse_ttl(ttl))
+        return {}, describe(operation, await operations.run(operation, caller))
+    except NotUnderstood as error:
+        return {"ttl": str(error)}, ""
+    except NotStorable as error:
+        return {error.field: str(error)}, ""
+    except BotError as error:
+        return {"value": str(error)}, ""
+    except Exception as error:  # noqa: BLE001 - the outermost boundary of a form: the person gets an answer
+        return {"value": commands.failure(error)}, ""
+
+
+async def _tell(api: SlackApi, body: Mapping[str, Json], answer: str) -> None:
+    """Answer the person where the command was given, or directly where the bot may not write."""
+    user, text = body["user"]["id"], mrkdwn(answer)
+    try:
+        try:
+            await api.write("chat.postEphemeral", channel=_channel(body), user=user, text=text)
+        except PlatformError:  # the bot is not in that channel
+            await api.write("chat.postMessage", channel=user, text=text)
+    except PlatformError as error:
+        log.warning("A form was not answered", extra={"error": str(error)})
+
+
+def _channel(body: Mapping[str, Json]) -> str:
+    return str(body["view"].get("private_metadata") or "")
+
+
+def _input(
+    name: str, label: str, text: str, *, multiline: bool = False, optional: bool = False
+) -> dict[str, Json]:
+    element = {"type": "plain_text_input", "action_id": name, "max_length": _MOST_TYPED}
+    element |= {"multiline": multiline} | ({"initial_value": text} if text else {})
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": _plain(label),
+        "element": element,
+        "optional": optional,
+    }
+
+
+def _plain(text: str) -> dict[str, str]:
+    return {"type": "plain_text", "text": text}

@@ -1,0 +1,156 @@
+"""Modals: `views.open`, what a person types into one, and what the app says to it.
+
+https://docs.slack.dev/surfaces/modals and https://docs.slack.dev/reference/views/modal-views
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.servers.slack_methods import Args, method
+from tests.servers.slack_rules import Refused, require
+from tests.servers.slack_workspace import APP, BOT, TEAM, Workspace
+
+Json = Any
+
+MAX_INPUT = 3_000
+MAX_METADATA = 3_000
+MAX_BLOCKS = 100
+MAX_TITLE = 24
+
+
+@dataclass(slots=True, eq=False)
+class Modal:
+    """A form that a person has before them; `errors` are those that the last submission brought."""
+
+    user: str
+    view: dict[str, Json]
+    is_open: bool = True
+    errors: Mapping[str, str] | None = None
+
+
+@method("views.open", required="view trigger_id", per_minute=100)
+def views_open(workspace: Workspace, args: Args) -> dict[str, Json]:
+    user = _exchanged(workspace, args["trigger_id"])
+    check_view(args["view"])
+    view = args["view"] | {
+        "id": workspace.new_id("V"),
+        "team_id": TEAM,
+        "app_id": APP,
+        "bot_id": BOT,
+        "hash": f"{time.time():.0f}.{secrets.token_hex(4)}",
+        "state": {"values": {}},
+        "private_metadata": args["view"].get("private_metadata", ""),
+    }
+    workspace.modals.append(Modal(user, view))
+    return {"view": view}
+
+
+def _exchanged(workspace: Workspace, trigger: str) -> str:
+    """Whose trigger it is. Each opens one view, within three seconds."""
+    require(trigger in workspace.triggers, "invalid_trigger_id", trigger)
+    user, issued_at = workspace.triggers[trigger]
+    require(user, "exchanged_trigger_id", trigger)
+    workspace.triggers[trigger] = ("", issued_at)
+    if time.monotonic() - issued_at > workspace.trigger_lifetime:
+        raise Refused("expired_trigger_id", trigger)
+    return user
+
+
+def check_view(view: Json) -> None:
+    """Refuse what Slack refuses in a modal with inputs."""
+    require(isinstance(view, dict) and view.get("type") == "modal", "invalid_arguments", "no modal")
+    _check_plain(view.get("title"), MAX_TITLE, "title")
+    for name in ("submit", "close"):
+        if name in view:
+            _check_plain(view[name], MAX_TITLE, name)
+    require(len(view.get("callback_id", "")) <= 255, "invalid_arguments", "callback_id over 255")
+    metadata = view.get("private_metadata", "")
+    require(len(metadata) <= MAX_METADATA, "invalid_arguments", f"private_metadata over {MAX_METADATA}")
+    blocks = view.get("blocks")
+    fits = isinstance(blocks, list) and 1 <= len(blocks) <= MAX_BLOCKS
+    require(fits, "invalid_arguments", f"1 to {MAX_BLOCKS} blocks")
+    inputs = [block for block in blocks if block.get("type") == "input"]
+    require(not inputs or "submit" in view, "invalid_arguments", "must define submit to use input block")
+    for block in inputs:
+        _check_input(block)
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    require(len(ids) == len(set(ids)), "invalid_arguments", "block_id used twice")
+
+
+def _check_plain(text: Json, most: int, where: str) -> None:
+    well_formed = isinstance(text, dict) and text.get("type") == "plain_text"
+    require(well_formed and 1 <= len(text["text"]) <= most, "invalid_arguments", f"{where}: {text!r}")
+
+
+def _check_input(block: dict[str, Json]) -> None:
+    _check_plain(block.get("label"), 2_000, "label")
+    element = block.get("element", {})
+    require(element.get("type") == "plain_text_input", "invalid_arguments", f"element {element!r}")
+    most = element.get("max_length", MAX_INPUT)
+    require(1 <= most <= MAX_INPUT, "invalid_arguments", f"max_length {most}")
+    require(len(element.get("initial_value", "")) <= most, "invalid_arguments", "initial_value too long")
+
+
+def filled_in(modal: Modal, typed: Mapping[str, str]) -> dict[str, Json]:
+    """The state of the inputs by block and action: what was typed, else what stood there.
+
+    Raises `LookupError` for what the client would not let a person do.
+    """
+    inputs = {block["block_id"]: block for block in modal.view["blocks"] if block["type"] == "input"}
+    if typed.keys() - inputs.keys():
+        raise LookupError(f"the form has no inputs {typed.keys() - inputs.keys()}")
+    return {id: _state(block, typed.get(id)) for id, block in inputs.items()}
+
+
+def _state(block: dict[str, Json], typed: str | None) -> dict[str, Json]:
+    element = block["element"]
+    text = element.get("initial_value", "") if typed is None else typed
+    if not text and not block.get("optional"):
+        raise LookupError(f"{block['block_id']} must be filled in")
+    if len(text) > element.get("max_length", MAX_INPUT):
+        raise LookupError(f"{block['block_id']} takes no more than {element['max_length']} characters")
+    return {element["action_id"]: {"type": element["type"], "value": text or None}}
+
+
+def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json]) -> dict[str, Json]:
+    """The payload of a form that is sent off. It does not tell the channel."""
+    return {
+        "type": "view_submission",
+        "team": {"id": TEAM, "domain": "test"},
+        "user": {
+            "id": modal.user,
+            "username": workspace.users[modal.user],
+            "name": workspace.users[modal.user],
+            "team_id": TEAM,
+        },
+        "api_app_id": APP,
+        "token": "verification-token",
+        "trigger_id": workspace.new_trigger(modal.user),
+        "view": modal.view | {"state": {"values": values}},
+        "response_urls": [],
+        "is_enterprise_install": False,
+        "enterprise": None,
+    }
+
+
+def take_answer(modal: Modal, acked: bool, response: Json) -> None:
+    """What the acknowledgement does to the form: it closes, unless there are errors to show in it.
+
+    Raises `Refused` for an answer that Slack shows as trouble.
+    """
+    modal.errors = None
+    if not acked:
+        modal.errors = {"": "We had some trouble connecting. Try again?"}
+        return
+    if not response:
+        modal.is_open = False
+        return
+    errors = response.get("errors") or {}
+    is_errors = response.get("response_action") == "errors" and errors
+    require(is_errors, "invalid_response", f"{response!r}")
+    inputs = {block["block_id"] for block in modal.view["blocks"] if block["type"] == "input"}
+    require(errors.keys() <= inputs and all(errors.values()), "invalid_response", f"errors {errors!r}")
+    modal.errors = errors

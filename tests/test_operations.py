@@ -1,0 +1,382 @@
+"""Operations as people type them, what they are told, and who may run them."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from bot.chat import Json, StorageDown
+from bot.discord.fences import left_open
+from bot.discord.markdown import split
+from bot.operations import (
+    HELP,
+    All,
+    Caller,
+    Delete,
+    Draft,
+    Get,
+    Info,
+    Keys,
+    Mset,
+    NotAllowed,
+    NotStorable,
+    NotUnderstood,
+    Operation,
+    Operations,
+    Set,
+    describe,
+    parse,
+)
+from bot.operations.answers import MOST_SHOWN
+from bot.operations.words import fenced, line, named
+from bot.slack.markdown import mrkdwn
+from bot.tools import KeyValueStore
+
+ADMIN, OTHER = Caller("slack:U0ALICE", "slack:T1:C1"), Caller("slack:U0BOB", "slack:T1:C1")
+
+
+@pytest.mark.parametrize(
+    ("text", "operation"),
+    [
+        ("get greeting", Get("greeting")),
+        ("  GET   greeting ", Get("greeting")),
+        ('get "my key"', Get("my key")),
+        ("get “my key”", Get("my key")),
+        (r'get "a \"b\" \\ c"', Get(r'a "b" \ c')),
+        ('get ""', Get("")),
+        ("get it's", Get("it's")),
+        ('get a"b', Get('a"b')),
+        ("del greeting", Delete("greeting")),
+        ("delete greeting", Delete("greeting")),
+        ("keys", Keys("*")),
+        ("keys user:*", Keys("user:*")),
+        ('keys "a b*"', Keys("a b*")),
+        ("all", All()),
+        ("info", Info()),
+        ("set k v", Set("k", "v")),
+        ("set k  several  words\n and lines", Set("k", "several  words\n and lines")),
+        ('set k "quoted"', Set("k", '"quoted"')),
+        ('set "my key" v', Set("my key", "v")),
+        ('set k {"a": [1, 2.50]}', Set("k", '{"a": [1, 2.50]}')),
+        ("set k v --ttl 60", Set("k", "v", 60)),
+        ("set k v --ttl=60", Set("k", "v", 60)),
+        ("set k v \u2014ttl 60 ", Set("k", "v", 60)),
+        ("set k v --ttl -1", Set("k", "v", -1)),
+        ("set k --ttl 5 is an option", Set("k", "--ttl 5 is an option")),
+        ("set k v--ttl 60", Set("k", "v--ttl 60")),
+        ("set k v --ttl = 60", Set("k", "v --ttl = 60")),
+        (f"set k --ttl{'=' * 50_000} x", Set("k", f"--ttl{'=' * 50_000} x")),
+        ("set k", Draft("k")),
+        ("set k --ttl 60", Draft("k", 60)),
+        ('mset {"a": "1", "b c": "x"}', Mset({"a": "1", "b c": "x"})),
+        ('mset {"a": "1"} --ttl 60', Mset({"a": "1"}, 60)),
+        ('mset\n{\n"a": "1"}', Mset({"a": "1"})),
+    ],
+)
+def test_what_is_typed_becomes_an_operation(text: str, operation: Operation | Draft) -> None:
+    """The value is the rest of the line as it stands; only a time limit at its end is taken off."""
+    assert parse(text) == operation
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "What I can do"),
+        ("help", "What I can do"),
+        ("flushall", "do not know `flushall`"),
+        ("fl`us`h", "do not know"),
+        ("get", "key is missing"),
+        ("del", "key is missing"),
+        ("set", "key is missing"),
+        ("get two words", "quotes"),
+        ('get "no end', "do not end"),
+        ('get "a"b', "do not end"),
+        ("all of them", "Nothing may follow"),
+        ("info memory", "Nothing may follow"),
+        ("set k v --ttl", "seconds are missing"),
+        ("set k v --ttl soon", "whole number"),
+        ("set k v --ttl 1.5", "whole number"),
+        ("set k v --ttl ٣", "whole number"),
+        ("set k v --ttl " + "9" * 5_000, "whole number"),
+        ("mset", "no JSON"),
+        ("mset a=1", "no JSON at character 1"),
+        ("mset {“a”: “1”}", "typographic"),
+        ('mset ["a"]', "JSON object"),
+        ('mset {"a": 1}', "`a` is no text"),
+        ('mset {"a": {"b": "c"}}', "`a` is no text"),
+        ("mset " + "[" * 100_000, "no JSON"),
+        ("mset " + "9" * 10_000, "no JSON"),
+    ],
+)
+def test_what_is_not_understood_gets_a_sentence(text: str, words: str) -> None:
+    with pytest.raises(NotUnderstood) as raised:
+        parse(text)
+    assert words in str(raised.value)
+
+
+@given(st.text(), st.text())
+def test_nothing_that_is_typed_breaks_the_parser(word: str, rest: str) -> None:
+    for text in (f"{word} {rest}", f"set {rest}", f"get {rest}", f'mset {{"{rest}'):
+        with contextlib.suppress(NotUnderstood):
+            parse(text)
+
+
+@given(key=st.text(st.characters(codec="utf-8"), min_size=1), value=st.text(st.characters(codec="utf-8")))
+def test_a_quoted_key_and_a_value_come_through_unchanged(key: str, value: str) -> None:
+    """Also with quotes, backslashes and line ends in them."""
+    quoted = '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    assert parse(f"get {quoted}") == Get(key)
+    if value.strip() == value != "":
+        assert parse(f"set {quoted} {value}.") == Set(key, f"{value}.")
+
+
+@pytest.mark.parametrize(
+    ("operation", "result", "words"),
+    [
+        (Set("k", "v"), {"result": True}, "Stored `k`."),
+        (Set("k", "v", 60), {"result": True}, "Stored `k` for 60 seconds."),
+        (Get("k"), {"result": None}, "There is nothing under `k`."),
+        (Get("k"), {"result": ""}, "`k`: an empty text."),
+        (Get("k"), {"result": "v"}, "`k`:\n```\nv\n```"),
+        (Get("k"), {"result": "v", "ttl": 1}, "`k`, 1 second left:\n```\nv\n```"),
+        (Get("k"), {"result": '{"a":[1,2]}'}, '`k`:\n```\n{\n  "a": [\n    1,\n    2\n  ]\n}\n```'),
+        (Get("k"), {"result": "{}", "type": "json"}, "`k` (a JSON document):\n```\n{}\n```"),
+        (
+            Get("k"),
+            {"result": None, "type": "hash"},
+            "`k` holds a hash: I can show only text and JSON documents, and delete it.",
+        ),
+        (Delete("k"), {"result": True}, "Deleted `k`."),
+        (Delete("k"), {"result": False}, "There is no `k`."),
+        (Keys(), {"result": ["a", "b c"], "truncated": False}, "Keys (2):\n```\na\nb c\n```"),
+        (Keys("a*"), {"result": [], "truncated": False}, "There are no keys that match `a*`."),
+        (All(), {"result": {"a": "x\ny"}, "truncated": False}, 'Keys with text (1):\n```\na = "x\\ny"\n```'),
+        (
+            All(),
+            {"result": {}, "truncated": False, "left_out": 2},
+            "There are no keys with text. 2 keys left out: no text.",
+        ),
+        (
+            Keys(),
+            {"result": ["a"], "truncated": True},
+            "Keys (more than 1):\n```\na\n```\nShown: the first 1. `keys PATTERN` finds fewer.",
+        ),
+        (Mset({"a": "1", "b": "2"}, 5), {"result": 2}, "Stored 2 values for 5 seconds."),
+        (
+            Info(),
+            {"result": {"version": "8.2", "modules": ["a 1", "b 2"], "used_memory_mib": 1.5}},
+            "- **version** 8.2\n- **modules** a 1, b 2\n- **used memory mib** 1.5",
+        ),
+    ],
+)
+def test_the_result_is_told_in_words(operation: Operation, result: Mapping[str, Json], words: str) -> None:
+    assert describe(operation, result) == words
+
+
+@pytest.mark.parametrize("text", ["[1e400]", "[1.10]", '{"a":1,"a":2}', '["\\u00e9"]', "{", "[" * 100_000])
+def test_json_that_would_change_is_shown_as_it_is(text: str) -> None:
+    """Pretty printing must not round numbers, drop keys or spell characters anew."""
+    assert f"\n{text[:MOST_SHOWN]}\n" in describe(Get("k"), {"result": text})
+
+
+def test_a_long_value_is_cut_with_a_word_about_it() -> None:
+    shown = describe(Get("k"), {"result": "x" * 1_000_000})
+    assert len(shown) < MOST_SHOWN + 200
+    assert "1,000,000 characters" in shown
+    listing = describe(Keys(), {"result": ["k" * 512] * 1_000, "truncated": True})
+    assert len(listing) < MOST_SHOWN + 200
+    assert "Shown: the first 24." in listing
+
+
+nasty = st.text(st.one_of(st.characters(), st.sampled_from("`~\n\r \\*<@!>&[]()")), max_size=80)
+
+
+@given(key=nasty, value=nasty)
+def test_a_value_cannot_leave_its_code_block(key: str, value: str) -> None:
+    """Neither on Discord nor on Slack: there are only our own fences, and they are closed."""
+    for shown in (
+        describe(Get(key), {"result": value or "x"}),
+        describe(Keys(key), {"result": [key, value], "truncated": False}),
+        describe(All(), {"result": {key: value}, "truncated": False}),
+    ):
+        assert shown.count("```") == 2
+        assert shown.endswith("\n```")
+        assert left_open(shown) is None
+        before = shown.partition("```")[0]
+        assert before.count("`") % 2 == 0
+        assert before.count("\n") == 1
+        assert "<" not in mrkdwn(shown)
+
+
+@pytest.mark.parametrize("run", ["```", "````", "`````", "``````", "a```\n```b", "```\n<!channel>"])
+def test_no_run_of_backticks_ends_the_block(run: str) -> None:
+    """What was typed is all there, but for invisible characters between backticks."""
+    assert fenced(run).count("```") == 2
+    assert fenced(run).replace("\u200b", "") == f"```\n{run}\n```"
+
+
+def test_names_are_plain_where_they_can_be() -> None:
+    """Else a JSON string, in which nothing is hidden."""
+    assert named("user:1 ü") == "`user:1 ü`"
+    assert line("a\nb") == '"a\\nb"'
+    assert named("a`b") == '`"a\\u0060b"`'
+    assert line(" a") == '" a"'
+    assert line("\u202ea") == '"\\u202ea"'
+    assert line("\ud800") == '"\\ud800"'
+    assert line("") == '""'
+    assert line("k" * 200) == "k" * 120 + "…"
+
+
+def test_code_is_left_as_it_is_on_slack() -> None:
+    """Bold, lists and links are Markdown only outside of code."""
+    text = "- **x** `**y**`:\n```\n- **z** [a](https://b.c) <!channel>\n```"
+    shown = "• *x* `**y**`:\n```\n- **z** [a](https://b.c) &lt;!channel&gt;\n```"
+    assert mrkdwn(text) == shown
+
+
+def test_an_answer_fits_discords_messages() -> None:
+    """A long value comes in a few messages, each with its own closed block."""
+    pieces = split(describe(Get("k"), {"result": "word\n" * 1_000}))
+    assert len(pieces) <= 3
+    assert all(left_open(piece) is None for piece in pieces)
+
+
+@pytest.fixture
+def operations(redis: Redis) -> Operations:
+    return Operations(KeyValueStore(redis, "kv:"), lambda user: user == ADMIN.user)
+
+
+def audit(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The audit lines so far, each with its own fields alone."""
+    own = ("by", "platform", "where", "operation", "keys", "key_count", "pattern", "ttl", "outcome", "reason")
+    lines = [each.__dict__ for each in caplog.records if each.message == "redis operation"]
+    return [{name: line[name] for name in own if name in line} for line in lines]
+
+
+WHO = {"by": "slack:U0ALICE", "platform": "slack", "where": "slack:T1:C1"}
+
+
+async def test_an_administrator_is_answered_and_it_is_logged(
+    operations: Operations, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each operation leaves one line, with its keys and never with a value."""
+    caplog.set_level(logging.INFO, "bot")
+    answers = [
+        await operations.typed(text, ADMIN)
+        for text in (
+            "set greeting hunter2 --ttl 60",
+            "get greeting",
+            "keys g*",
+            'mset {"a": "hunter2", "b\\n": "hunter2"}',
+            "all",
+            "del greeting",
+            "info",
+        )
+    ]
+    assert answers[:3] == [
+        "Stored `greeting` for 60 seconds.",
+        "`greeting`, 60 seconds left:\n```\nhunter2\n```",
+        "Keys that match `g*` (1):\n```\ngreeting\n```",
+    ]
+    assert audit(caplog) == [
+        WHO | {"operation": "set", "keys": ["greeting"], "ttl": 60, "outcome": "done"},
+        WHO | {"operation": "get", "keys": ["greeting"], "outcome": "done"},
+        WHO | {"operation": "keys", "pattern": "g*", "outcome": "done"},
+        WHO | {"operation": "mset", "keys": ["a", '"b\\n"'], "key_count": 2, "ttl": None, "outcome": "done"},
+        WHO | {"operation": "all", "outcome": "done"},
+        WHO | {"operation": "delete", "keys": ["greeting"], "outcome": "done"},
+        WHO | {"operation": "info", "outcome": "done"},
+    ]
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "logged"),
+    [
+        ("get greeting", {"operation": "get", "keys": ["greeting"]}),
+        ("set greeting hunter2", {"operation": "set", "keys": ["greeting"], "ttl": None}),
+        ("set greeting", {"operation": "set", "keys": ["greeting"], "ttl": None}),
+        ("del greeting", {"operation": "delete", "keys": ["greeting"]}),
+        ('mset {"a": "hunter2"}', {"operation": "mset", "keys": ["a"], "key_count": 1, "ttl": None}),
+        ("keys", {"operation": "keys", "pattern": "*"}),
+        ("all", {"operation": "all"}),
+        ("info", {"operation": "info"}),
+        ("", {"operation": "unknown"}),
+        ("hunter2", {"operation": "unknown"}),
+    ],
+)
+async def test_others_are_refused_and_that_is_logged_too(
+    operations: Operations, redis: Redis, caplog: pytest.LogCaptureFixture, text: str, logged: dict[str, Json]
+) -> None:
+    """They learn why and whom to ask, and nothing else; nothing is read or written."""
+    caplog.set_level(logging.INFO, "bot")
+    await redis.set("kv:greeting", "secret")
+    answer = await operations.typed(text, OTHER)
+    assert isinstance(answer, str)
+    assert "slack:U0BOB to ADMIN_USERS" in answer
+    assert "secret" not in answer
+    assert HELP not in answer
+    assert audit(caplog) == [WHO | {"by": "slack:U0BOB"} | logged | {"outcome": "refused"}]
+    assert "hunter2" not in caplog.text
+    assert await redis.keys("*") == [b"kv:greeting"]
+
+
+async def test_every_way_to_the_store_checks_who_asks(operations: Operations, redis: Redis) -> None:
+    await redis.set("kv:greeting", "secret")
+    with pytest.raises(NotAllowed, match="ADMIN_USERS"):
+        await operations.run(Get("greeting"), OTHER)
+    assert "ADMIN_USERS" in await operations.answer(Get("greeting"), OTHER)
+    assert await operations.suggest("", OTHER) == []
+    assert await operations.suggest("", ADMIN) == ["greeting"]
+
+
+async def test_what_cannot_be_stored_and_a_dead_redis_are_told_and_logged(
+    operations: Operations, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bot")
+    assert await operations.typed("set k v --ttl 0", ADMIN) == "A ttl is 1 to 315,360,000 seconds, not 0."
+    with pytest.raises(NotStorable) as raised:
+        await operations.run(Set("", "v"), ADMIN)
+    assert raised.value.field == "key"
+    async with Redis.from_url("redis://127.0.0.1:1") as nowhere:
+        dead = Operations(KeyValueStore(nowhere, "kv:"), lambda user: True)
+        assert "Redis did not do it" in str(await dead.typed("get k", ADMIN))
+        with pytest.raises(StorageDown):
+            await dead.run(Info(), ADMIN)
+        assert await dead.suggest("k", ADMIN) == []
+    outcomes = [line["outcome"] for line in audit(caplog)]
+    assert outcomes == ["invalid", "invalid", "failed", "failed"]
+    assert "connect" in audit(caplog)[-1]["reason"]
+
+
+async def test_suggestions_contain_what_was_typed(operations: Operations, redis: Redis) -> None:
+    """Those that begin with it come first; wildcards mean themselves; what cannot be chosen is left out."""
+    names = ["user:1", "user:2", "superuser", "a*b", "ab", "line\nend", " space", "x" * 512]
+    await redis.mset({f"kv:{name}": "1" for name in names})
+    await redis.set(b"kv:user\xff", "1")
+    assert await operations.suggest("user", ADMIN) == ["user:1", "user:2", "superuser"]
+    assert await operations.suggest("*", ADMIN) == ["a*b"]
+    assert await operations.suggest("\n", ADMIN) == []
+    await redis.mset({f"kv:many{number}": "1" for number in range(500)})
+    assert len(await operations.suggest("many", ADMIN)) == 25
+
+
+async def test_a_value_of_each_kind_is_shown_as_what_it_is(operations: Operations, redis: Redis) -> None:
+    """A RedisJSON document as JSON; of others the type, which is not nothing."""
+    await redis.json().set("kv:document", "$", {"name": "Ada", "tags": ["a"]})
+    await redis.rpush("kv:list", "x")
+    await redis.zadd("kv:ranking", {"x": 1})
+    await redis.xadd("kv:stream", {"x": 1})
+    shown = await operations.typed("get document", ADMIN)
+    assert isinstance(shown, str)
+    assert json.loads(shown.split("```")[1]) == {"name": "Ada", "tags": ["a"]}
+    for key, kind in (("list", "list"), ("ranking", "zset"), ("stream", "stream")):
+        assert f"holds a {kind}" in str(await operations.typed(f"get {key}", ADMIN))
+    assert "4 keys left out" in str(await operations.typed("all", ADMIN))
+    assert await operations.typed("del list", ADMIN) == "Deleted `list`."
