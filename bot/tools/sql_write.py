@@ -279,7 +279,7 @@ _OTHERWISE = (
 
 _NO_LEDGER = (
     f"Nothing can be changed yet: the table {LEDGER} is missing, and I may not make it. Tell the operator; "
-    "docs/database.md says how to."
+    "docs/approvals.md says how to."
 )
 
 

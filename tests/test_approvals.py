@@ -1,0 +1,179 @@
+"""Leave that is asked for: who may give it, once, and what is told to the others."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Set
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.approvals import Approvals
+from bot.chat import Decision, Message, Proposal, ThreadId, Turn
+from bot.inbox import Inbox, keys
+from bot.inbox.inbox import as_message
+
+ADA, BOB, EVE = "slack:UADA", "discord:80351", "slack:UEVE"
+THREAD = ThreadId("slack", "T1", "C1", "1.1")
+QUESTION = Message(
+    id="slack:T1:C1:1.1",
+    thread=THREAD,
+    author=ADA,
+    text="take one",
+    sent_at=1,
+    addressed=True,
+    place={"team": "T1", "channel": "C1", "ts": "1.1"},
+)
+TURN = Turn(id=QUESTION.id, thread=THREAD, messages=(QUESTION,))
+PROPOSAL = Proposal(
+    id="7f3a9c21",
+    tool="sql_execute",
+    arguments={"statement": "DELETE FROM shelf WHERE id = 1"},
+    title="Change the database",
+    action="DELETE FROM shelf WHERE id = 1",
+    effect="It would delete 1 row of shelf.",
+    facts={"rows": 1},
+)
+
+
+def approvals(
+    redis: Redis, *, approvers: Set[str] = frozenset({ADA, BOB}), hours: float = 1, four_eyes: bool = False
+) -> Approvals:
+    inbox = Inbox(redis, name="one", follow_days=1)
+    return Approvals(redis, inbox.put, approvers, hours, four_eyes)
+
+
+async def decisions(redis: Redis) -> list[Decision]:
+    """What waits in the thread's mailbox."""
+    stored = await redis.hvals(keys.messages(str(THREAD)))
+    messages = [Message.from_json(json.loads(each)) for each in stored]
+    return [message.decision for message in messages if message.decision]
+
+
+async def test_asking_again_changes_nothing(redis: Redis) -> None:
+    """Not even the time that is left: a crash gives nobody more of it."""
+    first = await approvals(redis).ask(TURN, PROPOSAL)
+    later = await approvals(redis, hours=9).ask(replace(TURN, attempt=2), PROPOSAL)
+    assert first == later
+    assert await approvals(redis).find(PROPOSAL.id) == (first, PROPOSAL)
+
+
+async def test_a_decision_names_its_request_and_who_made_it(redis: Redis) -> None:
+    """It waits in the thread where was asked, for the one who has asked."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    decided = await kept.decide(PROPOSAL.id, BOB, approve=False, reason="not today")
+    assert (decided.words, decided.thread) == ("Rejected.", THREAD)
+    (decision,) = await decisions(redis)
+    assert (decision.verdict, decision.by, decision.reason) == ("rejected", BOB, "not today")
+    assert (decision.asker, decision.place) == (ADA, QUESTION.place)
+    found = await kept.find(PROPOSAL.id)
+    assert found
+    assert (found[0].state, found[0].by) == ("rejected", BOB)
+
+
+async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
+    """Two people, two processes, both verdicts: one is told that it counts, the others that they are late."""
+    await approvals(redis).ask(TURN, PROPOSAL)
+    attempts = [
+        approvals(redis).decide(PROPOSAL.id, by, approve=approve)
+        for by in (ADA, BOB)
+        for approve in (True, False)
+        for _ in range(10)
+    ]
+    told = Counter(each.words for each in await asyncio.gather(*attempts))
+    (decision,) = await decisions(redis)
+    taken = f"{decision.verdict.capitalize()}."
+    assert told.pop(taken) == 1
+    assert all(words.startswith(("This was ", "This has just been decided")) for words in told)
+
+
+@pytest.mark.parametrize(
+    ("by", "approve", "four_eyes", "refusal"),
+    [
+        (BOB, True, False, ""),
+        (ADA, True, False, ""),
+        (ADA, True, True, "somebody else has to approve"),
+        (ADA, False, True, ""),
+        (BOB, True, True, ""),
+        (EVE, True, False, "You may not decide this. Ask one of these, who may: discord:80351, slack:UADA."),
+        (EVE, False, False, "You may not decide this"),
+        ("discord:UADA", True, False, "You may not decide this"),
+        ("slack:uada", True, False, "You may not decide this"),
+    ],
+)
+async def test_who_may_decide(redis: Redis, by: str, approve: bool, four_eyes: bool, refusal: str) -> None:
+    """Ada has asked; Eve is nobody. A refusal says why, and whom to ask."""
+    kept = approvals(redis, four_eyes=four_eyes)
+    await kept.ask(TURN, PROPOSAL)
+    decided = await kept.decide(PROPOSAL.id, by, approve=approve)
+    assert refusal in decided.words
+    assert (decided.thread is None) == bool(refusal)
+    assert len(await decisions(redis)) == (not refusal)
+
+
+async def test_who_asked_may_take_it_back_without_being_an_approver(redis: Redis) -> None:
+    """To approve it is another matter."""
+    kept = approvals(redis, approvers={BOB})
+    await kept.ask(TURN, PROPOSAL)
+    assert "You may not" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
+    assert (await kept.decide(PROPOSAL.id, ADA, approve=False)).words == "Rejected."
+
+
+async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) -> None:
+    """Their messages were answered as one turn."""
+    kept = approvals(redis, approvers={ADA, BOB}, four_eyes=True)
+    both = replace(TURN, messages=(QUESTION, replace(QUESTION, id="2", author=BOB)))
+    asked = await kept.ask(both, PROPOSAL)
+    assert asked.approvers == ()
+    decided = await kept.decide(PROPOSAL.id, BOB, approve=True)
+    assert "sets APPROVERS" in decided.words
+
+
+async def test_after_its_time_it_is_nobodys_to_decide(redis: Redis) -> None:
+    """Who comes too late makes it expire, for all; later ones are told so."""
+    kept = approvals(redis, hours=0)
+    await kept.ask(TURN, PROPOSAL)
+    assert "expired" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words
+    assert "expired" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
+    (decision,) = await decisions(redis)
+    assert (decision.verdict, decision.by) == ("expired", "")
+
+
+async def test_what_is_due_expires_once_over_all_processes(redis: Redis) -> None:
+    """Each looks; what is decided already, or has time left, stays as it is."""
+    await approvals(redis, hours=0).ask(TURN, PROPOSAL)
+    await approvals(redis).ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
+    await asyncio.gather(*(approvals(redis).expire() for _ in range(5)))
+    (decision,) = await decisions(redis)
+    assert (decision.request, decision.verdict) == (PROPOSAL.id, "expired")
+    assert await approvals(redis).expire() == 0
+
+
+async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:
+    """Nor one of another name that looks like it."""
+    await approvals(redis).ask(TURN, PROPOSAL)
+    for name in ("00000000", "7f3a9c2", "7F3A9C21", "*", ""):
+        decided = await approvals(redis).decide(name, BOB, approve=True)
+        assert not decided.is_known
+        assert "I know of no request" in decided.words
+    assert await decisions(redis) == []
+
+
+def test_a_decision_survives_being_stored_as_json() -> None:
+    """As the message that waits for its turn."""
+    decision = Decision(
+        request="7f3a9c21",
+        verdict="approved",
+        at=5.5,
+        thread=THREAD,
+        asker=ADA,
+        summary="Change the database",
+        place={"team": "T1"},
+        by=BOB,
+        reason="fine",
+    )
+    message = as_message(decision)
+    assert Message.from_json(message.to_json()) == message
+    assert message.decision == decision

@@ -1,0 +1,285 @@
+"""Statements that change the database: what a person may be shown, and that it runs once, as it was shown."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from bot.chat import Json, Proposal
+from bot.embedded import for_writing
+from bot.tools import Orders, ToolFailure, open_pool
+from bot.tools.sql_write import MAX_STATEMENT_CHARS, check
+from tests.shelf import Shelf, a_shelf
+from tests.waiting import wait_until
+
+TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"
+UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
+TAKEN = {"apples": 9, "pears": 19, "plums": 30}
+
+REFUSED = {
+    "SELECT * FROM shelf": "SELECT is not allowed",
+    "DROP TABLE shelf": "DROP is not allowed",
+    "TRUNCATE shelf": "TRUNCATE is not allowed",
+    "COPY shelf FROM '/etc/passwd'": "COPY is not allowed",
+    "GRANT ALL ON shelf TO public": "GRANT is not allowed",
+    "MERGE INTO shelf USING shelf s ON false WHEN NOT MATCHED THEN DO NOTHING": "MERGE is not allowed",
+    "DO $$ BEGIN DELETE FROM shelf; END $$": "DO is not allowed",
+    "EXPLAIN ANALYZE DELETE FROM shelf WHERE id = 1": "EXPLAIN is not allowed",
+    "CREATE TABLE t AS SELECT 1": "CREATE TABLE AS is not allowed",
+    "PREPARE p AS DELETE FROM shelf": "PREPARE is not allowed",
+    "DELETE FROM shelf": "without WHERE",
+    "UPDATE shelf SET stock = 0": "without WHERE",
+    "DELETE FROM shelf WHERE id = 1; DELETE FROM shelf WHERE id = 2": "Only one statement",
+    "DELETE FROM shelf WHERE id = 1 RETURNING *": "RETURNING is not possible",
+    "INSERT INTO shelf VALUES (4, 'figs', 1) RETURNING id": "RETURNING is not possible",
+    "WITH gone AS (DELETE FROM shelf RETURNING *) INSERT INTO shelf SELECT * FROM gone": "WITH may only read",
+    "WITH x AS (SELECT 1) UPDATE shelf SET stock = (SELECT pg_sleep(9)) WHERE id = 1": "pg_sleep is not",
+    "UPDATE shelf SET name = pg_read_file('/etc/passwd') WHERE id = 1": "pg_read_file is not allowed",
+    "UPDATE shelf SET name = (SELECT rolpassword FROM pg_authid LIMIT 1) WHERE id = 1": "pg_authid may not",
+    "INSERT INTO shelf SELECT nextval('s'), 'x', 1": "nextval is not allowed",
+    "UPDATE pg_class SET relname = 'x' WHERE oid = 1": "may not be changed",
+    "UPDATE pg_catalog.pg_class SET relname = 'x' WHERE oid = 1": "may not be changed",
+    "DELETE FROM agent_ledger WHERE request = 'x'": "may not be changed",
+    "INSERT INTO public.agent_ledger VALUES ('x')": "may not be changed",
+    "DELETE FROM shelf WHERE id = $1": "Parameters",
+    "DELETE FROM shelf WHERE name = '```'": "would end the block of code",
+    "DELETE FROM shelf WHERE name = 'a\u202eb'": "cannot be seen",
+    "DELETE FROM shelf WHERE name = 'a\u200bb'": "cannot be seen",
+    "DELETE FROM shelf WHERE id = 1 --\x1b[2K": "cannot be seen",
+    "DELETE FROM shelf WHERE id = 1\0": "cannot be seen",
+    "DELETE FROM shelf WHERE id IN (" + ", ".join(["1"] * MAX_STATEMENT_CHARS) + ")": "at most 1,500",
+    "DELETE FORM shelf": "syntax error",
+    "": "empty",
+}
+
+
+@pytest.mark.parametrize(("statement", "why"), REFUSED.items(), ids=[each[:50] for each in REFUSED])
+def test_what_nobody_should_approve_is_not_shown(statement: str, why: str) -> None:
+    """Each is refused with a sentence before a person or the server sees it."""
+    with pytest.raises(ToolFailure, match=r"\.$|\n") as caught:
+        check(statement)
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into shelf values (4, 'figs', 1), (5, 'dates', 2)",
+        "INSERT INTO shelf SELECT id + 10, name, 0 FROM shelf ON CONFLICT (id) DO NOTHING",
+        "UPDATE shelf SET stock = stock + 1 FROM products WHERE products.name = shelf.name",
+        "DELETE FROM public.shelf USING products WHERE products.id = shelf.id;",
+        "WITH few AS (SELECT id FROM shelf WHERE stock < 5) DELETE FROM shelf WHERE id IN (TABLE few)",
+        "UPDATE shelf\n\tSET name = 'Zwetschgen, süß' WHERE id = 3",
+    ],
+)
+def test_plain_changes_may_be_shown(statement: str) -> None:
+    """As they were written, without the semicolon."""
+    assert check(statement).statement.text.strip() == statement.removesuffix(";")
+
+
+@pytest_asyncio.fixture
+async def shelf(database_url: str) -> AsyncIterator[Shelf]:
+    """A table that may be changed."""
+    async with a_shelf(database_url) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def orders(shelf: Shelf) -> AsyncIterator[Orders]:
+    """What changes it, with a role that may."""
+    async with open_pool(shelf.dsn, size=4) as pool:
+        yield Orders(pool)
+
+
+async def proposed(orders: Orders, statement: str, request: str = "7f3a9c21") -> Proposal:
+    """What a person is shown."""
+    preview = await orders.preview(statement)
+    arguments: dict[str, Json] = {"statement": statement}
+    return Proposal(
+        id=request,
+        tool="sql_execute",
+        arguments=arguments,
+        title=preview.title,
+        action=preview.action,
+        effect=preview.effect,
+        facts=preview.facts,
+    )
+
+
+async def carry_out(orders: Orders, proposal: Proposal) -> str:
+    return await orders.execute(proposal, "slack:UASKER", "slack:UBOSS")
+
+
+@pytest.mark.parametrize(
+    ("statement", "effect"),
+    [
+        (TAKE, "It would change 2 rows of shelf."),
+        ("DELETE FROM shelf WHERE id = 1", "It would delete 1 row of shelf."),
+        ("DELETE FROM shelf WHERE id > 9", "It would delete 0 rows of shelf."),
+        ("INSERT INTO shelf VALUES (4, 'figs', 1), (5, 'dates', 1)", "It would add 2 rows to shelf."),
+    ],
+)
+async def test_the_rehearsal_tells_the_effect_and_changes_nothing(
+    shelf: Shelf, orders: Orders, statement: str, effect: str
+) -> None:
+    """It is run for real, and rolled back; the ledger stays empty."""
+    assert (await orders.preview(statement)).effect == effect
+    assert await shelf.stock() == UNTOUCHED
+    assert await shelf.ledger() == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("UPDATE shelf SET stock = stock - 11 WHERE id = 1", "violates check constraint"),
+        ("UPDATE shelf SET stok = 1 WHERE id = 1", "LINE 1"),
+        ("DELETE FROM orders WHERE id = 1", "violates foreign key"),
+        ("INSERT INTO nowhere VALUES (1)", "does not exist"),
+    ],
+)
+async def test_what_could_not_run_is_not_asked_for(
+    shelf: Shelf, orders: Orders, statement: str, why: str
+) -> None:
+    """The model gets the error of the rehearsal, and no person is bothered."""
+    with pytest.raises(ToolFailure, match=why):
+        await orders.preview(statement)
+    assert await shelf.stock() == UNTOUCHED
+
+
+async def test_an_order_is_carried_out_once_however_often_it_is_run(shelf: Shelf, orders: Orders) -> None:
+    """The second time, and five times at once, are told the same; the ledger has one row."""
+    proposal = await proposed(orders, TAKE)
+    first = await carry_out(orders, proposal)
+    again = await asyncio.gather(*(carry_out(orders, proposal) for _ in range(5)))
+    assert set(again) == {first} == {"A person approved this, and it was done: 2 rows."}
+    assert await shelf.stock() == TAKEN
+    (entry,) = await shelf.ledger()
+    assert entry["statement"] == TAKE
+    assert (entry["asked_by"], entry["approved_by"]) == ("slack:UASKER", "slack:UBOSS")
+
+
+async def test_two_processes_at_once_carry_it_out_once(shelf: Shelf, orders: Orders) -> None:
+    """They share nothing but the database."""
+    proposal = await proposed(orders, TAKE)
+    async with open_pool(shelf.dsn, size=2) as pool:
+        elsewhere = Orders(pool)
+        told = await asyncio.gather(*(carry_out(each, proposal) for each in (orders, elsewhere) * 3))
+    assert len(set(told)) == 1
+    assert await shelf.stock() == TAKEN
+
+
+async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders: Orders) -> None:
+    """Nothing is in the ledger, so that the same request could still run when the rows are back."""
+    proposal = await proposed(orders, TAKE)
+    await shelf.owner.execute("UPDATE shelf SET id = 20 WHERE id = 2")
+    with pytest.raises(ToolFailure, match="would now change 1 row, not 2"):
+        await carry_out(orders, proposal)
+    assert await shelf.stock() == UNTOUCHED
+    assert await shelf.ledger() == []
+
+
+async def test_an_order_that_fails_leaves_nothing(shelf: Shelf, orders: Orders) -> None:
+    """What the constraint forbids by now is told, with its error."""
+    proposal = await proposed(orders, "UPDATE shelf SET stock = stock - 10 WHERE id <= 2")
+    await shelf.owner.execute("UPDATE shelf SET stock = 5 WHERE id = 1")
+    with pytest.raises(ToolFailure, match="check constraint"):
+        await carry_out(orders, proposal)
+    assert await shelf.stock() == UNTOUCHED | {"apples": 5}
+    assert await shelf.ledger() == []
+
+
+async def waiting_for_the_lock(shelf: Shelf) -> int:
+    """The backend that waits for a row that the owner has locked."""
+    query = "SELECT pid FROM pg_locks WHERE NOT granted LIMIT 1"
+
+    async def waits() -> bool:
+        return await shelf.owner.fetchval(query) is not None
+
+    await wait_until(waits, "the order waits for the lock")
+    return int(await shelf.owner.fetchval(query))
+
+
+async def test_who_is_cancelled_still_carries_it_out_to_its_end(shelf: Shelf, orders: Orders) -> None:
+    """Half an order would be nobody's order: the cancellation comes when it is done."""
+    proposal = await proposed(orders, TAKE)
+    async with shelf.owner.transaction():
+        await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
+        running = asyncio.create_task(carry_out(orders, proposal))
+        await waiting_for_the_lock(shelf)
+        running.cancel()
+        await asyncio.sleep(0)
+        assert not running.done()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await shelf.stock() == TAKEN
+
+
+async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: Orders) -> None:
+    """The server ends the session in the midst of it: it is tried again, and done once."""
+    proposal = await proposed(orders, TAKE)
+    async with shelf.owner.transaction():
+        await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
+        running = asyncio.create_task(carry_out(orders, proposal))
+        await shelf.owner.execute("SELECT pg_terminate_backend($1)", await waiting_for_the_lock(shelf))
+    assert await running == "A person approved this, and it was done: 2 rows."
+    assert await shelf.stock() == TAKEN
+    assert len(await shelf.ledger()) == 1
+
+
+async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
+    shelf: Shelf, orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can know then whether it ran: the words say so, and where to look."""
+    proposal = await proposed(orders, TAKE)
+    monkeypatch.setattr("bot.tools.sql_write._TRIES", 1)
+    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
+        with pytest.raises(ToolFailure, match=r"not known whether the statement ran.*7f3a9c21"):
+            await carry_out(Orders(pool), proposal)
+
+
+async def test_functions_that_hide_what_they_do_are_not_shown(shelf: Shelf, orders: Orders) -> None:
+    """A person sees a name, not what the function changes."""
+    await shelf.owner.execute(
+        "CREATE FUNCTION refund_all() RETURNS int LANGUAGE sql AS 'DELETE FROM shelf; SELECT 1'"
+    )
+    try:
+        with pytest.raises(ToolFailure, match="refund_all is not allowed"):
+            await orders.preview("UPDATE shelf SET stock = refund_all() WHERE id = 1")
+    finally:
+        await shelf.owner.execute("DROP FUNCTION refund_all")
+    assert await shelf.stock() == UNTOUCHED
+
+
+async def test_a_role_that_only_reads_is_told_before_a_person_is_asked(
+    shelf: Shelf, database_url: str
+) -> None:
+    """The words name the operator and the page that says what to do."""
+    await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
+    async with open_pool(database_url, size=1) as pool:
+        with pytest.raises(ToolFailure, match=r"agent_ledger is missing.*docs/approvals\.md"):
+            await Orders(pool).preview("DELETE FROM products WHERE id = 0")
+
+
+async def test_the_role_in_the_docs_is_enough(shelf: Shelf, database_url: str) -> None:
+    """A ledger that its owner has made, and no right to make tables."""
+    owner: asyncpg.Connection[asyncpg.Record] = shelf.owner
+    await owner.execute("DROP TABLE IF EXISTS agent_ledger")
+    await owner.execute(
+        """
+        CREATE TABLE agent_ledger (
+            request text PRIMARY KEY, statement text NOT NULL, rows bigint NOT NULL, asked_by text NOT NULL,
+            approved_by text NOT NULL, executed_at timestamptz NOT NULL DEFAULT now());
+        GRANT SELECT, INSERT ON agent_ledger TO bot_writer;
+        REVOKE CREATE ON SCHEMA public FROM bot_writer
+        """
+    )
+    try:
+        async with open_pool(for_writing(database_url), size=1) as pool:
+            orders = Orders(pool)
+            await carry_out(orders, await proposed(orders, TAKE))
+        assert await shelf.stock() == TAKEN
+        assert len(await shelf.ledger()) == 1
+    finally:
+        await owner.execute("DROP TABLE agent_ledger; GRANT CREATE ON SCHEMA public TO bot_writer")
