@@ -17,7 +17,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.chat import Approval, Decision, Proposal, StorageDown, ThreadId, Turn, Verdict
+from bot.chat import Approval, Decision, Health, Json, Proposal, StorageDown, ThreadId, Turn, Verdict
 from bot.commands import MOST_NAMES, Decided, nothing_waits
 
 log = logging.getLogger(__name__)
@@ -191,6 +191,19 @@ class Approvals:
             with _storage():
                 await self.redis.zrem(_OPEN, id)
         return len(due)
+
+    async def health(self) -> Health:
+        """How many requests wait for a decision, and who may give it; never raises."""
+        try:
+            with _storage():
+                waiting = await self.redis.zcard(_OPEN)
+                next_due: Any = await self.redis.zrange(_OPEN, 0, 0, withscores=True)
+        except StorageDown:
+            return Health(name="approvals", state="down", evidence={"error": "redis does not answer"})
+        evidence: dict[str, Json] = {"waiting": waiting, "approvers": len(self.approvers)}
+        if next_due:
+            evidence["next_expires_in_s"] = round(next_due[0][1] - time.time())
+        return Health(name="approvals", state="ok" if self.approvers else "off", evidence=evidence)
 
 
 def _key(id: str) -> str:

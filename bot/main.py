@@ -97,6 +97,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 examine.add(platform.name, platform.health)
         examine.add("inbox", partial(inbox_health, redis))
         examine.add("turns", turns.health)
+        examine.add("approvals", approvals.health)
         yield Bot(settings, platforms, inbox, shared, approvals, turns, examine)
 
 

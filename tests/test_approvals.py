@@ -177,3 +177,16 @@ def test_a_decision_survives_being_stored_as_json() -> None:
     message = as_message(decision)
     assert Message.from_json(message.to_json()) == message
     assert message.decision == decision
+
+
+async def test_health_tells_what_waits_for_a_decision(redis: Redis) -> None:
+    """And how soon it expires; without approvers there is nothing to wait for."""
+    kept = approvals(redis)
+    assert (await kept.health()).evidence == {"waiting": 0, "approvers": 2}
+    await kept.ask(TURN, PROPOSAL)
+    evidence = (await kept.health()).evidence
+    assert evidence["waiting"] == 1
+    assert 3500 < evidence["next_expires_in_s"] <= 3600
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    assert (await kept.health()).evidence["waiting"] == 0
+    assert (await approvals(redis, approvers=set()).health()).state == "off"
