@@ -7,8 +7,18 @@ from bot.chat import Event, Health, Message, Stop
 
 STOP = "!stop"
 HEALTH = "!health"
+USAGE = "!usage"
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
+
+
+Usage = Callable[[str, bool], Awaitable[str]]
+"""`/agent-usage`: what an author has used of the model today, or what all have. Raises `StorageDown`."""
+
+
+async def nothing_used(by: str, of_all: bool) -> str:
+    """The usage of a model that costs nothing."""
+    return "No language model is configured, so nothing is used up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +28,7 @@ class Commands:
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
     """Stops turns at once, in whichever process they run; returns how many."""
+    usage: Usage = nothing_used
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""
@@ -35,8 +46,11 @@ class Commands:
 
         None when the message holds none. `!stop` is none either: it acts at the door, see `typed`.
         """
-        if message.text.strip().lower() == HEALTH:
+        command = message.text.strip().lower()
+        if command == HEALTH:
             return await self.health()
+        if command == USAGE:
+            return await self.usage(message.author, False)
         return None
 
 

@@ -21,12 +21,12 @@ from langchain_core.tools import BaseTool
 from pydantic import SecretStr
 
 from bot import http
-from bot.access import Access
 from bot.agent import Model, offline_model, open_agent
-from bot.chat import BotError, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
+from bot.chat import BotError, Health, Platform, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis
+from bot.gate import gate
 from bot.health import Examination
 from bot.inbox import FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
@@ -35,7 +35,7 @@ from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
 from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
-from bot.turn import Reception, Turns
+from bot.turn import Turns
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
         tools = toolset(pool, memory)
         model = await stack.enter_async_context(_model(settings, tools))
+        allowed = gate(settings, redis)
         agent = await stack.enter_async_context(
             open_agent(
                 fenced,
@@ -64,6 +65,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
                 has_memory=settings.enable_memory,
+                meter=allowed.meter,
             )
         )
         operations = KeyValueStore(redis, settings.redis_ops_prefix)
@@ -71,10 +73,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
         shared = SharedState(redis, name)
         examine = Examination()
-        commands = Commands(examine, inbox.stop)
+        commands = Commands(examine, inbox.stop, allowed.usage)
         platforms = await _platforms(stack, settings, commands, operations, shared)
-        access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
-        receive = _reception(access, commands)
+        receive = allowed.reception(commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, operations, partial(refusal, redis)))
         examine.add("postgres", partial(role_report, pool))
@@ -152,6 +153,7 @@ async def _platforms(
                 commands=commands,
                 shared=shared,
                 catch_up_hours=settings.catch_up_hours,
+                bots=settings.allowed_bots,
             )
         )
         platforms.append(workspace)
@@ -170,6 +172,7 @@ async def _platforms(
                     shared=shared,
                     catch_up_hours=settings.catch_up_hours,
                     shards=settings.discord_shards,
+                    bots=settings.allowed_bots,
                 )
             )
         )
@@ -190,15 +193,6 @@ async def _platforms(
     else:
         platforms.append(http.AbsentHttp())
     return platforms
-
-
-def _reception(access: Access, commands: Commands) -> Reception:
-    """Who may not talk runs no command either."""
-
-    async def receive(message: Message) -> str | None:
-        return await access.refusal(message) or await commands.said(message)
-
-    return receive
 
 
 def _plain(secret: SecretStr | None) -> str | None:

@@ -559,7 +559,8 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
     async with serving(server):
         await server.command("/agent-dance", "", ALICE, GENERAL)
         assert (
-            server.ephemerals[0].text == "I do not know /agent-dance. What I know: /agent-health, /agent-stop"
+            server.ephemerals[0].text
+            == "I do not know /agent-dance. What I know: /agent-health, /agent-stop, /agent-usage"
         )
 
 

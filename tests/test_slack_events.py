@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
-from bot.slack.commands import HEALTH, STOP
+from bot.slack.commands import HEALTH, STOP, USAGE
 from bot.slack.events import parse, past_message, plain_text
 
 BOT = "U0BOT"
@@ -197,7 +197,7 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
 
 
 def test_the_manifest_has_the_commands_that_are_answered() -> None:
-    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [HEALTH, STOP]
+    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [HEALTH, STOP, USAGE]
 
 
 def test_the_manifest_keeps_to_slacks_lengths() -> None:

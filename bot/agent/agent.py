@@ -16,7 +16,7 @@ from bot.agent import parts, prompts
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
-from bot.chat import Message, Part, StorageDown, Text, Turn
+from bot.chat import Message, Meter, Part, StorageDown, Text, Turn, unmetered
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +157,11 @@ async def open_agent(
     history_tokens: int,
     ttl_days: int,
     has_memory: bool,
+    meter: Meter = unmetered,
 ) -> AsyncIterator[Agent]:
     """The agent with its memory in `redis`, where an idle thread is forgotten after `ttl_days`.
+
+    `meter` wraps each call of the model.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """
@@ -170,6 +173,11 @@ async def open_agent(
             f"Redis cannot hold the agent's memory (it needs JSON and Search): {error}"
         ) from error
     graph = build_graph(
-        model, tools, max_iterations=max_iterations, history_tokens=history_tokens, checkpointer=memory
+        model,
+        tools,
+        max_iterations=max_iterations,
+        history_tokens=history_tokens,
+        checkpointer=memory,
+        meter=meter,
     )
     yield Agent(graph, memory, remember=remember, rounds=max_iterations, has_memory=has_memory)

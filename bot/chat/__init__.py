@@ -3,6 +3,7 @@
 from bot.chat.errors import (
     AnswerError,
     BotError,
+    BudgetSpent,
     CredentialsRejected,
     LeaseLost,
     PlatformError,
@@ -25,6 +26,7 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
+from bot.chat.meter import Meter, Spending, Tokens, unmetered
 from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep
 from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
 from bot.chat.shared import Shared
@@ -35,6 +37,7 @@ __all__ = [
     "Approval",
     "Attachment",
     "BotError",
+    "BudgetSpent",
     "Correction",
     "CredentialsRejected",
     "Decision",
@@ -45,6 +48,7 @@ __all__ = [
     "Json",
     "LeaseLost",
     "Message",
+    "Meter",
     "Notice",
     "Part",
     "Platform",
@@ -52,15 +56,18 @@ __all__ = [
     "RateLimited",
     "Receipt",
     "Shared",
+    "Spending",
     "Stop",
     "StorageDown",
     "Text",
     "Thread",
     "ThreadId",
+    "Tokens",
     "ToolStep",
     "Turn",
     "Undeliverable",
     "Unreachable",
     "Verdict",
     "Withdrawal",
+    "unmetered",
 ]

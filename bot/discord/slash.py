@@ -1,4 +1,4 @@
-"""Application commands: `/agent-health` and `/agent-stop`."""
+"""Application commands: `/agent-health`, `/agent-stop` and `/agent-usage`."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -32,6 +32,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
         self._handlers = handlers
         self.add_command(_health(commands))
         self.add_command(_stop(commands))
+        self.add_command(_usage(commands))
 
     async def interaction_check(self, interaction: discord.Interaction[discord.Client], /) -> bool:
         """Called first in each interaction's task."""
@@ -110,6 +111,15 @@ def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
         await _answer(interaction, partial(commands.stop, request))
 
     return agent_stop
+
+
+def _usage(commands: Commands) -> app_commands.Command[Any, ..., None]:
+    @app_commands.command(name="agent-usage", description="Show what you have used of the model today")
+    @app_commands.describe(all="What all have used, for administrators")
+    async def agent_usage(interaction: discord.Interaction[discord.Client], all: bool = False) -> None:
+        await _answer(interaction, partial(commands.usage, f"{PLATFORM}:{interaction.user.id}", all))
+
+    return agent_usage
 
 
 async def _answer(

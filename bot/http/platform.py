@@ -15,7 +15,7 @@ from bot.chat import CredentialsRejected, Deliver, Health, Json, Shared, Thread,
 from bot.commands import Commands
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES
-from bot.http.conversation import Conversation
+from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Handler, errors_as_json
 from bot.http.guard import add_security_headers, check_exposure, guard
 from bot.http.operations import Operations
@@ -93,7 +93,7 @@ async def connect(
         middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_BODY_BYTES
     )
     app.on_response_prepare.append(add_security_headers)
-    app.add_routes(_routes(conversation, probes, operations, mounts))
+    app.add_routes(_routes(conversation, probes, operations, commands, mounts))
 
     async def release_callers(_: web.Application) -> None:
         replies.abandon()
@@ -108,7 +108,11 @@ async def connect(
 
 
 def _routes(
-    conversation: Conversation, probes: Probes, operations: Operations, mounts: Mapping[str, Handler]
+    conversation: Conversation,
+    probes: Probes,
+    operations: Operations,
+    commands: Commands,
+    mounts: Mapping[str, Handler],
 ) -> list[web.AbstractRouteDef]:
     files = {path.name: path for path in PAGE.iterdir()}
 
@@ -124,12 +128,17 @@ def _routes(
     async def direct(request: web.Request) -> web.Response:
         return await redis_direct.run(request, operations)
 
+    async def usage(request: web.Request) -> web.Response:
+        of_all = request.query.get("of") == "all"
+        return web.json_response({"status": "success", "response": await commands.usage(AUTHOR, of_all)})
+
     return [
         web.get("/", index),
         web.get("/page/{name}", page_file),
         web.post("/chat", conversation.chat),
         web.post("/redis/direct", direct),
         web.get("/health", probes.health),
+        web.get("/usage", usage),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
         *(web.post(path, handler) for path, handler in mounts.items()),

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 HEALTH = "/agent-health"
 STOP = "/agent-stop"
+USAGE = "/agent-usage"
 
 _ACK_SECONDS = 2.0
 """Slack waits 3 s for the acknowledgement; what takes longer is answered after it."""
@@ -37,11 +38,16 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
         await ack(mrkdwn(await commands.stop(request)))
 
+    async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        of_all = body.get("text", "").strip().lower() == "all"
+        await ack(mrkdwn(await commands.usage(f"slack:{body['user_id']}", of_all)))
+
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}, {STOP}"))
+        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}, {STOP}, {USAGE}"))
 
     app.command(HEALTH)(health)
     app.command(STOP)(stop)
+    app.command(USAGE)(usage)
     app.command(re.compile(""))(unknown)
 
 
