@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from bot.agent import parts, prompts
 from bot.agent.graph import Context, Graph, State, build_graph
+from bot.agent.marking import label
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
 from bot.chat import Message, Meter, Part, StorageDown, Text, Turn, unmetered
@@ -131,7 +132,8 @@ def _begin(turn: Turn) -> State:
 
 def _readable(message: Message) -> str:
     files = [
-        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
+        f"[attached file: {label(each.name)}, {label(each.media_type)}, {each.size} bytes]"
+        for each in message.attachments
     ]
     text = "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
     return prompts.CORRECTION.format(text=text) if message.corrects else text
