@@ -28,9 +28,14 @@ class Gate:
     usage: Usage
 
     def reception(self, commands: Commands) -> Callable[[Message], Awaitable[str | None]]:
-        """See `bot.turn.Reception`. Who may not talk runs no command; a command counts as a message."""
+        """See `bot.turn.Reception`. Who may not talk runs no command; a command counts as a message.
+
+        A decision about a request passes: it stands for whoever has made the request, and was let through.
+        """
 
         async def receive(message: Message) -> str | None:
+            if message.decision:
+                return None
             for answer in (self.access.refusal, self.rates.refusal, commands.said):
                 words = await answer(message)
                 if words is not None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.access_settings import AccessSettings
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.main import main
 
@@ -457,3 +458,12 @@ def test_budgets_have_one_currency(environ: Environ) -> None:
     """Prices have only one."""
     (problem,) = problems_of(environ, BUDGET_USER="1 EUR", BUDGET_TOTAL="5 USD")
     assert problem == "BUDGET_USER, BUDGET_TOTAL: use one currency for all, that of MODEL_PRICES"
+
+
+def test_each_limit_is_explained(environ: Environ) -> None:
+    """docs/access.md says of every list, rate and budget what it means."""
+    explained = (DOCUMENT.parent / "access.md").read_text()
+    assert [name for name in AccessSettings.model_fields if f"`{name.upper()}`" not in explained] == [
+        "model_prices"
+    ]
+    assert "MODEL_PRICES={" in explained

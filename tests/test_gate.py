@@ -1,14 +1,20 @@
 """Who is answered and how often, asked of the whole bot: the lists, the rates, and two bots that talk."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from bot.chat import Decision, Message, ThreadId
+from bot.commands import Commands
+from bot.config import Settings
+from bot.gate import gate
 from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.slack import Slack
 from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
+from tests.test_commands import nobody, nothing_to_stop
 from tests.waiting import wait_until
 
 
@@ -16,6 +22,20 @@ from tests.waiting import wait_until
 def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
     """Settings of the session's servers; Redis is empty."""
     return {"redis_url": redis_url, "database_url": database_url}
+
+
+async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
+    """The inbox makes it, without the roles of the person who asked, and after however many messages."""
+    settings = Settings(_env_file=None, allowed_users="slack:U2", allowed_roles="discord:1", user_rate=1)
+    receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
+    thread = ThreadId("discord", "G1", "1")
+    asked = Message(id="1", thread=thread, author="discord:7", text="", sent_at=0, addressed=True)
+    decision = Decision(
+        request="a1", verdict="approved", at=0, thread=thread, asker=asked.author, place={}, by="discord:8"
+    )
+    assert await receive(asked)
+    for number in range(3):
+        assert await receive(replace(asked, id=f"d{number}", decision=decision)) is None
 
 
 async def test_a_role_of_discord_lets_its_members_talk_and_nobody_else(
