@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.chat import Json, Stop
+from bot.chat import Json, Stop, StorageDown
 from bot.commands import Commands
 from bot.slack.markdown import mrkdwn
 
@@ -25,14 +25,17 @@ _ACK_SECONDS = 2.0
 def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSession) -> None:
     """Let `app` answer slash commands, for the caller's eyes only."""
 
-    async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        examination = asyncio.ensure_future(commands.health())
-        await asyncio.wait([examination], timeout=_ACK_SECONDS)
-        if examination.done():
-            await ack(mrkdwn(examination.result()))
+    async def answer(ack: AsyncAck, body: Mapping[str, Json], words: Awaitable[str]) -> None:
+        said = asyncio.ensure_future(_told(words))
+        await asyncio.wait([said], timeout=_ACK_SECONDS)
+        if said.done():
+            await ack(mrkdwn(said.result()))
             return
         await ack()
-        await _respond(session, body["response_url"], mrkdwn(await examination))
+        await _respond(session, body["response_url"], mrkdwn(await said))
+
+    async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        await answer(ack, body, commands.health())
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
@@ -40,7 +43,7 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         of_all = body.get("text", "").strip().lower() == "all"
-        await ack(mrkdwn(await commands.usage(f"slack:{body['user_id']}", of_all)))
+        await answer(ack, body, commands.usage(f"slack:{body['user_id']}", of_all))
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}, {STOP}, {USAGE}"))
@@ -49,6 +52,14 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
     app.command(STOP)(stop)
     app.command(USAGE)(usage)
     app.command(re.compile(""))(unknown)
+
+
+async def _told(words: Awaitable[str]) -> str:
+    try:
+        return await words
+    except StorageDown:
+        log.warning("a command was not carried out", exc_info=True)
+        return "Redis does not answer, so I cannot tell. Try again in a minute."
 
 
 async def _respond(session: aiohttp.ClientSession, url: str, text: str) -> None:
