@@ -13,6 +13,7 @@ from bot.gate import gate
 from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.slack import Slack
+from tests.servers.slack_workspace import BOT, BOT_USER
 from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
 from tests.test_commands import nobody, nothing_to_stop
 from tests.waiting import wait_until
@@ -126,3 +127,19 @@ async def test_a_bot_that_is_listed_is_answered_where_it_mentions_us(
         ts = await slack.say(other, GENERAL, f"{slack.mention} a build has failed")
         assert "offline" in await slack.answer(GENERAL, ts)
     assert len([each for each in slack.messages(GENERAL) if each.from_bot]) == 1
+
+
+async def test_the_bot_never_answers_itself_even_when_it_is_listed(
+    storage: dict[str, Any], slack: Slack
+) -> None:
+    """It hears all that it posts, in a thread in which it takes part, and in the history."""
+    own = f"slack:{BOT_USER},slack:{BOT}"
+    async with running(**storage, **of_slack(slack), allowed_bots=own):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        await slack.answer(GENERAL, ts)
+        await slack.settled()
+        ts = await slack.say(ALICE, GENERAL, "and again", thread_ts=ts)
+        await slack.answer(GENERAL, slack.message(GENERAL, ts).root)
+        await slack.settled()
+    assert len([each for each in slack.messages(GENERAL) if each.from_bot]) == 2
