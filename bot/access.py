@@ -1,26 +1,59 @@
-"""Who may talk to the bot, and who may run its operations."""
+"""Who may talk to the bot and where, and who may run its operations."""
 
 from collections.abc import Set
 from dataclasses import dataclass
 
 from bot.chat import Message
+from bot.scopes import scopes_of
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The allow-lists. Ids are `<platform>:<id>`; an empty set of users or channels allows all."""
+    """The allow-lists. Ids are `<platform>:<id>`; a list that is empty allows all.
 
-    admins: Set[str]
-    users: Set[str]
-    channels: Set[str]
+    A message is answered when its author *and* its space *and* its channel are allowed. A person is allowed
+    by `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord
+    they are the space `discord:dm`, and nobody has a role there.
+    """
+
+    admins: Set[str] = frozenset()
+    users: Set[str] = frozenset()
+    channels: Set[str] = frozenset()
+    spaces: Set[str] = frozenset()
+    roles: Set[str] = frozenset()
+    bots: Set[str] = frozenset()
 
     async def refusal(self, message: Message) -> str | None:
-        """Why `message` is not answered, as a sentence for its author; None when it is."""
-        if self.users and message.author not in self.users | self.admins:
-            return "I may not talk with you here. Ask the bot's operator to add you to ALLOWED_USERS."
+        """Why `message` is not answered, as a sentence for its author; None when it is.
+
+        Empty words are to be kept silent about: to tell a bot anything would begin a conversation with it.
+        """
+        words = self._refusal(message)
+        return "" if words and message.bot_ids else words
+
+    def _refusal(self, message: Message) -> str | None:
+        if not self._may_talk(message):
+            return f"I may not talk with you here. Ask the bot's operator to {self._admission(message)}."
+        if self.spaces and scopes_of(message).space not in self.spaces:
+            where = "in direct messages" if message.direct else "in this workspace or server"
+            return f"I may not answer {where}. Ask the bot's operator to add it to ALLOWED_SPACES."
         if self.channels and not message.direct and not self._is_allowed_channel(message):
             return "I may not answer in this channel. Ask the bot's operator to add it to ALLOWED_CHANNELS."
         return None
+
+    def _may_talk(self, message: Message) -> bool:
+        if message.bot_ids:
+            return not self.bots.isdisjoint(message.bot_ids)
+        if not (self.users or self.roles):
+            return True
+        return message.author in self.users | self.admins or not self.roles.isdisjoint(message.roles)
+
+    def _admission(self, message: Message) -> str:
+        if not self.roles:
+            return "add you to ALLOWED_USERS"
+        if message.direct:
+            return "add you to ALLOWED_USERS, or write to me where you have a role: here nobody has one"
+        return "add you to ALLOWED_USERS, or for a role of ALLOWED_ROLES"
 
     def _is_allowed_channel(self, message: Message) -> bool:
         # a Discord thread is a channel of its own: its parent counts as well

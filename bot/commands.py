@@ -10,6 +10,7 @@ from bot.operations import Operations
 
 STOP = "!stop"
 HEALTH = "!health"
+USAGE = "!usage"
 
 _DECISION = re.compile(
     r"!?(approve|reject)\s+`?([0-9a-f]{8})`?(?:[\s:,]+(\S.{0,500}))?", re.IGNORECASE | re.DOTALL
@@ -23,6 +24,15 @@ MOST_NAMES = 5
 """Approvers that are named; there may be more."""
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
+
+
+Usage = Callable[[str, bool], Awaitable[str]]
+"""`/agent-usage`: what an author has used of the model today, or what all have. Raises `StorageDown`."""
+
+
+async def nothing_used(by: str, of_all: bool) -> str:
+    """The usage of a model that costs nothing."""
+    return "No language model is configured, so nothing is used up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class Commands:
     """Decides what the bot has asked leave for."""
     operations: Operations | None = None
     """What `/agent-redis` runs; without it the platforms do not offer that command."""
+    usage: Usage = nothing_used
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""
@@ -74,13 +85,16 @@ class Commands:
 
         None when the message holds none. `!stop` is none either: it acts at the door, see `typed`.
         """
-        if message.text.strip().lower() == HEALTH:
+        command = message.text.strip().lower()
+        if command == HEALTH:
             return await self.health()
         if order := _DECISION.fullmatch(message.text.strip()):
             verb, request, reason = order.groups()
             approve = verb.lower() == "approve"
             decided = await self.decide(request.lower(), message.author, approve=approve, reason=reason or "")
             return decided.words
+        if command == USAGE:
+            return await self.usage(message.author, False)
         return None
 
 

@@ -18,8 +18,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from bot.access_settings import AccessSettings, comma_separated, prefixed
 from bot.keyspace import overlapped
 
 Role = Literal["slack", "discord", "http", "worker"]
@@ -37,7 +38,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """The environment contract. A variable's name is the field's name in upper case."""
 
     model_config = SettingsConfigDict(
@@ -178,17 +179,12 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
-        return frozenset(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
+        return comma_separated(value)
 
     @field_validator("admin_users", "approvers", "allowed_users", "allowed_channels")
     @classmethod
     def _prefixed_ids(cls, ids: frozenset[str]) -> frozenset[str]:
-        wrong = sorted(each for each in ids if not re.fullmatch(r"[a-z]+:\S+", each))
-        if wrong:
-            raise ValueError(
-                f"write each as platform:id, for example slack:U012AB or discord:80351; not {wrong[0]!r}"
-            )
-        return ids
+        return prefixed(ids)
 
     @field_validator("slack_api_url", "discord_api_url", "openai_base_url")
     @classmethod
@@ -247,6 +243,7 @@ class Settings(BaseSettings):
             *self._slack_problems(),
             *self._model_problems(),
             *self._approval_problems(),
+            *self.budget_problems(self._models()),
             *self._production_problems(),
         ]
         if problems:
@@ -288,6 +285,11 @@ class Settings(BaseSettings):
     def who_approves(self) -> frozenset[str]:
         """Who may decide what the agent asks leave for."""
         return self.approvers or self.admin_users
+
+    def _models(self) -> dict[str, str]:
+        """The models in use, by their variables."""
+        named = {"OPENAI_MODEL": self.openai_model, "OPENAI_FALLBACK_MODEL": self.openai_fallback_model}
+        return {name: model for name, model in named.items() if model and self.has_model}
 
     @property
     def has_model(self) -> bool:
@@ -372,12 +374,14 @@ def _problems(error: ValidationError) -> list[str]:
 def settings_table() -> str:
     """The Markdown table of all variables, for the documentation."""
     rows = ["| variable | meaning | default |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    # those of a base class come first in pydantic's order; in ours, last
+    own = Settings.__annotations__
+    for name, field in sorted(Settings.model_fields.items(), key=lambda each: each[0] not in own):
         rows.append(f"| `{name.upper()}` | {field.description} | {_default(field.default)} |")
     return "\n".join(rows)
 
 
 def _default(value: Any) -> str:
-    if value is None or value in ("", frozenset(), ROLES):
+    if value is None or value in ("", frozenset(), {}, ROLES):
         return ""
     return f"`{value}`" if isinstance(value, str | Path) else f"`{json.dumps(value)}`"

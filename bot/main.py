@@ -21,13 +21,13 @@ from langchain_core.tools import BaseTool
 from pydantic import SecretStr
 
 from bot import http
-from bot.access import Access
 from bot.agent import Model, offline_model, open_agent
 from bot.approvals import Approvals
-from bot.chat import BotError, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
+from bot.chat import BotError, Health, Platform, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis, for_writing
+from bot.gate import gate
 from bot.health import Examination
 from bot.inbox import FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
@@ -37,7 +37,7 @@ from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
 from bot.tools import KeyValueStore, Orders, RoleCheck, RolePolicy, ThreadMemory, open_pool, toolset
-from bot.turn import Reception, Turns
+from bot.turn import Turns
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         )
         tools = toolset(pool, memory, orders=await _orders(stack, settings, database_url))
         model = await stack.enter_async_context(_model(settings, tools))
+        allowed = gate(settings, redis)
         agent = await stack.enter_async_context(
             open_agent(
                 fenced,
@@ -78,16 +79,16 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
                 has_memory=settings.enable_memory,
+                meter=allowed.meter,
             )
         )
         store = KeyValueStore(redis, settings.redis_ops_prefix)
-        access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
-        operations = Operations(store, lambda user: user == http.AUTHOR or access.is_admin(user))
+        operations = Operations(store, lambda user: user == http.AUTHOR or user in settings.admin_users)
         shared = SharedState(redis, name)
         examine = Examination()
-        commands = Commands(examine, inbox.stop, approvals.decide, operations)
+        commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage)
         platforms = await _platforms(stack, settings, commands, operations, shared)
-        receive = _reception(access, commands)
+        receive = allowed.reception(commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
         examine.add("postgres", partial(role.report, pool))
@@ -182,6 +183,7 @@ async def _platforms(
                 commands=commands,
                 shared=shared,
                 catch_up_hours=settings.catch_up_hours,
+                bots=settings.allowed_bots,
             )
         )
         platforms.append(workspace)
@@ -200,6 +202,7 @@ async def _platforms(
                     shared=shared,
                     catch_up_hours=settings.catch_up_hours,
                     shards=settings.discord_shards,
+                    bots=settings.allowed_bots,
                 )
             )
         )
@@ -220,15 +223,6 @@ async def _platforms(
     else:
         platforms.append(http.AbsentHttp())
     return platforms
-
-
-def _reception(access: Access, commands: Commands) -> Reception:
-    """Who may not talk runs no command either."""
-
-    async def receive(message: Message) -> str | None:
-        return await access.refusal(message) or await commands.said(message)
-
-    return receive
 
 
 def _plain(secret: SecretStr | None) -> str | None:

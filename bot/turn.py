@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 Reception = Callable[[Message], Awaitable[str | None]]
 """What answers a message before the agent is asked, in Markdown for its author: why it may not be answered,
-or what the command in it has done. None when the agent is to answer. Raises `StorageDown`."""
+or what the command in it has done. None when the agent is to answer; empty words when nobody is, not even
+with a refusal. Raises `StorageDown`."""
 
 Conclude = Callable[[Turn, str], Awaitable[None]]
 """Notes in the thread's memory how a turn ended that the agent did not end itself."""
@@ -69,16 +70,21 @@ class Turns:
         """
         began = time.monotonic()
         log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages)})
-        async with aclosing(self._parts(turn, receipt, halt)) as parts:
+        received = await self._received(turn, receipt)
+        if len(received) == len(turn.messages) and not any(received.values()):
+            log.info("turn passed over in silence")
+            return
+        async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
             await self.thread(turn.thread).reply(parts, receipt)
         ended = time.monotonic()
         self.seconds.append((ended, ended - began))
         log.info("turn finished", extra={"seconds": round(ended - began, 3)})
 
-    async def _parts(self, turn: Turn, receipt: Receipt, halt: Halt) -> AsyncGenerator[Part]:
+    async def _parts(
+        self, turn: Turn, receipt: Receipt, halt: Halt, received: Mapping[str, str]
+    ) -> AsyncGenerator[Part]:
         """The agent's parts; what ends them early becomes a last one, and is kept: it is never run again."""
-        received = await self._received(turn, receipt)
-        for words in dict.fromkeys(received.values()):
+        for words in dict.fromkeys(filter(None, received.values())):
             yield Notice(words)
         asked = replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
         if not asked.messages:
@@ -105,11 +111,11 @@ class Turns:
     async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
         """The words for each message that the agent is not asked; the same on every attempt."""
         if "received" not in receipt.state:
-            written = [message for message in turn.messages if not message.decision]
-            words = {message.id: await self.receive(message) for message in written}
-            if not any(words.values()):
+            words = {message.id: await self.receive(message) for message in turn.messages}
+            kept = {id: said for id, said in words.items() if said is not None}
+            if not kept:
                 return {}
-            await receipt.save(received={id: said for id, said in words.items() if said})
+            await receipt.save(received=kept)
         return dict(receipt.state["received"])
 
     async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:

@@ -1,6 +1,6 @@
 """Who may talk to the bot, and where."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
@@ -9,18 +9,14 @@ from bot.access import Access
 from bot.chat import Message, ThreadId
 
 
-def access(
-    *, admins: Set[str] = frozenset(), users: Set[str] = frozenset(), channels: Set[str] = frozenset()
-) -> Access:
-    return Access(admins, users, channels)
-
-
 def a_message(
     author: str = "slack:U1",
     thread: ThreadId | None = None,
     *,
     direct: bool = False,
     place: Mapping[str, str] = MappingProxyType({}),
+    roles: tuple[str, ...] = (),
+    bot_ids: tuple[str, ...] = (),
 ) -> Message:
     return Message(
         id="1",
@@ -31,31 +27,33 @@ def a_message(
         addressed=True,
         direct=direct,
         place=place,
+        roles=roles,
+        bot_ids=bot_ids,
     )
 
 
 async def test_without_lists_everybody_may_talk_everywhere() -> None:
     """And nobody is an administrator."""
-    assert await access().refusal(a_message()) is None
-    assert not access().is_admin("slack:U1")
+    assert await Access().refusal(a_message()) is None
+    assert not Access().is_admin("slack:U1")
 
 
 @pytest.mark.parametrize(("author", "may"), [("slack:U1", True), ("slack:U2", False), ("discord:U1", False)])
 async def test_only_listed_users_may_talk(author: str, may: bool) -> None:
     """The platform is part of who somebody is; a refusal names the setting."""
-    refusal = await access(users={"slack:U1"}).refusal(a_message(author))
+    refusal = await Access(users={"slack:U1"}).refusal(a_message(author))
     assert (refusal is None) == may
     assert may or "ALLOWED_USERS" in (refusal or "")
 
 
 async def test_administrators_may_always_talk() -> None:
     """They need not be listed twice."""
-    assert await access(admins={"slack:U9"}, users={"slack:U1"}).refusal(a_message("slack:U9")) is None
+    assert await Access(admins={"slack:U9"}, users={"slack:U1"}).refusal(a_message("slack:U9")) is None
 
 
 def test_a_user_is_no_administrator() -> None:
     """Operations are for ADMIN_USERS alone."""
-    lists = access(admins={"slack:U9"}, users={"slack:U1"})
+    lists = Access(admins={"slack:U9"}, users={"slack:U1"})
     assert (lists.is_admin("slack:U9"), lists.is_admin("slack:U1")) == (True, False)
 
 
@@ -69,7 +67,7 @@ def test_a_user_is_no_administrator() -> None:
 )
 async def test_only_listed_channels_are_answered(thread: ThreadId, may: bool) -> None:
     """A channel of the same id on another platform is another channel; a refusal names the setting."""
-    refusal = await access(channels={"slack:C1"}).refusal(a_message(thread=thread))
+    refusal = await Access(channels={"slack:C1"}).refusal(a_message(thread=thread))
     assert (refusal is None) == may
     assert may or "ALLOWED_CHANNELS" in (refusal or "")
 
@@ -77,19 +75,19 @@ async def test_only_listed_channels_are_answered(thread: ThreadId, may: bool) ->
 async def test_direct_messages_are_in_no_channel() -> None:
     """The list of channels does not keep anybody from writing to the bot alone, the list of users does."""
     assert (
-        await access(channels={"slack:C1"}).refusal(
+        await Access(channels={"slack:C1"}).refusal(
             a_message(thread=ThreadId("slack", "T1", "D1"), direct=True)
         )
         is None
     )
-    lists = access(channels={"slack:C1"}, users={"slack:U2"})
+    lists = Access(channels={"slack:C1"}, users={"slack:U2"})
     assert await lists.refusal(a_message(direct=True))
 
 
 @pytest.mark.parametrize("place", [{"parent": "80351"}, {"channel": "80351"}])
 async def test_a_discord_thread_belongs_to_its_channel(place: dict[str, str]) -> None:
     """It is a channel of its own there, with an id of its own."""
-    lists = access(channels={"discord:80351"})
+    lists = Access(channels={"discord:80351"})
     assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place=place)) is None
     assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place={"parent": "1"}))
     assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99")))
@@ -97,4 +95,97 @@ async def test_a_discord_thread_belongs_to_its_channel(place: dict[str, str]) ->
 
 async def test_an_administrator_is_bound_to_the_channels() -> None:
     """Where the bot answers does not depend on who asks."""
-    assert await access(admins={"slack:U1"}, channels={"slack:C2"}).refusal(a_message("slack:U1"))
+    assert await Access(admins={"slack:U1"}, channels={"slack:C2"}).refusal(a_message("slack:U1"))
+
+
+CHANNEL = ThreadId("discord", "G1", "99")
+DM = ThreadId("discord", "dm", "7")
+LISTS: dict[str, frozenset[str]] = {
+    "users": frozenset({"discord:ann"}),
+    "roles": frozenset({"discord:r1"}),
+    "spaces": frozenset({"discord:G1"}),
+    "channels": frozenset({"discord:20"}),
+}
+"""One entry in each list; a case below says which of them are set."""
+
+
+@pytest.mark.parametrize(
+    ("lists", "author", "roles", "space", "channel", "names"),
+    [
+        # no list of people: everybody. No list of places: everywhere
+        ("", "bob", (), "G2", "21", ""),
+        # people: a user or a role is enough
+        ("users", "ann", (), "G2", "21", ""),
+        ("users", "bob", ("r1",), "G2", "21", "ALLOWED_USERS"),
+        ("roles", "bob", ("r0", "r1"), "G2", "21", ""),
+        ("roles", "ann", ("r0",), "G2", "21", "ALLOWED_ROLES"),
+        ("users roles", "ann", (), "G2", "21", ""),
+        ("users roles", "bob", ("r1",), "G2", "21", ""),
+        ("users roles", "bob", (), "G2", "21", "ALLOWED_ROLES"),
+        # an administrator is a person who is allowed
+        ("users roles", "root", (), "G2", "21", ""),
+        # places: the space and the channel
+        ("spaces", "bob", (), "G1", "21", ""),
+        ("spaces", "bob", (), "G2", "20", "ALLOWED_SPACES"),
+        ("channels", "bob", (), "G2", "20", ""),
+        ("channels", "bob", (), "G1", "21", "ALLOWED_CHANNELS"),
+        ("spaces channels", "bob", (), "G1", "20", ""),
+        ("spaces channels", "bob", (), "G1", "21", "ALLOWED_CHANNELS"),
+        ("spaces channels", "root", (), "G2", "20", "ALLOWED_SPACES"),
+        # both: the person and the place
+        ("users roles spaces channels", "bob", ("r1",), "G1", "20", ""),
+        ("users roles spaces channels", "bob", ("r1",), "G1", "21", "ALLOWED_CHANNELS"),
+        ("users roles spaces channels", "bob", ("r0",), "G1", "20", "ALLOWED_ROLES"),
+    ],
+)
+async def test_the_lists_combine(
+    lists: str, author: str, roles: tuple[str, ...], space: str, channel: str, names: str
+) -> None:
+    """The author by a user or a role, and the space, and the channel; a refusal names what to change."""
+    chosen = {name: LISTS[name] for name in lists.split()}
+    message = a_message(
+        f"discord:{author}",
+        ThreadId("discord", space, "99"),
+        place={"parent": channel, "channel": "99"},
+        roles=tuple(f"discord:{role}" for role in roles),
+    )
+    refusal = await Access(frozenset({"discord:root"}), **chosen).refusal(message)
+    assert (refusal is None) == (names == "")
+    assert names in (refusal or "")
+    assert refusal is None or "Ask the bot's operator" in refusal
+
+
+@pytest.mark.parametrize(("spaces", "may"), [({"discord:G1"}, False), ({"discord:G1", "discord:dm"}, True)])
+async def test_discords_direct_messages_are_a_space_of_their_own(spaces: set[str], may: bool) -> None:
+    """They belong to no server: a list of servers keeps strangers out of them unless it says otherwise."""
+    refusal = await Access(spaces=spaces).refusal(a_message("discord:bob", DM, direct=True))
+    assert (refusal is None) == may
+    assert may or "in direct messages" in (refusal or "")
+
+
+async def test_a_direct_message_of_slack_is_in_its_workspace() -> None:
+    message = a_message(thread=ThreadId("slack", "T1", "D1", "1.1"), direct=True)
+    assert await Access(spaces={"slack:T1"}).refusal(message) is None
+    assert await Access(spaces={"slack:T2"}).refusal(message)
+
+
+async def test_who_is_allowed_by_a_role_is_told_that_direct_messages_know_none() -> None:
+    refusal = await Access(roles={"discord:r1"}).refusal(a_message("discord:bob", DM, direct=True))
+    assert "where you have a role" in (refusal or "")
+
+
+@pytest.mark.parametrize(
+    ("bot_ids", "words"),
+    [(("slack:B1", "slack:U7"), None), (("slack:B2", "slack:U1"), None), (("slack:B2", "slack:U2"), "")],
+)
+async def test_a_bot_is_known_by_either_id_and_refused_in_silence(
+    bot_ids: tuple[str, ...], words: str | None
+) -> None:
+    """A refusal would be an answer, which the other bot may answer."""
+    lists = Access(bots={"slack:B1", "slack:U1"}, users={"slack:U9"})
+    assert await lists.refusal(a_message("slack:U1", bot_ids=bot_ids)) == words
+
+
+async def test_bots_are_bound_to_the_places() -> None:
+    lists = Access(bots={"slack:B1"}, channels={"slack:C2"})
+    assert await lists.refusal(a_message(bot_ids=("slack:B1",))) == ""

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from bot.agent import Agent, offline_model, open_agent, prompts
 from bot.agent.history import MOST_MESSAGES
+from bot.agent.marking import marked
 from bot.agent.openai_model import open_model
 from bot.approvals import Approvals
 from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadId, ToolStep, Turn
@@ -155,7 +156,7 @@ async def test_tools_run_in_parallel_and_are_shown(redis: Redis, model: ModelSer
     assert [step.state for step in steps].count("finished") == 2
     assert _ids(steps, "started") == _ids(steps, "finished")
     results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
-    assert results == ["| rows of select 1 |", "| rows of select 2 |"]
+    assert results == [marked("sql_query", f"| rows of select {number} |") for number in (1, 2)]
     assert parts[-1] == Text(" done.")
 
 
@@ -177,7 +178,7 @@ async def test_tool_errors_go_back_to_the_model(redis: Redis, model: ModelServer
     wrong, bug, arguments, unknown = (
         each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"
     )
-    assert wrong == 'syntax error at or near "wrong"'
+    assert wrong == marked("sql_query", 'syntax error at or near "wrong"')
     assert "RuntimeError" not in bug
     assert "query" in arguments
     assert "sql_query" in unknown
@@ -326,7 +327,9 @@ async def test_next_turn_repairs_a_dangling_tool_call(redis: Redis, model: Model
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert await text_of(agent, a_turn("something else")) == "Moving on."
-    assert prompts.UNFINISHED_TOOL in [each["content"] for each in model.requests[-1]["messages"]]
+    assert marked("hang", prompts.UNFINISHED_TOOL) in [
+        each["content"] for each in model.requests[-1]["messages"]
+    ]
 
 
 async def test_failed_turn_is_not_repeated_by_the_next(redis: Redis, model: ModelServer) -> None:
@@ -496,4 +499,4 @@ async def test_calls_get_ids_of_our_own(redis: Redis, model: ModelServer) -> Non
     ids = {part.id for part in parts if isinstance(part, ToolStep)}
     assert len(ids) == 2
     results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
-    assert results == ["| rows of select 1 |", "| rows of select 2 |"]
+    assert results == [marked("sql_query", f"| rows of select {number} |") for number in (1, 2)]

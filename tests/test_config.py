@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.access_settings import AccessSettings
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.main import main
 
@@ -108,7 +109,8 @@ def test_table_has_a_row_of_three_cells_for_every_variable() -> None:
     """Each variable once, with a meaning; nothing in a description breaks the table."""
     head, rule, *rows = settings_table().splitlines()
     cells = [row.strip("|").split("|") for row in rows]
-    assert [cell[0].strip(" `") for cell in cells] == [name.upper() for name in Settings.model_fields]
+    assert sorted(cell[0].strip(" `") for cell in cells) == sorted(map(str.upper, Settings.model_fields))
+    assert cells[0][0].strip(" `") == "BOT_ENV", "what is set first comes first"
     assert all(len(cell) == 3 and cell[1].strip() for cell in cells)
     assert head.count("|") == rule.count("|") == 4
 
@@ -214,6 +216,17 @@ WRONG = {
     "ADMIN_USERS": ("U012AB", "platform:id, for example slack:U012AB"),
     "ALLOWED_CHANNELS": ("slack:C1,general", "not 'general'"),
     "BOT_NAME": ("my bot", "letters, digits, - or _"),
+    "ALLOWED_SPACES": ("T1", "platform:id, for example slack:U012AB"),
+    "ALLOWED_ROLES": ("moderators", "not 'moderators'"),
+    "ALLOWED_BOTS": ("discord:1,B2", "not 'B2'"),
+    "BOT_LOOP_LIMIT": ("0", "greater than 0"),
+    "USER_RATE": ("0", "greater than 0"),
+    "CHANNEL_RATE": ("many", "valid integer"),
+    "BUDGET_USER": ("200000", "200000 tokens or 2.50 EUR"),
+    "BUDGET_CHANNEL": ("0 tokens", "200000 tokens or 2.50 EUR"),
+    "BUDGET_SPACE": ("1.5 tokens", "200000 tokens or 2.50 EUR"),
+    "BUDGET_TOTAL": ("-5 USD", "200000 tokens or 2.50 EUR"),
+    "MODEL_PRICES": ('{"gpt-5": 2}', '{"gpt-5-mini": [0.25, 2]}'),
 }
 
 
@@ -425,3 +438,50 @@ def test_any_roles_can_be_split_over_processes(environ: Environ, roles: str) -> 
     tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_TOKEN": "x"}
     environ(BOT_ROLES=roles, **tokens)
     assert load_settings().bot_roles == set(roles.split(","))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{", "[]", '{"m": [1]}', '{"m": [1, -1]}', '{"m": ["a", 1]}', '{"m": [NaN, 1]}', '{"m": [1e9, 1]}'],
+)
+def test_prices_that_cannot_be_read_are_told_with_an_example(environ: Environ, written: str) -> None:
+    """Never as a trace, whatever is wrong with them."""
+    (problem,) = problems_of(environ, MODEL_PRICES=written)
+    assert problem.startswith("MODEL_PRICES: write the prices")
+
+
+def test_a_budget_in_money_needs_the_price_of_each_model(environ: Environ) -> None:
+    """Else what is spent could not be counted, and the budget would hold nobody back."""
+    models = {"OPENAI_API_KEY": "sk-1", "OPENAI_MODEL": "big", "OPENAI_FALLBACK_MODEL": "small"}
+    (problem,) = problems_of(environ, **models, BUDGET_TOTAL="5 USD", MODEL_PRICES='{"big": [1, 2.5]}')
+    assert (
+        problem
+        == "MODEL_PRICES: add the price of 'small' (OPENAI_FALLBACK_MODEL), since BUDGET_TOTAL is in money"
+    )
+    environ(**models, BUDGET_TOTAL="5 USD", MODEL_PRICES='{"big": [1, 2.5], "small": [0, 0]}')
+    assert load_settings().currency == "USD"
+
+
+def test_tokens_need_no_prices_and_the_offline_model_costs_nothing(environ: Environ) -> None:
+    """There is nothing to be told about."""
+    environ(OPENAI_API_KEY="sk-1", BUDGET_TOTAL="5000 tokens")
+    assert {name: str(limit) for name, limit in load_settings().budgets.items()} == {
+        "BUDGET_TOTAL": "5,000 tokens"
+    }
+    environ(BUDGET_TOTAL="5 USD")
+    assert load_settings().budgets["BUDGET_TOTAL"].is_money
+
+
+def test_budgets_have_one_currency(environ: Environ) -> None:
+    """Prices have only one."""
+    (problem,) = problems_of(environ, BUDGET_USER="1 EUR", BUDGET_TOTAL="5 USD")
+    assert problem == "BUDGET_USER, BUDGET_TOTAL: use one currency for all, that of MODEL_PRICES"
+
+
+def test_each_limit_is_explained(environ: Environ) -> None:
+    """docs/access.md says of every list, rate and budget what it means."""
+    explained = (DOCUMENT.parent / "access.md").read_text()
+    assert [name for name in AccessSettings.model_fields if f"`{name.upper()}`" not in explained] == [
+        "model_prices"
+    ]
+    assert "MODEL_PRICES={" in explained

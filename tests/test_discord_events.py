@@ -7,7 +7,7 @@ import discord
 import pytest
 
 from bot.chat import Attachment, Message, ThreadId
-from bot.discord.events import parse
+from bot.discord.events import correction, parse
 
 ME, ALICE, BOB = 900, 501, 502
 GUILD, GENERAL, THREAD, DM = 10, 200_000_000_000_000_020, 30, 40
@@ -256,4 +256,46 @@ def test_stickers_and_forwarded_messages_are_told(library: Library) -> None:
 
 def test_a_message_is_the_same_after_storage(library: Library) -> None:
     message = read(library.read(f"<@{ME}> hello", mentions=[ME]))
+    assert Message.from_json(message.to_json()) == message
+
+
+ANOTHER: dict[str, Any] = {
+    "content": f"<@{ME}> hello",
+    "mentions": [ME],
+    "author": user(77, "another", bot=True),
+}
+HOOK = {"content": f"<@{ME}> hello", "mentions": [ME], "author": user(88, "hook"), "webhook_id": "88"}
+
+
+@pytest.mark.parametrize(("bot", "listed"), [(ANOTHER, "discord:77"), (HOOK, "discord:88")])
+def test_a_bot_that_is_listed_is_heard_under_the_rules_for_people(
+    library: Library, bot: dict[str, Any], listed: str
+) -> None:
+    mention = parse(library.read(**bot), ME, {listed})
+    assert mention is not None
+    assert (mention.author, mention.bot_ids, mention.addressed) == (listed, (listed,), True)
+    assert Message.from_json(mention.to_json()) == mention
+    assert parse(library.read(**bot | {"content": "hello", "mentions": []}), ME, {listed}) is None
+    assert parse(library.read(**bot), ME, {"discord:99"}) is None
+
+
+def test_the_bot_never_hears_itself_whatever_is_listed(library: Library) -> None:
+    own = library.read(f"<@{ME}>", mentions=[ME], author=user(ME, "agent", bot=True))
+    assert parse(own, ME, {f"discord:{ME}"}) is None
+
+
+def test_the_edits_of_a_bot_are_not_heard(library: Library) -> None:
+    """An answer that grows by edits would be answered at each of them."""
+    change: dict[str, Any] = ANOTHER | {"edited_timestamp": "2026-01-01T00:01:00+00:00"}
+    edited = library.read(**change)
+    assert parse(edited, ME, {"discord:77"})
+    assert correction(edited, ME) is None
+
+
+def test_a_members_roles_come_along(library: Library) -> None:
+    """The gateway tells them beside the message; where it does not there are none."""
+    member = {"roles": [str(ROLE)], "joined_at": None, "deaf": False, "mute": False, "flags": 0}
+    message = read(library.read(f"<@{ME}> hello", mentions=[ME], member=member))
+    assert f"discord:{ROLE}" in message.roles
+    assert read(library.read(f"<@{ME}> hello", mentions=[ME])).roles == ()
     assert Message.from_json(message.to_json()) == message

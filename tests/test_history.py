@@ -21,6 +21,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import history, prompts
 from bot.agent.history import MOST_MESSAGES
+from bot.agent.marking import marked
 from tests.servers.model import refusal
 
 texts = st.integers(0, 400).map(lambda words: "word " * words)
@@ -183,13 +184,13 @@ def test_repairing_only_adds_results(messages: list[AnyMessage]) -> None:
 
 
 def test_prompt_has_the_rules_first_and_the_order_to_conclude_last() -> None:
-    """The summary stands with the rules, so that it is not taken for somebody's words."""
+    """The summary stands with the rules, so that it is not taken for somebody's words; it is data, too."""
     question = HumanMessage("hi")
     assert history.prompt([question], "", conclude=False) == [SystemMessage(prompts.SYSTEM), question]
     head, middle, tail = history.prompt([question], "Ada likes tea", conclude=True)
     assert isinstance(head, SystemMessage)
     assert head.text.startswith(prompts.SYSTEM)
-    assert head.text.endswith("Ada likes tea")
+    assert head.text.endswith(marked("the summary", "Ada likes tea"))
     assert (middle, tail) == (question, SystemMessage(prompts.CONCLUDE))
 
 

@@ -37,7 +37,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands import Commands
+from bot.commands import Commands, nothing_used
 from bot.shared import SharedState
 from bot.slack import commands as slack_commands
 from bot.slack import connect, probe, sockets, stream
@@ -145,7 +145,7 @@ async def healthy() -> list[Health]:
 
 @contextlib.asynccontextmanager
 async def connected(
-    server: Slack, *, examine: Any = healthy, **settings: str | None
+    server: Slack, *, examine: Any = healthy, usage: Any = nothing_used, **settings: str | None
 ) -> AsyncIterator[SlackPlatform]:
     arguments: dict[str, Any] = {
         "bot_token": server.bot_token,
@@ -153,7 +153,7 @@ async def connected(
         "signing_secret": None,
         "api_url": server.api_url,
     }
-    commands = Commands(examine, nothing_to_stop)
+    commands = Commands(examine, nothing_to_stop, usage)
     arguments |= {"shared": SHARED[0], "catch_up_hours": 24}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
@@ -161,10 +161,18 @@ async def connected(
 
 @contextlib.asynccontextmanager
 async def serving(
-    server: Slack, answer: Answer = echo, *, examine: Any = healthy, **settings: str | None
+    server: Slack,
+    answer: Answer = echo,
+    *,
+    examine: Any = healthy,
+    usage: Any = nothing_used,
+    **settings: str | None,
 ) -> AsyncIterator[Bot]:
     """A bot that listens for as long as the context lasts."""
-    async with connected(server, examine=examine, **settings) as platform, asyncio.TaskGroup() as group:
+    async with (
+        connected(server, examine=examine, usage=usage, **settings) as platform,
+        asyncio.TaskGroup() as group,
+    ):
         bot = Bot(platform, answer, group)
         bot.doors_open.set()
         receiving = asyncio.create_task(platform.receive(bot.deliver))
@@ -555,11 +563,21 @@ async def test_a_slow_examination_is_answered_after_the_acknowledgement(
         assert "redis" in server.ephemerals[0].text
 
 
+async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server: Slack) -> None:
+    async def down(by: str, of_all: bool) -> str:
+        raise StorageDown("Redis did not answer")
+
+    async with serving(server, usage=down):
+        await server.command("/agent-usage", "", ALICE, GENERAL)
+        assert server.ephemerals[0].text == "Redis does not answer, so I cannot tell. Try again in a minute."
+
+
 async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
     async with serving(server):
         await server.command("/agent-dance", "", ALICE, GENERAL)
         assert (
-            server.ephemerals[0].text == "I do not know /agent-dance. What I know: /agent-health, /agent-stop"
+            server.ephemerals[0].text
+            == "I do not know /agent-dance. What I know: /agent-health, /agent-stop, /agent-usage"
         )
 
 

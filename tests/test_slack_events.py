@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
-from bot.slack.commands import HEALTH, REDIS, STOP
+from bot.slack.commands import HEALTH, REDIS, STOP, USAGE
 from bot.slack.events import parse, past_message, plain_text
 
 BOT = "U0BOT"
@@ -197,7 +197,12 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
 
 
 def test_the_manifest_has_the_commands_that_are_answered() -> None:
-    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [HEALTH, REDIS, STOP]
+    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [
+        HEALTH,
+        REDIS,
+        STOP,
+        USAGE,
+    ]
 
 
 def test_the_manifest_lets_forms_be_sent_and_values_arrive_as_typed() -> None:
@@ -266,3 +271,49 @@ def test_a_message_of_the_past_is_the_one_that_was_missed() -> None:
     past = {"type": "message", "user": "U1", "ts": TS, "text": f"<@{BOT}> hello", "team": "T1"}
     missed = past_message(past | {"edited": {"user": "U1", "ts": "1700000009.1"}}, "C1", "channel", "T1", BOT)
     assert missed == read(text=f"<@{BOT}> hello")
+
+
+OTHER = {"bot_id": "B7", "user": "U7", "bot_profile": {"id": "B7", "name": "other"}}
+WEBHOOK = {"bot_id": "B8", "user": None, "subtype": "bot_message", "username": "alerts"}
+
+
+@pytest.mark.parametrize(
+    ("event", "listed", "author"),
+    [(OTHER, "slack:B7", "slack:U7"), (OTHER, "slack:U7", "slack:U7"), (WEBHOOK, "slack:B8", "slack:B8")],
+)
+def test_a_bot_that_is_listed_is_heard_under_the_rules_for_people(
+    event: dict[str, Any], listed: str, author: str
+) -> None:
+    """A webhook, and an app that posts under another name, has no user."""
+    mention = parse(body(**event, text=f"<@{BOT}> hello"), BOT, {listed})
+    assert isinstance(mention, Message)
+    assert (mention.author, mention.addressed) == (author, True)
+    assert listed in mention.bot_ids
+    assert Message.from_json(mention.to_json()) == mention
+    assert parse(body(**event, text="hello"), BOT, {listed}) is None
+    assert parse(body(**event, text=f"<@{BOT}> hello"), BOT, {"slack:B9"}) is None
+
+
+def test_the_bot_never_hears_itself_whatever_is_listed() -> None:
+    own = {"bot_id": "B1", "user": BOT, "text": f"<@{BOT}> hello"}
+    assert parse(body(**own), BOT, {"slack:B1", f"slack:{BOT}"}) is None
+
+
+def test_the_edits_of_a_bot_are_not_heard() -> None:
+    """An answer that grows by edits would be answered at each of them."""
+    now = OTHER | {"type": "message", "text": f"<@{BOT}> hello you", "ts": TS, "edited": {"ts": TS}}
+    event = body(subtype="message_changed", message=now, previous_message={"text": f"<@{BOT}> hello"})
+    assert parse(event, BOT, {"slack:B7"}) is None
+
+
+def test_a_bots_message_of_the_past_is_the_one_that_was_missed() -> None:
+    said = {"type": "message", "text": f"<@{BOT}> hello", "ts": TS} | OTHER
+    message = past_message(said, "C1", "channel", "T1", BOT, {"slack:B7"})
+    assert message == parse(body(**OTHER, text=f"<@{BOT}> hello"), BOT, {"slack:B7"})
+    assert past_message(said, "C1", "channel", "T1", BOT) is None
+
+
+def test_a_message_that_an_older_version_stored_is_of_a_person() -> None:
+    stored = read(text=f"<@{BOT}> hello").to_json()
+    del stored["roles"], stored["bot_ids"]
+    assert Message.from_json(stored) == read(text=f"<@{BOT}> hello")

@@ -405,3 +405,31 @@ async def test_a_refusal_is_not_told_to_the_memory() -> None:
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
     await take(Agent().answer, turn=turn, receive=refuse_eve, conclusions=conclusions)
     assert conclusions.told == []
+
+
+async def ignore_eve(message: Message) -> str | None:
+    return "" if message.author == "test:eve" else None
+
+
+async def test_what_is_to_be_passed_over_in_silence_shows_nothing_at_all() -> None:
+    """No place is looked for either: a status there would be a sign of life. So is the next attempt."""
+    store, agent, thread = Store(), Agent(Text("a")), ShownThread(failure=AssertionError("asked to reply"))
+    turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
+    assert await take(agent.answer, store=store, turn=turn, receive=ignore_eve, thread=thread) == []
+    assert store.state == {"received": {"one": ""}}
+    assert await take(agent.answer, store=store, turn=turn, thread=thread) == []
+    assert agent.runs == 0
+
+
+async def test_silence_for_one_does_not_silence_the_others() -> None:
+    """The agent gets what the others wrote, and only that."""
+    asked: list[Turn] = []
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        asked.append(turn)
+        yield Text("Hello, Ada.")
+
+    messages = (a_message("one", "test:eve"), a_message("two"))
+    turn = Turn(id="turn-1", thread=THREAD, messages=messages)
+    assert await take(answer, turn=turn, receive=ignore_eve) == [Text("Hello, Ada.")]
+    assert [each.messages for each in asked] == [messages[1:]]

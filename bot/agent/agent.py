@@ -14,9 +14,22 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.agent.course import Course, decided_course, repeated_course
 from bot.agent.graph import Context, Graph, State, build_graph
+from bot.agent.marking import label
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
-from bot.chat import Message, Notice, Part, Proposal, Requests, StorageDown, Text, Turn, decided
+from bot.chat import (
+    Message,
+    Meter,
+    Notice,
+    Part,
+    Proposal,
+    Requests,
+    StorageDown,
+    Text,
+    Turn,
+    decided,
+    unmetered,
+)
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
@@ -143,7 +156,8 @@ def _begin(turn: Turn) -> State:
 
 def _readable(message: Message) -> str:
     files = [
-        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
+        f"[attached file: {label(each.name)}, {label(each.media_type)}, {each.size} bytes]"
+        for each in message.attachments
     ]
     text = "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
     return prompts.CORRECTION.format(text=text) if message.corrects else text
@@ -170,8 +184,11 @@ async def open_agent(
     history_tokens: int,
     ttl_days: int,
     has_memory: bool,
+    meter: Meter = unmetered,
 ) -> AsyncIterator[Agent]:
     """The agent with its memory in `redis`, where an idle thread is forgotten after `ttl_days`.
+
+    `meter` wraps each call of the model.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """
@@ -189,6 +206,7 @@ async def open_agent(
         history_tokens=history_tokens,
         checkpointer=memory,
         requests=requests,
+        meter=meter,
     )
     yield Agent(
         graph,

@@ -19,8 +19,19 @@ from langgraph.types import Send, interrupt
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
+from bot.agent.metering import Metered, metered
 from bot.agent.model import Emit, Model
-from bot.chat import AnswerError, Decision, Proposal, Requests, Text, Turn
+from bot.chat import (
+    AnswerError,
+    BudgetSpent,
+    Decision,
+    Meter,
+    Proposal,
+    Requests,
+    Text,
+    Turn,
+    unmetered,
+)
 from bot.tools import GuardedTool, for_tools
 
 log = logging.getLogger(__name__)
@@ -68,13 +79,16 @@ def build_graph(
     history_tokens: int,
     checkpointer: BaseCheckpointSaver[str] | None,
     requests: Requests | None = None,
+    meter: Meter = unmetered,
 ) -> Graph:
     """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
 
     A call of a `GuardedTool` is proposed to a person by way of `requests` and interrupts the graph. Run it
     again, with a turn whose decision is about that request, to go on.
     """
-    nodes = _Nodes(model, {tool.name: tool for tool in tools}, max_iterations, history_tokens, requests)
+    nodes = _Nodes(
+        model, {tool.name: tool for tool in tools}, max_iterations, history_tokens, requests, meter
+    )
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
@@ -114,12 +128,14 @@ class _Nodes:
         max_iterations: int,
         history_tokens: int,
         requests: Requests | None,
+        meter: Meter,
     ) -> None:
         self._model = model
         self._requests = requests
         self._tools = tools
         self._max_iterations = max_iterations
         self._history_tokens = history_tokens
+        self._meter = meter
 
     async def is_history_too_long(self, state: State) -> str:
         too_long = history.is_too_long(state["messages"], self._history_tokens)
@@ -131,7 +147,10 @@ class _Nodes:
         summary = state.get("summary", "")
         try:
             request = history.transcript(older, summary)
-            summary = (await self._model.answer(request, lambda _: None, "plain")).text or summary
+            answer = await self._model.answer(request, lambda _: None, self._metered(), "plain")
+            summary = answer.text or summary
+        except BudgetSpent:
+            raise  # there will be no answer either, and nothing is to be forgotten for that
         except AnswerError as error:
             log.warning("history cut without a summary", extra={"error": str(error)})
         return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
@@ -143,11 +162,14 @@ class _Nodes:
         conclude = state["iterations"] >= self._max_iterations
         waiting = state.get("proposals") or {}
         prompt = history.prompt(state["messages"], state.get("summary", ""), conclude, waiting.keys())
-        answer = await self._model.answer(prompt, emit, "conclude" if conclude else "act")
+        answer = await self._model.answer(prompt, emit, self._metered(), "conclude" if conclude else "act")
         if conclude and not answer.text.strip():
             answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)
             emit(Text(answer.text))
         return {"messages": [answer]}
+
+    def _metered(self) -> Metered:
+        return metered(self._meter, get_runtime(Context).context.turn, get_stream_writer())
 
     def _what_is_known(self, messages: Sequence[AnyMessage]) -> str:
         results = [message.text for message in messages if isinstance(message, ToolMessage)]

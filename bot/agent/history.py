@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import prompts
+from bot.agent.marking import marked
 
 MOST_MESSAGES = 40
 
@@ -41,13 +42,20 @@ def prompt(
 ) -> list[AnyMessage]:
     """What the model sees: the rules, the summary, the history; at the end the order to conclude.
 
-    `waiting` are the ids of the calls that a person has not decided yet.
+    What tools have returned, and what was made of it, is marked as data. `waiting` are the ids of the calls
+    that a person has not decided yet.
     """
     head = prompts.SYSTEM
     if summary:
-        head += "\n\n" + prompts.SUMMARY.format(summary=summary)
+        head += "\n\n" + prompts.SUMMARY.format(summary=marked("the summary", summary))
     tail = [SystemMessage(prompts.CONCLUDE)] if conclude else []
-    return [SystemMessage(head), *repaired(messages, waiting), *tail]
+    return [SystemMessage(head), *map(_marked, repaired(messages, waiting)), *tail]
+
+
+def _marked(message: AnyMessage) -> AnyMessage:
+    if not isinstance(message, ToolMessage):
+        return message
+    return message.model_copy(update={"content": marked(message.name or "a tool", message.text)})
 
 
 def repaired(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> list[AnyMessage]:
@@ -79,5 +87,6 @@ def _unfinished(call: ToolCall, *, is_waiting: bool) -> ToolMessage:
 def transcript(messages: Sequence[AnyMessage], summary: str) -> list[AnyMessage]:
     """The request to summarise `messages` together with the summary so far."""
     lines = [f"Earlier summary: {summary}"] if summary else []
-    lines += [f"{message.type}: {message.text[:2_000]}" for message in messages if message.text]
+    # indented, so that no text can pass for the line of another speaker
+    lines += [f"{each.type}: {each.text[:2_000]}".replace("\n", "\n  ") for each in messages if each.text]
     return [SystemMessage(prompts.SUMMARISE), HumanMessage("\n".join(lines))]

@@ -10,8 +10,8 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, cast
@@ -22,9 +22,10 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
-from bot.agent import prompts
+from bot.agent import metering, prompts
+from bot.agent.metering import Metered
 from bot.agent.offline import OfflineModel
-from bot.chat import AnswerError, Health, Notice, Part, Text
+from bot.chat import AnswerError, Health, Notice, Part, Spending, Text, Tokens
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class Candidate:
     ) -> None:
         self.name = name
         self.explain = explain
+        self.tools_size = metering.tools_size(tools)
         self.manners: dict[Manner, Chat] = {
             "act": chat.bind_tools(tools),
             "conclude": chat.bind_tools(tools, tool_choice="none"),
@@ -113,8 +115,13 @@ class Model:
         self._timeout = timeout
         self._stats = ModelStats()
 
-    async def answer(self, messages: list[AnyMessage], emit: Emit, manner: Manner = "act") -> AIMessage:
-        """The complete answer; its text is also emitted as it comes. Raises `AnswerError`."""
+    async def answer(
+        self, messages: list[AnyMessage], emit: Emit, metered: Metered, manner: Manner = "act"
+    ) -> AIMessage:
+        """The complete answer; its text is also emitted as it comes.
+
+        Raises `AnswerError`, and what `metered` raises for a call that may not be made.
+        """
         failure: Failure | None = None
         shown = _Shown(emit)
         for candidate, is_repeated in self._attempts():
@@ -125,7 +132,13 @@ class Model:
             shown = _Shown(emit)
             began = time.monotonic()
             try:
-                answer = await self._streamed(candidate.manners[manner], messages, shown, manner)
+                estimate = metering.estimate(messages, 0 if manner == "plain" else candidate.tools_size)
+                async with (
+                    metered(candidate.name, estimate) as spending,
+                    _counted(spending, estimate) as chunks,
+                ):
+                    await self._collect(candidate.manners[manner], messages, shown, chunks)
+                answer = _answer(chunks, shown, manner)
             except Exception as error:  # the service's own errors are told from ours by `explain`
                 failure = candidate.explain(error)
                 if failure is None:
@@ -143,21 +156,9 @@ class Model:
         """Each model twice; the second time (marked) only after a stream that broke."""
         return [(candidate, repeated) for candidate in self._candidates for repeated in (False, True)]
 
-    async def _streamed(
-        self, chat: Chat, messages: list[AnyMessage], shown: "_Shown", manner: Manner
-    ) -> AIMessage:
-        whole = _whole(await self._collect(chat, messages, shown))
-        # ids of our own: some services leave them empty, or begin anew with each answer
-        tool_calls = [ToolCall(**call | {"id": _call_id()}) for call in whole.tool_calls if manner == "act"]
-        if manner == "act" and not whole.text.strip() and not tool_calls:
-            raise BrokenAnswer("the answer was empty")
-        cut_off = _CUT_OFF.get(whole.response_metadata["finish_reason"])
-        if cut_off:
-            shown(Notice(cut_off))
-        return AIMessage(whole.text, tool_calls=tool_calls, id=whole.id, usage_metadata=whole.usage_metadata)
-
-    async def _collect(self, chat: Chat, messages: list[AnyMessage], shown: "_Shown") -> list[AIMessageChunk]:
-        chunks: list[AIMessageChunk] = []
+    async def _collect(
+        self, chat: Chat, messages: list[AnyMessage], shown: "_Shown", chunks: list[AIMessageChunk]
+    ) -> None:
         stream = cast("AsyncGenerator[AIMessage]", chat.astream(messages))
         # One timer that is moved on: ChatOpenAI's own stream_chunk_timeout costs a task a chunk.
         async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
@@ -169,7 +170,6 @@ class Model:
                 chunks.append(chunk)
                 if chunk.text:
                     shown(Text(chunk.text))
-        return chunks
 
     async def health(self) -> Health:
         """How the last hundred calls went; makes no call of its own, since a call costs money."""
@@ -196,6 +196,28 @@ class _Shown:
     def __call__(self, part: Part) -> None:
         self.any = True
         self._emit(part)
+
+
+@asynccontextmanager
+async def _counted(spending: Spending, estimate: Tokens) -> AsyncIterator[list[AIMessageChunk]]:
+    """A list for the chunks of a call; what has come of it is counted, also when it ends early."""
+    chunks: list[AIMessageChunk] = []
+    try:
+        yield chunks
+    finally:
+        spending.used = metering.used(chunks, estimate)
+
+
+def _answer(chunks: list[AIMessageChunk], shown: _Shown, manner: Manner) -> AIMessage:
+    whole = _whole(chunks)
+    # ids of our own: some services leave them empty, or begin anew with each answer
+    tool_calls = [ToolCall(**call | {"id": _call_id()}) for call in whole.tool_calls if manner == "act"]
+    if manner == "act" and not whole.text.strip() and not tool_calls:
+        raise BrokenAnswer("the answer was empty")
+    cut_off = _CUT_OFF.get(whole.response_metadata["finish_reason"])
+    if cut_off:
+        shown(Notice(cut_off))
+    return AIMessage(whole.text, tool_calls=tool_calls, id=whole.id)
 
 
 def _whole(chunks: list[AIMessageChunk]) -> AIMessageChunk:

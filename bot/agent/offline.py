@@ -22,6 +22,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
 from bot.agent import prompts
+from bot.agent.marking import SIGN, unmarked
 
 _COMMANDS = {
     "SQL": ("sql_query", "query"),
@@ -91,7 +92,7 @@ def _respond(messages: Sequence[BaseMessage], tool_names: Sequence[str]) -> AIMe
         return AIMessage(_summary(messages[-1].text))
     last = next(message for message in reversed(messages) if not isinstance(message, SystemMessage))
     if isinstance(last, ToolMessage):
-        return AIMessage(_report(last))
+        return AIMessage(_report(last.status, unmarked(last.text)))
     call = _tool_call(last.text)
     if call and call["name"] in tool_names:
         return AIMessage("", tool_calls=[call])
@@ -106,10 +107,10 @@ def _tool_call(text: str) -> ToolCall | None:
     return ToolCall(name=tool, args={argument: match[2].strip()}, id="call", type="tool_call")
 
 
-def _report(result: ToolMessage) -> str:
-    if result.status == "error":
-        return f"That did not work (and being offline I cannot mend it):\n\n{result.text}"
-    return result.text
+def _report(status: str, result: str) -> str:
+    if status == "error":
+        return f"That did not work (and being offline I cannot mend it):\n\n{result}"
+    return result
 
 
 def _recollection(messages: Sequence[BaseMessage]) -> str:
@@ -123,7 +124,7 @@ def _recollection(messages: Sequence[BaseMessage]) -> str:
 
 def _remembered(system: str) -> list[str]:
     """The questions that stand in the running summary, which `_summary` wrote."""
-    return re.findall(r"^asked: (.+)$", system, re.MULTILINE)
+    return re.findall(rf"^{SIGN}asked: (.+)$", system, re.MULTILINE)
 
 
 def _summary(transcript: str) -> str:

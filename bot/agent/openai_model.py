@@ -4,7 +4,8 @@ The OpenAI SDK repeats a request that failed before its stream began (408, 409, 
 back-off and `Retry-After`; a stream that breaks later is repeated by `bot.agent.model`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -14,6 +15,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from bot.agent.model import TOO_SLOW, TROUBLE, Candidate, Failure, Model, explain_stream
+
+log = logging.getLogger(__name__)
 
 _SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     (
@@ -37,6 +40,10 @@ _SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 )
 
 
+_USAGE = "stream_options"
+"""The part of a request that asks for what it takes. Some services do not know it, and refuse what has it."""
+
+
 class _Completions:
     """`chat.completions` as ChatOpenAI streams from it, with chunks as plain dicts.
 
@@ -46,9 +53,23 @@ class _Completions:
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
+        self._tells_usage = True
 
     async def create(self, **payload: object) -> openai.AsyncStream[object]:
-        """Begin a stream. Raises `openai.OpenAIError`."""
+        """Begin a stream that ends with what it took, if the service can. Raises `openai.OpenAIError`."""
+        if not self._tells_usage:
+            payload.pop(_USAGE, None)
+        try:
+            return await self._begin(payload)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if _USAGE not in payload or _USAGE not in str(error):
+                raise
+        self._tells_usage = False
+        log.info("the model's service does not tell what a call takes: it is estimated")
+        del payload[_USAGE]
+        return await self._begin(payload)
+
+    async def _begin(self, payload: Mapping[str, object]) -> openai.AsyncStream[object]:
         return await self._client.post(
             "/chat/completions",
             body=payload,
@@ -87,6 +108,7 @@ async def open_model(
                 timeout=timeout,
                 stream_chunk_timeout=None,  # costs a task a chunk; Model has one timer
                 streaming=True,
+                stream_usage=True,
                 async_client=_Completions(sdk),
                 root_async_client=sdk,
             )

@@ -3,6 +3,7 @@
 from bot.chat.errors import (
     AnswerError,
     BotError,
+    BudgetSpent,
     CredentialsRejected,
     LeaseLost,
     PlatformError,
@@ -25,6 +26,7 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
+from bot.chat.meter import Meter, Spending, Tokens, unmetered
 from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
 from bot.chat.requests import Proposal, Requests
@@ -36,6 +38,7 @@ __all__ = [
     "Approval",
     "Attachment",
     "BotError",
+    "BudgetSpent",
     "Correction",
     "CredentialsRejected",
     "Decision",
@@ -46,6 +49,7 @@ __all__ = [
     "Json",
     "LeaseLost",
     "Message",
+    "Meter",
     "Notice",
     "Part",
     "Platform",
@@ -55,11 +59,13 @@ __all__ = [
     "Receipt",
     "Requests",
     "Shared",
+    "Spending",
     "Stop",
     "StorageDown",
     "Text",
     "Thread",
     "ThreadId",
+    "Tokens",
     "ToolStep",
     "Turn",
     "Undeliverable",
@@ -67,4 +73,5 @@ __all__ = [
     "Verdict",
     "Withdrawal",
     "decided",
+    "unmetered",
 ]

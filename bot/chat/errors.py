@@ -2,6 +2,7 @@
 
 BotError
 ├── AnswerError             the agent could not answer; its text is fit for the person who asked
+│   └── BudgetSpent             ... since what may be spent today is spent
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
 ├── StorageDown             our own Redis failed: the turn is tried again later
 └── PlatformError           a chat service refused or failed: the turn is tried again later
@@ -18,6 +19,10 @@ class BotError(Exception):
 
 class AnswerError(BotError):
     """There is no answer to be had; `str()` says so in words that the person who asked can act on."""
+
+
+class BudgetSpent(AnswerError):
+    """No model may be called for this turn any more today; `str()` says whose budget is used up."""
 
 
 class LeaseLost(BotError):

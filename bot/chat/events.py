@@ -64,7 +64,8 @@ class Message:
     what the platform needs to answer there (ids of channel, message, team), known to that platform alone.
     `corrects` is the id of the answered message that this one is the new wording of, `replays` how often an
     operator has put it back after it was given up, `decision` what was decided about a request that `author`
-    has made; only the inbox sets these three.
+    has made; only the inbox sets these three. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
+    names by which ALLOWED_BOTS may know an author that is a bot, none for a person.
     """
 
     id: str
@@ -80,6 +81,8 @@ class Message:
     corrects: str = ""
     replays: int = 0
     decision: "Decision | None" = None
+    roles: tuple[str, ...] = ()
+    bot_ids: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""
@@ -94,6 +97,8 @@ class Message:
         fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         fields["thread"] = ThreadId(**fields["thread"])
         fields["attachments"] = tuple(Attachment(**each) for each in fields["attachments"])
+        for name in ("roles", "bot_ids"):
+            fields[name] = tuple(fields.get(name, ()))
         if decision := fields.get("decision"):
             fields["decision"] = Decision(**decision | {"thread": ThreadId(**decision["thread"])})
         return cls(**fields)

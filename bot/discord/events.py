@@ -1,7 +1,7 @@
 """From discord.py's messages to ours. Pure: nothing here waits or asks."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import discord
 
@@ -17,13 +17,15 @@ _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply}
 _MENTION = re.compile(r"<(@!?|@&|#)(\d+)>")
 
 
-def parse(message: discord.Message, me: int) -> Message | None:
+def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Message | None:
     """What a person says to the bot, whose user id is `me`, or None when it concerns others.
 
     In a thread every message passes, `addressed` only with a mention: the inbox knows whether the bot
-    takes part there.
+    takes part there. Of other bots, those in `bots` (as in ALLOWED_BOTS) are heard.
     """
-    if message.author.bot or message.webhook_id or message.type not in _ANSWERABLE:
+    author = _author(message)
+    is_bot = message.author.bot or message.webhook_id is not None
+    if message.author.id == me or message.type not in _ANSWERABLE or (is_bot and author not in bots):
         return None
     addressed = _addressed(message, me)
     thread, kind = _conversation(message, me, addressed)
@@ -33,7 +35,7 @@ def parse(message: discord.Message, me: int) -> Message | None:
     return Message(
         id=_message_id(message.id),
         thread=thread,
-        author=f"{PLATFORM}:{message.author.id}",
+        author=author,
         author_name=message.author.display_name,
         text=text,
         sent_at=message.created_at.timestamp(),
@@ -48,11 +50,22 @@ def parse(message: discord.Message, me: int) -> Message | None:
             "kind": kind,
             "author": str(message.author.id),
         },
+        roles=roles(message.author),
+        bot_ids=(author,) if is_bot else (),
     )
 
 
+def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
+    """An author's roles as in ALLOWED_ROLES; none where they are not known: outside of a guild, by REST."""
+    known = author.roles if isinstance(author, discord.Member) else []
+    return tuple(f"{PLATFORM}:{role.id}" for role in known)
+
+
 def correction(message: discord.Message, me: int) -> Correction | None:
-    """What the edit of a message means; None for a change that is no edit, such as a preview of a link."""
+    """What the edit of a message means; None for a change that is no edit, such as a preview of a link.
+
+    Bots are read as they first write: one whose answer grows by edits would be answered at each of them.
+    """
     parsed = parse(message, me) if message.edited_at else None
     if parsed is None or message.edited_at is None:
         return None
@@ -69,6 +82,10 @@ def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
     if reaction.emoji.name != STOP_REACTION:
         return None
     return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=_message_id(reaction.message_id))
+
+
+def _author(message: discord.Message) -> str:
+    return f"{PLATFORM}:{message.author.id}"
 
 
 def _message_id(id: int) -> str:

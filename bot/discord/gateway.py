@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from collections.abc import Set
 from typing import Any
 
 import discord
@@ -40,7 +41,13 @@ class Listener(discord.Client):
     """A client that listens to a shard and serves commands. It cannot be used again once it is closed."""
 
     def __init__(
-        self, shard: Shard, deliver: Deliver, commands: Commands, shared: Shared, starts: Starts
+        self,
+        shard: Shard,
+        deliver: Deliver,
+        commands: Commands,
+        shared: Shared,
+        starts: Starts,
+        bots: Set[str] = frozenset(),
     ) -> None:
         intents = discord.Intents.default()
         intents.message_content = True
@@ -54,7 +61,8 @@ class Listener(discord.Client):
             guild_ready_timeout=0,  # seconds; nothing waits for on_ready, and its timer outlives the client
         )
         self._hand_over = HandOver(deliver)
-        self._history = History(self, shared)
+        self._history = History(self, shared, bots)
+        self._bots = bots
         self.commands = commands
         self.handling = Handlers()
         self._tree = Tree(self, commands, self.handling)
@@ -123,7 +131,7 @@ class Listener(discord.Client):
     async def on_message(self, message: discord.Message) -> None:
         """Called in a task of its own for every message."""
         assert self.user is not None  # set by login
-        await self._take(events.parse(message, self.user.id), message.channel.id)
+        await self._take(events.parse(message, self.user.id, self._bots), message.channel.id)
 
     async def on_raw_message_edit(self, edit: discord.RawMessageUpdateEvent) -> None:
         """Called for every edit, also of messages that came before we listened."""

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Set
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import discord
@@ -35,9 +36,10 @@ Readable = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | d
 class History:
     """The past of every channel, thread and direct message that a listening client sees."""
 
-    def __init__(self, client: discord.Client, shared: Shared) -> None:
+    def __init__(self, client: discord.Client, shared: Shared, bots: Set[str] = frozenset()) -> None:
         self._client = client
         self._shared = shared
+        self._bots = bots
 
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
         """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
@@ -116,14 +118,26 @@ class History:
                 return
             begin = max(after, _joined_at(place) or after)
             async for message in place.history(limit=None, after=begin, oldest_first=True):
-                parsed = events.parse(message, self._client.user.id)
+                parsed = events.parse(message, self._client.user.id, self._bots)
                 if parsed:
                     yield parsed
 
     async def _hand_over(self, message: Message, deliver: Deliver) -> float:
         is_known = await self._shared.is_known(message.id)
-        await deliver(message)
+        await deliver(message if is_known else await self._with_roles(message))
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
+
+    async def _with_roles(self, message: Message) -> Message:
+        """The message with its author's roles, which the history, unlike the gateway, does not tell."""
+        guild = None if message.direct else self._client.get_guild(int(message.thread.space))
+        if guild is None or message.bot_ids:
+            return message
+        try:
+            with translated():
+                member = await guild.fetch_member(int(message.place["author"]))
+        except Undeliverable:  # has left the guild meanwhile
+            return message
+        return replace(message, roles=events.roles(member))
 
 
 def _newer(channels: Iterable[object], newest: int) -> Iterable[int]:

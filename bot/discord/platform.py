@@ -1,6 +1,6 @@
 """Discord as a `Platform` of chat.py."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -33,15 +33,16 @@ async def connect(
     shared: Shared,
     catch_up_hours: float,
     shards: int | None,
+    bots: Set[str] = frozenset(),
 ) -> AsyncIterator["Discord"]:
     """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
 
     Without a number of `shards` Discord is asked for one. discord.py keeps both addresses in its classes, so
-    a process can have one Discord at a time.
+    a process can have one Discord at a time. Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
     """
     with _addressed(api_url):
         async with Sender(token) as sender:
-            yield Discord(token, commands, sender, shared, catch_up_hours, shards)
+            yield Discord(token, commands, sender, shared, catch_up_hours, shards, bots)
 
 
 @contextmanager
@@ -68,12 +69,14 @@ class Discord:
         shared: Shared,
         catch_up_hours: float,
         shards: int | None,
+        bots: Set[str],
     ) -> None:
         self._token = token
         self._commands = commands
         self._sender = sender
         self._shared = shared
         self._wish = shards
+        self._bots = bots
         self._shards = Shards(shared, catch_up_hours, self._listen)
         self._starts = Starts(sender, shared)
         self._pace = Pace()
@@ -87,7 +90,7 @@ class Discord:
         await self._shards.hold(self._wish or gateway.shards, deliver)
 
     async def _listen(self, shard: Shard, deliver: Deliver) -> None:
-        listener = Listener(shard, deliver, self._commands, self._shared, self._starts)
+        listener = Listener(shard, deliver, self._commands, self._shared, self._starts, self._bots)
         shard.listener = listener
         try:
             async with listener:

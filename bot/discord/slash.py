@@ -1,4 +1,4 @@
-"""Application commands: `/agent-health`, `/agent-stop` and, from a file of its own, `/agent-redis`."""
+"""Application commands: health, stop and usage; `/agent-redis` has files of its own."""
 
 import logging
 from functools import partial
@@ -34,6 +34,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
         self.add_command(_stop(commands))
         if commands.operations:
             self.add_command(redis_group(commands.operations, handlers.join))
+        self.add_command(_usage(commands))
 
     async def interaction_check(self, interaction: discord.Interaction[discord.Client], /) -> bool:
         """Called first in each interaction's task."""
@@ -104,3 +105,12 @@ def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
         await answer(interaction, partial(commands.stop, request))
 
     return agent_stop
+
+
+def _usage(commands: Commands) -> app_commands.Command[Any, ..., None]:
+    @app_commands.command(name="agent-usage", description="Show what you have used of the model today")
+    @app_commands.describe(all="What all have used, for administrators")
+    async def agent_usage(interaction: discord.Interaction[discord.Client], all: bool = False) -> None:
+        await answer(interaction, partial(commands.usage, f"{PLATFORM}:{interaction.user.id}", all))
+
+    return agent_usage

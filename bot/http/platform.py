@@ -16,7 +16,7 @@ from bot.commands import Commands
 from bot.http import approvals
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES
-from bot.http.conversation import Conversation
+from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Handler, errors_as_json
 from bot.http.guard import add_security_headers, check_exposure, guard
 from bot.http.probes import Probes
@@ -132,6 +132,10 @@ def _routes(
     async def decide(request: web.Request) -> web.StreamResponse:
         return await approvals.decide(request, commands, conversation)
 
+    async def usage(request: web.Request) -> web.Response:
+        of_all = request.query.get("of") == "all"
+        return web.json_response({"status": "success", "response": await commands.usage(AUTHOR, of_all)})
+
     return [
         web.get("/", index),
         web.get("/page/{name}", page_file),
@@ -139,6 +143,7 @@ def _routes(
         web.post("/approvals/{id}", decide),
         web.post("/redis/direct", direct),
         web.get("/health", probes.health),
+        web.get("/usage", usage),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
         *(web.post(path, handler) for path, handler in mounts.items()),

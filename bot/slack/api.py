@@ -39,6 +39,11 @@ class Identity:
     user_id: str
     bot_id: str
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What ALLOWED_BOTS may call us, whom we never answer."""
+        return frozenset({f"slack:{self.user_id}", f"slack:{self.bot_id}"})
+
 
 @contextlib.asynccontextmanager
 async def open_api(bot_token: str, api_url: str) -> AsyncIterator["SlackApi"]:

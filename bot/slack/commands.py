@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 HEALTH = "/agent-health"
 STOP = "/agent-stop"
 REDIS = "/agent-redis"
+USAGE = "/agent-usage"
 
 ACK_SECONDS = 2.0
 """Slack waits 3 s for the acknowledgement; what takes longer is answered after it."""
@@ -33,12 +34,17 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
         await ack(mrkdwn(await commands.stop(request)))
 
+    async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        of_all = body.get("text", "").strip().lower() == "all"
+        await answer_in_time(ack, session, body, commands.usage(f"slack:{body['user_id']}", of_all))
+
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        known = [HEALTH, STOP, *([REDIS] if commands.operations else [])]
+        known = [HEALTH, STOP, USAGE, *([REDIS] if commands.operations else [])]
         await ack(mrkdwn(f"I do not know {body['command']}. What I know: {', '.join(known)}"))
 
     app.command(HEALTH)(health)
     app.command(STOP)(stop)
+    app.command(USAGE)(usage)
     app.command(re.compile(""))(unknown)
 
 

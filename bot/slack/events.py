@@ -6,12 +6,13 @@ https://docs.slack.dev/messaging/formatting-message-text (retrieving messages).
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from bot.chat import Attachment, Correction, Event, Json, Message, Stop, ThreadId, Withdrawal
 
 _SUBTYPES = frozenset({None, "file_share", "thread_broadcast"})
 """What a person writes; every other subtype is an edit, a deletion or an announcement."""
+_BOT_SUBTYPES = _SUBTYPES | {"bot_message"}  # of webhooks, and of apps that post under another name
 
 _REFERENCE = re.compile(r"<([^<>]*)>")
 
@@ -23,31 +24,40 @@ class Unreadable(ValueError):
 STOP_REACTION = "x"
 
 
-def parse(body: Mapping[str, Json], bot_user_id: str) -> Event | None:
+def parse(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset()) -> Event | None:
     """What a person does in an `event_callback`, `None` when it is not for the bot. Raises `Unreadable`.
 
-    A mention in a channel comes as `app_mention` and as `message`: both give the same message.
+    A mention in a channel comes as `app_mention` and as `message`: both give the same message. Of other
+    bots, those in `bots` (as in ALLOWED_BOTS) are heard, as they first write: not their edits, which is how
+    an answer grows.
     """
     try:
-        return _event(body, body.get("event") or {}, bot_user_id)
+        return _event(body, body.get("event") or {}, bot_user_id, bots)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise Unreadable(f"an event of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
 def past_message(
-    message: Mapping[str, Json], channel: str, channel_kind: str, team: str, bot_user_id: str
+    message: Mapping[str, Json],
+    channel: str,
+    channel_kind: str,
+    team: str,
+    bot_user_id: str,
+    bots: Set[str] = frozenset(),
 ) -> Message | None:
     """The same for a message that `conversations.history` or `.replies` gives. Raises `Unreadable`."""
     # what was edited since is taken as it reads now
     event = {name: value for name, value in message.items() if name != "edited"}
     event |= {"channel": channel, "channel_type": channel_kind}
     try:
-        return _message({"team_id": team}, event, bot_user_id)
+        return _message({"team_id": team}, event, bot_user_id, bots)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise Unreadable(f"a message of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
-def _event(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Event | None:
+def _event(
+    body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str, bots: Set[str]
+) -> Event | None:
     match event.get("type"), event.get("subtype"):
         case "message", "message_changed":
             return _changed(body, event, bot_user_id)
@@ -59,7 +69,7 @@ def _event(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str
             thread = ThreadId("slack", _team(body), event["channel"], event["thread_ts"])
             return Stop(by=f"slack:{event['user']}", at=float(event.get("event_ts") or 0), thread=thread)
         case _:
-            return _message(body, event, bot_user_id)
+            return _message(body, event, bot_user_id, bots)
 
 
 def _changed(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Event | None:
@@ -88,18 +98,22 @@ def _message_id(team: str, channel: str, ts: str) -> str:
     return f"slack:{team}:{channel}:{ts}"
 
 
-def _message(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str) -> Message | None:
-    if not _written_by_a_person(event, bot_user_id):
+def _message(
+    body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str, bots: Set[str]
+) -> Message | None:
+    bot_ids = _bot_ids(event)
+    if not _is_written(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
         return None
     addressed = _addressed(event, bot_user_id)
     if not _is_id(event.get("thread_ts")) and not addressed:
         return None
     team, channel, ts = _team(body), event["channel"], event["ts"]
     thread_ts = event.get("thread_ts") or ts
+    user = event.get("user") or event["bot_id"]
     return Message(
         id=_message_id(team, channel, ts),
         thread=ThreadId("slack", team, channel, thread_ts),
-        author=f"slack:{event['user']}",
+        author=f"slack:{user}",
         author_name=_name(event.get("user_profile") or {}),
         text=plain_text(event.get("text") or "", bot_user_id),
         sent_at=float(ts),
@@ -110,11 +124,12 @@ def _message(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: s
             "team": team,
             "channel": channel,
             "ts": ts,
-            "user": event["user"],
+            "user": user,
             # in a channel shared between workspaces the author's may be another than ours
             "user_team": event.get("user_team") or event.get("team") or team,
             "channel_kind": event.get("channel_type") or "",  # app_mention does not tell
         },
+        bot_ids=bot_ids,
     )
 
 
@@ -124,15 +139,21 @@ def plain_text(text: str, bot_user_id: str) -> str:
     return html.unescape(_REFERENCE.sub(_readable, without_us)).strip()
 
 
-def _written_by_a_person(event: Mapping[str, Json], bot_user_id: str) -> bool:
+def _bot_ids(event: Mapping[str, Json]) -> tuple[str, ...]:
+    """The names of an author that is a bot. A webhook, and an old kind of app, has no user."""
+    if not event.get("bot_id"):
+        return ()
+    return tuple(f"slack:{event[name]}" for name in ("bot_id", "user") if _is_id(event.get(name)))
+
+
+def _is_written(event: Mapping[str, Json], bot_user_id: str) -> bool:
     return (
         event.get("type") in ("message", "app_mention")
-        and event.get("subtype") in _SUBTYPES
-        and not event.get("bot_id")
+        and event.get("subtype") in (_BOT_SUBTYPES if event.get("bot_id") else _SUBTYPES)
         and not event.get("hidden")
         and not event.get("edited")  # a mention that is edited in comes as app_mention once more
-        and _is_id(event.get("user"))
-        and event["user"] not in ("USLACKBOT", bot_user_id)
+        and _is_id(event.get("user") or event.get("bot_id"))
+        and event.get("user") not in ("USLACKBOT", bot_user_id)
         and _is_id(event.get("channel"))
         and _is_id(event.get("ts"))
     )

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Set
 from functools import partial
 
 from bot.chat import (
@@ -33,10 +33,11 @@ _JOINED = frozenset({"channel_join", "group_join"})
 class History:
     """The past of every conversation that the bot is in."""
 
-    def __init__(self, api: SlackApi, limits: Limits, shared: Shared) -> None:
+    def __init__(self, api: SlackApi, limits: Limits, shared: Shared, bots: Set[str] = frozenset()) -> None:
         self._api = api
         self._limits = limits
         self._shared = shared
+        self._bots = bots
 
     async def read(self, who: Identity, since: float, active_since: float, deliver: Deliver) -> float:
         """Hand over what was written since `since`, conversation by conversation, the oldest first.
@@ -86,7 +87,7 @@ class History:
         history = self._pages(who, "conversations.history", "messages", **reach)
         roots = {each["ts"]: each async for each in history}
         begin = max(since, _joined_at(roots.values(), who.user_id))
-        yield list(_messages(roots.values(), begin, channel, kind, who))
+        yield list(self._messages(roots.values(), begin, channel, kind, who))
         for root in sorted(roots.keys() | threads, key=float, reverse=True):
             newest = float(roots[root].get("latest_reply") or 0) if root in roots else float("inf")
             source = f"slack:{who.team_id}:{channel}:{root}"
@@ -94,7 +95,7 @@ class History:
                 continue
             replies = self._replies(who, root, {"channel": channel, "oldest": f"{since:.6f}"})
             found = [each async for each in replies]
-            yield list(_messages(found, begin, channel, kind, who))
+            yield list(self._messages(found, begin, channel, kind, who))
             await self._shared.set_heard_until(source, max((float(each["ts"]) for each in found), default=0))
 
     async def _replies(
@@ -105,6 +106,20 @@ class History:
                 yield each
         except Undeliverable as error:  # deleted in the meantime
             log.info("A thread is not read", extra={"root": root, "error": str(error)})
+
+    def _messages(
+        self, written: Iterable[Mapping[str, Json]], begin: float, channel: str, kind: str, who: Identity
+    ) -> Iterable[Message]:
+        """What people wrote after `begin`, in the order of time."""
+        bots = self._bots - who.names
+        for each in sorted(written, key=lambda each: float(each["ts"])):
+            try:
+                message = past_message(each, channel, kind, who.team_id, who.user_id, bots)
+            except Unreadable:
+                log.exception("A message is passed over", extra={"channel": channel})
+                continue
+            if message and message.sent_at > begin:
+                yield message
 
     async def _hand_over(self, message: Message, deliver: Deliver) -> float:
         is_known = await self._shared.is_known(message.id)
@@ -130,20 +145,6 @@ def _joined_at(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> floa
     """When we came into the conversation, if that is in sight: what was said before was not said to us."""
     joins = (each for each in messages if each.get("subtype") in _JOINED and each.get("user") == bot_user_id)
     return max((float(each["ts"]) for each in joins), default=0.0)
-
-
-def _messages(
-    written: Iterable[Mapping[str, Json]], begin: float, channel: str, kind: str, who: Identity
-) -> Iterable[Message]:
-    """What people wrote after `begin`, in the order of time."""
-    for each in sorted(written, key=lambda each: float(each["ts"])):
-        try:
-            message = past_message(each, channel, kind, who.team_id, who.user_id)
-        except Unreadable:
-            log.exception("A message is passed over", extra={"channel": channel})
-            continue
-        if message and message.sent_at > begin:
-            yield message
 
 
 def _kind(conversation: Mapping[str, Json]) -> str:

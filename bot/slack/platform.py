@@ -8,7 +8,7 @@ Bolt acknowledges an event before its listener has run, and drops it when its ow
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from functools import partial
 
 from aiohttp import web
@@ -52,17 +52,19 @@ async def connect(
     commands: Commands,
     shared: Shared,
     catch_up_hours: float,
+    bots: Set[str] = frozenset(),
 ) -> AsyncIterator["Slack"]:
     """Slack, with one HTTP session for as long as the context lasts; makes no request yet.
 
     With an app token it listens on sockets, else on the endpoint, which needs the signing secret.
+    Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
     limits, gap = Limits(shared), Gap(shared, catch_up_hours)
     async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
-        history = History(api, limits, shared)
-        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses, shared)
+        history = History(api, limits, shared, bots)
+        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses, shared, bots)
 
 
 class Slack:
@@ -81,6 +83,7 @@ class Slack:
         limits: Limits,
         statuses: Statuses,
         shared: Shared,
+        bots: Set[str],
     ) -> None:
         self._api = api
         self._app_token = app_token
@@ -92,6 +95,7 @@ class Slack:
         self._statuses = statuses
         self._shared = shared
         self._presses = Presses(commands, api.session)
+        self._bots = bots
         self._budget = StreamBudget(limits)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
@@ -186,7 +190,7 @@ class Slack:
                 await self._presses.take(body)
                 return BoltResponse(status=200)
             try:
-                event = parse(body, identity.user_id)
+                event = parse(body, identity.user_id, self._bots - identity.names)
             except Unreadable:  # it would come again and again
                 log.exception("An event is passed over")
                 return BoltResponse(status=200)

@@ -67,5 +67,6 @@ class SlackThread:
 
 
 def _takes_streams(receipt: Receipt) -> bool:
-    # a group direct message answers a stream with channel_type_not_supported
-    return receipt.turn.messages[-1].place.get("channel_kind") != "mpim"
+    # a group direct message answers a stream with channel_type_not_supported; a webhook is no recipient
+    newest = receipt.turn.messages[-1]
+    return newest.place.get("channel_kind") != "mpim" and not newest.bot_ids

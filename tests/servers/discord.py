@@ -65,9 +65,9 @@ class Discord(DiscordServer):
     """One application with its `bot`, in `guild` with the channel `general`; `alice` and `bob` are people.
 
     For the bot: `url`, `gateway_url`, `token`, `environ`; `mention` is what pings it.
-    The world: `add_user`, `add_guild`, `add_channel`, `dm`. `Channel.denied` is the set of permissions that
-    the bot lacks there (`view_channel`: 50001; others such as `send_messages`, `create_public_threads`:
-    50013); clear `User.accepts_dms` for 50007.
+    The world: `add_user`, `add_role`, `add_guild`, `add_channel`, `dm`. `Channel.denied` is the set of
+    permissions that the bot lacks there (`view_channel`: 50001; others such as `send_messages`,
+    `create_public_threads`: 50013); clear `User.accepts_dms` for 50007.
     What people do: `say`, `edit`, `remove`, `start_thread`, `archive`, `command`, `click`, `submit`,
     `autocomplete`.
     What happened: `messages`, `answer`, `thread_of`, `typing`, `edit_times`, `calls`, `count`, `sessions`,
@@ -93,6 +93,12 @@ class Discord(DiscordServer):
     def add_guild(self, name: str, shard: tuple[int, int] = (0, 1)) -> Guild:
         """A guild whose events that shard (its number and their count) hears."""
         return self.world.add_guild(name, shard)
+
+    def add_role(self, name: str, guild: Guild | None = None) -> int:
+        """A role, to be given by its id to `User.roles`; make it before the bot connects."""
+        id = self.world.snowflake()
+        (guild or self.guild).roles[id] = name
+        return id
 
     def add_channel(self, name: str, guild: Guild | None = None) -> Channel:
         return self.world.add_channel(name, guild or self.guild)
@@ -191,7 +197,7 @@ class Discord(DiscordServer):
         users = [each for each in values.values() if isinstance(each, User)]
         resolved = {
             "users": {str(each.id): payloads.user(each) for each in users},
-            "members": {str(each.id): payloads.partial_member() for each in users},
+            "members": {str(each.id): payloads.partial_member(each) for each in users},
         }
         data = {
             "id": command["id"],

@@ -98,6 +98,7 @@ class User:
     bot: bool = False
     accepts_dms: bool = True
     administrator: bool = False
+    roles: set[int] = field(default_factory=set)
 
     @property
     def mention(self) -> str:
@@ -109,6 +110,7 @@ class Guild:
     id: int
     name: str
     owner: User
+    roles: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)

@@ -37,13 +37,13 @@ def user(user: User) -> Json:
 
 
 def member(user_: User) -> Json:
-    return partial_member() | {"user": user(user_)}
+    return partial_member(user_) | {"user": user(user_)}
 
 
-def partial_member() -> Json:
+def partial_member(user_: User) -> Json:
     """A member as it comes beside a message, which names the user already."""
     return {
-        "roles": [],
+        "roles": [str(id) for id in user_.roles],
         "joined_at": timestamp(1_700_000_000),
         "deaf": False,
         "mute": False,
@@ -170,7 +170,7 @@ def guild(guild: Guild, channels: Iterable[Channel], me: User) -> Json:
         "features": [],
         "emojis": [],
         "stickers": [],
-        "roles": [everyone],
+        "roles": [everyone, *(everyone | {"id": str(id), "name": name} for id, name in guild.roles.items())],
         "joined_at": timestamp(1_700_000_000),
         "large": False,
         "unavailable": False,
@@ -224,10 +224,10 @@ def gateway_message(message_: Message) -> Json:
     """A message as MESSAGE_CREATE and MESSAGE_UPDATE show it: with members, where there are any."""
     data = message(message_)
     if message_.channel.guild:
-        mentions = [user(each) | {"member": partial_member()} for each in message_.mentions]
+        mentions = [user(each) | {"member": partial_member(each)} for each in message_.mentions]
         data |= {
             "guild_id": str(message_.channel.guild.id),
-            "member": partial_member(),
+            "member": partial_member(message_.author),
             "mentions": mentions,
         }
     return data

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -29,6 +29,7 @@ class Script:
     happens: `truncate` ends the stream without a finish_reason, `corrupt` sends half a JSON object, `drop`
     closes the connection, `stall` sends nothing more until the client leaves. `gate` is waited for before
     the first word, `pace` seconds between words make a slow model. `call_ids` replace the calls' own ids.
+    `usage` is what the call took, in tokens read and written; by default it is made up from the sizes.
     """
 
     text: str = ""
@@ -41,6 +42,7 @@ class Script:
     break_after: int = 0
     gate: asyncio.Event | None = None
     pace: float = 0.0
+    usage: tuple[int, int] | None = None
 
 
 Responder = Callable[[dict[str, Json]], Script | str]
@@ -61,6 +63,8 @@ class ModelServer:
         self.violations: list[str] = []
         self.cancelled = 0
         self.respond: Responder = echo
+        self.usage: Literal["told", "ignored", "refused"] = "told"
+        """What becomes of `stream_options.include_usage`: some services do not know it."""
         self.steps: Steps = unobserved
         """Sees each request come in, and the middle and the end of each stream."""
         self._scripts: deque[Script] = deque()
@@ -82,6 +86,8 @@ class ModelServer:
         body: dict[str, Json] = await request.json()
         async with self.steps("asked"):
             self.requests.append(body)
+        if "stream_options" in body and self.usage == "refused":
+            return _error(400, "Unrecognized request argument supplied: stream_options", "unknown_parameter")
         problem = refusal(body)
         if problem:
             self.violations.append(problem)
@@ -105,18 +111,19 @@ class ModelServer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
-            await self._stream(request, response, body["model"], script)
+            await self._stream(request, response, body, script)
         except (asyncio.CancelledError, ConnectionResetError):
             self.cancelled += 1
             raise
         return response
 
     async def _stream(
-        self, request: web.Request, response: web.StreamResponse, model: str, script: Script
+        self, request: web.Request, response: web.StreamResponse, body: dict[str, Json], script: Script
     ) -> None:
         if script.gate:
             await script.gate.wait()
         self._calls += 1
+        model = body["model"]
         deltas = _deltas(script, self._calls)
         for index, delta in enumerate(deltas):
             if index == len(deltas) // 2:
@@ -130,6 +137,8 @@ class ModelServer:
             await _send(response, _chunk(model, delta, None))
         reason = script.finish_reason or ("tool_calls" if script.tool_calls else "stop")
         await _send(response, _chunk(model, {}, reason))
+        if (body.get("stream_options") or {}).get("include_usage") and self.usage == "told":
+            await _send(response, _chunk(model, {}, None) | {"choices": [], "usage": _usage(body, script)})
         async with self.steps("all told"):
             await response.write(b"data: [DONE]\n\n")
 
@@ -159,6 +168,11 @@ def _deltas(script: Script, call: int) -> list[dict[str, Json]]:
         halves = (encoded[: len(encoded) // 2], encoded[len(encoded) // 2 :])
         deltas += [{"tool_calls": [{"index": index, "function": {"arguments": half}}]} for half in halves]
     return deltas
+
+
+def _usage(body: dict[str, Json], script: Script) -> dict[str, int]:
+    read, written = script.usage or (len(json.dumps(body["messages"])) // 4, len(script.text) // 4 + 1)
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 def _chunk(model: str, delta: dict[str, Json], reason: str | None) -> dict[str, Json]:
@@ -210,6 +224,8 @@ def refusal(body: dict[str, Json]) -> str | None:
     names = [tool["function"]["name"] for tool in body.get("tools") or []]
     if any(not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names):
         return "a tool's name does not match ^[a-zA-Z0-9_-]{1,64}$"
+    if "stream_options" in body and not body.get("stream"):
+        return "The 'stream_options' parameter is only allowed when 'stream' is enabled."
     if "tool_choice" in body and not names:
         return "'tool_choice' is only allowed when 'tools' are specified"
     return _message_refusal(messages)

@@ -136,6 +136,12 @@ class SlackServer:
         self.workspace.add_channel(Channel(id, name, kind, set(members)))
         return id
 
+    def add_bot(self, user: str, bot_id: str) -> str:
+        """Another app's bot in the workspace: what `user` says from now on comes with its `bot_id`."""
+        self._know(user)
+        self.workspace.bots[user] = bot_id
+        return user
+
     def dm(self, user: str) -> str:
         """The id of the direct channel of `user` and the bot."""
         self._know(user)

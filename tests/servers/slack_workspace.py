@@ -164,6 +164,7 @@ class Workspace:
     def __init__(self, base: str) -> None:
         self.base = base
         self.users: dict[str, str] = {BOT_USER: "agent"}
+        self.bots: dict[str, str] = {BOT_USER: BOT}
         self.channels: dict[str, Channel] = {}
         self.messages: dict[str, list[Message]] = {}
         self.files: dict[str, File] = {}
@@ -321,9 +322,17 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
         "text": message.text,
         "blocks": message.blocks or [_rich_text(message.text)],
     }
-    if message.from_bot:
-        body |= {"bot_id": BOT, "app_id": APP}
-        body["bot_profile"] = {"id": BOT, "app_id": APP, "team_id": TEAM, "name": "agent", "deleted": False}
+    if bot_id := workspace.bots.get(message.user):
+        app_id = APP if message.from_bot else "A0OTHER0001"
+        name = workspace.users[message.user]
+        body |= {"bot_id": bot_id, "app_id": app_id}
+        body["bot_profile"] = {
+            "id": bot_id,
+            "app_id": app_id,
+            "team_id": TEAM,
+            "name": name,
+            "deleted": False,
+        }
     else:
         body["client_msg_id"] = f"00000000-0000-4000-8000-{message.ts.replace('.', '')[-12:]}"
     if message.files:

@@ -1,0 +1,96 @@
+"""The settings of who may talk to the bot, how often, and what that may cost; a part of `Settings`."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic_settings import BaseSettings, NoDecode
+
+from bot.amounts import Amount, Price, amount, prices
+
+
+def comma_separated(value: Any) -> Any:
+    """The entries of a list as it is written."""
+    return frozenset(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
+
+
+def prefixed(ids: frozenset[str]) -> frozenset[str]:
+    """The ids, each with its platform. Raises `ValueError`."""
+    wrong = sorted(each for each in ids if not re.fullmatch(r"[a-z]+:\S+", each))
+    if wrong:
+        raise ValueError(
+            f"write each as platform:id, for example slack:U012AB or discord:80351; not {wrong[0]!r}"
+        )
+    return ids
+
+
+Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(comma_separated), AfterValidator(prefixed)]
+"""A comma-separated list of `<platform>:<id>`."""
+
+Budget = Annotated[Amount | None, NoDecode, BeforeValidator(amount)]
+"""`200000 tokens` or `2.50 EUR`."""
+
+Prices = Annotated[Mapping[str, Price], NoDecode, BeforeValidator(prices)]
+"""`{"model": [input, output]}`."""
+
+
+class AccessSettings(BaseSettings):
+    """Allow-lists, rates, budgets and prices."""
+
+    allowed_spaces: Ids = Field(
+        frozenset(),
+        description="workspaces and servers where the bot answers: `slack:T…,discord:…`; `discord:dm` stands "
+        "for Discord's direct messages, `http:api` for the HTTP surface; default everywhere",
+    )
+    allowed_roles: Ids = Field(
+        frozenset(), description="Discord roles whose members may talk to the bot, too: `discord:…`"
+    )
+    allowed_bots: Ids = Field(
+        frozenset(),
+        description="other bots that are answered: `slack:B…` or `slack:U…`, `discord:…`; default none",
+    )
+    bot_loop_limit: PositiveInt = Field(
+        5, description="answers to other bots in a row in a thread, until a person writes there"
+    )
+    bot_hour_limit: PositiveInt = Field(
+        30, description="answers to other bots within an hour in a channel, all its threads together"
+    )
+    user_rate: PositiveInt | None = Field(
+        None, description="messages a minute of one person that are answered; default without a limit"
+    )
+    channel_rate: PositiveInt | None = Field(
+        None, description="messages a minute that are answered in one channel; default without a limit"
+    )
+    budget_user: Budget = Field(
+        None, description="what one person may spend a day: `200000 tokens` or `2.50 EUR`; default no limit"
+    )
+    budget_channel: Budget = Field(None, description="what may be spent a day in one channel")
+    budget_space: Budget = Field(None, description="what may be spent a day in one workspace or server")
+    budget_total: Budget = Field(None, description="what may be spent a day by all together")
+    model_prices: Prices = Field(
+        {}, description='prices of a million tokens read and written: `{"gpt-5-mini": [0.25, 2]}`'
+    )
+
+    @property
+    def budgets(self) -> dict[str, Amount]:
+        """The budgets that are set, by their variables."""
+        names = ("budget_user", "budget_channel", "budget_space", "budget_total")
+        return {name.upper(): limit for name in names if (limit := getattr(self, name))}
+
+    @property
+    def currency(self) -> str:
+        """What MODEL_PRICES are in, as far as a budget says so."""
+        return next((each.unit for each in self.budgets.values() if each.is_money), "")
+
+    def budget_problems(self, models: Mapping[str, str]) -> list[str]:
+        """What is wrong between budgets and prices; `models` are those in use, by their variables."""
+        money = {name: each.unit for name, each in self.budgets.items() if each.is_money}
+        names = ", ".join(money)
+        if len(set(money.values())) > 1:
+            return [f"{names}: use one currency for all, that of MODEL_PRICES"]
+        return [
+            f"MODEL_PRICES: add the price of {model!r} ({setting}), since {names} is in money"
+            for setting, model in models.items()
+            if money and model not in self.model_prices
+        ]

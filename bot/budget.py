@@ -1,0 +1,143 @@
+"""Budgets: whether a model may be called for a turn, and what the call took. The `Meter` of chat.
+
+A call is let through while its budgets are neither spent nor held by calls under way; then its estimate is
+held until it is known what it took. So a day may end above a budget by no more than the last call that
+was let through takes, and what calls under way take beyond their estimates.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from bot.amounts import Amount, Price
+from bot.chat import BudgetSpent, Spending, StorageDown, Tokens, Turn
+from bot.ledger import Cap, Ledger, Spent, UsedUp
+from bot.scopes import scopes_of
+
+log = logging.getLogger(__name__)
+
+TOTAL = "total"
+
+_WHOSE = {
+    "BUDGET_USER": "Your budget",
+    "BUDGET_CHANNEL": "This channel's budget",
+    "BUDGET_SPACE": "The budget of this workspace or server",
+    "BUDGET_TOTAL": "The bot's whole budget",
+}
+_USED_UP = (
+    "{whose} for today is used up: {spent} of {most}{rest}. It starts anew at 00:00 UTC, in {wait}. "
+    "For more, ask the bot's operator to raise {setting}."
+)
+_HELD = ", and the rest is held for answers under way"
+_WARNING = (
+    "_{whose} for today is used up to {percent} %, {spent} of {most}. It starts anew at 00:00 UTC, "
+    "in {wait}._"
+)
+
+
+def now() -> datetime:
+    """The time by which days are told apart."""
+    return datetime.now(UTC)
+
+
+class Budget:
+    """Implements `bot.chat.Meter`; `limits` are the amounts by their settings (BUDGET_…)."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        limits: Mapping[str, Amount],
+        prices: Mapping[str, Price],
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._ledger = ledger
+        self._limits = limits
+        self._prices = prices
+        self._clock = clock
+
+    @asynccontextmanager
+    async def __call__(self, turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[Spending]:
+        """See `bot.chat.Meter`."""
+        day = self._clock().date().isoformat()
+        rules = list(self._rules(turn))
+        hold = await self._held(day, rules, estimate, self._cost(model, estimate))
+        spending = Spending()
+        try:
+            yield spending
+        finally:
+            spending.warnings = await self._settled(day, hold, rules, turn, model, spending.used)
+
+    async def _held(self, day: str, rules: Sequence[tuple[str, Cap]], estimate: Tokens, cost: int) -> str:
+        if not rules:
+            return ""
+        tokens = estimate.input + estimate.output
+        held = await self._ledger.hold(day, [cap for _, cap in rules], tokens, cost)
+        if isinstance(held, UsedUp):
+            setting, cap = rules[held.place]
+            rest = _HELD if held.spent < cap.most else ""
+            raise BudgetSpent(_USED_UP.format(**self._words(setting, held.spent), rest=rest, setting=setting))
+        return held
+
+    async def _settled(
+        self,
+        day: str,
+        hold: str,
+        rules: Sequence[tuple[str, Cap]],
+        turn: Turn,
+        model: str,
+        used: Tokens | None,
+    ) -> tuple[str, ...]:
+        """Count what was used. The answer is there by now: a store that fails may not cost it as well."""
+        try:
+            if used is None:
+                if hold:
+                    await self._ledger.give_back(day, hold)
+                return ()
+            spent = Spent(used.input, used.output, self._cost(model, used))
+            accounts = [*accounts_of(turn), f"model {model}"]
+            told = await self._ledger.settle(day, hold, accounts, spent, [cap for _, cap in rules])
+        except StorageDown as error:
+            log.warning("spending not counted", extra={"model": model, "error": str(error)})
+            return ()
+        return tuple(self._warning(rules[place], amount) for place, amount in told)
+
+    def _warning(self, rule: tuple[str, Cap], spent: int) -> str:
+        setting, cap = rule
+        return _WARNING.format(**self._words(setting, spent), percent=100 * spent // cap.most)
+
+    def _words(self, setting: str, spent: int) -> dict[str, str]:
+        limit = self._limits[setting]
+        return {
+            "whose": _WHOSE[setting],
+            "spent": limit.shown(spent),
+            "most": str(limit),
+            "wait": until_midnight(self._clock()),
+        }
+
+    def _rules(self, turn: Turn) -> list[tuple[str, Cap]]:
+        """The budgets that a turn comes out of, each with the setting that it is from."""
+        return [
+            (setting, Cap(account, "cost" if limit.is_money else "tokens", limit.counted))
+            for account in accounts_of(turn)
+            if (limit := self._limits.get(setting := f"BUDGET_{account.partition(' ')[0].upper()}"))
+        ]
+
+    def _cost(self, model: str, tokens: Tokens) -> int:
+        price = self._prices.get(model)
+        return price.of(tokens.input, tokens.output) if price else 0
+
+
+def accounts_of(turn: Turn) -> list[str]:
+    """What a turn is counted under: in full for each who asked, and once for where they did."""
+    place = scopes_of(turn.messages[0])
+    users = [f"user {author}" for author in turn.authors]
+    return [*users, f"channel {place.channel}", f"space {place.space}", TOTAL]
+
+
+def until_midnight(moment: datetime) -> str:
+    """How long it is until the next day begins, in words."""
+    midnight = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    minutes = max(1, round((midnight - moment).total_seconds() / 60))
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"

@@ -1,0 +1,71 @@
+"""Who may talk to the bot, how often, and what that may cost: put together from the settings."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from bot.access import Access
+from bot.budget import Budget
+from bot.chat import Message, Meter, unmetered
+from bot.commands import Commands, Usage, nothing_used
+from bot.config import Settings
+from bot.ledger import Ledger
+from bot.rates import Limits, Rates
+from bot.usage import UsageReport
+
+_OVER_TURN_SECONDS = 60
+"""A call ends with its turn; so long after that limit it is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`meter` and `usage` do nothing where the model costs nothing."""
+
+    access: Access
+    rates: Rates
+    meter: Meter
+    usage: Usage
+
+    def reception(self, commands: Commands) -> Callable[[Message], Awaitable[str | None]]:
+        """See `bot.turn.Reception`. Who may not talk runs no command; a command counts as a message.
+
+        A decision about a request passes: it stands for whoever has made the request, and was let through.
+        """
+
+        async def receive(message: Message) -> str | None:
+            if message.decision:
+                return None
+            for answer in (self.access.refusal, self.rates.refusal, commands.said):
+                words = await answer(message)
+                if words is not None:
+                    return words
+            return None
+
+        return receive
+
+
+def gate(settings: Settings, redis: Redis) -> Gate:
+    """What `settings` ask for; makes no request yet."""
+    access = Access(
+        admins=settings.admin_users,
+        # or who may approve could not say so in words
+        users=settings.allowed_users and settings.allowed_users | settings.approvers,
+        channels=settings.allowed_channels,
+        spaces=settings.allowed_spaces,
+        roles=settings.allowed_roles,
+        bots=settings.allowed_bots,
+    )
+    limits = Limits(
+        user=settings.user_rate,
+        channel=settings.channel_rate,
+        bot_row=settings.bot_loop_limit,
+        bot_hour=settings.bot_hour_limit,
+    )
+    rates = Rates(redis, limits, access.is_admin, hears_bots=bool(settings.allowed_bots))
+    if not settings.has_model:
+        return Gate(access, rates, unmetered, nothing_used)
+    ledger = Ledger(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
+    budget = Budget(ledger, settings.budgets, settings.model_prices)
+    usage = UsageReport(ledger, settings.budgets, settings.currency, bool(settings.model_prices), access)
+    return Gate(access, rates, budget, usage)

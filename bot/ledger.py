@@ -1,0 +1,206 @@
+"""What was spent and what is held, by day and account, in Redis: for all processes, each step atomic.
+
+An account is a name such as `user slack:U012AB`. A hold stands for a call under way; one whose process died
+is given back when it expires. Money is in millionths.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bot.chat import StorageDown
+
+KEPT_DAYS = 35
+_TTL_SECONDS = KEPT_DAYS * 24 * 3600
+
+WARNED_AT = 0.8
+"""The part of a cap that was spent when its owner is told."""
+
+# A hold is {id, accounts, tokens, cost}; the sums over all holds stand beside them.
+_COMMON = """
+local function add_hold(hold, sign)
+  for _, account in ipairs(hold.accounts) do
+    redis.call('HINCRBY', KEYS[2], account .. '|tokens', sign * hold.tokens)
+    redis.call('HINCRBY', KEYS[2], account .. '|cost', sign * hold.cost)
+  end
+end
+local function spent(account, unit)
+  local fields = unit == 'cost' and {'cost'} or {'input', 'output'}
+  local sum = 0
+  for _, field in ipairs(fields) do
+    sum = sum + tonumber(redis.call('HGET', KEYS[1], account .. '|' .. field) or 0)
+  end
+  return sum
+end
+"""
+
+# KEYS spent, held, holds | ARGV hold, seconds, ttl, then for each cap: account, unit, most
+#   -> {0, 0} held | {place of the cap that is used up, from 1; what was spent of it}
+_HOLD = (
+    _COMMON
+    + """
+local now = tonumber(redis.call('TIME')[1])
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+  add_hold(cjson.decode(gone), -1)
+  redis.call('ZREM', KEYS[3], gone)
+end
+for at = 4, #ARGV, 3 do
+  local account, unit, most = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local used = spent(account, unit)
+  local held = tonumber(redis.call('HGET', KEYS[2], account .. '|' .. unit) or 0)
+  if used + held >= most then return {(at - 1) / 3, used} end
+end
+add_hold(cjson.decode(ARGV[1]), 1)
+redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('EXPIRE', KEYS[3], ARGV[3])
+return {0, 0}
+"""
+)
+
+# KEYS spent, held, holds | ARGV hold or '', ttl, warned at, input, output, cost, number of accounts, the
+# accounts, then for each cap: account, unit, most
+#   -> for each cap of which now, and not before, so much is spent: its place, from 1; what was spent of it
+_SETTLE = (
+    _COMMON
+    + """
+if ARGV[1] ~= '' and redis.call('ZREM', KEYS[3], ARGV[1]) == 1 then add_hold(cjson.decode(ARGV[1]), -1) end
+local first = 8 + ARGV[7]
+local before = {}
+for at = first, #ARGV, 3 do before[at] = spent(ARGV[at], ARGV[at + 1]) end
+for at = 8, first - 1 do
+  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|input', ARGV[4])
+  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|output', ARGV[5])
+  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|cost', ARGV[6])
+  redis.call('HINCRBY', KEYS[1], ARGV[at] .. '|calls', 1)
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+local told = {}
+for at = first, #ARGV, 3 do
+  local mark, after = ARGV[at + 2] * ARGV[3], spent(ARGV[at], ARGV[at + 1])
+  if before[at] < mark and after >= mark then
+    told[#told + 1] = (at - first) / 3 + 1
+    told[#told + 1] = after
+  end
+end
+return told
+"""
+)
+
+# KEYS spent, held, holds | ARGV hold
+_GIVE_BACK = (
+    _COMMON
+    + """
+if redis.call('ZREM', KEYS[3], ARGV[1]) == 1 then add_hold(cjson.decode(ARGV[1]), -1) end
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What calls took: tokens read and written, and their price in millionths."""
+
+    input: int = 0
+    output: int = 0
+    cost: int = 0
+    calls: int = 0
+
+    def of(self, unit: str) -> int:
+        """What a cap of that unit counts."""
+        return self.cost if unit == "cost" else self.input + self.output
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most that an account may spend in a day."""
+
+    account: str
+    unit: Literal["tokens", "cost"]
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsedUp:
+    """The cap that lets no more calls through, by its place, and what was spent of it."""
+
+    place: int
+    spent: int
+
+
+class Ledger:
+    """All raise `StorageDown`. `day` is an ISO date; `hold_seconds` is longer than any call takes."""
+
+    def __init__(self, redis: Redis, hold_seconds: float) -> None:
+        self._redis = redis
+        self._hold_seconds = round(hold_seconds)
+        self._hold = redis.register_script(_HOLD)
+        self._settle = redis.register_script(_SETTLE)
+        self._give_back = redis.register_script(_GIVE_BACK)
+
+    async def hold(self, day: str, caps: Sequence[Cap], tokens: int, cost: int) -> str | UsedUp:
+        """Hold as much for a call, under every cap or under none; what is returned ends the hold."""
+        accounts = sorted({cap.account for cap in caps})
+        hold = json.dumps({"id": uuid.uuid4().hex, "accounts": accounts, "tokens": tokens, "cost": cost})
+        with _storage():
+            place, spent = await self._hold(
+                keys=_keys(day), args=[hold, self._hold_seconds, _TTL_SECONDS, *_flat(caps)]
+            )
+        return UsedUp(place - 1, spent) if place else hold
+
+    async def give_back(self, day: str, hold: str) -> None:
+        """End a hold of which nothing was spent."""
+        with _storage():
+            await self._give_back(keys=_keys(day), args=[hold])
+
+    async def settle(
+        self, day: str, hold: str, accounts: Sequence[str], spent: Spent, caps: Sequence[Cap]
+    ) -> list[tuple[int, int]]:
+        """End a hold (if not empty) and count what was spent.
+
+        Returns the places of the caps of which now, and not before, WARNED_AT is spent, with that amount.
+        """
+        counted: list[int | str] = [spent.input, spent.output, spent.cost, len(accounts), *accounts]
+        with _storage():
+            told = await self._settle(
+                keys=_keys(day), args=[hold, _TTL_SECONDS, WARNED_AT, *counted, *_flat(caps)]
+            )
+        return [(place - 1, spent) for place, spent in zip(told[::2], told[1::2], strict=True)]
+
+    async def spent_by(self, day: str, account: str) -> Spent:
+        """What one account has spent."""
+        names = Spent.__dataclass_fields__
+        with _storage():
+            values: Any = await self._redis.hmget(_keys(day)[0], [f"{account}|{name}" for name in names])
+        return Spent(*(int(value or 0) for value in values))
+
+    async def spent_by_all(self, day: str) -> Mapping[str, Spent]:
+        """What every account has spent."""
+        with _storage():
+            fields: Any = await self._redis.hgetall(_keys(day)[0])
+        accounts: dict[str, dict[str, int]] = {}
+        for field, value in fields.items():
+            account, _, name = field.decode().rpartition("|")
+            accounts.setdefault(account, {})[name] = int(value)
+        return {account: Spent(**counted) for account, counted in accounts.items()}
+
+
+def _keys(day: str) -> list[str]:
+    return [f"{{bot}}:{kind}:{day}" for kind in ("spent", "held", "holds")]
+
+
+def _flat(caps: Sequence[Cap]) -> list[str | int]:
+    return [value for cap in caps for value in (cap.account, cap.unit, cap.most)]
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StorageDown(f"Redis did not answer: {error}") from error

@@ -1,0 +1,155 @@
+"""How many messages a person, a channel and another bot may write: sliding windows over all processes.
+
+A message is counted once, under its id: a redelivery, a repeated turn or a second process counts nothing
+twice.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bot.chat import Message, StorageDown
+from bot.scopes import scopes_of
+
+MINUTE = 60
+HOUR = 3600
+DAY = 24 * HOUR
+
+_LOOP_SECONDS = 7 * DAY
+"""How long a thread without messages of bots is remembered to have had too many."""
+
+# Counts a message in every window, or in none. Redis' own clock, since machines differ.
+# KEYS windows | ARGV message id, then for each window: seconds, most -> {0, 0} counted
+#                                    | {place of the full window, from 1; milliseconds until it has room}
+_COUNT = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local full, delay, windows = 0, 0, {}
+for place, key in ipairs(KEYS) do
+  local window, most = ARGV[2 * place] * 1000, tonumber(ARGV[2 * place + 1])
+  windows[place] = window
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+  local used = redis.call('ZCARD', key)
+  if used >= most and not redis.call('ZSCORE', key, ARGV[1]) then
+    local leaving = redis.call('ZRANGE', key, used - most, used - most, 'WITHSCORES')
+    local wait = leaving[2] + window - now
+    if wait > delay then full, delay = place, wait end
+  end
+end
+if full > 0 then return {full, math.ceil(delay)} end
+for place, key in ipairs(KEYS) do
+  redis.call('ZADD', key, 'NX', now, ARGV[1])
+  redis.call('PEXPIRE', key, windows[place])
+end
+return {0, 0}
+"""
+
+# The messages of bots in a row. The one after the last that is answered is told so, and is the end of it.
+# KEYS row | ARGV message id, most, seconds -> 'answer' | 'tell' | 'silence'
+_ROW = """
+local place = redis.call('HGET', KEYS[1], ARGV[1])
+if not place then
+  local length, most = redis.call('HLEN', KEYS[1]), tonumber(ARGV[2])
+  if length > most then return 'silence' end
+  place = length + 1
+  redis.call('HSET', KEYS[1], ARGV[1], place)
+end
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+if tonumber(place) <= tonumber(ARGV[2]) then return 'answer' end
+return 'tell'
+"""
+
+_TOO_FAST = {
+    "USER_RATE": "You have sent me {most} messages within a minute, which is as many as I answer. Try again "
+    "in {wait}, or ask the bot's operator for a higher USER_RATE.",
+    "CHANNEL_RATE": "I was sent {most} messages in this channel within a minute, which is as many as I "
+    "answer. Try again in {wait}, or ask the bot's operator for a higher CHANNEL_RATE.",
+}
+_LOOP = (
+    "I have answered {most} messages of bots in a row here, and do not answer more of them until a person "
+    "writes. The bot's operator can change that with BOT_LOOP_LIMIT."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Messages a minute of a user and in a channel; None does not limit. For other bots: answers in a row in
+    a thread, and in an hour in a channel."""
+
+    user: int | None = None
+    channel: int | None = None
+    bot_row: int = 5
+    bot_hour: int = 30
+
+
+class Rates:
+    """Counts messages and says why one is too many. Administrators are not limited."""
+
+    def __init__(
+        self, redis: Redis, limits: Limits, is_admin: Callable[[str], bool], hears_bots: bool
+    ) -> None:
+        self._redis = redis
+        self._limits = limits
+        self._is_admin = is_admin
+        self._hears_bots = hears_bots
+        self._count = redis.register_script(_COUNT)
+        self._row = redis.register_script(_ROW)
+
+    async def refusal(self, message: Message) -> str | None:
+        """Why `message` is too many, for its author; None when it is not. Raises `StorageDown`.
+
+        A bot is told once, at the end of a row; else the words for it are empty, and nothing is to be said.
+        """
+        try:
+            return await (self._of_bot(message) if message.bot_ids else self._of_person(message))
+        except (RedisError, OSError) as error:
+            raise StorageDown(f"Redis did not answer: {error}") from error
+
+    async def _of_person(self, message: Message) -> str | None:
+        if self._hears_bots:
+            await self._redis.delete(_key("row", str(message.thread)))
+        if self._is_admin(message.author):
+            return None
+        return await self._too_fast(message)
+
+    async def _too_fast(self, message: Message) -> str | None:
+        windows = list(self._windows(message))
+        if not windows:
+            return None
+        rules = [number for _, _, most in windows for number in (MINUTE, most)]
+        full, wait = await self._count(keys=[key for _, key, _ in windows], args=[message.id, *rules])
+        if not full:
+            return None
+        setting, _, most = windows[full - 1]
+        return _TOO_FAST[setting].format(most=most, wait=_seconds(wait))
+
+    def _windows(self, message: Message) -> Iterator[tuple[str, str, int]]:
+        """The setting, the key and the most messages of each rate that counts this one."""
+        scopes = scopes_of(message)
+        if self._limits.user:
+            yield "USER_RATE", _key("user", scopes.user), self._limits.user
+        if self._limits.channel:
+            yield "CHANNEL_RATE", _key("channel", scopes.channel), self._limits.channel
+
+    async def _of_bot(self, message: Message) -> str | None:
+        if await self._too_fast(message):
+            return ""
+        hour = [_key("bots", scopes_of(message).channel)]
+        full, _ = await self._count(keys=hour, args=[message.id, HOUR, self._limits.bot_hour])
+        if full:
+            return ""
+        row, most = [_key("row", str(message.thread))], self._limits.bot_row
+        verdict = await self._row(keys=row, args=[message.id, most, _LOOP_SECONDS])
+        return {b"answer": None, b"tell": _LOOP.format(most=most)}.get(verdict, "")
+
+
+def _key(kind: str, name: str) -> str:
+    return f"{{bot}}:rate:{kind}:{name}"
+
+
+def _seconds(milliseconds: int) -> str:
+    seconds = max(1, math.ceil(milliseconds / 1000))
+    return "a second" if seconds == 1 else f"{seconds} seconds"

@@ -1,0 +1,79 @@
+"""Calls that come out of a budget; as a program, many of them at once, together with other processes."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.amounts import Price, amount
+from bot.budget import Budget
+from bot.chat import BudgetSpent, Message, ThreadId, Tokens, Turn
+from bot.ledger import Ledger
+from bot.store import open_redis
+from tests.waiting import wait_until
+
+NOON = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+DAY = "2026-03-04"
+
+
+def a_budget(
+    redis: Redis,
+    *,
+    known: Mapping[str, Price] | None = None,
+    clock: Callable[[], datetime] = lambda: NOON,
+    **limits: Any,
+) -> Budget:
+    amounts = {f"BUDGET_{name.upper()}": amount(text) for name, text in limits.items()}
+    return Budget(Ledger(redis, hold_seconds=60), amounts, known or {}, clock)
+
+
+def asked_by(*authors: str, channel: str = "C1", space: str = "T1") -> Turn:
+    thread = ThreadId("slack", space, channel, "1.1")
+    messages = tuple(
+        Message(
+            id=author,
+            thread=thread,
+            author=f"slack:{author}",
+            text="hi",
+            sent_at=0,
+            addressed=True,
+            place={"channel": channel},
+        )
+        for author in authors
+    )
+    return Turn(id="turn", thread=thread, messages=messages)
+
+
+PROCESSES = 2
+CALLS, TAKES, LIMIT = 40, 100, 2_000
+"""How many calls a process makes, and how many tokens each takes of how many."""
+
+
+async def spend_at_once(url: str) -> int:
+    """Once all processes are there, begin every call at once; how many were let through."""
+    async with open_redis(url, pool_size=CALLS) as redis:
+        budget = a_budget(redis, total=f"{LIMIT} tokens")
+        await redis.incr("spenders")
+
+        async def all_there() -> bool:
+            return int(await redis.get("spenders") or 0) == PROCESSES
+
+        await wait_until(all_there, "all spenders are there", timeout=60)
+
+        async def one(author: int) -> bool:
+            try:
+                async with budget(asked_by(f"U{author}"), "m", Tokens(TAKES)) as spending:
+                    await asyncio.sleep(0.05)  # how long the model takes
+                    spending.used = Tokens(TAKES)
+            except BudgetSpent:
+                return False
+            return True
+
+        return sum(await asyncio.gather(*(one(author) for author in range(CALLS))))
+
+
+if __name__ == "__main__":
+    print(asyncio.run(spend_at_once(sys.argv[1])))

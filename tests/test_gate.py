@@ -1,0 +1,145 @@
+"""Who is answered and how often, asked of the whole bot: the lists, the rates, and two bots that talk."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Decision, Message, ThreadId
+from bot.commands import Commands
+from bot.config import Settings
+from bot.gate import gate
+from tests.running import running
+from tests.servers.discord import Discord
+from tests.servers.slack import Slack
+from tests.servers.slack_workspace import BOT, BOT_USER
+from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
+from tests.test_commands import nobody, nothing_to_stop
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
+    """Settings of the session's servers; Redis is empty."""
+    return {"redis_url": redis_url, "database_url": database_url}
+
+
+async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
+    """The inbox makes it, without the roles of the person who asked, and after however many messages."""
+    settings = Settings(_env_file=None, allowed_users="slack:U2", allowed_roles="discord:1", user_rate=1)
+    receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
+    thread = ThreadId("discord", "G1", "1")
+    asked = Message(id="1", thread=thread, author="discord:7", text="", sent_at=0, addressed=True)
+    decision = Decision(
+        request="a1", verdict="approved", at=0, thread=thread, asker=asked.author, summary="", place={}
+    )
+    assert await receive(asked)
+    for number in range(3):
+        assert await receive(replace(asked, id=f"d{number}", decision=decision)) is None
+
+
+async def test_a_role_of_discord_lets_its_members_talk_and_nobody_else(
+    storage: dict[str, Any], discord: Discord
+) -> None:
+    """The role comes with the message; in a direct message there is none, and the refusal says so."""
+    role = discord.add_role("staff")
+    discord.alice.roles.add(role)
+    async with running(**storage, **of_discord(discord), allowed_roles=f"discord:{role}"):
+        await discord.connected()
+        asked = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
+        await discord.answer(await discord.thread_of(asked), _says("offline"))
+        asked = await discord.say(discord.bob, discord.general, f"{discord.mention} hello")
+        await discord.answer(await discord.thread_of(asked), _says("role of ALLOWED_ROLES"))
+        dm = discord.dm(discord.alice)
+        await discord.say(discord.alice, dm, "hello")
+        await discord.answer(dm, _says("where you have a role"))
+
+
+async def test_a_role_counts_for_what_is_read_from_the_history(
+    storage: dict[str, Any], discord: Discord, redis: Redis
+) -> None:
+    """The history does not tell roles, so they are asked for."""
+    role = discord.add_role("staff")
+    discord.alice.roles.add(role)
+    settings = {**storage, **of_discord(discord), "allowed_roles": f"discord:{role}"}
+    async with running(**settings):
+        await discord.connected()
+        await wait_until(lambda: _has_heard(redis), "it is known since when the bot listens")
+    asked = [
+        await discord.say(user, discord.general, f"{discord.mention} hello")
+        for user in (discord.alice, discord.bob)
+    ]
+    async with running(**settings):
+        await discord.answer(await discord.thread_of(asked[0]), _says("offline"))
+        await discord.answer(await discord.thread_of(asked[1]), _says("role of ALLOWED_ROLES"))
+
+
+async def _has_heard(redis: Redis) -> bool:
+    return bool(await redis.zcard("{bot}:heard"))
+
+
+def _says(words: str) -> Any:
+    return lambda messages: words in messages[-1].content
+
+
+async def test_a_workspace_that_is_not_listed_is_refused_with_a_sentence(
+    storage: dict[str, Any], slack: Slack
+) -> None:
+    async with running(**storage, **of_slack(slack), allowed_spaces="slack:T0OTHER"):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        assert "ALLOWED_SPACES" in await slack.answer(GENERAL, ts)
+
+
+async def test_who_writes_too_fast_is_refused_in_the_thread(storage: dict[str, Any], slack: Slack) -> None:
+    """The message over the rate asks no model, and the sentence says when to try again."""
+    async with running(**storage, **of_slack(slack), user_rate=1):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        assert "offline" in await slack.answer(GENERAL, ts)
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} and again")
+        assert "Try again in" in await slack.answer(GENERAL, ts)
+        ts = await slack.say("U0BOB", GENERAL, f"{slack.mention} hello")
+        assert "offline" in await slack.answer(GENERAL, ts)
+
+
+async def test_a_bot_that_is_not_listed_gets_no_word(storage: dict[str, Any], slack: Slack) -> None:
+    """Not even a refusal; nothing of it is kept."""
+    other = slack.add_bot("U0OTHER", "B0OTHER")
+    async with running(**storage, **of_slack(slack), allowed_bots="slack:B0ELSE"):
+        await slack.connected()
+        await slack.say(other, GENERAL, f"{slack.mention} hello")
+        await slack.settled()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        await slack.answer(GENERAL, ts)
+    assert [each.root for each in slack.messages(GENERAL) if each.from_bot] == [ts]
+
+
+async def test_a_bot_that_is_listed_is_answered_where_it_mentions_us(
+    storage: dict[str, Any], slack: Slack
+) -> None:
+    """What it says to others is none of our business."""
+    other = slack.add_bot("U0OTHER", "B0OTHER")
+    async with running(**storage, **of_slack(slack), allowed_bots="slack:B0OTHER"):
+        await slack.connected()
+        await slack.say(other, GENERAL, "a build has failed")
+        ts = await slack.say(other, GENERAL, f"{slack.mention} a build has failed")
+        assert "offline" in await slack.answer(GENERAL, ts)
+    assert len([each for each in slack.messages(GENERAL) if each.from_bot]) == 1
+
+
+async def test_the_bot_never_answers_itself_even_when_it_is_listed(
+    storage: dict[str, Any], slack: Slack
+) -> None:
+    """It hears all that it posts, in a thread in which it takes part, and in the history."""
+    own = f"slack:{BOT_USER},slack:{BOT}"
+    async with running(**storage, **of_slack(slack), allowed_bots=own):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        await slack.answer(GENERAL, ts)
+        await slack.settled()
+        ts = await slack.say(ALICE, GENERAL, "and again", thread_ts=ts)
+        await slack.answer(GENERAL, slack.message(GENERAL, ts).root)
+        await slack.settled()
+    assert len([each for each in slack.messages(GENERAL) if each.from_bot]) == 2

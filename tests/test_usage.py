@@ -1,0 +1,168 @@
+"""What `/agent-usage` tells, by itself and from everywhere that it can be asked."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from bot.access import Access
+from bot.amounts import amount, prices
+from bot.budget import Budget
+from bot.chat import Tokens
+from bot.ledger import Ledger
+from bot.usage import NOT_ADMIN, UsageReport
+from tests.running import http_port, running
+from tests.servers.discord import Discord
+from tests.servers.model import ModelServer, Script
+from tests.servers.slack import Slack
+from tests.spending import NOON, asked_by
+from tests.test_bot import ALICE, GENERAL, chat, of_discord, of_model, of_slack
+
+ADMIN = "slack:U9"
+PRICES = prices('{"big": [2.5, 10]}')
+
+
+async def spend(redis: Redis, *authors: str, model: str = "big", tokens: Tokens, channel: str = "C1") -> None:
+    budget = Budget(Ledger(redis, 60), {}, PRICES, lambda: NOON)
+    async with budget(asked_by(*authors, channel=channel), model, tokens) as spending:
+        spending.used = tokens
+
+
+def report(redis: Redis, **limits: str) -> UsageReport:
+    amounts = {f"BUDGET_{name.upper()}": amount(text) for name, text in limits.items()}
+    return UsageReport(Ledger(redis, 60), amounts, "USD", True, Access({ADMIN}), lambda: NOON)
+
+
+async def test_one_sees_what_one_has_used_and_what_is_left(redis: Redis) -> None:
+    """Tokens, money, the budget and when it begins anew; nothing of others."""
+    await spend(redis, "U1", tokens=Tokens(1_000, 200))
+    await spend(redis, "U2", tokens=Tokens(50_000))
+    assert (await report(redis, user="1 USD")("slack:U1", False)).splitlines() == [
+        "**You have used today** (until 00:00 UTC, in 11 h 30 min)",
+        "- 1,000 tokens read, 200 written, 0.0045 USD, in 1 call of the model",
+        "- budget 1.00 USD: 0.9955 USD left",
+    ]
+    assert "100 tokens left" in await report(redis, user="1300 tokens")("slack:U1", False)
+
+
+async def test_a_budget_that_is_overdrawn_has_nothing_left(redis: Redis) -> None:
+    await spend(redis, "U1", tokens=Tokens(1_000))
+    assert "budget 500 tokens: 0 tokens left" in await report(redis, user="500 tokens")("slack:U1", False)
+
+
+async def test_all_is_for_administrators(redis: Redis) -> None:
+    """The refusal says whom to ask."""
+    assert await report(redis)("slack:U1", True) == NOT_ADMIN
+    assert "Ask the bot's operator to add you to ADMIN_USERS" in NOT_ADMIN
+
+
+async def test_administrators_see_who_where_and_what_used_most(redis: Redis) -> None:
+    """The first five of each kind, and the whole."""
+    for number in range(1, 8):
+        await spend(redis, f"U{number}", tokens=Tokens(100 * number), channel=f"C{number}")
+    await spend(redis, "U1", model="small", tokens=Tokens(10_000), channel="C1")
+    shown = await report(redis, total="20000 tokens")(ADMIN, True)
+    assert "- 12,800 tokens read, 0 written, 0.0070 USD, in 8 calls of the model" in shown
+    assert "- budget 20,000 tokens: 7,200 tokens left" in shown
+    people = shown.partition("**Most used, people**\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split("`")[1] for line in people] == [f"slack:U{number}" for number in (1, 7, 6, 5, 4)]
+    assert "`slack:C1`" in shown
+    assert "`slack:T1`" in shown
+    assert "- `small`: 10,000 tokens read, 0 written, 0.00 USD, in 1 call of the model" in shown
+
+
+async def test_whoever_has_used_nothing_is_told_so(redis: Redis) -> None:
+    assert "0 tokens read" in await report(redis)("slack:U1", False)
+    assert "0 tokens read" in await report(redis)(ADMIN, True)
+
+
+@pytest.fixture
+def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
+    """Settings of the session's servers; Redis is empty."""
+    return {"redis_url": redis_url, "database_url": database_url}
+
+
+async def test_usage_can_be_asked_for_on_slack(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """By the command, for the caller's eyes only, and in a thread, where there are no commands."""
+    model.script(Script(text="Hello.", usage=(700, 30)))
+    async with running(**storage, **of_model(model), **of_slack(slack), admin_users="slack:U0BOB"):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        await slack.answer(GENERAL, ts)
+        await slack.say(ALICE, GENERAL, "!usage", thread_ts=ts)
+        assert "700 tokens read, 30 written" in await slack.answer(
+            GENERAL, ts, until=lambda text: "700" in text
+        )
+        await slack.command("/agent-usage", "", ALICE, GENERAL)
+        await slack.command("/agent-usage", "all", ALICE, GENERAL)
+        await slack.command("/agent-usage", " All ", "U0BOB", GENERAL)
+    mine, refused, everybody = (each.shown for each in slack.ephemerals)
+    assert "700 tokens read, 30 written, in 1 call" in mine
+    assert "ADMIN_USERS" in refused
+    assert f"slack:{ALICE}" in everybody
+    assert "main-model" in everybody
+    assert len(model.requests) == 1
+
+
+async def test_usage_can_be_asked_for_on_discord(
+    storage: dict[str, Any], model: ModelServer, discord: Discord
+) -> None:
+    """With an option for all."""
+    model.script(Script(text="Hello.", usage=(700, 30)))
+    admin = f"discord:{discord.bob.id}"
+    async with running(**storage, **of_model(model), **of_discord(discord), admin_users=admin):
+        await discord.connected()
+        dm = discord.dm(discord.alice)
+        await discord.say(discord.alice, dm, "hello")
+        await discord.answer(dm, lambda messages: "Hello." in messages[-1].content)
+        mine = await discord.command("agent-usage", discord.alice)
+        refused = await discord.command("agent-usage", discord.alice, options={"all": True})
+        everybody = await discord.command("agent-usage", discord.bob, options={"all": True})
+    assert "700 tokens read, 30 written" in mine.messages[-1].content
+    assert mine.messages[-1].ephemeral
+    assert "ADMIN_USERS" in refused.messages[-1].content
+    assert f"discord:{discord.alice.id}" in everybody.messages[-1].content
+
+
+async def test_usage_can_be_asked_for_over_http(storage: dict[str, Any], model: ModelServer) -> None:
+    """Who holds the token is one caller, and an administrator only if listed."""
+    model.script(Script(text="Hello.", usage=(700, 30)))
+    async with running(**storage, **of_model(model)) as bot, aiohttp.ClientSession() as session:
+        await chat(bot, "hello")
+        base = f"http://127.0.0.1:{http_port(bot)}/usage"
+        async with session.get(base) as response:
+            mine = await response.json()
+        async with session.get(f"{base}?of=all") as response:
+            refused = await response.json()
+    assert mine["status"] == "success"
+    assert "700 tokens read, 30 written" in mine["response"]
+    assert "ADMIN_USERS" in refused["response"]
+
+
+async def test_without_a_model_nothing_is_used(storage: dict[str, Any]) -> None:
+    """The offline model is told from one that costs something."""
+    async with running(**storage) as bot:
+        assert "nothing is used up" in await chat(bot, "!usage")
+
+
+async def test_a_budget_is_told_in_the_thread_and_begins_to_bind_there(
+    storage: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """The warning stands under the answer that came so far; the next question is refused with a sentence."""
+    model.script(Script(text="Hello.", usage=(900, 200)))
+    settings = {**storage, **of_model(model), **of_slack(slack), "budget_user": "1000 tokens"}
+    async with running(**settings):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        answer = await slack.answer(GENERAL, ts)
+        assert answer.startswith("Hello.")
+        assert "Your budget for today is used up to 110 %, 1,100 tokens of 1,000 tokens." in answer
+        await slack.say(ALICE, GENERAL, "and now?", thread_ts=ts)
+        assert "ask the bot's operator to raise BUDGET_USER" in await slack.answer(GENERAL, ts)
+        model.script("Hello, Bob.")
+        other = await slack.say("U0BOB", GENERAL, f"{slack.mention} hello")
+        assert "Hello, Bob." in await slack.answer(GENERAL, other)
+    assert len(model.requests) == 2
