@@ -27,6 +27,7 @@ from bot.chat import BotError, Health, Message, Platform, Thread, ThreadId, Turn
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis
+from bot.files import FileStore
 from bot.health import Examination
 from bot.inbox import FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
@@ -50,6 +51,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         pool = await stack.enter_async_context(
             open_pool(await _database_url(stack, settings), size=settings.db_pool_size)
         )
+        files = FileStore(redis)
         fenced = FencedRedis(redis)
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
         tools = toolset(pool, memory)
@@ -72,7 +74,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         shared = SharedState(redis, name)
         examine = Examination()
         commands = Commands(examine, inbox.stop)
-        platforms = await _platforms(stack, settings, commands, operations, shared)
+        platforms = await _platforms(stack, settings, commands, operations, shared, files)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         receive = _reception(access, commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
@@ -132,6 +134,7 @@ async def _platforms(
     commands: Commands,
     operations: KeyValueStore,
     shared: SharedState,
+    files: FileStore,
 ) -> list[Platform]:
     """The platforms that have tokens: a worker answers on all of them, whatever this process listens to.
 
@@ -151,6 +154,7 @@ async def _platforms(
                 api_url=settings.slack_api_url,
                 commands=commands,
                 shared=shared,
+                files=files,
                 catch_up_hours=settings.catch_up_hours,
             )
         )
@@ -168,6 +172,7 @@ async def _platforms(
                     api_url=settings.discord_api_url,
                     commands=commands,
                     shared=shared,
+                    files=files,
                     catch_up_hours=settings.catch_up_hours,
                     shards=settings.discord_shards,
                 )
@@ -182,6 +187,7 @@ async def _platforms(
                 commands=commands,
                 operations=operations,
                 shared=shared,
+                files=files,
                 mounts=mounts,
             )
         )

@@ -48,6 +48,7 @@ RULES = {
     "store": rule("chat sentinel", "redis"),
     "sentinel": rule(libraries="redis"),
     "shared": rule("chat", "redis"),
+    "files": rule("chat", "redis"),
     "service": rule(f"{CORE} config inbox shared", "structlog"),
     "process": rule(),
     "inbox": rule("chat tasks", "redis"),

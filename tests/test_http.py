@@ -38,6 +38,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
+from bot.files import FileStore
 from bot.http import Handler, Http, Operations, connect
 from bot.http import conversation as conversation_module
 from bot.http.conversation import ChatRequest, to_message
@@ -194,6 +195,7 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
             yield name, json.loads(text.removeprefix("data: "))
 
 
+NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[SharedState] = []
 """What the processes of the bot know together, of the test at hand."""
 
@@ -231,6 +233,7 @@ async def listening(
         commands=commands or healthy(),
         operations=store or Store(),
         shared=SHARED[0],
+        files=NO_FILES,
         mounts=mounts or {},
         patience=patience,
     ) as http:
@@ -713,6 +716,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         commands=healthy(),
         operations=Store(),
         shared=SHARED[0],
+        files=NO_FILES,
         mounts={},
     ):
         pass

@@ -16,7 +16,7 @@ from bot.agent import parts, prompts
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
-from bot.chat import Message, Part, StorageDown, Text, Turn
+from bot.chat import File, Message, Part, StorageDown, Text, Turn
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,16 @@ class Agent:
         """
         config = self._config(turn)
         texts: list[str] = []
+        files: set[str] = set()
         try:
             async with aclosing(self._parts(turn, config)) as answer:
                 async for part in answer:
                     if isinstance(part, Text):
                         texts.append(part.text)
+                    if isinstance(part, File):
+                        if part.id in files:  # the same once more, or stored and then shown after a crash
+                            continue
+                        files.add(part.id)
                     yield part
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error

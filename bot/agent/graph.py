@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from bot.agent import history, parts, prompts
 from bot.agent.model import Emit, Model
 from bot.chat import AnswerError, Text, Turn
-from bot.tools import for_tools
+from bot.tools import files_of, for_tools
 
 log = logging.getLogger(__name__)
 
@@ -150,14 +150,18 @@ class _Nodes:
         return result
 
     async def observe(self, state: State) -> Update:
-        """Count the round, and keep the newest error of it."""
-        errors: list[str] = []
-        for message in reversed(state["messages"]):
-            if not isinstance(message, ToolMessage):
-                break
-            if message.status == "error":
-                errors.append(message.text)
-        return {"iterations": state["iterations"] + 1, "last_error": errors[0] if errors else ""}
+        """Show the files that the round has made, count it, and keep the newest error of it.
+
+        Not in `act`: there a crash could come before the result is stored, and the tool might then make
+        another file than the one that people see already.
+        """
+        emit = get_stream_writer()
+        results = history.newest_results(state["messages"])
+        for result in results:
+            for file in files_of(result):
+                emit(file)
+        errors = [result.text for result in results if result.status == "error"]
+        return {"iterations": state["iterations"] + 1, "last_error": errors[-1] if errors else ""}
 
 
 def _failure(call: ToolCall, text: str) -> ToolMessage:

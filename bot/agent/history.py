@@ -61,6 +61,12 @@ def repaired(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     return whole
 
 
+def newest_results(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
+    """The results of the last round of tools, in order."""
+    newest = takewhile(lambda each: isinstance(each, ToolMessage), reversed(messages))
+    return [each for each in newest if isinstance(each, ToolMessage)][::-1]
+
+
 def _unfinished(call: ToolCall) -> ToolMessage:
     return ToolMessage(prompts.UNFINISHED_TOOL, tool_call_id=call["id"], name=call["name"], status="error")
 

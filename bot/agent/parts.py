@@ -6,10 +6,13 @@ from typing import Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 
 from bot.chat import Part, Text, ToolStep
+from bot.tools import files_of
 
 _TITLES = {
     "sql_schema": "Look at the database schema",
     "sql_query": "Query the database",
+    "chart": "Draw a chart",
+    "export": "Export rows",
     "memory_search": "Search this conversation",
     "current_time": "Look at the clock",
 }
@@ -74,6 +77,7 @@ def replay(messages: Sequence[AnyMessage]) -> Iterator[Part]:
                 yield started(call)
         elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
             yield ended(calls[message.tool_call_id], message)
+            yield from files_of(message)
 
 
 def _title(call: ToolCall) -> str:

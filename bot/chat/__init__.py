@@ -4,6 +4,7 @@ from bot.chat.errors import (
     AnswerError,
     BotError,
     CredentialsRejected,
+    FileTooLarge,
     LeaseLost,
     PlatformError,
     RateLimited,
@@ -25,7 +26,8 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
-from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep
+from bot.chat.files import Files, Keep
+from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep
 from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
 from bot.chat.shared import Shared
 
@@ -40,9 +42,13 @@ __all__ = [
     "Decision",
     "Deliver",
     "Event",
+    "File",
+    "FileTooLarge",
+    "Files",
     "Halt",
     "Health",
     "Json",
+    "Keep",
     "LeaseLost",
     "Message",
     "Notice",

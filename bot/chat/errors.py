@@ -3,6 +3,7 @@
 BotError
 ├── AnswerError             the agent could not answer; its text is fit for the person who asked
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
+├── FileTooLarge            a file is not kept, since it is larger than what fits
 ├── StorageDown             our own Redis failed: the turn is tried again later
 └── PlatformError           a chat service refused or failed: the turn is tried again later
     ├── RateLimited             ... after the seconds it names
@@ -26,6 +27,10 @@ class LeaseLost(BotError):
 
 class StorageDown(BotError):
     """The store of messages and memory failed: the turn is tried again later."""
+
+
+class FileTooLarge(BotError):
+    """A file is larger than what is kept of one."""
 
 
 class PlatformError(BotError):

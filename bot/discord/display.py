@@ -13,10 +13,10 @@ from bot.discord.sender import Sender, Sent
 log = logging.getLogger(__name__)
 
 _CUT_SHORT = "Discord does not take the rest of this answer, so it is not shown in full."
-_NONCE = 25
+NONCE = 25
 """Characters of a nonce at most."""
 
-_CLOCKS = timedelta(seconds=5)
+CLOCKS = timedelta(seconds=5)
 """How far our clock may differ from Discord's."""
 
 
@@ -60,7 +60,7 @@ class Display:
         return bool(sending or self._ids)
 
     async def _find(self, sending: dict[str, Json]) -> None:
-        since = datetime.fromtimestamp(sending["at"], UTC) - _CLOCKS
+        since = datetime.fromtimestamp(sending["at"], UTC) - CLOCKS
         try:
             recent = await self._sender.sent_since(self._place.channel, since)
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
@@ -150,7 +150,7 @@ class Display:
 
     async def _post(self, text: str, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
-        nonce = hashlib.sha256(f"{self._receipt.turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
+        nonce = hashlib.sha256(f"{self._receipt.turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
         return await self._sender.send(
             self._place.channel,
             text,

@@ -8,7 +8,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from yarl import URL
 
-from bot.chat import Deliver, Health, Shared, ThreadId
+from bot.chat import Deliver, Files, Health, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
@@ -31,6 +31,7 @@ async def connect(
     api_url: str | None,
     commands: Commands,
     shared: Shared,
+    files: Files,
     catch_up_hours: float,
     shards: int | None,
 ) -> AsyncIterator["Discord"]:
@@ -41,7 +42,7 @@ async def connect(
     """
     with _addressed(api_url):
         async with Sender(token) as sender:
-            yield Discord(token, commands, sender, shared, catch_up_hours, shards)
+            yield Discord(token, commands, sender, shared, files, catch_up_hours, shards)
 
 
 @contextmanager
@@ -66,6 +67,7 @@ class Discord:
         commands: Commands,
         sender: Sender,
         shared: Shared,
+        files: Files,
         catch_up_hours: float,
         shards: int | None,
     ) -> None:
@@ -73,6 +75,7 @@ class Discord:
         self._commands = commands
         self._sender = sender
         self._shared = shared
+        self._files = files
         self._wish = shards
         self._shards = Shards(shared, catch_up_hours, self._listen)
         self._starts = Starts(sender, shared)
@@ -102,7 +105,7 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
-        return DiscordThread(id, self._sender, self._pace)
+        return DiscordThread(id, self._sender, self._pace, self._files)
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

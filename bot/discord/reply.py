@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bot.chat import Part, Receipt, ThreadId, Turn, Undeliverable
+from bot.chat import Files, Part, Receipt, ThreadId, Turn, Undeliverable
 from bot.discord import place as places
 from bot.discord.display import Display
 from bot.discord.exchange import Hold
@@ -14,6 +14,7 @@ from bot.discord.place import Place
 from bot.discord.sender import Sender
 from bot.discord.transcript import Transcript
 from bot.discord.typing import Typing
+from bot.discord.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,9 @@ log = logging.getLogger(__name__)
 class DiscordThread:
     """A `Thread` of chat.py: a Discord thread, a direct message or a chain of replies."""
 
-    def __init__(self, id: ThreadId, sender: Sender, pace: Pace) -> None:
+    def __init__(self, id: ThreadId, sender: Sender, pace: Pace, files: Files) -> None:
         self.id = id
+        self._files = files
         self._sender = sender
         self._pace = pace
 
@@ -35,7 +37,8 @@ class DiscordThread:
             tasks.create_task(answer.read(parts))
             place = await self._open(receipt)
             typing = Typing(tasks, self._sender, place.channel, receipt.hold)
-            await self._follow(answer, Display(self._sender, place, receipt), typing)
+            uploads = Uploads(self._sender, place, receipt, self._files)
+            await self._follow(answer, Display(self._sender, place, receipt), typing, uploads)
 
     async def _open(self, receipt: Receipt) -> Place:
         """Where the answer goes, the same on every attempt."""
@@ -59,7 +62,7 @@ class DiscordThread:
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
             return places.in_channel(turn)
 
-    async def _follow(self, answer: "_Growing", display: Display, typing: Typing) -> None:
+    async def _follow(self, answer: "_Growing", display: Display, typing: Typing, uploads: Uploads) -> None:
         if not await display.resume():
             typing.start()
         shown_before = display.shown
@@ -72,7 +75,11 @@ class DiscordThread:
             texts = answer.transcript.messages()
             if sum(map(len, texts)) >= shown_before:
                 await _show(texts, display, typing, working=answer.transcript.working)
+            await uploads.show(answer.transcript)
         await typing.stop()
+        if answer.transcript.files:
+            await display.show(answer.transcript.messages())
+            await uploads.show(answer.transcript)
         await display.end(answer.transcript.messages())
 
 

@@ -6,18 +6,32 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, assert_never
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, StringConstraints
 
-from bot.chat import Deliver, Json, Message, Notice, Part, Shared, Stop, StorageDown, Text, ThreadId, ToolStep
+from bot.chat import (
+    Deliver,
+    File,
+    Json,
+    Message,
+    Notice,
+    Part,
+    Shared,
+    Stop,
+    StorageDown,
+    Text,
+    ThreadId,
+    ToolStep,
+)
 from bot.commands import Commands, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
-from bot.http.replies import REPEAT, Replies, Reply, at_hand
+from bot.http.files import described
+from bot.http.replies import REPEAT, Replies, Reply, at_hand, stored
 from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -105,18 +119,19 @@ class Conversation:
                 logger.info("answer not looked up", extra={"error": str(error)})
             else:
                 if found and not reply.begun:
-                    reply.add(found)
+                    for part in found:
+                        reply.add(part)
                     reply.finish()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _found(self, message: Message) -> Part | None:
+    async def _found(self, message: Message) -> Sequence[Part]:
         """The whole answer, if the store has one."""
         receipt = await self._shared.receipt_of(message.id)
         if receipt and receipt.get("finished"):
-            return Text(str(receipt["answer"]))
+            return stored(receipt)
         if receipt is None and await self._shared.is_taken_back(message.thread, message.id):
-            return TAKEN_BACK
-        return None
+            return [TAKEN_BACK]
+        return ()
 
     async def _stop(self, order: Stop) -> str:
         """Stop a thread; the sentence is the caller's answer, since no turn takes a stop."""
@@ -152,7 +167,7 @@ class Conversation:
     async def _whole(self, thread: ThreadId, reply: Reply) -> dict[str, Json]:
         async for _ in reply.follow(KEEP_ALIVE, self._patience):
             pass
-        return {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
+        return _answer(thread, reply)
 
     async def _stream(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -177,8 +192,7 @@ class Conversation:
         except Refusal as refusal:
             await response.write(_event("error", refusal.body() | {"code": refusal.status}))
         else:
-            answer = {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
-            await response.write(_event("done", answer))
+            await response.write(_event("done", _answer(thread, reply)))
 
 
 def to_message(body: ChatRequest, idempotency_key: str | None) -> Message:
@@ -212,6 +226,11 @@ def _idempotency_key(request: web.Request) -> str | None:
     return key
 
 
+def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
+    answer = {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
+    return answer | ({"files": [described(file) for file in reply.files]} if reply.files else {})
+
+
 def _part_event(part: Part) -> bytes:
     match part:
         case Text():
@@ -221,6 +240,8 @@ def _part_event(part: Part) -> bytes:
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})
+        case File():
+            return _event("file", described(part))
         case _:
             assert_never(part)
 

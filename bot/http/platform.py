@@ -7,16 +7,18 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
-from bot.chat import CredentialsRejected, Deliver, Health, Json, Shared, Thread, ThreadId
+from bot.chat import CredentialsRejected, Deliver, Files, Health, Json, Shared, Thread, ThreadId
 from bot.commands import Commands
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES
 from bot.http.conversation import Conversation
 from bot.http.errors import Handler, errors_as_json
+from bot.http.files import send
 from bot.http.guard import add_security_headers, check_exposure, guard
 from bot.http.operations import Operations
 from bot.http.probes import Probes
@@ -75,6 +77,7 @@ async def connect(
     commands: Commands,
     operations: Operations,
     shared: Shared,
+    files: Files,
     mounts: Mapping[str, Handler],
     patience: float = 300,
 ) -> AsyncIterator[Http]:
@@ -94,6 +97,7 @@ async def connect(
     )
     app.on_response_prepare.append(add_security_headers)
     app.add_routes(_routes(conversation, probes, operations, mounts))
+    app.add_routes([web.get("/files/{id}", partial(send, files))])
 
     async def release_callers(_: web.Application) -> None:
         replies.abandon()

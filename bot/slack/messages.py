@@ -77,15 +77,18 @@ class Messages:
     async def _find(self, *, is_stream: bool) -> str | None:
         """The newest own message after the question that may be the one, since a turn begins after others."""
         known = {page.ts for page in self.pages}
-        asked_at = max((message.place["ts"] for message in self._receipt.turn.messages), key=float)
         found = None
-        async for message in self._written_after(asked_at):
-            if message["ts"] in known or not await self._is_own(message):
+        async for message in self._written_after(self._asked_at):
+            if message["ts"] in known or message.get("files") or not await self._is_own(message):
                 continue
             payload = (message.get("metadata") or {}).get("event_payload") or {}
             if payload.get("turn") == self._receipt.turn.id or (is_stream and not payload):
                 found = str(message["ts"])
         return found
+
+    @property
+    def _asked_at(self) -> str:
+        return max((message.place["ts"] for message in self._receipt.turn.messages), key=float)
 
     async def _is_own(self, message: Mapping[str, Json]) -> bool:
         who = await self._api.who()
@@ -198,6 +201,23 @@ class Messages:
         )
         self.pages.append(Page(answer["ts"], _digest(text)))
         await self.save(opening=None)
+
+    async def share(self, slack_id: str, title: str) -> None:
+        """Show an uploaded file in a message of its own."""
+        await self._room("files.completeUploadExternal")
+        await self._write(
+            "files.completeUploadExternal",
+            files=[{"id": slack_id, "title": title}],
+            channel_id=self._thread.channel,
+            thread_ts=self._thread.thread,
+        )
+
+    async def has_file(self, slack_id: str) -> bool:
+        """Whether a message after the question shows the file."""
+        async for message in self._written_after(self._asked_at):
+            if any(each.get("id") == slack_id for each in message.get("files") or ()):
+                return True
+        return False
 
     async def show(self, text: str) -> None:
         """Let the messages show `text`, all of it and nothing else, whatever they showed before.

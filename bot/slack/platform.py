@@ -16,7 +16,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Deliver, Health, Json, Shared, Stop, Thread, ThreadId
+from bot.chat import Deliver, Files, Health, Json, Shared, Stop, Thread, ThreadId
 from bot.commands import Commands
 from bot.gap import Gap
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
@@ -48,6 +48,7 @@ async def connect(
     api_url: str,
     commands: Commands,
     shared: Shared,
+    files: Files,
     catch_up_hours: float,
 ) -> AsyncIterator["Slack"]:
     """Slack, with one HTTP session for as long as the context lasts; makes no request yet.
@@ -59,7 +60,7 @@ async def connect(
     limits, gap = Limits(shared), Gap(shared, catch_up_hours)
     async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
         history = History(api, limits, shared)
-        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses)
+        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses, files)
 
 
 class Slack:
@@ -77,8 +78,10 @@ class Slack:
         history: History,
         limits: Limits,
         statuses: Statuses,
+        files: Files,
     ) -> None:
         self._api = api
+        self._files = files
         self._app_token = app_token
         self._signing_secret = signing_secret or ""
         self._commands = commands
@@ -118,7 +121,7 @@ class Slack:
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
-        return SlackThread(id, self._api, self._limits, self._statuses, self._budget)
+        return SlackThread(id, self._api, self._limits, self._statuses, self._budget, self._files)
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""

@@ -2,6 +2,7 @@
 
 from bot.tools.failure import ToolFailure
 from bot.tools.kv import KeyValueStore, NotStorable
+from bot.tools.made import files_of, naming
 from bot.tools.memory import ThreadMemory
 from bot.tools.scope import for_tools, turn_of
 from bot.tools.sql import Limits, open_pool
@@ -14,7 +15,9 @@ __all__ = [
     "NotStorable",
     "ThreadMemory",
     "ToolFailure",
+    "files_of",
     "for_tools",
+    "naming",
     "open_pool",
     "role_report",
     "toolset",

@@ -162,6 +162,7 @@ class File:
     name: str
     data: bytes
     media_type: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ class Attachment:
     data: bytes
     media_type: str
     url: str
+    description: str = ""
 
 
 @dataclass(eq=False)

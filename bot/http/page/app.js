@@ -2,7 +2,8 @@
 //
 // A thread is {id, title, updated, messages}; a message is {role: "user", text} or
 // {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
-// "notice", text} and {type: "tool", id, name, state, title, output}. All of it is what localStorage keeps.
+// "notice", text}, {type: "tool", id, name, state, title, output} and {type: "file", id, name, media_type, size, alt,
+// url}. All of it is what localStorage keeps.
 
 import { refresh, watch } from "./health.js";
 import { element } from "./markdown.js";
@@ -87,13 +88,19 @@ async function takeParts(owner, answer) {
   let parts = []; // a stream that is joined again starts from the beginning
   for await (const { name, data } of ask({ message: asked, thread: owner.id, key: answer.key })) {
     if (name !== "done") parts = withPart(parts, name, data);
-    else if (answerText({ parts }) !== data.response) parts = [...parts.filter(isStep), { type: "text", text: data.response }];
+    else parts = complete(parts, data);
     Object.assign(answer, { parts, waiting: undefined });
     changed(owner);
   }
 }
 
-const isStep = (part) => part.type === "tool";
+/** The parts of a whole answer: what the stream did not show is taken from its end. */
+function complete(parts, { response, files = [] }) {
+  const steps = parts.filter((part) => part.type === "tool");
+  const shown = answerText({ parts }) === response.trim() ? parts : [...steps, { type: "text", text: response }];
+  const known = new Set(shown.map((part) => part.type === "file" && part.id));
+  return [...shown, ...files.filter((file) => !known.has(file.id)).map((file) => ({ type: "file", ...file }))];
+}
 
 function withPart(parts, type, data) {
   const last = parts.at(-1);

@@ -1,5 +1,6 @@
 // Messages as elements. A message is plain data (see app.js); a view shows it and follows its changes.
 
+import { fileNode } from "./files.js";
 import { copyText, element, render } from "./markdown.js";
 
 const MARKS = { started: "", finished: "✓", failed: "✕" };
@@ -73,13 +74,14 @@ export class AnswerView {
 /** The answer in words, without its steps. */
 export const answerText = (message) =>
   message.parts
-    .filter((part) => part.type !== "tool")
+    .filter((part) => part.type === "text" || part.type === "notice")
     .map((part) => (part.type === "notice" ? `\n\n${part.text}\n\n` : part.text))
     .join("")
     .trim();
 
 function partNode(part) {
   if (part.type === "tool") return step(part);
+  if (part.type === "file") return fileNode(part);
   return element("div", { class: part.type === "notice" ? "notice markdown" : "markdown" }, render(part.text));
 }
 

@@ -1,0 +1,43 @@
+// Files of answers. They are fetched, since an address in an element would go without the token.
+
+import { element } from "./markdown.js";
+import { fileContent } from "./stream.js";
+
+const GONE = "This file is no longer kept. Ask again for it.";
+
+/** An image in its place, or a button that saves the file. */
+export function fileNode({ name, media_type: type, size, alt, url }) {
+  const figure = element("figure", { class: "file" });
+  if (type.startsWith("image/")) showImage(figure, url, alt || name, name);
+  else figure.append(saveButton(url, name, `${name} (${readableSize(size)})`));
+  return figure;
+}
+
+async function showImage(figure, url, alt, name) {
+  try {
+    const address = URL.createObjectURL(await fileContent(url));
+    const image = element("img", { alt, src: address });
+    image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+    figure.append(image, saveButton(url, name, "Save picture"));
+  } catch {
+    figure.append(element("p", { class: "fine" }, `${alt}. ${GONE}`));
+  }
+}
+
+function saveButton(url, name, label) {
+  const button = element("button", { type: "button", class: "button" }, label);
+  button.addEventListener("click", async () => {
+    try {
+      const address = URL.createObjectURL(await fileContent(url));
+      element("a", { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it after the click
+    } catch {
+      button.replaceWith(element("p", { class: "fine" }, GONE));
+    }
+  });
+  return button;
+}
+
+function readableSize(bytes) {
+  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1_000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
