@@ -54,7 +54,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         files = FileStore(redis)
         fenced = FencedRedis(redis)
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
-        tools = toolset(pool, memory)
+        tools = toolset(pool, memory, keep=files.keep)
         model = await stack.enter_async_context(_model(settings, tools))
         agent = await stack.enter_async_context(
             open_agent(

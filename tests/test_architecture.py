@@ -53,7 +53,7 @@ RULES = {
     "process": rule(),
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
-    "tools": rule("chat", "asyncpg langchain_core pglast pydantic redis redisvl"),
+    "tools": rule("chat", "asyncpg langchain_core matplotlib pglast pydantic redis redisvl"),
     "agent": rule(
         "chat tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",

@@ -6,8 +6,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
+from bot.chat import Keep
 from bot.tools.clock import current_time
 from bot.tools.failure import ToolFailure
+from bot.tools.file_tools import file_tools
 from bot.tools.memory import ERRORS, ThreadMemory, described
 from bot.tools.sql import Limits, Pool, fetch
 from bot.tools.sql_errors import UnknownName
@@ -55,13 +57,18 @@ class CurrentTimeArguments(BaseModel):
     zone: str | None = Field(None, description="An IANA time zone such as Europe/Berlin; UTC if absent")
 
 
-def toolset(pool: Pool, memory: ThreadMemory, limits: Limits | None = None) -> list[BaseTool]:
+def toolset(
+    pool: Pool, memory: ThreadMemory, limits: Limits | None = None, keep: Keep | None = None
+) -> list[BaseTool]:
     """The tools, over the database of `pool` and what `memory` holds of the thread at hand.
+
+    Those that make files are among them where there is somebody to `keep` the files.
 
     They are async, and raise `ToolFailure` with words for the model. `memory_search` takes its scope from
     `config["configurable"]["thread_id"]`, never from the model.
     """
-    return [*_sql_tools(pool, limits or Limits()), _memory_search(memory), _current_time()]
+    files = file_tools(pool, keep) if keep else []
+    return [*_sql_tools(pool, limits or Limits()), *files, _memory_search(memory), _current_time()]
 
 
 def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:

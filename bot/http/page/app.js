@@ -20,7 +20,7 @@ const WELCOME = {
     words: "No language model is configured yet, so I can only run your queries and remember what you wrote. Try:",
     suggestions: [
       "SQL: select status, count(*) as orders from orders group by status order by orders desc",
-      "SQL: select priority, count(*) as open_tickets from tickets where status = 'open' group by priority",
+      "CHART: line select date_trunc('month', ordered_at) as month, count(*) as orders from orders group by 1",
       "SEARCH: orders",
       "What can you help me with?",
     ],
