@@ -22,8 +22,10 @@ from pydantic import SecretStr
 
 from bot import http
 from bot.access import Access
-from bot.agent import Model, offline_model, open_agent
-from bot.chat import BotError, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
+from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
+from bot.attachments import Limits as FileLimits
+from bot.attachments import Reader
+from bot.chat import BotError, Fetch, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis
@@ -56,12 +58,17 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
         tools = toolset(pool, memory, keep=files.keep)
         model = await stack.enter_async_context(_model(settings, tools))
+        platforms: list[Platform] = []
+        sees = settings.has_model and settings.openai_vision
+        reader = Reader(_fetcher(platforms), files, _file_limits(settings), sees_pictures=sees)
         agent = await stack.enter_async_context(
             open_agent(
                 fenced,
                 model,
                 tools,
                 remember=_remember(memory),
+                enclose=reader.enclose,
+                see=seeing(files) if sees else see_nothing,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
@@ -74,7 +81,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         shared = SharedState(redis, name)
         examine = Examination()
         commands = Commands(examine, inbox.stop)
-        platforms = await _platforms(stack, settings, commands, operations, shared, files)
+        platforms += await _platforms(stack, settings, commands, operations, shared, files)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         receive = _reception(access, commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
@@ -194,7 +201,7 @@ async def _platforms(
         platforms.append(server)
         log.info("listening", extra={"page": f"http://{settings.http_host}:{server.port}/"})
     else:
-        platforms.append(http.AbsentHttp())
+        platforms.append(http.AbsentHttp(files))
     return platforms
 
 
@@ -220,6 +227,25 @@ def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
         return by_name[id.platform].thread(id)
 
     return find
+
+
+def _fetcher(platforms: Sequence[Platform]) -> Callable[[Message], Fetch]:
+    """How to get the files of a message; the platforms may still be to come."""
+
+    def fetch_for(message: Message) -> Fetch:
+        name = message.thread.platform
+        platform = next((each for each in platforms if each.name == name), None)
+        if platform is None:
+            raise Unreachable(f"{name} is switched off in this process")
+        return platform.fetch
+
+    return fetch_for
+
+
+def _file_limits(settings: Settings) -> FileLimits:
+    return FileLimits(
+        size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
+    )
 
 
 async def _redis_health(operations: KeyValueStore, problem: Callable[[], Awaitable[str]]) -> Health:

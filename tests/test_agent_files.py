@@ -1,14 +1,15 @@
 """Files that tools make, on their way through the agent: shown once each, also after a crash."""
 
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import tool
 from redis.asyncio import Redis
 
-from bot.agent import parts
-from bot.chat import File, Json, Part, Text, ToolStep
+from bot.agent import parts, seeing
+from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.files import FileStore
 from bot.tools import files_of, naming
 from tests.a_file import PICTURE
@@ -80,3 +81,48 @@ def test_an_artifact_that_is_something_else_is_no_file(artifact: object) -> None
     assert list(files_of(result)) == []
     call = AIMessage("", tool_calls=[{"name": "chart", "args": {}, "id": "call_1", "type": "tool_call"}])
     assert not files(list(parts.replay([call, result])))
+
+
+async def read(message: Message) -> Enclosed:
+    READ.append(message.id)
+    [picture] = MADE
+    return Enclosed(text="[File notes.txt] 4711", pictures=(picture,), problems=("I could not read b.zip.",))
+
+
+READ: list[str] = []
+
+
+def with_files(text: str, attempt: int = 1) -> Turn:
+    turn = a_turn(text, attempt=attempt)
+    attachment = Attachment(name="notes.txt", media_type="text/plain", size=4, url="file:1")
+    return replace(turn, messages=(replace(turn.messages[0], attachments=(attachment,)),))
+
+
+async def test_files_are_read_once_and_their_problems_said_in_every_attempt(
+    redis: Redis, model: ModelServer
+) -> None:
+    READ.clear()
+    async with an_agent(redis, model, enclose=read, see=seeing(FileStore(redis))) as agent:
+        first = await parts_of(agent, with_files("what is it?"))
+        again = await parts_of(agent, with_files("what is it?", attempt=2))
+    assert first[0] == again[0] == Notice("I could not read b.zip.")
+    assert len(READ) == 1
+    [question] = [each["content"] for each in model.requests[0]["messages"] if each["role"] == "user"]
+    assert [each["type"] for each in question] == ["text", "image_url"]
+
+
+async def test_a_picture_that_is_no_longer_kept_is_left_out(redis: Redis, model: ModelServer) -> None:
+    MADE[:] = [replace(MADE[0], id="0" * 32)]
+    async with an_agent(redis, model, enclose=read, see=seeing(FileStore(redis))) as agent:
+        assert "4711" in str(await parts_of(agent, with_files("what is it?")))
+
+
+async def test_a_turn_that_is_ended_early_keeps_what_was_read(redis: Redis, model: ModelServer) -> None:
+    async with an_agent(redis, model, enclose=read) as agent:
+        async with aclosing(agent.answer(with_files("what is it?"))) as answer:  # type: ignore[type-var] # a generator
+            async for part in answer:
+                if isinstance(part, Text):
+                    break
+        await agent.conclude(with_files("what is it?"), "Stopped.")
+        await parts_of(agent, a_turn("and now?"))
+    assert "4711" in str(model.requests[-1]["messages"])

@@ -49,6 +49,8 @@ RULES = {
     "sentinel": rule(libraries="redis"),
     "shared": rule("chat", "redis"),
     "files": rule("chat", "redis"),
+    "attachments": rule("chat", "PIL pypdf"),
+    "download": rule("chat", "aiohttp yarl"),
     "service": rule(f"{CORE} config inbox shared", "structlog"),
     "process": rule(),
     "inbox": rule("chat tasks", "redis"),
@@ -58,12 +60,12 @@ RULES = {
         "chat tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
-    "slack": rule("chat commands gap tasks", "aiohttp slack_bolt slack_sdk"),
-    "discord": rule("chat commands gap supervise tasks", "aiohttp discord tenacity yarl"),
+    "slack": rule("chat commands download gap tasks", "aiohttp slack_bolt slack_sdk"),
+    "discord": rule("chat commands download gap supervise tasks", "aiohttp discord tenacity yarl"),
     "http": rule("chat commands gap tasks", "aiohttp pydantic pydantic_core yarl"),
     "__main__": rule("main"),
 }
-PLATFORM_PARTS = frozenset({"chat", "commands", "gap", "supervise", "tasks"})
+PLATFORM_PARTS = frozenset({"chat", "commands", "download", "gap", "supervise", "tasks"})
 ROOT_MAY_NOT_SEE = frozenset({"main"})
 
 

@@ -16,10 +16,13 @@ from bot.agent import parts, prompts
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
-from bot.chat import File, Message, Part, StorageDown, Text, Turn
+from bot.agent.pictures import PICTURES, See, see_nothing
+from bot.chat import Enclose, Enclosed, File, Message, Notice, Part, StorageDown, Text, Turn
 
 log = logging.getLogger(__name__)
 
+
+_PROBLEMS = "file_problems"
 
 Remember = Callable[[Turn, str], Awaitable[None]]
 """Keeps a finished turn and its answer's text searchable."""
@@ -29,9 +32,17 @@ class Agent:
     """Answers turns from a graph whose checkpoints are the threads' memory."""
 
     def __init__(
-        self, graph: Graph, memory: Memory, *, remember: Remember, rounds: int, has_memory: bool
+        self,
+        graph: Graph,
+        memory: Memory,
+        *,
+        remember: Remember,
+        enclose: Enclose,
+        rounds: int,
+        has_memory: bool,
     ) -> None:
         self._graph = graph
+        self._enclose = enclose
         self._memory = memory
         self._remember = remember
         self._recursion_limit = 3 * rounds + 10  # langgraph's supersteps: three a round, and the ends
@@ -70,7 +81,11 @@ class Agent:
             yield part
         if earlier and not earlier.unfinished:
             return
-        begin = None if earlier else _begin(turn)
+        begin = None
+        if not earlier:
+            begin = await self._begin(turn)
+            for problem in _problems(begin["messages"]):
+                yield problem
         run = cast(
             "AsyncGenerator[Part]",
             self._graph.astream(
@@ -94,10 +109,19 @@ class Agent:
             return None
         # langgraph shows the writes of a finished task here or there, or in both places
         made = messages[ids.index(newest) + 1 :]
+        asked = {_id(message) for message in turn.messages}
+        problems = _problems([message for message in messages if message.id in asked])
         known = {message.id for message in made}
         pending = [each for task in state.tasks for each in (task.result or {}).get("messages", [])]
         made += [message for message in pending if message.id not in known]
-        return _Earlier(list(parts.replay(made)), bool(state.tasks))
+        return _Earlier([*problems, *parts.replay(made)], bool(state.tasks))
+
+    async def _begin(self, turn: Turn) -> State:
+        """The turn's messages, with what is in their files."""
+        return _begin([await self._human(message) for message in turn.messages])
+
+    async def _human(self, message: Message) -> HumanMessage:
+        return _human(message, await self._enclose(message) if message.attachments else Enclosed())
 
     async def conclude(self, turn: Turn, answer: str) -> None:
         """Note in the thread's memory that the turn ended with `answer`, which is not the agent's own end.
@@ -107,11 +131,20 @@ class Agent:
         """
         if not self._has_memory:
             return
-        messages = [*_begin(turn)["messages"], AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
+            known = {
+                message.id for message in await self._messages(turn)
+            }  # with what was read of their files
+            asked = [_human(message, Enclosed()) for message in turn.messages if _id(message) not in known]
+            messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
             await self._graph.aupdate_state(self._config(turn), {"messages": messages}, as_node="think")
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+
+    async def _messages(self, turn: Turn) -> list[AnyMessage]:
+        state = await self._graph.aget_state(self._config(turn))
+        messages: list[AnyMessage] = state.values.get("messages", [])
+        return messages
 
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
         """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""
@@ -129,17 +162,28 @@ class _Earlier:
     unfinished: bool
 
 
-def _begin(turn: Turn) -> State:
-    messages: list[AnyMessage] = [HumanMessage(_readable(each), id=_id(each)) for each in turn.messages]
-    return cast("State", {"messages": messages, "iterations": 0, "last_error": ""})
+def _begin(messages: Sequence[AnyMessage]) -> State:
+    return cast("State", {"messages": list(messages), "iterations": 0, "last_error": ""})
 
 
-def _readable(message: Message) -> str:
-    files = [
-        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
-    ]
-    text = "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
-    return prompts.CORRECTION.format(text=text) if message.corrects else text
+def _human(message: Message, enclosed: Enclosed) -> HumanMessage:
+    """A message with what is in its files; what could not be read is kept with it, to be said again."""
+    more: dict[str, object] = {}
+    if enclosed.pictures:
+        more[PICTURES] = [picture.id for picture in enclosed.pictures]
+    if enclosed.problems:
+        more[_PROBLEMS] = list(enclosed.problems)
+    return HumanMessage(_readable(message, enclosed), id=_id(message), additional_kwargs=more)
+
+
+def _problems(messages: Sequence[AnyMessage]) -> list[Part]:
+    return [Notice(words) for message in messages for words in message.additional_kwargs.get(_PROBLEMS, ())]
+
+
+def _readable(message: Message, enclosed: Enclosed) -> str:
+    text = message.text.strip() or ("" if enclosed.text else prompts.NO_TEXT)
+    text = prompts.CORRECTION.format(text=text) if message.corrects else text
+    return "\n\n".join([*filter(None, [text, enclosed.text])])
 
 
 def _id(message: Message) -> str:
@@ -151,6 +195,14 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+async def enclose_names(message: Message) -> Enclosed:
+    """What the model is told of files that nobody reads."""
+    names = [
+        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
+    ]
+    return Enclosed(text="\n".join(names))
+
+
 @asynccontextmanager
 async def open_agent(
     redis: Redis,
@@ -158,6 +210,8 @@ async def open_agent(
     tools: Sequence[BaseTool],
     *,
     remember: Remember,
+    enclose: Enclose = enclose_names,
+    see: See = see_nothing,
     max_iterations: int,
     history_tokens: int,
     ttl_days: int,
@@ -175,6 +229,13 @@ async def open_agent(
             f"Redis cannot hold the agent's memory (it needs JSON and Search): {error}"
         ) from error
     graph = build_graph(
-        model, tools, max_iterations=max_iterations, history_tokens=history_tokens, checkpointer=memory
+        model,
+        tools,
+        max_iterations=max_iterations,
+        history_tokens=history_tokens,
+        checkpointer=memory,
+        see=see,
     )
-    yield Agent(graph, memory, remember=remember, rounds=max_iterations, has_memory=has_memory)
+    yield Agent(
+        graph, memory, remember=remember, enclose=enclose, rounds=max_iterations, has_memory=has_memory
+    )

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
 from bot.agent.model import Emit, Model
+from bot.agent.pictures import See, see_nothing
 from bot.chat import AnswerError, Text, Turn
 from bot.tools import files_of, for_tools
 
@@ -57,9 +58,10 @@ def build_graph(
     max_iterations: int,
     history_tokens: int,
     checkpointer: BaseCheckpointSaver[str] | None,
+    see: See = see_nothing,
 ) -> Graph:
     """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer."""
-    nodes = _Nodes(model, {tool.name: tool for tool in tools}, max_iterations, history_tokens)
+    nodes = _Nodes(model, {tool.name: tool for tool in tools}, max_iterations, history_tokens, see)
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
@@ -82,9 +84,15 @@ async def _tool_tasks(state: State) -> list[Send] | str:
 
 class _Nodes:
     def __init__(
-        self, model: Model, tools: dict[str, BaseTool], max_iterations: int, history_tokens: int
+        self,
+        model: Model,
+        tools: dict[str, BaseTool],
+        max_iterations: int,
+        history_tokens: int,
+        see: See,
     ) -> None:
         self._model = model
+        self._see = see
         self._tools = tools
         self._max_iterations = max_iterations
         self._history_tokens = history_tokens
@@ -110,6 +118,7 @@ class _Nodes:
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
         prompt = history.prompt(state["messages"], state.get("summary", ""), conclude)
+        prompt = await self._see(prompt)
         answer = await self._model.answer(prompt, emit, "conclude" if conclude else "act")
         if conclude and not answer.text.strip():
             answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)

@@ -4,6 +4,7 @@ from bot.chat.errors import (
     AnswerError,
     BotError,
     CredentialsRejected,
+    FileRefused,
     FileTooLarge,
     LeaseLost,
     PlatformError,
@@ -26,7 +27,7 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
-from bot.chat.files import Files, Keep
+from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep
 from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
 from bot.chat.shared import Shared
@@ -41,8 +42,12 @@ __all__ = [
     "CredentialsRejected",
     "Decision",
     "Deliver",
+    "Enclose",
+    "Enclosed",
     "Event",
+    "Fetch",
     "File",
+    "FileRefused",
     "FileTooLarge",
     "Files",
     "Halt",

@@ -8,7 +8,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from yarl import URL
 
-from bot.chat import Deliver, Files, Health, Shared, ThreadId
+from bot.chat import Attachment, Deliver, Files, Health, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
@@ -21,7 +21,10 @@ from bot.discord.sender import Sender
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
 from bot.discord.starts import Starts
+from bot.download import Hosts, download
 from bot.tasks import first_failure
+
+_FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 
 
 @asynccontextmanager
@@ -106,6 +109,10 @@ class Discord:
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
         return DiscordThread(id, self._sender, self._pace, self._files)
+
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        """See `bot.chat.Platform`. The addresses are signed: no token goes along."""
+        return await download(attachment.url, Hosts(_FILE_HOSTS, origin=Route.BASE), most_bytes)
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 from typing import Annotated, assert_never
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from bot.chat import (
+    Attachment,
     Deliver,
     File,
+    Files,
     Json,
     Message,
     Notice,
@@ -30,7 +32,7 @@ from bot.chat import (
 from bot.commands import Commands, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
-from bot.http.files import described
+from bot.http.files import SentFile, described, keep_sent
 from bot.http.replies import REPEAT, Replies, Reply, at_hand, stored
 from bot.tasks import cancel
 
@@ -64,6 +66,7 @@ class ChatRequest(BaseModel):
 
     message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32_000)]
     thread_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    files: Annotated[list[SentFile], Field(max_length=20)] = []
 
 
 class Conversation:
@@ -72,7 +75,10 @@ class Conversation:
     `patience` is how many seconds a caller is kept waiting without a sign of life.
     """
 
-    def __init__(self, replies: Replies, shared: Shared, commands: Commands, patience: float) -> None:
+    def __init__(
+        self, replies: Replies, shared: Shared, files: Files, commands: Commands, patience: float
+    ) -> None:
+        self._files = files
         self.deliver: Deliver | None = None
         self._commands = commands
         self._shared = shared
@@ -82,8 +88,9 @@ class Conversation:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
-        body = bodies.parse(ChatRequest, await bodies.read(request))
-        message = to_message(body, _idempotency_key(request))
+        body = bodies.parse(ChatRequest, await bodies.read(request, bodies.MAX_CHAT_BYTES))
+        attachments = await keep_sent(self._files, body.files)
+        message = to_message(body, _idempotency_key(request), attachments)
         order = typed(message)
         if isinstance(order, Stop):
             return await self._answer(request, message.thread, at_hand(Notice(await self._stop(order))))
@@ -195,7 +202,9 @@ class Conversation:
             await response.write(_event("done", _answer(thread, reply)))
 
 
-def to_message(body: ChatRequest, idempotency_key: str | None) -> Message:
+def to_message(
+    body: ChatRequest, idempotency_key: str | None, attachments: tuple[Attachment, ...] = ()
+) -> Message:
     """The message of a request. With a key, the same key and thread give the same message and thread ids."""
     thread_id = body.thread_id or _new_thread_id(idempotency_key)
     return Message(
@@ -206,6 +215,7 @@ def to_message(body: ChatRequest, idempotency_key: str | None) -> Message:
         sent_at=time.time(),
         addressed=True,
         direct=True,
+        attachments=attachments,
     )
 
 

@@ -14,6 +14,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chat import Json, Unreachable
+from bot.download import Hosts, download
 from bot.slack.errors import translated
 
 SDK_LOG = logging.getLogger("bot.slack.sdk")
@@ -59,6 +60,7 @@ class SlackApi:
         self.session = session
         self._bot_token = bot_token
         self._who: Identity | None = None
+        self._file_hosts = Hosts(frozenset({"slack.com"}), origin=api_url)
         self._writer = _client(session, api_url, [])
         self.reader = _client(
             session,
@@ -86,6 +88,11 @@ class SlackApi:
             async with self.session.post(url, data=content, allow_redirects=False) as response:
                 if response.status != 200:
                     raise Unreachable(f"Slack did not take the upload of a file: status {response.status}")
+
+    async def download(self, url: str, most_bytes: int) -> bytes:
+        """A file that a person sent. Raises `FileRefused`."""
+        headers = {"Authorization": f"Bearer {self._bot_token}"}
+        return await download(url, self._file_hosts, most_bytes, headers)
 
     async def read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
         """Call a method that changes nothing. Raises `PlatformError`."""

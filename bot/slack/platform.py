@@ -16,7 +16,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Deliver, Files, Health, Json, Shared, Stop, Thread, ThreadId
+from bot.chat import Attachment, Deliver, FileRefused, Files, Health, Json, Shared, Stop, Thread, ThreadId
 from bot.commands import Commands
 from bot.gap import Gap
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
@@ -123,6 +123,13 @@ class Slack:
         """The place to answer; makes no request."""
         return SlackThread(id, self._api, self._limits, self._statuses, self._budget, self._files)
 
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        """See `bot.chat.Platform`. The token goes to Slack's own hosts, and to no other."""
+        content = await self._api.download(attachment.url, most_bytes)
+        if _is_sign_in_page(content) and "html" not in attachment.media_type:
+            raise FileRefused("Slack does not show it to me; the app may lack the scope files:read")
+        return content
+
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
         hears, sockets = await self._hearing()
@@ -202,3 +209,8 @@ class Slack:
         )
         answer_commands(app, self._commands, self._api.session)
         return app
+
+
+def _is_sign_in_page(content: bytes) -> bool:
+    """Whether it is what Slack answers, with status 200, where a token may not see a file."""
+    return content.lstrip()[:1] == b"<" and b"slack" in content[:20_000].lower()

@@ -13,7 +13,8 @@ from bot.tools.sql import Pool
 _CHART = """\
 Draw a chart from the rows of a read-only query in the business database and show it to the people. Use it \
 when they ask for a chart, or when a trend or a comparison of many numbers is easier seen than read. Let the \
-database group and sum: one row for each place on x (and for each series), 5,000 at most."""
+database group and sum: one row for each place on x (and for each series), 5,000 at most. They see the \
+picture beside your answer: link none, and do not repeat its numbers one by one."""
 
 _EXPORT = """\
 Give the people all rows of a read-only query in the business database as a CSV file, up to 100,000. Use it \

@@ -1,4 +1,4 @@
-// Files of answers. They are fetched, since an address in an element would go without the token.
+// Files of answers, and of people. They are fetched, since an address in an element would go without the token.
 
 import { element } from "./markdown.js";
 import { fileContent } from "./stream.js";
@@ -7,8 +7,9 @@ const GONE = "This file is no longer kept. Ask again for it.";
 
 /** An image in its place, or a button that saves the file. */
 export function fileNode({ name, media_type: type, size, alt, url }) {
-  const figure = element("figure", { class: "file" });
-  if (type.startsWith("image/")) showImage(figure, url, alt || name, name);
+  const isImage = type.startsWith("image/");
+  const figure = element("figure", { class: isImage ? "file loading" : "file" });
+  if (isImage) showImage(figure, url, alt || name, name);
   else figure.append(saveButton(url, name, `${name} (${readableSize(size)})`));
   return figure;
 }
@@ -17,15 +18,16 @@ async function showImage(figure, url, alt, name) {
   try {
     const address = URL.createObjectURL(await fileContent(url));
     const image = element("img", { alt, src: address });
-    image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
-    figure.append(image, saveButton(url, name, "Save picture"));
+    await image.decode();
+    figure.append(image, saveButton(url, name, "Save picture", "copy"));
   } catch {
     figure.append(element("p", { class: "fine" }, `${alt}. ${GONE}`));
   }
+  figure.classList.remove("loading");
 }
 
-function saveButton(url, name, label) {
-  const button = element("button", { type: "button", class: "button" }, label);
+function saveButton(url, name, label, look = "button") {
+  const button = element("button", { type: "button", class: look }, label);
   button.addEventListener("click", async () => {
     try {
       const address = URL.createObjectURL(await fileContent(url));
@@ -38,6 +40,19 @@ function saveButton(url, name, label) {
   return button;
 }
 
-function readableSize(bytes) {
+/** A file that a person picked, as the bot takes it. */
+export function sendable(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onerror = () => reject(reader.error);
+    reader.onload = () => {
+      const content = reader.result.split(",")[1] ?? "";
+      resolve({ name: file.name, media_type: file.type || "application/octet-stream", content_base64: content });
+    };
+    reader.readAsDataURL(file);
+  });
+}
+
+export function readableSize(bytes) {
   return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1_000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }

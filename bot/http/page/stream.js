@@ -53,11 +53,11 @@ export async function fileContent(url) {
 }
 
 /** Yields `{name, data}` for each event of the answer. The same `key` again joins the same answer. */
-export async function* ask({ message, thread, key }) {
+export async function* ask({ message, thread, key, files }) {
   const response = await call("/chat", {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "text/event-stream", "Idempotency-Key": key },
-    body: JSON.stringify({ message, thread_id: thread }),
+    body: JSON.stringify({ message, thread_id: thread, files }),
   });
   if (!response.ok) throw await refusal(response);
   for await (const event of events(response.body)) {

@@ -7,8 +7,10 @@ const MARKS = { started: "", finished: "✓", failed: "✕" };
 const STATES = { started: "running", finished: "done", failed: "failed" };
 
 /** What a person wrote. */
-export const question = (message) =>
-  element("article", { class: "question", "aria-label": "You" }, element("p", {}, message.text));
+export function question({ text, files = [] }) {
+  const names = files.length ? [element("ul", {}, ...files.map((name) => element("li", {}, `📎 ${name}`)))] : [];
+  return element("article", { class: "question", "aria-label": "You" }, element("p", {}, text), ...names);
+}
 
 /** An answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {

@@ -89,12 +89,11 @@ def _range(plot: Plot, unit: str) -> str:
 
 def _words(plot: Plot, about: str, numbered: dict[str, str]) -> str:
     """What the model is told: people see the picture already, right here."""
-    lines = [f"Drawn and shown to the people: {about}. {plot.count:,} values."]
+    lines = [f"Drawn, and shown to the people: {about}. {plot.count:,} values."]
     lines += [f"{remark}." for remark in plot.remarks]
     if numbered:
         told = ", ".join(f"{number} {name}" for number, name in numbered.items())
         lines.append(
             f"The picture has no letters for some names and shows numbers; say which is which: {told}."
         )
-    lines.append("Do not repeat the numbers one by one, and link no picture.")
     return "\n".join(lines)
