@@ -190,6 +190,11 @@ def test_a_columns_name_tells_its_heading_and_unit(column: str, heading: str, un
     assert (labels.heading(column), labels.unit_of(column)) == (heading, unit)
 
 
+def test_a_long_name_keeps_its_end_in_which_names_differ() -> None:
+    assert labels.clipped("Customer of the northern region number 17") == "Customer of the no…number 17"
+    assert len(labels.clipped("x" * 99)) == labels.LONGEST_NAME
+
+
 # --- pictures
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -18,8 +19,11 @@ LIMITS = Limits(rows=5_000, chars=1_000_000, seconds=30)
 _MOST_TOLD = 12
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
-_drawing = asyncio.Lock()
-"""matplotlib is not thread-safe (https://matplotlib.org/stable/users/faq.html#work-with-threads)."""
+_painter = ThreadPoolExecutor(1, thread_name_prefix="chart")
+"""One thread, since matplotlib is not thread-safe; it works on when the turn that waits for it is cancelled.
+
+https://matplotlib.org/stable/users/faq.html#work-with-threads
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,7 @@ async def draw(pool: Pool, keep: Keep, query: str, kind: Kind, x: str, y: str, t
             "(for example by day or month), or take a sample with ORDER BY random() LIMIT 2000."
         )
     plot = arrange(result, kind, x, y, " ".join(title.split()), is_ordered=bool(_ORDER.search(query)))
-    async with _drawing:
-        png, numbered = await asyncio.to_thread(_rendered, plot)
+    png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _rendered, plot)
     about = _about(plot)
     alt = ". ".join([each for each in (plot.title, about) if each])
     file = await keep(named(plot.title or kind, png, "png"), "image/png", png, alt)

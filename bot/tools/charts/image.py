@@ -1,4 +1,4 @@
-"""Drawing a plot as a PNG. It blocks, and matplotlib may be used by one thread at a time: see `chart.py`.
+"""Drawing a plot as a PNG. It blocks, and matplotlib may be used by one thread only: see `chart.py`.
 
 One look for light and dark: an opaque card, nearly white, on which all colours have a contrast of 3 to 1 and
 more. The sizes of the writing are for a phone, which shows a picture some 350 points wide.

@@ -113,5 +113,8 @@ def span(first: datetime, last: datetime) -> str:
 
 
 def clipped(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name that is not too long for its place."""
-    return name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…"
+    """A name that is not too long for its place; names that begin alike often differ at their ends."""
+    if len(name) <= longest:
+        return name
+    end = longest // 3
+    return f"{name[: longest - 1 - end].rstrip()}…{name[-end:].lstrip()}"
