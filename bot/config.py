@@ -82,6 +82,9 @@ class Settings(AccessSettings):
     openai_fallback_model: str | None = Field(
         None, description="model to ask when the first one fails or is slow"
     )
+    openai_vision: bool = Field(
+        True, description="`false`: the model cannot look at pictures, so people are told so"
+    )
     openai_embedding_model: str | None = Field(
         None, description="embeddings for memory search, default offline"
     )
@@ -140,6 +143,11 @@ class Settings(AccessSettings):
     enable_memory: bool = Field(True, description="`false`: each message is answered alone")
     thread_ttl_days: PositiveInt = Field(30, description="days after which an idle thread is forgotten")
     history_tokens: int = Field(8000, ge=500, description="size of the history given to the model, in tokens")
+    file_max_bytes: PositiveInt = Field(10 << 20, description="size of a file from people, in bytes")
+    file_max_count: PositiveInt = Field(5, description="files of a message that are read")
+    file_text_chars: int = Field(
+        20_000, ge=500, description="characters of a file's text that the model is given"
+    )
     bot_name: str = Field(
         "",
         description="name of this process, unique and the same after a restart; default host and DATA_DIR",

@@ -21,12 +21,15 @@ from langchain_core.tools import BaseTool
 from pydantic import SecretStr
 
 from bot import http
-from bot.agent import Model, offline_model, open_agent
+from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
 from bot.approvals import Approvals
-from bot.chat import BotError, Health, Platform, Thread, ThreadId, Turn, Unreachable
+from bot.attachments import Limits as FileLimits
+from bot.attachments import Reader
+from bot.chat import BotError, Fetch, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis, for_writing
+from bot.files import FileStore
 from bot.gate import gate
 from bot.health import Examination
 from bot.inbox import FencedRedis, Inbox, desk, inbox_health
@@ -58,6 +61,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         pool = await stack.enter_async_context(
             open_pool(database_url, size=settings.db_pool_size, admit=role.admit)
         )
+        files = FileStore(redis)
         fenced = FencedRedis(redis)
         memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
         name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
@@ -65,9 +69,13 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         approvals = Approvals(
             redis, inbox.put, settings.who_approves, settings.approval_hours, settings.approval_four_eyes
         )
-        tools = toolset(pool, memory, orders=await _orders(stack, settings, database_url))
+        orders = await _orders(stack, settings, database_url)
+        tools = toolset(pool, memory, keep=files.keep, orders=orders)
         model = await stack.enter_async_context(_model(settings, tools))
         allowed = gate(settings, redis)
+        platforms: list[Platform] = []
+        sees = settings.has_model and settings.openai_vision
+        reader = Reader(_fetcher(platforms), files, _file_limits(settings), sees_pictures=sees)
         agent = await stack.enter_async_context(
             open_agent(
                 fenced,
@@ -75,6 +83,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 tools,
                 approvals,
                 remember=_remember(memory),
+                enclose=reader.enclose,
+                see=seeing(files) if sees else see_nothing,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
@@ -87,7 +97,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         shared = SharedState(redis, name)
         examine = Examination()
         commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage)
-        platforms = await _platforms(stack, settings, commands, operations, shared)
+        platforms += await _platforms(stack, settings, commands, operations, shared, files)
         receive = allowed.reception(commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
@@ -163,6 +173,7 @@ async def _platforms(
     commands: Commands,
     operations: Operations,
     shared: SharedState,
+    files: FileStore,
 ) -> list[Platform]:
     """The platforms that have tokens: a worker answers on all of them, whatever this process listens to.
 
@@ -182,6 +193,7 @@ async def _platforms(
                 api_url=settings.slack_api_url,
                 commands=commands,
                 shared=shared,
+                files=files,
                 catch_up_hours=settings.catch_up_hours,
                 bots=settings.allowed_bots,
             )
@@ -200,6 +212,7 @@ async def _platforms(
                     api_url=settings.discord_api_url,
                     commands=commands,
                     shared=shared,
+                    files=files,
                     catch_up_hours=settings.catch_up_hours,
                     shards=settings.discord_shards,
                     bots=settings.allowed_bots,
@@ -215,13 +228,14 @@ async def _platforms(
                 commands=commands,
                 operations=operations,
                 shared=shared,
+                files=files,
                 mounts=mounts,
             )
         )
         platforms.append(server)
         log.info("listening", extra={"page": f"http://{settings.http_host}:{server.port}/"})
     else:
-        platforms.append(http.AbsentHttp())
+        platforms.append(http.AbsentHttp(files))
     return platforms
 
 
@@ -238,6 +252,25 @@ def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
         return by_name[id.platform].thread(id)
 
     return find
+
+
+def _fetcher(platforms: Sequence[Platform]) -> Callable[[Message], Fetch]:
+    """How to get the files of a message; the platforms may still be to come."""
+
+    def fetch_for(message: Message) -> Fetch:
+        name = message.thread.platform
+        platform = next((each for each in platforms if each.name == name), None)
+        if platform is None:
+            raise Unreachable(f"{name} is switched off in this process")
+        return platform.fetch
+
+    return fetch_for
+
+
+def _file_limits(settings: Settings) -> FileLimits:
+    return FileLimits(
+        size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
+    )
 
 
 async def _redis_health(store: KeyValueStore, problem: Callable[[], Awaitable[str]]) -> Health:

@@ -13,6 +13,7 @@ from typing import cast
 from bot.chat import (
     Answer,
     AnswerError,
+    File,
     Halt,
     Health,
     Json,
@@ -185,7 +186,7 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
         raise
 
 
-_KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Notice)}
+_KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Notice, File)}
 
 
 def _packed(part: Part) -> Json:

@@ -11,6 +11,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot import approvals
+from bot.agent.marking import unmarked
 from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
@@ -76,8 +77,8 @@ def request_in(text: str) -> str:
 
 
 def told_of_tools(model: ModelServer) -> list[str]:
-    """The tool results that the model was shown last."""
-    return [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
+    """The tool results that the model was shown last, without the marks of data."""
+    return [unmarked(each["content"]) for each in model.requests[-1]["messages"] if each["role"] == "tool"]
 
 
 async def test_nothing_is_changed_before_a_person_approves_and_then_it_is_once(

@@ -64,18 +64,22 @@ RULES = {
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
     "tools": rule(
-        "chat keyspace operations", "asyncpg langchain_core pglast pydantic redis redisvl tenacity"
+        "chat keyspace operations",
+        "asyncpg langchain_core matplotlib pglast pydantic redis redisvl tenacity",
     ),
+    "files": rule("chat", "redis"),
+    "attachments": rule("chat", "PIL pypdf"),
+    "download": rule("chat", "aiohttp yarl"),
     "agent": rule(
         "chat tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
-    "slack": rule("chat commands gap operations tasks", "aiohttp slack_bolt slack_sdk"),
-    "discord": rule("chat commands gap operations supervise tasks", "aiohttp discord tenacity yarl"),
+    "slack": rule("chat commands download gap operations tasks", "aiohttp slack_bolt slack_sdk"),
+    "discord": rule("chat commands download gap operations supervise tasks", "aiohttp discord tenacity yarl"),
     "http": rule("chat commands gap operations tasks", "aiohttp pydantic pydantic_core yarl"),
     "__main__": rule("main"),
 }
-PLATFORM_PARTS = frozenset({"chat", "commands", "gap", "operations", "supervise", "tasks"})
+PLATFORM_PARTS = frozenset({"chat", "commands", "download", "gap", "operations", "supervise", "tasks"})
 ROOT_MAY_NOT_SEE = frozenset({"main"})
 
 

@@ -41,6 +41,7 @@ class Case:
     `after`: in the life that follows this kill. `since`: what comes before this step is another case's.
     `with_memory`: also at what the agent writes on its way, which it does in the same way on every platform.
     `is_refused`: the model refuses to answer, and the turn ends with a word about that.
+    `makes_file`: the tool makes a file, which is part of the answer.
     """
 
     scene: type[Scene]
@@ -48,6 +49,7 @@ class Case:
     since: str = ""
     with_memory: bool = False
     is_refused: bool = False
+    makes_file: bool = False
 
     @property
     def first(self) -> list[str]:
@@ -56,7 +58,7 @@ class Case:
 
     async def trial(self, lane: Lane, ends: Sequence[str] = ()) -> Outcome:
         """One turn, with these ends of lives. Raises `Missed`."""
-        return await trial(lane, self.scene(), ends, is_refused=self.is_refused)
+        return await trial(lane, self.scene(), ends, is_refused=self.is_refused, makes_file=self.makes_file)
 
     def points(self, steps: Sequence[str]) -> list[str]:
         """The points in a life of these steps."""
@@ -71,12 +73,23 @@ CASES = {
     "http": Case(HttpScene, with_memory=True),
     "http again": Case(HttpScene, after=f"after {held('result')}", with_memory=True),
     "http refused": Case(HttpScene, since="model: asked #2", with_memory=True, is_refused=True),
+    "http with a file": Case(HttpScene, since="model: asked #2", makes_file=True),
+    "slack with a file": Case(SlackScene, since="slack: files.getUploadURLExternal #1", makes_file=True),
+    "slack with a file, posted": Case(
+        SlackWithoutStreams, since="slack: chat.postMessage #1", makes_file=True
+    ),
     "slack refused": Case(SlackScene, since="model: asked #2", is_refused=True),
     "slack": Case(SlackScene),
     "slack again": Case(SlackScene, after="after slack: chat.startStream #1"),
     "slack without streams": Case(SlackWithoutStreams, since="slack: chat.startStream #1"),
     "slack without streams again": Case(SlackWithoutStreams, after="after slack: chat.postMessage #1"),
     "discord": Case(DiscordScene),
+    "discord with a file": Case(
+        DiscordScene, since="discord: POST /channels/{channel}/messages #2", makes_file=True
+    ),
+    "discord without history, with a file": Case(
+        DiscordWithoutHistory, since="discord: POST /channels/{channel}/messages #2", makes_file=True
+    ),
     "discord refused": Case(DiscordScene, since="model: asked #2", is_refused=True),
     "discord again": Case(DiscordScene, after="after discord: POST /channels/{channel}/messages #1"),
     "discord without history": Case(
@@ -94,7 +107,7 @@ async def lanes(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> 
 
 
 @pytest.fixture(scope="module")
-def undisturbed_turns() -> dict[tuple[type[Scene], bool], Outcome]:
+def undisturbed_turns() -> dict[tuple[type[Scene], bool, bool], Outcome]:
     """The turns without a kill, each played once."""
     return {}
 
@@ -102,10 +115,10 @@ def undisturbed_turns() -> dict[tuple[type[Scene], bool], Outcome]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 async def test_a_turn_survives_a_kill_at_every_step(
-    case: Case, lanes: list[Lane], undisturbed_turns: dict[tuple[type[Scene], bool], Outcome]
+    case: Case, lanes: list[Lane], undisturbed_turns: dict[tuple[type[Scene], bool, bool], Outcome]
 ) -> None:
     """Answered once and in its place, nothing left half done, nothing made again that was kept."""
-    kind = case.scene, case.is_refused
+    kind = case.scene, case.is_refused, case.makes_file
     if kind not in undisturbed_turns:
         undisturbed_turns[kind] = await case.trial(lanes[0])
     undisturbed = undisturbed_turns[kind]

@@ -43,6 +43,7 @@ from bot.discord import connect, exchange, line, pace, probe, sender
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
+from bot.files import FileStore
 from bot.inbox import worker
 from bot.shared import SharedState
 from bot.tasks import cancel
@@ -120,6 +121,7 @@ class Bot:
             await asyncio.gather(*self.tasks)
 
 
+NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[SharedState] = []
 """What the processes of the bot know together, of the test at hand."""
 
@@ -144,7 +146,13 @@ def a_platform(
 ) -> contextlib.AbstractAsyncContextManager[DiscordPlatform]:
     commands = Commands(examine, nothing_to_stop)
     return connect(
-        token=token, api_url=url, commands=commands, shared=SHARED[0], catch_up_hours=24, shards=None
+        token=token,
+        api_url=url,
+        commands=commands,
+        shared=SHARED[0],
+        files=NO_FILES,
+        catch_up_hours=24,
+        shards=None,
     )
 
 

@@ -21,6 +21,7 @@ from bot.commands import Commands
 from bot.discord import connect, shards, starts
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.share import fair_share
+from bot.files import FileStore
 from bot.inbox import Inbox
 from bot.shared import SharedState
 from bot.supervise import keep_up
@@ -129,6 +130,7 @@ async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
                 api_url=discord.url,
                 commands=Commands(well, nothing_to_stop),
                 shared=link,
+                files=FileStore(redis),
                 catch_up_hours=24,
                 shards=wish,
             )

@@ -38,6 +38,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands
+from bot.files import FileStore
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import conversation as conversation_module
 from bot.http.conversation import ChatRequest, to_message
@@ -164,6 +165,7 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
             yield name, json.loads(text.removeprefix("data: "))
 
 
+NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[SharedState] = []
 """What the processes of the bot know together, of the test at hand."""
 STORES: list[KeyValueStore] = []
@@ -208,6 +210,7 @@ async def listening(
         commands=commands or healthy(),
         operations=operations(store),
         shared=SHARED[0],
+        files=NO_FILES,
         mounts=mounts or {},
         patience=patience,
     ) as http:
@@ -689,6 +692,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         commands=healthy(),
         operations=operations(),
         shared=SHARED[0],
+        files=NO_FILES,
         mounts={},
     ):
         pass
@@ -928,9 +932,10 @@ async def test_only_json_is_taken(setup: Setup, content_type: str) -> None:
             assert "application/json" in (await response.json())["message"]
 
 
-@pytest.mark.parametrize("path", ["/chat", "/redis/direct"])
-async def test_a_huge_body_is_refused(setup: Setup, path: str) -> None:
-    async with setup.client.post(path, data=io.BytesIO(b" " * (2 << 20)), headers=JSON) as response:
+@pytest.mark.parametrize(("path", "mebibytes"), [("/chat", 25), ("/redis/direct", 2)])
+async def test_a_huge_body_is_refused(setup: Setup, path: str, mebibytes: int) -> None:
+    body = io.BytesIO(b" " * (mebibytes << 20))
+    async with setup.client.post(path, data=body, headers=JSON) as response:
         assert response.status == 413
         assert (await response.json())["status"] == "error"
 

@@ -38,6 +38,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands, nothing_used
+from bot.files import FileStore
 from bot.shared import SharedState
 from bot.slack import commands as slack_commands
 from bot.slack import connect, probe, sockets, stream
@@ -66,6 +67,7 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "WATCH_SECONDS", 0.1)
 
 
+NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[SharedState] = []
 """What the processes of the bot know together, of the test at hand."""
 
@@ -153,8 +155,8 @@ async def connected(
         "signing_secret": None,
         "api_url": server.api_url,
     }
-    commands = Commands(examine, nothing_to_stop, usage)
-    arguments |= {"shared": SHARED[0], "catch_up_hours": 24}
+    commands = Commands(examine, nothing_to_stop, usage=usage)
+    arguments |= {"shared": SHARED[0], "files": NO_FILES, "catch_up_hours": 24}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
 

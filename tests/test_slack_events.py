@@ -192,6 +192,7 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
     used = {SCOPES[event] for event in events if SCOPES[event]}
     used |= {"assistant:write", "chat:write", "commands"}
     used |= {"channels:read", "groups:read", "im:read", "mpim:read"}  # users.conversations
+    used |= {"files:read", "files:write"}  # url_private_download; files.getUploadURLExternal and its end
     scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert scopes == sorted(used)
 

@@ -8,7 +8,17 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bot import supervise as module
-from bot.chat import CredentialsRejected, Deliver, Event, Health, StorageDown, Thread, ThreadId, Unreachable
+from bot.chat import (
+    Attachment,
+    CredentialsRejected,
+    Deliver,
+    Event,
+    Health,
+    StorageDown,
+    Thread,
+    ThreadId,
+    Unreachable,
+)
 from bot.supervise import keep_up, persevere, supervise
 
 Outcome = Exception | float | None
@@ -61,6 +71,9 @@ class ScriptedPlatform:
         self._clock.now += connected
         if isinstance(ended, Exception):
             raise ended
+
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        raise NotImplementedError
 
     async def catch_up(self, deliver: Deliver) -> None:
         raise NotImplementedError

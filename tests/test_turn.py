@@ -12,6 +12,7 @@ from bot.chat import (
     AnswerError,
     BotError,
     CredentialsRejected,
+    File,
     Halt,
     Json,
     LeaseLost,
@@ -175,6 +176,15 @@ async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -
     assert again == [Text("So "), STEP, Text("far"), Notice("Busy.")]
     assert agent.runs == 1
     assert conclusions.told == ["So far\n\nBusy."]
+
+
+async def test_a_file_that_was_shown_before_an_error_is_shown_again_with_it() -> None:
+    """Its content is kept elsewhere; here it is as plain as all other parts."""
+    file = File(id="0" * 32, name="a.csv", media_type="text/csv", size=3, alt="A list")
+    store, agent = Store(), Agent(Text("Here"), file, error=AnswerError("Busy."))
+    for _ in range(2):
+        assert await take(agent.answer, store=store) == [Text("Here"), file, Notice("Busy.")]
+    assert agent.runs == 1
 
 
 async def test_the_error_is_kept_before_it_is_shown() -> None:

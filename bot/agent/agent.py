@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -14,10 +15,13 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.agent.course import Course, decided_course, repeated_course
 from bot.agent.graph import Context, Graph, State, build_graph
-from bot.agent.marking import label
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
+from bot.agent.pictures import PICTURES, See, see_nothing
 from bot.chat import (
+    Enclose,
+    Enclosed,
+    File,
     Message,
     Meter,
     Notice,
@@ -35,6 +39,8 @@ from bot.tools import GuardedTool
 log = logging.getLogger(__name__)
 
 
+_PROBLEMS = "file_problems"
+
 Remember = Callable[[Turn, str], Awaitable[None]]
 """Keeps a finished turn and its answer's text searchable."""
 
@@ -50,10 +56,12 @@ class Agent:
         *,
         guarded: Collection[str],
         remember: Remember,
+        enclose: Enclose,
         rounds: int,
         has_memory: bool,
     ) -> None:
         self._graph = graph
+        self._enclose = enclose
         self._memory = memory
         self._requests = requests
         self._guarded = guarded
@@ -68,11 +76,16 @@ class Agent:
         """
         config = self._config(turn)
         texts: list[str] = []
+        files: set[str] = set()
         try:
             async with aclosing(self._parts(turn, config)) as answer:
                 async for part in answer:
                     if isinstance(part, Text):
                         texts.append(part.text)
+                    if isinstance(part, File):
+                        if part.id in files:  # the same once more, or stored and then shown after a crash
+                            continue
+                        files.add(part.id)
                     yield part
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
@@ -121,8 +134,18 @@ class Agent:
             state = await self._graph.aget_state(config)
             course = repeated_course(state, _id(turn.messages[-1]), self._guarded)
             if course:
-                return course
-        return Course(begin=_begin(turn))
+                asked = {_id(message) for message in turn.messages}
+                messages = [each for each in state.values["messages"] if each.id in asked]
+                return replace(course, earlier=[*_problems(messages), *course.earlier])
+        begin = await self._begin(turn)
+        return Course(begin=begin, earlier=_problems(begin["messages"]))
+
+    async def _begin(self, turn: Turn) -> State:
+        """The turn's messages, with what is in their files."""
+        return _begin([await self._human(message) for message in turn.messages])
+
+    async def _human(self, message: Message) -> HumanMessage:
+        return _human(message, await self._enclose(message) if message.attachments else Enclosed())
 
     async def conclude(self, turn: Turn, answer: str) -> None:
         """Note in the thread's memory that the turn ended with `answer`, which is not the agent's own end.
@@ -132,12 +155,21 @@ class Agent:
         """
         if not self._has_memory:
             return
-        asked = [] if turn.decision else _begin(turn)["messages"]
-        messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
+            known = {
+                message.id for message in await self._messages(turn)
+            }  # with what was read of their files
+            written = [message for message in turn.messages if not message.decision]
+            asked = [_human(message, Enclosed()) for message in written if _id(message) not in known]
+            messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
             await self._graph.aupdate_state(self._config(turn), {"messages": messages}, as_node="think")
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+
+    async def _messages(self, turn: Turn) -> list[AnyMessage]:
+        state = await self._graph.aget_state(self._config(turn))
+        messages: list[AnyMessage] = state.values.get("messages", [])
+        return messages
 
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
         """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""
@@ -149,18 +181,28 @@ class Agent:
             log.warning("turn not settled", extra={"error": repr(error)})
 
 
-def _begin(turn: Turn) -> State:
-    messages: list[AnyMessage] = [HumanMessage(_readable(each), id=_id(each)) for each in turn.messages]
-    return cast("State", {"messages": messages, "iterations": 0, "last_error": ""})
+def _begin(messages: Sequence[AnyMessage]) -> State:
+    return cast("State", {"messages": list(messages), "iterations": 0, "last_error": ""})
 
 
-def _readable(message: Message) -> str:
-    files = [
-        f"[attached file: {label(each.name)}, {label(each.media_type)}, {each.size} bytes]"
-        for each in message.attachments
-    ]
-    text = "\n".join([message.text, *files]).strip() or prompts.NO_TEXT
-    return prompts.CORRECTION.format(text=text) if message.corrects else text
+def _human(message: Message, enclosed: Enclosed) -> HumanMessage:
+    """A message with what is in its files; what could not be read is kept with it, to be said again."""
+    more: dict[str, object] = {}
+    if enclosed.pictures:
+        more[PICTURES] = [picture.id for picture in enclosed.pictures]
+    if enclosed.problems:
+        more[_PROBLEMS] = list(enclosed.problems)
+    return HumanMessage(_readable(message, enclosed), id=_id(message), additional_kwargs=more)
+
+
+def _problems(messages: Sequence[AnyMessage]) -> list[Part]:
+    return [Notice(words) for message in messages for words in message.additional_kwargs.get(_PROBLEMS, ())]
+
+
+def _readable(message: Message, enclosed: Enclosed) -> str:
+    text = message.text.strip() or ("" if enclosed.text else prompts.NO_TEXT)
+    text = prompts.CORRECTION.format(text=text) if message.corrects else text
+    return "\n\n".join([*filter(None, [text, enclosed.text])])
 
 
 def _id(message: Message) -> str:
@@ -172,6 +214,14 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+async def enclose_names(message: Message) -> Enclosed:
+    """What the model is told of files that nobody reads."""
+    names = [
+        f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
+    ]
+    return Enclosed(text="\n".join(names))
+
+
 @asynccontextmanager
 async def open_agent(
     redis: Redis,
@@ -180,6 +230,8 @@ async def open_agent(
     requests: Requests,
     *,
     remember: Remember,
+    enclose: Enclose = enclose_names,
+    see: See = see_nothing,
     max_iterations: int,
     history_tokens: int,
     ttl_days: int,
@@ -207,6 +259,7 @@ async def open_agent(
         checkpointer=memory,
         requests=requests,
         meter=meter,
+        see=see,
     )
     yield Agent(
         graph,
@@ -214,6 +267,7 @@ async def open_agent(
         requests,
         guarded=[tool.name for tool in tools if isinstance(tool, GuardedTool)],
         remember=remember,
+        enclose=enclose,
         rounds=max_iterations,
         has_memory=has_memory,
     )

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from bot.agent import history, parts, prompts
 from bot.agent.metering import Metered, metered
 from bot.agent.model import Emit, Model
+from bot.agent.pictures import See, see_nothing
 from bot.chat import (
     AnswerError,
     BudgetSpent,
@@ -32,7 +33,7 @@ from bot.chat import (
     Turn,
     unmetered,
 )
-from bot.tools import GuardedTool, for_tools
+from bot.tools import GuardedTool, files_of, for_tools
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ def build_graph(
     checkpointer: BaseCheckpointSaver[str] | None,
     requests: Requests | None = None,
     meter: Meter = unmetered,
+    see: See = see_nothing,
 ) -> Graph:
     """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
 
@@ -87,7 +89,7 @@ def build_graph(
     again, with a turn whose decision is about that request, to go on.
     """
     nodes = _Nodes(
-        model, {tool.name: tool for tool in tools}, max_iterations, history_tokens, requests, meter
+        model, {tool.name: tool for tool in tools}, max_iterations, history_tokens, requests, meter, see
     )
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
@@ -129,8 +131,10 @@ class _Nodes:
         history_tokens: int,
         requests: Requests | None,
         meter: Meter,
+        see: See,
     ) -> None:
         self._model = model
+        self._see = see
         self._requests = requests
         self._tools = tools
         self._max_iterations = max_iterations
@@ -162,6 +166,7 @@ class _Nodes:
         conclude = state["iterations"] >= self._max_iterations
         waiting = state.get("proposals") or {}
         prompt = history.prompt(state["messages"], state.get("summary", ""), conclude, waiting.keys())
+        prompt = await self._see(prompt)
         answer = await self._model.answer(prompt, emit, self._metered(), "conclude" if conclude else "act")
         if conclude and not answer.text.strip():
             answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)
@@ -268,18 +273,22 @@ class _Nodes:
         return result
 
     async def observe(self, state: State) -> Update:
-        """Count the round, and keep the newest error of it."""
-        errors: list[str] = []
-        for message in reversed(state["messages"]):
-            if not isinstance(message, ToolMessage):
-                break
-            if message.status == "error":
-                errors.append(message.text)
+        """Show the files that the round has made, count it, and keep the newest error of it.
+
+        Not in `act`: there a crash could come before the result is stored, and the tool might then make
+        another file than the one that people see already.
+        """
+        emit = get_stream_writer()
+        results = history.newest_results(state["messages"])
+        for result in results:
+            for file in files_of(result):
+                emit(file)
+        errors = [result.text for result in results if result.status == "error"]
         answered = {message.tool_call_id for message in state["messages"] if isinstance(message, ToolMessage)}
         proposals = state.get("proposals") or {}
         return {
             "iterations": state["iterations"] + 1,
-            "last_error": errors[0] if errors else "",
+            "last_error": errors[-1] if errors else "",
             "proposals": {call: each for call, each in proposals.items() if call not in answered},
         }
 

@@ -84,6 +84,12 @@ def _unfinished(call: ToolCall, *, is_waiting: bool) -> ToolMessage:
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
 
 
+def newest_results(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
+    """The results of the last round of tools, in order."""
+    newest = takewhile(lambda each: isinstance(each, ToolMessage), reversed(messages))
+    return [each for each in newest if isinstance(each, ToolMessage)][::-1]
+
+
 def transcript(messages: Sequence[AnyMessage], summary: str) -> list[AnyMessage]:
     """The request to summarise `messages` together with the summary so far."""
     lines = [f"Earlier summary: {summary}"] if summary else []

@@ -25,19 +25,23 @@ from bot.agent import prompts
 from bot.agent.marking import SIGN, unmarked
 
 _COMMANDS = {
-    "SQL": ("sql_query", "query"),
-    "EXECUTE": ("sql_execute", "statement"),
-    "SEARCH": ("memory_search", "query"),
+    "SQL": "sql_query",
+    "EXPORT": "export",
+    "CHART": "chart",
+    "EXECUTE": "sql_execute",
+    "SEARCH": "memory_search",
 }
+_KINDS = "line|bar|stacked|scatter|histogram"
 _HELP = (
     "I am offline: no language model is configured, so I cannot really answer. What works: a query such as "
-    "`SQL: select name, price from products limit 5`, and `SEARCH: words` for what was said in this "
-    "conversation. Set OPENAI_API_KEY for a model that answers."
+    "`SQL: select name, price from products limit 5`, the same with `EXPORT:` for a file, or with `CHART:` "
+    "(or `CHART: line`) for a picture, and `SEARCH: words` for what was said in this conversation. Set "
+    "OPENAI_API_KEY for a model that answers."
 )
 
 
 class OfflineModel(BaseChatModel):
-    """A chat model that says it is offline, runs `SQL:` and the like, and shows what it remembers."""
+    """A chat model that says it is offline, runs the commands of `_COMMANDS`, and shows what it remembers."""
 
     @property
     def _llm_type(self) -> str:
@@ -103,8 +107,12 @@ def _tool_call(text: str) -> ToolCall | None:
     match = re.match(rf"\s*({'|'.join(_COMMANDS)}):\s*(\S.*)", text, re.DOTALL | re.IGNORECASE)
     if not match:
         return None
-    tool, argument = _COMMANDS[match[1].upper()]
-    return ToolCall(name=tool, args={argument: match[2].strip()}, id="call", type="tool_call")
+    command, argument = match[1].upper(), match[2].strip()
+    arguments = {"statement" if command == "EXECUTE" else "query": argument}
+    if command == "CHART":
+        kind = re.match(rf"({_KINDS})\b\s*(.*)", argument, re.DOTALL | re.IGNORECASE)
+        arguments = {"query": kind[2], "kind": kind[1].lower()} if kind else arguments | {"kind": "bar"}
+    return ToolCall(name=_COMMANDS[command], args=arguments, id="call", type="tool_call")
 
 
 def _report(status: str, result: str) -> str:

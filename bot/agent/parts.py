@@ -6,11 +6,14 @@ from typing import Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 
 from bot.chat import Part, Text, ToolStep
+from bot.tools import files_of
 
 _TITLES = {
     "sql_execute": "Change the database",
     "sql_schema": "Look at the database schema",
     "sql_query": "Query the database",
+    "chart": "Draw a chart",
+    "export": "Export rows",
     "memory_search": "Search this conversation",
     "current_time": "Look at the clock",
 }
@@ -87,6 +90,7 @@ def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Ite
             if call["name"] in guarded:
                 yield started(call)
             yield ended(call, message)
+            yield from files_of(message)
 
 
 def _title(call: ToolCall) -> str:

@@ -5,6 +5,8 @@ from bot.chat.errors import (
     BotError,
     BudgetSpent,
     CredentialsRejected,
+    FileRefused,
+    FileTooLarge,
     LeaseLost,
     PlatformError,
     RateLimited,
@@ -26,8 +28,9 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
+from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
 from bot.chat.meter import Meter, Spending, Tokens, unmetered
-from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep, decided
+from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
 from bot.chat.requests import Proposal, Requests
 from bot.chat.shared import Shared
@@ -43,10 +46,18 @@ __all__ = [
     "CredentialsRejected",
     "Decision",
     "Deliver",
+    "Enclose",
+    "Enclosed",
     "Event",
+    "Fetch",
+    "File",
+    "FileRefused",
+    "FileTooLarge",
+    "Files",
     "Halt",
     "Health",
     "Json",
+    "Keep",
     "LeaseLost",
     "Message",
     "Meter",

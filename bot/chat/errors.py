@@ -4,6 +4,8 @@ BotError
 ├── AnswerError             the agent could not answer; its text is fit for the person who asked
 │   └── BudgetSpent             ... since what may be spent today is spent
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
+├── FileRefused             a file that a person sent cannot be had or read; its text tells them why
+├── FileTooLarge            a file is not kept, since it is larger than what fits
 ├── StorageDown             our own Redis failed: the turn is tried again later
 └── PlatformError           a chat service refused or failed: the turn is tried again later
     ├── RateLimited             ... after the seconds it names
@@ -31,6 +33,14 @@ class LeaseLost(BotError):
 
 class StorageDown(BotError):
     """The store of messages and memory failed: the turn is tried again later."""
+
+
+class FileRefused(BotError):
+    """A file that a person sent cannot be had or read; `str()` goes on after “I could not read NAME: ”."""
+
+
+class FileTooLarge(BotError):
+    """A file is larger than what is kept of one."""
 
 
 class PlatformError(BotError):

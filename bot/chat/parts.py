@@ -66,7 +66,23 @@ def decided(approval: Approval, decision: Decision) -> Approval:
     return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason)
 
 
-Part = Text | ToolStep | Approval | Notice
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file that belongs to the answer; its content is kept apart, see `bot.chat.Files`.
+
+    `id` is made of the name, the type and the content, so that the same file has the same id. `name` has an
+    ending that fits and no characters with a meaning in paths. `size` is in bytes. `alt` says in words what
+    it shows, for who cannot see it; it may hold text from the model: treat it as untrusted.
+    """
+
+    id: str
+    name: str
+    media_type: str
+    size: int
+    alt: str = ""
+
+
+Part = Text | ToolStep | Approval | Notice | File
 """The next piece of an answer."""
 
 Answer = Callable[[Turn], AsyncIterator[Part]]

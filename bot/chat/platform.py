@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bot.chat.events import Deliver, Json, ThreadId, Turn
+from bot.chat.events import Attachment, Deliver, Json, ThreadId, Turn
 from bot.chat.parts import Part
 
 
@@ -86,6 +86,9 @@ class Platform(Protocol):
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
+
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        """The content of a file that came with a message. Raises `FileRefused`, and `StorageDown`."""
 
     async def health(self) -> Health:
         """Whether it is connected, and how that is known. Never raises, and ends within seconds."""

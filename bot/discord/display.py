@@ -13,7 +13,7 @@ from bot.discord.sender import Sender, Sent
 log = logging.getLogger(__name__)
 
 _CUT_SHORT = "Discord does not take the rest of this answer, so it is not shown in full."
-_NONCE = 25
+NONCE = 25
 """Characters of a nonce at most."""
 
 CLOCKS = timedelta(seconds=5)
@@ -22,7 +22,7 @@ CLOCKS = timedelta(seconds=5)
 
 def nonce_of(turn: Turn, purpose: str) -> str:
     """What makes a message the same on every attempt at a turn."""
-    return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:_NONCE]
+    return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
 
 
 class Display:

@@ -27,20 +27,21 @@ than that might come after the words of another process.
 class _Guard:
     hold: Hold | None
     deadline: asyncio.Timeout
+    seconds: float
 
 
 _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 
 
 @asynccontextmanager
-async def guarded(hold: Hold | None) -> AsyncIterator[None]:
+async def guarded(hold: Hold | None, seconds: float = EXCHANGE_SECONDS) -> AsyncIterator[None]:
     """Await `hold` before each request that the body makes with a traced client, and bound each in time.
 
     Only the requests: a wait for a rate limit that is cut short would be another request too many, and
     discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises `TimeoutError`.
     """
     async with asyncio.timeout(None) as deadline:
-        token = _guard.set(_Guard(hold, deadline))
+        token = _guard.set(_Guard(hold, deadline, seconds))
         try:
             yield
         finally:
@@ -62,7 +63,7 @@ async def _begin(*_: object) -> None:
         return
     if guard.hold:
         await guard.hold()
-    guard.deadline.reschedule(asyncio.get_running_loop().time() + EXCHANGE_SECONDS)
+    guard.deadline.reschedule(asyncio.get_running_loop().time() + guard.seconds)
 
 
 async def _end(*_: object) -> None:

@@ -8,7 +8,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from yarl import URL
 
-from bot.chat import Deliver, Health, Shared, ThreadId
+from bot.chat import Attachment, Deliver, Files, Health, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
@@ -21,7 +21,10 @@ from bot.discord.sender import Sender
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
 from bot.discord.starts import Starts
+from bot.download import Hosts, download
 from bot.tasks import first_failure
+
+_FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 
 
 @asynccontextmanager
@@ -31,6 +34,7 @@ async def connect(
     api_url: str | None,
     commands: Commands,
     shared: Shared,
+    files: Files,
     catch_up_hours: float,
     shards: int | None,
     bots: Set[str] = frozenset(),
@@ -42,7 +46,7 @@ async def connect(
     """
     with _addressed(api_url):
         async with Sender(token) as sender:
-            yield Discord(token, commands, sender, shared, catch_up_hours, shards, bots)
+            yield Discord(token, commands, sender, shared, files, catch_up_hours, shards, bots)
 
 
 @contextmanager
@@ -67,6 +71,7 @@ class Discord:
         commands: Commands,
         sender: Sender,
         shared: Shared,
+        files: Files,
         catch_up_hours: float,
         shards: int | None,
         bots: Set[str],
@@ -75,6 +80,7 @@ class Discord:
         self._commands = commands
         self._sender = sender
         self._shared = shared
+        self._files = files
         self._wish = shards
         self._bots = bots
         self._shards = Shards(shared, catch_up_hours, self._listen)
@@ -105,7 +111,11 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
-        return DiscordThread(id, self._sender, self._pace, self._shared)
+        return DiscordThread(id, self._sender, self._pace, self._shared, self._files)
+
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        """See `bot.chat.Platform`. The addresses are signed: no token goes along."""
+        return await download(attachment.url, Hosts(_FILE_HOSTS, origin=Route.BASE), most_bytes)
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

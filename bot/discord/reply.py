@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from bot.chat import Approval, Part, Receipt, Shared, ThreadId, Turn, Undeliverable
+from bot.chat import Approval, Files, Part, Receipt, Shared, ThreadId, Turn, Undeliverable
 from bot.discord import place as places
 from bot.discord.asking import Asking
 from bot.discord.display import Display
@@ -15,6 +16,7 @@ from bot.discord.place import Place
 from bot.discord.sender import Sender
 from bot.discord.transcript import Transcript
 from bot.discord.typing import Typing
+from bot.discord.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +24,9 @@ log = logging.getLogger(__name__)
 class DiscordThread:
     """A `Thread` of chat.py: a Discord thread, a direct message or a chain of replies."""
 
-    def __init__(self, id: ThreadId, sender: Sender, pace: Pace, shared: Shared) -> None:
+    def __init__(self, id: ThreadId, sender: Sender, pace: Pace, shared: Shared, files: Files) -> None:
         self.id = id
+        self._files = files
         self._sender = sender
         self._shared = shared
         self._pace = pace
@@ -37,8 +40,11 @@ class DiscordThread:
             tasks.create_task(answer.read(parts))
             place = await self._open(receipt)
             typing = Typing(tasks, self._sender, place.channel, receipt.hold)
-            asking = Asking(self._sender, place, receipt, self._shared)
-            await self._follow(answer, Display(self._sender, place, receipt), typing, asking)
+            beside = _Beside(
+                Asking(self._sender, place, receipt, self._shared),
+                Uploads(self._sender, place, receipt, self._files),
+            )
+            await self._follow(answer, Display(self._sender, place, receipt), typing, beside)
 
     async def _open(self, receipt: Receipt) -> Place:
         """Where the answer goes, the same on every attempt."""
@@ -62,14 +68,14 @@ class DiscordThread:
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
             return places.in_channel(turn)
 
-    async def _follow(self, answer: "_Growing", display: Display, typing: Typing, asking: Asking) -> None:
+    async def _follow(self, answer: "_Growing", display: Display, typing: Typing, beside: "_Beside") -> None:
         if not await display.resume():
             typing.start()
         shown_before = display.shown
         while True:
             await answer.news()
             while answer.decided:
-                await asking.settle(answer.decided.pop())
+                await beside.asking.settle(answer.decided.pop())
             if display.begun:
                 await self._pace.turn(display.channel)
             if answer.finished:
@@ -77,12 +83,14 @@ class DiscordThread:
             texts = answer.transcript.messages()
             if sum(map(len, texts)) >= shown_before:
                 await _show(texts, display, typing, working=answer.transcript.working)
+            await beside.uploads.show(answer.transcript)
         await typing.stop()
         texts = answer.transcript.messages()
         await display.show(texts)
+        await beside.uploads.show(answer.transcript)
         for approval in answer.asked:
-            await asking.show(approval)
-        await display.end(texts)
+            await beside.asking.show(approval)
+        await display.end(answer.transcript.messages())
 
 
 async def _show(texts: list[str], display: Display, typing: Typing, *, working: bool) -> None:
@@ -92,6 +100,14 @@ async def _show(texts: list[str], display: Display, typing: Typing, *, working: 
     await display.show(texts)
     if working:
         typing.start()
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What is shown in messages beside the text."""
+
+    asking: Asking
+    uploads: Uploads
 
 
 class _Growing:

@@ -1,6 +1,7 @@
 """Everything the bot writes, over REST alone: it works while the gateway is rebuilt, or without one."""
 
 import asyncio
+import io
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from bot.chat import Unreachable
 from bot.discord.errors import translated
-from bot.discord.exchange import Hold, guarded, traced
+from bot.discord.exchange import EXCHANGE_SECONDS, Hold, guarded, traced
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ REPEAT_SECONDS = 0.5
 """How often a request is sent while Discord is out of reach, and about how long until it is sent again."""
 
 _REQUEST_SECONDS = 60.0
+UPLOAD_SECONDS = 30.0
+"""How long Discord may take for a file. What comes late cannot come twice: a nonce holds for minutes."""
 _ARCHIVE_MINUTES: Literal[1440] = 1440
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
@@ -41,10 +44,20 @@ _REPLY_NEEDS_HISTORY = 160002
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message of ours as Discord keeps it."""
+    """A message of ours as Discord keeps it; `files` are the names of what is attached."""
 
     id: int
     text: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file to send; `alt` is read to who cannot see it."""
+
+    name: str
+    content: bytes
+    alt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +137,30 @@ class Sender:
 
         async def send(client: discord.Client) -> Sent:
             place = client.get_partial_messageable(channel)
-            if reply_to is None:
-                return _sent(await place.send(text, **form))
-            question = discord.MessageReference(
-                message_id=reply_to, channel_id=channel, fail_if_not_exists=False
-            )
-            try:
-                message = await place.send(text, **form, reference=question)
-            except discord.Forbidden as error:
-                if error.code != _REPLY_NEEDS_HISTORY:
-                    raise
-                message = await place.send(text, **form)
-            return _sent(message)
+
+            async def post(**reference: Any) -> discord.Message:
+                return await place.send(text, **form, **reference)
+
+            return _sent(await _replying(post, channel, reply_to))
 
         return await self._request(send, hold)
+
+    async def attach(
+        self, channel: int, file: Attached, *, nonce: str, reply_to: int | None, hold: Hold
+    ) -> None:
+        """Post a message that is a file; `nonce` as in `send`."""
+
+        async def attach(client: discord.Client) -> None:
+            place = client.get_partial_messageable(channel)
+
+            async def post(**reference: Any) -> discord.Message:
+                # made anew for each try, since sending uses it up
+                content = discord.File(io.BytesIO(file.content), file.name, description=file.alt or None)
+                return await place.send(file=content, nonce=nonce, **reference)
+
+            await _replying(post, channel, reply_to)
+
+        await self._request(attach, hold, UPLOAD_SECONDS)
 
     async def edit(
         self, channel: int, message: int, text: str, *, hold: Hold, without_buttons: bool = False
@@ -206,7 +229,10 @@ class Sender:
         return await self._request(read)
 
     async def _request(
-        self, call: Callable[[discord.Client], Awaitable[Result]], hold: Hold | None = None
+        self,
+        call: Callable[[discord.Client], Awaitable[Result]],
+        hold: Hold | None = None,
+        seconds: float = EXCHANGE_SECONDS,
     ) -> Result:
         repeated = AsyncRetrying(
             retry=retry_if_exception_type(Unreachable),
@@ -214,15 +240,18 @@ class Sender:
             wait=wait_random_exponential(REPEAT_SECONDS, max=10 * REPEAT_SECONDS),
             reraise=True,
         )
-        result: Result = await repeated(self._request_once, call, hold)
+        result: Result = await repeated(self._request_once, call, hold, seconds)
         return result
 
     async def _request_once(
-        self, call: Callable[[discord.Client], Awaitable[Result]], hold: Hold | None = None
+        self,
+        call: Callable[[discord.Client], Awaitable[Result]],
+        hold: Hold | None = None,
+        seconds: float = EXCHANGE_SECONDS,
     ) -> Result:
         client = await self._logged_in()
         with translated(), self._reopening(client):
-            async with asyncio.timeout(_REQUEST_SECONDS), guarded(hold):
+            async with asyncio.timeout(_REQUEST_SECONDS), guarded(hold, seconds):
                 with _opening_gate(client):
                     return await call(client)
 
@@ -275,5 +304,20 @@ def _opening_gate(client: discord.Client) -> Iterator[None]:
         raise
 
 
+async def _replying(
+    post: Callable[..., Awaitable[discord.Message]], channel: int, reply_to: int | None
+) -> discord.Message:
+    """Post as a reply where one is wanted and allowed."""
+    if reply_to is None:
+        return await post()
+    question = discord.MessageReference(message_id=reply_to, channel_id=channel, fail_if_not_exists=False)
+    try:
+        return await post(reference=question)
+    except discord.Forbidden as error:
+        if error.code != _REPLY_NEEDS_HISTORY:
+            raise
+        return await post()
+
+
 def _sent(message: discord.Message) -> Sent:
-    return Sent(message.id, message.content)
+    return Sent(message.id, message.content, tuple(each.filename for each in message.attachments))

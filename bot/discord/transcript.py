@@ -2,7 +2,7 @@
 
 from discord.utils import escape_markdown
 
-from bot.chat import Notice, Part, Text, ToolStep
+from bot.chat import File, Notice, Part, Text, ToolStep
 from bot.discord.dialect import render
 from bot.discord.fences import left_open
 from bot.discord.markdown import split
@@ -20,10 +20,12 @@ class Transcript:
     """Gathers the parts of an answer and lays them out.
 
     What is shown only grows at its end, so finished messages never change: a tool step becomes a line of
-    its own where it ends; while at work it is a passing line below the last message.
+    its own where it ends; while at work it is a passing line below the last message. `files` are still to be
+    shown.
     """
 
     def __init__(self) -> None:
+        self.files: list[File] = []
         self._settled = ""
         self._run = ""  # text since the last part that was no text
         self._steps: dict[str, ToolStep] = {}  # those at work
@@ -42,6 +44,8 @@ class Transcript:
                 self._settle(part.text, apart=2)
             case ToolStep(state="started"):
                 self._steps[part.id] = part
+            case File():  # a message of its own: see bot.discord.uploads
+                self.files.append(part)
             case ToolStep():
                 self._steps.pop(part.id, None)
                 self._settle(_line(part), apart=1)

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from bot.chat import Deliver, Health, Thread, ThreadId
+from bot.chat import Attachment, Deliver, Files, Health, Thread, ThreadId
+from bot.http.files import read_kept
 from bot.http.replies import HttpThread, Replies
 
 
@@ -10,6 +11,9 @@ class AbsentHttp:
     """Implements `bot.chat.Platform`: answers go into their receipts, where those who wait look for them."""
 
     name = "http"
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     async def receive(self, deliver: Deliver) -> None:
         """Nothing comes."""
@@ -21,6 +25,10 @@ class AbsentHttp:
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer, where nobody waits."""
         return HttpThread(Replies())
+
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        """See `bot.chat.Platform`: what callers send is kept until its turn comes."""
+        return await read_kept(self._files, attachment)
 
     async def health(self) -> Health:
         """It does not listen, and is not meant to."""

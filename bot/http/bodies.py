@@ -10,11 +10,13 @@ from pydantic_core import ErrorDetails
 from bot.http.errors import Refusal
 
 MAX_BODY_BYTES = 1 << 20
+MAX_CHAT_BYTES = 24 << 20
+"""The same of `POST /chat`, which may bring files along."""
 
 Body = TypeVar("Body")
 
 
-async def read(request: web.Request) -> bytes:
+async def read(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The body of a JSON request. Raises `Refusal` (415, 400); aiohttp raises 413.
 
     A form of another website cannot send this content type, so asking for it also keeps forms out.
@@ -22,7 +24,7 @@ async def read(request: web.Request) -> bytes:
     if request.content_type != "application/json":
         raise Refusal(415, f"Send JSON, with the header “{hdrs.CONTENT_TYPE}: application/json”.")
     try:
-        return await request.read()
+        return await request.clone(client_max_size=most_bytes).read()
     except (web.RequestPayloadError, ConnectionError) as error:
         raise Refusal(400, "The body ended early or is not encoded as its headers say.") from error
 

@@ -6,17 +6,20 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, assert_never
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, StringConstraints, TypeAdapter
+from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
 from bot.chat import (
     Approval,
+    Attachment,
     Deliver,
+    File,
+    Files,
     Json,
     Message,
     Notice,
@@ -31,7 +34,8 @@ from bot.chat import (
 from bot.commands import Commands, asked, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
-from bot.http.replies import REPEAT, Replies, Reply, at_hand, told
+from bot.http.files import SentFile, described, keep_sent
+from bot.http.replies import REPEAT, Replies, Reply, at_hand, stored, told
 from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -64,6 +68,7 @@ class ChatRequest(BaseModel):
 
     message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32_000)]
     thread_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    files: Annotated[list[SentFile], Field(max_length=20)] = []
 
 
 _CHAT_REQUEST = TypeAdapter(ChatRequest)
@@ -75,7 +80,10 @@ class Conversation:
     `patience` is how many seconds a caller is kept waiting without a sign of life.
     """
 
-    def __init__(self, replies: Replies, shared: Shared, commands: Commands, patience: float) -> None:
+    def __init__(
+        self, replies: Replies, shared: Shared, files: Files, commands: Commands, patience: float
+    ) -> None:
+        self._files = files
         self.deliver: Deliver | None = None
         self._commands = commands
         self._shared = shared
@@ -85,8 +93,9 @@ class Conversation:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
-        body = bodies.parse(_CHAT_REQUEST, await bodies.read(request))
-        message = to_message(body, _idempotency_key(request))
+        body = bodies.parse(_CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
+        attachments = await keep_sent(self._files, body.files)
+        message = to_message(body, _idempotency_key(request), attachments)
         order = typed(message)
         if isinstance(order, Stop):
             return await self._answer(request, message.thread, at_hand(Notice(await self._stop(order))))
@@ -130,18 +139,19 @@ class Conversation:
                 logger.info("answer not looked up", extra={"error": str(error)})
             else:
                 if found and not reply.begun:
-                    reply.add(found)
+                    for part in found:
+                        reply.add(part)
                     reply.finish()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _found(self, thread: ThreadId, message_id: str) -> Part | None:
+    async def _found(self, thread: ThreadId, message_id: str) -> Sequence[Part]:
         """The whole answer, if the store has one."""
         receipt = await self._shared.receipt_of(message_id)
         if receipt and receipt.get("finished"):
-            return Text(str(receipt["answer"]))
+            return stored(receipt)
         if receipt is None and await self._shared.is_taken_back(thread, message_id):
-            return TAKEN_BACK
-        return None
+            return [TAKEN_BACK]
+        return ()
 
     async def _stop(self, order: Stop) -> str:
         """Stop a thread; the sentence is the caller's answer, since no turn takes a stop."""
@@ -177,7 +187,7 @@ class Conversation:
     async def _whole(self, thread: ThreadId, reply: Reply) -> dict[str, Json]:
         async for _ in reply.follow(KEEP_ALIVE, self._patience):
             pass
-        return {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
+        return _answer(thread, reply)
 
     async def _stream(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -202,11 +212,12 @@ class Conversation:
         except Refusal as refusal:
             await response.write(_event("error", refusal.body() | {"code": refusal.status}))
         else:
-            answer = {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
-            await response.write(_event("done", answer))
+            await response.write(_event("done", _answer(thread, reply)))
 
 
-def to_message(body: ChatRequest, idempotency_key: str | None) -> Message:
+def to_message(
+    body: ChatRequest, idempotency_key: str | None, attachments: tuple[Attachment, ...] = ()
+) -> Message:
     """The message of a request. With a key, the same key and thread give the same message and thread ids."""
     thread_id = body.thread_id or _new_thread_id(idempotency_key)
     return Message(
@@ -217,6 +228,7 @@ def to_message(body: ChatRequest, idempotency_key: str | None) -> Message:
         sent_at=time.time(),
         addressed=True,
         direct=True,
+        attachments=attachments,
     )
 
 
@@ -237,6 +249,11 @@ def _idempotency_key(request: web.Request) -> str | None:
     return key
 
 
+def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
+    answer = {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
+    return answer | ({"files": [described(file) for file in reply.files]} if reply.files else {})
+
+
 def _part_event(part: Part) -> bytes:
     match part:
         case Text():
@@ -248,6 +265,8 @@ def _part_event(part: Part) -> bytes:
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})
+        case File():
+            return _event("file", described(part))
         case _:
             assert_never(part)
 

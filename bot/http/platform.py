@@ -7,17 +7,19 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
-from bot.chat import CredentialsRejected, Deliver, Health, Json, Shared, Thread, ThreadId
+from bot.chat import Attachment, CredentialsRejected, Deliver, Files, Health, Json, Shared, Thread, ThreadId
 from bot.commands import Commands
 from bot.http import approvals
 from bot.http import operations as redis_direct
-from bot.http.bodies import MAX_BODY_BYTES
+from bot.http.bodies import MAX_CHAT_BYTES
 from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Handler, errors_as_json
+from bot.http.files import read_kept, send
 from bot.http.guard import add_security_headers, check_exposure, guard
 from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
@@ -32,8 +34,9 @@ GOODBYE = 3.0
 class Http:
     """The HTTP surface, listening; its `ThreadId`s are `http:api:<thread_id>`."""
 
-    def __init__(self, port: int, conversation: Conversation, replies: Replies) -> None:
+    def __init__(self, port: int, conversation: Conversation, replies: Replies, files: Files) -> None:
         self.port = port
+        self._files = files
         self._conversation = conversation
         self._replies = replies
 
@@ -57,6 +60,10 @@ class Http:
         """The place to answer: callers are found by the messages of the turn, so `id` is not needed."""
         return HttpThread(self._replies)
 
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        """See `bot.chat.Platform`: what callers send is kept until its turn comes."""
+        return await read_kept(self._files, attachment)
+
     async def health(self) -> Health:
         """Ok while messages are taken; the socket itself cannot close before the server does."""
         receiving = self._conversation.deliver is not None
@@ -76,6 +83,7 @@ async def connect(
     commands: Commands,
     operations: Operations,
     shared: Shared,
+    files: Files,
     mounts: Mapping[str, Handler],
     patience: float = 300,
 ) -> AsyncIterator[Http]:
@@ -88,13 +96,14 @@ async def connect(
     """
     check_exposure(host, api_token)
     replies = Replies()
-    conversation = Conversation(replies, shared, commands, patience)
+    conversation = Conversation(replies, shared, files, commands, patience)
     probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
     app = web.Application(
-        middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_BODY_BYTES
+        middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_CHAT_BYTES
     )
     app.on_response_prepare.append(add_security_headers)
     app.add_routes(_routes(conversation, probes, operations, commands, mounts))
+    app.add_routes([web.get("/files/{id}", partial(send, files))])
 
     async def release_callers(_: web.Application) -> None:
         replies.abandon()
@@ -103,7 +112,7 @@ async def connect(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE)
     await runner.setup()
     try:
-        yield Http(await _listen(runner, host, port), conversation, replies)
+        yield Http(await _listen(runner, host, port), conversation, replies, files)
     finally:
         await runner.cleanup()
 

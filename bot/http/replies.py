@@ -3,13 +3,15 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import assert_never
 from weakref import WeakValueDictionary
 
 from bot.chat import (
     AnswerError,
     Approval,
+    File,
+    Json,
     LeaseLost,
     Notice,
     Part,
@@ -52,6 +54,11 @@ class Reply:
     def markdown(self) -> str:
         """What was said so far."""
         return as_markdown(self._parts)
+
+    @property
+    def files(self) -> Sequence[File]:
+        """The files that were shown so far."""
+        return [part for part in self._parts if isinstance(part, File)]
 
     def add(self, part: Part) -> None:
         """Give the next part to every caller."""
@@ -103,7 +110,7 @@ class Replies:
     def __init__(self) -> None:
         # held by the callers that read a reply and by the turn that writes it, and gone with the last of them
         self._open: WeakValueDictionary[str, Reply] = WeakValueDictionary()
-        self._finished: OrderedDict[str, str] = OrderedDict()
+        self._finished: OrderedDict[str, Sequence[Part]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -111,7 +118,7 @@ class Replies:
     def join(self, message_id: str) -> Reply:
         """The answer to a message: at hand, under way, or still to come."""
         if message_id in self._finished:
-            return at_hand(Text(self._finished[message_id]))
+            return at_hand(*self._finished[message_id])
         return self._open.setdefault(message_id, Reply())
 
     async def show(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
@@ -135,7 +142,7 @@ class Replies:
             reply.finish(_stopping())
         self._open.clear()
 
-    def _remember(self, turn: Turn, answer: str) -> None:
+    def _remember(self, turn: Turn, answer: Sequence[Part]) -> None:
         for message in turn.messages:
             self._finished[message.id] = answer
         while len(self._finished) > MAX_REMEMBERED:
@@ -190,32 +197,42 @@ def _piece(part: Part) -> str:
             return f"\n\n{part.text}\n\n"
         case Approval():
             return f"\n\n{told(part)}\n\n"
-        case ToolStep():
+        case ToolStep() | File():
             return ""
         case _:
             assert_never(part)
 
 
-async def _pass_on(parts: AsyncIterator[Part], receipt: Receipt, replies: Collection[Reply]) -> str:
+async def _pass_on(
+    parts: AsyncIterator[Part], receipt: Receipt, replies: Collection[Reply]
+) -> Sequence[Part]:
+    """Give all replies the parts; returns the whole answer as it is stored."""
     if receipt.state.get("finished"):
-        answer = str(receipt.state["answer"])
+        answer = stored(receipt.state)
         for reply in replies:
-            reply.add(Text(answer))
+            for part in answer:
+                reply.add(part)
         return answer
     shown: list[Part] = []
     async for part in parts:
         shown.append(part)
         for reply in replies:
             reply.add(part)
-    answer = as_markdown(shown)
-    await receipt.save(answer=answer, finished=True)
-    return answer
+    files = [asdict(part) for part in shown if isinstance(part, File)]
+    await receipt.save(answer=as_markdown(shown), **({"files": files} if files else {}), finished=True)
+    return stored(receipt.state)
 
 
-def at_hand(answer: Part) -> Reply:
+def stored(state: Mapping[str, Json]) -> Sequence[Part]:
+    """The answer that a finished receipt holds."""
+    return [Text(str(state["answer"])), *(File(**each) for each in state.get("files", ()))]
+
+
+def at_hand(*answer: Part) -> Reply:
     """A reply that has nothing to wait for."""
     reply = Reply()
-    reply.add(answer)
+    for part in answer:
+        reply.add(part)
     reply.finish()
     return reply
 

@@ -13,7 +13,8 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.chat import Json
+from bot.chat import Json, Unreachable
+from bot.download import Hosts, download
 from bot.slack.errors import translated
 
 SDK_LOG = logging.getLogger("bot.slack.sdk")
@@ -64,6 +65,7 @@ class SlackApi:
         self.session = session
         self._bot_token = bot_token
         self._who: Identity | None = None
+        self._file_hosts = Hosts(frozenset({"slack.com"}), origin=api_url)
         self._writer = _client(session, api_url, [])
         self.reader = _client(
             session,
@@ -81,6 +83,21 @@ class SlackApi:
     async def repeat(self, method: str, **arguments: Json) -> Mapping[str, Json]:
         """As `write`, for what does no more when it is done twice."""
         return await self._call(self.reader, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
+
+    async def upload(self, url: str, content: bytes) -> None:
+        """Send the bytes of a file to the address that Slack gave for it; again and again does no harm.
+
+        No token goes along: the address is the secret. Raises `Unreachable`.
+        """
+        with translated("the upload of a file", "SLACK_BOT_TOKEN"):
+            async with self.session.post(url, data=content, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise Unreachable(f"Slack did not take the upload of a file: status {response.status}")
+
+    async def download(self, url: str, most_bytes: int) -> bytes:
+        """A file that a person sent. Raises `FileRefused`."""
+        headers = {"Authorization": f"Bearer {self._bot_token}"}
+        return await download(url, self._file_hosts, most_bytes, headers)
 
     async def read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
         """Call a method that changes nothing. Raises `PlatformError`."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Mapping
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.chat import Json, Stop
+from bot.chat import Json, Stop, StorageDown
 from bot.commands import Commands
 from bot.slack.markdown import mrkdwn
 
@@ -32,7 +32,7 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
-        await ack(mrkdwn(await commands.stop(request)))
+        await answer_in_time(ack, session, body, commands.stop(request))
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         of_all = body.get("text", "").strip().lower() == "all"
@@ -65,6 +65,9 @@ async def answer_in_time(
 async def _answered(work: Awaitable[str]) -> str:
     try:
         return await work
+    except StorageDown as error:
+        log.warning("a command was not carried out", extra={"error": str(error)})
+        return "Redis does not answer, so I cannot tell. Try again in a minute."
     except Exception as error:  # noqa: BLE001 - the outermost boundary of a command: the caller gets an answer
         return failure(error)
 

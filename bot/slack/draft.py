@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bot.chat import Json, Notice, Part, Text, ToolStep
+from bot.chat import File, Json, Notice, Part, Text, ToolStep
 from bot.slack.markdown import Cut, Pager, clipped
 
 FIELD_LIMIT = 256
@@ -17,10 +17,14 @@ _STATUS = {"started": "in_progress", "finished": "complete", "failed": "error"}
 
 
 class Draft:
-    """What is to be shown of one answer. `rendered` is all of its text so far."""
+    """What is to be shown of one answer.
+
+    `rendered` is all of its text so far, `files` are still to be shown.
+    """
 
     def __init__(self) -> None:
         self.rendered = ""
+        self.files: list[File] = []
         self._pager = Pager()
         self._items: list[Item] = []
         self._titles: dict[str, str] = {}
@@ -35,6 +39,9 @@ class Draft:
                 self._queue(self._pager.paragraph(text))
             case ToolStep():
                 self._queue([*self._pager.flush(), self._card(part)])
+            case File():  # a message of its own: see bot.slack.uploads
+                self._queue(self._pager.flush())
+                self.files.append(part)
 
     def complete(self) -> None:
         """There are no more parts: nothing is kept back any longer."""

@@ -51,6 +51,10 @@ class Refused(Undeliverable):
         self.code = code
 
 
+class MissingScope(CredentialsRejected):
+    """The app was installed before it needed this permission."""
+
+
 class StreamEnded(Refused):
     """Slack has ended the stream by itself; the message stays and can be edited."""
 
@@ -82,7 +86,8 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
         wait = float(error.response.headers.get("Retry-After", _DEFAULT_WAIT))
         raise RateLimited(f"Slack limits {method}: wait {wait:g} s", wait) from error
     if code in _BAD_CREDENTIALS:
-        raise CredentialsRejected(_what_to_mend(method, code, variable, data)) from error
+        kind = MissingScope if code == "missing_scope" else CredentialsRejected
+        raise kind(_what_to_mend(method, code, variable, data)) from error
     if not code or status >= 500 or code in _OUT_OF_ORDER:
         raise Unreachable(f"Slack is out of order at {method}: {code or f'status {status}'}") from error
     raise _KINDS.get(code, Refused)(method, code) from error

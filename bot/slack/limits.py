@@ -19,6 +19,8 @@ PER_MINUTE = {
     "chat.update": 45,
     "conversations.history": 40,
     "conversations.replies": 40,
+    "files.completeUploadExternal": 90,  # of 100
+    "files.getUploadURLExternal": 90,
     "users.conversations": 18,
 }
 """How many calls of a method we allow ourselves. Answers are also found again by `conversations.replies`,

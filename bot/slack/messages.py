@@ -90,15 +90,18 @@ class Messages:
         """The newest own message after the question that may be the one, since a turn begins after others."""
         wanted = {"turn": self._receipt.turn.id} | ({"extra": extra} if extra else {})
         known = {page.ts for page in self.pages}
-        asked_at = max((message.place["ts"] for message in self._receipt.turn.messages), key=float)
         found = None
-        async for message in self._written_after(asked_at):
-            if message["ts"] in known or not await self._is_own(message):
+        async for message in self._written_after(self._asked_at):
+            if message["ts"] in known or message.get("files") or not await self._is_own(message):
                 continue
             payload = (message.get("metadata") or {}).get("event_payload") or {}
             if payload == wanted or (is_stream and not payload):
                 found = str(message["ts"])
         return found
+
+    @property
+    def _asked_at(self) -> str:
+        return max((message.place["ts"] for message in self._receipt.turn.messages), key=float)
 
     async def _is_own(self, message: Mapping[str, Json]) -> bool:
         who = await self._api.who()
@@ -242,6 +245,23 @@ class Messages:
         await self._write(
             "chat.update", channel=self._thread.channel, ts=ts, text=extra.text, blocks=extra.blocks
         )
+
+    async def share(self, slack_id: str, title: str) -> None:
+        """Show an uploaded file in a message of its own."""
+        await self._room("files.completeUploadExternal")
+        await self._write(
+            "files.completeUploadExternal",
+            files=[{"id": slack_id, "title": title}],
+            channel_id=self._thread.channel,
+            thread_ts=self._thread.thread,
+        )
+
+    async def has_file(self, slack_id: str) -> bool:
+        """Whether a message after the question shows the file."""
+        async for message in self._written_after(self._asked_at):
+            if any(each.get("id") == slack_id for each in message.get("files") or ()):
+                return True
+        return False
 
     async def show(self, text: str) -> None:
         """Let the messages show `text`, all of it and nothing else, whatever they showed before.

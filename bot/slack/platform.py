@@ -16,7 +16,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Deliver, Health, Json, Shared, Stop, Thread, ThreadId
+from bot.chat import Attachment, Deliver, FileRefused, Files, Health, Json, Shared, Stop, Thread, ThreadId
 from bot.commands import Commands
 from bot.gap import Gap
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
@@ -51,6 +51,7 @@ async def connect(
     api_url: str,
     commands: Commands,
     shared: Shared,
+    files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
 ) -> AsyncIterator["Slack"]:
@@ -64,7 +65,9 @@ async def connect(
     limits, gap = Limits(shared), Gap(shared, catch_up_hours)
     async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
         history = History(api, limits, shared, bots)
-        yield Slack(api, app_token, signing_secret, commands, gap, history, limits, statuses, shared, bots)
+        yield Slack(
+            api, app_token, signing_secret, commands, gap, history, limits, statuses, shared, files, bots
+        )
 
 
 class Slack:
@@ -83,9 +86,11 @@ class Slack:
         limits: Limits,
         statuses: Statuses,
         shared: Shared,
+        files: Files,
         bots: Set[str],
     ) -> None:
         self._api = api
+        self._files = files
         self._app_token = app_token
         self._signing_secret = signing_secret or ""
         self._commands = commands
@@ -128,7 +133,16 @@ class Slack:
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
-        return SlackThread(id, self._api, self._limits, self._statuses, self._budget, self._shared)
+        return SlackThread(
+            id, self._api, self._limits, self._statuses, self._budget, self._shared, self._files
+        )
+
+    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
+        """See `bot.chat.Platform`. The token goes to Slack's own hosts, and to no other."""
+        content = await self._api.download(attachment.url, most_bytes)
+        if _is_sign_in_page(content) and "html" not in attachment.media_type:
+            raise FileRefused("Slack does not show it to me; the app may lack the scope files:read")
+        return content
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
@@ -214,3 +228,8 @@ class Slack:
             answer_redis(app, self._commands.operations, self._api)
         answer_commands(app, self._commands, self._api.session)
         return app
+
+
+def _is_sign_in_page(content: bytes) -> bool:
+    """Whether it is what Slack answers, with status 200, where a token may not see a file."""
+    return content.lstrip()[:1] == b"<" and b"slack" in content[:20_000].lower()

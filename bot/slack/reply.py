@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Part, Receipt, Shared, ThreadId
+from bot.chat import Files, Part, Receipt, Shared, ThreadId
 from bot.slack.api import SlackApi
 from bot.slack.asking import set_aside
 from bot.slack.draft import Draft
@@ -14,6 +14,7 @@ from bot.slack.limits import Limits
 from bot.slack.messages import Messages
 from bot.slack.status import Statuses
 from bot.slack.stream import Stream, StreamBudget
+from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class SlackThread:
     statuses: Statuses
     budget: StreamBudget
     shared: Shared
+    files: Files
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
         """Stream `parts` into the thread; see `bot.chat.Thread`.
@@ -54,8 +56,9 @@ class SlackThread:
     async def _show(self, feed: Feed, messages: Messages, receipt: Receipt) -> None:
         draft = Draft()
         await messages.recover()
+        uploads = Uploads(self.api, self.limits, messages, receipt, self.files)
         streamed = not messages.pages and _takes_streams(receipt)
-        if streamed and await Stream(messages, draft, self.budget).follow(feed):
+        if streamed and await Stream(messages, draft, self.budget, uploads).follow(feed):
             return
         while not feed.ended:
             for part in await feed.take(None):
@@ -63,6 +66,9 @@ class SlackThread:
         if not feed.failure:
             draft.complete()
             await messages.show(draft.rendered if draft.rendered.strip() else draft.outline())
+            if await uploads.show(draft):
+                draft.complete()
+                await messages.show(draft.rendered)
             await messages.finish()
 
 

@@ -15,6 +15,7 @@ from bot.slack.feed import Feed
 from bot.slack.limits import PER_MINUTE, Limits
 from bot.slack.markdown import Cut
 from bot.slack.messages import Messages, Page
+from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,9 @@ class StreamBudget:
 class Stream:
     """One answer as it is streamed, page after page. A page is one message."""
 
-    def __init__(self, messages: Messages, draft: Draft, budget: StreamBudget) -> None:
+    def __init__(self, messages: Messages, draft: Draft, budget: StreamBudget, uploads: Uploads) -> None:
         self._messages = messages
+        self._uploads = uploads
         self._draft = draft
         self._budget = budget
         self._page: Page | None = None  # of Slack; there is none before the first chunk
@@ -100,6 +102,8 @@ class Stream:
                 self._draft.add(part)
             if self._patience() == 0:
                 await self._flush()
+            if self._draft.files:
+                await self._show_files()
         if not feed.failure:
             await self._finish()
         elif not isinstance(feed.failure, LeaseLost):  # without the lease we write no more
@@ -124,6 +128,11 @@ class Stream:
             self._flushed_at = _now()
         if self._page and _now() > self._started_at + STREAM_SECONDS:
             self._draft.cut_soon()
+
+    async def _show_files(self) -> None:
+        """Let the text so far be shown, and the files below it; the message goes on above them."""
+        await self._flush()
+        await self._uploads.show(self._draft)
 
     async def _finish(self) -> None:
         self._draft.complete()

@@ -3,6 +3,7 @@
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import GuardedTool, Preview
 from bot.tools.kv import KeyValueStore
+from bot.tools.made import files_of, naming
 from bot.tools.memory import ThreadMemory
 from bot.tools.scope import for_tools, proposal_of, turn_of
 from bot.tools.sql import Limits
@@ -22,7 +23,9 @@ __all__ = [
     "RolePolicy",
     "ThreadMemory",
     "ToolFailure",
+    "files_of",
     "for_tools",
+    "naming",
     "open_pool",
     "proposal_of",
     "toolset",

@@ -8,7 +8,7 @@ MAX_CELL_CHARS = 500
 """Longer values are cut; the server sends no more of them than this and one character."""
 
 _ERROR_LINE_CHARS = 120
-_NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "money"})
+NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "money"})
 """Types whose columns are aligned to the right."""
 _CONTROL = dict.fromkeys((*range(32), 127), " ")
 _PIPE = str.maketrans({"|": "\\|"})
@@ -43,7 +43,7 @@ def markdown(result: Result) -> str:
     """The result as a Markdown table and a line that says how much of it this is."""
     if not result.columns:
         return _summary(result)
-    rules = ["---:" if column.type in _NUMBERS else "---" for column in result.columns]
+    rules = ["---:" if column.type in NUMBERS else "---" for column in result.columns]
     header = [_line([cell(column.name) for column in result.columns]), _line(rules)]
     return "\n".join([*header, *map(row_line, result.rows), "", _summary(result)])
 

@@ -6,8 +6,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
+from bot.chat import Keep
 from bot.tools.clock import current_time
 from bot.tools.failure import ToolFailure
+from bot.tools.file_tools import file_tools
 from bot.tools.guarded import GuardedTool
 from bot.tools.memory import ERRORS, ThreadMemory, described
 from bot.tools.scope import proposal_of, turn_of
@@ -73,17 +75,23 @@ class CurrentTimeArguments(BaseModel):
 
 
 def toolset(
-    pool: Pool, memory: ThreadMemory, limits: Limits | None = None, orders: Orders | None = None
+    pool: Pool,
+    memory: ThreadMemory,
+    limits: Limits | None = None,
+    keep: Keep | None = None,
+    orders: Orders | None = None,
 ) -> list[BaseTool]:
     """The tools, over the database of `pool` and what `memory` holds of the thread at hand.
 
-    With `orders` the database may be changed, too, when a person approves.
+    Those that make files are among them where there is somebody to `keep` the files. With `orders` the
+    database may be changed, too, when a person approves.
 
     They are async, and raise `ToolFailure` with words for the model. `memory_search` takes its scope from
     `config["configurable"]["thread_id"]`, never from the model.
     """
     changing = [_sql_execute(orders)] if orders else []
-    return [*_sql_tools(pool, limits or Limits()), *changing, _memory_search(memory), _current_time()]
+    files = file_tools(pool, keep) if keep else []
+    return [*_sql_tools(pool, limits or Limits()), *files, *changing, _memory_search(memory), _current_time()]
 
 
 def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol, Self
 
 import aiohttp
@@ -17,6 +17,13 @@ from tests.waiting import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 TIMEOUT = 20.0
+
+
+class Named(Protocol):
+    """A file on any platform."""
+
+    @property
+    def name(self) -> str: ...
 
 
 class Scene(Protocol):
@@ -106,7 +113,8 @@ class SlackScene:
         for each in (message for channel in slack.workspace.messages for message in slack.messages(channel)):
             if each.from_bot:
                 is_here = each.channel == GENERAL and each.thread_ts == self.root
-                texts.append(each.shown if is_here else f"in {each.channel} {each.thread_ts}: {each.shown}")
+                shown = each.shown + _named(each.files)
+                texts.append(shown if is_here else f"in {each.channel} {each.thread_ts}: {shown}")
         return texts
 
     async def faults(self, bot: Bot) -> list[str]:
@@ -180,7 +188,8 @@ class DiscordScene:
             for each in self.discord.messages(channel):
                 if each.author is self.discord.bot:
                     is_here = channel is thread
-                    texts.append(each.content if is_here else f"in {channel.name}: {each.content}")
+                    shown = each.content + _named(each.attachments)
+                    texts.append(shown if is_here else f"in {channel.name}: {shown}")
         return texts
 
     async def faults(self, bot: Bot) -> list[str]:
@@ -247,7 +256,9 @@ class HttpScene:
                 answer = await response.json()
         except aiohttp.ClientError:  # the bot has died
             return
-        given = answer["response"] if response.status == 200 else f"{response.status}: {answer}"
+        given = f"{response.status}: {answer}"
+        if response.status == 200:
+            given = answer["response"] + "".join(f"[{file['name']}]" for file in answer.get("files", ()))
         self._answers.setdefault(text, set()).add(given)
 
     def died(self) -> None:
@@ -260,6 +271,10 @@ class HttpScene:
         await self.ask_again(bot)
         await asyncio.gather(*self._asking)
         return []
+
+
+def _named(files: Iterable[Named]) -> str:
+    return "".join(f"[{file.name}]" for file in files)
 
 
 async def _heard(redis: Redis, source: str) -> None:

@@ -77,10 +77,18 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
 
 
-async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = (), *, is_refused: bool = False) -> Outcome:
+async def trial(
+    lane: Lane,
+    scene: Scene,
+    ends: Sequence[str] = (),
+    *,
+    is_refused: bool = False,
+    makes_file: bool = False,
+) -> Outcome:
     """Ask, let one life after the other end at `ends`, let the last one answer, and ask once more.
 
-    `is_refused`: the model refuses the answer, each time that it is asked for. Raises `Missed`.
+    `is_refused`: the model refuses the answer, each time that it is asked for. `makes_file`: the tool makes a
+    file, which is part of the answer. Raises `Missed`.
     """
     await lane.redis.flushall()
     async with AsyncExitStack() as stack:
@@ -90,7 +98,7 @@ async def trial(lane: Lane, scene: Scene, ends: Sequence[str] = (), *, is_refuse
         log.unlink(missing_ok=True)
         bot = Bot(environ_of(lane, scene, model), log)
         stack.callback(bot.kill)
-        played = _Trial(lane, scene, model, bot, is_refused=is_refused)
+        played = _Trial(lane, scene, model, bot, is_refused=is_refused, makes_file=makes_file)
         try:
             await played.run(ends)
             return await played.outcome()
@@ -116,8 +124,18 @@ def environ_of(lane: Lane, scene: Scene, model: ModelServer) -> dict[str, str]:
 
 
 class _Trial:
-    def __init__(self, lane: Lane, scene: Scene, model: ModelServer, bot: Bot, *, is_refused: bool) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        scene: Scene,
+        model: ModelServer,
+        bot: Bot,
+        *,
+        is_refused: bool,
+        makes_file: bool,
+    ) -> None:
         self._is_refused = is_refused
+        self._tool = "export" if makes_file else "sql_query"
         self._lane = lane
         self._scene = scene
         self._model = model
@@ -146,7 +164,7 @@ class _Trial:
         match _purpose(request):
             case "plan":
                 text = f"I look it up, {PLAN} {asked['plan']}."
-                return Script(text=text, tool_calls=[("sql_query", {"query": QUERY})])
+                return Script(text=text, tool_calls=[(self._tool, {"query": QUERY})])
             case "answer" if self._is_refused:
                 return Script(status=400)
             case "answer":
@@ -205,7 +223,7 @@ class _Trial:
 
     async def _is_answered(self, number: int, text: str) -> bool:
         shown = self._scene.shown()
-        is_shown = len(shown) >= number and text in shown[-1]
+        is_shown = any(text in each for each in shown[number - 1 :])
         return is_shown and await desk.listing(self._lane.redis) == "The inbox is empty."
 
     async def outcome(self) -> Outcome:

@@ -4,13 +4,13 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from aiohttp import BodyPartReader, web
 
 from tests.servers.discord_model import File, Json
-from tests.servers.discord_rules import Refusal, files, snowflake
+from tests.servers.discord_rules import Refusal, files, length, snowflake
 from tests.servers.discord_traffic import Buckets, Fault, Faults
 from tests.servers.steps import Steps, unobserved
 
@@ -206,6 +206,11 @@ async def _read_parts(http: web.Request, request: Request) -> None:
             request.body = _parse(data)
         else:
             request.files.append(File(part.filename or "unknown", data))
+    told = (request.body or {}).get("attachments") or []
+    described = {str(each.get("id")): each.get("description") or "" for each in told}
+    for number, file in enumerate(request.files):
+        description = length(described.get(str(number), ""), f"attachments.{number}.description", 0, 1024)
+        request.files[number] = replace(file, description=description)
     files([file.data for file in request.files])
 
 

@@ -164,6 +164,7 @@ class File:
     name: str
     data: bytes
     media_type: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class Attachment:
     data: bytes
     media_type: str
     url: str
+    description: str = ""
 
 
 @dataclass(eq=False)

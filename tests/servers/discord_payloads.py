@@ -194,6 +194,7 @@ def attachment(attachment: Attachment) -> Json:
         "url": attachment.url,
         "proxy_url": attachment.url,
         "content_type": attachment.media_type,
+        **({"description": attachment.description} if attachment.description else {}),
     }
 
 

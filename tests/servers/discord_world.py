@@ -277,7 +277,7 @@ class World:
         media_type = file.media_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         # the real addresses are signed too: without the query they are dead
         url = f"{self._cdn()}/attachments/{channel.id}/{id}/{file.name}?ex=1&is=1&hm={id:x}"
-        self.files[id] = Attachment(id, file.name, file.data, media_type, url)
+        self.files[id] = Attachment(id, file.name, file.data, media_type, url, file.description)
         return self.files[id]
 
     def _numbered(self, components: Sequence[Json]) -> list[Json]:

@@ -9,6 +9,8 @@ from tests.servers.slack_workspace import BOT_USER, File, Message, Workspace
 
 Json = Any
 
+MAX_ALT_TEXT = 1_000
+
 
 @method(
     "files.getUploadURLExternal",
@@ -23,7 +25,10 @@ def files_get_upload_url_external(workspace: Workspace, args: Args) -> dict[str,
     require(length > 0, "invalid_arguments", "length 0")
     require("snippet_type" not in args or length <= 1_000_000, "snippet_too_large", str(length))
     mimetype = mimetypes.guess_type(args["filename"])[0] or "application/octet-stream"
-    file = File(workspace.new_id("F"), args["filename"], mimetype, None, BOT_USER, length)
+    alt = args.get("alt_txt", "")
+    require(len(alt) <= MAX_ALT_TEXT, "alt_txt_too_large", str(len(alt)))
+    id = workspace.new_id("F")
+    file = File(id, args["filename"], mimetype, None, BOT_USER, length, alt=alt)
     workspace.files[file.id] = file
     return {"upload_url": f"{workspace.base}/upload/v1/{file.id}", "file_id": file.id}
 

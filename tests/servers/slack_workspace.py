@@ -45,6 +45,7 @@ class File:
     user: str
     length: int
     title: str = ""
+    alt: str = ""
 
     def json(self, base: str) -> dict[str, Json]:
         private = f"{base}/files-pri/{TEAM}-{self.id}"
@@ -56,6 +57,7 @@ class File:
             "filetype": self.name.rpartition(".")[2],
             "user": self.user,
             "size": self.length,
+            **({"alt_txt": self.alt} if self.alt else {}),
             "mode": "hosted",
             "url_private": f"{private}/{self.name}",
             "url_private_download": f"{private}/download/{self.name}",

@@ -1,10 +1,12 @@
 // The page: conversations, sending, and what follows the answers.
 //
-// A thread is {id, title, updated, messages}; a message is {role: "user", text} or
+// A thread is {id, title, updated, messages}; a message is {role: "user", text, files: [name]} or
 // {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
-// "notice", text}, {type: "tool", id, name, state, title, output} and {type: "approval", id, text, state}. An
-// answer that a decision brings about has {decides: {request, approve}}. All of it is what localStorage keeps.
+// "notice", text}, {type: "tool", id, name, state, title, output}, {type: "approval", id, text, state} and {type:
+// "file", id, name, media_type, size, alt, url}. An answer that a decision brings about has {decides: {request,
+// approve}}. All of it is what localStorage keeps.
 
+import { readableSize, sendable } from "./files.js";
 import { refresh, watch } from "./health.js";
 import { element } from "./markdown.js";
 import { Lost, Refused, ask, decide, token } from "./stream.js";
@@ -20,7 +22,7 @@ const WELCOME = {
     words: "No language model is configured yet, so I can only run your queries and remember what you wrote. Try:",
     suggestions: [
       "SQL: select status, count(*) as orders from orders group by status order by orders desc",
-      "SQL: select priority, count(*) as open_tickets from tickets where status = 'open' group by priority",
+      "CHART: line select date_trunc('month', ordered_at) as month, count(*) as orders from orders group by 1",
       "SEARCH: orders",
       "What can you help me with?",
     ],
@@ -31,6 +33,8 @@ const REJOIN_AFTER_MS = [500, 2_000, 5_000];
 const find = (id) => document.getElementById(id);
 const [scroll, messages, input, send, latest] = ["scroll", "messages", "question", "send", "latest"].map(find);
 
+const picked = []; // files that go with the next message
+const sending = new Map(); // the files of a message that may have to be sent again, by its answer's key
 const running = new Map(); // thread id -> the thread whose answer is coming
 const locked = new Set(); // what to do once there is a token
 let thread = threads.freshThread();
@@ -42,7 +46,10 @@ function submit(text) {
   if (!text.trim() || running.has(thread.id)) return;
   thread.title ||= text.trim().split("\n")[0].slice(0, 80);
   const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending" };
-  thread.messages.push({ role: "user", text: text.trim() }, answer);
+  const files = picked.splice(0);
+  if (files.length) sending.set(answer.key, files);
+  thread.messages.push({ role: "user", text: text.trim(), files: files.map((file) => file.name) }, answer);
+  showPicked();
   keep(thread);
   location.hash = thread.id;
   show(thread);
@@ -69,6 +76,7 @@ async function follow(owner) {
   try {
     await receive(owner, answer);
     answer.state = "done";
+    sending.delete(answer.key);
     if (owner === thread) announce(answerText(answer));
   } catch (error) {
     fail(owner, answer, error);
@@ -95,12 +103,14 @@ async function receive(owner, answer) {
 
 async function takeParts(owner, answer) {
   const asked = owner.messages.at(-2).text;
+  const files = await Promise.all((sending.get(answer.key) ?? []).map(sendable));
   let parts = []; // a stream that is joined again starts from the beginning
-  const coming = answer.decides ? decide(answer.decides) : ask({ message: asked, thread: owner.id, key: answer.key });
+  const question = { message: asked, thread: owner.id, key: answer.key, files };
+  const coming = answer.decides ? decide(answer.decides) : ask(question);
   for await (const { name, data } of coming) {
     if (name === "approval" && data.state !== "asked") retell(owner, data);
     if (name !== "done") parts = withPart(parts, name, data);
-    else if (answerText({ parts }) !== data.response) parts = [...parts.filter(isStep), { type: "text", text: data.response }];
+    else parts = complete(parts, data);
     Object.assign(answer, { parts, waiting: undefined });
     changed(owner);
   }
@@ -115,7 +125,13 @@ function retell(owner, decided) {
   if (owner === thread) show(thread);
 }
 
-const isStep = (part) => part.type === "tool";
+/** The parts of a whole answer: what the stream did not show is taken from its end. */
+function complete(parts, { response, files = [] }) {
+  const steps = parts.filter((part) => part.type === "tool");
+  const shown = answerText({ parts }) === response.trim() ? parts : [...steps, { type: "text", text: response }];
+  const known = new Set(shown.map((part) => part.type === "file" && part.id));
+  return [...shown, ...files.filter((file) => !known.has(file.id)).map((file) => ({ type: "file", ...file }))];
+}
 
 function withPart(parts, type, data) {
   const last = parts.at(-1);
@@ -136,7 +152,11 @@ function fail(owner, answer, error) {
 function retry(owner) {
   const answer = owner.messages.at(-1);
   if (running.has(owner.id) || answer?.state !== "failed") return;
-  if (!answer.again) Object.assign(answer, { key: threads.freshId(), parts: [] });
+  if (!answer.again) {
+    const files = sending.get(answer.key);
+    Object.assign(answer, { key: threads.freshId(), parts: [] });
+    if (files) sending.set(answer.key, files);
+  }
   follow(owner);
 }
 
@@ -246,6 +266,27 @@ find("composer").addEventListener("submit", (event) => {
   submit(input.value);
   input.value = "";
   fitInput();
+});
+
+function showPicked() {
+  find("picked").replaceChildren(...picked.map(pickedRow));
+}
+
+function pickedRow(file, index) {
+  const remove = element("button", { type: "button", class: "quiet", "aria-label": `Leave out ${file.name}` }, "✕");
+  remove.addEventListener("click", () => {
+    picked.splice(index, 1);
+    showPicked();
+  });
+  return element("li", {}, `${file.name} (${readableSize(file.size)})`, remove);
+}
+
+find("attach").addEventListener("click", () => find("files").click());
+find("files").addEventListener("change", ({ target }) => {
+  picked.push(...target.files);
+  target.value = "";
+  showPicked();
+  input.focus();
 });
 
 // --- conversations --------------------------------------------------------------------------------------

@@ -45,9 +45,16 @@ export async function health() {
   return body;
 }
 
+/** The content of a file of an answer. Throws `Refused` (404: it is no longer kept) or `Lost`. */
+export async function fileContent(url) {
+  const response = await call(url);
+  if (!response.ok) throw await refusal(response);
+  return response.blob();
+}
+
 /** Yields `{name, data}` for each event of the answer. The same `key` again joins the same answer. */
-export async function* ask({ message, thread, key }) {
-  yield* answer("/chat", { "Idempotency-Key": key }, { message, thread_id: thread });
+export async function* ask({ message, thread, key, files }) {
+  yield* answer("/chat", { "Idempotency-Key": key }, { message, thread_id: thread, files });
 }
 
 async function* answer(path, headers, body) {

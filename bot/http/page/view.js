@@ -1,13 +1,16 @@
 // Messages as elements. A message is plain data (see app.js); a view shows it and follows its changes.
 
+import { fileNode } from "./files.js";
 import { copyText, element, render } from "./markdown.js";
 
 const MARKS = { started: "", finished: "✓", failed: "✕" };
 const STATES = { started: "running", finished: "done", failed: "failed" };
 
 /** What a person wrote. */
-export const question = (message) =>
-  element("article", { class: "question", "aria-label": "You" }, element("p", {}, message.text));
+export function question({ text, files = [] }) {
+  const names = files.length ? [element("ul", {}, ...files.map((name) => element("li", {}, `📎 ${name}`)))] : [];
+  return element("article", { class: "question", "aria-label": "You" }, element("p", {}, text), ...names);
+}
 
 /** An answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {
@@ -87,13 +90,14 @@ export class AnswerView {
 /** The answer in words, without its steps. */
 export const answerText = (message) =>
   message.parts
-    .filter((part) => part.type !== "tool")
+    .filter((part) => part.type !== "tool" && part.type !== "file")
     .map((part) => (part.type === "text" ? part.text : `\n\n${part.text}\n\n`))
     .join("")
     .trim();
 
 function partNode(part) {
   if (part.type === "tool") return step(part);
+  if (part.type === "file") return fileNode(part);
   return element("div", { class: part.type === "notice" ? "notice markdown" : "markdown" }, render(part.text));
 }
 

@@ -1,0 +1,60 @@
+"""The pictures of the messages at hand, put before the model.
+
+The state holds only which they are: each superstep writes it whole to Redis. Those of earlier turns stay what
+their message says of them.
+"""
+
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from langchain_core.messages import AnyMessage, HumanMessage
+
+from bot.chat import Files
+
+See = Callable[[list[AnyMessage]], Awaitable[list[AnyMessage]]]
+"""Messages with the pictures that belong to them."""
+
+PICTURES = "pictures"
+"""Where a message keeps the ids of its pictures."""
+
+
+async def see_nothing(messages: list[AnyMessage]) -> list[AnyMessage]:
+    """For a model that looks at no pictures."""
+    return messages
+
+
+def seeing(files: Files) -> See:
+    """Adds the pictures that `files` has; one that is gone is left out. Raises `StorageDown`."""
+
+    async def see(messages: list[AnyMessage]) -> list[AnyMessage]:
+        shown = list(messages)
+        for at in _asked(messages):
+            shown[at] = await _with_pictures(messages[at], files)
+        return shown
+
+    return see
+
+
+def _asked(messages: Sequence[AnyMessage]) -> range:
+    """Where the messages are that are being answered: the last ones that people wrote in a row."""
+    people = [isinstance(message, HumanMessage) for message in messages]
+    if True not in people:
+        return range(0)
+    end = len(people) - people[::-1].index(True)
+    start = end
+    while start > 0 and people[start - 1]:
+        start -= 1
+    return range(start, end)
+
+
+async def _with_pictures(message: AnyMessage, files: Files) -> AnyMessage:
+    ids: Sequence[str] = message.additional_kwargs.get(PICTURES, ())
+    found = [each for id in ids if (each := await files.find(id)) is not None]
+    if not found:
+        return message
+    content: list[dict[str, Any]] = [{"type": "text", "text": message.text}]
+    for file, data in found:
+        address = f"data:{file.media_type};base64,{base64.b64encode(data).decode()}"
+        content.append({"type": "image_url", "image_url": {"url": address}})
+    return message.model_copy(update={"content": content})

@@ -1,0 +1,111 @@
+"""Files in Redis: those that answers show, for as long as it takes to upload them and look at them."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bot.chat import File, FileTooLarge, StorageDown
+
+MOST_BYTES = 8 << 20
+"""The size of one file at most."""
+
+_MOST_BYTES_TOGETHER = 256 << 20
+_SECONDS = 24 * 3600
+_NAME_CHARS = 100
+_ALT_CHARS = 1_000
+_TAG = "{bot}"
+_ENDING = re.compile(r"\.\w{1,10}$")
+_ID = re.compile(r"[0-9a-f]{32}")
+
+# So that nobody can fill Redis, the oldest files make room. `ages` has the ids by their time, `sizes` the
+# bytes of each; what Redis has let go of by itself is taken out first.
+# KEYS ages sizes file | ARGV id seconds most_bytes about content
+_KEEP = """
+local time = redis.call('TIME')
+local now = tonumber(time[1])
+local function forget(id)
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('HDEL', KEYS[2], id)
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])) do forget(id) end
+forget(ARGV[1])
+local used = #ARGV[5]
+for _, size in ipairs(redis.call('HVALS', KEYS[2])) do used = used + size end
+while used > tonumber(ARGV[3]) do
+  local oldest = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+  if not oldest then break end
+  used = used - redis.call('HGET', KEYS[2], oldest)
+  forget(oldest)
+  redis.call('DEL', '{bot}:file:' .. oldest)
+end
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], #ARGV[5])
+redis.call('HSET', KEYS[3], 'about', ARGV[4], 'content', ARGV[5])
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end
+"""
+
+
+class FileStore:
+    """Implements `bot.chat.Files`. `most_bytes` is what all files together may take."""
+
+    def __init__(self, redis: Redis, most_bytes: int = _MOST_BYTES_TOGETHER) -> None:
+        self._redis = redis
+        self._most_bytes = most_bytes
+        self._keep = redis.register_script(_KEEP)
+
+    async def keep(self, name: str, media_type: str, content: bytes, alt: str = "") -> File:
+        """See `bot.chat.Files.keep`."""
+        if len(content) > MOST_BYTES:
+            raise FileTooLarge(f"{name} has {len(content):,} bytes; {MOST_BYTES:,} are kept at most")
+        name = _plain(name)
+        digest = hashlib.sha256(b"\0".join([name.encode(), media_type.encode(), content])).hexdigest()[:32]
+        file = File(
+            id=digest, name=name, media_type=media_type, size=len(content), alt=_one_line(alt)[:_ALT_CHARS]
+        )
+        keys = [f"{_TAG}:files", f"{_TAG}:file_sizes", _key(digest)]
+        with _storage():
+            about = json.dumps(asdict(file))
+            await self._keep(keys=keys, args=[digest, _SECONDS, self._most_bytes, about, content])
+        return file
+
+    async def find(self, id: str) -> tuple[File, bytes] | None:
+        """See `bot.chat.Files.find`."""
+        if not _ID.fullmatch(id):
+            return None
+        with _storage():
+            about, content = await self._read(_key(id))
+        return (File(**json.loads(about)), content) if content is not None else None
+
+    async def _read(self, key: str) -> Any:
+        return await self._redis.hmget(key, ["about", "content"])
+
+
+def _key(id: str) -> str:
+    return f"{_TAG}:file:{id}"
+
+
+def _plain(name: str) -> str:
+    """A name without what means something in a path, a header or a shell; the ending is kept."""
+    safe = re.sub(r"[^\w.() -]+", "_", _one_line(name)).strip(". ") or "file"
+    match = _ENDING.search(safe)
+    ending = match[0] if match else ""
+    return safe.removesuffix(ending)[: _NAME_CHARS - len(ending)] + ending
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StorageDown(f"Redis did not answer: {error}") from error

@@ -1,0 +1,58 @@
+// Files of answers, and of people. They are fetched, since an address in an element would go without the token.
+
+import { element } from "./markdown.js";
+import { fileContent } from "./stream.js";
+
+const GONE = "This file is no longer kept. Ask again for it.";
+
+/** An image in its place, or a button that saves the file. */
+export function fileNode({ name, media_type: type, size, alt, url }) {
+  const isImage = type.startsWith("image/");
+  const figure = element("figure", { class: isImage ? "file loading" : "file" });
+  if (isImage) showImage(figure, url, alt || name, name);
+  else figure.append(saveButton(url, name, `${name} (${readableSize(size)})`));
+  return figure;
+}
+
+async function showImage(figure, url, alt, name) {
+  try {
+    const address = URL.createObjectURL(await fileContent(url));
+    const image = element("img", { alt, src: address });
+    await image.decode();
+    figure.append(image, saveButton(url, name, "Save picture", "copy"));
+  } catch {
+    figure.append(element("p", { class: "fine" }, `${alt}. ${GONE}`));
+  }
+  figure.classList.remove("loading");
+}
+
+function saveButton(url, name, label, look = "button") {
+  const button = element("button", { type: "button", class: look }, label);
+  button.addEventListener("click", async () => {
+    try {
+      const address = URL.createObjectURL(await fileContent(url));
+      element("a", { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it after the click
+    } catch {
+      button.replaceWith(element("p", { class: "fine" }, GONE));
+    }
+  });
+  return button;
+}
+
+/** A file that a person picked, as the bot takes it. */
+export function sendable(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onerror = () => reject(reader.error);
+    reader.onload = () => {
+      const content = reader.result.split(",")[1] ?? "";
+      resolve({ name: file.name, media_type: file.type || "application/octet-stream", content_base64: content });
+    };
+    reader.readAsDataURL(file);
+  });
+}
+
+export function readableSize(bytes) {
+  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1_000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}

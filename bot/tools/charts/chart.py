@@ -1,0 +1,103 @@
+"""The tool `chart`: a query's rows in, a picture and words about it out."""
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from bot.chat import File, Keep
+from bot.tools.charts import labels
+from bot.tools.charts.plot import Kind, Plot, arrange
+from bot.tools.failure import ToolFailure
+from bot.tools.made import named
+from bot.tools.sql import Limits, fetch
+from bot.tools.sql_pool import Pool
+
+LIMITS = Limits(rows=5_000, chars=1_000_000, seconds=30)
+
+_MOST_TOLD = 12
+_ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
+
+_painter = ThreadPoolExecutor(1, thread_name_prefix="chart")
+"""One thread, since matplotlib is not thread-safe; it works on when the turn that waits for it is cancelled.
+
+https://matplotlib.org/stable/users/faq.html#work-with-threads
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawn chart: the file, and what the model is told of it."""
+
+    file: File
+    words: str
+
+
+async def draw(pool: Pool, keep: Keep, query: str, kind: Kind, x: str, y: str, title: str) -> Chart:
+    """Run the query, draw its rows, keep the picture. Raises `ToolFailure` with what to do instead."""
+    result = await fetch(pool, query, LIMITS)
+    if not result.is_complete:
+        raise ToolFailure(
+            f"The query gives more than {LIMITS.rows:,} rows, too many to draw. Let the database group them "
+            "(for example by day or month), or take a sample with ORDER BY random() LIMIT 2000."
+        )
+    plot = arrange(result, kind, x, y, " ".join(title.split()), is_ordered=bool(_ORDER.search(query)))
+    png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _rendered, plot)
+    about = _about(plot)
+    alt = ". ".join([each for each in (plot.title, about) if each])
+    file = await keep(named(plot.title or kind, png, "png"), "image/png", png, alt)
+    return Chart(file, _words(plot, about, numbered))
+
+
+def _rendered(plot: Plot) -> tuple[bytes, dict[str, str]]:
+    from bot.tools.charts.image import render  # matplotlib takes more than a second: only for who draws
+
+    drawing = render(plot)
+    return drawing.png, drawing.numbered
+
+
+def _about(plot: Plot) -> str:
+    """What the picture shows, for who cannot see it."""
+    kind = {"line": "Line chart", "bar": "Bar chart", "stacked": "Stacked chart"}.get(
+        plot.kind, f"{plot.kind.capitalize()}{' plot' if plot.kind == 'scatter' else ''}"
+    )
+    if plot.kind == "histogram":
+        return f"{kind} of {plot.count:,} values of {plot.x}: {_range(plot, plot.x_unit)}"
+    names = [each.name for each in plot.series]
+    shown = ", ".join(names) if any(names) else "values"
+    return f"{kind} of {shown} over {plot.x} ({_along(plot)}): {_range(plot, plot.unit)}"
+
+
+def _along(plot: Plot) -> str:
+    if plot.scale == "time":
+        moments = cast("tuple[datetime, ...]", plot.xs)
+        return labels.span(min(moments), max(moments))
+    if plot.scale == "number":
+        numbers = cast("tuple[float, ...]", plot.xs)
+        ends = [min(numbers), max(numbers)]
+        return " to ".join(
+            labels.year(each) if plot.are_years else labels.exact(each, plot.x_unit) for each in ends
+        )
+    names = [str(x) for x in plot.xs[:_MOST_TOLD]]
+    return ", ".join(names) + (f" and {len(plot.xs) - len(names)} more" if len(plot.xs) > len(names) else "")
+
+
+def _range(plot: Plot, unit: str) -> str:
+    known = [value for series in plot.series for value in series.values if value is not None]
+    if len(known) == 1:
+        return labels.exact(known[0], unit)
+    return f"lowest {labels.exact(min(known), unit)}, highest {labels.exact(max(known), unit)}"
+
+
+def _words(plot: Plot, about: str, numbered: dict[str, str]) -> str:
+    """What the model is told: people see the picture already, right here."""
+    lines = [f"Drawn, and shown to the people: {about}. {plot.count:,} values."]
+    lines += [f"{remark}." for remark in plot.remarks]
+    if numbered:
+        told = ", ".join(f"{number} {name}" for number, name in numbered.items())
+        lines.append(
+            f"The picture has no letters for some names and shows numbers; say which is which: {told}."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""Numbers, units, dates and names as they are written in a chart. Pure."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+_UNITS = {
+    "eur": "€", "euro": "€", "euros": "€", "usd": "$", "dollars": "$", "gbp": "£", "jpy": "¥", "chf": "CHF",
+    "pct": "%", "percent": "%", "percentage": "%",
+    "ms": "ms", "msec": "ms", "millis": "ms", "milliseconds": "ms", "seconds": "s", "secs": "s", "sec": "s",
+    "minutes": "min", "mins": "min", "hours": "h", "hrs": "h", "days": "days",
+    "kg": "kg", "km": "km", "kwh": "kWh", "bytes": "bytes", "kb": "KB", "mb": "MB", "gb": "GB",
+}  # fmt: skip
+"""What the last word of a column's name says of its unit."""
+
+_BEFORE = frozenset("€$£¥")
+_CLOSE = frozenset("%")
+_SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+LONGEST_NAME = 28
+_MINUS = "\N{MINUS SIGN}"
+
+
+def unit_of(column: str) -> str:
+    """The unit that a column's name ends in (`revenue_eur`, `share_pct`), or nothing."""
+    words = re.split(r"[\s_]+", column.strip().lower())
+    return _UNITS.get(words[-1], "") if len(words) > 1 else ""
+
+
+def heading(column: str) -> str:
+    """A column's name in words: `net_revenue_eur` is “Net revenue”; the unit is said elsewhere."""
+    words = [word for word in re.split(r"[\s_]+", column.strip()) if word]
+    if unit_of(column):
+        words = words[:-1]
+    text = " ".join(words) or column
+    return text[:1].upper() + text[1:]
+
+
+def with_unit(text: str, unit: str) -> str:
+    """A number's text with its unit, the sign of money before it."""
+    if not unit:
+        return text
+    if unit in _BEFORE:
+        return f"{_MINUS}{unit}{text[1:]}" if text.startswith(_MINUS) else f"{unit}{text}"
+    return f"{text}{unit}" if unit in _CLOSE else f"{text} {unit}"
+
+
+def short(number: float, unit: str = "") -> str:
+    """A number in few characters: 1,234 but 12.3k and 4.57M."""
+    return with_unit(_scaled(number), unit)
+
+
+def exact(number: float, unit: str = "") -> str:
+    """A number with its thousands apart, and two decimals at most unless it is small."""
+    digits = 0 if number == int(number) and abs(number) < 1e15 else 2 if abs(number) >= 1 else 4
+    text = f"{number:,.{digits}f}" if 1e-4 <= abs(number) < 1e15 or number == 0 else f"{number:.3g}"
+    return with_unit(_minus(text), unit)
+
+
+def _scaled(number: float) -> str:
+    size = abs(number)
+    if size >= 1e16 or 0 < size < 1e-4:
+        return _minus(f"{number:.3g}")
+    if size >= 9_999.5:
+        for scale, letter in _SCALES:
+            if size >= scale * 0.9995:
+                return _minus(f"{_three_digits(number / scale)}{letter}")
+    return _minus(_three_digits(number) if size < 1_000 else f"{number:,.0f}")
+
+
+def _three_digits(number: float) -> str:
+    size = abs(number)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 or size == 0 else 4
+    text = f"{number:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", _MINUS, 1) if not re.match(r"-0(\.0*)?$", text) else text[1:]
+
+
+def year(number: float, _: object = None) -> str:
+    """A year, without a comma."""
+    return f"{number:.0f}"
+
+
+def date_labels(moments: Sequence[datetime]) -> list[str]:
+    """Each moment, as exactly as the finest of them needs."""
+    form = _form(moments)
+    return [_dated(moment, form) for moment in moments]
+
+
+def _form(moments: Sequence[datetime]) -> str:
+    if any(each.hour or each.minute or each.second for each in moments):
+        same_day = len({each.date() for each in moments}) == 1
+        return "%H:%M" if same_day else "%-d %b %H:%M"
+    several_years = len({each.year for each in moments}) > 1
+    if all(each.day == 1 for each in moments):
+        if all(each.month == 1 for each in moments) and several_years:
+            return "%Y"
+        return "%b %Y" if several_years or len(moments) < 2 else "%b"
+    return "%-d %b %Y" if several_years or len(moments) < 2 else "%-d %b"
+
+
+def _dated(moment: datetime, form: str) -> str:
+    return moment.strftime(form.replace("%-d", str(moment.day)))
+
+
+def span(first: datetime, last: datetime) -> str:
+    """From when to when, in words."""
+    is_fine = any(each.hour or each.minute for each in (first, last)) and last - first < timedelta(days=3)
+    form = "%Y-%m-%d %H:%M" if is_fine else "%Y-%m-%d"
+    return " to ".join(dict.fromkeys([first.strftime(form), last.strftime(form)]))
+
+
+def clipped(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name that is not too long for its place; names that begin alike often differ at their ends."""
+    if len(name) <= longest:
+        return name
+    end = longest // 3
+    return f"{name[: longest - 1 - end].rstrip()}…{name[-end:].lstrip()}"

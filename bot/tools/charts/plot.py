@@ -1,0 +1,273 @@
+"""From a result and what is wanted to what there is to draw. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal, cast
+
+from bot.tools.charts import labels, values
+from bot.tools.failure import ToolFailure
+from bot.tools.sql_format import Result
+
+Kind = Literal["line", "bar", "stacked", "scatter", "histogram"]
+Scale = Literal["time", "number", "name"]
+
+MOST_SERIES = 8
+MOST_BARS = 20
+MOST_DATES = 60
+"""How many bars there may be over dates or numbers, whose labels are thinned out."""
+
+_MOST_STACKED_BARS = 36
+
+_PLAIN_YEARS = range(1900, 2101)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line, or one colour of bars; None where there is no value."""
+
+    name: str
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """What is drawn: values over `xs`, which are all moments, numbers or names, as `scale` says.
+
+    A histogram has one series and no `xs`; a scatter plot has `points`, a series of its own for each name.
+    `remarks` are for people: what is not shown, and why.
+    """
+
+    kind: Kind
+    title: str
+    x: str
+    scale: Scale
+    xs: tuple[datetime | float | str, ...]
+    series: tuple[Series, ...]
+    x_unit: str = ""
+    unit: str = ""
+    remarks: tuple[str, ...] = ()
+    are_years: bool = False
+
+    @property
+    def is_area(self) -> bool:
+        """Whether it is stacked in so many places that areas are easier to read than bars."""
+        known = [value for series in self.series for value in series.values if value is not None]
+        is_fine = self.scale != "name" and len(self.xs) > _MOST_STACKED_BARS
+        return self.kind == "stacked" and is_fine and all(value >= 0 for value in known)
+
+    @property
+    def count(self) -> int:
+        """How many values are drawn."""
+        return sum(value is not None for series in self.series for value in series.values)
+
+
+def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordered: bool) -> Plot:
+    """What there is to draw; `is_ordered` tells that the query has an order of its own, which then is kept.
+
+    Without names x is the first column, and y all other numbers.
+    Raises `ToolFailure` with what to do instead.
+    """
+    if not result.columns or not result.rows:
+        raise ToolFailure("The query gave no rows, so there is nothing to draw. Check its conditions.")
+    if kind == "histogram":
+        return _histogram(result, x, y, title)
+    x_at = values.find(result.columns, x, "x") if x.strip() else 0
+    y_at = [values.find(result.columns, each, "y") for each in y.split(",") if each.strip()]
+    y_at = y_at or [at for at, each in enumerate(result.columns) if values.is_number(each) and at != x_at]
+    if not y_at:
+        raise ToolFailure("The result has no column of numbers besides x, so there is nothing to draw.")
+    if kind == "scatter":
+        return _scatter(result, x_at, y_at, title)
+    table = _table(result, x_at, y_at)
+    plot = Plot(
+        kind=kind,
+        title=title,
+        x=labels.heading(result.columns[x_at].name),
+        x_unit=labels.unit_of(result.columns[x_at].name),
+        scale=table.scale,
+        xs=table.xs,
+        series=table.series,
+        unit=_common_unit([result.columns[each].name for each in y_at]),
+        are_years=_are_years(table.xs) if table.scale == "number" else False,
+    )
+    if not plot.count:
+        raise ToolFailure("All values of y are NULL, so there is nothing to draw.")
+    plot = _largest_series(plot)
+    return _in_order(plot) if kind == "line" and plot.scale != "name" else _bars(plot, is_ordered=is_ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    scale: Scale
+    xs: tuple[datetime | float | str, ...]
+    series: tuple[Series, ...]
+
+
+def _table(result: Result, x_at: int, y_at: Sequence[int]) -> _Table:
+    """The values by x and series. With one y, a column of names beside makes the series."""
+    scale, xs = _along(result, x_at)
+    columns = [values.numbers(result, each) for each in y_at]
+    places = {
+        each: place for place, each in enumerate(dict.fromkeys(each for each in xs if each is not None))
+    }
+    if not places:
+        raise ToolFailure(f"All values of {result.columns[x_at].name} are NULL, so there is nothing to draw.")
+    by = _naming_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
+    whose = values.names(result, by) if by is not None else [""] * len(xs)
+    cells: dict[str, list[float | None]] = {}
+    taken: set[tuple[str, int]] = set()
+    for row, x in enumerate(xs):
+        if x is None:
+            continue
+        for column, at in zip(columns, y_at, strict=True):
+            name = whose[row] if by is not None else labels.heading(result.columns[at].name)
+            if (name, places[x]) in taken:
+                raise ToolFailure(_several_rows(result.columns[x_at].name))
+            taken.add((name, places[x]))
+            cells.setdefault(name, [None] * len(places))[places[x]] = column[row]
+    series = tuple(Series(name, tuple(each)) for name, each in cells.items())
+    return _Table(scale, tuple(places), series)
+
+
+def _along(result: Result, at: int) -> tuple[Scale, list[datetime | float | str | None]]:
+    if values.is_moment(result, at):
+        return "time", list(values.moments(result, at))
+    if values.is_number(result.columns[at]):
+        return "number", list(values.numbers(result, at))
+    return "name", list(values.names(result, at))
+
+
+def _naming_column(result: Result, used: set[int]) -> int | None:
+    others = [at for at in range(len(result.columns)) if at not in used and values.is_name(result, at)]
+    return others[0] if len(others) == 1 else None
+
+
+def _several_rows(column: str) -> str:
+    return (
+        f"Several rows have the same {column}. Aggregate them (GROUP BY {column}), or select one column of "
+        "names beside x and y, which then makes a series of each name."
+    )
+
+
+def _common_unit(columns: Sequence[str]) -> str:
+    units = {labels.unit_of(each) for each in columns}
+    return units.pop() if len(units) == 1 else ""
+
+
+def _are_years(xs: Sequence[object]) -> bool:
+    return all(isinstance(x, float) and x == int(x) and int(x) in _PLAIN_YEARS for x in xs)
+
+
+def _largest_series(plot: Plot) -> Plot:
+    if len(plot.series) <= MOST_SERIES:
+        return plot
+    largest = sorted(plot.series, key=lambda each: -_total(each.values))[:MOST_SERIES]
+    kept = tuple(each for each in plot.series if each in largest)
+    return replace(
+        plot,
+        series=kept,
+        remarks=(*plot.remarks, f"The {MOST_SERIES} largest of {len(plot.series)} series"),
+    )
+
+
+def _total(numbers: Sequence[float | None]) -> float:
+    return sum(abs(each) for each in numbers if each is not None)
+
+
+def _in_order(plot: Plot) -> Plot:
+    """With x from left to right."""
+    order = sorted(range(len(plot.xs)), key=lambda place: cast("float", plot.xs[place]))
+    return _chosen(plot, order)
+
+
+def _chosen(plot: Plot, order: Sequence[int]) -> Plot:
+    return replace(
+        plot,
+        xs=tuple(plot.xs[place] for place in order),
+        series=tuple(Series(each.name, tuple(each.values[place] for place in order)) for each in plot.series),
+    )
+
+
+def _bars(plot: Plot, *, is_ordered: bool) -> Plot:
+    """Bars in a sensible order; of too many names the largest. A line over names keeps its order, too."""
+    if plot.scale != "name":
+        plot = _in_order(plot)
+        if len(plot.xs) > MOST_DATES and not plot.is_area:
+            raise ToolFailure(
+                f"{len(plot.xs)} bars are too many to read. Use the kind line, or group by a longer time."
+            )
+        return plot
+    if plot.kind == "line":
+        if len(plot.xs) > MOST_DATES:
+            raise ToolFailure(f"A line over {len(plot.xs)} names says nothing: use the kind bar.")
+        return plot
+    size = [_total([each.values[place] for each in plot.series]) for place in range(len(plot.xs))]
+    largest = sorted(range(len(size)), key=lambda place: -size[place])
+    kept = largest[:MOST_BARS]
+    order = sorted(kept) if is_ordered else kept
+    if len(size) > MOST_BARS:
+        rest = labels.short(sum(size[place] for place in largest[MOST_BARS:]), plot.unit)
+        remark = f"The {MOST_BARS} largest of {len(size)}; the others have {rest} together"
+        plot = replace(plot, remarks=(*plot.remarks, remark))
+    return _chosen(plot, order)
+
+
+def _histogram(result: Result, x: str, y: str, title: str) -> Plot:
+    """The values of x, or of y if x names no numbers."""
+    at = _first_numbers(result, x, y)
+    known = tuple(each for each in values.numbers(result, at) if each is not None)
+    if not known:
+        raise ToolFailure("All values of x are NULL, so there is nothing to draw.")
+    name = result.columns[at].name
+    return Plot(
+        kind="histogram",
+        title=title,
+        x=labels.heading(name),
+        x_unit=labels.unit_of(name),
+        scale="number",
+        xs=(),
+        series=(Series(labels.heading(name), known),),
+        are_years=_are_years(known),
+    )
+
+
+def _first_numbers(result: Result, *names: str) -> int:
+    """The first of the named columns that holds numbers; there may be no second name, or an invented one."""
+    for name in names:
+        at = values.place(result.columns, name)
+        if at is not None and values.is_number(result.columns[at]):
+            return at
+    return values.find(result.columns, next(filter(None, names), ""), "x")
+
+
+def _scatter(result: Result, x_at: int, y_at: Sequence[int], title: str) -> Plot:
+    scale, xs = _along(result, x_at)
+    if scale == "name":
+        raise ToolFailure("A scatter plot needs numbers or dates for x. For names use the kind bar.")
+    columns = {labels.heading(result.columns[at].name): values.numbers(result, at) for at in y_at}
+    by = _naming_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
+    if by is not None:
+        whose = values.names(result, by)
+        [column] = columns.values()
+        if len(set(whose)) <= MOST_SERIES:
+            columns = {
+                name: [value if owner == name else None for value, owner in zip(column, whose, strict=True)]
+                for name in dict.fromkeys(whose)
+            }
+    plot = Plot(
+        kind="scatter",
+        title=title,
+        x=labels.heading(result.columns[x_at].name),
+        x_unit=labels.unit_of(result.columns[x_at].name),
+        scale=scale,
+        xs=tuple(each if each is not None else float("nan") for each in xs),
+        series=tuple(Series(name, tuple(column)) for name, column in columns.items()),
+        unit=_common_unit([result.columns[at].name for at in y_at]),
+        are_years=_are_years([each for each in xs if each is not None]) if scale == "number" else False,
+    )
+    kept = [place for place, x in enumerate(xs) if x is not None]
+    plot = _largest_series(_chosen(plot, kept))
+    if not plot.count:
+        raise ToolFailure("All values of x or y are NULL, so there is nothing to draw.")
+    return plot

@@ -1,0 +1,103 @@
+"""The columns of a result as numbers, moments and names. Pure."""
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from bot.tools.failure import ToolFailure
+from bot.tools.sql_format import Column, Result, cell
+
+Name = str
+Moment = datetime
+Values = Sequence[float | None]
+
+_NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "oid"})
+_MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
+_DATE_TEXT = re.compile(r"\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
+NOTHING = "(none)"
+"""The name of NULL and of an empty text."""
+
+
+def find(columns: Sequence[Column], name: str, argument: str) -> int:
+    """The same for a column that must be there. Raises `ToolFailure` that names those there are."""
+    at = place(columns, name)
+    if at is None:
+        names = ", ".join(column.name for column in columns[:30])
+        raise ToolFailure(f"The result has no column {name[:60]!r} for {argument}; it has {names}.")
+    return at
+
+
+def place(columns: Sequence[Column], name: str) -> int | None:
+    """Where the column of that name is, exactly so, or in another case or quotes."""
+    names = [column.name for column in columns]
+    if name in names:
+        return names.index(name)
+    lowered, wanted = [each.lower() for each in names], name.strip().strip('"').lower()
+    return lowered.index(wanted) if wanted in lowered else None
+
+
+def is_number(column: Column) -> bool:
+    """Whether it holds numbers."""
+    return column.type in _NUMBERS
+
+
+def is_moment(result: Result, index: int) -> bool:
+    """Whether it holds dates or times, be it as a text such as 2026-01, which to_char gives."""
+    if result.columns[index].type in _MOMENTS:
+        return True
+    texts = [row[index] for row in result.rows if row[index] is not None]
+    return bool(texts) and all(isinstance(each, str) and _DATE_TEXT.fullmatch(each) for each in texts)
+
+
+def is_name(result: Result, index: int) -> bool:
+    """Whether it holds what can only name things."""
+    return not is_number(result.columns[index]) and not is_moment(result, index)
+
+
+def numbers(result: Result, index: int) -> list[float | None]:
+    """The column as numbers; NULL, NaN and infinity are None. Raises `ToolFailure` for other types."""
+    column = result.columns[index]
+    if not is_number(column):
+        raise ToolFailure(
+            f"The column {column.name} is {column.type}, not a number. Cast it in the query (for example "
+            f"{column.name}::numeric, or extract(epoch from {column.name}) for a duration), or count it."
+        )
+    return [_number(row[index]) for row in result.rows]
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float | Decimal):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def moments(result: Result, index: int) -> list[datetime | None]:
+    """The column as times in UTC; NULL and what no calendar here knows (infinity, BC) are None."""
+    return [_moment(row[index]) for row in result.rows]
+
+
+def _moment(value: object) -> datetime | None:
+    text = f"{value}-01" if isinstance(value, str) and len(value) == len("2026-01") else value
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else text
+    except ValueError:
+        return None
+    if isinstance(moment, datetime):
+        # without its zone: what is drawn names none
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return datetime(moment.year, moment.month, moment.day) if isinstance(moment, date) else None
+
+
+def names(result: Result, index: int) -> list[Name]:
+    """The column as names."""
+    values = (row[index] for row in result.rows)
+    return [NOTHING if value is None or value == "" else _plain_name(value) for value in values]
+
+
+def _plain_name(value: object) -> Name:
+    if isinstance(value, Decimal | float) and value == int(value):
+        value = int(value)
+    return " ".join(cell(value).split())

@@ -1,0 +1,139 @@
+"""The tool `export`: all rows of a query as a CSV file.
+
+CSV as RFC 4180 has it, in UTF-8 with a byte order mark, without which Excel takes it for another encoding.
+"""
+
+import asyncio
+import csv
+import io
+import re
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from bot.chat import File, Keep
+from bot.tools.failure import ToolFailure
+from bot.tools.made import named
+from bot.tools.sql_format import NUMBERS, Column, row_line
+from bot.tools.sql_pool import Pool
+from bot.tools.sql_rows import Batch, reading_rows
+
+_SECONDS = 60.0
+_TOLD_ROWS = 3
+_ENCODING = "utf-8-sig"
+
+# https://owasp.org/www-community/attacks/CSV_Injection, and the same characters in full width
+_FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_PLAIN_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*%?")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is exported at most; a file of more `size` (bytes) could not be kept."""
+
+    rows: int = 100_000
+    size: int = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A written file, and what the model is told of it."""
+
+    file: File
+    words: str
+
+
+async def export(pool: Pool, keep: Keep, query: str, limits: Limits | None = None) -> Export:
+    """Run the query, write its rows, keep the file. Raises `ToolFailure`."""
+    limits = limits or Limits()
+    async with reading_rows(pool, query, _SECONDS) as (columns, batches):
+        if not columns:
+            raise ToolFailure("The query has no columns, so there is nothing to export.")
+        sheet = _Sheet(columns, limits)
+        async with aclosing(batches):
+            async for batch in batches:
+                if not await asyncio.to_thread(sheet.add, batch):
+                    break
+    if not sheet.rows:
+        raise ToolFailure("The query gave no rows, so there is nothing to export. Check its conditions.")
+    content = sheet.content()
+    about = f"{_count(sheet.rows, 'row')} and {_count(len(columns), 'column')} as CSV"
+    file = await keep(named(_subject(query), content, "csv"), "text/csv", content, about)
+    return Export(file, _words(sheet, file))
+
+
+class _Sheet:
+    """The file while it is written. `is_cut`: there were more rows than the limits let in."""
+
+    def __init__(self, columns: Sequence[Column], limits: Limits) -> None:
+        self.columns = columns
+        self.rows = 0
+        self.first: list[Sequence[str | None]] = []
+        self.is_cut = False
+        self._limits = limits
+        self._are_numbers = [column.type in NUMBERS for column in columns]
+        self._text = io.StringIO(newline="")
+        self._writer = csv.writer(self._text, lineterminator="\r\n")
+        self._writer.writerow([_harmless(column.name) for column in columns])
+        self._written = bytearray()
+
+    def add(self, batch: Batch) -> bool:
+        """Write rows; whether there is room for more."""
+        for row in batch:
+            if self.rows == self._limits.rows or not self._write(row):
+                self.is_cut = True
+                return False
+        return True
+
+    def _write(self, row: Sequence[str | None]) -> bool:
+        self._flush()
+        self._writer.writerow(
+            "" if value is None else value if is_number else _harmless(value)
+            for value, is_number in zip(row, self._are_numbers, strict=True)
+        )
+        if len(self._written) + len(self._text.getvalue().encode(_ENCODING)) > self._limits.size:
+            self._text.seek(0)
+            self._text.truncate()
+            return False
+        self.rows += 1
+        if len(self.first) < _TOLD_ROWS:
+            self.first.append(row)
+        return True
+
+    def _flush(self) -> None:
+        self._written += self._text.getvalue().encode("utf-8" if self._written else _ENCODING)
+        self._text.seek(0)
+        self._text.truncate()
+
+    def content(self) -> bytes:
+        """All that was written."""
+        self._flush()
+        return bytes(self._written)
+
+
+def _harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula; a quotation mark before it is how they write that."""
+    return f"'{text}" if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text) else text
+
+
+def _subject(query: str) -> str:
+    """What the file is named after: the first table of the query."""
+    match = re.search(r"\bfrom\s+([\w.\"]+)", query, re.IGNORECASE)
+    return match[1] if match else "export"
+
+
+def _words(sheet: _Sheet, file: File) -> str:
+    names = ", ".join(column.name for column in sheet.columns)
+    lines = [f"Exported as the file {file.name}, which the people have got: {file.alt} ({names})."]
+    if sheet.is_cut:
+        lines.append(
+            f"It holds only the first {sheet.rows:,} rows, since all would be too large: say so, and offer "
+            "to export a part of it or fewer columns."
+        )
+    lines += ["It begins with:", row_line([column.name for column in sheet.columns])]
+    lines += [row_line(row) for row in sheet.first]
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

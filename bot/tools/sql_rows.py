@@ -1,0 +1,49 @@
+"""All rows of a query as text, some at a time, behind the same walls as `bot.tools.sql.fetch`."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+from bot.tools import sql_guard
+from bot.tools.sql_errors import translated
+from bot.tools.sql_format import Column
+from bot.tools.sql_pool import Pool, reading
+
+MAX_TEXT_CHARS = 32_000
+"""Longer values are cut on the server; a cell of Excel holds 32,767 characters."""
+
+_BATCH = 500
+
+Batch: TypeAlias = Sequence[Sequence[str | None]]
+
+
+@asynccontextmanager
+async def reading_rows(
+    pool: Pool, query: str, seconds: float
+) -> AsyncIterator[tuple[tuple[Column, ...], AsyncGenerator[Batch]]]:
+    """The columns, and the rows in batches as they are asked for.
+
+    The whole body may take `seconds`. Raises `ToolFailure`, see `sql_guard.check`.
+    """
+    statement = sql_guard.check(query)
+    async with reading(pool, seconds) as connection:
+        with translated(statement.text, seconds):
+            prepared = await connection.prepare(statement.text)
+        columns = tuple(Column(each.name, each.type.name) for each in prepared.get_attributes())
+
+        async def batches() -> AsyncGenerator[Batch]:
+            with translated("", seconds):
+                rows = prepared
+                if statement.is_select and columns:
+                    rows = await connection.prepare(_as_text(statement.text, len(columns)))
+                cursor = await rows.cursor()
+                while batch := await cursor.fetch(_BATCH):
+                    yield [[None if value is None else str(value) for value in row] for row in batch]
+
+        yield columns, batches()
+
+
+def _as_text(select: str, width: int) -> str:
+    names = [f"c{number}" for number in range(width)]
+    values = ", ".join(f"left({name}::text, {MAX_TEXT_CHARS})" for name in names)
+    return f"SELECT {values} FROM (\n{select}\n) AS answer({', '.join(names)})"  # noqa: S608 - the guard passed it

@@ -1,0 +1,54 @@
+"""What the tests of files share: a small picture, and a turn whose receipt survives its attempts."""
+
+import base64
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+from bot.chat import File, Json, Message, Part, Platform, Receipt, ThreadId, Turn
+
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@dataclass
+class Asked:
+    """One question, answered as the inbox would: each attempt with the receipt that the last one left."""
+
+    platform: Platform
+    thread: ThreadId
+    place: Mapping[str, str]
+    id: str = "question"
+    state: dict[str, Json] = field(default_factory=dict)
+
+    @property
+    def turn(self) -> Turn:
+        message = Message(
+            id=self.id,
+            thread=self.thread,
+            author="test:ada",
+            text="draw it",
+            sent_at=time.time(),
+            addressed=True,
+            place=self.place,
+        )
+        return Turn(id=self.id, thread=self.thread, messages=(message,))
+
+    async def answer(self, *parts: Part) -> None:
+        """One attempt."""
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            self.state = dict(state)
+
+        async def all_parts() -> AsyncIterator[Part]:
+            for part in parts:
+                yield part
+
+        receipt = Receipt(self.turn, keep, dict(self.state))
+        await self.platform.thread(self.thread).reply(all_parts(), receipt)
+
+
+def gone(name: str = "gone.png") -> File:
+    """A file that the store does not have any more."""
+    return File(id="0" * 32, name=name, media_type="image/png", size=1)

@@ -1,0 +1,128 @@
+"""Files that tools make, on their way through the agent: shown once each, also after a crash."""
+
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import tool
+from redis.asyncio import Redis
+
+from bot.agent import parts, seeing
+from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
+from bot.files import FileStore
+from bot.tools import files_of, naming
+from tests.a_file import PICTURE
+from tests.servers.model import ModelServer, Script
+from tests.test_agent import a_turn, an_agent, parts_of
+
+MADE: list[File] = []
+
+
+@tool(response_format="content_and_artifact")
+async def chart(title: str) -> tuple[str, Json]:
+    """Draw."""
+    return f"Drawn: {title}", naming(MADE)
+
+
+@pytest.fixture(autouse=True)
+async def made(redis: Redis) -> None:
+    MADE[:] = [await FileStore(redis).keep("chart.png", "image/png", PICTURE, "Sales")]
+
+
+def files(parts: list[Part]) -> list[File]:
+    return [part for part in parts if isinstance(part, File)]
+
+
+async def test_a_tools_file_comes_after_its_step_and_the_model_sees_only_the_words(
+    redis: Redis, model: ModelServer
+) -> None:
+    model.script(Script(tool_calls=[("chart", {"title": "Sales"})]), "There.")
+    async with an_agent(redis, model, tools=[chart]) as agent:
+        shown = await parts_of(agent, a_turn("draw"))
+    assert [type(part) for part in shown] == [ToolStep, ToolStep, File, Text]
+    assert files(shown) == MADE
+    [result] = [each for each in model.requests[-1]["messages"] if each["role"] == "tool"]
+    assert result["content"] == "Drawn: Sales"
+
+
+async def test_a_file_that_two_calls_make_is_shown_once(redis: Redis, model: ModelServer) -> None:
+    model.script(Script(tool_calls=[("chart", {"title": "a"}), ("chart", {"title": "b"})]), "There.")
+    async with an_agent(redis, model, tools=[chart]) as agent:
+        assert files(await parts_of(agent, a_turn("draw"))) == MADE
+
+
+async def test_a_file_that_was_stored_is_shown_again_in_the_next_attempt_and_not_made_anew(
+    redis: Redis, model: ModelServer
+) -> None:
+    """The first attempt ends as soon as the file is shown."""
+    model.script(Script(tool_calls=[("chart", {"title": "Sales"})]), "There.")
+    async with an_agent(redis, model, tools=[chart]) as agent:
+        first: list[Part] = []
+        async with aclosing(agent.answer(a_turn("draw"))) as answer:  # type: ignore[type-var] # a generator
+            async for part in answer:
+                first.append(part)
+                if isinstance(part, File):
+                    break
+    assert files(first) == MADE
+    drawn, MADE[:] = list(MADE), []
+    async with an_agent(redis, model, tools=[chart]) as agent:
+        again = await parts_of(agent, a_turn("draw", attempt=2))
+        finished = await parts_of(agent, a_turn("draw", attempt=3))
+    assert files(again) == files(finished) == drawn
+    assert again[-1] == Text("There.")
+
+
+@pytest.mark.parametrize(
+    "artifact", [None, "text", {"files": "x"}, {"files": [{"id": "1"}]}, {"files": ["x"]}, [1], {"other": 1}]
+)
+def test_an_artifact_that_is_something_else_is_no_file(artifact: object) -> None:
+    result = ToolMessage("words", tool_call_id="call_1", artifact=artifact)
+    assert list(files_of(result)) == []
+    call = AIMessage("", tool_calls=[{"name": "chart", "args": {}, "id": "call_1", "type": "tool_call"}])
+    assert not files(list(parts.replay([call, result])))
+
+
+async def read(message: Message) -> Enclosed:
+    READ.append(message.id)
+    [picture] = MADE
+    return Enclosed(text="[File notes.txt] 4711", pictures=(picture,), problems=("I could not read b.zip.",))
+
+
+READ: list[str] = []
+
+
+def with_files(text: str, attempt: int = 1) -> Turn:
+    turn = a_turn(text, attempt=attempt)
+    attachment = Attachment(name="notes.txt", media_type="text/plain", size=4, url="file:1")
+    return replace(turn, messages=(replace(turn.messages[0], attachments=(attachment,)),))
+
+
+async def test_files_are_read_once_and_their_problems_said_in_every_attempt(
+    redis: Redis, model: ModelServer
+) -> None:
+    READ.clear()
+    async with an_agent(redis, model, enclose=read, see=seeing(FileStore(redis))) as agent:
+        first = await parts_of(agent, with_files("what is it?"))
+        again = await parts_of(agent, with_files("what is it?", attempt=2))
+    assert first[0] == again[0] == Notice("I could not read b.zip.")
+    assert len(READ) == 1
+    [question] = [each["content"] for each in model.requests[0]["messages"] if each["role"] == "user"]
+    assert [each["type"] for each in question] == ["text", "image_url"]
+
+
+async def test_a_picture_that_is_no_longer_kept_is_left_out(redis: Redis, model: ModelServer) -> None:
+    MADE[:] = [replace(MADE[0], id="0" * 32)]
+    async with an_agent(redis, model, enclose=read, see=seeing(FileStore(redis))) as agent:
+        assert "4711" in str(await parts_of(agent, with_files("what is it?")))
+
+
+async def test_a_turn_that_is_ended_early_keeps_what_was_read(redis: Redis, model: ModelServer) -> None:
+    async with an_agent(redis, model, enclose=read) as agent:
+        async with aclosing(agent.answer(with_files("what is it?"))) as answer:  # type: ignore[type-var] # a generator
+            async for part in answer:
+                if isinstance(part, Text):
+                    break
+        await agent.conclude(with_files("what is it?"), "Stopped.")
+        await parts_of(agent, a_turn("and now?"))
+    assert "4711" in str(model.requests[-1]["messages"])

@@ -1,0 +1,73 @@
+"""The store of files, in a real Redis."""
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import FileTooLarge
+from bot.files import MOST_BYTES, FileStore
+from tests.a_file import PICTURE
+
+
+async def test_a_kept_file_is_found_by_any_process_with_all_that_is_known_of_it(redis: Redis) -> None:
+    file = await FileStore(redis).keep("sales.png", "image/png", PICTURE, "A line that goes up")
+    assert (file.name, file.media_type, file.size, file.alt) == (
+        "sales.png",
+        "image/png",
+        len(PICTURE),
+        "A line that goes up",
+    )
+    assert await FileStore(redis).find(file.id) == (file, PICTURE)
+
+
+async def test_the_same_file_has_the_same_id_and_another_has_not(redis: Redis) -> None:
+    store = FileStore(redis)
+    first = await store.keep("a.csv", "text/csv", b"x")
+    assert (await store.keep("a.csv", "text/csv", b"x")).id == first.id
+    others = [("b.csv", "text/csv", b"x"), ("a.csv", "text/plain", b"x"), ("a.csv", "text/csv", b"y")]
+    assert first.id not in [(await store.keep(*each)).id for each in others]
+
+
+async def test_what_is_no_id_or_unknown_finds_nothing(redis: Redis) -> None:
+    store = FileStore(redis)
+    assert await store.find("0" * 32) is None
+    assert await store.find("*") is None
+
+
+async def test_a_file_that_is_too_large_is_not_kept(redis: Redis) -> None:
+    with pytest.raises(FileTooLarge, match="has 8,388,609 bytes"):
+        await FileStore(redis).keep("big.bin", "application/octet-stream", bytes(MOST_BYTES + 1))
+    assert await redis.keys("{bot}:file*") == []
+
+
+async def test_the_oldest_files_make_room_when_all_together_take_too_much(redis: Redis) -> None:
+    store = FileStore(redis, most_bytes=250)
+    kept = [await store.keep(f"{number}.bin", "application/octet-stream", bytes(100)) for number in range(3)]
+    assert len([each for each in kept if await store.find(each.id)]) == 2
+    assert await store.find(kept[-1].id)
+    # one that is kept again counts once
+    await store.keep("2.bin", "application/octet-stream", bytes(100))
+    assert len(await redis.keys("{bot}:file:*")) == 2
+
+
+async def test_every_key_of_a_file_expires(redis: Redis) -> None:
+    await FileStore(redis).keep("a.csv", "text/csv", b"x")
+    keys = await redis.keys("{bot}:file*")
+    assert len(keys) == 3
+    assert all([0 < await redis.ttl(key) <= 24 * 3600 for key in keys])
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("../../etc/passwd", "_.._etc_passwd"),
+        ("a\r\nSet-Cookie: x.png", "a Set-Cookie_ x.png"),
+        ("Umsatz für Öl.png", "Umsatz für Öl.png"),
+        ("", "file"),
+        (".png", "png"),
+        ("x" * 300 + ".csv", "x" * 96 + ".csv"),
+    ],
+)
+async def test_a_name_keeps_nothing_that_means_something_elsewhere(
+    redis: Redis, name: str, plain: str
+) -> None:
+    assert (await FileStore(redis).keep(name, "image/png", b"x")).name == plain

@@ -1,0 +1,187 @@
+"""The whole bot: files that people send on each platform, from their message to the model's request."""
+
+import base64
+import io
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from PIL import Image
+from redis.asyncio import Redis
+
+from bot.service import Bot
+from tests.a_file import PICTURE
+from tests.running import http_port, running
+from tests.servers.discord import Discord
+from tests.servers.discord_model import File as Upload
+from tests.servers.model import KEY, ModelServer, Script
+from tests.servers.slack import Slack
+from tests.waiting import wait_until
+
+CSV = b"month,revenue\r\nJanuary,4711\r\n"
+
+
+@pytest.fixture
+def settings(redis: Redis, redis_url: str, database_url: str, model: ModelServer) -> dict[str, Any]:
+    """A bot with a model that can look at pictures, on an empty Redis."""
+    model.respond = lambda request: "I have read it."
+    return {
+        "redis_url": redis_url,
+        "database_url": database_url,
+        "openai_api_key": KEY,
+        "openai_base_url": model.base_url,
+    }
+
+
+def asked(model: ModelServer, at: int = -1) -> tuple[str, list[bytes]]:
+    """The text and the pictures of the last question in a request."""
+    content = [each["content"] for each in model.requests[at]["messages"] if each["role"] == "user"][-1]
+    if isinstance(content, str):
+        return content, []
+    pictures = [each["image_url"]["url"] for each in content if each["type"] == "image_url"]
+    [text] = [each["text"] for each in content if each["type"] == "text"]
+    assert all(each.startswith("data:image/jpeg;base64,") for each in pictures)
+    return text, [base64.b64decode(each.partition(",")[2]) for each in pictures]
+
+
+async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
+    settings: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    settings |= {
+        "slack_bot_token": slack.bot_token,
+        "slack_app_token": slack.app_token,
+        "slack_api_url": slack.api_url,
+    }
+    files = [
+        ("sales.csv", "text/csv", CSV),
+        ("chart.png", "image/png", PICTURE),
+        ("data.zip", "application/zip", b"PK\x03\x04" + bytes(40)),
+    ]
+    async with running(**settings):
+        await slack.connected(2)
+        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} what is in it?", files=files)
+        answer = await slack.answer("C0GENERAL", ts, until=lambda text: "read it" in text)
+    text, pictures = asked(model)
+    assert text.startswith("what is in it?\n\n[File sales.csv (29 bytes).")
+    assert "January,4711" in text
+    assert "[Picture chart.png, 1 by 1 pixels]" in text
+    [picture] = pictures
+    assert Image.open(io.BytesIO(picture)).size == (1, 1)
+    assert "I could not read data.zip: I can read text" in answer
+    assert "I have read it." in answer
+
+
+async def test_slacks_sign_in_page_is_not_taken_for_a_file(
+    settings: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    settings |= {
+        "slack_bot_token": slack.bot_token,
+        "slack_app_token": slack.app_token,
+        "slack_api_url": slack.api_url,
+    }
+    page = ("notes.txt", "text/plain", b"<!DOCTYPE html><html><title>Sign in to Slack</title></html>")
+    async with running(**settings):
+        await slack.connected(2)
+        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} read it", files=[page])
+        answer = await slack.answer("C0GENERAL", ts, until=lambda text: "have read" in text)
+    assert "the app may lack the scope files:read" in answer
+    assert "Sign in" not in asked(model)[0]
+
+
+async def test_files_on_discord_reach_the_model_without_our_token(
+    settings: dict[str, Any], model: ModelServer, discord: Discord
+) -> None:
+    """The server notes a violation when the token comes along."""
+    settings |= {"discord_token": discord.token, "discord_api_url": discord.url}
+    files = [Upload("notes.md", b"# Title\nThe code is 4711."), Upload("photo.png", PICTURE)]
+    async with running(**settings):
+        await discord.connected()
+        await discord.say(discord.alice, discord.world.dm(discord.alice), "what is it?", files=files)
+        await wait_until(lambda: bool(model.requests), "the model is asked")
+    text, pictures = asked(model)
+    assert "The code is 4711." in text
+    assert len(pictures) == 1
+
+
+@asynccontextmanager
+async def client_of(bot: Bot) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{http_port(bot)}") as client:
+        yield client
+
+
+def sent(name: str, content: bytes) -> dict[str, str]:
+    return {"name": name, "content_base64": base64.b64encode(content).decode()}
+
+
+async def test_files_over_http_reach_the_model_and_pictures_only_in_their_own_turn(
+    settings: dict[str, Any], model: ModelServer
+) -> None:
+    """The state has no bytes of a picture: each step of a turn would write them to Redis."""
+    noise = io.BytesIO()
+    Image.frombytes("RGB", (256, 256), os.urandom(256 * 256 * 3)).save(noise, "PNG")
+    async with running(**settings) as bot, client_of(bot) as client:
+        body = {"message": "what is it?", "thread_id": "t1"}
+        files = [sent("sales.csv", CSV), sent("noise.png", noise.getvalue())]
+        async with client.post("/chat", json=body | {"files": files}) as response:
+            assert (await response.json())["response"] == "I have read it."
+        text, pictures = asked(model)
+        assert "January,4711" in text
+        assert len(pictures) == 1
+        assert len(json.dumps(model.requests[-1])) > 30_000
+        async with client.post("/chat", json=body | {"message": "and now?"}) as response:
+            assert response.status == 200
+    assert "image_url" not in json.dumps(model.requests[-1])
+    assert "January,4711" in json.dumps(model.requests[-1])
+    assert "[Picture noise.png, 256 by 256 pixels]" in json.dumps(model.requests[-1])
+
+
+async def test_a_model_that_sees_no_pictures_is_shown_none_and_people_are_told(
+    settings: dict[str, Any], model: ModelServer
+) -> None:
+    async with running(**settings, openai_vision=False) as bot, client_of(bot) as client:
+        body = {"message": "what is it?", "files": [sent("photo.png", PICTURE)]}
+        async with client.post("/chat", json=body) as response:
+            answer = (await response.json())["response"]
+    assert answer.startswith(
+        "I could not read photo.png: the model that I work with cannot look at pictures."
+    )
+    assert asked(model)[1] == []
+
+
+async def test_files_are_read_once_and_problems_said_again_when_a_turn_is_repeated(
+    settings: dict[str, Any], model: ModelServer
+) -> None:
+    """The model's service ends the first attempt in a way that has the turn repeated from its state."""
+    model.script(Script(text="x", tool_calls=[("current_time", {})]), Script(text="Done."))
+    async with running(**settings, file_max_bytes=100) as bot, client_of(bot) as client:
+        body = {"message": "what is it?", "files": [sent("sales.csv", CSV), sent("long.txt", b"y" * 101)]}
+        async with client.post("/chat", json=body) as response:
+            answer = (await response.json())["response"]
+    assert answer.count("I could not read long.txt: it is larger than") == 1
+    assert asked(model, 0) == asked(model, 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "words"),
+    [
+        ([{"name": "a.txt", "content_base64": "no base64!"}], 400, "the content of a.txt is not base64"),
+        ([{"name": "", "content_base64": ""}], 400, "files.0.name"),
+        ([sent("a.bin", bytes((8 << 20) + 1))], 413, "a.bin has 8,388,609 bytes"),
+        ([sent("a.txt", b"x")] * 21, 400, "files"),
+    ],
+)
+async def test_files_over_http_that_cannot_be_taken_are_refused(
+    settings: dict[str, Any], files: list[dict[str, str]], status: int, words: str
+) -> None:
+    body = io.BytesIO(json.dumps({"message": "x", "files": files}).encode())
+    async with (
+        running(**settings) as bot,
+        client_of(bot) as client,
+        client.post("/chat", data=body, headers={"Content-Type": "application/json"}) as response,
+    ):
+        assert response.status == status
+        assert words in (await response.json())["message"]

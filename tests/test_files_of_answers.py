@@ -1,0 +1,66 @@
+"""The whole bot: a chart and an export that people ask for, from the query to the file they get."""
+
+import io
+
+import aiohttp
+from PIL import Image
+
+from tests.running import http_port, running
+from tests.servers.discord import Discord
+from tests.servers.model import KEY, ModelServer, Script
+from tests.servers.slack import Slack
+from tests.waiting import wait_until
+
+QUERY = "select status, count(*) as orders from orders group by status order by 2 desc"
+
+
+async def test_a_chart_over_http_without_any_model(redis_url: str, database_url: str) -> None:
+    async with (
+        running(redis_url=redis_url, database_url=database_url) as bot,
+        aiohttp.ClientSession(f"http://127.0.0.1:{http_port(bot)}") as client,
+    ):
+        async with client.post("/chat", json={"message": f"CHART: bar {QUERY}"}) as response:
+            answer = await response.json()
+        [file] = answer["files"]
+        assert file["alt"].startswith("Bar chart of Orders over Status (delivered")
+        async with client.get(file["url"]) as response:
+            assert Image.open(io.BytesIO(await response.read())).format == "PNG"
+        async with client.post("/chat", json={"message": f"EXPORT: {QUERY}"}) as response:
+            [file] = (await response.json())["files"]
+        async with client.get(file["url"]) as response:
+            assert (await response.read()).decode("utf-8-sig").startswith("status,orders\r\ndelivered,")
+
+
+async def test_a_chart_comes_into_the_threads_of_slack_and_discord(
+    redis_url: str, database_url: str, model: ModelServer, slack: Slack, discord: Discord
+) -> None:
+    def respond(request: dict[str, list[dict[str, str]]]) -> Script | str:
+        if request["messages"][-1]["role"] == "tool":
+            return "Most orders are delivered."
+        wanted = {"query": QUERY, "kind": "bar", "x": "status", "y": "orders", "title": "Orders by status"}
+        return Script(text="I draw it.", tool_calls=[("chart", wanted)])
+
+    model.respond = respond
+    settings = {
+        "slack_bot_token": slack.bot_token,
+        "slack_app_token": slack.app_token,
+        "slack_api_url": slack.api_url,
+        "discord_token": discord.token,
+        "discord_api_url": discord.url,
+        "openai_api_key": KEY,
+        "openai_base_url": model.base_url,
+    }
+    async with running(redis_url=redis_url, database_url=database_url, **settings):
+        await slack.connected(2)
+        await discord.connected()
+        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} draw the orders")
+        await slack.answer("C0GENERAL", ts, until=lambda text: "delivered" in text)
+        [file] = [file for each in slack.replies("C0GENERAL", ts) for file in each.files]
+        assert Image.open(io.BytesIO(file.data or b"")).format == "PNG"
+        assert file.alt.startswith("Orders by status. Bar chart of Orders over Status")
+        question = await discord.say(discord.alice, discord.general, f"{discord.mention} draw the orders")
+        thread = await discord.thread_of(question)
+        await wait_until(lambda: len(discord.messages(thread)) == 2, "text and picture are there")
+        [attached] = [file for each in discord.messages(thread) for file in each.attachments]
+        assert attached.data == file.data
+        assert attached.description == file.alt

@@ -1,0 +1,151 @@
+"""Files of answers over HTTP: named in the answer, at an address that only who may call can read."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Event, File, Health, Message, Part, Receipt, Stop, Text, Turn
+from bot.commands import Commands
+from bot.files import FileStore
+from bot.http import Http, connect
+from bot.operations import Operations
+from bot.shared import SharedState
+from bot.tasks import cancel
+from bot.tools import KeyValueStore
+from tests.a_file import PICTURE
+from tests.waiting import wait_until
+
+TOKEN = "secret"
+
+
+async def no_health() -> list[Health]:
+    return []
+
+
+async def nothing_to_stop(stop: Stop) -> int:
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    redis: Redis, *parts: Part, api_token: str | None = None
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a server that answers everything with `parts`."""
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(
+            connect(
+                host="127.0.0.1",
+                port=0,
+                api_token=api_token,
+                commands=Commands(no_health, nothing_to_stop),
+                operations=Operations(KeyValueStore(redis, "kv:"), lambda user: False),
+                shared=SharedState(redis, "one"),
+                files=FileStore(redis),
+                mounts={},
+            )
+        )
+
+        async def answer() -> AsyncIterator[Part]:
+            for part in parts:
+                yield part
+
+        async def keep(state: object) -> None:
+            pass
+
+        async def deliver(event: Event) -> None:
+            assert isinstance(event, Message)
+            turn = Turn(id=event.id, thread=event.thread, messages=(event,))
+            await http.thread(event.thread).reply(answer(), Receipt(turn, keep))
+
+        receiving = asyncio.create_task(http.receive(deliver))
+        stack.push_async_callback(cancel, receiving)
+        await wait_until(lambda: takes_messages(http), "the server takes messages")
+        yield await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{http.port}"))
+
+
+async def takes_messages(http: Http) -> bool:
+    return (await http.health()).state == "ok"
+
+
+@pytest.fixture
+async def picture(redis: Redis) -> File:
+    return await FileStore(redis).keep("Umsatz.png", "image/png", PICTURE, "Sales go up")
+
+
+async def test_the_answer_names_its_files(redis: Redis, picture: File) -> None:
+    async with serving(redis, Text("Here it is."), picture) as client:
+        async with client.post("/chat", json={"message": "draw it"}) as response:
+            answer = await response.json()
+        assert answer["response"] == "Here it is."
+        [file] = answer["files"]
+        assert file == {
+            "id": picture.id,
+            "name": "Umsatz.png",
+            "media_type": "image/png",
+            "size": len(PICTURE),
+            "alt": "Sales go up",
+            "url": f"/files/{picture.id}",
+        }
+        async with client.get(file["url"]) as response:
+            assert await response.read() == PICTURE
+
+
+async def test_a_stream_has_an_event_for_each_file_and_all_at_its_end(redis: Redis, picture: File) -> None:
+    async with (
+        serving(redis, Text("Here"), picture, Text(" it is.")) as client,
+        client.post("/chat", json={"message": "x"}, headers={"Accept": "text/event-stream"}) as response,
+    ):
+        frames = [frame.split("\n") for frame in (await response.text()).strip().split("\n\n")]
+    events = [
+        (name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in frames
+    ]
+    assert [name for name, _ in events] == ["text", "file", "text", "done"]
+    assert events[1][1]["id"] == picture.id
+    assert [each["id"] for each in events[3][1]["files"]] == [picture.id]
+    assert events[3][1]["response"] == "Here it is."
+
+
+async def test_an_answer_without_files_names_none(redis: Redis) -> None:
+    async with serving(redis, Text("No.")) as client, client.post("/chat", json={"message": "x"}) as response:
+        assert "files" not in await response.json()
+
+
+async def test_an_image_is_shown_and_all_else_is_saved_and_nothing_of_it_runs(
+    redis: Redis, picture: File
+) -> None:
+    page = await FileStore(redis).keep('a"b.html', "text/html", b"<script>alert(1)</script>")
+    async with serving(redis) as client:
+        async with client.get(f"/files/{picture.id}") as response:
+            assert response.headers["Content-Type"] == "image/png"
+            assert response.headers["Content-Disposition"] == "inline; filename*=UTF-8''Umsatz.png"
+        async with client.get(f"/files/{page.id}") as response:
+            assert response.headers["Content-Type"] == "application/octet-stream"
+            assert response.headers["Content-Disposition"] == "attachment; filename*=UTF-8''a_b.html"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert "sandbox" in response.headers["Content-Security-Policy"]
+
+
+async def test_a_file_is_only_for_who_may_call(redis: Redis, picture: File) -> None:
+    async with serving(redis, api_token=TOKEN) as client:
+        async with client.get(f"/files/{picture.id}") as response:
+            assert response.status == 401
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with client.get(f"/files/{picture.id}", headers=headers) as response:
+            assert response.status == 200
+    elsewhere = {"Host": "evil.example"}
+    async with (
+        serving(redis) as client,
+        client.get(f"/files/{picture.id}", headers=elsewhere) as response,
+    ):
+        assert response.status == 403
+
+
+@pytest.mark.parametrize("id", ["0" * 32, "..%2Fpage%2Fapp.js", "*"])
+async def test_an_unknown_file_is_not_found(redis: Redis, id: str) -> None:
+    async with serving(redis) as client, client.get(f"/files/{id}") as response:
+        assert response.status == 404

@@ -1,0 +1,155 @@
+"""Files of an answer on Slack: shown once, in the thread, whatever happens on the way."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import File, Health, Notice, Stop, Text, ThreadId, Unreachable
+from bot.commands import Commands
+from bot.files import FileStore
+from bot.shared import SharedState
+from bot.slack import connect
+from tests.a_file import PICTURE, Asked, gone
+from tests.servers.slack import TEAM, Slack
+
+GENERAL, ALICE = "C0GENERAL", "U0ALICE"
+
+
+async def no_health() -> list[Health]:
+    return []
+
+
+async def nothing_to_stop(stop: Stop) -> int:
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def asked(slack: Slack, redis: Redis, kind: str = "channel") -> AsyncIterator[Asked]:
+    """Somebody has asked in the channel; nobody listens, so that only the test answers."""
+    ts = await slack.say(ALICE, GENERAL, "draw it")
+    place = {"team": TEAM, "channel": GENERAL, "ts": ts, "user": ALICE, "channel_kind": kind}
+    async with connect(
+        bot_token=slack.bot_token,
+        app_token=slack.app_token,
+        signing_secret=None,
+        api_url=slack.api_url,
+        commands=Commands(no_health, nothing_to_stop),
+        shared=SharedState(redis, "one"),
+        files=FileStore(redis),
+        catch_up_hours=24,
+    ) as platform:
+        yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), place)
+
+
+@pytest.fixture
+async def picture(redis: Redis) -> File:
+    return await FileStore(redis).keep("sales-1a2b3c4d.png", "image/png", PICTURE, "Sales go up")
+
+
+def replies(slack: Slack, question: Asked) -> list[tuple[str, list[str]]]:
+    """What the thread shows: texts, and names of files."""
+    shown = slack.replies(GENERAL, question.thread.thread)
+    return [(each.shown, [file.name for file in each.files]) for each in shown]
+
+
+# a group's direct message takes no streams
+@pytest.mark.parametrize("kind", ["channel", "mpim"])
+async def test_a_file_is_shown_in_the_thread_below_the_text_with_its_words(
+    slack: Slack, redis: Redis, picture: File, kind: str
+) -> None:
+    async with asked(slack, redis, kind) as question:
+        await question.answer(Text("Here it is:\n\n"), picture, Text("It goes up."))
+        assert replies(slack, question) == [
+            ("Here it is:\n\nIt goes up.", []),
+            ("", ["sales-1a2b3c4d.png"]),
+        ]
+        [file] = slack.replies(GENERAL, question.thread.thread)[-1].files
+        assert (file.data, file.alt) == (PICTURE, "Sales go up")
+
+
+async def test_an_answer_that_is_only_a_file_is_shown(slack: Slack, redis: Redis, picture: File) -> None:
+    async with asked(slack, redis) as question:
+        await question.answer(picture)
+        assert replies(slack, question) == [("", ["sales-1a2b3c4d.png"])]
+
+
+@pytest.mark.parametrize("after_applying", [False, True])
+async def test_a_file_is_shown_once_though_nobody_knows_what_came_of_the_upload(
+    slack: Slack, redis: Redis, picture: File, after_applying: bool
+) -> None:
+    """A connection that is lost before or after Slack has done what we asked."""
+    slack.fail("files.completeUploadExternal", times=3, status=503, after_applying=after_applying)
+    async with asked(slack, redis) as question:
+        answer = (Text("Here it is. "), picture, Text("It goes up."))
+        for _ in range(4):
+            with contextlib.suppress(Unreachable):
+                await question.answer(*answer)
+        assert question.state["finished"]
+        assert replies(slack, question) == [
+            ("Here it is. It goes up.", []),
+            ("", ["sales-1a2b3c4d.png"]),
+        ]
+
+
+async def test_a_finished_answer_shows_its_file_no_second_time(
+    slack: Slack, redis: Redis, picture: File
+) -> None:
+    async with asked(slack, redis) as question:
+        for _ in range(2):
+            await question.answer(picture)
+        del question.state["finished"]  # as if that had not been stored any more
+        await question.answer(picture)
+        assert replies(slack, question) == [("", ["sales-1a2b3c4d.png"])]
+
+
+async def test_an_app_without_the_permission_says_whom_to_ask_and_answers_all_the_same(
+    slack: Slack, redis: Redis, picture: File
+) -> None:
+    slack.web_api.scopes.discard("files:write")
+    slack.tolerate("missing_scope")
+    async with asked(slack, redis) as question:
+        await question.answer(Text("Here it is."), picture, Text(" It goes up."))
+        [(text, files)] = replies(slack, question)
+        assert text.startswith("Here it is. It goes up.")
+        assert "install it again from manifest.yml (scope files:write)" in text
+        assert files == []
+
+
+@pytest.mark.parametrize("kind", ["channel", "mpim"])
+async def test_a_file_that_cannot_be_shown_costs_a_sentence_and_not_the_answer(
+    slack: Slack, redis: Redis, picture: File, kind: str
+) -> None:
+    slack.fail("files.getUploadURLExternal", error="storage_limit_reached")
+    async with asked(slack, redis, kind) as question:
+        await question.answer(Text("Here they are."), gone(), picture)
+        [(text, _)] = replies(slack, question)
+        assert "gone.png: I no longer have it." in text
+        assert "sales-1a2b3c4d.png: Slack does not take it (storage_limit_reached)." in text
+
+
+async def test_an_upload_host_that_fails_costs_the_file_and_not_the_answer(
+    slack: Slack, redis: Redis, picture: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: Any, url: str, content: bytes) -> None:
+        raise Unreachable("no route to the host of files")
+
+    monkeypatch.setattr("bot.slack.api.SlackApi.upload", refuse)
+    async with asked(slack, redis) as question:
+        await question.answer(Text("Here it is."), picture, Notice("That is all."))
+        [(text, _)] = replies(slack, question)
+        assert "Slack did not take the upload" in text
+        assert "That is all." in text
+
+
+async def test_a_stream_that_was_being_opened_is_not_mistaken_for_a_file(
+    slack: Slack, redis: Redis, picture: File
+) -> None:
+    """Neither has a key; only the stream is to be ended and edited."""
+    async with asked(slack, redis) as question:
+        await question.answer(picture)
+        question.state = {"opening": {"stream": True}, "files": question.state["files"]}
+        await question.answer(picture, Text("It goes up."))
+        assert replies(slack, question) == [("", ["sales-1a2b3c4d.png"]), ("It goes up.", [])]

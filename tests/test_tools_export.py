@@ -1,0 +1,109 @@
+"""Exports: every row as CSV, within limits that are said, with no formula in it."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from bot.files import MOST_BYTES, FileStore
+from bot.tools import ToolFailure, open_pool
+from bot.tools.export import Export, Limits, export
+from bot.tools.sql_pool import Pool
+
+
+@pytest_asyncio.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """One connection wide, so that one that was not given back is noticed."""
+    async with open_pool(database_url, size=1) as pool:
+        yield pool
+
+
+async def written(redis: Redis, pool: Pool, query: str, limits: Limits | None = None) -> tuple[Export, bytes]:
+    store = FileStore(redis)
+    made = await export(pool, store.keep, query, limits)
+    found = await store.find(made.file.id)
+    assert found is not None
+    return made, found[1]
+
+
+def read(content: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: Pool) -> None:
+    made, content = await written(
+        redis,
+        pool,
+        """select * from (values (1, 'Zürich, "old"', date '2026-05-01', null, true, 1.50),
+        (2, E'two\\nlines', null, '', false, -2)) as t(n, name, day, nothing, flag, price)""",
+    )
+    assert content.startswith(b"\xef\xbb\xbfn,name,day,nothing,flag,price\r\n")
+    assert read(content) == [
+        ["n", "name", "day", "nothing", "flag", "price"],
+        ["1", 'Zürich, "old"', "2026-05-01", "", "true", "1.50"],
+        ["2", "two\nlines", "", "", "false", "-2"],
+    ]
+    assert made.file.media_type == "text/csv"
+    assert "2 rows and 6 columns as CSV" in made.words
+    assert "| 1 | Zürich" in made.words
+
+
+async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: Pool) -> None:
+    made, content = await written(redis, pool, "select n from generate_series(1, 2345) as n")
+    assert [row[0] for row in read(content)[1:]] == [str(n) for n in range(1, 2346)]
+    assert "only the first" not in made.words
+    assert made.file.name.startswith("generate-series-20")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("=1+1", "'=1+1"),
+        ('=HYPERLINK("http://evil.example")', '\'=HYPERLINK("http://evil.example")'),
+        ("+49 30 1234", "'+49 30 1234"),
+        ("-cmd", "'-cmd"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("-12.5", "-12.5"),
+        ("plain = text", "plain = text"),
+    ],
+)
+async def test_no_cell_is_a_formula(redis: Redis, pool: Pool, text: str, kept: str) -> None:
+    codes = " || ".join(f"chr({ord(character)})" for character in text)
+    _, content = await written(redis, pool, f'select {codes} as "=a"')
+    assert read(content) == [["'=a"], [kept]]
+
+
+async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(redis: Redis, pool: Pool) -> None:
+    made, content = await written(
+        redis, pool, "select n from generate_series(1, 9999) as n", Limits(rows=600)
+    )
+    assert len(read(content)) == 601
+    assert "only the first 600 rows" in made.words
+    query = "select repeat('ü', 100) as a from generate_series(1, 9999) as n"
+    made, content = await written(redis, pool, query, Limits(size=5_000))
+    assert 4_700 < len(content) <= 5_000
+    assert {len(row[0]) for row in read(content)[1:]} == {100}
+    assert f"only the first {len(read(content)) - 1} rows" in made.words
+    assert Limits().size <= MOST_BYTES
+
+
+async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Pool) -> None:
+    for query, words in (
+        ("select 1 as a where false", "gave no rows"),
+        ("delete from orders", "only SELECT"),
+        ("select nothing from orders", "does not exist"),
+        ("select 1 / (n - 700) as a from generate_series(1, 999) as n", "division by zero"),
+    ):
+        with pytest.raises(ToolFailure, match=words):
+            await written(redis, pool, query)
+
+
+async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Pool) -> None:
+    _, content = await written(redis, pool, "show server_version")
+    assert read(content)[0] == ["server_version"]
