@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from bot import http
 from bot.access import Access
 from bot.agent import Model, offline_model, open_agent
-from bot.chat import BotError, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
+from bot.chat import Audience, BotError, Health, Message, Platform, Thread, ThreadId, Unreachable
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis
@@ -31,10 +31,11 @@ from bot.health import Examination
 from bot.inbox import FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
 from bot.process import process_name
+from bot.recall import Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import KeyValueStore, ThreadMemory, open_pool, role_report, toolset
+from bot.tools import KeyValueStore, open_pool, role_report, toolset
 from bot.turn import Reception, Turns
 
 log = logging.getLogger(__name__)
@@ -51,15 +52,25 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             open_pool(await _database_url(stack, settings), size=settings.db_pool_size)
         )
         fenced = FencedRedis(redis)
-        memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
-        tools = toolset(pool, memory)
+        platforms: list[Platform] = []
+        recall = Recall(
+            fenced,
+            await stack.enter_async_context(_embeddings(settings)),
+            People(redis),
+            partial(_audience, platforms),
+            fact_days=settings.memory_ttl_days,
+            turn_days=settings.thread_ttl_days,
+        )
+        if settings.enable_memory:
+            await stack.enter_async_context(recall.embedding())
+        tools = toolset(pool, recall if settings.enable_memory else None)
         model = await stack.enter_async_context(_model(settings, tools))
         agent = await stack.enter_async_context(
             open_agent(
                 fenced,
                 model,
                 tools,
-                remember=_remember(memory),
+                remember=recall.remember,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
@@ -72,7 +83,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         shared = SharedState(redis, name)
         examine = Examination()
         commands = Commands(examine, inbox.stop)
-        platforms = await _platforms(stack, settings, commands, operations, shared)
+        platforms += await _platforms(stack, settings, commands, operations, shared)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         receive = _reception(access, commands)
         turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
@@ -117,13 +128,28 @@ async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator
         yield model
 
 
-def _remember(memory: ThreadMemory) -> Callable[[Turn, str], Awaitable[None]]:
-    async def remember(turn: Turn, answer: str) -> None:
-        question = "\n".join(message.text for message in turn.messages)
-        asked_at = turn.messages[0].sent_at
-        await memory.remember(str(turn.thread), turn.id, question, answer, asked_at)
+@asynccontextmanager
+async def _embeddings(settings: Settings) -> AsyncIterator[Embeddings]:
+    if settings.openai_embedding_model is None:
+        yield OfflineEmbeddings()
+        return
+    from bot.recall.openai_embeddings import open_embeddings  # as in _model
 
-    return remember
+    async with open_embeddings(
+        name=settings.openai_embedding_model,
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        timeout=settings.request_timeout,
+    ) as embeddings:
+        yield embeddings
+
+
+async def _audience(platforms: Sequence[Platform], message: Message) -> Audience:
+    """Who reads the place of a message; where its platform is switched off nothing is known."""
+    for platform in platforms:
+        if platform.name == message.thread.platform:
+            return await platform.audience(message)
+    return "outsiders"
 
 
 async def _platforms(

@@ -30,7 +30,7 @@ CORE = "chat commands gap tasks turn health supervise __version__"
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
     libraries="asyncpg discord langchain_core langchain_openai langgraph openai pglast redis redisvl "
-    "slack_bolt slack_sdk structlog"
+    "slack_bolt slack_sdk structlog wordllama"
 ).libraries
 
 RULES = {
@@ -52,7 +52,8 @@ RULES = {
     "process": rule(),
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
-    "tools": rule("chat", "asyncpg langchain_core pglast pydantic redis redisvl"),
+    "recall": rule("chat tasks", "httpx2 openai pydantic redis redisvl wordllama"),
+    "tools": rule("chat recall", "asyncpg langchain_core pglast pydantic redis redisvl"),
     "agent": rule(
         "chat tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",

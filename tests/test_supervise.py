@@ -8,7 +8,18 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bot import supervise as module
-from bot.chat import CredentialsRejected, Deliver, Event, Health, StorageDown, Thread, ThreadId, Unreachable
+from bot.chat import (
+    Audience,
+    CredentialsRejected,
+    Deliver,
+    Event,
+    Health,
+    Message,
+    StorageDown,
+    Thread,
+    ThreadId,
+    Unreachable,
+)
 from bot.supervise import keep_up, persevere, supervise
 
 Outcome = Exception | float | None
@@ -67,6 +78,9 @@ class ScriptedPlatform:
 
     def thread(self, id: ThreadId) -> Thread:
         raise NotImplementedError
+
+    async def audience(self, message: Message) -> Audience:
+        return "members"
 
     async def health(self) -> Health:
         raise NotImplementedError

@@ -14,10 +14,9 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.tools import BaseTool
-from redis.asyncio import Redis
 
 from bot.embedded.postgres import installed_builds
-from bot.tools import Limits, ThreadMemory, ToolFailure, open_pool, role_report, toolset
+from bot.tools import Limits, ToolFailure, open_pool, role_report, toolset
 from bot.tools.sql import Pool, fetch
 from bot.tools.sql_format import Column, Result, markdown, point_at
 from bot.tools.sql_guard import MAX_QUERY_CHARS, check
@@ -260,9 +259,9 @@ async def owner_pool(owner_url: str) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def tools(pool: Pool, redis: Redis) -> dict[str, BaseTool]:
+def tools(pool: Pool) -> dict[str, BaseTool]:
     """The toolset by name."""
-    return {tool.name: tool for tool in toolset(pool, ThreadMemory(redis, ttl_days=1))}
+    return {tool.name: tool for tool in toolset(pool, None)}
 
 
 async def failure(pool: Pool, query: str, limits: Limits | None = None) -> str:
@@ -594,10 +593,10 @@ async def test_unknown_table_gets_suggestions(tools: dict[str, BaseTool]) -> Non
 
 
 async def test_schema_is_cached_until_a_query_shows_a_change(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]", redis: Redis
+    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """A new table appears after an undefined name, not before; views, odd names and odd values work."""
-    schema, query, *_ = toolset(owner_pool, ThreadMemory(redis, ttl_days=1))
+    schema, query, *_ = toolset(owner_pool, None)
     before = await schema.ainvoke({})
     assert "rich (view)" in before
     await owner.execute("""
@@ -619,13 +618,13 @@ async def test_schema_is_cached_until_a_query_shows_a_change(
 
 
 async def test_schema_shows_only_what_the_role_may_read(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_url: str, redis: Redis
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_url: str
 ) -> None:
     """A role with two columns of a table sees these two, and no other table."""
     await owner.execute("CREATE ROLE peeper LOGIN; GRANT SELECT (id, owner) ON accounts TO peeper")
     try:
         async with open_pool(owner_url.replace("postgres@", "peeper@", 1), size=1) as pool:
-            text = await toolset(pool, ThreadMemory(redis, ttl_days=1))[0].ainvoke({})
+            text = await toolset(pool, None)[0].ainvoke({})
             assert "id integer, owner text\n" in text
             assert "rich" not in text
     finally:
@@ -633,7 +632,7 @@ async def test_schema_shows_only_what_the_role_may_read(
 
 
 async def test_schema_of_many_tables_is_bounded(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool, redis: Redis
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
 ) -> None:
     """Four hundred wide tables do not flood the model."""
     columns = ", ".join(f"some_column_{number} int" for number in range(30))
@@ -642,7 +641,7 @@ async def test_schema_of_many_tables_is_bounded(
     )
     await owner.execute(f"CREATE SCHEMA many; {tables}")
     try:
-        text = await toolset(owner_pool, ThreadMemory(redis, ttl_days=1))[0].ainvoke({})
+        text = await toolset(owner_pool, None)[0].ainvoke({})
         assert len(text) < 13_000
         assert "accounts (table)" in text
         assert "and more" in text

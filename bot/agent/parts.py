@@ -10,7 +10,8 @@ from bot.chat import Part, Text, ToolStep
 _TITLES = {
     "sql_schema": "Look at the database schema",
     "sql_query": "Query the database",
-    "memory_search": "Search this conversation",
+    "memory_save": "Remember",
+    "memory_search": "Search the memory",
     "current_time": "Look at the clock",
 }
 

@@ -26,7 +26,7 @@ from bot.chat.events import (
     Withdrawal,
 )
 from bot.chat.parts import Answer, Approval, Notice, Part, Text, ToolStep
-from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
+from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
 from bot.chat.shared import Shared
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "AnswerError",
     "Approval",
     "Attachment",
+    "Audience",
     "BotError",
     "Correction",
     "CredentialsRejected",

@@ -8,7 +8,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from yarl import URL
 
-from bot.chat import Deliver, Health, Shared, ThreadId
+from bot.chat import Audience, Deliver, Health, Message, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
@@ -103,6 +103,10 @@ class Discord:
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
         return DiscordThread(id, self._sender, self._pace)
+
+    async def audience(self, message: Message) -> Audience:
+        """What was known when the message came; what was not is taken for a private channel."""
+        return "everyone" if message.place.get("open") else "members"
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bot.chat import Deliver, Health, Thread, ThreadId
+from bot.chat import Audience, Deliver, Health, Message, Thread, ThreadId
 from bot.http.replies import HttpThread, Replies
 
 
@@ -21,6 +21,10 @@ class AbsentHttp:
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer, where nobody waits."""
         return HttpThread(Replies())
+
+    async def audience(self, message: Message) -> Audience:
+        """The callers, who have one token between them."""
+        return "members"
 
     async def health(self) -> Health:
         """It does not listen, and is not meant to."""

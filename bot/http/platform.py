@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.chat import CredentialsRejected, Deliver, Health, Json, Shared, Thread, ThreadId
+from bot.chat import Audience, CredentialsRejected, Deliver, Health, Json, Message, Shared, Thread, ThreadId
 from bot.commands import Commands
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES
@@ -55,6 +55,10 @@ class Http:
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer: callers are found by the messages of the turn, so `id` is not needed."""
         return HttpThread(self._replies)
+
+    async def audience(self, message: Message) -> Audience:
+        """The callers, who have one token between them."""
+        return "members"
 
     async def health(self) -> Health:
         """Ok while messages are taken; the socket itself cannot close before the server does."""

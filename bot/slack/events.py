@@ -114,6 +114,7 @@ def _message(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: s
             # in a channel shared between workspaces the author's may be another than ours
             "user_team": event.get("user_team") or event.get("team") or team,
             "channel_kind": event.get("channel_type") or "",  # app_mention does not tell
+            "shared": "yes" if body.get("is_ext_shared_channel") else "",  # with other organisations
         },
     )
 

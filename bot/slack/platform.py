@@ -16,10 +16,11 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Deliver, Health, Json, Shared, Stop, Thread, ThreadId
+from bot.chat import Audience, Deliver, Health, Json, Message, Shared, Stop, Thread, ThreadId
 from bot.commands import Commands
 from bot.gap import Gap
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
+from bot.slack.audiences import Audiences
 from bot.slack.commands import answer_commands
 from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, parse
@@ -87,6 +88,7 @@ class Slack:
         self._limits = limits
         self._statuses = statuses
         self._budget = StreamBudget(limits)
+        self._audiences = Audiences(api)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -119,6 +121,10 @@ class Slack:
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
         return SlackThread(id, self._api, self._limits, self._statuses, self._budget)
+
+    async def audience(self, message: Message) -> Audience:
+        """See `bot.chat.Platform.audience`."""
+        return await self._audiences.of(message)
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""

@@ -2,7 +2,6 @@
 
 from bot.tools.failure import ToolFailure
 from bot.tools.kv import KeyValueStore, NotStorable
-from bot.tools.memory import ThreadMemory
 from bot.tools.scope import for_tools, turn_of
 from bot.tools.sql import Limits, open_pool
 from bot.tools.sql_role import role_report
@@ -12,7 +11,6 @@ __all__ = [
     "KeyValueStore",
     "Limits",
     "NotStorable",
-    "ThreadMemory",
     "ToolFailure",
     "for_tools",
     "open_pool",

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
+from bot.recall import Recall
 from bot.tools.clock import current_time
 from bot.tools.failure import ToolFailure
-from bot.tools.memory import ERRORS, ThreadMemory, described
+from bot.tools.memory import memory_tools
 from bot.tools.sql import Limits, Pool, fetch
 from bot.tools.sql_errors import UnknownName
 from bot.tools.sql_format import markdown
@@ -21,10 +21,6 @@ sizes, or one of them in detail with sample values. Call it before the first sql
 _SQL_QUERY = """\
 Run one read-only SQL statement in the business database (PostgreSQL) and get its rows as a Markdown table, \
 {rows} at most: let the database count, sum, sort and filter. After an error mend the query and try again."""
-
-_MEMORY_SEARCH = """\
-Search what was asked and answered earlier in this conversation, also long ago, by words. Use it when \
-somebody refers to something that is not in the messages you see."""
 
 _CURRENT_TIME = "Tell the date, the weekday and the time, now, in a time zone."
 
@@ -43,25 +39,20 @@ class SqlQueryArguments(BaseModel):
     query: str = Field(description="One PostgreSQL statement: SELECT, WITH, VALUES, TABLE, SHOW or EXPLAIN")
 
 
-class MemorySearchArguments(BaseModel):
-    """Arguments of `memory_search`."""
-
-    query: str = Field(description="A few words that the earlier question or answer should hold")
-
-
 class CurrentTimeArguments(BaseModel):
     """Arguments of `current_time`."""
 
     zone: str | None = Field(None, description="An IANA time zone such as Europe/Berlin; UTC if absent")
 
 
-def toolset(pool: Pool, memory: ThreadMemory, limits: Limits | None = None) -> list[BaseTool]:
-    """The tools, over the database of `pool` and what `memory` holds of the thread at hand.
+def toolset(pool: Pool, recall: Recall | None, limits: Limits | None = None) -> list[BaseTool]:
+    """The tools, over the database of `pool` and what `recall` holds; None leaves memory out.
 
-    They are async, and raise `ToolFailure` with words for the model. `memory_search` takes its scope from
-    `config["configurable"]["thread_id"]`, never from the model.
+    They are async, and raise `ToolFailure` with words for the model. Those of memory take from the turn what
+    they may see, never from the model.
     """
-    return [*_sql_tools(pool, limits or Limits()), _memory_search(memory), _current_time()]
+    memory = memory_tools(recall) if recall else []
+    return [*_sql_tools(pool, limits or Limits()), *memory, _current_time()]
 
 
 def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
@@ -91,22 +82,6 @@ def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
             args_schema=SqlQueryArguments,
         ),
     ]
-
-
-def _memory_search(memory: ThreadMemory) -> BaseTool:
-    async def memory_search(query: str, config: RunnableConfig) -> str:
-        thread: str = config["configurable"]["thread_id"]
-        try:
-            return described(await memory.search(thread, query), query)
-        except ERRORS as error:
-            raise ToolFailure("The memory cannot be searched at the moment; go on without it.") from error
-
-    return StructuredTool.from_function(
-        coroutine=memory_search,
-        name="memory_search",
-        description=_MEMORY_SEARCH,
-        args_schema=MemorySearchArguments,
-    )
 
 
 def _current_time() -> BaseTool:

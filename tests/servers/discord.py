@@ -94,8 +94,9 @@ class Discord(DiscordServer):
         """A guild whose events that shard (its number and their count) hears."""
         return self.world.add_guild(name, shard)
 
-    def add_channel(self, name: str, guild: Guild | None = None) -> Channel:
-        return self.world.add_channel(name, guild or self.guild)
+    def add_channel(self, name: str, guild: Guild | None = None, only_for: Sequence[User] = ()) -> Channel:
+        """A text channel; with `only_for` a private one, which the bot is let into."""
+        return self.world.add_channel(name, guild or self.guild, only_for)
 
     def remove_channel(self, channel: Channel) -> None:
         self.world.remove_channel(channel)
