@@ -2,13 +2,45 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bot.chat import Event, Health, Message, Stop
 
 STOP = "!stop"
 HEALTH = "!health"
+MEMORY = "!memory"
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who runs a command: an author, as in `Message`, in the space where that was, as in `ThreadId`."""
+
+    author: str
+    space: str
+
+
+class PersonalMemory(Protocol):
+    """What is kept about a person, for that person. All methods raise `BotError`; texts are Markdown."""
+
+    async def show(self, caller: Caller) -> str:
+        """What there is, the newest first."""
+
+    async def summary(self, message: Message) -> str:
+        """How much there is about who wrote a message, in words that others may read."""
+
+    async def export(self, caller: Caller) -> bytes:
+        """All of it, as a JSON document."""
+
+    async def forget(self, caller: Caller, *, confirmed: bool) -> str:
+        """Remove all of it, once that is confirmed; before that say what would go."""
+
+    async def link(self, caller: Caller, code: str) -> str:
+        """Make a code, or use the one that another account of the same person has made."""
+
+    async def unlink(self, caller: Caller) -> str:
+        """Undo that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +50,8 @@ class Commands:
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
     """Stops turns at once, in whichever process they run; returns how many."""
+
+    memory: PersonalMemory | None = None
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""
@@ -37,6 +71,8 @@ class Commands:
         """
         if message.text.strip().lower() == HEALTH:
             return await self.health()
+        if self.memory and message.text.strip().lower() == MEMORY:
+            return await self.memory.summary(message)
         return None
 
 

@@ -28,10 +28,11 @@ from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis
 from bot.health import Examination
-from bot.inbox import FencedRedis, Inbox, desk, inbox_health
+from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
+from bot.personal import Personal
 from bot.process import process_name
-from bot.recall import Embeddings, OfflineEmbeddings, People, Recall
+from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
@@ -53,14 +54,16 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         )
         fenced = FencedRedis(redis)
         platforms: list[Platform] = []
+        people = People(redis)
         recall = Recall(
             fenced,
             await stack.enter_async_context(_embeddings(settings)),
-            People(redis),
+            people,
             partial(_audience, platforms),
             fact_days=settings.memory_ttl_days,
             turn_days=settings.thread_ttl_days,
         )
+        belongings = Belongings(fenced, recall.store, settings.thread_ttl_days * 24 * 3600)
         if settings.enable_memory:
             await stack.enter_async_context(recall.embedding())
         tools = toolset(pool, recall if settings.enable_memory else None)
@@ -70,6 +73,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 fenced,
                 model,
                 tools,
+                note=belongings.note,
                 remember=recall.remember,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
@@ -82,7 +86,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
         shared = SharedState(redis, name)
         examine = Examination()
-        commands = Commands(examine, inbox.stop)
+        personal = Personal(belongings, people, Erasure(redis, inbox), agent, is_on=settings.enable_memory)
+        commands = Commands(examine, inbox.stop, personal)
         platforms += await _platforms(stack, settings, commands, operations, shared)
         access = Access(settings.admin_users, settings.allowed_users, settings.allowed_channels)
         receive = _reception(access, commands)

@@ -53,9 +53,10 @@ RULES = {
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
     "recall": rule("chat tasks", "httpx2 openai pydantic redis redisvl wordllama"),
+    "personal": rule("agent chat commands inbox recall", "redis redisvl"),
     "tools": rule("chat recall", "asyncpg langchain_core pglast pydantic redis redisvl"),
     "agent": rule(
-        "chat tools",
+        "chat recall tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
     "slack": rule("chat commands gap tasks", "aiohttp slack_bolt slack_sdk"),

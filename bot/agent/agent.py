@@ -7,19 +7,24 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.agent import parts, prompts
+from bot.agent.forgetting import AUTHOR, AUTHOR_NAME, author, without
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
 from bot.chat import Message, Part, StorageDown, Text, Turn
+from bot.recall import account_of
 
 log = logging.getLogger(__name__)
 
+
+Note = Callable[[str, Turn], Awaitable[None]]
+"""Notes who writes in a thread's memory, of that name, before they do."""
 
 Remember = Callable[[Turn, str], Awaitable[None]]
 """Keeps a finished turn and its answer's text searchable."""
@@ -29,10 +34,18 @@ class Agent:
     """Answers turns from a graph whose checkpoints are the threads' memory."""
 
     def __init__(
-        self, graph: Graph, memory: Memory, *, remember: Remember, rounds: int, has_memory: bool
+        self,
+        graph: Graph,
+        memory: Memory,
+        *,
+        note: Note,
+        remember: Remember,
+        rounds: int,
+        has_memory: bool,
     ) -> None:
         self._graph = graph
         self._memory = memory
+        self._note = note
         self._remember = remember
         self._recursion_limit = 3 * rounds + 10  # langgraph's supersteps: three a round, and the ends
         self._has_memory = has_memory
@@ -66,6 +79,7 @@ class Agent:
         if earlier and not earlier.unfinished:
             return
         begin = None if earlier else _begin(turn)
+        await self._note(config["configurable"]["thread_id"], turn)
         run = cast(
             "AsyncGenerator[Part]",
             self._graph.astream(
@@ -103,10 +117,44 @@ class Agent:
         if not self._has_memory:
             return
         messages = [*_begin(turn)["messages"], AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
+        config = self._config(turn)
         try:
-            await self._graph.aupdate_state(self._config(turn), {"messages": messages}, as_node="think")
+            await self._note(config["configurable"]["thread_id"], turn)
+            await self._graph.aupdate_state(config, {"messages": messages}, as_node="think")
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+
+    async def said_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
+        """What these wrote, as far as the memory of that name still has it. Raises `StorageDown`."""
+        messages = await self._messages(thread_id)
+        return [each.text for each in messages if author(each) in authors]
+
+    async def forget(self, thread_id: str, authors: frozenset[str], *, wholly: bool) -> None:
+        """Remove what these wrote from the memory of that name, and the answers; or `wholly` all of it.
+
+        A summary goes in any case, since it may hold their words. To be called while the thread has no turn.
+        Raises `StorageDown`.
+        """
+        messages = [] if wholly else await self._messages(thread_id)
+        update = without(messages, authors)
+        try:
+            if len([each for each in update if isinstance(each, RemoveMessage)]) == len(messages):
+                await self._memory.adelete_thread(thread_id)
+                return
+            changes = {"messages": update, "summary": "", "last_error": ""}
+            config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+            await self._graph.aupdate_state(config, changes, as_node="think")
+            await self._memory.keep_newest(thread_id)
+        except STORAGE_ERRORS as error:
+            raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+
+    async def _messages(self, thread_id: str) -> list[AnyMessage]:
+        try:
+            state = await self._graph.aget_state({"configurable": {"thread_id": thread_id}})
+        except STORAGE_ERRORS as error:
+            raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+        messages: list[AnyMessage] = state.values.get("messages", [])
+        return messages
 
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
         """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""
@@ -125,8 +173,16 @@ class _Earlier:
 
 
 def _begin(turn: Turn) -> State:
-    messages: list[AnyMessage] = [HumanMessage(_readable(each), id=_id(each)) for each in turn.messages]
+    messages: list[AnyMessage] = [
+        HumanMessage(_readable(each), id=_id(each), additional_kwargs=_signed(each)) for each in turn.messages
+    ]
     return cast("State", {"messages": messages, "iterations": 0, "last_error": ""})
+
+
+def _signed(message: Message) -> dict[str, str]:
+    """Who wrote it: not sent to the model as it is, see `bot.agent.forgetting.named`."""
+    name = message.author_name or message.author.partition(":")[2]
+    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
 
 
 def _readable(message: Message) -> str:
@@ -152,6 +208,7 @@ async def open_agent(
     model: Model,
     tools: Sequence[BaseTool],
     *,
+    note: Note,
     remember: Remember,
     max_iterations: int,
     history_tokens: int,
@@ -172,4 +229,4 @@ async def open_agent(
     graph = build_graph(
         model, tools, max_iterations=max_iterations, history_tokens=history_tokens, checkpointer=memory
     )
-    yield Agent(graph, memory, remember=remember, rounds=max_iterations, has_memory=has_memory)
+    yield Agent(graph, memory, note=note, remember=remember, rounds=max_iterations, has_memory=has_memory)

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import prompts
+from bot.agent.forgetting import named
 
 MOST_MESSAGES = 40
 
@@ -42,7 +43,7 @@ def prompt(messages: Sequence[AnyMessage], summary: str, conclude: bool) -> list
     if summary:
         head += "\n\n" + prompts.SUMMARY.format(summary=summary)
     tail = [SystemMessage(prompts.CONCLUDE)] if conclude else []
-    return [SystemMessage(head), *repaired(messages), *tail]
+    return [SystemMessage(head), *repaired(named(messages)), *tail]
 
 
 def repaired(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
@@ -68,5 +69,5 @@ def _unfinished(call: ToolCall) -> ToolMessage:
 def transcript(messages: Sequence[AnyMessage], summary: str) -> list[AnyMessage]:
     """The request to summarise `messages` together with the summary so far."""
     lines = [f"Earlier summary: {summary}"] if summary else []
-    lines += [f"{message.type}: {message.text[:2_000]}" for message in messages if message.text]
+    lines += [f"{message.type}: {message.text[:2_000]}" for message in named(messages) if message.text]
     return [SystemMessage(prompts.SUMMARISE), HumanMessage("\n".join(lines))]

@@ -14,6 +14,7 @@ from bot.discord.errors import translated
 from bot.discord.events import DIRECT, PLATFORM
 from bot.discord.handlers import Handlers
 from bot.discord.markdown import split
+from bot.discord.memory_commands import memory_group
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class Tree(app_commands.CommandTree[discord.Client]):
         self._handlers = handlers
         self.add_command(_health(commands))
         self.add_command(_stop(commands))
+        if commands.memory:
+            self.add_command(memory_group(commands.memory))
 
     async def interaction_check(self, interaction: discord.Interaction[discord.Client], /) -> bool:
         """Called first in each interaction's task."""

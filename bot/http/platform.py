@@ -12,12 +12,13 @@ from pathlib import Path
 from aiohttp import web
 
 from bot.chat import Audience, CredentialsRejected, Deliver, Health, Json, Message, Shared, Thread, ThreadId
-from bot.commands import Commands
+from bot.commands import Commands, PersonalMemory
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES
 from bot.http.conversation import Conversation
 from bot.http.errors import Handler, errors_as_json
 from bot.http.guard import add_security_headers, check_exposure, guard
+from bot.http.memory import MemoryRoutes
 from bot.http.operations import Operations
 from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
@@ -97,7 +98,7 @@ async def connect(
         middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_BODY_BYTES
     )
     app.on_response_prepare.append(add_security_headers)
-    app.add_routes(_routes(conversation, probes, operations, mounts))
+    app.add_routes(_routes(conversation, probes, operations, commands.memory, mounts))
 
     async def release_callers(_: web.Application) -> None:
         replies.abandon()
@@ -112,8 +113,13 @@ async def connect(
 
 
 def _routes(
-    conversation: Conversation, probes: Probes, operations: Operations, mounts: Mapping[str, Handler]
+    conversation: Conversation,
+    probes: Probes,
+    operations: Operations,
+    personal: PersonalMemory | None,
+    mounts: Mapping[str, Handler],
 ) -> list[web.AbstractRouteDef]:
+    memory = MemoryRoutes(personal) if personal else None
     files = {path.name: path for path in PAGE.iterdir()}
 
     async def index(request: web.Request) -> web.FileResponse:
@@ -133,6 +139,7 @@ def _routes(
         web.get("/page/{name}", page_file),
         web.post("/chat", conversation.chat),
         web.post("/redis/direct", direct),
+        *([web.get("/memory", memory.export), web.delete("/memory", memory.forget)] if memory else []),
         web.get("/health", probes.health),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),

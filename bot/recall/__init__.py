@@ -1,5 +1,6 @@
 """Memory across threads: facts and conversations, each found only by those who could read it anyway."""
 
+from bot.recall.belongings import Belongings
 from bot.recall.embeddings import Embeddings, OfflineEmbeddings
 from bot.recall.people import LinkRefused, People
 from bot.recall.readers import SCOPES, Account, NotHere, Scope, account_of
@@ -11,6 +12,7 @@ __all__ = [
     "ERRORS",
     "SCOPES",
     "Account",
+    "Belongings",
     "Embeddings",
     "Found",
     "LinkRefused",

@@ -115,7 +115,7 @@ class Store:
             found = await pipeline.execute()
         return [read_back(key, *each) for key, each in zip(keys, found, strict=True) if None not in each]
 
-    async def facts_of_access(self, key: str) -> tuple[frozenset[str], str, int] | None:
+    async def access(self, key: str) -> tuple[frozenset[str], str, int] | None:
         """Who may find a record, its thread, and how many seconds it has left; None when it is gone."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(key)

@@ -1,7 +1,6 @@
 """Slash commands on Slack. https://docs.slack.dev/interactivity/implementing-slash-commands"""
 
 import asyncio
-import logging
 import re
 from collections.abc import Mapping
 
@@ -11,8 +10,8 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.chat import Json, Stop
 from bot.commands import Commands
 from bot.slack.markdown import mrkdwn
-
-log = logging.getLogger(__name__)
+from bot.slack.memory_commands import MEMORY
+from bot.slack.respond import respond
 
 HEALTH = "/agent-health"
 STOP = "/agent-stop"
@@ -31,24 +30,15 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
             await ack(mrkdwn(examination.result()))
             return
         await ack()
-        await _respond(session, body["response_url"], mrkdwn(await examination))
+        await respond(session, body["response_url"], mrkdwn(await examination))
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
         await ack(mrkdwn(await commands.stop(request)))
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}, {STOP}"))
+        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {HEALTH}, {STOP}, {MEMORY}"))
 
     app.command(HEALTH)(health)
     app.command(STOP)(stop)
     app.command(re.compile(""))(unknown)
-
-
-async def _respond(session: aiohttp.ClientSession, url: str, text: str) -> None:
-    # not Bolt's respond(): it takes a proxy from the environment and opens a session for each answer
-    try:
-        async with session.post(url, json={"response_type": "ephemeral", "text": text}) as response:
-            response.raise_for_status()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        log.warning("A command was not answered", extra={"error": repr(error)})

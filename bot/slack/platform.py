@@ -26,6 +26,7 @@ from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, parse
 from bot.slack.history import History
 from bot.slack.limits import Limits
+from bot.slack.memory_commands import answer_memory
 from bot.slack.probe import State, TokenProbe
 from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
@@ -203,5 +204,7 @@ class Slack:
             authorize=authorize,
             before_authorize=hand_over,
         )
+        if self._commands.memory:  # first: what follows answers whatever is not known
+            answer_memory(app, self._commands.memory, self._api, identity.team_id)
         answer_commands(app, self._commands, self._api.session)
         return app
