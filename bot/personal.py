@@ -208,7 +208,8 @@ def _own(record: Record, authors: frozenset[str]) -> Sequence[str]:
 
 
 def _line(record: Record, authors: frozenset[str]) -> str:
-    words = " ".join(" ".join(_own(record, authors)).split())
+    own = [record.question] if record.kind == "fact" else _own(record, authors)
+    words = " ".join(" ".join(own).split())
     short = words if len(words) <= _EXCERPT else words[: _EXCERPT - 1] + "…"
     return f"- {_date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"
 

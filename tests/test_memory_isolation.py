@@ -82,8 +82,9 @@ async def call(tool: BaseTool, message: Message, **arguments: object) -> str:
 
 async def embedded(recall: Recall) -> None:
     async def all_have_vectors() -> bool:
-        return not await recall.store.without_vector(OFFLINE.model, 256, 1)
+        return not await recall.store.without_vector(1)
 
+    recall._kept.set()  # not to wait for the next look
     async with recall.embedding():
         await wait_until(all_have_vectors, "all embedded")
 

@@ -57,12 +57,13 @@ HERE = asked("?")
 
 async def embed_all(recall: Recall) -> None:
     """Return once every record has its vector."""
+    recall._kept.set()  # not to wait for the next look
     async with recall.embedding():
         await wait_until(lambda: _is_embedded(recall), "all embedded")
 
 
 async def _is_embedded(recall: Recall) -> bool:
-    return not await recall.store.without_vector(OFFLINE.model, 256, 1)
+    return not await recall.store.without_vector(1)
 
 
 def questions(found: Found) -> list[str]:
@@ -317,16 +318,17 @@ async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: 
     await old.remember(asked("abba"), "-")
     await embed_all(old)
     assert questions(await new.search(HERE, "bbaa")) == []
+    new._kept.set()
     async with new.embedding():
-        await wait_until(lambda: _nothing_without(new, "letters", 8), "embedded anew")
+        await wait_until(lambda: _is_embedded_by(new, "letters", 8), "embedded anew")
     assert questions(await new.search(HERE, "bbaa")) == ["abba"]
     (key,) = await redis.keys("recall:record:*")
     names: Any = await redis.hkeys(key)
     assert len([name for name in names if name.startswith(b"v_")]) == 1
 
 
-async def _nothing_without(recall: Recall, model: str, dimensions: int) -> bool:
-    return not await recall.store.without_vector(model, dimensions, 1)
+async def _is_embedded_by(recall: Recall, model: str, dimensions: int) -> bool:
+    return not await recall.store.of_other_models(model, dimensions, 1)
 
 
 # the tools

@@ -9,6 +9,7 @@ import yaml
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 from bot.slack.commands import HEALTH, STOP
 from bot.slack.events import parse, past_message, plain_text
+from bot.slack.memory_commands import MEMORY
 
 BOT = "U0BOT"
 TS = "1700000000.000100"
@@ -192,12 +193,17 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
     used = {SCOPES[event] for event in events if SCOPES[event]}
     used |= {"assistant:write", "chat:write", "commands"}
     used |= {"channels:read", "groups:read", "im:read", "mpim:read"}  # users.conversations
+    used |= {"files:write", "im:write"}  # the file of /agent-memory export, and where it goes
     scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert scopes == sorted(used)
 
 
 def test_the_manifest_has_the_commands_that_are_answered() -> None:
-    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [HEALTH, STOP]
+    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == [
+        HEALTH,
+        STOP,
+        MEMORY,
+    ]
 
 
 def test_the_manifest_keeps_to_slacks_lengths() -> None:

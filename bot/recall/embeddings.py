@@ -47,7 +47,10 @@ class OfflineEmbeddings:
         """See `Embeddings.embed`."""
         if self._loading is None:  # takes a second, and half of it is the import: only for who searches
             self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
-        model = await asyncio.shield(self._loading)
+        try:
+            model = await asyncio.shield(self._loading)
+        except (ImportError, OSError, ValueError) as error:  # its wheel is not whole
+            raise EmbeddingFailed(f"wordllama cannot be loaded: {error!r}") from error
         return await asyncio.to_thread(_embedded, model, [text[:MAX_CHARS] for text in texts])
 
 

@@ -1,10 +1,10 @@
 """What is remembered beyond the thread at hand: kept with its readers, found by words and by meaning."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -86,6 +86,7 @@ class Recall:
         self._turn_seconds = round(turn_days * _DAY_SECONDS)
         self._kept = asyncio.Event()
         self._dimensions = 0
+        self._is_of_one_model = False
 
     async def remember(self, turn: Turn, answer: str) -> None:
         """Keep a finished turn; the same turn again replaces what was kept of it."""
@@ -108,12 +109,11 @@ class Recall:
         """
         text = " ".join(text.split())[:MAX_FACT_CHARS]
         reader = fact_for(turn, scope, await self._audience(turn.messages[0]))
-        author = account_of(turn.messages[-1])
-        name = turn.messages[-1].author_name
+        said = {account_of(each).digest: each.author_name for each in turn.messages}
         record = Record(
             kind="fact",
             id=digest(reader, *(indexed_terms(text) or [text])),
-            said=(Said(author.digest, name, text),),
+            said=tuple(Said(*who, "" if at else text) for at, who in enumerate(said.items())),
             at=time.time(),
             source=str(turn.thread),
             scope=scope,
@@ -186,7 +186,7 @@ class Recall:
             log.warning("no embeddings", extra={"error": str(error)})
             return [None] * len(texts)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def embedding(self) -> AsyncIterator[None]:
         """Meanwhile give records their vectors, beside the turns."""
         task = asyncio.create_task(self.keep_embedded(), name="recall embeds")
@@ -198,6 +198,10 @@ class Recall:
     async def keep_embedded(self) -> None:
         """Give each record its vector, those of an earlier model anew, until cancelled."""
         while True:
+            # not at once: what is embedded is not needed for the start, but the processor is
+            with contextlib.suppress(TimeoutError):  # then other processes have kept something, perhaps
+                async with asyncio.timeout(_MEND_SECONDS):
+                    await self._kept.wait()
             self._kept.clear()
             try:
                 while await self._embed_some():
@@ -205,20 +209,26 @@ class Recall:
             except (*ERRORS, OSError, EmbeddingFailed) as error:
                 log.warning("records not embedded, trying again", extra={"error": repr(error)})
                 await asyncio.sleep(_MEND_SECONDS)
-            try:
-                async with asyncio.timeout(_MEND_SECONDS):
-                    await self._kept.wait()
-            except TimeoutError:
-                continue  # other processes have kept something, perhaps
+            except Exception:  # without vectors there is still the search by words, which needs this process
+                log.exception("records not embedded, trying again")
+                await asyncio.sleep(_MEND_SECONDS)
 
     async def _embed_some(self) -> int:
         """Embed a batch of records; returns how many."""
-        model, dimensions = self._embeddings.model, await self._known_dimensions()
-        records = await self.store.read(await self.store.without_vector(model, dimensions, _BATCH))
-        vectors = await self._embeddings.embed([each.text for each in records]) if records else []
-        for record, vector in zip(records, vectors, strict=True):
-            usable = vector if vector and len(vector) == dimensions else None
-            await self.store.set_vector(record.key, model, dimensions, usable)
+        keys = await self.store.without_vector(_BATCH)
+        if not keys and not self._is_of_one_model:
+            if not await self.store.newest(Tag("kind") == ["fact", "turn"], 1):
+                return 0
+            dimensions = await self._known_dimensions()
+            keys = await self.store.of_other_models(self._embeddings.model, dimensions, _BATCH)
+            self._is_of_one_model = not keys
+        records = await self.store.read(keys)
+        if records:
+            dimensions = await self._known_dimensions()
+            vectors = await self._embeddings.embed([each.text for each in records])
+            for record, vector in zip(records, vectors, strict=True):
+                usable = vector if vector and len(vector) == dimensions else None
+                await self.store.set_vector(record.key, self._embeddings.model, dimensions, usable)
         return len(records)
 
     async def _known_dimensions(self) -> int:

@@ -29,8 +29,8 @@ class Said:
 class Record:
     """Something remembered. `at` is in Unix seconds, `source` the thread it comes from, as text.
 
-    A fact is what was `said`, and `scope` says for whom; a turn has what was said in it and the `answer`.
-    `id` tells it from the others of its kind.
+    A fact is what was `said` (no text by those who only asked along), and `scope` says for whom; a turn has
+    what was said in it and the `answer`. `id` tells it from the others of its kind.
     """
 
     kind: Kind
@@ -49,7 +49,7 @@ class Record:
     @property
     def question(self) -> str:
         """All that was said."""
-        return "\n".join(each.text for each in self.said)
+        return "\n".join(each.text for each in self.said if each.text)
 
     @property
     def text(self) -> str:

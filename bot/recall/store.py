@@ -26,6 +26,9 @@ ERRORS = (RedisError, RedisVLError)
 """What all of this raises when Redis cannot do its part."""
 
 _INDEXING_SECONDS = 2.0
+_NOT_EMBEDDED = "none"
+"""In the place of the vector's field. To look for records that lack one would go through all of them."""
+
 _TAGS = [{"name": name, "type": "tag"} for name in ("kind", "readers", "authors", "thread", "embedded")]
 _AT = {"name": "at", "type": "numeric", "attrs": {"sortable": True}}
 
@@ -62,7 +65,7 @@ class Store:
         These are plain writes, which a turn's fence can hold back: it cannot run scripts.
         """
         await self._words.make()
-        fields: dict[Any, Any] = dict(record.fields(readers, thread))  # redis-py's own type fits no str
+        fields: dict[Any, Any] = {**record.fields(readers, thread), "embedded": _NOT_EMBEDDED}
         if vector:
             field = _field_name(vector[0], len(vector[1]))
             await self._vector_index(field, len(vector[1])).make()
@@ -123,8 +126,12 @@ class Store:
             fields, ttl = await pipeline.execute()
         return (readers_of(fields), fields[b"thread"].decode(), max(int(ttl), 1)) if fields else None
 
-    async def without_vector(self, model: str, dimensions: int, limit: int) -> list[str]:
-        """The keys of records that have no vector of this model, the newest first."""
+    async def without_vector(self, limit: int) -> list[str]:
+        """The keys of records that no model has embedded, the newest first."""
+        return await self.newest(Tag("embedded") == _NOT_EMBEDDED, limit)
+
+    async def of_other_models(self, model: str, dimensions: int, limit: int) -> list[str]:
+        """The keys of records that this model has not embedded; looks at every record there is."""
         return await self.newest(Tag("embedded") != _field_name(model, dimensions), limit)
 
     async def set_vector(self, key: str, model: str, dimensions: int, vector: Vector | None) -> None:
