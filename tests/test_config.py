@@ -236,6 +236,7 @@ def test_wrong_value_is_told_with_its_variable_and_what_is_allowed(environ: Envi
             ["SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"],
         ),
         ({"OPENAI_MODEL": "gpt-5"}, ["OPENAI_MODEL"]),
+        ({"OPENAI_EMBEDDING_MODEL": "embed-1"}, ["OPENAI_EMBEDDING_MODEL"]),
         (
             {"OPENAI_FALLBACK_MODEL": "gpt-4", "OPENAI_MODEL": "gpt-5"},
             ["OPENAI_FALLBACK_MODEL", "OPENAI_MODEL"],

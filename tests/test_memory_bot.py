@@ -177,7 +177,7 @@ async def test_without_memory_nothing_is_kept_or_found(
     async with running(**storage, enable_memory=False) as bot:
         await chat(bot, "the zeppelin budget is 5000", "t1")
         assert "There is no tool 'memory_search'" in await chat(bot, SEARCH, "t1")
-    assert await redis.keys("recall:*") == []
+    assert await redis.keys("recall:record:*") == []
     names = {tool["function"]["name"] for tool in model.requests[0]["tools"]}
     assert not names & {"memory_save", "memory_search"}
 

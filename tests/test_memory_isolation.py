@@ -20,7 +20,6 @@ from tests.places import (
     slack_message,
     turn_with,
 )
-from tests.waiting import wait_until
 
 OFFLINE = OfflineEmbeddings()
 
@@ -80,15 +79,6 @@ async def call(tool: BaseTool, message: Message, **arguments: object) -> str:
         return str(error)
 
 
-async def embedded(recall: Recall) -> None:
-    async def all_have_vectors() -> bool:
-        return not await recall.store.without_vector(1)
-
-    recall._kept.set()  # not to wait for the next look
-    async with recall.embedding():
-        await wait_until(all_have_vectors, "all embedded")
-
-
 def marked(names: Iterable[str], text: str) -> set[str]:
     """The places whose secrets stand in a text."""
     return {name for name in names if f"<{name}>" in text}
@@ -97,7 +87,7 @@ def marked(names: Iterable[str], text: str) -> set[str]:
 async def conversations_everywhere(recall: Recall) -> None:
     for name, message in PLACES.items():
         await recall.remember(turn_with(message), f"the secret of <{name}> is zeppelin")
-    await embedded(recall)
+    await recall.embed_missing()
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -164,7 +154,7 @@ async def test_no_query_leaves_its_readers(recall: Recall, tools: dict[str, Base
     await recall.remember(turn_with(slack_dm(user="U2")), "the zeppelin of <U2>")
     await recall.save(turn_with(slack_dm(user="U2")), "the zeppelin fact of <U2>", "private")
     await recall.remember(turn_with(slack_message(channel="G1", kind="group")), "the zeppelin of <G1>")
-    await embedded(recall)
+    await recall.embed_missing()
     for message in (slack_dm(user="U1"), slack_message(), discord_dm(), http_message()):
         text = await call(tools["memory_search"], message, query=query)
         assert "<" not in text

@@ -55,13 +55,6 @@ def asked(text: str, at: float = DAY, thread: str = "1.1") -> Turn:
 HERE = asked("?")
 
 
-async def embed_all(recall: Recall) -> None:
-    """Return once every record has its vector."""
-    recall._kept.set()  # not to wait for the next look
-    async with recall.embedding():
-        await wait_until(lambda: _is_embedded(recall), "all embedded")
-
-
 async def _is_embedded(recall: Recall) -> bool:
     return not await recall.store.without_vector(1)
 
@@ -88,7 +81,7 @@ async def test_meaning_is_found_without_a_common_word(recall: Recall) -> None:
     await recall.remember(asked("Where do I park my automobile?"), "In the garage.")
     await recall.remember(asked("Is the database index slow?"), "Yes.")
     assert questions(await recall.search(HERE, "car")) == []
-    await embed_all(recall)
+    await recall.embed_missing()
     assert questions(await recall.search(HERE, "car")) == ["Where do I park my automobile?"]
 
 
@@ -97,7 +90,7 @@ async def test_what_words_and_meaning_both_find_comes_first(recall: Recall) -> N
     await recall.remember(asked("the car is red"), "-")
     await recall.remember(asked("automobile"), "-")
     await recall.remember(asked("red tape in the office"), "-")
-    await embed_all(recall)
+    await recall.embed_missing()
     found = questions(await recall.search(HERE, "red car"))
     assert found[0] == "the car is red"
     assert len(found) == len(set(found))
@@ -117,7 +110,7 @@ async def test_turn_is_remembered_once(recall: Recall, redis: Redis) -> None:
     """The same turn again, after a crash, replaces what was kept."""
     turn = asked("colour?")
     await recall.remember(turn, "perhaps green")
-    await embed_all(recall)
+    await recall.embed_missing()
     await recall.remember(turn, "surely blue")
     assert len((await recall.search(HERE, "colour")).records) == 1
     assert len(await redis.keys("recall:record:*")) == 1
@@ -133,13 +126,14 @@ async def test_memory_ends_with_its_time(redis: Redis) -> None:
     (fact,) = await redis.keys("recall:record:fact:*")
     assert 43_190 <= await redis.ttl(turn) <= 43_200
     assert 2 * 86_400 - 10 <= await redis.ttl(fact) <= 2 * 86_400
-    await embed_all(recall)
+    await recall.embed_missing()
     assert await redis.ttl(turn) <= 43_200  # a vector does not renew it
 
 
 async def test_vector_of_a_record_that_is_gone_brings_nothing_back(recall: Recall, redis: Redis) -> None:
     """A record may be forgotten while its vector is made."""
-    await recall.store.set_vector("recall:record:turn:gone", OFFLINE.model, 256, (1.0, *[0.0] * 255))
+    vector = (1.0, *[0.0] * 255)
+    await recall.store.set_vectors(OFFLINE.model, 256, {"recall:record:turn:gone": vector})
     assert await redis.keys("recall:record:*") == []
 
 
@@ -233,7 +227,7 @@ async def test_huge_turn_is_kept_in_bounds(recall: Recall, redis: Redis) -> None
     await recall.remember(asked("needle " + "straw " * 200_000), "x" * 1_000_000)
     (key,) = await redis.keys("recall:record:*")
     assert (await redis.memory_usage(key) or 0) < 200_000
-    await embed_all(recall)
+    await recall.embed_missing()
     assert len(questions(await recall.search(HERE, "needle"))) == 1
 
 
@@ -299,7 +293,7 @@ async def test_turn_and_search_go_on_without_embeddings_which_are_made_later(red
     await away.save(HERE, "The garage closes at ten", "channel")
     assert len(questions(await away.search(HERE, "garage"))) == 2
     back = opened(redis)
-    await embed_all(back)
+    await back.embed_missing()
     assert "Where do I park my automobile?" in questions(await back.search(HERE, "car"))
 
 
@@ -316,19 +310,23 @@ async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: 
     """Its vectors have a field and an index of their own; the old ones go."""
     old, new = opened(redis), opened(redis, Letters())
     await old.remember(asked("abba"), "-")
-    await embed_all(old)
+    await old.embed_missing()
     assert questions(await new.search(HERE, "bbaa")) == []
-    new._kept.set()
-    async with new.embedding():
-        await wait_until(lambda: _is_embedded_by(new, "letters", 8), "embedded anew")
+    await new.embed_missing()
     assert questions(await new.search(HERE, "bbaa")) == ["abba"]
     (key,) = await redis.keys("recall:record:*")
     names: Any = await redis.hkeys(key)
     assert len([name for name in names if name.startswith(b"v_")]) == 1
 
 
-async def _is_embedded_by(recall: Recall, model: str, dimensions: int) -> bool:
-    return not await recall.store.of_other_models(model, dimensions, 1)
+async def test_vectors_are_made_beside_the_turns(recall: Recall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to ask for them, and what goes wrong meanwhile ends nothing."""
+    monkeypatch.setattr("bot.recall.recall._GATHER_SECONDS", 0.01)
+    async with recall.embedding():
+        for text in ("automobile", "tea"):
+            await recall.remember(asked(text), "-")
+            await wait_until(lambda: _is_embedded(recall), "embedded")
+    assert questions(await recall.search(HERE, "car")) == ["automobile"]
 
 
 # the tools

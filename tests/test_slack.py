@@ -558,8 +558,8 @@ async def test_a_slow_examination_is_answered_after_the_acknowledgement(
 async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
     async with serving(server):
         await server.command("/agent-dance", "", ALICE, GENERAL)
-        assert (
-            server.ephemerals[0].text == "I do not know /agent-dance. What I know: /agent-health, /agent-stop"
+        assert server.ephemerals[0].text == (
+            "I do not know /agent-dance. What I know: /agent-health, /agent-stop, /agent-memory"
         )
 
 

@@ -654,7 +654,6 @@ async def test_tool_names_and_arguments_are_the_contract(tools: dict[str, BaseTo
     assert {name: list(tool.args) for name, tool in tools.items()} == {
         "sql_schema": ["table"],
         "sql_query": ["query"],
-        "memory_search": ["query"],
         "current_time": ["zone"],
     }
 

@@ -41,6 +41,7 @@ _RANK_OFFSET = 60
 """Of reciprocal rank fusion: https://plg.uwaterloo.ca/~gvcormac/cormacksigir09-rrf.pdf"""
 
 _BATCH = 64
+_GATHER_SECONDS = 1.0
 _MEND_SECONDS = 60.0
 """After which records without a vector are looked for again: other processes write, and services fail."""
 
@@ -202,16 +203,21 @@ class Recall:
             with contextlib.suppress(TimeoutError):  # then other processes have kept something, perhaps
                 async with asyncio.timeout(_MEND_SECONDS):
                     await self._kept.wait()
+                    await asyncio.sleep(_GATHER_SECONDS)  # many at once cost little more than one
             self._kept.clear()
             try:
-                while await self._embed_some():
-                    pass
+                await self.embed_missing()
             except (*ERRORS, OSError, EmbeddingFailed) as error:
                 log.warning("records not embedded, trying again", extra={"error": repr(error)})
                 await asyncio.sleep(_MEND_SECONDS)
             except Exception:  # without vectors there is still the search by words, which needs this process
                 log.exception("records not embedded, trying again")
                 await asyncio.sleep(_MEND_SECONDS)
+
+    async def embed_missing(self) -> None:
+        """Give each record its vector now. Raises `EmbeddingFailed`, too."""
+        while await self._embed_some():
+            pass
 
     async def _embed_some(self) -> int:
         """Embed a batch of records; returns how many."""
@@ -226,9 +232,9 @@ class Recall:
         if records:
             dimensions = await self._known_dimensions()
             vectors = await self._embeddings.embed([each.text for each in records])
-            for record, vector in zip(records, vectors, strict=True):
-                usable = vector if vector and len(vector) == dimensions else None
-                await self.store.set_vector(record.key, self._embeddings.model, dimensions, usable)
+            usable = [each if each and len(each) == dimensions else None for each in vectors]
+            found = dict(zip((each.key for each in records), usable, strict=True))
+            await self.store.set_vectors(self._embeddings.model, dimensions, found)
         return len(records)
 
     async def _known_dimensions(self) -> int:

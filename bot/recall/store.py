@@ -8,7 +8,7 @@ its query: nothing else is ever ranked.
 import asyncio
 import contextlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -134,11 +134,15 @@ class Store:
         """The keys of records that this model has not embedded; looks at every record there is."""
         return await self.newest(Tag("embedded") != _field_name(model, dimensions), limit)
 
-    async def set_vector(self, key: str, model: str, dimensions: int, vector: Vector | None) -> None:
-        """Note a record's vector, or that it has none, unless the record is gone."""
+    async def set_vectors(self, model: str, dimensions: int, vectors: Mapping[str, Vector | None]) -> None:
+        """Note the vectors of records by their keys, or that one has none, unless the record is gone."""
         field = _field_name(model, dimensions)
         await self._vector_index(field, dimensions).make()
-        await self._set_vector(keys=[key], args=[field, _packed(vector) if vector else b""])
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for key, vector in vectors.items():
+                packed = _packed(vector) if vector else b""
+                await self._set_vector(keys=[key], args=[field, packed], client=pipeline)
+            await pipeline.execute()
 
     def _vector_index(self, field: str, dimensions: int) -> "_Index":
         if field not in self._vectors:
