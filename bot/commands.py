@@ -11,6 +11,7 @@ from bot.operations import Operations
 STOP = "!stop"
 HEALTH = "!health"
 USAGE = "!usage"
+MEMORY = "!memory"
 
 _DECISION = re.compile(
     r"!?(approve|reject)\s+`?([0-9a-f]{8})`?(?:[\s:,]+(\S.{0,500}))?", re.IGNORECASE | re.DOTALL
@@ -57,6 +58,36 @@ async def nothing_waits(id: str, by: str, *, approve: bool, reason: str = "") ->
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who runs a command: an author, as in `Message`, in the space where that was, as in `ThreadId`."""
+
+    author: str
+    space: str
+
+
+class PersonalMemory(Protocol):
+    """What is kept about a person, for that person. All methods raise `BotError`; texts are Markdown."""
+
+    async def show(self, caller: Caller) -> str:
+        """What there is, the newest first."""
+
+    async def summary(self, message: Message) -> str:
+        """How much there is about who wrote a message, in words that others may read."""
+
+    async def export(self, caller: Caller) -> bytes:
+        """All of it, as a JSON document."""
+
+    async def forget(self, caller: Caller, *, confirmed: bool) -> str:
+        """Remove all of it, once that is confirmed; before that say what would go."""
+
+    async def link(self, caller: Caller, code: str) -> str:
+        """Make a code, or use the one that another account of the same person has made."""
+
+    async def unlink(self, caller: Caller) -> str:
+        """Undo that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Commands:
     """The commands a platform offers. Each returns Markdown for the caller's eyes only."""
 
@@ -68,6 +99,7 @@ class Commands:
     operations: Operations | None = None
     """What `/agent-redis` runs; without it the platforms do not offer that command."""
     usage: Usage = nothing_used
+    memory: PersonalMemory | None = None
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""
@@ -95,6 +127,8 @@ class Commands:
             return decided.words
         if command == USAGE:
             return await self.usage(message.author, False)
+        if self.memory and command == MEMORY:
+            return await self.memory.summary(message)
         return None
 
 

@@ -141,6 +141,7 @@ class Settings(AccessSettings):
     db_pool_size: PositiveInt = Field(10, description="connections to Postgres")
     redis_pool_size: int = Field(20, ge=4, description="connections to Redis")
     enable_memory: bool = Field(True, description="`false`: each message is answered alone")
+    memory_ttl_days: PositiveInt = Field(180, description="days after which a saved fact is forgotten")
     thread_ttl_days: PositiveInt = Field(30, description="days after which an idle thread is forgotten")
     history_tokens: int = Field(8000, ge=500, description="size of the history given to the model, in tokens")
     file_max_bytes: PositiveInt = Field(10 << 20, description="size of a file from people, in bytes")
@@ -277,7 +278,7 @@ class Settings(AccessSettings):
         return []
 
     def _model_problems(self) -> list[str]:
-        named = self.model_fields_set & {"openai_model", "openai_fallback_model"}
+        named = self.model_fields_set & {"openai_model", "openai_fallback_model", "openai_embedding_model"}
         if named and not self.has_model:
             return [
                 f"{name.upper()}: set OPENAI_API_KEY or OPENAI_BASE_URL beside it" for name in sorted(named)

@@ -18,28 +18,30 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from langchain_core.tools import BaseTool
-from pydantic import SecretStr
 
 from bot import http
 from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
 from bot.approvals import Approvals
 from bot.attachments import Limits as FileLimits
 from bot.attachments import Reader
-from bot.chat import BotError, Fetch, Health, Message, Platform, Thread, ThreadId, Turn, Unreachable
+from bot.chat import BotError, Health
 from bot.commands import Commands
 from bot.config import ConfigError, Settings, load_settings, settings_table
 from bot.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.files import FileStore
 from bot.gate import gate
 from bot.health import Examination
-from bot.inbox import FencedRedis, Inbox, desk, inbox_health
+from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health
 from bot.logs import configure_logging
 from bot.operations import Operations
+from bot.personal import Personal
+from bot.platforms import Platforms, open_platforms, plain
 from bot.process import process_name
+from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import KeyValueStore, Orders, RoleCheck, RolePolicy, ThreadMemory, open_pool, toolset
+from bot.tools import KeyValueStore, Orders, RoleCheck, RolePolicy, open_pool, toolset
 from bot.turn import Turns
 
 log = logging.getLogger(__name__)
@@ -63,28 +65,41 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         )
         files = FileStore(redis)
         fenced = FencedRedis(redis)
-        memory = ThreadMemory(fenced, ttl_days=settings.thread_ttl_days)
         name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
         inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
         approvals = Approvals(
             redis, inbox.put, settings.who_approves, settings.approval_hours, settings.approval_four_eyes
         )
         orders = await _orders(stack, settings, database_url)
-        tools = toolset(pool, memory, keep=files.keep, orders=orders)
+        platforms = Platforms()
+        people = People(redis)
+        recall = Recall(
+            fenced,
+            await stack.enter_async_context(_embeddings(settings)),
+            people,
+            platforms.audience,
+            fact_days=settings.memory_ttl_days,
+            turn_days=settings.thread_ttl_days,
+        )
+        belongings = Belongings(fenced, recall.store, settings.thread_ttl_days * 24 * 3600)
+        if settings.enable_memory:
+            await stack.enter_async_context(recall.embedding())
+        remembered = recall if settings.enable_memory else None
+        tools = toolset(pool, remembered, keep=files.keep, orders=orders)
         model = await stack.enter_async_context(_model(settings, tools))
         allowed = gate(settings, redis)
-        platforms: list[Platform] = []
         sees = settings.has_model and settings.openai_vision
-        reader = Reader(_fetcher(platforms), files, _file_limits(settings), sees_pictures=sees)
+        reader = Reader(platforms.fetch, files, _file_limits(settings), sees_pictures=sees)
         agent = await stack.enter_async_context(
             open_agent(
                 fenced,
                 model,
                 tools,
                 approvals,
-                remember=_remember(memory),
                 enclose=reader.enclose,
                 see=seeing(files) if sees else see_nothing,
+                note=belongings.note,
+                remember=recall.remember,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
@@ -96,10 +111,11 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         operations = Operations(store, lambda user: user == http.AUTHOR or user in settings.admin_users)
         shared = SharedState(redis, name)
         examine = Examination()
-        commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage)
-        platforms += await _platforms(stack, settings, commands, operations, shared, files)
+        personal = Personal(belongings, people, Erasure(redis, inbox), agent, is_on=settings.enable_memory)
+        commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage, personal)
+        platforms += await open_platforms(stack, settings, commands, operations, shared, files)
         receive = allowed.reception(commands)
-        turns = Turns(agent.answer, _finder(platforms), receive, agent.conclude, settings.turn_timeout)
+        turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
         examine.add("postgres", partial(role.report, pool))
         examine.add("model", model.health)
@@ -128,7 +144,7 @@ async def _orders(stack: AsyncExitStack, settings: Settings, database_url: str) 
     """What changes the database, in a pool of its own, since another role may do that."""
     if settings.sql_writes == "off":
         return None
-    dsn = _plain(settings.database_write_url) or (
+    dsn = plain(settings.database_write_url) or (
         database_url if settings.database_url else for_writing(database_url)
     )
     return Orders(await stack.enter_async_context(open_pool(dsn, size=_WRITING_CONNECTIONS)))
@@ -158,113 +174,20 @@ async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator
         yield model
 
 
-def _remember(memory: ThreadMemory) -> Callable[[Turn, str], Awaitable[None]]:
-    async def remember(turn: Turn, answer: str) -> None:
-        question = "\n".join(message.text for message in turn.messages)
-        asked_at = turn.messages[0].sent_at
-        await memory.remember(str(turn.thread), turn.id, question, answer, asked_at)
+@asynccontextmanager
+async def _embeddings(settings: Settings) -> AsyncIterator[Embeddings]:
+    if settings.openai_embedding_model is None:
+        yield OfflineEmbeddings()
+        return
+    from bot.recall.openai_embeddings import open_embeddings  # as in _model
 
-    return remember
-
-
-async def _platforms(
-    stack: AsyncExitStack,
-    settings: Settings,
-    commands: Commands,
-    operations: Operations,
-    shared: SharedState,
-    files: FileStore,
-) -> list[Platform]:
-    """The platforms that have tokens: a worker answers on all of them, whatever this process listens to.
-
-    HTTP comes last: it carries the others' webhooks.
-    """
-    platforms: list[Platform] = []
-    mounts: dict[str, http.Handler] = {}
-    # imported where they are needed: discord.py alone takes a third of a second
-    if settings.slack_bot_token and settings.bot_roles & {"slack", "worker"}:
-        from bot import slack
-
-        workspace = await stack.enter_async_context(
-            slack.connect(
-                bot_token=settings.slack_bot_token.get_secret_value(),
-                app_token=_plain(settings.slack_app_token),
-                signing_secret=_plain(settings.slack_signing_secret),
-                api_url=settings.slack_api_url,
-                commands=commands,
-                shared=shared,
-                files=files,
-                catch_up_hours=settings.catch_up_hours,
-                bots=settings.allowed_bots,
-            )
-        )
-        platforms.append(workspace)
-        if workspace.endpoint:
-            mounts["/slack/events"] = workspace.endpoint
-    if settings.discord_token and settings.bot_roles & {"discord", "worker"}:
-        from bot import discord
-
-        token = settings.discord_token.get_secret_value()
-        platforms.append(
-            await stack.enter_async_context(
-                discord.connect(
-                    token=token,
-                    api_url=settings.discord_api_url,
-                    commands=commands,
-                    shared=shared,
-                    files=files,
-                    catch_up_hours=settings.catch_up_hours,
-                    shards=settings.discord_shards,
-                    bots=settings.allowed_bots,
-                )
-            )
-        )
-    if "http" in settings.bot_roles:
-        server = await stack.enter_async_context(
-            http.connect(
-                host=settings.http_host,
-                port=settings.http_port,
-                api_token=_plain(settings.api_token),
-                commands=commands,
-                operations=operations,
-                shared=shared,
-                files=files,
-                mounts=mounts,
-            )
-        )
-        platforms.append(server)
-        log.info("listening", extra={"page": f"http://{settings.http_host}:{server.port}/"})
-    else:
-        platforms.append(http.AbsentHttp(files))
-    return platforms
-
-
-def _plain(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
-
-
-def _finder(platforms: Sequence[Platform]) -> Callable[[ThreadId], Thread]:
-    by_name = {platform.name: platform for platform in platforms}
-
-    def find(id: ThreadId) -> Thread:
-        if id.platform not in by_name:
-            raise Unreachable(f"{id.platform} is switched off in this process")
-        return by_name[id.platform].thread(id)
-
-    return find
-
-
-def _fetcher(platforms: Sequence[Platform]) -> Callable[[Message], Fetch]:
-    """How to get the files of a message; the platforms may still be to come."""
-
-    def fetch_for(message: Message) -> Fetch:
-        name = message.thread.platform
-        platform = next((each for each in platforms if each.name == name), None)
-        if platform is None:
-            raise Unreachable(f"{name} is switched off in this process")
-        return platform.fetch
-
-    return fetch_for
+    async with open_embeddings(
+        name=settings.openai_embedding_model,
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        timeout=settings.request_timeout,
+    ) as embeddings:
+        yield embeddings
 
 
 def _file_limits(settings: Settings) -> FileLimits:

@@ -19,6 +19,7 @@ from bot.agent.openai_model import open_model
 from bot.approvals import Approvals
 from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadId, ToolStep, Turn
 from bot.inbox import Inbox
+from bot.recall import account_of
 from tests.servers.model import KEY, ModelServer, Script
 from tests.waiting import wait_until
 
@@ -65,6 +66,10 @@ def a_turn(text: str, *, thread: str = "t1", attempt: int = 1, id: str = "") -> 
 REMEMBERED: list[tuple[str, str]] = []
 
 
+async def _note(memory: str, turn: Turn) -> None:
+    """Nothing."""
+
+
 async def _remember(turn: Turn, answer: str) -> None:
     REMEMBERED.append((turn.id, answer))
 
@@ -101,7 +106,13 @@ async def an_agent(
             )
         yield await stack.enter_async_context(
             open_agent(
-                redis, asked, tools, requests or nobody(redis), remember=_remember, **settings | options
+                redis,
+                asked,
+                tools,
+                requests or nobody(redis),
+                note=_note,
+                remember=_remember,
+                **settings | options,
             )
         )
 
@@ -136,6 +147,46 @@ async def test_thread_remembers_and_threads_are_apart(redis: Redis, model: Model
     async with an_agent(redis, model) as agent:
         assert "message 2 of" in await text_of(agent, a_turn("who am I?"))
         assert "message 1 of" in await text_of(agent, a_turn("who am I?", thread="other"))
+
+
+def by(author: str, text: str) -> Turn:
+    """A turn of the thread t1 by a person, whose name is the same in upper case."""
+    (message,) = a_turn(text).messages
+    signed = replace(message, author=f"test:{author}", author_name=author.upper())
+    return Turn(id=message.id, thread=message.thread, messages=(signed,))
+
+
+async def test_model_is_told_who_wrote_what_when_several_do(redis: Redis, model: ModelServer) -> None:
+    """Alone nobody is named."""
+    async with an_agent(redis, model) as agent:
+        await text_of(agent, by("ann", "one"))
+        await text_of(agent, by("bob", "two"))
+    asked = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"]
+    assert asked == ["[ANN] one", "[BOB] two"]
+    assert model.requests[0]["messages"][-1]["content"] == "one"
+
+
+async def test_person_is_forgotten_in_a_shared_thread_with_its_summary(
+    redis: Redis, model: ModelServer
+) -> None:
+    """The other's turns stay, and the thread goes on; the summary may hold any words, so it goes."""
+    ann, bob = (account_of(by(name, "x").messages[0]).digest for name in ("ann", "bob"))
+    async with an_agent(redis, model, history_tokens=500) as agent:
+        for number in range(6):
+            await text_of(agent, by("ann", f"annmark {number} " + "word " * 60))
+            await text_of(agent, by("bob", f"bobmark {number} " + "word " * 60))
+        thread = str(a_turn("x").thread)
+        assert any("annmark" in text for text in await agent.said_by(thread, frozenset({ann})))
+        await agent.forget(thread, frozenset({ann}), wholly=False)
+        assert await agent.said_by(thread, frozenset({ann})) == []
+        assert any("bobmark" in text for text in await agent.said_by(thread, frozenset({bob})))
+        stored = [await redis.execute_command("JSON.GET", key) for key in await redis.keys("checkpoint:*")]  # type: ignore[no-untyped-call]  # as redis-py has it
+        assert stored
+        assert "annmark" not in str(stored)
+        await text_of(agent, by("bob", "and now?"))
+        assert "bobmark" in str(model.requests[-1]["messages"])
+        await agent.forget(thread, frozenset({bob}), wholly=True)
+    assert await redis.keys("checkpoint*") == []
 
 
 async def test_without_memory_each_message_is_answered_alone(redis: Redis, model: ModelServer) -> None:

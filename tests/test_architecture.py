@@ -30,7 +30,7 @@ CORE = "chat commands gap operations tasks turn health supervise __version__"
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
     libraries="asyncpg discord langchain_core langchain_openai langgraph openai pglast redis redisvl "
-    "slack_bolt slack_sdk structlog"
+    "slack_bolt slack_sdk structlog wordllama"
 ).libraries
 
 RULES = {
@@ -61,17 +61,20 @@ RULES = {
     "shared": rule("chat", "redis"),
     "service": rule(f"{CORE} approvals config inbox shared", "structlog"),
     "process": rule(),
+    "platforms": rule("chat commands config discord http operations slack", "pydantic"),
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
     "tools": rule(
-        "chat keyspace operations",
+        "chat keyspace operations recall",
         "asyncpg langchain_core matplotlib pglast pydantic redis redisvl tenacity",
     ),
     "files": rule("chat", "redis"),
     "attachments": rule("chat", "PIL pypdf"),
     "download": rule("chat", "aiohttp yarl"),
+    "recall": rule("chat tasks", "httpx2 openai pydantic redis redisvl wordllama"),
+    "personal": rule("agent chat commands inbox recall", "redis redisvl"),
     "agent": rule(
-        "chat tools",
+        "chat recall tools",
         "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
     ),
     "slack": rule("chat commands download gap operations tasks", "aiohttp slack_bolt slack_sdk"),

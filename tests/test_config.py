@@ -267,6 +267,7 @@ def test_any_other_prefix_is_taken(environ: Environ, prefix: str) -> None:
             ["SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"],
         ),
         ({"OPENAI_MODEL": "gpt-5"}, ["OPENAI_MODEL"]),
+        ({"OPENAI_EMBEDDING_MODEL": "embed-1"}, ["OPENAI_EMBEDDING_MODEL"]),
         (
             {"OPENAI_FALLBACK_MODEL": "gpt-4", "OPENAI_MODEL": "gpt-5"},
             ["OPENAI_FALLBACK_MODEL", "OPENAI_MODEL"],

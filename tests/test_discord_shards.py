@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot import gap, supervise
-from bot.chat import CredentialsRejected, Event, Health, Message, Stop, StorageDown, Unreachable
+from bot.chat import Audience, CredentialsRejected, Event, Health, Message, Stop, StorageDown, Unreachable
 from bot.commands import Commands
 from bot.discord import connect, shards, starts
 from bot.discord.platform import Discord as DiscordPlatform
@@ -99,6 +99,9 @@ class Process:
     @property
     def holds(self) -> list[int]:
         return [shard.number for shard in self.platform._shards.held]
+
+    async def audience(self, message: Message) -> Audience:
+        return "members"
 
     async def health(self) -> Health:
         return await self.platform.health()

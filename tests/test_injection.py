@@ -17,8 +17,9 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.agent import Agent
-from bot.chat import Attachment, Message, Part, ThreadId, ToolStep, Turn
-from bot.tools import Pool, ThreadMemory, open_pool, toolset
+from bot.chat import Attachment, Audience, Message, Part, ThreadId, ToolStep, Turn
+from bot.recall import OfflineEmbeddings, People, Recall
+from bot.tools import Pool, open_pool, toolset
 from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
@@ -231,6 +232,17 @@ def asking(way: str, text: str) -> Turn:
     return Turn(id=message.id, thread=OURS, messages=(message,))
 
 
+def said(thread: ThreadId, question: str) -> Turn:
+    """A turn of before."""
+    message = replace(asking("", "").messages[0], id=f"{thread}:before", thread=thread, text=question)
+    return Turn(id=message.id, thread=thread, messages=(message,))
+
+
+async def members(message: Message) -> Audience:
+    """Every place is a private channel."""
+    return "members"
+
+
 async def _remember(turn: Turn, answer: str) -> None:
     """What is remembered here is planted by the test."""
 
@@ -257,9 +269,9 @@ async def test_nothing_but_reading_comes_of_an_obedient_model(
     owner: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     """The database is as it was, other threads stay closed, and no tool is run that is not for reading."""
-    memory = ThreadMemory(redis, ttl_days=1)
-    await memory.remember(str(THEIRS), "t", "where is the vault?", SECRET, time.time())
-    await memory.remember(str(OURS), "t", "lunch?", text[:2_000] if way == "memory" else "noon", time.time())
+    memory = Recall(redis, OfflineEmbeddings(), People(redis), members, fact_days=1, turn_days=1)
+    await memory.remember(said(THEIRS, "where is the vault?"), SECRET)
+    await memory.remember(said(OURS, "lunch?"), text[:2_000] if way == "memory" else "noon")
     obedient = Obedient(await plant(owner, way, text))
     model.respond = obedient
     state = await owner.fetchrow(STATE)
@@ -292,7 +304,7 @@ async def test_what_is_hidden_in_tags_is_not_even_seen(
 ) -> None:
     """A person who looks at the row sees nothing, so the model should not see more."""
     model.respond = Obedient(await plant(owner, "row", f"lunch at noon{TAGS}"))
-    async with an_agent(redis, model, tools=toolset(pool, ThreadMemory(redis, ttl_days=1))) as agent:
+    async with an_agent(redis, model, tools=toolset(pool, None)) as agent:
         async for _ in agent.answer(asking("", "")):
             pass
     assert "lunch at noon" in json.dumps(model.requests)
@@ -306,7 +318,7 @@ async def test_a_turn_of_obedience_ends(redis: Redis, model: ModelServer, pool: 
         tool_calls=[] if "tool_choice" in request else [("sql_query", {"query": f"SELECT {next(endless)}"})],
         text="More.",
     )
-    async with an_agent(redis, model, tools=toolset(pool, ThreadMemory(redis, ttl_days=1))) as agent:
+    async with an_agent(redis, model, tools=toolset(pool, None)) as agent:
         async for _ in agent.answer(asking("", "")):
             pass
     assert len(model.requests) == 6

@@ -9,6 +9,7 @@ import yaml
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 from bot.slack.commands import HEALTH, REDIS, STOP, USAGE
 from bot.slack.events import parse, past_message, plain_text
+from bot.slack.memory_commands import MEMORY
 
 BOT = "U0BOT"
 TS = "1700000000.000100"
@@ -193,6 +194,7 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
     used |= {"assistant:write", "chat:write", "commands"}
     used |= {"channels:read", "groups:read", "im:read", "mpim:read"}  # users.conversations
     used |= {"files:read", "files:write"}  # url_private_download; files.getUploadURLExternal and its end
+    used |= {"im:write"}  # where the file of /agent-memory export goes
     scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert scopes == sorted(used)
 
@@ -203,6 +205,7 @@ def test_the_manifest_has_the_commands_that_are_answered() -> None:
         REDIS,
         STOP,
         USAGE,
+        MEMORY,
     ]
 
 

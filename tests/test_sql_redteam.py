@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.embedded.postgres import installed_builds
-from bot.tools import Limits, ThreadMemory, ToolFailure, open_pool, toolset
+from bot.tools import Limits, ToolFailure, open_pool, toolset
 from bot.tools.sql_guard import check
 from bot.tools.sql_pool import Pool
 from tests.sql_attacks import ALL, BEYOND_THE_TRANSACTION, FORTRESS, REFUSED, SECRET
@@ -145,7 +145,7 @@ async def nobody_busy(fortress: Fortress) -> bool:
 @pytest.fixture
 def sql_query(fortress: Fortress, redis: Redis) -> BaseTool:
     """The tool as the model has it."""
-    tools = toolset(fortress.pool, ThreadMemory(redis, ttl_days=1), LIMITS)
+    tools = toolset(fortress.pool, None, LIMITS)
     return next(tool for tool in tools if tool.name == "sql_query")
 
 

@@ -10,10 +10,12 @@ import pytest
 from bot import supervise as module
 from bot.chat import (
     Attachment,
+    Audience,
     CredentialsRejected,
     Deliver,
     Event,
     Health,
+    Message,
     StorageDown,
     Thread,
     ThreadId,
@@ -80,6 +82,9 @@ class ScriptedPlatform:
 
     def thread(self, id: ThreadId) -> Thread:
         raise NotImplementedError
+
+    async def audience(self, message: Message) -> Audience:
+        return "members"
 
     async def health(self) -> Health:
         raise NotImplementedError

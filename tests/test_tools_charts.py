@@ -12,7 +12,7 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from bot.files import FileStore
-from bot.tools import ThreadMemory, ToolFailure, files_of, open_pool, toolset
+from bot.tools import ToolFailure, files_of, open_pool, toolset
 from bot.tools.charts import Kind, labels
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
 from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Plot, arrange
@@ -280,9 +280,7 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 
 async def call(pool: Pool, redis: Redis, name: str, **arguments: str) -> ToolMessage:
-    tools = {
-        each.name: each for each in toolset(pool, ThreadMemory(redis, ttl_days=1), keep=FileStore(redis).keep)
-    }
+    tools = {each.name: each for each in toolset(pool, None, keep=FileStore(redis).keep)}
     message = await tools[name].ainvoke(
         {"type": "tool_call", "id": "call_1", "name": name, "args": arguments}
     )

@@ -17,9 +17,8 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.tools import BaseTool
-from redis.asyncio import Redis
 
-from bot.tools import Limits, RoleCheck, ThreadMemory, ToolFailure, open_pool, toolset
+from bot.tools import Limits, RoleCheck, ToolFailure, open_pool, toolset
 from bot.tools.sql import fetch
 from bot.tools.sql_format import Column, Result, markdown, point_at
 from bot.tools.sql_guard import READING, check, inspect, parse_one
@@ -77,9 +76,9 @@ async def owner_pool(owner_url: str) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def tools(pool: Pool, redis: Redis) -> dict[str, BaseTool]:
+def tools(pool: Pool) -> dict[str, BaseTool]:
     """The toolset by name."""
-    return {tool.name: tool for tool in toolset(pool, ThreadMemory(redis, ttl_days=1))}
+    return {tool.name: tool for tool in toolset(pool, None)}
 
 
 async def failure(pool: Pool, query: str, limits: Limits | None = None) -> str:
@@ -393,10 +392,10 @@ async def test_unknown_table_gets_suggestions(tools: dict[str, BaseTool]) -> Non
 
 
 async def test_schema_is_cached_until_a_query_shows_a_change(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]", redis: Redis
+    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """A new table appears after an undefined name, not before; views, odd names and odd values work."""
-    schema, query, *_ = toolset(owner_pool, ThreadMemory(redis, ttl_days=1))
+    schema, query, *_ = toolset(owner_pool, None)
     before = await schema.ainvoke({})
     assert "rich (view)" in before
     await owner.execute("""
@@ -418,13 +417,13 @@ async def test_schema_is_cached_until_a_query_shows_a_change(
 
 
 async def test_schema_shows_only_what_the_role_may_read(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_url: str, redis: Redis
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_url: str
 ) -> None:
     """A role with two columns of a table sees these two, and no other table."""
     await owner.execute("CREATE ROLE peeper LOGIN; GRANT SELECT (id, owner) ON accounts TO peeper")
     try:
         async with open_pool(owner_url.replace("postgres@", "peeper@", 1), size=1) as pool:
-            text = await toolset(pool, ThreadMemory(redis, ttl_days=1))[0].ainvoke({})
+            text = await toolset(pool, None)[0].ainvoke({})
             assert "id integer, owner text\n" in text
             assert "rich" not in text
     finally:
@@ -432,7 +431,7 @@ async def test_schema_shows_only_what_the_role_may_read(
 
 
 async def test_schema_of_many_tables_is_bounded(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool, redis: Redis
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
 ) -> None:
     """Four hundred wide tables do not flood the model."""
     columns = ", ".join(f"some_column_{number} int" for number in range(30))
@@ -441,7 +440,7 @@ async def test_schema_of_many_tables_is_bounded(
     )
     await owner.execute(f"CREATE SCHEMA many; {tables}")
     try:
-        text = await toolset(owner_pool, ThreadMemory(redis, ttl_days=1))[0].ainvoke({})
+        text = await toolset(owner_pool, None)[0].ainvoke({})
         assert len(text) < 13_000
         assert "accounts (table)" in text
         assert "and more" in text
@@ -454,20 +453,19 @@ async def test_tool_names_and_arguments_are_the_contract(tools: dict[str, BaseTo
     assert {name: list(tool.args) for name, tool in tools.items()} == {
         "sql_schema": ["table"],
         "sql_query": ["query"],
-        "memory_search": ["query"],
         "current_time": ["zone"],
     }
 
 
 async def test_table_with_many_columns_is_bounded(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool, redis: Redis
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
 ) -> None:
     """A thousand columns with comments do not flood the model; it is told where the rest is."""
     names = [f"some_column_{number}" for number in range(1_000)]
     comments = "; ".join(f"COMMENT ON COLUMN wide.{name} IS '{'x' * 300}'" for name in names)
     await owner.execute(f"CREATE TABLE wide ({', '.join(f'{name} int' for name in names)}); {comments}")
     try:
-        text = await toolset(owner_pool, ThreadMemory(redis, ttl_days=1))[0].ainvoke({"table": "wide"})
+        text = await toolset(owner_pool, None)[0].ainvoke({"table": "wide"})
         assert len(text) < 13_000
         assert text.endswith("… and more; information_schema has the rest")
     finally:

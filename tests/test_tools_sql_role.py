@@ -11,7 +11,7 @@ import pytest_asyncio
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.tools import RoleCheck, RolePolicy, ThreadMemory, ToolFailure, open_pool, toolset
+from bot.tools import RoleCheck, RolePolicy, ToolFailure, open_pool, toolset
 from bot.tools.sql_pool import Pool
 from tests.running import ROOT, running
 from tests.servers.model import KEY, ModelServer, Script
@@ -67,7 +67,7 @@ async def rights(url: str, policy: RolePolicy = "warn") -> str:
 
 
 def tools_of(pool: Pool, redis: Redis) -> dict[str, BaseTool]:
-    return {tool.name: tool for tool in toolset(pool, ThreadMemory(redis, ttl_days=1))}
+    return {tool.name: tool for tool in toolset(pool, None)}
 
 
 async def test_reader_only_reads(database_url: str) -> None:

@@ -7,13 +7,14 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.agent import prompts
 from bot.agent.course import Course, decided_course, repeated_course
+from bot.agent.forgetting import AUTHOR, AUTHOR_NAME, author, without
 from bot.agent.graph import Context, Graph, State, build_graph
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
@@ -34,12 +35,15 @@ from bot.chat import (
     decided,
     unmetered,
 )
+from bot.recall import account_of
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)
 
 
 _PROBLEMS = "file_problems"
+Note = Callable[[str, Turn], Awaitable[None]]
+"""Notes who writes in a thread's memory, of that name, before they do."""
 
 Remember = Callable[[Turn, str], Awaitable[None]]
 """Keeps a finished turn and its answer's text searchable."""
@@ -55,6 +59,7 @@ class Agent:
         requests: Requests,
         *,
         guarded: Collection[str],
+        note: Note,
         remember: Remember,
         enclose: Enclose,
         rounds: int,
@@ -65,6 +70,7 @@ class Agent:
         self._memory = memory
         self._requests = requests
         self._guarded = guarded
+        self._note = note
         self._remember = remember
         self._recursion_limit = 4 * rounds + 10  # langgraph's supersteps: four a round, and the ends
         self._has_memory = has_memory
@@ -110,6 +116,7 @@ class Agent:
                 yield asked[0]
         if course.is_over:
             return
+        await self._note(config["configurable"]["thread_id"], turn)
         run = cast(
             "AsyncGenerator[Part]",
             self._graph.astream(
@@ -155,19 +162,48 @@ class Agent:
         """
         if not self._has_memory:
             return
+        config = self._config(turn)
+        thread_id = config["configurable"]["thread_id"]
+        # those have with them what was read of their files
+        known = {message.id for message in await self._messages(thread_id)}
+        written = [message for message in turn.messages if not message.decision]
+        asked = [_human(message, Enclosed()) for message in written if _id(message) not in known]
+        messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
-            known = {
-                message.id for message in await self._messages(turn)
-            }  # with what was read of their files
-            written = [message for message in turn.messages if not message.decision]
-            asked = [_human(message, Enclosed()) for message in written if _id(message) not in known]
-            messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
-            await self._graph.aupdate_state(self._config(turn), {"messages": messages}, as_node="think")
+            await self._note(thread_id, turn)
+            await self._graph.aupdate_state(config, {"messages": messages}, as_node="think")
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
 
-    async def _messages(self, turn: Turn) -> list[AnyMessage]:
-        state = await self._graph.aget_state(self._config(turn))
+    async def said_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
+        """What these wrote, as far as the memory of that name still has it. Raises `StorageDown`."""
+        messages = await self._messages(thread_id)
+        return [each.text for each in messages if author(each) in authors]
+
+    async def forget(self, thread_id: str, authors: frozenset[str], *, wholly: bool) -> None:
+        """Remove what these wrote from the memory of that name, and the answers; or `wholly` all of it.
+
+        A summary goes in any case, since it may hold their words. To be called while the thread has no turn.
+        Raises `StorageDown`.
+        """
+        messages = [] if wholly else await self._messages(thread_id)
+        update = without(messages, authors)
+        try:
+            if len([each for each in update if isinstance(each, RemoveMessage)]) == len(messages):
+                await self._memory.adelete_thread(thread_id)
+                return
+            changes = {"messages": update, "summary": "", "last_error": ""}
+            config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+            await self._graph.aupdate_state(config, changes, as_node="think")
+            await self._memory.keep_newest(thread_id)
+        except STORAGE_ERRORS as error:
+            raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+
+    async def _messages(self, thread_id: str) -> list[AnyMessage]:
+        try:
+            state = await self._graph.aget_state({"configurable": {"thread_id": thread_id}})
+        except STORAGE_ERRORS as error:
+            raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
         messages: list[AnyMessage] = state.values.get("messages", [])
         return messages
 
@@ -187,12 +223,18 @@ def _begin(messages: Sequence[AnyMessage]) -> State:
 
 def _human(message: Message, enclosed: Enclosed) -> HumanMessage:
     """A message with what is in its files; what could not be read is kept with it, to be said again."""
-    more: dict[str, object] = {}
+    more: dict[str, object] = {**_signed(message)}
     if enclosed.pictures:
         more[PICTURES] = [picture.id for picture in enclosed.pictures]
     if enclosed.problems:
         more[_PROBLEMS] = list(enclosed.problems)
     return HumanMessage(_readable(message, enclosed), id=_id(message), additional_kwargs=more)
+
+
+def _signed(message: Message) -> dict[str, str]:
+    """Who wrote it: not sent to the model as it is, see `bot.agent.forgetting.named`."""
+    name = message.author_name or message.author.partition(":")[2]
+    return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
 
 
 def _problems(messages: Sequence[AnyMessage]) -> list[Part]:
@@ -229,6 +271,7 @@ async def open_agent(
     tools: Sequence[BaseTool],
     requests: Requests,
     *,
+    note: Note,
     remember: Remember,
     enclose: Enclose = enclose_names,
     see: See = see_nothing,
@@ -266,6 +309,7 @@ async def open_agent(
         memory,
         requests,
         guarded=[tool.name for tool in tools if isinstance(tool, GuardedTool)],
+        note=note,
         remember=remember,
         enclose=enclose,
         rounds=max_iterations,

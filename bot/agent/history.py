@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import prompts
+from bot.agent.forgetting import named
 from bot.agent.marking import marked
 
 MOST_MESSAGES = 40
@@ -49,7 +50,7 @@ def prompt(
     if summary:
         head += "\n\n" + prompts.SUMMARY.format(summary=marked("the summary", summary))
     tail = [SystemMessage(prompts.CONCLUDE)] if conclude else []
-    return [SystemMessage(head), *map(_marked, repaired(messages, waiting)), *tail]
+    return [SystemMessage(head), *map(_marked, repaired(named(messages), waiting)), *tail]
 
 
 def _marked(message: AnyMessage) -> AnyMessage:
@@ -94,5 +95,6 @@ def transcript(messages: Sequence[AnyMessage], summary: str) -> list[AnyMessage]
     """The request to summarise `messages` together with the summary so far."""
     lines = [f"Earlier summary: {summary}"] if summary else []
     # indented, so that no text can pass for the line of another speaker
-    lines += [f"{each.type}: {each.text[:2_000]}".replace("\n", "\n  ") for each in messages if each.text]
+    said = [each for each in named(messages) if each.text]
+    lines += [f"{each.type}: {each.text[:2_000]}".replace("\n", "\n  ") for each in said]
     return [SystemMessage(prompts.SUMMARISE), HumanMessage("\n".join(lines))]

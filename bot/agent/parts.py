@@ -14,7 +14,8 @@ _TITLES = {
     "sql_query": "Query the database",
     "chart": "Draw a chart",
     "export": "Export rows",
-    "memory_search": "Search this conversation",
+    "memory_save": "Remember",
+    "memory_search": "Search the memory",
     "current_time": "Look at the clock",
 }
 

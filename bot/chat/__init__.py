@@ -31,7 +31,7 @@ from bot.chat.events import (
 from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
 from bot.chat.meter import Meter, Spending, Tokens, unmetered
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
-from bot.chat.platform import Halt, Health, Platform, Receipt, Thread
+from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
 from bot.chat.requests import Proposal, Requests
 from bot.chat.shared import Shared
 
@@ -40,6 +40,7 @@ __all__ = [
     "AnswerError",
     "Approval",
     "Attachment",
+    "Audience",
     "BotError",
     "BudgetSpent",
     "Correction",

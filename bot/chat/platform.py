@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bot.chat.events import Attachment, Deliver, Json, ThreadId, Turn
+from bot.chat.events import Attachment, Deliver, Json, Message, ThreadId, Turn
 from bot.chat.parts import Part
 
 
@@ -60,6 +60,11 @@ class Health:
     evidence: Mapping[str, Json] = field(default_factory=dict)
 
 
+Audience = Literal["everyone", "members", "outsiders"]
+"""Who reads the place of a message: `everyone` of its space may; only some do, all of them `members` of the
+space; or `outsiders` do, or may for all that is known."""
+
+
 class Platform(Protocol):
     """A chat service, connected. Open it with the `connect` function of its folder."""
 
@@ -89,6 +94,9 @@ class Platform(Protocol):
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """The content of a file that came with a message. Raises `FileRefused`, and `StorageDown`."""
+
+    async def audience(self, message: Message) -> Audience:
+        """Who reads the place of a message. Never raises: what is not known is taken as the narrower."""
 
     async def health(self) -> Health:
         """Whether it is connected, and how that is known. Never raises, and ends within seconds."""

@@ -48,6 +48,8 @@ def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Me
             "parent": str(getattr(message.channel, "parent_id", None) or ""),  # only threads have one
             "message": str(message.id),
             "kind": kind,
+            "open": "yes" if _is_open(message) else "",
+            "closed": "yes" if _is_closed(message.channel) else "",
             "author": str(message.author.id),
         },
         roles=roles(message.author),
@@ -116,6 +118,22 @@ def _conversation(message: discord.Message, me: int, addressed: bool) -> tuple[T
         return ThreadId(PLATFORM, guild, str(channel.id)), "thread"
     root = _answered(message, me) or (message.id if addressed else None)
     return (ThreadId(PLATFORM, guild, str(root)) if root else None), "channel"
+
+
+def _is_open(message: discord.Message) -> bool:
+    """Whether every member of the guild may read what is written there; False when that is not known."""
+    channel: object = message.channel
+    if isinstance(channel, discord.Thread):
+        channel = None if _is_closed(channel) else channel.parent
+    if message.guild is None or not isinstance(channel, discord.abc.GuildChannel):
+        return False
+    everyone = channel.permissions_for(message.guild.default_role)
+    return everyone.view_channel and everyone.read_message_history
+
+
+def _is_closed(channel: object) -> bool:
+    """Whether it is a thread that not all who read its channel may read."""
+    return isinstance(channel, discord.Thread) and channel.is_private()
 
 
 def _answered(message: discord.Message, me: int) -> int | None:

@@ -8,7 +8,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from yarl import URL
 
-from bot.chat import Attachment, Deliver, Files, Health, Shared, ThreadId
+from bot.chat import Attachment, Audience, Deliver, Files, Health, Message, Shared, ThreadId
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.gateway import Listener
@@ -116,6 +116,10 @@ class Discord:
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """See `bot.chat.Platform`. The addresses are signed: no token goes along."""
         return await download(attachment.url, Hosts(_FILE_HOSTS, origin=Route.BASE), most_bytes)
+
+    async def audience(self, message: Message) -> Audience:
+        """What was known when the message came; what was not is taken for a private channel."""
+        return "everyone" if message.place.get("open") else "members"
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

@@ -13,6 +13,7 @@ from bot.discord.ephemeral import answer, apologise
 from bot.discord.errors import translated
 from bot.discord.events import DIRECT, PLATFORM
 from bot.discord.handlers import Handlers
+from bot.discord.memory_commands import memory_group
 from bot.discord.redis_commands import redis_group
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class Tree(app_commands.CommandTree[discord.Client]):
         if commands.operations:
             self.add_command(redis_group(commands.operations, handlers.join))
         self.add_command(_usage(commands))
+        if commands.memory:
+            self.add_command(memory_group(commands.memory))
 
     async def interaction_check(self, interaction: discord.Interaction[discord.Client], /) -> bool:
         """Called first in each interaction's task."""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bot.chat import Attachment, Deliver, Files, Health, Thread, ThreadId
+from bot.chat import Attachment, Audience, Deliver, Files, Health, Message, Thread, ThreadId
 from bot.http.files import read_kept
 from bot.http.replies import HttpThread, Replies
 
@@ -29,6 +29,10 @@ class AbsentHttp:
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """See `bot.chat.Platform`: what callers send is kept until its turn comes."""
         return await read_kept(self._files, attachment)
+
+    async def audience(self, message: Message) -> Audience:
+        """The callers, who have one token between them."""
+        return "members"
 
     async def health(self) -> Health:
         """It does not listen, and is not meant to."""

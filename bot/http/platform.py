@@ -12,7 +12,19 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.chat import Attachment, CredentialsRejected, Deliver, Files, Health, Json, Shared, Thread, ThreadId
+from bot.chat import (
+    Attachment,
+    Audience,
+    CredentialsRejected,
+    Deliver,
+    Files,
+    Health,
+    Json,
+    Message,
+    Shared,
+    Thread,
+    ThreadId,
+)
 from bot.commands import Commands
 from bot.http import approvals
 from bot.http import operations as redis_direct
@@ -21,6 +33,7 @@ from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Handler, errors_as_json
 from bot.http.files import read_kept, send
 from bot.http.guard import add_security_headers, check_exposure, guard
+from bot.http.memory import MemoryRoutes
 from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
 from bot.operations import Operations
@@ -63,6 +76,10 @@ class Http:
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """See `bot.chat.Platform`: what callers send is kept until its turn comes."""
         return await read_kept(self._files, attachment)
+
+    async def audience(self, message: Message) -> Audience:
+        """The callers, who have one token between them."""
+        return "members"
 
     async def health(self) -> Health:
         """Ok while messages are taken; the socket itself cannot close before the server does."""
@@ -124,6 +141,7 @@ def _routes(
     commands: Commands,
     mounts: Mapping[str, Handler],
 ) -> list[web.AbstractRouteDef]:
+    memory = MemoryRoutes(commands.memory) if commands.memory else None
     files = {path.name: path for path in PAGE.iterdir()}
 
     async def index(request: web.Request) -> web.FileResponse:
@@ -151,6 +169,7 @@ def _routes(
         web.post("/chat", conversation.chat),
         web.post("/approvals/{id}", decide),
         web.post("/redis/direct", direct),
+        *([web.get("/memory", memory.export), web.delete("/memory", memory.forget)] if memory else []),
         web.get("/health", probes.health),
         web.get("/usage", usage),
         web.get("/livez", probes.live),

@@ -1,9 +1,10 @@
 """Durable mailboxes, one per thread, on Redis Streams: what is put here is answered, in order, once."""
 
 from bot.inbox import desk
+from bot.inbox.erasure import Erasure, StillBusy, Writer
 from bot.inbox.fence import FencedRedis
 from bot.inbox.inbox import Inbox
 from bot.inbox.overview import health as inbox_health
 from bot.inbox.worker import Work, serve
 
-__all__ = ["FencedRedis", "Inbox", "Work", "desk", "inbox_health", "serve"]
+__all__ = ["Erasure", "FencedRedis", "Inbox", "StillBusy", "Work", "Writer", "desk", "inbox_health", "serve"]

@@ -324,7 +324,7 @@ class Inbox:
 
     async def wake(self) -> int:
         """Make postponed threads that are due ready again; returns how many."""
-        return int(await self._wake(keys=[READY, LATER], args=[time.time()]))
+        return int(await self._wake(keys=[READY, LATER], args=[time.time(), TAG]))
 
     async def hand_over(self, keep: Iterable[Lease] = ()) -> int:
         """Give up what we hold, but for what to `keep`: others can take it at once. Returns how many threads.

@@ -40,6 +40,11 @@ def messages(thread: str) -> str:
     return f"{TAG}:messages:{thread}"
 
 
+def paused(thread: str) -> str:
+    """Who holds a thread that has no turn."""
+    return f"{TAG}:paused:{thread}"
+
+
 def turn(turn_id: str) -> str:
     """What is known of a turn."""
     return f"{TAG}:turn:{turn_id}"

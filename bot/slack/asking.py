@@ -12,9 +12,9 @@ import aiohttp
 
 from bot.chat import Approval, Json, Part, Shared, StorageDown
 from bot.commands import Commands, standing
-from bot.slack.commands import respond
 from bot.slack.errors import Refused
 from bot.slack.messages import Extra, Messages
+from bot.slack.respond import respond
 
 log = logging.getLogger(__name__)
 

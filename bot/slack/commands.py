@@ -12,6 +12,8 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.chat import Json, Stop, StorageDown
 from bot.commands import Commands
 from bot.slack.markdown import mrkdwn
+from bot.slack.memory_commands import MEMORY
+from bot.slack.respond import respond
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
         await answer_in_time(ack, session, body, commands.usage(f"slack:{body['user_id']}", of_all))
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        known = [HEALTH, STOP, USAGE, *([REDIS] if commands.operations else [])]
+        known = [HEALTH, STOP, USAGE]
+        known += [REDIS] * bool(commands.operations) + [MEMORY] * bool(commands.memory)
         await ack(mrkdwn(f"I do not know {body['command']}. What I know: {', '.join(known)}"))
 
     app.command(HEALTH)(health)
@@ -77,13 +80,3 @@ def failure(error: Exception) -> str:
     reference = uuid.uuid4().hex[:12]
     log.error("command failed", extra={"reference": reference}, exc_info=error)
     return f"That did not work. The log says why, under the reference {reference}."
-
-
-async def respond(session: aiohttp.ClientSession, url: str, text: str) -> None:
-    """Answer by a `response_url`, for the caller's eyes only; a failure is only logged."""
-    # not Bolt's respond(): it takes a proxy from the environment and opens a session for each answer
-    try:
-        async with session.post(url, json={"response_type": "ephemeral", "text": text}) as response:
-            response.raise_for_status()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        log.warning("A command was not answered", extra={"error": repr(error)})

@@ -128,6 +128,7 @@ def _message(
             # in a channel shared between workspaces the author's may be another than ours
             "user_team": event.get("user_team") or event.get("team") or team,
             "channel_kind": event.get("channel_type") or "",  # app_mention does not tell
+            "shared": "yes" if body.get("is_ext_shared_channel") else "",  # with other organisations
         },
         bot_ids=bot_ids,
     )

@@ -153,4 +153,6 @@ def _kind(conversation: Mapping[str, Json]) -> str:
         return "im"
     if conversation.get("is_mpim"):
         return "mpim"
+    if conversation.get("is_ext_shared"):
+        return ""  # who reads it has to be asked, see `Audiences`
     return "group" if conversation.get("is_private") else "channel"

@@ -16,16 +16,31 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
-from bot.chat import Attachment, Deliver, FileRefused, Files, Health, Json, Shared, Stop, Thread, ThreadId
+from bot.chat import (
+    Attachment,
+    Audience,
+    Deliver,
+    FileRefused,
+    Files,
+    Health,
+    Json,
+    Message,
+    Shared,
+    Stop,
+    Thread,
+    ThreadId,
+)
 from bot.commands import Commands
 from bot.gap import Gap
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.asking import Presses
+from bot.slack.audiences import Audiences
 from bot.slack.commands import answer_commands
 from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, parse
 from bot.slack.history import History
 from bot.slack.limits import Limits
+from bot.slack.memory_commands import answer_memory
 from bot.slack.probe import State, TokenProbe
 from bot.slack.redis_command import answer_redis
 from bot.slack.redis_form import is_form
@@ -102,6 +117,7 @@ class Slack:
         self._presses = Presses(commands, api.session)
         self._bots = bots
         self._budget = StreamBudget(limits)
+        self._audiences = Audiences(api)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -143,6 +159,10 @@ class Slack:
         if _is_sign_in_page(content) and "html" not in attachment.media_type:
             raise FileRefused("Slack does not show it to me; the app may lack the scope files:read")
         return content
+
+    async def audience(self, message: Message) -> Audience:
+        """See `bot.chat.Platform.audience`."""
+        return await self._audiences.of(message)
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
@@ -226,6 +246,8 @@ class Slack:
         )
         if self._commands.operations:
             answer_redis(app, self._commands.operations, self._api)
+        if self._commands.memory:  # first: what follows answers whatever is not known
+            answer_memory(app, self._commands.memory, self._api, identity.team_id)
         answer_commands(app, self._commands, self._api.session)
         return app
 

@@ -4,7 +4,6 @@ from bot.tools.failure import ToolFailure
 from bot.tools.guarded import GuardedTool, Preview
 from bot.tools.kv import KeyValueStore
 from bot.tools.made import files_of, naming
-from bot.tools.memory import ThreadMemory
 from bot.tools.scope import for_tools, proposal_of, turn_of
 from bot.tools.sql import Limits
 from bot.tools.sql_pool import Pool, open_pool
@@ -21,7 +20,6 @@ __all__ = [
     "Preview",
     "RoleCheck",
     "RolePolicy",
-    "ThreadMemory",
     "ToolFailure",
     "files_of",
     "for_tools",

@@ -7,11 +7,12 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import Keep
+from bot.recall import Recall
 from bot.tools.clock import current_time
 from bot.tools.failure import ToolFailure
 from bot.tools.file_tools import file_tools
 from bot.tools.guarded import GuardedTool
-from bot.tools.memory import ERRORS, ThreadMemory, described
+from bot.tools.memory import memory_tools
 from bot.tools.scope import proposal_of, turn_of
 from bot.tools.sql import Limits, fetch
 from bot.tools.sql_errors import UnknownName
@@ -32,10 +33,6 @@ _SQL_EXECUTE = """\
 Change the business database (PostgreSQL) with one INSERT, UPDATE or DELETE. A person is shown the statement \
 and how many rows it would change, and it runs only when that person approves. Use it when somebody asks for \
 the change; look at the rows with sql_query first, and name them exactly in WHERE."""
-
-_MEMORY_SEARCH = """\
-Search what was asked and answered earlier in this conversation, also long ago, by words. Use it when \
-somebody refers to something that is not in the messages you see."""
 
 _CURRENT_TIME = "Tell the date, the weekday and the time, now, in a time zone."
 
@@ -62,12 +59,6 @@ class SqlExecuteArguments(BaseModel):
     )
 
 
-class MemorySearchArguments(BaseModel):
-    """Arguments of `memory_search`."""
-
-    query: str = Field(description="A few words that the earlier question or answer should hold")
-
-
 class CurrentTimeArguments(BaseModel):
     """Arguments of `current_time`."""
 
@@ -76,22 +67,23 @@ class CurrentTimeArguments(BaseModel):
 
 def toolset(
     pool: Pool,
-    memory: ThreadMemory,
+    recall: Recall | None,
     limits: Limits | None = None,
     keep: Keep | None = None,
     orders: Orders | None = None,
 ) -> list[BaseTool]:
-    """The tools, over the database of `pool` and what `memory` holds of the thread at hand.
+    """The tools, over the database of `pool` and what `recall` holds; None leaves memory out.
 
     Those that make files are among them where there is somebody to `keep` the files. With `orders` the
     database may be changed, too, when a person approves.
 
-    They are async, and raise `ToolFailure` with words for the model. `memory_search` takes its scope from
-    `config["configurable"]["thread_id"]`, never from the model.
+    They are async, and raise `ToolFailure` with words for the model. Those of memory take from the turn what
+    they may see, never from the model.
     """
     changing = [_sql_execute(orders)] if orders else []
     files = file_tools(pool, keep) if keep else []
-    return [*_sql_tools(pool, limits or Limits()), *files, *changing, _memory_search(memory), _current_time()]
+    memory = memory_tools(recall) if recall else []
+    return [*_sql_tools(pool, limits or Limits()), *files, *changing, *memory, _current_time()]
 
 
 def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
@@ -136,22 +128,6 @@ def _sql_execute(orders: Orders) -> BaseTool:
         description=_SQL_EXECUTE,
         args_schema=SqlExecuteArguments,
         preview=orders.preview,
-    )
-
-
-def _memory_search(memory: ThreadMemory) -> BaseTool:
-    async def memory_search(query: str, config: RunnableConfig) -> str:
-        thread: str = config["configurable"]["thread_id"]
-        try:
-            return described(await memory.search(thread, query), query)
-        except ERRORS as error:
-            raise ToolFailure("The memory cannot be searched at the moment; go on without it.") from error
-
-    return StructuredTool.from_function(
-        coroutine=memory_search,
-        name="memory_search",
-        description=_MEMORY_SEARCH,
-        args_schema=MemorySearchArguments,
     )
 
 

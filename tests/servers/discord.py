@@ -100,8 +100,9 @@ class Discord(DiscordServer):
         (guild or self.guild).roles[id] = name
         return id
 
-    def add_channel(self, name: str, guild: Guild | None = None) -> Channel:
-        return self.world.add_channel(name, guild or self.guild)
+    def add_channel(self, name: str, guild: Guild | None = None, only_for: Sequence[User] = ()) -> Channel:
+        """A text channel; with `only_for` a private one, which the bot is let into."""
+        return self.world.add_channel(name, guild or self.guild, only_for)
 
     def remove_channel(self, channel: Channel) -> None:
         self.world.remove_channel(channel)

@@ -118,7 +118,8 @@ class Channel:
     """A text channel, a thread or a direct message.
 
     `denied` holds the names of the permissions (see `PERMISSIONS`) that the bot lacks here; a thread also
-    lacks what its parent lacks. `typing` holds the times (monotonic) at which the bot was seen typing.
+    lacks what its parent lacks. With `only_for` these people alone see the channel. `typing` holds the
+    times (monotonic) at which the bot was seen typing.
     """
 
     id: int
@@ -129,6 +130,7 @@ class Channel:
     owner: User | None = None
     recipient: User | None = None
     denied: set[str] = field(default_factory=set)
+    only_for: tuple[User, ...] = ()
     messages: dict[int, "Message"] = field(default_factory=dict)
     members: dict[int, User] = field(default_factory=dict)
     typing: list[float] = field(default_factory=list)

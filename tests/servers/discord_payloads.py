@@ -73,12 +73,21 @@ def channel(channel: Channel) -> Json:
         "guild_id": str(channel.guild.id),
         "name": channel.name,
         "position": 0,
-        "permission_overwrites": [everyone] if denied else [],
+        "permission_overwrites": [*_closed(channel), *([everyone] if denied else [])],
         "nsfw": False,
         "parent_id": None,
         "topic": None,
         "rate_limit_per_user": 0,
     }
+
+
+def _closed(channel: Channel) -> list[Json]:
+    if not channel.only_for:
+        return []
+    assert channel.guild
+    seen = str(PERMISSIONS["view_channel"])
+    people = [{"id": str(each.id), "type": 1, "allow": seen, "deny": "0"} for each in channel.only_for]
+    return [{"id": str(channel.guild.id), "type": 0, "allow": "0", "deny": seen}, *people]
 
 
 def thread(thread: Channel, me: User) -> Json:

@@ -67,8 +67,10 @@ class World:
         )
         return guild
 
-    def add_channel(self, name: str, guild: Guild) -> Channel:
-        channel = Channel(self.snowflake(), ChannelType.TEXT, name, guild)
+    def add_channel(self, name: str, guild: Guild, only_for: Sequence[User] = ()) -> Channel:
+        """A text channel; with `only_for` a private one, which the bot is let into."""
+        seen_by = (*only_for, self.bot) if only_for else ()
+        channel = Channel(self.snowflake(), ChannelType.TEXT, name, guild, only_for=seen_by)
         self.channels[channel.id] = channel
         self._emit("CHANNEL_CREATE", payloads.channel(channel), Intent.GUILDS, guild)
         return channel

@@ -55,13 +55,18 @@ def echo(request: dict[str, Json]) -> str:
 
 
 class ModelServer:
-    """`requests` holds every body; `script()` queues answers; `respond` answers when the queue is empty."""
+    """`requests` holds every body; `script()` queues answers; `respond` answers when the queue is empty.
+
+    `embedded` holds every text that a vector was asked for; an `embeddings_status` other than 200 refuses.
+    """
 
     def __init__(self) -> None:
         self.base_url = ""
         self.requests: list[dict[str, Json]] = []
         self.violations: list[str] = []
         self.cancelled = 0
+        self.embedded: list[str] = []
+        self.embeddings_status = 200
         self.respond: Responder = echo
         self.usage: Literal["told", "ignored", "refused"] = "told"
         """What becomes of `stream_options.include_usage`: some services do not know it."""
@@ -96,6 +101,26 @@ class ModelServer:
         if script.status != 200:
             return _error(script.status, "scripted fault", "fault", script.retry_after)
         return await self._answer(request, body, script)
+
+    async def embed(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/embeddings. https://platform.openai.com/docs/api-reference/embeddings/create"""
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        body: dict[str, Json] = await request.json()
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        if not texts or len(texts) > 2048 or not all(texts):
+            self.violations.append(f"embeddings of {texts!r}")
+            return _error(400, "'$.input' is invalid.", "invalid_request_error")
+        if self.embeddings_status != 200:
+            return _error(self.embeddings_status, "scripted fault", "fault")
+        self.embedded += texts
+        vectors = [
+            {"object": "embedding", "index": index, "embedding": letters(text)}
+            for index, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        answer = {"object": "list", "data": vectors[::-1], "model": body["model"], "usage": usage}
+        return web.json_response(answer)
 
     def _next(self, body: dict[str, Json]) -> Script:
         if self._scripts:
@@ -152,6 +177,11 @@ class ModelServer:
             await asyncio.Event().wait()
         else:
             await response.write(b"data: [DONE]\n\n")
+
+
+def letters(text: str) -> list[float]:
+    """A vector of what letters a text has: enough that texts with the same words are near each other."""
+    return [text.casefold().count(letter) + 0.01 for letter in "abcdefghijklmnopqrstuvwxyz"]
 
 
 def _deltas(script: Script, call: int) -> list[dict[str, Json]]:
@@ -257,6 +287,7 @@ async def model_server() -> AsyncIterator[ModelServer]:
     server = ModelServer()
     app = web.Application(client_max_size=10_000_000)
     app.router.add_post("/v1/chat/completions", server.complete)
+    app.router.add_post("/v1/embeddings", server.embed)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

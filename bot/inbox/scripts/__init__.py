@@ -12,10 +12,12 @@ A thread with work has exactly one entry: in `ready` (free, or leased: pending i
     joined:<thread>      the bot takes part; holds the message that was answered last
     early:<thread>       hash: messages that came before the one that makes the bot take part
     threads:<platform>   sorted set: threads by the time of their newest message
+    paused:<thread>      somebody works on what is kept of the thread, which has no turn meanwhile
     turn:<id>            hash: last (mailbox entry), attempts, failures, crashes, running, receipt, stopped
 """
 
 from bot.inbox.scripts.events import CORRECT, PUT, STOP, WITHDRAW
+from bot.inbox.scripts.pause import PAUSE, RESUME
 from bot.inbox.scripts.rescue import REPLAY, RESTORE
 from bot.inbox.scripts.turns import BEGIN, FINISH, GUARDED, HAND_OVER, KEEP, POSTPONE, RENEW, TAKE_BACK, WAKE
 
@@ -26,11 +28,13 @@ __all__ = [
     "GUARDED",
     "HAND_OVER",
     "KEEP",
+    "PAUSE",
     "POSTPONE",
     "PUT",
     "RENEW",
     "REPLAY",
     "RESTORE",
+    "RESUME",
     "STOP",
     "TAKE_BACK",
     "WAKE",

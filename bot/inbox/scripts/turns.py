@@ -121,14 +121,21 @@ return 1
 """
 )
 
-# KEYS ready later | ARGV now -> how many threads are ready again
+# KEYS ready later | ARGV now tag -> how many threads are ready again
+# One that is held is looked at again, whatever a stop has made of its time.
 WAKE = """
 local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, 100)
+local woken = 0
 for _, thread in ipairs(due) do
-  redis.call('ZREM', KEYS[2], thread)
-  redis.call('XADD', KEYS[1], '*', 'thread', thread)
+  if redis.call('EXISTS', ARGV[2] .. ':paused:' .. thread) == 1 then
+    redis.call('ZADD', KEYS[2], ARGV[1] + 1, thread)
+  else
+    redis.call('ZREM', KEYS[2], thread)
+    redis.call('XADD', KEYS[1], '*', 'thread', thread)
+    woken = woken + 1
+  end
 end
-return #due
+return woken
 """
 
 # KEYS ready | ARGV earlier consumer -> {lease, thread, lease, thread, ...}

@@ -1,0 +1,32 @@
+"""`GET /memory` and `DELETE /memory`: what is kept of all that was said over HTTP."""
+
+from aiohttp import hdrs, web
+
+from bot.commands import Caller, PersonalMemory
+from bot.http.conversation import AUTHOR, OWNER
+from bot.http.errors import Refusal
+
+CALLER = Caller(AUTHOR, OWNER)
+"""Whoever holds the token is one person."""
+
+
+class MemoryRoutes:
+    """Shows and removes; the guard has let the caller in already."""
+
+    def __init__(self, memory: PersonalMemory) -> None:
+        self._memory = memory
+
+    async def export(self, request: web.Request) -> web.Response:
+        """Handle `GET /memory`: all of it, as JSON."""
+        data = await self._memory.export(CALLER)
+        return web.Response(
+            body=data, content_type="application/json", headers={hdrs.CACHE_CONTROL: "no-store"}
+        )
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """Handle `DELETE /memory?confirm=everything`."""
+        is_confirmed = request.query.get("confirm") == "everything"
+        words = await self._memory.forget(CALLER, confirmed=is_confirmed)
+        if not is_confirmed:
+            raise Refusal(400, "Add ?confirm=everything: that removes all that was said over HTTP.")
+        return web.json_response({"status": "success", "message": words})

@@ -1,0 +1,151 @@
+"""Taking one person's messages out of the inbox, for good, and holding threads while more is taken out."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.chat import Json, ThreadId, Withdrawal
+from bot.inbox import keys, scripts
+from bot.inbox.inbox import Inbox
+from bot.inbox.keys import ACTIVE, DEAD, LATER, READY, TAG
+from bot.inbox.overview import SEEN_SECONDS, waiting
+
+HOLD_SECONDS = 30
+"""A hold whose holder died ends by itself."""
+
+_LOOK_SECONDS = 0.2
+_BATCH = 500
+
+
+class StillBusy(Exception):
+    """The thread has a turn that has not ended in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Whose messages: an author, as in `Message`, in a space of the platform; in all if that is empty."""
+
+    author: str
+    space: str
+
+    def wrote(self, author: str, thread: str) -> bool:
+        """Whether this is the author of a message in a thread, as text."""
+        if author != self.author or not thread:  # of a stop that was typed, only the author is known
+            return author == self.author
+        platform = author.partition(":")[0]
+        known = str(ThreadId(platform, self.space, "")).split(":")
+        return not self.space or thread.split(":")[:2] == known[:2]
+
+
+class Erasure:
+    """Errors of redis-py pass through."""
+
+    def __init__(self, redis: Redis, inbox: Inbox) -> None:
+        self._redis = redis
+        self._inbox = inbox
+        self._pause = redis.register_script(scripts.PAUSE)
+        self._resume = redis.register_script(scripts.RESUME)
+
+    async def withdraw(self, writer: Writer) -> int:
+        """Take out what waits, and stop the turns that only this person wants; returns how many messages."""
+        theirs = [each for each in await waiting(self._redis) if writer.wrote(each.author, str(each.thread))]
+        for each in theirs:
+            await self._inbox.put(Withdrawal(message_id=each.corrects or each.id))
+        return len(theirs)
+
+    @asynccontextmanager
+    async def held(self, thread: str, patience: float) -> AsyncIterator[None]:
+        """Keep turns of a thread from beginning, once it has none; for as long as `HOLD_SECONDS` at most.
+
+        Raises `StillBusy` when its turn has not ended after `patience` seconds.
+        """
+        token = secrets.token_hex(8)
+        until = time.monotonic() + patience
+        while not await self._is_paused(thread, token):
+            if time.monotonic() >= until:
+                raise StillBusy(thread)
+            await asyncio.sleep(_LOOK_SECONDS)  # how often to look: nothing announces the end of a turn
+        try:
+            async with asyncio.timeout(HOLD_SECONDS / 2):
+                yield
+        finally:
+            await self._resume(
+                keys=[ACTIVE, keys.paused(thread), LATER, READY, keys.mailbox(thread)], args=[thread, token]
+            )
+
+    async def _is_paused(self, thread: str, token: str) -> bool:
+        due = time.time() + HOLD_SECONDS
+        paused = await self._pause(
+            keys=[ACTIVE, keys.paused(thread), LATER], args=[thread, token, HOLD_SECONDS, due]
+        )
+        return bool(paused)
+
+    async def leave(self, thread: str) -> None:
+        """Take part in a thread no more, as if it had never been."""
+        await self._redis.delete(keys.joined(thread))
+        key = keys.threads(thread.partition(":")[0])
+        for member in await self._members(key):
+            if str(ThreadId(**json.loads(member))) == thread:
+                await self._redis.zrem(key, member)
+
+    async def _members(self, key: str) -> list[bytes]:
+        members: Any = await self._redis.zrange(key, 0, -1)
+        return list(members)
+
+    async def erase(self, writer: Writer) -> None:
+        """Remove the receipts, the given up and the early messages of a person, and the name from the rest.
+
+        What stays is that a message with that id was taken, or a platform that sends it again would have it
+        answered again.
+        """
+        async for key in self._keys("seen:"):
+            author, thread, turn = await self._known(key, "author", "thread", "turn")
+            if not writer.wrote(author, thread) or await self._waits(thread, _id(key)):
+                continue
+            await self._redis.delete(keys.turn(turn or _id(key)), keys.turn(_id(key)))
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hset(key, mapping={"author": "", "thread": ""})
+                pipeline.hdel(key, "turn")
+                pipeline.expire(key, SEEN_SECONDS)  # it may have ended just now
+                await pipeline.execute()
+        async for key in self._keys("early:"):
+            early: Any = await self._redis.hgetall(key)
+            thread = key.removeprefix(f"{TAG}:early:")
+            theirs = [id for id, each in early.items() if writer.wrote(json.loads(each)[1], thread)]
+            if theirs:
+                await self._redis.hdel(key, *theirs)
+        dead: Any = await self._redis.xrange(DEAD)
+        for entry, fields in dead:
+            if writer.wrote(_author(fields), keys.text(fields[b"thread"])):
+                await self._redis.xdel(DEAD, entry)
+
+    async def _waits(self, thread: str, id: str) -> bool:
+        return bool(await self._redis.hexists(keys.messages(thread), id))
+
+    async def _known(self, key: str, *fields: str) -> list[str]:
+        known: Any = await self._redis.hmget(key, list(fields))
+        return [keys.text(each or b"") for each in known]
+
+    async def _keys(self, kind: str) -> AsyncIterator[str]:
+        async for key in self._redis.scan_iter(match=f"{TAG}:{kind}*", count=_BATCH):
+            yield keys.text(key)
+
+
+def _id(key: str) -> str:
+    return key.removeprefix(f"{TAG}:seen:")
+
+
+def _author(fields: Mapping[bytes, bytes]) -> str:
+    """Who wrote a dead message; it may be dead because it cannot be read."""
+    try:
+        message: Json = json.loads(fields[b"message"])
+        return str(message["author"])
+    except (ValueError, LookupError, TypeError):
+        return ""

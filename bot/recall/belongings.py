@@ -1,0 +1,108 @@
+"""What is remembered of one person, wherever it is: to be shown, taken along, or forgotten.
+
+Keys are scanned instead of searched: an index that was just made again may not have all of them yet.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.chat import Turn
+from bot.recall.readers import account_of
+from bot.recall.records import PREFIX, Record
+from bot.recall.store import Store
+
+_BATCH = 500
+_MARGIN_SECONDS = 24 * 3600
+_AUTHORS = "recall:authors:"
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread's memory: its name there, the thread of the inbox, and whether only one person wrote in it."""
+
+    memory: str
+    inbox: str
+    is_alone: bool
+
+
+class Belongings:
+    """Who wrote in which thread, and which records are whose. Errors of redis-py pass through.
+
+    `ttl_seconds` is how long a thread's memory lives after its last turn.
+    """
+
+    def __init__(self, redis: Redis, store: Store, ttl_seconds: int) -> None:
+        self._redis = redis
+        self._store = store
+        self._ttl_seconds = ttl_seconds + _MARGIN_SECONDS
+
+    async def note(self, memory: str, turn: Turn) -> None:
+        """A turn's messages are about to enter the memory of a thread: note who wrote there.
+
+        It is known for as long as that memory lives, also of those whose words are only in its summary.
+        """
+        key = _AUTHORS + memory
+        authors: dict[Any, Any] = {account_of(each).digest: str(turn.thread) for each in turn.messages}
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hset(key, mapping=authors)
+            pipeline.expire(key, self._ttl_seconds)
+            await pipeline.execute()
+
+    async def threads(self, authors: frozenset[str]) -> list[Thread]:
+        """The threads in which one of these wrote."""
+        found = []
+        async for key, known in self._hashes(_AUTHORS, "HGETALL"):
+            writers = {name.decode(): thread.decode() for name, thread in _pairs(known)}
+            mine = authors & writers.keys()
+            if mine:
+                inbox = writers[next(iter(mine))]
+                found.append(Thread(key.removeprefix(_AUTHORS), inbox, writers.keys() <= authors))
+        return found
+
+    async def records(self, authors: frozenset[str]) -> list[Record]:
+        """What these said, the newest first."""
+        keys = []
+        async for key, known in self._hashes(f"{PREFIX}:", "HGET", "authors"):
+            if known and authors & set(known.decode().split(",")):
+                keys.append(key)
+        return sorted(await self._store.read(keys), key=lambda each: -each.at)
+
+    async def forget_records(self, authors: frozenset[str]) -> None:
+        """Remove what these said, and the answers to it, but not what others asked with them."""
+        for record in await self.records(authors):
+            others = tuple(each for each in record.said if each.by not in authors)
+            access = await self._store.access(record.key)
+            if record.kind == "turn" and others and access:
+                await self._store.keep(replace(record, said=others, answer=""), *access)
+            else:
+                await self._store.remove([record.key])
+
+    async def forget_thread(self, thread: Thread, authors: frozenset[str]) -> None:
+        """They are not known any more to have written in a thread."""
+        await self._redis.hdel(_AUTHORS + thread.memory, *authors)
+
+    async def _hashes(self, prefix: str, *command: str) -> AsyncIterator[tuple[str, Any]]:
+        """The keys that begin with `prefix`, each with what a command says of it."""
+        cursor, first = 0, True
+        while cursor or first:
+            first = False
+            cursor, keys = await self._redis.scan(cursor, match=f"{prefix}*", count=_BATCH)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.execute_command(command[0], key, *command[1:])
+                answers = await pipeline.execute() if keys else []
+            for key, answer in zip(keys, answers, strict=True):
+                yield _text(key), answer
+
+
+def _pairs(known: Mapping[bytes, bytes] | Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]:
+    if isinstance(known, Mapping):
+        return list(known.items())
+    return list(zip(known[::2], known[1::2], strict=True))
+
+
+def _text(key: bytes | str) -> str:
+    return key.decode() if isinstance(key, bytes) else key

@@ -1,0 +1,53 @@
+"""Embeddings of an OpenAI-compatible service: `POST /embeddings`."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import httpx2
+import openai
+from pydantic import SecretStr
+
+from bot.recall.embeddings import MAX_CHARS, EmbeddingFailed, Vector, usable
+
+_MOST_SECONDS = 10.0
+"""A search does without vectors rather than wait for longer."""
+
+
+class OpenAIEmbeddings:
+    """Implements `Embeddings`; the SDK repeats once what failed (408, 409, 429, 5xx, no connection)."""
+
+    def __init__(self, client: openai.AsyncOpenAI, model: str) -> None:
+        self.model = model
+        self._client = client
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+        """See `Embeddings.embed`."""
+        cut = [text[:MAX_CHARS].encode("utf-8", "replace").decode() or " " for text in texts]
+        try:
+            # as floats: the SDK's own default is base64, which not every compatible service gives
+            answer = await self._client.embeddings.create(
+                input=cut, model=self.model, encoding_format="float"
+            )
+            found = sorted(answer.data, key=lambda each: each.index)
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
+            raise EmbeddingFailed(f"{type(error).__name__}: {str(error)[:200]}") from error
+        if len(found) != len(cut):
+            raise EmbeddingFailed(f"asked for {len(cut)} vectors, got {len(found)}")
+        return [usable(each.embedding) for each in found]
+
+
+@asynccontextmanager
+async def open_embeddings(
+    *, name: str, api_key: SecretStr | None, base_url: str | None, timeout: float
+) -> AsyncIterator[OpenAIEmbeddings]:
+    """Embeddings by the model `name`; `timeout` is in seconds, and cut to what a search can wait."""
+    seconds = min(timeout, _MOST_SECONDS)
+    async with openai.DefaultAsyncHttpxClient(timeout=seconds) as http:
+        sdk = openai.AsyncOpenAI(
+            api_key=(api_key or SecretStr("none")).get_secret_value(),
+            base_url=base_url,
+            timeout=seconds,
+            max_retries=1,
+            http_client=http,
+        )
+        yield OpenAIEmbeddings(sdk, name)

@@ -1,0 +1,270 @@
+"""What is remembered beyond the thread at hand: kept with its readers, found by words and by meaning."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from redis.asyncio import Redis
+from redisvl.query.filter import FilterExpression, Num, Tag
+
+from bot.chat import Audience, Message, Turn
+from bot.recall.embeddings import EmbeddingFailed, Embeddings, Vector
+from bot.recall.people import People
+from bot.recall.readers import Scope, account_of, fact_for, found_by, kept_for, thread_reader
+from bot.recall.records import MAX_FACT_CHARS, MAX_TEXT_CHARS, Record, Said, digest
+from bot.recall.store import ERRORS, Store
+from bot.recall.words import indexed_terms, query_terms
+from bot.tasks import cancel
+
+log = logging.getLogger(__name__)
+
+MOST_FACTS = 200
+"""Facts for the same readers; the oldest makes room for one more."""
+
+_DAY_SECONDS = 24 * 3600
+_CANDIDATES = 30
+"""What the words and the vectors each put forward."""
+
+_LEAST_COSINE = 0.3
+"""Below it nothing is related: unrelated sentences have 0.15 at most with the offline model."""
+
+_SAME_COSINE = 0.98
+_SAME_WORDS = 0.9
+"""Two facts are one when both are reached. Offline "the budget is 5,000" and "… 6,000" have a cosine of 0.92,
+and "Ann leads Bob" and "Bob leads Ann" one of 1: vectors alone would let a fact take another's place."""
+
+_RANK_OFFSET = 60
+"""Of reciprocal rank fusion: https://plg.uwaterloo.ca/~gvcormac/cormacksigir09-rrf.pdf"""
+
+_BATCH = 64
+_GATHER_SECONDS = 1.0
+_MEND_SECONDS = 60.0
+"""After which records without a vector are looked for again: other processes write, and services fail."""
+
+FindAudience = Callable[[Message], Awaitable[Audience]]
+"""Who reads the place of a message; see `bot.chat.Platform.audience`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Records, the best first; when nothing matched, the newest of this thread instead."""
+
+    records: tuple[Record, ...]
+    is_match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A fact that was saved; `replaced` is the one that it takes the place of, if there was one."""
+
+    text: str
+    scope: Scope
+    replaced: Record | None
+
+
+class Recall:
+    """Facts and turns of all threads, each found only by its readers. All methods raise `ERRORS`."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        embeddings: Embeddings,
+        people: People,
+        audience: FindAudience,
+        *,
+        fact_days: float,
+        turn_days: float,
+    ) -> None:
+        self.store = Store(redis)
+        self._embeddings = embeddings
+        self._people = people
+        self._audience = audience
+        self._fact_seconds = round(fact_days * _DAY_SECONDS)
+        self._turn_seconds = round(turn_days * _DAY_SECONDS)
+        self._kept = asyncio.Event()
+        self._dimensions = 0
+        self._is_of_one_model = False
+
+    async def remember(self, turn: Turn, answer: str) -> None:
+        """Keep a finished turn; the same turn again replaces what was kept of it."""
+        record = Record(
+            kind="turn",
+            id=digest(str(turn.thread), turn.id),
+            said=tuple(_said(message) for message in turn.messages),
+            at=turn.messages[0].sent_at,
+            source=str(turn.thread),
+            answer=answer[:MAX_TEXT_CHARS],
+        )
+        readers = kept_for(turn, await self._audience(turn.messages[0]))
+        await self.store.keep(record, readers, thread_reader(turn.thread), self._turn_seconds)
+        self._kept.set()  # its vector is made beside the turns: a service may take its time
+
+    async def save(self, turn: Turn, text: str, scope: Scope) -> Saved:
+        """Save a fact for the readers that the turn's place has for `scope`; raises `NotHere` if none.
+
+        What says the same replaces the earlier one, and renews its time.
+        """
+        text = " ".join(text.split())[:MAX_FACT_CHARS]
+        reader = fact_for(turn, scope, await self._audience(turn.messages[0]))
+        said = {account_of(each).digest: each.author_name for each in turn.messages}
+        record = Record(
+            kind="fact",
+            id=digest(reader, *(indexed_terms(text) or [text])),
+            said=tuple(Said(*who, "" if at else text) for at, who in enumerate(said.items())),
+            at=time.time(),
+            source=str(turn.thread),
+            scope=scope,
+        )
+        vector = (await self._vectors([text]))[0]
+        facts = (Tag("readers") == reader) & (Tag("kind") == "fact")
+        replaced = await self._same(facts, record, vector)
+        named = (self._embeddings.model, vector) if vector else None
+        thread = thread_reader(turn.thread)
+        await self.store.keep(record, frozenset({reader}), thread, self._fact_seconds, named)
+        await self.store.remove([each.key for each in replaced if each.key != record.key])
+        await self._make_room(facts)
+        self._kept.set()
+        return Saved(text, scope, replaced[0] if replaced else None)
+
+    async def _same(self, facts: FilterExpression, record: Record, vector: Vector | None) -> list[Record]:
+        """The facts that say what `record` says."""
+        known = await self.store.read([record.key])
+        if vector:
+            near = await self.store.nearest(facts, self._embeddings.model, vector, 5, _SAME_COSINE)
+            found = await self.store.read([key for key in near if key != record.key])
+            known += [each for each in found if _is_reworded(each.text, record.text)]
+        return known
+
+    async def _make_room(self, facts: FilterExpression) -> None:
+        excess = await self.store.count(facts) - MOST_FACTS
+        if excess > 0:
+            await self.store.remove(await self.store.newest(facts, excess, oldest=True))
+
+    async def search(
+        self,
+        turn: Turn,
+        query: str,
+        since: float | None = None,
+        until: float | None = None,
+        limit: int = 5,
+    ) -> Found:
+        """At most `limit` records that match `query`, of those that the turn may read.
+
+        `since` and `until` are in Unix seconds; what is as old as `until` is left out.
+        """
+        message = turn.messages[0]
+        accounts = await self._people.accounts(account_of(message))
+        readers = found_by(turn, accounts, await self._audience(message))
+        within = _between(since, until)
+        allowed = (Tag("readers") == sorted(readers)) & within
+        ranked = await self._ranked(allowed, query)
+        if ranked or not query_terms(query):
+            best = ranked[:limit] or await self.store.newest(allowed, limit)
+            return Found(tuple(await self.store.read(best)), is_match=bool(ranked))
+        here = (Tag("thread") == thread_reader(turn.thread)) & allowed
+        newest = await self.store.newest(here, limit)
+        return Found(tuple(await self.store.read(newest)), is_match=False)
+
+    async def _ranked(self, allowed: FilterExpression, query: str) -> list[str]:
+        """Keys, the best first: by words and by meaning, each of which ranks alone."""
+        terms = query_terms(query)
+        by_words = await self.store.by_words(allowed, terms, _CANDIDATES) if terms else []
+        vector = (await self._vectors([query]))[0] if terms else None
+        if vector is None:
+            return by_words
+        near = await self.store.nearest(allowed, self._embeddings.model, vector, _CANDIDATES, _LEAST_COSINE)
+        return _fused(by_words, near)
+
+    async def _vectors(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+        """Vectors, or none: what cannot be embedded now is found by its words, and embedded later."""
+        try:
+            return await self._embeddings.embed(texts)
+        except EmbeddingFailed as error:
+            log.warning("no embeddings", extra={"error": str(error)})
+            return [None] * len(texts)
+
+    @contextlib.asynccontextmanager
+    async def embedding(self) -> AsyncIterator[None]:
+        """Meanwhile give records their vectors, beside the turns."""
+        task = asyncio.create_task(self.keep_embedded(), name="recall embeds")
+        try:
+            yield
+        finally:
+            await cancel(task)
+
+    async def keep_embedded(self) -> None:
+        """Give each record its vector, those of an earlier model anew, until cancelled."""
+        while True:
+            # not at once: what is embedded is not needed for the start, but the processor is
+            with contextlib.suppress(TimeoutError):  # then other processes have kept something, perhaps
+                async with asyncio.timeout(_MEND_SECONDS):
+                    await self._kept.wait()
+                    await asyncio.sleep(_GATHER_SECONDS)  # many at once cost little more than one
+            self._kept.clear()
+            try:
+                await self.embed_missing()
+            except (*ERRORS, OSError, EmbeddingFailed) as error:
+                log.warning("records not embedded, trying again", extra={"error": repr(error)})
+                await asyncio.sleep(_MEND_SECONDS)
+            except Exception:  # without vectors there is still the search by words, which needs this process
+                log.exception("records not embedded, trying again")
+                await asyncio.sleep(_MEND_SECONDS)
+
+    async def embed_missing(self) -> None:
+        """Give each record its vector now. Raises `EmbeddingFailed`, too."""
+        while await self._embed_some():
+            pass
+
+    async def _embed_some(self) -> int:
+        """Embed a batch of records; returns how many."""
+        keys = await self.store.without_vector(_BATCH)
+        if not keys and not self._is_of_one_model:
+            if not await self.store.newest(Tag("kind") == ["fact", "turn"], 1):
+                return 0
+            dimensions = await self._known_dimensions()
+            keys = await self.store.of_other_models(self._embeddings.model, dimensions, _BATCH)
+            self._is_of_one_model = not keys
+        records = await self.store.read(keys)
+        if records:
+            dimensions = await self._known_dimensions()
+            vectors = await self._embeddings.embed([each.text for each in records])
+            usable = [each if each and len(each) == dimensions else None for each in vectors]
+            found = dict(zip((each.key for each in records), usable, strict=True))
+            await self.store.set_vectors(self._embeddings.model, dimensions, found)
+        return len(records)
+
+    async def _known_dimensions(self) -> int:
+        """The length of the model's vectors, which no service tells; asked once."""
+        if not self._dimensions:
+            (vector,) = await self._embeddings.embed(["memory"])
+            if vector is None:
+                raise EmbeddingFailed(f"{self._embeddings.model} gives no vector for a word")
+            self._dimensions = len(vector)
+        return self._dimensions
+
+
+def _is_reworded(one: str, other: str) -> bool:
+    words, others = indexed_terms(one), indexed_terms(other)
+    return SequenceMatcher(None, words, others, autojunk=False).ratio() >= _SAME_WORDS
+
+
+def _said(message: Message) -> Said:
+    return Said(account_of(message).digest, message.author_name, message.text[:MAX_TEXT_CHARS])
+
+
+def _between(since: float | None, until: float | None) -> FilterExpression:
+    within = Num("at") >= (since if since is not None else 0)
+    return within & (Num("at") < until) if until is not None else within
+
+
+def _fused(*rankings: Sequence[str]) -> list[str]:
+    """Reciprocal rank fusion: what several rankings put high comes first."""
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for rank, key in enumerate(ranking):
+            scores[key] = scores.get(key, 0) + 1 / (_RANK_OFFSET + rank)
+    return sorted(scores, key=lambda key: -scores[key])

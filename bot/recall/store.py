@@ -1,0 +1,202 @@
+"""The records in Redis, found by RediSearch: by their words, and by the nearness of their vectors.
+
+A record is a hash. One index has the words; one for each embedding model has the vectors, which stand in a
+field of that model's, so that vectors of different models never meet. What a search may see stands inside of
+its query: nothing else is ever ranked.
+"""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from redisvl.exceptions import RedisSearchError, RedisVLError
+from redisvl.index import AsyncSearchIndex
+from redisvl.query import CountQuery, FilterQuery, VectorQuery
+from redisvl.query.filter import FilterExpression, Tag, Text
+from redisvl.schema import IndexSchema
+
+from bot.recall.embeddings import Vector
+from bot.recall.records import PREFIX, READ, Record, digest, read_back, readers_of
+
+ERRORS = (RedisError, RedisVLError)
+"""What all of this raises when Redis cannot do its part."""
+
+_INDEXING_SECONDS = 2.0
+_NOT_EMBEDDED = "none"
+"""In the place of the vector's field. To look for records that lack one would go through all of them."""
+
+_TAGS = [{"name": name, "type": "tag"} for name in ("kind", "readers", "authors", "thread", "embedded")]
+_AT = {"name": "at", "type": "numeric", "attrs": {"sortable": True}}
+
+# KEYS record | ARGV field vector -> 0 it is gone: a vector alone would be a record without an end | 1
+_SET_VECTOR = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local earlier = redis.call('HGET', KEYS[1], 'embedded')
+if earlier and earlier ~= ARGV[1] then redis.call('HDEL', KEYS[1], earlier) end
+redis.call('HSET', KEYS[1], 'embedded', ARGV[1])
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+return 1
+"""
+
+
+class Store:
+    """Keeps records and finds them. All methods raise `ERRORS`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._words = _Index(redis, "recall", [{"name": "terms", "type": "text"}, _AT])
+        self._vectors: dict[str, _Index] = {}
+        self._set_vector = redis.register_script(_SET_VECTOR)
+
+    async def keep(
+        self,
+        record: Record,
+        readers: frozenset[str],
+        thread: str,
+        ttl_seconds: int,
+        vector: tuple[str, Vector] | None = None,
+    ) -> None:
+        """Keep a record, in place of the one with its key, for `ttl_seconds`; with a vector and its model.
+
+        These are plain writes, which a turn's fence can hold back: it cannot run scripts.
+        """
+        await self._words.make()
+        fields: dict[Any, Any] = {**record.fields(readers, thread), "embedded": _NOT_EMBEDDED}
+        if vector:
+            field = _field_name(vector[0], len(vector[1]))
+            await self._vector_index(field, len(vector[1])).make()
+            fields |= {"embedded": field, field: _packed(vector[1])}
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.delete(record.key)  # with its vector, which would be that of other words
+            pipeline.hset(record.key, mapping=fields)
+            pipeline.expire(record.key, ttl_seconds)
+            await pipeline.execute()
+
+    async def remove(self, keys: Sequence[str]) -> int:
+        """Remove records; returns how many there were."""
+        return int(await self._redis.delete(*keys)) if keys else 0
+
+    async def by_words(self, allowed: FilterExpression, terms: Sequence[str], limit: int) -> list[str]:
+        """The keys of records that hold any of the terms, those that hold more first."""
+        # terms are letters and digits only, so nothing in them can close the parenthesis
+        return await self._keys(FilterQuery(allowed & (Text("terms") % "|".join(terms)), num_results=limit))
+
+    async def newest(self, allowed: FilterExpression, limit: int, *, oldest: bool = False) -> list[str]:
+        """The keys of the newest records, or of the oldest."""
+        order = ("at", "ASC" if oldest else "DESC")
+        return await self._keys(FilterQuery(allowed, num_results=limit, sort_by=order))
+
+    async def count(self, allowed: FilterExpression) -> int:
+        """How many records there are."""
+        await self._words.remake()
+        return int(await self._words.index.query(CountQuery(allowed)))
+
+    async def _keys(self, query: FilterQuery) -> list[str]:
+        await self._words.remake()
+        return [str(each["id"]) for each in await self._words.index.query(query)]
+
+    async def nearest(
+        self, allowed: FilterExpression, model: str, vector: Vector, limit: int, least: float
+    ) -> list[str]:
+        """The keys of the nearest records, the nearest first, whose cosine is not below `least`."""
+        field = _field_name(model, len(vector))
+        index = self._vector_index(field, len(vector))
+        await index.remake()
+        query = VectorQuery(list(vector), field, filter_expression=allowed, num_results=limit)
+        found = await index.index.query(query)
+        return [str(each["id"]) for each in found if 1 - float(each["vector_distance"]) >= least]
+
+    async def read(self, keys: Sequence[str]) -> list[Record]:
+        """The records with these keys, in their order; those that are gone are left out."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hmget(key, READ)
+            found = await pipeline.execute()
+        return [read_back(key, *each) for key, each in zip(keys, found, strict=True) if None not in each]
+
+    async def access(self, key: str) -> tuple[frozenset[str], str, int] | None:
+        """Who may find a record, its thread, and how many seconds it has left; None when it is gone."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(key)
+            pipeline.ttl(key)
+            fields, ttl = await pipeline.execute()
+        return (readers_of(fields), fields[b"thread"].decode(), max(int(ttl), 1)) if fields else None
+
+    async def without_vector(self, limit: int) -> list[str]:
+        """The keys of records that no model has embedded, the newest first."""
+        return await self.newest(Tag("embedded") == _NOT_EMBEDDED, limit)
+
+    async def of_other_models(self, model: str, dimensions: int, limit: int) -> list[str]:
+        """The keys of records that this model has not embedded; looks at every record there is."""
+        return await self.newest(Tag("embedded") != _field_name(model, dimensions), limit)
+
+    async def set_vectors(self, model: str, dimensions: int, vectors: Mapping[str, Vector | None]) -> None:
+        """Note the vectors of records by their keys, or that one has none, unless the record is gone."""
+        field = _field_name(model, dimensions)
+        await self._vector_index(field, dimensions).make()
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for key, vector in vectors.items():
+                packed = _packed(vector) if vector else b""
+                await self._set_vector(keys=[key], args=[field, packed], client=pipeline)
+            await pipeline.execute()
+
+    def _vector_index(self, field: str, dimensions: int) -> "_Index":
+        if field not in self._vectors:
+            # FLAT: exact, and the filter leaves little to compare
+            attrs = {
+                "dims": dimensions,
+                "algorithm": "flat",
+                "distance_metric": "cosine",
+                "datatype": "float32",
+            }
+            fields = [{"name": field, "type": "vector", "attrs": attrs}, _AT]
+            self._vectors[field] = _Index(self._redis, f"recall_{field}", fields)
+        return self._vectors[field]
+
+
+def _packed(vector: Vector) -> bytes:
+    return struct.pack(f"<{len(vector)}f", *vector)
+
+
+def _field_name(model: str, dimensions: int) -> str:
+    return f"v_{digest(model, str(dimensions))[:16]}"
+
+
+class _Index:
+    """An index over all records, which can be lost with all that Redis had."""
+
+    def __init__(self, redis: Redis, name: str, fields: Sequence[dict[str, Any]]) -> None:
+        schema = {
+            "index": {"name": name, "prefix": PREFIX, "storage_type": "hash", "stopwords": []},
+            "fields": [*_TAGS, *fields],
+        }
+        self.index = AsyncSearchIndex(IndexSchema.from_dict(schema), redis_client=redis)
+        self._is_made = False
+
+    async def make(self) -> None:
+        """Make the index, asked once: to look is a tenth of a turn's cost."""
+        if not self._is_made:
+            await self.remake()
+            self._is_made = True
+
+    async def remake(self) -> None:
+        """Make the index unless it is there; RediSearch then takes in what was kept before.
+
+        Before each search: after FLUSHALL the index is gone, and without it nothing would be found.
+        """
+        if await self.index.exists():
+            return
+        try:
+            await self.index.create()
+        except RedisSearchError as error:
+            if "already exists" not in str(error):  # another process was faster
+                raise
+        # RediSearch takes in what is there already in the background
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_INDEXING_SECONDS):
+                while int((await self.index.info())["indexing"]):  # noqa: ASYNC110 - nothing announces it
+                    await asyncio.sleep(0.01)  # how often to look

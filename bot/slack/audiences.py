@@ -1,0 +1,63 @@
+"""Who reads a conversation. https://docs.slack.dev/reference/objects/conversation-object"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from bot.chat import Audience, Json, Message, PlatformError
+from bot.slack.api import SlackApi
+
+log = logging.getLogger(__name__)
+
+_KNOWN_SECONDS = 600.0
+_UNKNOWN_SECONDS = 30.0
+_MOST_KNOWN = 1_000
+_PATIENCE = 5.0
+"""Seconds: a turn waits for the answer."""
+
+
+class Audiences:
+    """Asks Slack only where the message does not tell, and remembers the answer for ten minutes."""
+
+    def __init__(self, api: SlackApi) -> None:
+        self._api = api
+        self._known: dict[str, tuple[float, Audience]] = {}
+
+    async def of(self, message: Message) -> Audience:
+        """See `bot.chat.Platform.audience`. Guests of the workspace count as its members."""
+        place, team = message.place, message.thread.space
+        if place.get("shared") or place.get("user_team", team) != team:
+            return "outsiders"
+        match place.get("channel_kind"):
+            case "im" | "group" | "mpim":
+                return "members"
+            case "channel":
+                return "everyone"
+            case _:
+                return await self._asked(message.thread.channel)
+
+    async def _asked(self, channel: str) -> Audience:
+        until, audience = self._known.get(channel, (0.0, "outsiders"))
+        if until > time.monotonic():
+            return audience
+        seconds = _KNOWN_SECONDS
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await self._api.read("conversations.info", channel=channel)
+            audience = _audience(answer.get("channel") or {})
+        except (PlatformError, TimeoutError) as error:
+            log.info("who reads a channel is not known", extra={"channel": channel, "error": repr(error)})
+            seconds, audience = _UNKNOWN_SECONDS, "outsiders"
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.pop(next(iter(self._known)))
+        self._known[channel] = (time.monotonic() + seconds, audience)
+        return audience
+
+
+def _audience(channel: Mapping[str, Json]) -> Audience:
+    if channel.get("is_ext_shared", True):
+        return "outsiders"
+    if channel.get("is_channel") and not channel.get("is_private", True) and not channel.get("is_mpim"):
+        return "everyone"
+    return "members"

@@ -1,0 +1,71 @@
+"""`/agent-memory` on Slack: its subcommands are the command's text."""
+
+from collections.abc import Mapping
+
+import aiohttp
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.chat import BotError, Json, Unreachable
+from bot.commands import Caller, PersonalMemory
+from bot.slack.api import SlackApi
+from bot.slack.markdown import mrkdwn
+from bot.slack.respond import respond
+
+MEMORY = "/agent-memory"
+USAGE = (
+    "What I can do with what I keep about you: `/agent-memory show`, `/agent-memory export`, "
+    "`/agent-memory forget`, `/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
+)
+FILE = "memory.json"
+
+
+def answer_memory(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
+    """Let `app` answer `/agent-memory`, for the caller's eyes only."""
+
+    async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
+        await ack()  # at once: it may take longer than the 3 s that Slack waits
+        caller = Caller(f"slack:{body['user_id']}", team)
+        try:
+            words = await _done(memory, api, caller, str(body.get("text") or ""))
+        except BotError as error:
+            words = str(error)
+        await respond(api.session, body["response_url"], mrkdwn(words))
+
+    app.command(MEMORY)(answer)
+
+
+async def _done(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
+    match text.split():
+        case [] | ["show"]:
+            return await memory.show(caller)
+        case ["export"]:
+            await upload(api, caller.author.removeprefix("slack:"), FILE, await memory.export(caller))
+            return "Here it is: I have sent you a file in our direct messages."
+        case ["forget", *rest]:
+            return await memory.forget(caller, confirmed=rest == ["everything"])
+        case ["link", *code]:
+            return await memory.link(caller, "".join(code))
+        case ["unlink"]:
+            return await memory.unlink(caller)
+        case _:
+            return USAGE
+
+
+async def upload(api: SlackApi, user: str, name: str, data: bytes) -> None:
+    """Send a person a file in their direct messages. Raises `PlatformError`.
+
+    https://docs.slack.dev/messaging/working-with-files#upload
+    """
+    opened = await api.repeat("conversations.open", users=user)
+    place = await api.read("files.getUploadURLExternal", filename=name, length=len(data))
+    try:
+        async with api.session.post(place["upload_url"], data=data) as response:
+            response.raise_for_status()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Unreachable("Slack does not take the file. Try again in a minute.") from error
+    await api.write(
+        "files.completeUploadExternal",
+        files=[{"id": place["file_id"], "title": name}],
+        channel_id=opened["channel"]["id"],
+        initial_comment="All that I keep about you.",
+    )

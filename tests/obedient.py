@@ -1,0 +1,24 @@
+"""A scripted model that does whatever it is told to, the worst included."""
+
+import json
+from typing import Any
+
+from tests.servers.model import Script
+
+
+def obey(request: dict[str, Any]) -> Script:
+    """`CALL tool {arguments}` calls that tool, whose result is the answer; any other text is repeated."""
+    last = request["messages"][-1]
+    text = str(last["content"])
+    if last["role"] == "tool":
+        return Script(text=f"RESULT {text}")
+    _, found, order = text.rpartition("CALL ")
+    if not found:
+        return Script(text=f"HEARD {text}")
+    name, _, arguments = order.partition(" ")
+    return Script(tool_calls=[(name, json.loads(arguments))])
+
+
+def order(tool: str, **arguments: Any) -> str:
+    """The text that makes the model call a tool."""
+    return f"CALL {tool} {json.dumps(arguments)}"

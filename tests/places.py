@@ -1,0 +1,108 @@
+"""Turns in the places where people talk: what the platforms would make of a message there."""
+
+from collections.abc import Mapping
+from itertools import count
+
+from bot.chat import Audience, Message, ThreadId, Turn
+
+_numbers = count(1)
+
+
+def slack_message(
+    text: str = "?",
+    *,
+    user: str = "U1",
+    team: str = "T1",
+    channel: str = "C1",
+    kind: str = "channel",
+    thread: str = "1.1",
+    name: str = "",
+    at: float = 1_700_000_000.0,
+    place: Mapping[str, str] | None = None,
+) -> Message:
+    """A message on Slack; the `kind` is the channel's: channel, group, mpim or im."""
+    where = {"team": team, "channel": channel, "user": user, "user_team": team, "channel_kind": kind}
+    return Message(
+        id=f"slack:{team}:{channel}:{next(_numbers)}",
+        thread=ThreadId("slack", team, channel, thread),
+        author=f"slack:{user}",
+        author_name=name,
+        text=text,
+        sent_at=at,
+        addressed=True,
+        direct=kind == "im",
+        place=where | dict(place or {}),
+    )
+
+
+def slack_dm(text: str = "?", *, user: str = "U1", team: str = "T1", thread: str = "1.1") -> Message:
+    """A direct message on Slack, in the channel that only this person has with the bot."""
+    return slack_message(text, user=user, team=team, channel=f"D{user}", kind="im", thread=thread)
+
+
+def discord_message(
+    text: str = "?",
+    *,
+    user: str = "1",
+    guild: str = "100",
+    channel: str = "200",
+    thread: str = "300",
+    is_open: bool = True,
+    is_closed: bool = False,
+) -> Message:
+    """A message in a thread on Discord, in a channel that everybody may read, or in a private thread."""
+    return Message(
+        id=f"discord:{next(_numbers)}",
+        thread=ThreadId("discord", guild, thread),
+        author=f"discord:{user}",
+        text=text,
+        sent_at=1_700_000_000.0,
+        addressed=True,
+        place={
+            "guild": guild,
+            "channel": thread,
+            "parent": channel,
+            "open": "yes" if is_open and not is_closed else "",
+            "closed": "yes" if is_closed else "",
+        },
+    )
+
+
+def discord_dm(text: str = "?", *, user: str = "1") -> Message:
+    """A direct message on Discord."""
+    return Message(
+        id=f"discord:{next(_numbers)}",
+        thread=ThreadId("discord", "dm", f"9{user}"),
+        author=f"discord:{user}",
+        text=text,
+        sent_at=1_700_000_000.0,
+        addressed=True,
+        direct=True,
+        place={"guild": "dm", "channel": f"9{user}", "parent": ""},
+    )
+
+
+def http_message(text: str = "?", *, thread: str = "t1") -> Message:
+    """A message over HTTP."""
+    return Message(
+        id=f"http:{next(_numbers)}",
+        thread=ThreadId("http", "api", thread),
+        author="http:api",
+        text=text,
+        sent_at=1_700_000_000.0,
+        addressed=True,
+        direct=True,
+    )
+
+
+def turn_with(*messages: Message) -> Turn:
+    """The turn that these messages make."""
+    return Turn(id=messages[0].id, thread=messages[0].thread, messages=messages)
+
+
+async def as_told(message: Message) -> Audience:
+    """Who reads the place, as the platforms conclude it from the message."""
+    place = message.place
+    if place.get("shared") or place.get("user_team", place.get("team")) != place.get("team"):
+        return "outsiders"
+    return "everyone" if place.get("open") or place.get("channel_kind") == "channel" else "members"

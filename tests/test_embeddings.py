@@ -1,0 +1,78 @@
+"""Texts as vectors: offline with wordllama, and from an OpenAI-compatible service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from bot.recall.embeddings import EmbeddingFailed, OfflineEmbeddings, Vector
+from bot.recall.openai_embeddings import OpenAIEmbeddings, open_embeddings
+from tests.servers.model import KEY, ModelServer
+
+
+def cosine(one: Vector | None, other: Vector | None) -> float:
+    assert one
+    assert other
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+@pytest.fixture
+async def service(model: ModelServer) -> AsyncIterator[OpenAIEmbeddings]:
+    """Embeddings over a real socket."""
+    async with open_embeddings(
+        name="embed-1", api_key=SecretStr(KEY), base_url=model.base_url, timeout=30
+    ) as embeddings:
+        yield embeddings
+
+
+async def test_offline_vectors_tell_what_is_near() -> None:
+    """Of length 1; a text without a word that is known has none."""
+    car, auto, tea, nothing, broken = await OfflineEmbeddings().embed(
+        ["car", "automobile", "a cup of tea", "", "\ud800"]
+    )
+    assert cosine(car, car) == pytest.approx(1)
+    assert cosine(car, auto) > 0.5 > cosine(car, tea)
+    assert nothing is None
+    assert broken is None or len(broken) == 256
+
+
+async def test_offline_model_is_loaded_once_by_many() -> None:
+    """The first who ask wait for the same load; one who gives up does not end it."""
+    embeddings = OfflineEmbeddings()
+    impatient = asyncio.create_task(embeddings.embed(["a"]))
+    await asyncio.sleep(0)  # let it begin
+    impatient.cancel()
+    found = await asyncio.gather(*(embeddings.embed(["car"]) for _ in range(5)))
+    assert all(each == found[0] for each in found)
+
+
+async def test_service_gives_vectors_in_the_order_of_the_texts(
+    service: OpenAIEmbeddings, model: ModelServer
+) -> None:
+    """Whatever order it answers in; long texts are cut."""
+    first, second = await service.embed(["aaaa", "bbbb " * 10_000])
+    assert first
+    assert second
+    assert max(range(26), key=lambda index: first[index]) == 0
+    assert max(range(26), key=lambda index: second[index]) == 1
+    assert cosine(first, first) == pytest.approx(1)
+    assert max(map(len, model.embedded)) == 8_000
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+async def test_refusal_of_the_service_is_one_error(
+    service: OpenAIEmbeddings, model: ModelServer, status: int
+) -> None:
+    """Whoever asked goes on without vectors, and the key is not in the words."""
+    model.embeddings_status = status
+    with pytest.raises(EmbeddingFailed) as refused:
+        await service.embed(["a"])
+    assert KEY not in str(refused.value)
+
+
+async def test_service_that_is_away_is_the_same_error() -> None:
+    """No connection."""
+    async with open_embeddings(name="m", api_key=None, base_url="http://127.0.0.1:1/v1", timeout=1) as away:
+        with pytest.raises(EmbeddingFailed):
+            await away.embed(["a"])

@@ -1,0 +1,184 @@
+"""Holding a thread that has no turn, and taking one person's messages out of the inbox."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Message
+from bot.inbox import Erasure, Inbox, StillBusy, Writer, erasure, keys
+from tests.places import slack_dm, slack_message
+from tests.waiting import wait_until
+
+ALICE = Writer("slack:U1", "T1")
+
+
+@pytest.fixture
+async def inbox(redis: Redis) -> Inbox:
+    """An inbox that this process works on, with an empty Redis."""
+    inbox = Inbox(redis, name="one", follow_days=30)
+    await inbox.enter()
+    return inbox
+
+
+@pytest.fixture
+def eraser(redis: Redis, inbox: Inbox) -> Erasure:
+    """What erases in it."""
+    return Erasure(redis, inbox)
+
+
+async def test_message_that_comes_while_a_thread_is_held_waits_for_its_end(
+    inbox: Inbox, eraser: Erasure
+) -> None:
+    """No turn begins in between, and none is lost."""
+    message = slack_message("hello")
+    async with eraser.held(str(message.thread), patience=1):
+        assert await inbox.put(message) == "kept"
+        await inbox.wake()
+        assert await inbox.take(5, 10) == []
+    (lease,) = await inbox.take(5, 10)
+    assert await inbox.begin(lease)
+
+
+async def test_stop_does_not_end_a_hold(inbox: Inbox, eraser: Erasure, redis: Redis) -> None:
+    """A stop makes a thread that waits due at once: one that is held goes on to wait."""
+    message = slack_message("hello")
+    async with eraser.held(str(message.thread), patience=1):
+        await inbox.put(message)
+        await redis.zadd(keys.LATER, {str(message.thread): 0}, xx=True)
+        assert await inbox.wake() == 0
+        assert await inbox.take(5, 10) == []
+    assert len(await inbox.take(5, 10)) == 1
+
+
+async def test_thread_with_a_turn_is_held_once_that_has_ended(inbox: Inbox, eraser: Erasure) -> None:
+    """Not before; who has no patience is told."""
+    message = slack_message("hello")
+    thread = str(message.thread)
+    await inbox.put(message)
+    with pytest.raises(StillBusy):
+        async with eraser.held(thread, patience=0):
+            pass
+    held = asyncio.Event()
+
+    async def hold() -> None:
+        async with eraser.held(thread, patience=10):
+            held.set()
+
+    holding = asyncio.create_task(hold())
+    (lease,) = await inbox.take(5, 10)
+    begun = await inbox.begin(lease)
+    assert begun
+    assert not held.is_set()
+    await inbox.finish(lease, begun.turn)
+    await holding
+    assert held.is_set()
+
+
+async def test_hold_of_a_dead_process_ends_by_itself(
+    inbox: Inbox, eraser: Erasure, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread is then taken up like one that was put off."""
+    monkeypatch.setattr(erasure, "HOLD_SECONDS", 1)
+    message = slack_message("hello")
+    assert await eraser._is_paused(str(message.thread), "of a process that died")
+    await inbox.put(message)
+    await wait_until(lambda: _wakes(inbox), "woken")
+    assert len(await inbox.take(5, 10)) == 1
+
+
+async def _wakes(inbox: Inbox) -> bool:
+    return bool(await inbox.wake())
+
+
+async def test_only_the_named_person_is_erased(inbox: Inbox, eraser: Erasure, redis: Redis) -> None:
+    """Waiting, answered, early and dead messages; of a namesake in another workspace nothing."""
+    everyone = {"U1": slack_dm("mine"), "U2": slack_dm("hers", user="U2"), "T2": slack_dm("far", team="T2")}
+    for message in everyone.values():
+        await _answer(inbox, message)
+        dead: dict[Any, Any] = {
+            "reason": "r",
+            "thread": str(message.thread),
+            "id": "x",
+            "message": json.dumps(message.to_json()),
+        }
+        await redis.xadd(keys.DEAD, dead)
+        early = slack_message(message.text, user=message.author[6:], team=message.thread.space, thread="8.8")
+        await inbox.put(_unaddressed(early))
+    await redis.xadd(keys.DEAD, {"thread": "slack:t1:c1", "id": "y", "message": "{broken", "reason": "r"})
+    assert await _mentions(redis, "mine")
+    await eraser.erase(ALICE)
+    assert not await _mentions(redis, "mine")
+    assert await _mentions(redis, "hers")
+    assert await _mentions(redis, "far")
+    assert await redis.xlen(keys.DEAD) == 3
+    assert await inbox.put(everyone["U1"]) == "duplicate"  # it is not answered again
+
+
+async def test_waiting_messages_are_withdrawn_and_those_of_others_answered(
+    inbox: Inbox, eraser: Erasure
+) -> None:
+    """In the same thread, too."""
+    mine, hers = slack_message("mine"), slack_message("hers", user="U2")
+    await inbox.put(mine)
+    await inbox.put(hers)
+    assert await eraser.withdraw(ALICE) == 1
+    (lease,) = await inbox.take(5, 10)
+    begun = await inbox.begin(lease)
+    assert begun
+    assert [each.text for each in begun.turn.messages] == ["hers"]
+
+
+async def test_receipt_of_a_turn_that_still_runs_is_left(inbox: Inbox, eraser: Erasure, redis: Redis) -> None:
+    """It is what keeps the answer from being shown twice; it goes when the turn has ended."""
+    message = slack_message("mine")
+    await inbox.put(message)
+    (lease,) = await inbox.take(5, 10)
+    begun = await inbox.begin(lease)
+    assert begun
+    await inbox.keep(lease, begun.turn, {"said": "mine"})
+    await eraser.erase(ALICE)
+    assert await redis.hget(keys.turn(begun.turn.id), "receipt")
+    await inbox.finish(lease, begun.turn)
+    await eraser.erase(ALICE)
+    assert not await redis.exists(keys.turn(begun.turn.id))
+
+
+@pytest.mark.parametrize(
+    ("author", "thread", "is_theirs"),
+    [
+        ("slack:U1", "slack:t1:c1:1.1", True),
+        ("slack:u1", "slack:t1:c1:1.1", False),
+        ("slack:U11", "slack:t1:c1:1.1", False),
+        ("slack:U1", "slack:t11:c1:1.1", False),
+        ("slack:U1", "slack:t2:c1:1.1", False),
+        ("discord:U1", "slack:t1:c1", False),
+    ],
+)
+def test_writer_is_told_by_space_and_id(author: str, thread: str, is_theirs: bool) -> None:
+    """Exactly."""
+    assert ALICE.wrote(author, thread) == is_theirs
+
+
+async def _answer(inbox: Inbox, message: Message) -> None:
+    await inbox.put(message)
+    (lease,) = await inbox.take(1, 10)
+    begun = await inbox.begin(lease)
+    assert begun
+    await inbox.keep(lease, begun.turn, {"answer": message.text})
+    await inbox.finish(lease, begun.turn)
+
+
+def _unaddressed(message: Message) -> Message:
+    return Message.from_json(message.to_json() | {"addressed": False})
+
+
+async def _mentions(redis: Redis, word: str) -> bool:
+    for key in await redis.keys("*"):
+        kind: Any = await redis.type(key)
+        held: Any = await redis.hgetall(key) if kind == b"hash" else ""
+        if word in repr(await redis.xrange(key) if kind == b"stream" else held):
+            return True
+    return False

@@ -1,0 +1,409 @@
+"""Memory across threads on a real Redis with RediSearch: what is found, in which order, for how long."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.tools import BaseTool
+from redis.asyncio import Redis
+
+from bot.chat import Turn
+from bot.recall import Embeddings, Found, OfflineEmbeddings, People, Recall
+from bot.recall.embeddings import EmbeddingFailed, Vector, usable
+from bot.recall.recall import MOST_FACTS
+from bot.recall.words import indexed_terms, query_terms
+from bot.tools import ToolFailure, for_tools, open_pool, toolset
+from tests.places import as_told, discord_dm, http_message, slack_dm, slack_message, turn_with
+from tests.waiting import wait_until
+
+DAY = 24 * 3600.0
+OFFLINE = OfflineEmbeddings()
+
+
+class NoEmbeddings:
+    """A service that is out of order."""
+
+    model = "none"
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+        raise EmbeddingFailed("no service")
+
+
+def opened(redis: Redis, embeddings: Embeddings = OFFLINE, *, days: float = 30) -> Recall:
+    return Recall(redis, embeddings, People(redis), as_told, fact_days=days, turn_days=days)
+
+
+@pytest.fixture
+def recall(redis: Redis) -> Recall:
+    """The memory on an empty Redis."""
+    return opened(redis)
+
+
+@pytest.fixture
+def wordless(redis: Redis) -> Recall:
+    """The same without vectors."""
+    return opened(redis, NoEmbeddings())
+
+
+def asked(text: str, at: float = DAY, thread: str = "1.1") -> Turn:
+    return turn_with(slack_message(text, at=at, thread=thread))
+
+
+HERE = asked("?")
+
+
+async def _is_embedded(recall: Recall) -> bool:
+    return not await recall.store.without_vector(1)
+
+
+def questions(found: Found) -> list[str]:
+    """The questions of the records that match, none for the newest ones that stand in for a match."""
+    return [each.question for each in found.records] if found.is_match else []
+
+
+async def test_question_and_answer_are_found_by_their_words(wordless: Recall) -> None:
+    """Words of either side, in any case and number, common words aside."""
+    await wordless.remember(asked("What is the budget for zeppelins?"), "It is 5,000 € this year.")
+    await wordless.remember(asked("Who leads the team?", 2 * DAY), "Ann does.")
+    assert questions(await wordless.search(HERE, "what did we say about the ZEPPELIN")) == [
+        "What is the budget for zeppelins?"
+    ]
+    assert questions(await wordless.search(HERE, "ann")) == ["Who leads the team?"]
+    found = (await wordless.search(HERE, "5,000")).records
+    assert [(each.answer, each.at) for each in found] == [("It is 5,000 € this year.", DAY)]
+
+
+async def test_meaning_is_found_without_a_common_word(recall: Recall) -> None:
+    """A vector is made for each record in the background, and one of another meaning is not put forward."""
+    await recall.remember(asked("Where do I park my automobile?"), "In the garage.")
+    await recall.remember(asked("Is the database index slow?"), "Yes.")
+    assert questions(await recall.search(HERE, "car")) == []
+    await recall.embed_missing()
+    assert questions(await recall.search(HERE, "car")) == ["Where do I park my automobile?"]
+
+
+async def test_what_words_and_meaning_both_find_comes_first(recall: Recall) -> None:
+    """Two rankings are fused: to be found by both outweighs the first place in one."""
+    await recall.remember(asked("the car is red"), "-")
+    await recall.remember(asked("automobile"), "-")
+    await recall.remember(asked("red tape in the office"), "-")
+    await recall.embed_missing()
+    found = questions(await recall.search(HERE, "red car"))
+    assert found[0] == "the car is red"
+    assert len(found) == len(set(found))
+
+
+async def test_turn_that_holds_more_of_the_words_comes_first(wordless: Recall) -> None:
+    """Any of the words is enough; all of them is better; the limit is kept."""
+    for number in range(8):
+        await wordless.remember(asked(f"red number {number}"), "-")
+    await wordless.remember(asked("red balloons over Paris"), "-")
+    found = await wordless.search(HERE, "red balloons paris", limit=3)
+    assert questions(found)[0] == "red balloons over Paris"
+    assert len(found.records) == 3
+
+
+async def test_turn_is_remembered_once(recall: Recall, redis: Redis) -> None:
+    """The same turn again, after a crash, replaces what was kept."""
+    turn = asked("colour?")
+    await recall.remember(turn, "perhaps green")
+    await recall.embed_missing()
+    await recall.remember(turn, "surely blue")
+    assert len((await recall.search(HERE, "colour")).records) == 1
+    assert len(await redis.keys("recall:record:*")) == 1
+    assert not await _is_embedded(recall)  # the vector of other words is gone
+
+
+async def test_memory_ends_with_its_time(redis: Redis) -> None:
+    """What is kept has a time limit from the start: turns and facts each their own."""
+    recall = Recall(redis, OFFLINE, People(redis), as_told, fact_days=2, turn_days=0.5)
+    await recall.remember(HERE, "b")
+    await recall.save(HERE, "a fact", "channel")
+    (turn,) = await redis.keys("recall:record:turn:*")
+    (fact,) = await redis.keys("recall:record:fact:*")
+    assert 43_190 <= await redis.ttl(turn) <= 43_200
+    assert 2 * 86_400 - 10 <= await redis.ttl(fact) <= 2 * 86_400
+    await recall.embed_missing()
+    assert await redis.ttl(turn) <= 43_200  # a vector does not renew it
+
+
+async def test_vector_of_a_record_that_is_gone_brings_nothing_back(recall: Recall, redis: Redis) -> None:
+    """A record may be forgotten while its vector is made."""
+    vector = (1.0, *[0.0] * 255)
+    await recall.store.set_vectors(OFFLINE.model, 256, {"recall:record:turn:gone": vector})
+    assert await redis.keys("recall:record:*") == []
+
+
+async def test_days_bound_a_search(recall: Recall) -> None:
+    """`since` counts, `until` does not; without words the newest of that time are told."""
+    for day in (1, 2, 3):
+        await recall.remember(asked(f"decision {day}", day * DAY), "-")
+    found = await recall.search(HERE, "decision", 2 * DAY, 3 * DAY)
+    assert questions(found) == ["decision 2"]
+    assert [each.question for each in (await recall.search(HERE, "", 2 * DAY)).records] == [
+        "decision 3",
+        "decision 2",
+    ]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=40))
+async def test_any_text_finds_itself(recall: Recall, text: str) -> None:
+    """What was said is found by saying it again, in every script; text without words finds the newest."""
+    turn = asked(text)
+    await recall.remember(turn, "")
+    found = await recall.search(turn, text, limit=100)
+    assert text.encode("utf-8", "replace").decode() in {each.question for each in found.records}
+
+
+@pytest.mark.parametrize(
+    ("said", "query"),
+    [
+        ("Das Büro ist in der Größenstraße", "BURO"),
+        ("Das Büro ist in der Größenstraße", "größenstrasse"),
+        ("Встреча в четверг", "ЧЕТВЕРГ"),
+        ("το δωμάτιο είναι κλειστό", "ΔΩΜΑΤΙΟ"),
+        ("今年は大阪に行きます", "大阪"),
+        ("会议在星期四举行。地点是北京", "北京"),
+        ("我喜欢猫", "猫"),
+        ("회의는 목요일입니다", "회의는"),
+        ("बैठक गुरुवार को है", "गुरुवार"),
+        ("การประชุมวันพฤหัสบดี", "ประชุม"),
+        ("الاجتماع يوم الخميس", "الخميس"),
+        ("order_items has 12 rows", "items"),
+        ("ticket ABC-123 is open", "abc-123"),
+    ],
+)
+async def test_other_scripts_are_searched(wordless: Recall, said: str, query: str) -> None:
+    """Case and accents do not count; scripts without spaces are searched inside their runs."""
+    await wordless.remember(asked(said), "-")
+    await wordless.remember(asked("Привет hello 東京"), "-")
+    assert questions(await wordless.search(HERE, query)) == [said]
+
+
+def test_common_words_count_only_when_alone() -> None:
+    """A question is searched by the words that tell something."""
+    assert query_terms("What did we decide about the budget?") == ["decide", "budget"]
+    assert query_terms("to be or not to be") == ["to", "be", "or", "not"]
+    assert query_terms("… !? 🎉") == []
+    assert indexed_terms("Größe 東京") == ["grosse", "東", "京", "東京"]
+
+
+async def test_without_a_match_the_newest_turns_of_the_thread_are_told(wordless: Recall) -> None:
+    """Newest first, marked as no match, and none of another thread."""
+    for day in range(1, 8):
+        await wordless.remember(asked(f"day {day}", day * DAY), "-")
+    await wordless.remember(asked("elsewhere", 9 * DAY, thread="2.2"), "-")
+    found = await wordless.search(HERE, "unheard", limit=3)
+    assert not found.is_match
+    assert [each.question for each in found.records] == ["day 7", "day 6", "day 5"]
+
+
+async def test_index_is_made_by_many_at_once(redis: Redis) -> None:
+    """Processes that start together do not trip over each other."""
+    recalls = [opened(redis) for _ in range(20)]
+    for _ in range(5):  # in the first round connecting keeps them apart
+        await redis.flushall()
+        await asyncio.gather(*(each.search(HERE, "x") for each in recalls))
+
+
+async def test_index_comes_back_after_flushall(recall: Recall, redis: Redis) -> None:
+    """A Redis that was emptied is set up again by the next search; what is kept then is found."""
+    await recall.remember(asked("before"), "-")
+    await recall.save(HERE, "a fact of before", "channel")
+    await redis.flushall()
+    assert (await recall.search(HERE, "before")).records == ()
+    await redis.flushall()
+    await recall.remember(asked("after"), "-")
+    await recall.save(HERE, "a fact of after", "channel")
+    assert set(questions(await recall.search(HERE, "after"))) == {"after", "a fact of after"}
+
+
+async def test_huge_turn_is_kept_in_bounds(recall: Recall, redis: Redis) -> None:
+    """A megabyte of text is cut; what is kept is searchable."""
+    await recall.remember(asked("needle " + "straw " * 200_000), "x" * 1_000_000)
+    (key,) = await redis.keys("recall:record:*")
+    assert (await redis.memory_usage(key) or 0) < 200_000
+    await recall.embed_missing()
+    assert len(questions(await recall.search(HERE, "needle"))) == 1
+
+
+# facts
+
+
+async def test_fact_is_found_in_other_threads_with_its_source_and_date(recall: Recall) -> None:
+    """That is what it is saved for."""
+    await recall.save(turn_with(slack_dm("?", thread="1.1")), "I prefer green tea", "private")
+    (fact,) = (await recall.search(turn_with(slack_dm("?", thread="2.2")), "what tea")).records
+    assert (fact.question, fact.scope, fact.source) == ("I prefer green tea", "private", "slack:t1:du1:1.1")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ("The budget is 5,000 euro.", "the  BUDGET is 5,000 euro", True),
+        ("Our weekly team meeting takes place on Tuesday at nine in the big room on the second floor",
+         "Our weekly team meeting takes place on Tuesday at nine in a big room on the second floor", True),
+        ("The budget is 5,000 euro", "The budget is 6,000 euro", False),
+        ("Ann leads Bob", "Bob leads Ann", False),
+        ("Ann likes tea", "Bob likes tea", False),
+        ("Deploys are on Tuesdays", "Deploys are on Wednesdays", False),
+        ("Deploy on Fridays", "Do not deploy on Fridays", False),
+    ],
+)  # fmt: skip
+async def test_fact_that_says_the_same_is_kept_once(
+    recall: Recall, first: str, second: str, is_one: bool
+) -> None:
+    """Spelling and a changed article do not make another fact; another number, name or order does."""
+    await recall.save(HERE, first, "channel")
+    saved = await recall.save(HERE, second, "channel")
+    kept = {each.question for each in (await recall.search(HERE, f"{first} {second}", limit=9)).records}
+    assert kept == ({second.replace("  ", " ")} if is_one else {first, second})
+    assert (saved.replaced is not None) == is_one
+
+
+async def test_same_fact_of_others_is_a_fact_of_its_own(recall: Recall) -> None:
+    """Nobody's fact takes the place of another's."""
+    for user in ("U1", "U2"):
+        saved = await recall.save(turn_with(slack_dm(user=user)), "My desk is by the window", "private")
+        assert saved.replaced is None
+
+
+async def test_oldest_fact_makes_room(recall: Recall, redis: Redis) -> None:
+    """There is a limit for the same readers, and only for these."""
+    await recall.save(turn_with(slack_dm()), "a private one", "private")
+    for number in range(MOST_FACTS + 2):
+        await recall.save(HERE, f"number {number}", "channel")
+    assert len(await redis.keys("recall:record:fact:*")) == MOST_FACTS + 1
+    found = await recall.search(HERE, "number 0 1 2", limit=300)
+    assert {"number 0", "number 1"}.isdisjoint(each.question for each in found.records)
+    assert "number 2" in {each.question for each in found.records}
+
+
+# embeddings
+
+
+async def test_turn_and_search_go_on_without_embeddings_which_are_made_later(redis: Redis) -> None:
+    """A service that is away costs the meaning, not the memory, and that only for a while."""
+    away = opened(redis, NoEmbeddings())
+    await away.remember(asked("Where do I park my automobile?"), "In the garage.")
+    await away.save(HERE, "The garage closes at ten", "channel")
+    assert len(questions(await away.search(HERE, "garage"))) == 2
+    back = opened(redis)
+    await back.embed_missing()
+    assert "Where do I park my automobile?" in questions(await back.search(HERE, "car"))
+
+
+class Letters:
+    """Another model: vectors of another length, which count letters."""
+
+    model = "letters"
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+        return [usable([text.count(each) for each in "abcdefgh"]) for text in texts]
+
+
+async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: Redis) -> None:
+    """Its vectors have a field and an index of their own; the old ones go."""
+    old, new = opened(redis), opened(redis, Letters())
+    await old.remember(asked("abba"), "-")
+    await old.embed_missing()
+    assert questions(await new.search(HERE, "bbaa")) == []
+    await new.embed_missing()
+    assert questions(await new.search(HERE, "bbaa")) == ["abba"]
+    (key,) = await redis.keys("recall:record:*")
+    names: Any = await redis.hkeys(key)
+    assert len([name for name in names if name.startswith(b"v_")]) == 1
+
+
+async def test_vectors_are_made_beside_the_turns(recall: Recall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to ask for them, and what goes wrong meanwhile ends nothing."""
+    monkeypatch.setattr("bot.recall.recall._GATHER_SECONDS", 0.01)
+    async with recall.embedding():
+        for text in ("automobile", "tea"):
+            await recall.remember(asked(text), "-")
+            await wait_until(lambda: _is_embedded(recall), "embedded")
+    assert questions(await recall.search(HERE, "car")) == ["automobile"]
+
+
+# the tools
+
+
+@pytest.fixture
+async def tools(recall: Recall) -> AsyncIterator[dict[str, BaseTool]]:
+    """The tools by name; their database is not used."""
+    async with open_pool("postgresql://127.0.0.1:1/none", size=1) as pool:
+        yield {tool.name: tool for tool in toolset(pool, recall)}
+
+
+async def run(tool: BaseTool, turn: Turn, **arguments: object) -> str:
+    """Call a tool as the graph does."""
+    return str(await tool.ainvoke(arguments, for_tools({}, turn)))
+
+
+async def test_tools_tell_what_was_saved_and_found(tools: dict[str, BaseTool]) -> None:
+    """With kind, date and source; nothing stored, no match and a match are told apart."""
+    save, search = tools["memory_save"], tools["memory_search"]
+    assert "Nothing that may be read from here" in await run(search, HERE, query="x")
+    assert await run(save, HERE, text="We ship on Mondays", scope="channel") == (
+        "Saved for this channel: We ship on Mondays"
+    )
+    assert "It was known since" in await run(save, HERE, text="We ship on Mondays", scope="channel")
+    found = await run(search, HERE, query="ship")
+    assert "best match first" in found
+    assert "fact of this channel, from this conversation] We ship on Mondays" in found
+    assert "matches these words" in await run(search, HERE, query="zebra")
+
+
+async def test_long_answers_are_shown_around_the_match(recall: Recall, tools: dict[str, BaseTool]) -> None:
+    """An excerpt, not the whole."""
+    await recall.remember(asked("story"), "blah " * 1_000 + "needle" + " blah" * 1_000)
+    text = await run(tools["memory_search"], HERE, query="needle")
+    assert "needle" in text
+    assert len(text) < 1_000
+
+
+async def test_days_are_read_and_nonsense_is_told(recall: Recall, tools: dict[str, BaseTool]) -> None:
+    """Days are inclusive."""
+    await recall.remember(asked("the decision", 1_700_000_000), "-")  # 2023-11-14
+    search = tools["memory_search"]
+    assert "decision" in await run(search, HERE, query="decision", since="2023-11-14", until="2023-11-14")
+    assert "Nothing" in await run(search, HERE, query="decision", since="2023-11-15")
+    for nonsense in ("March", "2023-13-01", "9999-12-31"):
+        with pytest.raises(ToolFailure, match="YYYY-MM-DD"):
+            await run(search, HERE, query="decision", until=nonsense)
+
+
+@pytest.mark.parametrize(
+    ("turn", "scope", "reason"),
+    [
+        (turn_with(slack_message()), "private", "direct message"),
+        (turn_with(slack_message(), slack_message(user="U2")), "private", "direct message"),
+        (turn_with(slack_dm()), "channel", "stays private"),
+        (turn_with(slack_dm()), "workspace", "public channel"),
+        (turn_with(discord_dm()), "workspace", "public channel"),
+        (turn_with(http_message()), "workspace", "stays private"),
+        (turn_with(slack_message(kind="group")), "workspace", "save it for the channel"),
+        (turn_with(slack_message(place={"shared": "yes"})), "workspace", "save it for the channel"),
+    ],
+)
+async def test_scope_that_the_place_does_not_have_is_refused(
+    tools: dict[str, BaseTool], redis: Redis, turn: Turn, scope: str, reason: str
+) -> None:
+    """With words that say what to do instead, and nothing is saved."""
+    with pytest.raises(ToolFailure, match=reason):
+        await run(tools["memory_save"], turn, text="something", scope=scope)
+    assert await redis.keys("recall:record:*") == []
+
+
+async def test_tools_say_when_redis_is_gone() -> None:
+    """The model is told to go on without it."""
+    async with Redis.from_url("redis://127.0.0.1:1") as nowhere, open_pool("", size=1) as pool:
+        _, _, save, search, _ = toolset(pool, opened(nowhere))
+        with pytest.raises(ToolFailure, match="go on without it"):
+            await run(search, HERE, query="x")
+        with pytest.raises(ToolFailure, match="go on without it"):
+            await run(save, HERE, text="x", scope="channel")
