@@ -192,6 +192,16 @@ class Approvals:
                 await self.redis.zrem(_OPEN, id)
         return len(due)
 
+    async def forget(self, authors: Sequence[str]) -> None:
+        """Remove the requests that these have made, alone or with others; nobody can decide them any more."""
+        with _storage():
+            async for key in self.redis.scan_iter(match=_key("*")):
+                id = key.decode().rpartition(":")[2]
+                record = await self._read(id)
+                if record and not set(record.askers).isdisjoint(authors):
+                    await self.redis.unlink(key)
+                    await self.redis.zrem(_OPEN, id)
+
     async def health(self) -> Health:
         """How many requests wait for a decision, and who may give it; never raises."""
         try:

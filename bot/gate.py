@@ -1,7 +1,8 @@
 """Who may talk to the bot, how often, and what that may cost: put together from the settings."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
@@ -18,6 +19,14 @@ _OVER_TURN_SECONDS = 60
 """A call ends with its turn; so long after that limit it is taken for dead."""
 
 
+Forget = Callable[[Sequence[str]], Awaitable[None]]
+"""Removes what is kept about authors. Raises `StorageDown`."""
+
+
+async def nothing_to_forget(authors: Sequence[str]) -> None:
+    """Where nothing is counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """`meter` and `usage` do nothing where the model costs nothing."""
@@ -26,6 +35,7 @@ class Gate:
     rates: Rates
     meter: Meter
     usage: Usage
+    forget: Forget
 
     def reception(self, commands: Commands) -> Callable[[Message], Awaitable[str | None]]:
         """See `bot.turn.Reception`. Who may not talk runs no command; a command counts as a message.
@@ -64,8 +74,14 @@ def gate(settings: Settings, redis: Redis) -> Gate:
     )
     rates = Rates(redis, limits, access.is_admin, hears_bots=bool(settings.allowed_bots))
     if not settings.has_model:
-        return Gate(access, rates, unmetered, nothing_used)
+        return Gate(access, rates, unmetered, nothing_used, nothing_to_forget)
     ledger = Ledger(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
     budget = Budget(ledger, settings.budgets, settings.model_prices)
     usage = UsageReport(ledger, settings.budgets, settings.currency, bool(settings.model_prices), access)
-    return Gate(access, rates, budget, usage)
+
+    async def forget(authors: Sequence[str]) -> None:
+        # what a budget is counted by stays for its day: else it could be made new at will
+        today = datetime.now(UTC).date().isoformat() if settings.budgets else ""
+        await ledger.forget([f"user {author}" for author in authors], keep_day=today)
+
+    return Gate(access, rates, budget, usage, forget)

@@ -189,6 +189,16 @@ class Ledger:
             accounts.setdefault(account, {})[name] = int(value)
         return {account: Spent(**counted) for account, counted in accounts.items()}
 
+    async def forget(self, accounts: Sequence[str], keep_day: str) -> None:
+        """Remove what is known of these accounts, but for what they have spent on `keep_day` (or '')."""
+        fields = [
+            f"{account}|{name}" for account in accounts for name in ("input", "output", "cost", "calls")
+        ]
+        with _storage():
+            async for key in self._redis.scan_iter(match=_keys("*")[0]):
+                if fields and key.decode() != _keys(keep_day)[0]:
+                    await self._redis.hdel(key, *fields)
+
 
 def _keys(day: str) -> list[str]:
     return [f"{{bot}}:{kind}:{day}" for kind in ("spent", "held", "holds")]

@@ -111,7 +111,14 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         operations = Operations(store, lambda user: user == http.AUTHOR or user in settings.admin_users)
         shared = SharedState(redis, name)
         examine = Examination()
-        personal = Personal(belongings, people, Erasure(redis, inbox), agent, is_on=settings.enable_memory)
+        personal = Personal(
+            belongings,
+            people,
+            Erasure(redis, inbox),
+            agent,
+            is_on=settings.enable_memory,
+            elsewhere=[approvals.forget, allowed.forget],
+        )
         commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage, personal)
         platforms += await open_platforms(stack, settings, commands, operations, shared, files)
         receive = allowed.reception(commands)

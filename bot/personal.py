@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,9 @@ from bot.inbox import Erasure, StillBusy, Writer
 from bot.recall import Account, Belongings, LinkRefused, People, Record
 
 log = logging.getLogger(__name__)
+
+Forget = Callable[[Sequence[str]], Awaitable[None]]
+"""Removes what is kept about authors, as in `Message`. Raises `StorageDown`."""
 
 PATIENCE = 30.0
 """Seconds that forgetting waits for the turn of a thread."""
@@ -38,6 +41,8 @@ class Personal:
     erasure: Erasure
     agent: Agent
     is_on: bool
+    elsewhere: Sequence[Forget] = ()
+    """What else is kept about people."""
 
     async def show(self, caller: Caller) -> str:
         """The newest facts and conversations, with how many there are."""
@@ -136,6 +141,8 @@ class Personal:
             await self.belongings.forget_records(authors)
         for each in accounts:
             await self.erasure.erase(_writer(each))
+        for forget in self.elsewhere:
+            await forget([each.author for each in accounts])
         return busy
 
     async def link(self, caller: Caller, code: str) -> str:
@@ -170,7 +177,8 @@ This removes all that I keep about you, on all accounts that you have linked:
 - the facts that you had me save, those for a channel or the workspace included;
 - your questions and the answers to them, from every conversation; threads where only you wrote go entirely, \
 and the summaries of the others too;
-- what you have asked and is not answered yet;
+- what you have asked and is not answered yet, and the changes that wait for somebody's approval;
+- how much of the model you have used; where there is a budget, today's count stays until it is over;
 - the links between your accounts.
 
 What others wrote stays, and so do the answers to them, even where they tell of you. What is in the chat \

@@ -241,7 +241,7 @@ def test_wrong_value_is_told_with_its_variable_and_what_is_allowed(environ: Envi
 
 @pytest.mark.parametrize(
     "prefix",
-    ["{bot}", "{bot}:kv:", "{", "checkpoint", "check", "c", "thread_memory", "write_keys_zset:x", "a\nb"],
+    ["{bot}", "{bot}:kv:", "{", "checkpoint", "check", "c", "recall", "write_keys_zset:x", "a\nb"],
 )
 def test_a_prefix_that_reaches_the_bots_own_keys_is_refused(environ: Environ, prefix: str) -> None:
     """Neither may it be the beginning of own keys, nor begin like them."""
