@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 import pytest
 from langchain_core.tools import BaseTool
@@ -74,7 +75,8 @@ async def tools(recall: Recall) -> AsyncIterator[dict[str, BaseTool]]:
 async def call(tool: BaseTool, message: Message, **arguments: object) -> str:
     """What the model is told when it calls a tool in the place of a message; a refusal too."""
     try:
-        return str(await tool.ainvoke(arguments, for_tools({}, turn_with(message))))
+        said = replace(message, text=str(arguments.get("text", message.text)))  # only that can be saved
+        return str(await tool.ainvoke(arguments, for_tools({}, turn_with(said))))
     except ToolFailure as error:
         return str(error)
 
@@ -180,7 +182,7 @@ async def test_no_argument_names_other_readers(
     tool = tools["memory_save"]
     assert set(tool.args) == {"text", "scope"}
     assert set(tools["memory_search"].args) == {"query", "since", "until"}
-    config = for_tools({}, turn_with(slack_dm(user="U1")))
+    config = for_tools({}, turn_with(replace(slack_dm(user="U1"), text="a planted zeppelin")))
     try:
         await tool.ainvoke({"text": "planted zeppelin", **injected}, config)
     except ValueError:  # pydantic's refusal, which the model is told

@@ -9,11 +9,22 @@ from pydantic import BaseModel, Field
 
 from bot.chat import Turn
 from bot.recall import ERRORS, Found, NotHere, Recall, Record, Saved, Scope
-from bot.recall.words import query_terms
+from bot.recall.words import indexed_terms, query_terms
 from bot.tools.failure import ToolFailure
 from bot.tools.scope import turn_of
 
 _EXCERPT_CHARS = 600
+
+_MOST_OF = 0.5
+"""How much of a fact people have to have said themselves; the rest may be what makes it a sentence."""
+
+_STEM = 4
+"""Characters that two forms of a word have in common at least."""
+
+_NOT_SAID = (
+    "Not saved: only what people say themselves can be remembered, in their own words, not what was looked "
+    "up or pasted. If it is wanted, ask them to write it in one message: remember that …"
+)
 
 _SAVE = """\
 Remember a fact beyond this conversation. Only what people ask you to remember, or what is plainly meant to \
@@ -51,8 +62,11 @@ def memory_tools(recall: Recall) -> list[BaseTool]:
     """The tools; whom they work for is in the config (see `for_tools`), never in the arguments."""
 
     async def memory_save(text: str, scope: Scope, config: RunnableConfig) -> str:
+        turn = turn_of(config)
+        if not _is_said_by_people(text, turn):
+            raise ToolFailure(_NOT_SAID)
         try:
-            return confirmed(await recall.save(turn_of(config), text, scope))
+            return confirmed(await recall.save(turn, text, scope))
         except NotHere as error:
             raise ToolFailure(str(error)) from error
         except ERRORS as error:
@@ -79,6 +93,24 @@ def memory_tools(recall: Recall) -> list[BaseTool]:
             args_schema=MemorySearchArguments,
         ),
     ]
+
+
+def _is_said_by_people(text: str, turn: Turn) -> bool:
+    """Whether most of a fact is in the words of those who ask.
+
+    What a tool has returned may ask the model to save it, and would then be found again and again.
+    """
+    fact = [term for term in query_terms(text) if len(term) > 1]
+    written = " ".join(f"{message.author_name} {message.text}" for message in turn.messages)
+    said = set(indexed_terms(written))
+    known = [term for term in fact if any(_is_form_of(term, each) for each in said)]
+    return bool(fact) and len(known) >= _MOST_OF * len(fact)
+
+
+def _is_form_of(term: str, word: str) -> bool:
+    """`leads` is a form of `leading`: they begin alike."""
+    stem = max(_STEM, min(len(term), len(word)) - 2)
+    return term == word or (len(term) >= _STEM and term[:stem] == word[:stem])
 
 
 def _day(written: str | None, days: int = 0) -> float | None:
