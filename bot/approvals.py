@@ -29,6 +29,14 @@ _KEPT_SECONDS = 7 * 86_400
 """How long a request is known after its time was over, for those who press an old button."""
 
 _OPEN = "{bot}:approvals"
+SamePerson = Callable[[str, str], Awaitable[Set[str]]]
+"""The authors that are the same person as an author, who writes in a space (as in `ThreadId`)."""
+
+
+async def _nobody_else(author: str, space: str) -> Set[str]:
+    return frozenset({author})
+
+
 Put = Callable[[Decision], Awaitable[str]]
 """Puts a decision into the inbox; returns `kept`, or `duplicate` when there was one before."""
 
@@ -70,6 +78,7 @@ class Approvals:
     approvers: Set[str]
     hours: float
     four_eyes: bool
+    people: SamePerson = _nobody_else
 
     async def ask(self, turn: Turn, proposal: Proposal) -> Approval:
         """See `bot.chat.Requests`."""
@@ -81,7 +90,7 @@ class Approvals:
             language=proposal.language,
             effect=proposal.effect,
             expires_at=expires_at,
-            approvers=tuple(sorted(self._who_may(turn.authors))),
+            approvers=tuple(sorted(await self._who_may(turn))),
             asked_in=turn.id,
         )
         newest = turn.messages[-1]
@@ -98,8 +107,14 @@ class Approvals:
         log.info("leave asked", extra={"request": approval.id, "tool": proposal.tool})
         return approval
 
-    def _who_may(self, askers: Sequence[str]) -> set[str]:
-        return set(self.approvers) - set(askers if self.four_eyes else ())
+    async def _who_may(self, turn: Turn) -> set[str]:
+        return set(self.approvers) - (
+            await self._same(turn.authors, turn.thread) if self.four_eyes else set()
+        )
+
+    async def _same(self, askers: Sequence[str], thread: ThreadId) -> set[str]:
+        """Those who have asked, under all the names that they have linked."""
+        return set().union(*[await self.people(asker, thread.space) for asker in askers])
 
     async def find(self, id: str) -> tuple[Approval, Proposal] | None:
         """See `bot.chat.Requests`."""
@@ -116,17 +131,17 @@ class Approvals:
             return await nothing_waits(id, by, approve=approve)
         if record.approval.state != "asked":
             return Decided(_too_late(record.approval), record.thread)
-        if refusal := self._refusal(record, by, approve):
+        if refusal := await self._refusal(record, by, approve):
             return Decided(refusal)
         if record.approval.expires_at <= time.time():
             return await self._settle(record, record.decision("expired"))
         verdict: Verdict = "approved" if approve else "rejected"
         return await self._settle(record, record.decision(verdict, by, reason))
 
-    def _refusal(self, record: _Record, by: str, approve: bool) -> str:
+    async def _refusal(self, record: _Record, by: str, approve: bool) -> str:
         if not approve and by in record.askers:
             return ""
-        if self.four_eyes and by in record.askers:
+        if self.four_eyes and by in await self._same(record.askers, record.thread):
             return "You have asked for this yourself, so somebody else has to approve it." + _ask(record)
         if by not in self.approvers:
             return "You may not decide this." + _ask(record)

@@ -4,6 +4,7 @@ OWN = (
     "{bot}:",  # inbox, shared state: everything that carries the bot's hash tag
     "checkpoint",  # LangGraph's saver: checkpoint:, checkpoint_latest:, checkpoint_write:
     "write_keys_zset:",  # the same
+    "people:",  # accounts that are one person
     "recall:",  # facts and past conversations, searchable, and whose they are
 )
 """How the bot's own keys begin. A new family is added here: a test looks at all the keys of a running bot."""

@@ -67,12 +67,17 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         fenced = FencedRedis(redis)
         name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
         inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
+        people = People(redis)
         approvals = Approvals(
-            redis, inbox.put, settings.who_approves, settings.approval_hours, settings.approval_four_eyes
+            redis,
+            inbox.put,
+            settings.who_approves,
+            settings.approval_hours,
+            settings.approval_four_eyes,
+            people.authors,
         )
         orders = await _orders(stack, settings, database_url)
         platforms = Platforms()
-        people = People(redis)
         recall = Recall(
             fenced,
             await stack.enter_async_context(_embeddings(settings)),

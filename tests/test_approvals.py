@@ -131,6 +131,19 @@ async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) ->
     assert "sets APPROVERS" in decided.words
 
 
+async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) -> None:
+    """Who asks on Slack does not approve on Discord."""
+
+    async def linked(author: str, space: str) -> frozenset[str]:
+        return frozenset({ADA, BOB}) if author == ADA and space == "T1" else frozenset({author})
+
+    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), people=linked)
+    asked = await kept.ask(TURN, PROPOSAL)
+    assert asked.approvers == (EVE,)
+    assert "somebody else" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words
+    assert (await kept.decide(PROPOSAL.id, EVE, approve=True)).words == "Approved."
+
+
 async def test_after_its_time_it_is_nobodys_to_decide(redis: Redis) -> None:
     """Who comes too late makes it expire, for all; later ones are told so."""
     kept = approvals(redis, hours=0)

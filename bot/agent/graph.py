@@ -285,11 +285,18 @@ class _Nodes:
                 emit(file)
         errors = [result.text for result in results if result.status == "error"]
         answered = {message.tool_call_id for message in state["messages"] if isinstance(message, ToolMessage)}
+        asked = {
+            call["id"]
+            for each in state["messages"]
+            if isinstance(each, AIMessage)
+            for call in each.tool_calls
+        }
+        waiting = asked - answered  # one that is cut from the history needs no mark any more
         proposals = state.get("proposals") or {}
         return {
             "iterations": state["iterations"] + 1,
             "last_error": errors[-1] if errors else "",
-            "proposals": {call: each for call, each in proposals.items() if call not in answered},
+            "proposals": {call: each for call, each in proposals.items() if call in waiting},
         }
 
 

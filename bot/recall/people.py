@@ -78,6 +78,10 @@ class People:
         linked: Any = await self._redis.hvals(_links(account))
         return frozenset({account, *(Account(**json.loads(each)) for each in linked)})
 
+    async def authors(self, author: str, space: str) -> frozenset[str]:
+        """All authors, as in `Message`, that are the same person as this one, who writes in that space."""
+        return frozenset(each.author for each in await self.accounts(Account.of(author, space)))
+
     async def offer(self, account: Account) -> str:
         """A code that links another account with this one, once, within `CODE_SECONDS`."""
         code = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
