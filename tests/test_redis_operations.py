@@ -363,7 +363,7 @@ async def all_keys(redis: Redis) -> AsyncIterator[set[bytes]]:
 async def test_every_key_of_a_running_bot_is_in_the_list_of_own_keys(
     storage: dict[str, Any], slack: Slack, discord: Discord, redis: Redis
 ) -> None:
-    """All platforms, turns with tools, a correction, a stop, an operation: none writes any other key."""
+    """All platforms, turns with tools, a chart, a correction, a stop, commands: none writes any other key."""
     storage |= {"discord_token": discord.token, "discord_api_url": discord.url}
     async with all_keys(redis) as written, on_slack("socket", slack, storage) as bot:
         await discord.connected()
@@ -380,6 +380,9 @@ async def test_every_key_of_a_running_bot_is_in_the_list_of_own_keys(
             async with session.post(url, json={"message": "hello", "thread_id": "T"}) as response:
                 assert response.status == 200
         await slack.command("/agent-redis", "set greeting hello", ALICE, GENERAL)
+        await slack.command("/agent-memory", "link", ALICE, GENERAL)
+        drawn = await slack.say(ALICE, GENERAL, f"{slack.mention} CHART: select 1 as one, 2 as two")
+        await slack.answer(GENERAL, drawn)
     own = tuple(family.encode() for family in keyspace.OWN)
     assert {name for name in written if not name.startswith(own)} == {b"kv:greeting"}
     for family in own:
