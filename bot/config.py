@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bot.keyspace import overlapped
+from bot.plugin_settings import PluginSettings, plugin_settings
 
 Role = Literal["slack", "discord", "http", "worker"]
 ROLES: frozenset[Role] = frozenset(("slack", "discord", "http", "worker"))
@@ -115,6 +116,12 @@ class Settings(BaseSettings):
         False,
         description="`true`: the SQL tools read in production, too, with a role of DATABASE_URL that may do "
         "more than read",
+    )
+    mcp_servers: SecretStr | None = Field(
+        None, description="MCP servers with tools for the agent, as JSON ([how](plugins.md))"
+    )
+    tool_plugins: str = Field(
+        "", description="installed packages with tools for the agent, by entry point ([how](plugins.md))"
     )
     data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
     http_host: str = Field("127.0.0.1", description="address of the HTTP surface and the page")
@@ -247,6 +254,7 @@ class Settings(BaseSettings):
             *self._slack_problems(),
             *self._model_problems(),
             *self._approval_problems(),
+            *self.plugins.problems,
             *self._production_problems(),
         ]
         if problems:
@@ -285,6 +293,11 @@ class Settings(BaseSettings):
         return ["SQL_WRITES: set APPROVERS or ADMIN_USERS beside it, or nobody could approve anything"]
 
     @property
+    def plugins(self) -> PluginSettings:
+        """What MCP_SERVERS and TOOL_PLUGINS say."""
+        return plugin_settings(self.mcp_servers, self.tool_plugins, has_approvers=bool(self.who_approves))
+
+    @property
     def who_approves(self) -> frozenset[str]:
         """Who may decide what the agent asks leave for."""
         return self.approvers or self.admin_users
@@ -313,6 +326,7 @@ class Settings(BaseSettings):
         """The values that must appear in no log."""
         fields = (getattr(self, name) for name in type(self).model_fields)
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
+        values += self.plugins.secrets
         # an error may print a password without the address that it came in
         return [*values, *(password for value in values if (password := urlsplit(value).password))]
 

@@ -37,6 +37,7 @@ from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
 from bot.tools import KeyValueStore, Orders, RoleCheck, RolePolicy, ThreadMemory, open_pool, toolset
+from bot.tools.plugins import open_plugins
 from bot.turn import Reception, Turns
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,10 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         approvals = Approvals(
             redis, inbox.put, settings.who_approves, settings.approval_hours, settings.approval_four_eyes
         )
-        tools = toolset(pool, memory, orders=await _orders(stack, settings, database_url))
+        wanted = settings.plugins if "worker" in settings.bot_roles else None
+        plugins = await stack.enter_async_context(open_plugins(wanted, redis))
+        tools = plugins.toolbox
+        tools.put_own(toolset(pool, memory, orders=await _orders(stack, settings, database_url)))
         model = await stack.enter_async_context(_model(settings, tools))
         agent = await stack.enter_async_context(
             open_agent(
@@ -97,6 +101,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 examine.add(platform.name, platform.health)
         examine.add("inbox", partial(inbox_health, redis))
         examine.add("turns", turns.health)
+        if plugins:
+            examine.add("plugins", plugins.health)
+            await plugins.tried()
         yield Bot(settings, platforms, inbox, shared, approvals, turns, examine)
 
 

@@ -29,8 +29,8 @@ CORE = "chat commands gap operations tasks turn health supervise __version__"
 
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
-    libraries="asyncpg discord langchain_core langchain_openai langgraph openai pglast redis redisvl "
-    "slack_bolt slack_sdk structlog"
+    libraries="asyncpg discord langchain_core langchain_mcp_adapters langchain_openai langgraph mcp openai "
+    "pglast redis redisvl slack_bolt slack_sdk structlog"
 ).libraries
 
 RULES = {
@@ -46,7 +46,8 @@ RULES = {
     "supervise": rule(CORE),
     "access": rule(CORE, "redis"),
     "approvals": rule(CORE, "redis"),
-    "config": rule("keyspace", libraries="pydantic pydantic_settings"),
+    "config": rule("keyspace plugin_settings", libraries="pydantic pydantic_settings"),
+    "plugin_settings": rule(libraries="dotenv pydantic"),
     "logs": rule(libraries="structlog"),
     "store": rule("chat sentinel", "redis"),
     "sentinel": rule(libraries="redis"),
@@ -56,7 +57,9 @@ RULES = {
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
     "tools": rule(
-        "chat keyspace operations", "asyncpg langchain_core pglast pydantic redis redisvl tenacity"
+        "__version__ chat keyspace operations plugin_settings tasks",
+        "anyio asyncpg httpx langchain_core langchain_mcp_adapters mcp pglast pydantic redis redisvl "
+        "tenacity",
     ),
     "agent": rule(
         "chat tools",

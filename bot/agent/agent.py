@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import cast
 
@@ -35,7 +35,7 @@ class Agent:
         memory: Memory,
         requests: Requests,
         *,
-        guarded: Collection[str],
+        tools: Sequence[BaseTool],
         remember: Remember,
         rounds: int,
         has_memory: bool,
@@ -43,7 +43,7 @@ class Agent:
         self._graph = graph
         self._memory = memory
         self._requests = requests
-        self._guarded = guarded
+        self._tools = tools
         self._remember = remember
         self._recursion_limit = 4 * rounds + 10  # langgraph's supersteps: four a round, and the ends
         self._has_memory = has_memory
@@ -106,7 +106,8 @@ class Agent:
             return decided_course(await self._graph.aget_state(config), proposal)
         if turn.attempt > 1:
             state = await self._graph.aget_state(config)
-            course = repeated_course(state, _id(turn.messages[-1]), self._guarded)
+            guarded = [tool.name for tool in self._tools if isinstance(tool, GuardedTool)]
+            course = repeated_course(state, _id(turn.messages[-1]), guarded)
             if course:
                 return course
         return Course(begin=_begin(turn))
@@ -194,7 +195,7 @@ async def open_agent(
         graph,
         memory,
         requests,
-        guarded=[tool.name for tool in tools if isinstance(tool, GuardedTool)],
+        tools=tools,
         remember=remember,
         rounds=max_iterations,
         has_memory=has_memory,

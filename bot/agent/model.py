@@ -91,18 +91,30 @@ Manner = Literal["act", "conclude", "plain"]
 
 
 class Candidate:
-    """A chat model with the tools bound once, since that converts every tool's schema."""
+    """A chat model with the tools bound: anew only when they change, since that converts every schema."""
 
     def __init__(
         self, name: str, chat: BaseChatModel, tools: Sequence[BaseTool], explain: Explain = explain_stream
     ) -> None:
         self.name = name
         self.explain = explain
-        self.manners: dict[Manner, Chat] = {
-            "act": chat.bind_tools(tools),
-            "conclude": chat.bind_tools(tools, tool_choice="none"),
-            "plain": chat,
-        }
+        self._chat = chat
+        self._tools = tools
+        self._bound: tuple[BaseTool, ...] | None = None
+        self._manners: dict[Manner, Chat] = {}
+
+    @property
+    def manners(self) -> dict[Manner, Chat]:
+        """The model with the tools as they are now."""
+        tools = tuple(self._tools)
+        if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
+            self._bound = tools
+            self._manners = {
+                "act": self._chat.bind_tools(tools),
+                "conclude": self._chat.bind_tools(tools, tool_choice="none"),
+                "plain": self._chat,
+            }
+        return self._manners
 
 
 class Model:
