@@ -193,6 +193,7 @@ async def _watched(read: _Incoming, ended: asyncio.Event) -> AsyncIterator[_Inco
     finally:
         await cancel(copying)
         receive.close()
+        read.close()  # the client leaves it open when its child ends at once
 
 
 async def _copy(
@@ -245,7 +246,12 @@ def reason(error: BaseException) -> str:
             return f"it answered with HTTP {error.response.status_code}"
         case httpx.TransportError() | httpx.InvalidURL():
             return f"it cannot be connected to ({type(error).__name__})"
-        case McpError(error=types.ErrorData(code=types.CONNECTION_CLOSED)):
+        case (
+            McpError(error=types.ErrorData(code=types.CONNECTION_CLOSED))
+            | anyio.BrokenResourceError()
+            | anyio.ClosedResourceError()
+            | ConnectionError()
+        ):
             return "it ended before it could speak"
         case McpError():
             return f"it answered with error {error.error.code}"

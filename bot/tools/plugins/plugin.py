@@ -18,6 +18,9 @@ START_SECONDS = 10.0
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 
 _MOST_LEFT_OUT = 3
+_MOST_ERROR_CHARS = 500
+
+_FAILED = "it failed with {kind}; the log has more"
 
 
 class Plugin:
@@ -47,36 +50,34 @@ class Plugin:
         delay = FIRST_DELAY
         while True:
             began = time.monotonic()
-            reason = await self._run()
+            reason, error = await self._run()
             if time.monotonic() - began > LONGEST_DELAY:
                 delay = FIRST_DELAY
             self._retry_at = time.monotonic() + delay
             if reason != self._reason:
-                log.warning("plug-in is down", extra={"plugin": self.name, "reason": reason})
+                told = {"plugin": self.name, "reason": reason, "error": repr(error)[:_MOST_ERROR_CHARS]}
+                log.warning("plug-in is down", extra=told)
             self._reason = reason
             self.tried.set()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
-    async def _run(self) -> str:
-        """Run it for as long as it lasts; returns why it does no more."""
+    async def _run(self) -> tuple[str, BaseException | None]:
+        """Run it for as long as it lasts; returns why it does no more, for everyone and for the operator."""
         limit: asyncio.Timeout | None = None
         try:
             await self._source.prepare()
             async with asyncio.timeout(START_SECONDS) as limit:
                 await self._source.run(lambda offers: self._take(offers, limit))
         except PluginError as error:
-            if error.__cause__:
-                log.info("plug-in failed", extra={"plugin": self.name, "error": repr(error.__cause__)[:500]})
-            return str(error)
+            return str(error), error.__cause__
         except TimeoutError as error:
             if limit and limit.expired():
-                return f"it did not start within {START_SECONDS:g} s"
-            return type(error).__name__
-        except (Exception, SystemExit) as error:  # whatever a plug-in raises, the bot goes on without it
-            log.warning("plug-in failed", exc_info=True, extra={"plugin": self.name})
-            return f"it failed with {type(error).__name__}; the log has more"
-        return "it ended"
+                return f"it did not start within {START_SECONDS:g} s", None
+            return _FAILED.format(kind="TimeoutError"), error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, the bot goes on
+            return _FAILED.format(kind=type(error).__name__), error
+        return "it ended", None
 
     def _take(self, offers: Sequence[Offer], limit: asyncio.Timeout | None) -> None:
         """Put its tools into the toolbox: it has started."""

@@ -40,7 +40,9 @@ def usable(schema: Json) -> dict[str, Json]:
             raise Unusable("its arguments are a choice of forms")
         top["properties"] = {}
     required = top.get("required")
-    if not isinstance(required, list) or not all(each in top["properties"] for each in required):
+    if not isinstance(required, list) or not all(
+        isinstance(each, str) and each in top["properties"] for each in required
+    ):
         top.pop("required", None)
     if len(json.dumps(top)) > _MOST_CHARS:
         raise Unusable("its arguments take too long to describe")
