@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.plugging import SERVER, TOKEN, stdio
-from tests.running import Program, program, running
+from tests.running import ROOT, Program, program, running
 from tests.servers.model import KEY, ModelServer, Script
 from tests.test_approvals_bot import Caller, request_in, told_of_tools
 from tests.test_bot import of_model
@@ -98,6 +98,15 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
             assert "approve" not in (await caller.ask("and this", thread=why))
             assert why in told_of_tools(model)[0]
         assert notes.read_text() == "buy milk\n"
+
+
+async def test_a_bot_without_mcp_servers_does_not_import_their_client() -> None:
+    """It takes seconds."""
+    code = "import sys, bot.main, bot.tools.plugins; print('mcp' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert (await process.communicate())[0] == b"False\n"
 
 
 @pytest.fixture
