@@ -21,7 +21,9 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from bot.access_settings import AccessSettings, comma_separated, prefixed
+from bot.approval_settings import ApprovalSettings
 from bot.keyspace import overlapped
+from bot.plugin_settings import PluginSettings, plugin_settings
 
 Role = Literal["slack", "discord", "http", "worker"]
 ROLES: frozenset[Role] = frozenset(("slack", "discord", "http", "worker"))
@@ -38,7 +40,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class Settings(AccessSettings):
+class Settings(AccessSettings, ApprovalSettings):
     """The environment contract. A variable's name is the field's name in upper case."""
 
     model_config = SettingsConfigDict(
@@ -97,28 +99,16 @@ class Settings(AccessSettings):
     database_url: SecretStr | None = Field(
         None, description="Postgres for the SQL tools, default an embedded one with sample data"
     )
-    sql_writes: Literal["off", "approval"] = Field(
-        "off", description="`approval`: the agent may change the database, each time a person approves it"
-    )
-    database_write_url: SecretStr | None = Field(
-        None, description="the same database for a role that may write, for SQL_WRITES; default DATABASE_URL"
-    )
-    approvers: Names = Field(
-        frozenset(), description="who may approve what the agent asks leave for, default ADMIN_USERS"
-    )
-    approval_four_eyes: bool = Field(
-        False, description="`true`: nobody approves what they have asked for themselves"
-    )
-    approval_hours: float = Field(
-        24,
-        gt=0,
-        le=48,  # a decision is known again for three days
-        description="hours after which a request that nobody has decided expires",
-    )
     sql_allow_privileged_role: bool = Field(
         False,
         description="`true`: the SQL tools read in production, too, with a role of DATABASE_URL that may do "
         "more than read",
+    )
+    mcp_servers: SecretStr | None = Field(
+        None, description="MCP servers with tools for the agent, as JSON ([how](plugins.md))"
+    )
+    tool_plugins: str = Field(
+        "", description="installed packages with tools for the agent, by entry point ([how](plugins.md))"
     )
     data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
     http_host: str = Field("127.0.0.1", description="address of the HTTP surface and the page")
@@ -253,6 +243,7 @@ class Settings(AccessSettings):
             *self._model_problems(),
             *self._approval_problems(),
             *self.budget_problems(self._models()),
+            *self.plugins.problems,
             *self._production_problems(),
         ]
         if problems:
@@ -291,6 +282,11 @@ class Settings(AccessSettings):
         return ["SQL_WRITES: set APPROVERS or ADMIN_USERS beside it, or nobody could approve anything"]
 
     @property
+    def plugins(self) -> PluginSettings:
+        """What MCP_SERVERS and TOOL_PLUGINS say."""
+        return plugin_settings(self.mcp_servers, self.tool_plugins, has_approvers=bool(self.who_approves))
+
+    @property
     def who_approves(self) -> frozenset[str]:
         """Who may decide what the agent asks leave for."""
         return self.approvers or self.admin_users
@@ -324,6 +320,7 @@ class Settings(AccessSettings):
         """The values that must appear in no log."""
         fields = (getattr(self, name) for name in type(self).model_fields)
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
+        values += self.plugins.secrets
         # an error may print a password without the address that it came in
         return [*values, *(password for value in values if (password := urlsplit(value).password))]
 

@@ -42,6 +42,7 @@ from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
 from bot.tools import KeyValueStore, Orders, RoleCheck, RolePolicy, open_pool, toolset
+from bot.tools.plugins import open_plugins
 from bot.turn import Turns
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,10 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         if settings.enable_memory:
             await stack.enter_async_context(recall.embedding())
         remembered = recall if settings.enable_memory else None
-        tools = toolset(pool, remembered, keep=files.keep, orders=orders)
+        wanted = settings.plugins if "worker" in settings.bot_roles else None
+        plugins = await stack.enter_async_context(open_plugins(wanted, redis))
+        tools = plugins.toolbox
+        tools.put_own(toolset(pool, remembered, keep=files.keep, orders=orders))
         model = await stack.enter_async_context(_model(settings, tools))
         allowed = gate(settings, redis)
         sees = settings.has_model and settings.openai_vision
@@ -137,6 +141,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         examine.add("inbox", partial(inbox_health, redis))
         examine.add("turns", turns.health)
         examine.add("approvals", approvals.health)
+        if plugins:
+            examine.add("plugins", plugins.health)
+            await plugins.tried()
         yield Bot(settings, platforms, inbox, shared, approvals, turns, examine)
 
 

@@ -29,8 +29,8 @@ CORE = "chat commands gap operations tasks turn health supervise __version__"
 
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
-    libraries="asyncpg discord langchain_core langchain_openai langgraph openai pglast redis redisvl "
-    "slack_bolt slack_sdk structlog wordllama"
+    libraries="asyncpg discord langchain_core langchain_mcp_adapters langchain_openai langgraph mcp openai "
+    "pglast redis redisvl slack_bolt slack_sdk structlog wordllama"
 ).libraries
 
 RULES = {
@@ -45,6 +45,7 @@ RULES = {
     "health": rule(CORE),
     "supervise": rule(CORE),
     "approvals": rule(CORE, "redis"),
+    "approval_settings": rule(libraries="pydantic pydantic_settings"),
     "access": rule(f"{CORE} scopes"),
     "access_settings": rule("amounts", "pydantic pydantic_settings"),
     "amounts": rule(),
@@ -54,7 +55,10 @@ RULES = {
     "rates": rule(f"{CORE} scopes", "redis"),
     "scopes": rule(CORE),
     "usage": rule(f"{CORE} access amounts budget ledger"),
-    "config": rule("access_settings keyspace", "pydantic pydantic_settings"),
+    "config": rule(
+        "access_settings approval_settings keyspace plugin_settings", "pydantic pydantic_settings"
+    ),
+    "plugin_settings": rule(libraries="dotenv pydantic"),
     "logs": rule(libraries="structlog"),
     "store": rule("chat sentinel", "redis"),
     "sentinel": rule(libraries="redis"),
@@ -65,8 +69,9 @@ RULES = {
     "inbox": rule("chat tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
     "tools": rule(
-        "chat keyspace operations recall",
-        "asyncpg langchain_core matplotlib pglast pydantic redis redisvl tenacity",
+        "__version__ chat keyspace operations plugin_settings recall tasks",
+        "anyio asyncpg httpx langchain_core langchain_mcp_adapters matplotlib mcp pglast pydantic redis "
+        "redisvl tenacity",
     ),
     "files": rule("chat", "redis"),
     "attachments": rule("chat", "PIL pypdf"),

@@ -24,6 +24,7 @@ SECRETS = {
     "DATABASE_URL": "postgresql://ada:postgres-password@localhost/shop",
     "DATABASE_WRITE_URL": "postgresql://eve:writer-password@localhost/shop",
     "API_TOKEN": "api-token",
+    "MCP_SERVERS": '{"shop": {"command": "shop", "env": {"KEY": "shop-secret"}, "approval": false}}',
 }
 
 DEFAULTS = {

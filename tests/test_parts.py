@@ -159,6 +159,7 @@ def test_a_step_keeps_its_id_and_title_until_its_end() -> None:
         (a_call(name="current_time", zone=""), "Look at the clock"),
         (a_call(name="export_all", limit=0, table="orders"), "Export all: orders"),
         (a_call(name="sql_schema", table="orders"), "Look at the database schema: orders"),
+        (a_call(name="github__create_issue", title="Fire"), "Create issue (github): Fire"),
     ],
 )
 def test_title_says_in_words_what_is_done(call: ToolCall, title: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import cast
@@ -58,7 +58,7 @@ class Agent:
         memory: Memory,
         requests: Requests,
         *,
-        guarded: Collection[str],
+        tools: Sequence[BaseTool],
         note: Note,
         remember: Remember,
         enclose: Enclose,
@@ -69,7 +69,7 @@ class Agent:
         self._enclose = enclose
         self._memory = memory
         self._requests = requests
-        self._guarded = guarded
+        self._tools = tools
         self._note = note
         self._remember = remember
         self._recursion_limit = 4 * rounds + 10  # langgraph's supersteps: four a round, and the ends
@@ -139,7 +139,8 @@ class Agent:
             return decided_course(await self._graph.aget_state(config), proposal)
         if turn.attempt > 1:
             state = await self._graph.aget_state(config)
-            course = repeated_course(state, _id(turn.messages[-1]), self._guarded)
+            guarded = [tool.name for tool in self._tools if isinstance(tool, GuardedTool)]
+            course = repeated_course(state, _id(turn.messages[-1]), guarded)
             if course:
                 asked = {_id(message) for message in turn.messages}
                 messages = [each for each in state.values["messages"] if each.id in asked]
@@ -308,7 +309,7 @@ async def open_agent(
         graph,
         memory,
         requests,
-        guarded=[tool.name for tool in tools if isinstance(tool, GuardedTool)],
+        tools=tools,
         note=note,
         remember=remember,
         enclose=enclose,

@@ -85,12 +85,11 @@ def build_graph(
 ) -> Graph:
     """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
 
+    `tools` is looked at whenever one is needed: it may change while the graph runs.
     A call of a `GuardedTool` is proposed to a person by way of `requests` and interrupts the graph. Run it
     again, with a turn whose decision is about that request, to go on.
     """
-    nodes = _Nodes(
-        model, {tool.name: tool for tool in tools}, max_iterations, history_tokens, requests, meter, see
-    )
+    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, see)
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
@@ -126,7 +125,7 @@ class _Nodes:
     def __init__(
         self,
         model: Model,
-        tools: dict[str, BaseTool],
+        tools: Sequence[BaseTool],
         max_iterations: int,
         history_tokens: int,
         requests: Requests | None,
@@ -136,7 +135,7 @@ class _Nodes:
         self._model = model
         self._see = see
         self._requests = requests
-        self._tools = tools
+        self._all_tools = tools
         self._max_iterations = max_iterations
         self._history_tokens = history_tokens
         self._meter = meter
@@ -184,6 +183,10 @@ class _Nodes:
         if any(call["name"] in self._guarded for call in _calls(state)):
             return "propose"
         return await _tool_tasks(state) or END
+
+    @property
+    def _tools(self) -> dict[str, BaseTool]:
+        return {tool.name: tool for tool in self._all_tools}
 
     @property
     def _guarded(self) -> dict[str, GuardedTool]:

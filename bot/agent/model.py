@@ -92,19 +92,41 @@ Manner = Literal["act", "conclude", "plain"]
 
 
 class Candidate:
-    """A chat model with the tools bound once, since that converts every tool's schema."""
+    """A chat model with the tools bound: anew only when they change, since that converts every schema."""
 
     def __init__(
         self, name: str, chat: BaseChatModel, tools: Sequence[BaseTool], explain: Explain = explain_stream
     ) -> None:
         self.name = name
         self.explain = explain
-        self.tools_size = metering.tools_size(tools)
-        self.manners: dict[Manner, Chat] = {
-            "act": chat.bind_tools(tools),
-            "conclude": chat.bind_tools(tools, tool_choice="none"),
-            "plain": chat,
-        }
+        self._chat = chat
+        self._tools = tools
+        self._bound: tuple[BaseTool, ...] | None = None
+        self._manners: dict[Manner, Chat] = {}
+        self._tools_size = 0
+
+    @property
+    def manners(self) -> dict[Manner, Chat]:
+        """The model with the tools as they are now."""
+        self._bind()
+        return self._manners
+
+    @property
+    def tools_size(self) -> int:
+        """About how many tokens the tools take in each request."""
+        self._bind()
+        return self._tools_size
+
+    def _bind(self) -> None:
+        tools = tuple(self._tools)
+        if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
+            self._bound = tools
+            self._tools_size = metering.tools_size(tools)
+            self._manners = {
+                "act": self._chat.bind_tools(tools),
+                "conclude": self._chat.bind_tools(tools, tool_choice="none"),
+                "plain": self._chat,
+            }
 
 
 class Model:

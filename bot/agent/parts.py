@@ -95,9 +95,16 @@ def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Ite
 
 
 def _title(call: ToolCall) -> str:
-    title = _TITLES.get(call["name"], call["name"].replace("_", " ").capitalize())
+    title = _TITLES.get(call["name"]) or _foreign_title(call["name"])
     detail = next((str(value) for value in call["args"].values() if value), "")
     return f"{title}: {_shortened(detail)}" if detail else title
+
+
+def _foreign_title(name: str) -> str:
+    """`github__create_issue` as "Create issue (github)"."""
+    plugin, _, tool = name.rpartition("__")
+    title = tool.replace("_", " ").capitalize()
+    return f"{title} ({plugin})" if plugin else title
 
 
 def _first_line(text: str) -> str:

@@ -6,7 +6,6 @@ the request again, after a crash or a lost connection, finds that row and change
 
 import asyncio
 import logging
-import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from bot.chat import Proposal
 from bot.tools import sql_guard
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
+from bot.tools.hidden import hidden_in
 from bot.tools.sql_errors import DatabaseDown, translated
 from bot.tools.sql_functions import refuse_hidden_effects
 from bot.tools.sql_guard import Statement
@@ -89,8 +89,8 @@ def check(text: str) -> Change:
     A person has to see all of it as it is: what is long, or would not look like what it is, is refused.
     """
     _require(len(text) <= MAX_STATEMENT_CHARS, f"Write at most {MAX_STATEMENT_CHARS:,} characters.")
-    hidden = next((each for each in text if _is_hidden(each)), None)
-    _require(hidden is None, f"The statement holds a character that cannot be seen ({hidden!r}).")
+    hidden = hidden_in(text)
+    _require(not hidden, f"The statement holds a character that cannot be seen ({hidden!r}).")
     _require("```" not in text, "The statement holds ```, which would end the block of code that shows it.")
     statement = sql_guard.parse_one(text)
     tree = statement.tree
@@ -117,14 +117,6 @@ def check(text: str) -> Change:
 
 def _writes(clause: ast.WithClause) -> bool:
     return any(not isinstance(each.ctequery, ast.SelectStmt) for each in clause.ctes or ())
-
-
-def _is_hidden(character: str) -> bool:
-    """Whether it is not what it looks like: controls, and marks of direction or without width.
-
-    https://trojansource.codes
-    """
-    return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Co", "Cn", "Zl", "Zp")
 
 
 class Orders:

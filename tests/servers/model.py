@@ -251,7 +251,12 @@ def refusal(body: dict[str, Json]) -> str | None:
     messages = body.get("messages") or []
     if not body.get("model") or not messages:
         return "you must provide a model and messages"
-    names = [tool["function"]["name"] for tool in body.get("tools") or []]
+    tools = [tool["function"] for tool in body.get("tools") or []]
+    names = [tool["name"] for tool in tools]
+    if len(names) > 128 or len(set(names)) < len(names):
+        return "there may be 128 tools at most, each with a name of its own"
+    if fault := next(filter(None, (schema_refusal(tool["parameters"]) for tool in tools)), None):
+        return fault
     if any(not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names):
         return "a tool's name does not match ^[a-zA-Z0-9_-]{1,64}$"
     if "stream_options" in body and not body.get("stream"):
@@ -259,6 +264,25 @@ def refusal(body: dict[str, Json]) -> str | None:
     if "tool_choice" in body and not names:
         return "'tool_choice' is only allowed when 'tools' are specified"
     return _message_refusal(messages)
+
+
+def schema_refusal(schema: Json) -> str | None:
+    """Why the real service would refuse a function's parameters; None when it would not."""
+    if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
+        return "Invalid schema for function: schema must be an object with properties"
+    if {"oneOf", "anyOf", "allOf", "enum", "not"} & schema.keys():
+        return "Invalid schema for function: no oneOf, anyOf, allOf, enum or not at the top level"
+    return _array_refusal(schema)
+
+
+def _array_refusal(schema: Json) -> str | None:
+    if not isinstance(schema, dict):
+        return None
+    if schema.get("type") == "array" and "items" not in schema:
+        return "Invalid schema for function: array schema missing items"
+    properties = schema.get("properties")
+    inner = [schema.get("items"), *(properties.values() if isinstance(properties, dict) else ())]
+    return next(filter(None, map(_array_refusal, inner)), None)
 
 
 def _message_refusal(messages: Sequence[dict[str, Json]]) -> str | None:

@@ -1,0 +1,288 @@
+"""What MCP_SERVERS and TOOL_PLUGINS say: which plug-ins there are, and what each may do."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import SecretStr
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,23}(?<!_)")
+_NAME_FORM = "use 1 to 24 of a-z, 0-9, - and _, without __ and without _ at either end"
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+
+_Read = TypeVar("_Read")
+
+_LONGEST_SECONDS = 300.0
+_SHORTEST_SECRET = 8
+"""Shorter values (a log level, `true`) are no secrets, and to hide them would black out half the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a plug-in may do. `allow` and `approval` name its tools, by patterns as in a shell.
+
+    A call of a tool that `approval` names waits for a person. `timeout` is in seconds, for one call.
+    """
+
+    allow: tuple[str, ...] = ("*",)
+    timeout: float = 30.0
+    approval: tuple[str, ...] = ()
+
+    def allows(self, tool: str) -> bool:
+        """Whether the model is given this tool."""
+        return any(fnmatchcase(tool, each) for each in self.allow)
+
+    def needs_approval(self, tool: str) -> bool:
+        """Whether a person has to allow each call of it."""
+        return any(fnmatchcase(tool, each) for each in self.approval)
+
+
+@dataclass(frozen=True, slots=True)
+class McpServer:
+    """An MCP server: either a command that is started, or an address that speaks streamable HTTP.
+
+    `secrets` are the values of it that must appear in no log; all that may hold one stays out of its `repr`.
+    """
+
+    policy: Policy
+    command: str = ""
+    args: tuple[str, ...] = field(default=(), repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    url: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """The plug-ins by name, and a sentence for each thing that a person must mend, never with a value."""
+
+    servers: Mapping[str, McpServer]
+    entry_points: Mapping[str, Policy]
+    problems: Sequence[str]
+
+    @property
+    def secrets(self) -> list[str]:
+        """The values that must appear in no log."""
+        return sorted(secret for server in self.servers.values() for secret in server.secrets)
+
+
+def plugin_settings(servers: SecretStr | None, entry_points: str, *, has_approvers: bool) -> PluginSettings:
+    """What the two settings say. `${NAME}` in a server's values stands for a variable of the environment."""
+    problems: list[str] = []
+    # a token may stand in .env, which is read, but not put into the environment
+    environ = {**dotenv_values(".env"), **os.environ}
+    found: dict[str, dict[str, Any]] = {"MCP_SERVERS": {}, "TOOL_PLUGINS": {}}
+    for setting, read in (
+        ("MCP_SERVERS", lambda: mcp_servers(servers.get_secret_value() if servers else "{}", environ)),
+        ("TOOL_PLUGINS", lambda: tool_plugins(entry_points)),
+    ):
+        try:
+            found[setting] = read()
+        except Problems as error:
+            problems += [f"{setting}: {each}" for each in error.sentences]
+    by_name, by_entry_point = found.values()
+    problems += [
+        f"TOOL_PLUGINS: {name} is the name of an MCP server, too; rename one"
+        for name in sorted(by_name.keys() & by_entry_point.keys())
+    ]
+    asking = [("MCP_SERVERS", name) for name, each in by_name.items() if each.policy.approval]
+    asking += [("TOOL_PLUGINS", name) for name, each in by_entry_point.items() if each.approval]
+    if not has_approvers:
+        problems += [_NOBODY.format(setting=setting, name=name) for setting, name in asking]
+    return PluginSettings(by_name, by_entry_point, problems)
+
+
+_NOBODY = (
+    "{setting}: calls of {name} wait for approval: set APPROVERS or ADMIN_USERS beside it, or its "
+    '"approval" to false (or to a list of tools) where they may run without'
+)
+
+
+class Problems(ValueError):
+    """A setting is wrong; `sentences` has one for each thing to mend, and never a value."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences
+
+
+def mcp_servers(text: str, environ: Mapping[str, str | None]) -> dict[str, McpServer]:
+    """The servers in the JSON object `text`, by name. Raises `Problems`."""
+    return _each(_json_object(text), lambda given: _mcp_server(given, environ))
+
+
+def tool_plugins(text: str) -> dict[str, Policy]:
+    """The entry points in `text`, which is a comma-separated list or a JSON object. Raises `Problems`."""
+    if text.lstrip().startswith("{"):
+        return _each(_json_object(text), lambda given: _policy(given, asks=False))
+    names = re.findall(r"[^,\s]+", text)
+    return _each({name: {} for name in names}, lambda given: _policy(given, asks=False))
+
+
+def _each(given: Mapping[str, Any], read: "Callable[[_Given], _Read]") -> dict[str, _Read]:
+    found: dict[str, _Read] = {}
+    problems: list[str] = []
+    for name, value in given.items():
+        if not _NAME.fullmatch(name):
+            problems.append(f"{name[:40]!r} is no name for a plug-in: {_NAME_FORM}")
+            continue
+        if not isinstance(value, dict):
+            problems.append(f"{name}: write an object in braces, for example {{}}")
+            continue
+        read_from = _Given(value)
+        found[name] = read(read_from)
+        problems += [f"{name}: {each}" for each in read_from.all_problems()]
+    if problems:
+        raise Problems(problems)
+    return found
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text, object_pairs_hook=_without_repetition)
+    except json.JSONDecodeError as error:  # its `doc` holds the text; its `msg` does not
+        raise Problems(
+            [f"is no valid JSON ({error.msg}, line {error.lineno}, column {error.colno})"]
+        ) from None
+    except RecursionError:
+        raise Problems(["is nested too deeply"]) from None
+    if not isinstance(given, dict):
+        raise Problems(["must be a JSON object that gives each plug-in a name"])
+    return given
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise Problems([f"names {twice[:40]!r} twice"])
+    return dict(pairs)
+
+
+class _Given:
+    """The values of one plug-in, taken one by one; what is wrong or left over is a problem."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._left = dict(values)
+        self.problems: list[str] = []
+
+    def has(self, key: str) -> bool:
+        return key in self._left
+
+    def take(self, key: str, kind: type | tuple[type, ...], default: Any, form: str) -> Any:
+        value = self._left.pop(key, default)
+        if isinstance(value, kind):
+            return value
+        self.problems.append(f"{key} must be {form}")
+        return default
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self.take(key, list, [], "a list of strings")
+        if not all(isinstance(each, str) for each in value):
+            self.problems.append(f"{key} must be a list of strings")
+            return ()
+        return tuple(value)
+
+    def named_texts(self, key: str) -> dict[str, str]:
+        """An object whose values are strings."""
+        value = self.take(key, dict, {}, "an object of strings")
+        if not all(isinstance(each, str) for each in value.values()):
+            self.problems.append(f"{key} must be an object of strings")
+            return {}
+        return dict(value)
+
+    def all_problems(self) -> list[str]:
+        unknown = [f"{key[:40]!r} is not known" for key in self._left]
+        return [*self.problems, *unknown]
+
+
+def _policy(given: _Given, *, asks: bool) -> Policy:
+    allow = given.texts("allow") if given.has("allow") else ("*",)
+    timeout = given.take("timeout", (int, float), 30, "a number of seconds")
+    if isinstance(timeout, bool) or not (math.isfinite(timeout) and 0 < timeout <= _LONGEST_SECONDS):
+        given.problems.append(f"timeout must be between 0 and {_LONGEST_SECONDS:.0f} seconds")
+    return Policy(allow=allow, timeout=float(timeout), approval=_approval(given, asks))
+
+
+def _approval(given: _Given, default: bool) -> tuple[str, ...]:
+    value = given.take("approval", (bool, list), default, "true, false or a list of tools")
+    if isinstance(value, bool):
+        return ("*",) if value else ()
+    if not all(isinstance(each, str) for each in value):
+        given.problems.append("approval must be true, false or a list of tools")
+        return ("*",)
+    return tuple(value)
+
+
+def _mcp_server(given: _Given, environ: Mapping[str, str | None]) -> McpServer:
+    values = _Expansion(environ)
+    command = given.take("command", str, "", "a string")
+    url = given.take("url", str, "", "a string")
+    if bool(command) == bool(url):
+        given.problems.append("set either command or url")
+    elif strange := [key for key in (("headers",) if command else ("args", "env")) if given.has(key)]:
+        given.problems.append(f"{strange[0]} does not go with {'command' if command else 'url'}")
+    url = values.expand(url)
+    if url and not _is_http(url):
+        given.problems.append("url must begin with https:// or http://")
+    server = McpServer(
+        policy=_policy(given, asks=True),
+        command=command,
+        args=tuple(values.expand(each) for each in given.texts("args")),
+        env={name: values.expand(each) for name, each in given.named_texts("env").items()},
+        url=url,
+        headers={name: values.expand(each) for name, each in given.named_texts("headers").items()},
+    )
+    if any("\n" in each or "\r" in each for pair in server.headers.items() for each in pair):
+        given.problems.append("headers may not hold line breaks")
+    given.problems += [f"the environment has no {name}" for name in sorted(values.missing)]
+    secrets = values.taken | _secrets_in(server)
+    return McpServer(
+        server.policy, server.command, server.args, server.env, server.url, server.headers, frozenset(secrets)
+    )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+class _Expansion:
+    """Puts variables of the environment into values, and remembers what it took."""
+
+    def __init__(self, environ: Mapping[str, str | None]) -> None:
+        self._environ = environ
+        self.missing: set[str] = set()
+        self.taken: set[str] = set()
+
+    def expand(self, value: str) -> str:
+        return _REFERENCE.sub(self._value, value)
+
+    def _value(self, match: re.Match[str]) -> str:
+        value = self._environ.get(match[1])
+        if value is None:
+            self.missing.add(match[1][:60])
+            return ""
+        self.taken.add(value)
+        return value
+
+
+def _secrets_in(server: McpServer) -> set[str]:
+    """Each value that may be secret, and each of its words: a header is `Bearer` and the token."""
+    values = [*server.env.values(), *server.headers.values()]
+    if _is_http(server.url):
+        parts = urlsplit(server.url)
+        values += [parts.password or "", *(value for _, value in parse_qsl(parts.query))]
+    words = {word for value in values for word in (value, *value.split())}
+    return {word for word in words if len(word) >= _SHORTEST_SECRET}

@@ -1,0 +1,68 @@
+"""Plug-ins: tools that come from elsewhere, and are trusted accordingly. See docs/plugins.md."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from bot.chat import Health
+from bot.plugin_settings import PluginSettings
+from bot.tasks import cancel
+from bot.tools.plugins.entry_point import EntryPointSource
+from bot.tools.plugins.mcp_server import McpSource
+from bot.tools.plugins.once import Once
+from bot.tools.plugins.plugin import START_SECONDS, Plugin
+from bot.tools.plugins.toolbox import Toolbox
+
+__all__ = ["Plugins", "Toolbox", "open_plugins"]
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 6.0
+"""A child has two seconds to end by itself, two after SIGTERM, and is killed then."""
+
+
+class Plugins:
+    """All plug-ins, which are being started."""
+
+    def __init__(self, toolbox: Toolbox, plugins: Sequence[Plugin]) -> None:
+        self.toolbox = toolbox
+        self._plugins = plugins
+
+    async def tried(self) -> None:
+        """Wait until each has started, has failed to, or has had its time."""
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await asyncio.gather(*(each.tried.wait() for each in self._plugins))
+        except TimeoutError:
+            log.info("not all plug-ins have started yet")
+
+    async def health(self) -> Health:
+        """How each of them is. They are extras: one that is down degrades the bot, no more."""
+        evidence: dict[str, object] = {each.name: each.report() for each in self._plugins}
+        if self.toolbox.left_out:
+            evidence["left_out_in_all"] = self.toolbox.left_out
+        is_ok = all(each.is_up for each in self._plugins) and not self.toolbox.left_out
+        return Health(name="plugins", state="ok" if is_ok else "degraded", evidence=evidence)
+
+    def __bool__(self) -> bool:
+        return bool(self._plugins)
+
+
+@asynccontextmanager
+async def open_plugins(settings: PluginSettings | None, redis: Redis) -> AsyncIterator[Plugins]:
+    """Begin to start the plug-ins, if there are any, and keep them until the end. Raises nothing."""
+    toolbox, once = Toolbox(), Once(redis)
+    plugins: list[Plugin] = []
+    if settings:
+        for name, server in settings.servers.items():
+            plugins.append(Plugin(name, McpSource(name, server), server.policy, toolbox, once))
+        for name, policy in settings.entry_points.items():
+            plugins.append(Plugin(name, EntryPointSource(name), policy, toolbox, once))
+    keepers = [asyncio.create_task(each.keep()) for each in plugins]
+    try:
+        yield Plugins(toolbox, plugins)
+    finally:
+        await cancel(*keepers, patience=_CLOSE_SECONDS)

@@ -1,0 +1,259 @@
+"""A session with an MCP server, over a child's standard streams or streamable HTTP.
+
+Traps of mcp 1.30 that this is built around:
+
+- a child that dies ends a stream inside the client, and nobody is told before the next call;
+- an HTTP error of any request cancels the whole transport, and calls in other tasks are never woken;
+- `call_tool` checks the result against a schema of the server's, and the checker fetches what that refers to;
+- its loggers write a trace, with the text, for each line that is no message.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from langchain_mcp_adapters.sessions import StreamableHttpConnection, create_session
+from mcp import ClientSession, McpError, StdioServerParameters, types
+from mcp.client.stdio import stdio_client
+from mcp.shared.message import SessionMessage
+
+from bot import __version__
+from bot.chat import Json
+from bot.plugin_settings import McpServer
+from bot.tasks import cancel
+from bot.tools.plugins.offer import ConnectionLost, PluginError
+from bot.tools.plugins.stderr import stderr_to_log
+
+logging.getLogger("mcp").setLevel(logging.CRITICAL)  # what goes wrong comes to us as an error, too
+
+LOOK_SECONDS = 60.0
+"""Between two looks at the list of tools, which is also how a server that is deaf is found out."""
+
+ANSWER_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0
+_MOST_PAGES = 20
+
+_Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
+
+
+class Session:
+    """One live session. Its calls may be made from any task, and do not wait for each other."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self._look = asyncio.Event()
+        self._under_way = 0
+        self._client: ClientSession | None = None
+
+    def begin(self, client: ClientSession) -> None:
+        """Use `client`, which is initialised."""
+        self._client = client
+
+    async def heard(self, message: object) -> None:
+        """Take in what the server says unasked; `message_handler` of the client's session."""
+        if isinstance(message, types.ServerNotification) and isinstance(
+            message.root, types.ToolListChangedNotification
+        ):
+            self._look.set()
+
+    async def tools(self) -> list[tuple[str, str, Json]]:
+        """Name, description and schema of each tool. Raises `PluginError`, and the client's errors."""
+        self._look.clear()
+        found: list[types.Tool] = []
+        cursor: str | None = None
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                for _ in range(_MOST_PAGES):
+                    page = types.PaginatedRequestParams(cursor=cursor)
+                    request = types.ClientRequest(types.ListToolsRequest(params=page))
+                    result = await self._answer(request, types.ListToolsResult)
+                    found += result.tools
+                    cursor = result.nextCursor
+                    if not cursor:
+                        break
+        except TimeoutError as error:
+            raise PluginError(f"it did not answer within {ANSWER_SECONDS:g} s") from error
+        return [(each.name, each.description or each.title or "", each.inputSchema) for each in found]
+
+    async def call(self, tool: str, arguments: dict[str, Json]) -> tuple[str, bool]:
+        """The result as text, and whether the tool calls it an error. Raises `PluginError` and `McpError`."""
+        request = types.ClientRequest(
+            types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
+        )
+        self._under_way += 1
+        try:
+            result = await self._answer(request, types.CallToolResult)
+        except McpError as error:
+            if error.error.code == types.CONNECTION_CLOSED:
+                self._look.set()
+                raise ConnectionLost(_LOST) from error
+            # the server's own words, as of a tool that failed
+            return error.error.message, True
+        except (Exception, asyncio.CancelledError):  # also when the caller has waited long enough
+            self._look.set()
+            raise
+        finally:
+            self._under_way -= 1
+        return _text(result), result.isError
+
+    async def _answer(self, request: types.ClientRequest, kind: type[Any]) -> Any:
+        """The server's answer; an error when the session ends before it comes."""
+        assert self._client is not None  # begun before anybody has it
+        asking = asyncio.create_task(self._client.send_request(request, kind))
+        ending = asyncio.create_task(self.ended.wait())
+        try:
+            await asyncio.wait([asking, ending], return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise ConnectionLost(_LOST)
+            return asking.result()
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:  # nothing could be sent
+            self._look.set()
+            raise PluginError(_LOST) from error
+        finally:
+            await cancel(asking, ending)
+
+    async def occasion_to_look(self) -> None:
+        """Wait until the list may have changed, or the server may be gone. Raises `PluginError` if it is."""
+        waits = [asyncio.create_task(each.wait()) for each in (self._look, self.ended)]
+        try:
+            while True:
+                done, _ = await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if done or not self._under_way:  # a server that is at work may have no time to answer
+                    break
+        finally:
+            await cancel(*waits)
+        if self.ended.is_set():
+            raise PluginError("its process ended")
+
+
+_LOST = "the connection was lost"
+
+
+@asynccontextmanager
+async def connected(plugin: str, server: McpServer) -> AsyncIterator[Session]:
+    """A session that is ready for calls. Raises whatever the client and the server come up with."""
+    session = Session()
+    try:
+        async with _client(plugin, server, session) as client:
+            await client.initialize()
+            session.begin(client)
+            yield session
+    finally:
+        session.ended.set()
+
+
+@asynccontextmanager
+async def _client(plugin: str, server: McpServer, session: Session) -> AsyncIterator[ClientSession]:
+    own: dict[str, Any] = {
+        "message_handler": session.heard,
+        "client_info": types.Implementation(name="bot", version=__version__),
+    }
+    if server.url:
+        connection = StreamableHttpConnection(
+            transport="streamable_http",
+            url=server.url,
+            headers=dict(server.headers),
+            timeout=_CONNECT_SECONDS,
+            sse_read_timeout=server.policy.timeout + 60,
+            session_kwargs=own,
+        )
+        async with create_session(connection) as client:
+            yield client
+        return
+    # the child's environment is this and what the library thinks safe (PATH, HOME …): nothing else of ours
+    child = StdioServerParameters(
+        command=server.command,
+        args=list(server.args),
+        env=dict(server.env),
+        encoding_error_handler="replace",
+    )
+    async with (
+        stderr_to_log(plugin) as sink,
+        stdio_client(child, sink) as (read, write),
+        _watched(read, session.ended) as watched,
+        ClientSession(watched, write, **own) as client,
+    ):
+        sink.close()
+        yield client
+
+
+@asynccontextmanager
+async def _watched(read: _Incoming, ended: asyncio.Event) -> AsyncIterator[_Incoming]:
+    """The same stream, with `ended` set at its end."""
+    send, receive = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    copying = asyncio.create_task(_copy(read, send, ended))
+    try:
+        yield receive
+    finally:
+        await cancel(copying)
+        receive.close()
+        read.close()  # the client leaves it open when its child ends at once
+
+
+async def _copy(
+    read: _Incoming, send: MemoryObjectSendStream[SessionMessage | Exception], ended: asyncio.Event
+) -> None:
+    try:
+        async with send:
+            async for message in read:
+                await send.send(message)
+    except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        pass  # the session is being closed
+    finally:
+        ended.set()
+
+
+def _text(result: types.CallToolResult) -> str:
+    texts = [_block(each) for each in result.content]
+    if not any(texts) and result.structuredContent is not None:
+        return json.dumps(result.structuredContent, ensure_ascii=False)
+    return "\n".join(texts)
+
+
+def _block(block: types.ContentBlock) -> str:
+    """One piece of a result: text as it is, the rest by name."""
+    match block:
+        case types.TextContent():
+            return block.text
+        case types.ImageContent() | types.AudioContent():
+            return f"[{block.type}, {block.mimeType}, about {len(block.data) * 3 // 4:,} bytes: not shown]"
+        case types.ResourceLink():
+            return f"[resource {block.name}: {block.uri}]"
+        case types.EmbeddedResource(resource=types.TextResourceContents() as resource):
+            return resource.text
+        case types.EmbeddedResource():
+            return f"[resource {block.resource.uri}, {block.resource.mimeType}: not shown]"
+
+
+def reason(error: BaseException) -> str:
+    """Why a server is not to be had, in our own words: its own may hold a token."""
+    match error:
+        case BaseExceptionGroup():
+            return reason(error.exceptions[0])
+        case PluginError():
+            return str(error)
+        case FileNotFoundError():
+            return "its command was not found"
+        case PermissionError():
+            return "its command may not be run"
+        case httpx.HTTPStatusError():
+            return f"it answered with HTTP {error.response.status_code}"
+        case httpx.TransportError() | httpx.InvalidURL():
+            return f"it cannot be connected to ({type(error).__name__})"
+        case (
+            McpError(error=types.ErrorData(code=types.CONNECTION_CLOSED))
+            | anyio.BrokenResourceError()
+            | anyio.ClosedResourceError()
+            | ConnectionError()
+        ):
+            return "it ended before it could speak"
+        case McpError():
+            return f"it answered with error {error.error.code}"
+        case _:
+            return f"it failed with {type(error).__name__}"

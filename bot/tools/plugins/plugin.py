@@ -1,0 +1,127 @@
+"""One plug-in, kept: started, watched, started again when it is lost. Whatever it does, the bot goes on."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from bot.plugin_settings import Policy
+from bot.tools.plugins.calls import Workshop
+from bot.tools.plugins.offer import Offer, PluginError, Source
+from bot.tools.plugins.once import Once
+from bot.tools.plugins.toolbox import Toolbox
+from bot.tools.plugins.wording import line
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 10.0
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+
+_MOST_LEFT_OUT = 3
+_MOST_ERROR_CHARS = 500
+
+_FAILED = "it failed with {kind}; the log has more"
+
+
+class Plugin:
+    """A named source of tools, which puts them into the toolbox and says how it is."""
+
+    def __init__(self, name: str, source: Source, policy: Policy, toolbox: Toolbox, once: Once) -> None:
+        self.name = name
+        self.tried = asyncio.Event()
+        """Set once it is known whether it starts."""
+        self._source = source
+        self._toolbox = toolbox
+        self._shop = Workshop(name, policy, once, lambda: self._reason)
+        self._reason = "it is being started"
+        self._retry_at = 0.0
+        self._offers: dict[str, Offer] = {}
+        self._tools = 0
+        self._left_out: dict[str, str] = {}
+        toolbox.put(name, ())
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its tools can be called."""
+        return not self._reason
+
+    async def keep(self) -> None:
+        """Keep it running until cancelled."""
+        delay = FIRST_DELAY
+        while True:
+            began = time.monotonic()
+            reason, error = await self._run()
+            if time.monotonic() - began > LONGEST_DELAY:
+                delay = FIRST_DELAY
+            self._retry_at = time.monotonic() + delay
+            if reason != self._reason:
+                told = {"plugin": self.name, "reason": reason, "error": repr(error)[:_MOST_ERROR_CHARS]}
+                log.warning("plug-in is down", extra=told)
+            self._reason = reason
+            self.tried.set()
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    async def _run(self) -> tuple[str, BaseException | None]:
+        """Run it for as long as it lasts; returns why it does no more, for everyone and for the operator."""
+        limit: asyncio.Timeout | None = None
+        try:
+            await self._source.prepare()
+            async with asyncio.timeout(START_SECONDS) as limit:
+                await self._source.run(lambda offers: self._take(offers, limit))
+        except PluginError as error:
+            return str(error), error.__cause__
+        except TimeoutError as error:
+            if limit and limit.expired():
+                return f"it did not start within {START_SECONDS:g} s", None
+            return _FAILED.format(kind="TimeoutError"), error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, the bot goes on
+            return _FAILED.format(kind=type(error).__name__), error
+        return "it ended", None
+
+    def _take(self, offers: Sequence[Offer], limit: asyncio.Timeout | None) -> None:
+        """Put its tools into the toolbox: it has started."""
+        tools, self._left_out = self._shop.made(offers)
+        if limit:
+            limit.reschedule(None)
+        known = {each.name: each for each in offers if self._shop.policy.allows(each.name)}
+        if known != self._offers or not self._tools:
+            self._toolbox.put(self.name, tools)
+        self._tell_changes(known)
+        self._offers, self._tools = known, len(tools)
+        self._reason = ""
+        self.tried.set()
+
+    def _tell_changes(self, known: dict[str, Offer]) -> None:
+        """Log what is not as it was: a tool that changes after it was looked at is how one is led astray."""
+        fields = {"plugin": self.name, "tools": len(known)}
+        if not self._offers:
+            log.info("plug-in is up", extra=fields)
+            return
+        new, gone = known.keys() - self._offers.keys(), self._offers.keys() - known.keys()
+        changed = {name for name in known.keys() & self._offers.keys() if known[name] != self._offers[name]}
+        if new or gone or changed:
+            names = {"new": new, "gone": gone, "changed": changed}
+            told = {key: [line(each, 60) for each in sorted(value)[:20]] for key, value in names.items()}
+            log.warning("plug-in offers other tools", extra=fields | told)
+        elif self._reason:
+            log.info("plug-in is back", extra=fields)
+
+    def report(self) -> str:
+        """How it is, in a line."""
+        if self._reason:
+            wait = max(0, round(self._retry_at - time.monotonic()))
+            again = f"; next try in {wait} s" if self._retry_at else ""
+            return f"down: {self._reason}{again}"
+        told = [f"{self._tools} {'tool' if self._tools == 1 else 'tools'}"]
+        tally = self._shop.tally
+        if tally.calls:
+            told.append(f"last call {time.monotonic() - tally.last:.0f} s ago")
+            told.append(f"{tally.failures} of {tally.calls} failed")
+        if tally.last_error:
+            told.append(f"last error {tally.last_error}")
+        if self._left_out:
+            first = [f"{name} ({why})" for name, why in list(self._left_out.items())[:_MOST_LEFT_OUT]]
+            more = len(self._left_out) - len(first)
+            told.append(f"left out: {'; '.join(first)}{f'; {more} more' if more else ''}")
+        return f"ok: {', '.join(told)}"

@@ -1,0 +1,105 @@
+"""The arguments of a foreign tool, as OpenAI takes them. Pure.
+
+A schema is untrusted: it is bounded, and what it refers to is put in its place here: LangChain does that
+without a limit (a few hundred bytes of references to references would become gigabytes).
+"""
+
+import json
+from typing import Any
+
+from bot.chat import Json
+from bot.tools.plugins.wording import plain
+
+_MOST_CHARS = 10_000
+_MOST_NODES = 2_000
+_MOST_DEPTH = 20
+_MOST_WORDS = 500
+_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_LEFT_OUT = frozenset({"$schema", "$id", "$defs", "definitions", "$comment"})
+_COMBINATIONS = ("anyOf", "oneOf", "allOf", "not", "enum")
+"""OpenAI refuses them at the top. Whoever runs the tool checks the arguments, so they can go."""
+
+
+class Unusable(Exception):
+    """The model cannot be given a tool; `str()` says why."""
+
+
+def usable(schema: Json) -> dict[str, Json]:
+    """The schema of an object with properties. Raises `Unusable`."""
+    if schema is None:
+        schema = {}
+    if not isinstance(schema, dict):
+        raise Unusable("its arguments are no JSON schema")
+    top = _Copy(schema).of(schema, 0, ())
+    top = {key: value for key, value in top.items() if key not in _COMBINATIONS} if top else {}
+    if schema.get("type", "object") not in ("object", ["object"], ["object", "null"]):
+        raise Unusable("its arguments are no object")
+    top["type"] = "object"
+    if not isinstance(top.get("properties"), dict):
+        if any(key in schema for key in _COMBINATIONS):
+            raise Unusable("its arguments are a choice of forms")
+        top["properties"] = {}
+    required = top.get("required")
+    if not isinstance(required, list) or not all(
+        isinstance(each, str) and each in top["properties"] for each in required
+    ):
+        top.pop("required", None)
+    if len(json.dumps(top)) > _MOST_CHARS:
+        raise Unusable("its arguments take too long to describe")
+    return top
+
+
+class _Copy:
+    """Copies a schema: bounded, readable, and without references."""
+
+    def __init__(self, root: dict[str, Json]) -> None:
+        self._root = root
+        self._nodes = 0
+
+    def of(self, node: Any, depth: int, within: tuple[str, ...]) -> Any:
+        self._nodes += 1
+        if self._nodes > _MOST_NODES or depth > _MOST_DEPTH:
+            raise Unusable("its arguments are too large or too deeply nested")
+        if isinstance(node, list):
+            return [self.of(each, depth + 1, within) for each in node]
+        if not isinstance(node, dict):
+            return node
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            if reference in within:
+                return {}  # refers to itself: anything goes, as LangChain has it
+            return self.of(self._found(reference), depth + 1, (*within, reference))
+        return self._object(node, depth, within)
+
+    def _object(self, node: dict[str, Json], depth: int, within: tuple[str, ...]) -> dict[str, Json]:
+        copy: dict[str, Json] = {}
+        for key, value in node.items():
+            if key in _LEFT_OUT:
+                continue
+            if key in _MAPS and isinstance(value, dict):
+                copy[key] = {
+                    _usable_key(name): self.of(each, depth + 2, within) for name, each in value.items()
+                }
+            elif key in ("description", "title"):
+                copy[key] = plain(str(value), _MOST_WORDS)
+            else:
+                copy[key] = self.of(value, depth + 1, within)
+        if copy.get("type") == "array":
+            copy.setdefault("items", {})  # OpenAI refuses a list of nothing in particular
+        return copy
+
+    def _found(self, reference: str) -> Json:
+        found: Any = self._root
+        if not reference.startswith("#"):
+            raise Unusable("its arguments refer to another document")
+        for step in reference[1:].split("/")[1:]:
+            found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            raise Unusable("its arguments refer to what is not there")
+        return found
+
+
+def _usable_key(name: str) -> str:
+    if not name.isprintable() or not 0 < len(name) <= 64:
+        raise Unusable("an argument's name is too long or cannot be read")
+    return name

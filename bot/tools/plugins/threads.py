@@ -1,0 +1,57 @@
+"""Foreign code that may block or never end, in threads that nobody has to wait for."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Crashed(Exception):
+    """The code ended in a way that would end a program, or a loop: `str()` names it."""
+
+
+def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
+    """What `work` returns or raises, from a thread of its own.
+
+    Unlike the threads of `asyncio.to_thread`, one that hangs does not keep the program from ending. It cannot
+    be stopped: whoever gives up waiting leaves it behind.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    future.add_done_callback(_seen)
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        result: Any = None
+        error: Exception | None = None
+        try:
+            result = context.run(work)
+        except StopIteration as stop:  # a future refuses it
+            error = Crashed(repr(stop))
+        except Exception as raised:  # noqa: BLE001 - passed on to whoever waits
+            error = raised
+        except BaseException as raised:  # noqa: BLE001 - SystemExit and the like end a thread, not the bot
+            error = Crashed(type(raised).__name__)
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            loop.call_soon_threadsafe(_settle, future, result, error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def _settle(future: asyncio.Future[T], result: T, error: Exception | None) -> None:
+    if future.done():
+        return  # given up
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _seen(future: asyncio.Future[T]) -> None:
+    if not future.cancelled():
+        future.exception()  # else asyncio reports errors that nobody has waited for

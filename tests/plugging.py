@@ -1,0 +1,72 @@
+"""Plug-ins for the tests: MCP servers as child processes, and calls of tools as the agent makes them."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from bot.plugin_settings import plugin_settings
+from bot.tools import ToolFailure
+from bot.tools.plugins import Plugins, open_plugins
+
+SERVER = Path(__file__).parent / "servers" / "mcp_tools.py"
+TOKEN = "mcp-token-0123456789"
+
+
+def stdio(kind: str = "stdio", **more: Any) -> dict[str, Any]:
+    """An entry of MCP_SERVERS for a child process that needs no approval."""
+    return {"command": sys.executable, "args": [str(SERVER), kind], "approval": False, **more}
+
+
+@asynccontextmanager
+async def plugged(redis: Redis, servers: Mapping[str, Any], entry_points: str = "") -> AsyncIterator[Plugins]:
+    """These plug-ins, once each has started or failed to."""
+    settings = plugin_settings(SecretStr(json.dumps(servers)), entry_points, has_approvers=True)
+    assert not settings.problems
+    async with open_plugins(settings, redis) as plugins:
+        await plugins.tried()
+        yield plugins
+
+
+async def called(
+    plugins: Plugins, name: str, /, *, given: RunnableConfig | None = None, **arguments: Any
+) -> str:
+    """What the tool returns, or its failure's words after `failed: `."""
+    tool = next(each for each in plugins.toolbox if each.name == name)
+    call = {"name": name, "args": arguments, "id": "call_1", "type": "tool_call"}
+    try:
+        message = await tool.ainvoke(call, given)
+    except ToolFailure as error:
+        return f"failed: {error}"
+    return str(message.text)
+
+
+async def report(plugins: Plugins, name: str) -> str:
+    """What health says of a plug-in."""
+    return str((await plugins.health()).evidence[name])
+
+
+async def is_up(plugins: Plugins, name: str) -> bool:
+    return (await report(plugins, name)).startswith("ok")
+
+
+@asynccontextmanager
+async def http_server(port: int = 0, **environ: str) -> AsyncIterator[int]:
+    """The server over streamable HTTP; gives its port."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SERVER), "http", str(port), stdout=PIPE, env={"TOKEN": TOKEN, **environ}
+    )
+    assert process.stdout is not None
+    try:
+        yield int(await process.stdout.readline())
+    finally:
+        process.kill()
+        await process.wait()

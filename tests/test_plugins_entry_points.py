@@ -1,0 +1,160 @@
+"""Installed packages as plug-ins: real entry points, of a package in a directory of its own."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.tools import GuardedTool
+from bot.tools.plugins import plugin
+from tests.plugging import called, is_up, plugged, report
+from tests.waiting import wait_until
+
+MODULE = '''
+import asyncio, sys, time
+from contextlib import asynccontextmanager
+from langchain_core.tools import tool
+
+LOG = []
+
+@tool
+def stock(item: str) -> str:
+    """How many there are."""
+    return f"7 {item}"
+
+@tool
+async def slow() -> str:
+    """Never answers."""
+    await asyncio.Event().wait()
+
+@tool
+def stuck() -> str:
+    """Blocks its thread."""
+    time.sleep(3600)
+
+@tool
+def leave() -> str:
+    """Wants to end the program."""
+    sys.exit(3)
+
+@tool
+def broken() -> str:
+    """Raises."""
+    raise RuntimeError("a secret detail")
+
+def good(): return [stock, slow, stuck, leave, broken]
+
+@asynccontextmanager
+async def connected():
+    LOG.append("opened")
+    try:
+        yield [stock]
+    finally:
+        LOG.append("closed")
+
+def rubbish(): return "no tools"
+async def coroutine(): return [stock]
+def raises(): raise ValueError("no")
+def exits(): sys.exit(1)
+def hangs(): time.sleep(3600)
+number = 7
+'''
+NAMES = "good connected rubbish coroutine raises exits hangs number"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package with entry points."""
+    package = tmp_path / "site"
+    info = package / "shopkit-1.0.dist-info"
+    info.mkdir(parents=True)
+    (package / "shopkit.py").write_text(MODULE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shopkit\nVersion: 1.0\n")
+    points = [f"{name} = shopkit:{name}" for name in NAMES.split()]
+    lines = ["[bot.tools]", *points, "absent = no_such_module:tools"]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(package)
+    monkeypatch.delitem(sys.modules, "shopkit", raising=False)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_what_is_installed_is_used_only_when_it_is_named(redis: Redis) -> None:
+    """Installing a package gives the model nothing; naming its entry point does."""
+    async with plugged(redis, {}) as plugins:
+        assert not list(plugins.toolbox)
+    async with plugged(redis, {}, "good") as plugins:
+        assert await called(plugins, "good__stock", item="apples") == "7 apples"
+        assert "do not fit" in await called(plugins, "good__stock", thing="apples")
+        assert not any(isinstance(each, GuardedTool) for each in plugins.toolbox)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_policy_of_an_entry_point(redis: Redis) -> None:
+    """Allowed tools, those that wait for approval, the time-out."""
+    text = '{"good": {"allow": ["st*"], "approval": ["stock"], "timeout": 0.5}}'
+    async with plugged(redis, {}, text) as plugins:
+        kinds = {each.name: isinstance(each, GuardedTool) for each in plugins.toolbox}
+        assert kinds == {"good__stock": True, "good__stuck": False}
+        assert "gave no answer within 0.5 s" in await called(plugins, "good__stuck")
+
+
+@pytest.mark.usefixtures("installed")
+async def test_whatever_a_tool_does_is_a_failure_with_words(redis: Redis) -> None:
+    """It raises, ends the program, hangs, blocks; the loop goes on, and the details stay in the log."""
+    async with plugged(redis, {}, '{"good": {"timeout": 0.5}}') as plugins:
+        assert await called(plugins, "good__broken") == (
+            "failed: The tool failed for a reason of its own; the operator's log has it."
+        )
+        assert (await called(plugins, "good__leave")).startswith("failed: The tool failed")
+        slow = [called(plugins, f"good__{name}") for name in ("slow", "stuck", "stuck")]
+        assert all("gave no answer" in each for each in await asyncio.gather(*slow))
+        assert await called(plugins, "good__stock", item="pears") == "7 pears"
+
+
+@pytest.mark.usefixtures("installed")
+async def test_calls_that_block_use_up_no_more_than_their_share_of_threads(redis: Redis) -> None:
+    """The ninth is refused at once; the others have their time."""
+    async with plugged(redis, {}, '{"good": {"timeout": 0.5}}') as plugins:
+        told = await asyncio.gather(*(called(plugins, "good__stuck") for _ in range(9)))
+        assert [("busy with 8 other calls" in each) for each in told].count(True) == 1
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_context_manager_is_left_at_the_end(redis: Redis) -> None:
+    """What it has opened is closed."""
+    async with plugged(redis, {}, "connected") as plugins:
+        assert await called(plugins, "connected__stock", item="plums") == "7 plums"
+        assert sys.modules["shopkit"].LOG == ["opened"]
+    assert sys.modules["shopkit"].LOG == ["opened", "closed"]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("rubbish", "gave str, not a list of LangChain tools"),
+        ("coroutine", "gave coroutine, not a list of LangChain tools"),
+        ("raises", "it failed with ValueError; the log has more"),
+        ("exits", "it failed with Crashed; the log has more"),
+        ("hangs", "it did not start within 1 s"),
+        ("number", "its entry point is int, which cannot be called"),
+        ("absent", "it failed with ModuleNotFoundError; the log has more"),
+        ("unheard-of", "no installed package has an entry point unheard-of"),
+    ],
+)
+async def test_a_faulty_one_is_reported_and_another_works(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    """Whatever is wrong with it, health says so."""
+    monkeypatch.setattr(plugin, "START_SECONDS", 1)
+    async with plugged(redis, {}, f"{name},good") as plugins:
+        await wait_until(lambda: _says(plugins, name, reason), "told", timeout=20)
+        assert await is_up(plugins, "good")
+        assert await called(plugins, "good__stock", item="apples") == "7 apples"
+
+
+async def _says(plugins: Any, name: str, reason: str) -> bool:
+    return reason in await report(plugins, name)

@@ -1,0 +1,92 @@
+"""Names, descriptions, schemas and results of foreign tools, made fit for the model."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.tools.plugins.naming import public_name
+from bot.tools.plugins.schemas import Unusable, usable
+from bot.tools.plugins.wording import bounded, line, plain
+from tests.servers.model import schema_refusal
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "properties", "items", "anyOf", "$ref", "$defs", "required", "a"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.text(), st.text())
+def test_names_are_what_openai_takes_and_never_the_same(one: str, other: str) -> None:
+    """Whatever a server calls its tools."""
+    names = {public_name("shop", one), public_name("shop", other), public_name("shop-2", one)}
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", each) for each in names)
+    assert len(names) == (2 if one == other else 3)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "properties", "anyOf", "required", "$ref"]), json_values))
+def test_a_schema_is_usable_or_refused_with_words(schema: dict[str, Any]) -> None:
+    """No other error, and what comes out is what OpenAI takes."""
+    try:
+        made = usable(schema)
+    except Unusable:
+        return
+    assert schema_refusal(made) is None
+
+
+def test_references_are_put_in_place_without_growing_without_end() -> None:
+    """One to itself becomes anything; a tree of them that would fill the memory is refused."""
+    itself = {"properties": {"c": {"$ref": "#/$defs/T"}}}
+    tree = {"properties": {"child": {"$ref": "#/$defs/T"}}, "$defs": {"T": itself}}
+    assert usable(tree) == {"type": "object", "properties": {"child": {"properties": {"c": {}}}}}
+    doubled = {
+        f"T{level}": {"properties": {key: {"$ref": f"#/$defs/T{level + 1}"} for key in "ab"}}
+        for level in range(9)
+    } | {"T9": {"type": "string"}}
+    bomb = {"properties": {"x": {"$ref": "#/$defs/T0"}}, "$defs": doubled}
+    with pytest.raises(Unusable, match="too large"):
+        usable(bomb)
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ("text", "no JSON schema"),
+        ({"type": "string"}, "no object"),
+        ({"anyOf": [{"type": "object"}]}, "a choice of forms"),
+        ({"properties": {"a": {"$ref": "https://h/s.json"}}}, "another document"),
+        ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "what is not there"),
+        ({"properties": {"a" * 65: {}}}, "an argument's name"),
+        ({"properties": {"a": {"enum": ["x" * 20_000]}}}, "too long to describe"),
+    ],
+)
+def test_what_cannot_be_mended_is_left_out_with_a_reason(schema: Any, why: str) -> None:
+    """The sentence is for the operator."""
+    with pytest.raises(Unusable, match=why):
+        usable(schema)
+
+
+def test_what_openai_refuses_is_mended() -> None:
+    """No type, no properties, a choice beside them, a list of nothing, required and not there."""
+    assert usable(None) == usable({}) == {"type": "object", "properties": {}}
+    made = usable({"properties": {"l": {"type": "array"}}, "oneOf": [{}], "required": ["m"], "$schema": "x"})
+    assert made == {"type": "object", "properties": {"l": {"type": "array", "items": {}}}}
+
+
+def test_texts_lose_what_cannot_be_seen_and_what_is_too_much() -> None:
+    """Controls, marks of direction, halves of characters."""
+    assert plain("a\u202eb\u200bc\x07", 10) == "a b c"
+    assert plain("abcdef", 4) == "abc…"
+    assert line("a\nb", 10) == "a b"
+    assert bounded("a\0\ud800b", 10) == "a ?b"
+    assert bounded("abcdef", 4) == "abcd\n[cut here: 2 more characters; ask for less]"
