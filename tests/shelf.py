@@ -53,6 +53,6 @@ async def a_shelf(database_url: str, name: str = "shelf") -> AsyncIterator[Shelf
         shelf = Shelf(owner, for_writing(database_url), name)
         await shelf.fill()
         yield shelf
-        await owner.execute(f"DROP TABLE IF EXISTS {name}")
+        await owner.execute(f"DROP TABLE IF EXISTS {name}; DROP TABLE IF EXISTS agent_ledger")
     finally:
         await owner.close()

@@ -9,6 +9,7 @@ from langchain_core.tools import tool
 from redis.asyncio import Redis
 
 from bot.agent import parts, seeing
+from bot.agent.marking import unmarked
 from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.files import FileStore
 from bot.tools import files_of, naming
@@ -43,7 +44,7 @@ async def test_a_tools_file_comes_after_its_step_and_the_model_sees_only_the_wor
     assert [type(part) for part in shown] == [ToolStep, ToolStep, File, Text]
     assert files(shown) == MADE
     [result] = [each for each in model.requests[-1]["messages"] if each["role"] == "tool"]
-    assert result["content"] == "Drawn: Sales"
+    assert unmarked(result["content"]) == "Drawn: Sales"
 
 
 async def test_a_file_that_two_calls_make_is_shown_once(redis: Redis, model: ModelServer) -> None:
