@@ -62,6 +62,7 @@ class _Record:
             direct=self.direct,
             by=by,
             reason=reason,
+            askers=tuple(self.askers),
         )
 
 
@@ -94,7 +95,7 @@ class Approvals:
             asked_in=turn.id,
         )
         newest = turn.messages[-1]
-        record = _Record(approval, proposal, turn.thread, turn.authors, newest.place, turn.direct)
+        record = _Record(approval, proposal, turn.thread, _askers(turn), newest.place, turn.direct)
         with _storage():
             async with self.redis.pipeline(transaction=True) as step:
                 step.hsetnx(_key(approval.id), "request", json.dumps(asdict(record)))
@@ -109,7 +110,7 @@ class Approvals:
 
     async def _who_may(self, turn: Turn) -> set[str]:
         return set(self.approvers) - (
-            await self._same(turn.authors, turn.thread) if self.four_eyes else set()
+            await self._same(_askers(turn), turn.thread) if self.four_eyes else set()
         )
 
     async def _same(self, askers: Sequence[str], thread: ThreadId) -> set[str]:
@@ -200,12 +201,25 @@ class Approvals:
         with _storage():
             due: Any = await self.redis.zrangebyscore(_OPEN, "-inf", time.time(), start=0, num=100)
         for id in (each.decode() for each in due):
-            record = await self._read(id)
+            try:
+                record = await self._read(id)
+            except (KeyError, TypeError, ValueError):  # of another version: it must not end the looking
+                log.exception("a request cannot be read", extra={"request": id})
+                record = None
             if record and record.approval.state == "asked":
                 await self._settle(record, record.decision("expired"))
             with _storage():
                 await self.redis.zrem(_OPEN, id)
         return len(due)
+
+    async def withdraw(self, message_id: str, reason: str) -> None:
+        """Reject what was asked for in answer to a message that is not as it was any more."""
+        with _storage():
+            open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
+        for id in (each.decode() for each in open_ids):
+            record = await self._read(id)
+            if record and record.approval.state == "asked" and record.approval.asked_in == message_id:
+                await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove the requests that these have made, alone or with others; nobody can decide them any more."""
@@ -229,6 +243,11 @@ class Approvals:
         if next_due:
             evidence["next_expires_in_s"] = round(next_due[0][1] - time.time())
         return Health(name="approvals", state="ok" if self.approvers else "off", evidence=evidence)
+
+
+def _askers(turn: Turn) -> tuple[str, ...]:
+    """Who has asked; in a turn that a decision has begun, those who asked for what was decided."""
+    return turn.decision.askers if turn.decision and turn.decision.askers else turn.authors
 
 
 def _key(id: str) -> str:

@@ -41,7 +41,7 @@ from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import KeyValueStore, Orders, RoleCheck, RolePolicy, open_pool, toolset
+from bot.tools import KeyValueStore, Orders, Pool, RoleCheck, RolePolicy, open_pool, toolset
 from bot.tools.plugins import open_plugins
 from bot.turn import Turns
 
@@ -77,7 +77,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             settings.approval_four_eyes,
             people.authors,
         )
-        orders = await _orders(stack, settings, database_url)
+        orders = await _orders(stack, settings, database_url, pool)
         platforms = Platforms()
         recall = Recall(
             fenced,
@@ -140,7 +140,10 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 examine.add(platform.name, platform.health)
         examine.add("inbox", partial(inbox_health, redis))
         examine.add("turns", turns.health)
-        examine.add("approvals", approvals.health)
+        if orders:
+            examine.add("writes", orders.health)
+        if settings.who_approves:
+            examine.add("approvals", approvals.health)
         if plugins:
             examine.add("plugins", plugins.health)
             await plugins.tried()
@@ -159,14 +162,17 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
     return await stack.enter_async_context(embedded_postgres(settings.data_dir))
 
 
-async def _orders(stack: AsyncExitStack, settings: Settings, database_url: str) -> Orders | None:
+async def _orders(
+    stack: AsyncExitStack, settings: Settings, database_url: str, readers: Pool
+) -> Orders | None:
     """What changes the database, in a pool of its own, since another role may do that."""
     if settings.sql_writes == "off":
         return None
     dsn = plain(settings.database_write_url) or (
         database_url if settings.database_url else for_writing(database_url)
     )
-    return Orders(await stack.enter_async_context(open_pool(dsn, size=_WRITING_CONNECTIONS)))
+    writers = await stack.enter_async_context(open_pool(dsn, size=_WRITING_CONNECTIONS))
+    return Orders(writers, readers, refuses_powers=_role_policy(settings) == "refuse")
 
 
 def _role_policy(settings: Settings) -> RolePolicy:

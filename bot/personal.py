@@ -178,11 +178,12 @@ This removes all that I keep about you, on all accounts that you have linked:
 - your questions and the answers to them, from every conversation; threads where only you wrote go entirely, \
 and the summaries of the others too;
 - what you have asked and is not answered yet, and the changes that wait for somebody's approval;
-- how much of the model you have used; where there is a budget, today's count stays until it is over;
+- how much of the model you have used; where there is a budget, today's count stays until it is 35 days old;
 - the links between your accounts.
 
-What others wrote stays, and so do the answers to them, even where they tell of you. What is in the chat \
-itself stays there. It cannot be undone; `/agent-memory export` first gives you a copy.
+What was changed in the database stays in its ledger, with who asked and who approved. What others wrote \
+stays, and so do the answers to it, even where they tell of you. What is in the chat itself stays there. It \
+cannot be undone; `/agent-memory export` first gives you a copy.
 
 To go on, write `/agent-memory forget everything`."""
 

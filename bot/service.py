@@ -71,6 +71,13 @@ class Bot:
         if isinstance(event, Message):
             event = typed(event)
         outcome = await self.inbox.put(event)
+        match event:
+            case Correction():
+                await self.approvals.withdraw(event.message.id, "the question was edited")
+            case Withdrawal():
+                await self.approvals.withdraw(event.message_id, "the question was deleted")
+            case _:
+                pass
         log.info("event taken", extra={"kind": type(event).__name__, "outcome": outcome, **_names(event)})
 
     async def _work(self, stop: asyncio.Event) -> None:

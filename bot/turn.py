@@ -13,6 +13,7 @@ from typing import cast
 from bot.chat import (
     Answer,
     AnswerError,
+    Approval,
     File,
     Halt,
     Health,
@@ -38,8 +39,9 @@ Reception = Callable[[Message], Awaitable[str | None]]
 or what the command in it has done. None when the agent is to answer; empty words when nobody is, not even
 with a refusal. Raises `StorageDown`."""
 
-Conclude = Callable[[Turn, str], Awaitable[None]]
-"""Notes in the thread's memory how a turn ended that the agent did not end itself."""
+Conclude = Callable[[Turn, str], Awaitable[str]]
+"""Notes in the thread's memory how a turn ended that the agent did not end itself; what people must know of
+what was done all the same, if anything."""
 
 _FAILED = "Something went wrong on my side, and I could not finish this. Reference: `{reference}`."
 _TOO_LONG = (
@@ -96,6 +98,8 @@ class Turns:
             for part in said:
                 yield part
         else:
+            if turn.decision and halt.done():  # what was decided is carried out; a stop is for answers
+                halt = asyncio.get_running_loop().create_future()
             problem = _Problem()
             async with aclosing(self._answered(asked, halt, problem)) as parts:
                 async for part in parts:
@@ -106,7 +110,9 @@ class Turns:
             # before the memory is told: an agent that is asked again would take that for an answer of its own
             await receipt.save(ending=problem.words, said=[_packed(part) for part in _joined(said)])
         ending: str = receipt.state["ending"]
-        await self.conclude(asked, _answer(said, ending))  # again after a crash, which changes nothing
+        outcome = await self.conclude(asked, _answer(said, ending))  # again after a crash: it changes nothing
+        if outcome:
+            yield Notice(outcome)
         yield Notice(ending)
 
     async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
@@ -186,7 +192,7 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
         raise
 
 
-_KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Notice, File)}
+_KINDS: dict[str, type[Part]] = {kind.__name__: kind for kind in (Text, ToolStep, Approval, Notice, File)}
 
 
 def _packed(part: Part) -> Json:
@@ -195,6 +201,8 @@ def _packed(part: Part) -> Json:
 
 def _unpacked(stored: Json) -> Part:
     kind, fields = stored
+    if "approvers" in fields:  # JSON knows no tuples
+        fields = fields | {"approvers": tuple(fields["approvers"])}
     return _KINDS[kind](**fields)
 
 

@@ -131,6 +131,32 @@ async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) ->
     assert "sets APPROVERS" in decided.words
 
 
+async def test_with_four_eyes_who_asked_stays_an_asker_of_what_follows(redis: Redis) -> None:
+    """The turn that a decision begins is still theirs, all of theirs, and so is what it asks for."""
+    kept = approvals(redis, approvers={ADA, BOB, EVE}, four_eyes=True)
+    both = replace(TURN, messages=(QUESTION, replace(QUESTION, id="2", author=BOB)))
+    await kept.ask(both, PROPOSAL)
+    await kept.decide(PROPOSAL.id, EVE, approve=True)
+    (decision,) = await decisions(redis)
+    message = as_message(decision)
+    again = await kept.ask(
+        Turn(id=message.id, thread=THREAD, messages=(message,)), replace(PROPOSAL, id="bbbbbbbb")
+    )
+    assert again.approvers == (EVE,)
+    assert "somebody else" in (await kept.decide("bbbbbbbb", BOB, approve=True)).words
+
+
+async def test_a_request_of_another_version_does_not_end_the_looking(redis: Redis) -> None:
+    """It is left out, and the others expire."""
+    kept = approvals(redis, hours=0)
+    await kept.ask(TURN, PROPOSAL)
+    await redis.hset("{bot}:approval:aaaaaaaa", "request", '{"approval": {"approvers": [], "new": 1}}')
+    await redis.zadd("{bot}:approvals", {"aaaaaaaa": 0})
+    assert await kept.expire() == 2
+    assert len(await decisions(redis)) == 1
+    assert await kept.expire() == 0
+
+
 async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) -> None:
     """Who asks on Slack does not approve on Discord."""
 
@@ -162,6 +188,17 @@ async def test_what_is_due_expires_once_over_all_processes(redis: Redis) -> None
     (decision,) = await decisions(redis)
     assert (decision.request, decision.verdict) == (PROPOSAL.id, "expired")
     assert await approvals(redis).expire() == 0
+
+
+async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redis: Redis) -> None:
+    """Else the old wording could still be approved; what others have asked stays."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    await kept.ask(replace(TURN, id="another"), replace(PROPOSAL, id="aaaaaaaa"))
+    await kept.withdraw(TURN.id, "the question was edited")
+    (decision,) = await decisions(redis)
+    assert (decision.request, decision.verdict, decision.by) == (PROPOSAL.id, "rejected", ADA)
+    assert decision.reason == "the question was edited"
 
 
 async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:

@@ -120,6 +120,65 @@ async def test_a_rejection_is_told_to_the_model_with_its_reason(
         assert await shelf.ledger() == []
 
 
+@pytest.mark.parametrize("thread", ["t", "another"])
+async def test_what_was_done_is_told_also_when_the_model_fails_afterwards(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, thread: str
+) -> None:
+    """Else a person would ask for it again. The memory knows it, too."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK, Script(status=400))
+        request = request_in(await caller.ask("take one of each"))
+        status, told = await caller.decide(request, approve=True)
+        assert status == 200
+        assert "The approved change was carried out: 2 rows." in told
+        assert "refused this request" in told
+        assert await shelf.stock() == TAKEN
+        model.script("Good.")
+        await caller.ask("and now?", thread)
+        sent = str(model.requests[-1]["messages"])
+        assert ("was carried out: 2 rows" in sent) == (thread == "t")
+        assert "has been asked" not in sent
+
+
+async def test_a_stop_while_it_is_carried_out_does_not_hide_that_it_was(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """The change waits for a lock when the stop comes; it is made, and everybody is told so."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK)
+        request = request_in(await caller.ask("take one of each"))
+        async with shelf.owner.transaction():
+            await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
+            deciding = asyncio.create_task(caller.decide(request, approve=True))
+
+            async def waits() -> bool:
+                return bool(await shelf.owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+            await wait_until(waits, "the change waits for the lock")
+            assert await caller.ask("!stop") == "Stopped."
+        _, told = await deciding
+        assert "The approved change was carried out: 2 rows." in told
+        assert told.endswith("Stopped.")
+        assert await shelf.stock() == TAKEN
+
+
+async def test_what_stands_beside_a_change_is_not_lost(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """It is refused, so that the model calls it again, rather than wait with the request or vanish."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        both = [("sql_execute", {"statement": TAKE}), ("sql_query", {"query": "SELECT 1"})]
+        model.script(Script(tool_calls=both), "Done.")
+        request = request_in(await caller.ask("take one of each"))
+        await caller.decide(request, approve=True)
+        told = "\n".join(told_of_tools(model))
+        assert "A person approved this, and it was done" in told
+        assert "is made by itself" in told
+
+
 async def test_the_conversation_goes_on_while_a_request_waits(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
@@ -133,6 +192,7 @@ async def test_the_conversation_goes_on_while_a_request_waits(
         assert "has been asked" in waiting
         assert (await caller.decide(request, approve=True))[1].endswith("Both are done.")
         assert told_of_tools(model)[-1] == "A person approved this, and it was done: 2 rows."
+        assert "has been asked" not in str(model.requests[-1]["messages"])  # it is decided
         assert await shelf.stock() == TAKEN
 
 
@@ -246,6 +306,25 @@ async def test_a_press_on_discord_decides_and_the_message_says_who_did(
         now = next(each for each in discord.messages(thread) if each.id == asked.id)
         assert f"Approved by <@{bob.id}>" in now.content
         assert not now.components
+
+
+async def test_a_question_that_is_edited_takes_its_request_back(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
+) -> None:
+    """The old wording can be approved no more; the new one is asked for."""
+    plums = Script(tool_calls=[("sql_execute", {"statement": "DELETE FROM shelf WHERE id = 3"})])
+    async with running(**settings, **of_slack(slack)):
+        await slack.connected()
+        model.script(ASK, plums, "As you wish.")
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
+        asked = await asked_message(slack, ts)
+        slack.edit(GENERAL, ts, f"{slack.mention} remove the plums")
+        await wait_until(lambda: not buttons_of(asked), "the first request is taken back")
+        assert f"Rejected by <@{ALICE}>: the question was edited" in str(asked.blocks)
+        await wait_until(lambda: "As you wish." in slack.transcript(GENERAL, ts), "the model is told")
+        second = await asked_message(slack, ts)
+        assert "DELETE FROM shelf WHERE id = 3" in str(second.blocks)
+        assert await shelf.stock() == UNTOUCHED
 
 
 async def test_two_people_on_two_platforms_make_one_decision(

@@ -34,7 +34,12 @@ REFUSED = {
     "DELETE FROM shelf WHERE id = 1; DELETE FROM shelf WHERE id = 2": "Only one statement",
     "DELETE FROM shelf WHERE id = 1 RETURNING *": "RETURNING is not possible",
     "INSERT INTO shelf VALUES (4, 'figs', 1) RETURNING id": "RETURNING is not possible",
-    "WITH gone AS (DELETE FROM shelf RETURNING *) INSERT INTO shelf SELECT * FROM gone": "WITH may only read",
+    "WITH gone AS (DELETE FROM shelf RETURNING *) INSERT INTO shelf SELECT * FROM gone": "may only read",
+    "INSERT INTO shelf (WITH d AS (DELETE FROM shelf RETURNING *) SELECT * FROM d)": "may only read",
+    "INSERT INTO shelf TABLE shelf ON CONFLICT (id) DO UPDATE SET stock = 0": "hides what it overwrites",
+    "DELETE FROM shelf \u3164 WHERE id = 5 OR \u3164 IS NOT NULL": "cannot be seen",
+    "DELETE FROM shelf WHERE name = 'a\u2800b'": "cannot be seen",
+    "DELETE FROM shelf WHERE name = 'a\u2003b'": "cannot be seen",
     "WITH x AS (SELECT 1) UPDATE shelf SET stock = (SELECT pg_sleep(9)) WHERE id = 1": "pg_sleep is not",
     "UPDATE shelf SET name = pg_read_file('/etc/passwd') WHERE id = 1": "pg_read_file is not allowed",
     "UPDATE shelf SET name = (SELECT rolpassword FROM pg_authid LIMIT 1) WHERE id = 1": "pg_authid may not",
@@ -237,6 +242,71 @@ async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
     async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
         with pytest.raises(ToolFailure, match=r"not known whether the statement ran.*7f3a9c21"):
             await carry_out(Orders(pool), proposal)
+
+
+async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
+    shelf: Shelf, database_url: str
+) -> None:
+    """Nobody has approved it: it names no table that is closed, and its errors quote no value."""
+    await shelf.owner.execute(
+        "CREATE TABLE secrets (token text); INSERT INTO secrets VALUES ('hunter2');"
+        "GRANT SELECT ON secrets TO bot_writer; REVOKE ALL ON secrets FROM bot_reader"
+    )
+    try:
+        async with open_pool(shelf.dsn, size=1) as writers, open_pool(database_url, size=1) as readers:
+            orders = Orders(writers, readers)
+            with pytest.raises(ToolFailure, match='"secrets" may not be read'):
+                await orders.preview("UPDATE shelf SET stock = (SELECT token::int FROM secrets) WHERE id = 1")
+            with pytest.raises(ToolFailure, match="wrong form") as caught:
+                await orders.preview("UPDATE shelf SET stock = name::int WHERE id = 1")
+            assert "apples" not in str(caught.value)
+            assert "would change 1 row" in (await orders.preview(f"{TAKE} AND id > 1")).effect
+            few = "WITH few AS (SELECT 1 AS id) DELETE FROM shelf WHERE id IN (SELECT id FROM few)"
+            assert "would delete 1 row" in (await orders.preview(few)).effect
+    finally:
+        await shelf.owner.execute("DROP TABLE secrets")
+
+
+async def test_a_role_with_powers_changes_nothing_in_production(shelf: Shelf, database_url: str) -> None:
+    """What could do anything is not what runs a model's statements, be they approved."""
+    superuser = database_url.replace("//bot_reader@", "//postgres@", 1)
+    async with open_pool(superuser, size=1) as pool:
+        with pytest.raises(ToolFailure, match="Changes are switched off"):
+            await Orders(pool, refuses_powers=True).preview(TAKE)
+    async with open_pool(shelf.dsn, size=1) as pool:
+        assert "2 rows" in (await Orders(pool, refuses_powers=True).preview(TAKE)).effect
+
+
+async def test_the_ledger_tells_what_came_of_an_order(shelf: Shelf, orders: Orders) -> None:
+    """For people who are not told otherwise, since the answer was stopped or the model has failed."""
+    proposal = await proposed(orders, TAKE)
+    assert await orders.outcome(proposal) == "The approved change was not carried out."
+    await carry_out(orders, proposal)
+    assert await orders.outcome(proposal) == "The approved change was carried out: 2 rows."
+    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
+        assert "agent_ledger tells" in await Orders(pool).outcome(proposal)
+
+
+async def test_health_tells_whether_changes_could_be_made(
+    shelf: Shelf, orders: Orders, database_url: str
+) -> None:
+    """A green light must not hide that an approved change would fail."""
+    assert (await orders.health()).state == "ok"
+    await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
+    async with open_pool(database_url, size=1) as pool:
+        told = await Orders(pool).health()
+    assert told.state == "degraded"
+    assert "agent_ledger is missing" in told.evidence["error"]
+    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
+        assert (await Orders(pool).health()).state == "down"
+
+
+async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: Orders) -> None:
+    """Somebody who works on the row is not in its way for long, nor it in theirs."""
+    async with shelf.owner.transaction():
+        await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
+        with pytest.raises(ToolFailure, match="locked by somebody else"):
+            await orders.preview(TAKE)
 
 
 async def test_functions_that_hide_what_they_do_are_not_shown(shelf: Shelf, orders: Orders) -> None:

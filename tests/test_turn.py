@@ -1,17 +1,20 @@
 """One turn: what the person is told, what is kept, and what is left to be tried again."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from bot.chat import (
     Answer,
     AnswerError,
+    Approval,
     BotError,
     CredentialsRejected,
+    Decision,
     File,
     Halt,
     Json,
@@ -112,11 +115,13 @@ def a_halt(words: str = "") -> Halt:
 class Conclusions:
     """Keeps what the agent's memory is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, outcome: str = "") -> None:
         self.told: list[str] = []
+        self.outcome = outcome
 
-    async def conclude(self, turn: Turn, answer: str) -> None:
+    async def conclude(self, turn: Turn, answer: str) -> str:
         self.told.append(answer)
+        return self.outcome
 
 
 def some_turns(
@@ -165,6 +170,46 @@ async def test_an_answer_error_becomes_one_notice_and_is_kept() -> None:
         "ending": "The model is busy. Ask again later.",
         "said": [["Text", {"text": "So far"}]],
     }
+
+
+async def test_whatever_was_shown_is_shown_again_after_a_crash() -> None:
+    """Every kind of part survives being kept, a decided request and a file among them."""
+    approval = Approval(
+        id="7f3a9c21",
+        title="Change",
+        action="DELETE",
+        effect="It would.",
+        expires_at=1.5,
+        approvers=("test:ada", "test:bob"),
+        asked_in="turn-0",
+        state="approved",
+        by="test:ada",
+    )
+    file = File(id="f1", name="a.csv", media_type="text/csv", size=3, alt="rows")
+    parts: list[Part] = [approval, STEP, Text("So far."), file, Notice("Hm.")]
+    store, agent = Store(), Agent(*parts, error=AnswerError("Busy."))
+    conclusions = Conclusions("It was done.")
+    first = await take(agent.answer, store=store, conclusions=conclusions)
+    store.state = json.loads(json.dumps(store.state))
+    again = await take(agent.answer, store=store, conclusions=conclusions)
+    assert first == again == [*parts, Notice("It was done."), Notice("Busy.")]
+    assert agent.runs == 1
+
+
+async def test_a_decision_is_carried_out_although_somebody_has_said_stop() -> None:
+    """A stop is for answers: what was approved before it must not vanish without a word."""
+    decided = Decision(
+        request="r",
+        verdict="approved",
+        at=0,
+        thread=THREAD,
+        asker="test:ada",
+        summary="Change",
+        place={},
+    )
+    turn = replace(TURN, messages=(replace(TURN.messages[0], decision=decided),))
+    agent = Agent(Text("Done."))
+    assert await take(agent.answer, turn=turn, halt=a_halt("Stopped.")) == [Text("Done.")]
 
 
 async def test_an_error_that_was_kept_is_told_again_without_asking_the_agent() -> None:

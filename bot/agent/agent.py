@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
@@ -20,6 +20,7 @@ from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
 from bot.agent.pictures import PICTURES, See, see_nothing
 from bot.chat import (
+    Decision,
     Enclose,
     Enclosed,
     File,
@@ -136,7 +137,8 @@ class Agent:
         Only a repeated turn can find its own messages in the state; the look costs a read of the state.
         """
         if proposal:
-            return decided_course(await self._graph.aget_state(config), proposal)
+            state = await self._graph.aget_state(config)
+            return decided_course(state, proposal, _signed(turn.messages[0]))
         if turn.attempt > 1:
             state = await self._graph.aget_state(config)
             guarded = [tool.name for tool in self._tools if isinstance(tool, GuardedTool)]
@@ -155,26 +157,35 @@ class Agent:
     async def _human(self, message: Message) -> HumanMessage:
         return _human(message, await self._enclose(message) if message.attachments else Enclosed())
 
-    async def conclude(self, turn: Turn, answer: str) -> None:
+    async def conclude(self, turn: Turn, answer: str) -> str:
         """Note in the thread's memory that the turn ended with `answer`, which is not the agent's own end.
 
-        Else the next turn would answer the question, too. Doing it again changes nothing.
+        Else the next turn would answer the question, too. Doing it again changes nothing. Returns what came
+        of a call that was approved, which people must know whatever became of the answer.
         Raises `StorageDown`.
         """
+        outcome = await self._outcome(turn.decision) if turn.decision else ""
         if not self._has_memory:
-            return
+            return outcome
+        answer = f"{outcome}\n\n{answer}".strip()
         config = self._config(turn)
         thread_id = config["configurable"]["thread_id"]
+        values = await self._values(thread_id)
+        decided = turn.decision.request if turn.decision else ""
+        proposals = values.get("proposals") or {}
+        waiting = {call: each for call, each in proposals.items() if each["request"] != decided}
         # those have with them what was read of their files
-        known = {message.id for message in await self._messages(thread_id)}
+        known = {message.id for message in values.get("messages", ())}
         written = [message for message in turn.messages if not message.decision]
         asked = [_human(message, Enclosed()) for message in written if _id(message) not in known]
         messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
             await self._note(thread_id, turn)
-            await self._graph.aupdate_state(config, {"messages": messages}, as_node="think")
+            changes = {"messages": messages, "proposals": waiting}
+            await self._graph.aupdate_state(config, changes, as_node="think")
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
+        return outcome
 
     async def said_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
         """What these wrote, as far as the memory of that name still has it. Raises `StorageDown`."""
@@ -200,13 +211,27 @@ class Agent:
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
 
+    async def _outcome(self, decision: Decision) -> str:
+        """What came of an approved call, as far as its tool can tell."""
+        found = await self._requests.find(decision.request) if decision.verdict == "approved" else None
+        if found is None:
+            return ""
+        tool = next((each for each in self._tools if each.name == found[1].tool), None)
+        if not isinstance(tool, GuardedTool) or tool.outcome is None:
+            return ""
+        return await tool.outcome(found[1])
+
     async def _messages(self, thread_id: str) -> list[AnyMessage]:
+        messages: list[AnyMessage] = (await self._values(thread_id)).get("messages", [])
+        return messages
+
+    async def _values(self, thread_id: str) -> dict[str, Any]:
         try:
             state = await self._graph.aget_state({"configurable": {"thread_id": thread_id}})
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
-        messages: list[AnyMessage] = state.values.get("messages", [])
-        return messages
+        values: dict[str, Any] = state.values
+        return values
 
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
         """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""

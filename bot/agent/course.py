@@ -1,14 +1,20 @@
 """Where a turn goes on, read off the state that earlier attempts and interrupts have left. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall
 from langgraph.types import Command, StateSnapshot
 
 from bot.agent import parts
 from bot.agent.graph import Proposed, State, request_id, tool_task
 from bot.chat import Part, Proposal
+
+_AGAIN = "decided_"
+_MESSAGE = "message_"
+_DECIDED = f"{_MESSAGE}{_AGAIN}"
+"""How the ids of a call that is made once more, and of the message that makes it, begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +48,14 @@ def repeated_course(state: StateSnapshot, newest: str, guarded: Collection[str])
     )
 
 
-def decided_course(state: StateSnapshot, proposal: Proposal) -> Course:
+def decided_course(state: StateSnapshot, proposal: Proposal, signed: Mapping[str, str]) -> Course:
     """How the thread goes on once a request is decided.
 
     Mostly the graph still waits at the call. When the conversation went on in the meantime, or nothing is
-    remembered of it, the call is made once more, at the end of what was said.
+    remembered of it, the call is made once more, at the end of what was said, `signed` by who has asked.
     """
     messages = _with_pending(state, state.values.get("messages", []))
-    again = f"decided_{proposal.id}"
+    again = f"{_AGAIN}{proposal.id}"
     calls = {call["id"]: call for message in messages for call in _calls(message)}
     call = calls.get(again) or next(
         (each for each in calls.values() if request_id(each) == proposal.id), None
@@ -58,7 +64,7 @@ def decided_course(state: StateSnapshot, proposal: Proposal) -> Course:
         ids = [message.id for message in messages]
         result = parts.result_id(call)
         if result in ids:
-            made = messages[ids.index(result) :]
+            made = _until_next(messages[ids.index(result) :])
             return Course(
                 earlier=list(parts.replay([_of(call), *made], [proposal.tool])), is_over=not state.tasks
             )
@@ -66,12 +72,30 @@ def decided_course(state: StateSnapshot, proposal: Proposal) -> Course:
             return Course()
     anew = ToolCall(name=proposal.tool, args=dict(proposal.arguments), id=again, type="tool_call")
     proposed = Proposed(request=proposal.id, refusal="")
-    update = {"messages": [_of(anew)], "iterations": 0, "last_error": ""}
+    known: dict[str, Proposed] = state.values.get("proposals") or {}
+    waiting = {id: each for id, each in known.items() if each["request"] != proposal.id}
+    update = {
+        "messages": [_of(anew).model_copy(update={"additional_kwargs": dict(signed)})],
+        "iterations": 0,
+        "last_error": "",
+        "proposals": waiting,
+    }
     return Course(begin=Command(update=update, goto=[tool_task(anew, proposed)]))
 
 
+def _until_next(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """What belongs to one decision: all before somebody wrote, or before another one."""
+    return list(
+        takewhile(lambda each: not isinstance(each, HumanMessage) and not _is_decided(each), messages)
+    )
+
+
+def _is_decided(message: AnyMessage) -> bool:
+    return (message.id or "").startswith(_DECIDED)
+
+
 def _of(call: ToolCall) -> AIMessage:
-    return AIMessage("", tool_calls=[call], id=f"message_{call['id']}")
+    return AIMessage("", tool_calls=[call], id=f"{_MESSAGE}{call['id']}")
 
 
 def _waits(state: StateSnapshot, request: str) -> bool:

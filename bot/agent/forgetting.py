@@ -16,6 +16,11 @@ def author(message: AnyMessage) -> str:
     return str(message.additional_kwargs.get(AUTHOR, "")) if isinstance(message, HumanMessage) else ""
 
 
+def _owner(message: AnyMessage) -> str:
+    """The same, also of a call that was made once more when it was decided."""
+    return str(message.additional_kwargs.get(AUTHOR, ""))
+
+
 def without(messages: Sequence[AnyMessage], authors: frozenset[str]) -> list[AnyMessage | RemoveMessage]:
     """The update that removes what these wrote, and every answer to it.
 
@@ -26,10 +31,10 @@ def without(messages: Sequence[AnyMessage], authors: frozenset[str]) -> list[Any
 
 
 def _changes(group: Sequence[AnyMessage], authors: frozenset[str]) -> Iterator[AnyMessage | RemoveMessage]:
-    asked = [each for each in group if isinstance(each, HumanMessage)]
-    if not any(author(each) in authors for each in asked):
+    asked = [each for each in group if isinstance(each, HumanMessage) or _owner(each)]
+    if not any(_owner(each) in authors for each in asked):
         return
-    are_others_left = any(author(each) not in authors for each in asked)
+    are_others_left = any(_owner(each) not in authors for each in asked)
     last = group[-1]
     for each in group:
         is_theirs = isinstance(each, HumanMessage) and author(each) not in authors
@@ -46,7 +51,8 @@ def _groups(messages: Sequence[AnyMessage]) -> Iterator[list[AnyMessage]]:
     group: list[AnyMessage] = []
     for message in messages:
         is_answered = bool(group) and not isinstance(group[-1], HumanMessage)
-        if isinstance(message, HumanMessage) and is_answered:
+        begins = isinstance(message, HumanMessage) or _owner(message) != ""
+        if begins and is_answered:
             yield group
             group = []
         group.append(message)

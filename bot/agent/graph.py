@@ -200,7 +200,9 @@ class _Nodes:
             if tool := self._guarded.get(call["name"]):
                 refusal = prompts.ONE_AT_A_TIME if asked else await self._ask(tool, call)
                 asked = asked or not refusal
-                proposals[call["id"] or ""] = Proposed(request=request_id(call), refusal=refusal)
+            else:  # what it gives would have to wait with the other one, or be lost
+                refusal = prompts.NOT_BESIDE
+            proposals[call["id"] or ""] = Proposed(request=request_id(call), refusal=refusal)
         return {"proposals": proposals}
 
     async def _ask(self, tool: GuardedTool, call: ToolCall) -> str:

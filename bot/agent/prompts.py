@@ -64,3 +64,7 @@ UNKNOWN_REQUEST = (
 )
 
 NOT_WHAT_WAS_SHOWN = "What was approved is not this call any more, so nothing was done. Ask for it anew."
+
+NOT_BESIDE = (
+    "A call that needs a person's leave is made by itself, so this one did nothing. Call it on its own."
+)

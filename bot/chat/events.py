@@ -100,7 +100,9 @@ class Message:
         for name in ("roles", "bot_ids"):
             fields[name] = tuple(fields.get(name, ()))
         if decision := fields.get("decision"):
-            fields["decision"] = Decision(**decision | {"thread": ThreadId(**decision["thread"])})
+            known = {name: value for name, value in decision.items() if name in Decision.__dataclass_fields__}
+            typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}
+            fields["decision"] = Decision(**known | typed)
         return cls(**fields)
 
 
@@ -186,7 +188,7 @@ class Decision:
 
     `request` is the request's id. `by` (an author, as in `Message`) has decided it at `at` (Unix seconds);
     nobody has when it `expired`. `asker` has made the request, with a message that was sent to `place`;
-    `summary` says in a line what it was.
+    `summary` says in a line what it was, `askers` are all who asked with them.
     """
 
     request: str
@@ -199,6 +201,7 @@ class Decision:
     direct: bool = False
     by: str = ""
     reason: str = ""
+    askers: tuple[str, ...] = ()
 
 
 Event = Message | Correction | Withdrawal | Decision | Stop

@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel
 
-from bot.chat import Json
+from bot.chat import Json, Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class GuardedTool(StructuredTool):
     """
 
     preview: Callable[..., Awaitable[Preview]]
+    outcome: Callable[[Proposal], Awaitable[str]] | None = None
+    """What came of an approved call, in a sentence for people; never raises."""
 
     async def previewed(self, arguments: Mapping[str, Any]) -> Preview:
         """What a call with these arguments would do. Raises `ToolFailure` and `ValidationError`."""

@@ -15,8 +15,11 @@ from bot.tools.scope import turn_of
 
 _EXCERPT_CHARS = 600
 
-_MOST_OF = 0.5
+_MOST_OF = 0.75
 """How much of a fact people have to have said themselves; the rest may be what makes it a sentence."""
+
+_SOMEBODY = frozenset({"user", "users", "person", "people", "team", "channel", "they"})
+"""Words by which a model puts a fact into the third person."""
 
 _STEM = 4
 """Characters that two forms of a word have in common at least."""
@@ -100,11 +103,13 @@ def _is_said_by_people(text: str, turn: Turn) -> bool:
 
     What a tool has returned may ask the model to save it, and would then be found again and again.
     """
-    fact = [term for term in query_terms(text) if len(term) > 1]
-    written = " ".join(f"{message.author_name} {message.text}" for message in turn.messages)
-    said = set(indexed_terms(written))
+    fact = [term for term in query_terms(text) if len(term) > 1 and term not in _SOMEBODY]
+    people = [message for message in turn.messages if not message.decision]
+    said = set(indexed_terms(" ".join(f"{message.author_name} {message.text}" for message in people)))
     known = [term for term in fact if any(_is_form_of(term, each) for each in said)]
-    return bool(fact) and len(known) >= _MOST_OF * len(fact)
+    unknown = set(fact) - set(known)
+    has_foreign_number = any(character.isdigit() for term in unknown for character in term)
+    return bool(fact) and len(known) >= _MOST_OF * len(fact) and not has_foreign_number
 
 
 def _is_form_of(term: str, word: str) -> bool:

@@ -6,15 +6,18 @@ the request again, after a crash or a lost connection, finds that row and change
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 import asyncpg
 from pglast import ast
+from pglast.enums import OnConflictAction
+from pglast.visitors import Ancestor, Visitor
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from bot.chat import Proposal
+from bot.chat import Health, Proposal
 from bot.tools import sql_guard
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
@@ -22,7 +25,7 @@ from bot.tools.hidden import hidden_in
 from bot.tools.sql_errors import DatabaseDown, translated
 from bot.tools.sql_functions import refuse_hidden_effects
 from bot.tools.sql_guard import Statement
-from bot.tools.sql_pool import Connection, Pool, acquired
+from bot.tools.sql_pool import Connection, Pool, acquired, reading
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +54,17 @@ _LOCK_MILLISECONDS = 3_000
 _TRIES = 4
 _ROWS = "rows"
 
-_BEGIN = f"""
+_REHEARSAL_SECONDS = 5
+"""A rehearsal holds locks, and nobody has approved it."""
+
+_BEGIN = """
 BEGIN READ WRITE;
-SET LOCAL statement_timeout = {_SECONDS * 1_000};
+SET LOCAL statement_timeout = '{seconds}s';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL standard_conforming_strings = on;
 """
+
+_CARRIED_OUT = f"SELECT rows FROM {LEDGER} WHERE request = $1"  # noqa: S608 - the table's name is ours
 
 _CLAIM = f"""
 INSERT INTO {LEDGER} (request, statement, rows, asked_by, approved_by) VALUES ($1, $2, $3, $4, $5)
@@ -96,7 +104,9 @@ def check(text: str) -> Change:
     tree = statement.tree
     match tree:
         case ast.InsertStmt():
-            pass
+            clause = tree.onConflictClause
+            overwrites = clause is not None and clause.action == OnConflictAction.ONCONFLICT_UPDATE
+            _require(not overwrites, "ON CONFLICT DO UPDATE hides what it overwrites: write an UPDATE.")
         case ast.UpdateStmt() | ast.DeleteStmt():
             _require(
                 tree.whereClause is not None,
@@ -105,7 +115,7 @@ def check(text: str) -> Change:
         case _:
             raise ToolFailure(f"{statement.kind} is not allowed: {_WRITING_ONLY}")
     _require(not tree.returningClause, "RETURNING is not possible: look with sql_query afterwards.")
-    _require(not tree.withClause or not _writes(tree.withClause), "WITH may only read here.")
+    _require(_Parts.of(tree).writing == 1, "What stands inside the statement may only read.")
     relation = tree.relation
     assert relation is not None  # the grammar has none without
     table = f"{relation.schemaname}.{relation.relname}" if relation.schemaname else str(relation.relname)
@@ -115,15 +125,41 @@ def check(text: str) -> Change:
     return Change(replace(statement, calls=calls), table)
 
 
-def _writes(clause: ast.WithClause) -> bool:
-    return any(not isinstance(each.ctequery, ast.SelectStmt) for each in clause.ctes or ())
+class _Parts(Visitor):
+    """The statements that write, the tables that are named, and the names that WITH gives."""
+
+    def __init__(self) -> None:
+        self.writing = 0
+        self.tables: set[str] = set()
+        self.given: set[str] = set()
+
+    def visit(self, _: Ancestor, node: ast.Node) -> None:
+        match node:
+            case ast.InsertStmt() | ast.UpdateStmt() | ast.DeleteStmt():
+                self.writing += 1
+            case ast.RangeVar(schemaname=schema, relname=str(name)):
+                self.tables.add(".".join(_quoted(each) for each in (schema, name) if each))
+            case ast.CommonTableExpr(ctename=str(name)):
+                self.given.add(_quoted(name))
+
+    @classmethod
+    def of(cls, tree: ast.Node) -> "_Parts":
+        parts = cls()
+        parts(tree)
+        return parts
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 class Orders:
     """Statements that change the database `pool`, each behind a person's approval."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, readers: Pool | None = None, *, refuses_powers: bool = False) -> None:
         self._pool = pool
+        self._readers = readers
+        self._refuses_powers = refuses_powers
         self._has_ledger = False
 
     async def preview(self, statement: str) -> Preview:
@@ -132,9 +168,10 @@ class Orders:
         Raises `ToolFailure`, also when the ledger could not be written: better before a person is asked.
         """
         change = check(statement)
+        await self._require_readable(change.statement.tree)
         await self._ensure_ledger()
-        async with _writing(self._pool) as connection:
-            with translated(statement, _SECONDS):
+        async with _writing(self._pool, _REHEARSAL_SECONDS) as connection:
+            with _without_values(), translated(statement, _REHEARSAL_SECONDS):
                 await refuse_hidden_effects(connection, change.statement.calls)
                 rows = await _run(connection, change.statement.text)
             with translated("", _SECONDS):
@@ -142,9 +179,24 @@ class Orders:
         effect = _effect(change, rows)
         return Preview("Change the database", change.statement.text.strip(), effect, "sql", {_ROWS: rows})
 
-    async def _ensure_ledger(self) -> None:
-        if self._has_ledger:
+    async def _require_readable(self, tree: ast.Node) -> None:
+        """Nobody has approved the rehearsal: it may look at nothing that the reading role may not see."""
+        if self._readers is None:
             return
+        parts = _Parts.of(tree)
+        async with reading(self._readers, _REHEARSAL_SECONDS) as connection:
+            for table in sorted(parts.tables - parts.given):
+                with translated("", _REHEARSAL_SECONDS):
+                    readable = await connection.fetchval(_READABLE, table)
+                _require(readable is not False, f"{table} may not be read, so no statement may name it.")
+
+    async def _ensure_ledger(self, *, again: bool = False) -> None:
+        if self._has_ledger and not again:
+            return
+        async with _writing(self._pool) as connection:
+            with translated("", _SECONDS):
+                powers = await connection.fetchval(_POWERS)
+        _require(not (self._refuses_powers and powers), _TOO_POWERFUL)
         try:
             async with _writing(self._pool) as connection:
                 with translated("", _SECONDS):
@@ -178,6 +230,30 @@ class Orders:
             if not running.cancelled():
                 running.exception()  # seen: asyncio reports errors that nobody has asked for
             raise
+
+    async def health(self) -> Health:
+        """Whether changes could be made; never raises."""
+        began = time.monotonic()
+        try:
+            await self._ensure_ledger(again=True)
+        except DatabaseDown:
+            return Health(name="writes", state="down", evidence={"error": "not reachable"})
+        except ToolFailure as error:
+            return Health(name="writes", state="degraded", evidence={"error": str(error)})
+        waited = round((time.monotonic() - began) * 1_000, 1)
+        return Health(name="writes", state="ok", evidence={"ping_ms": waited, "ledger": LEDGER})
+
+    async def outcome(self, proposal: Proposal) -> str:
+        """Whether an approved statement has run, as the ledger tells."""
+        try:
+            async with _writing(self._pool, _REHEARSAL_SECONDS) as connection:
+                with translated("", _REHEARSAL_SECONDS):
+                    rows = await connection.fetchval(_CARRIED_OUT, proposal.id)
+        except ToolFailure:
+            return f"The table {LEDGER} tells whether the approved change was made (request {proposal.id})."
+        if rows is None:
+            return "The approved change was not carried out."
+        return f"The approved change was carried out: {_counted(rows)}."
 
     async def _repeated(self, order: Order) -> str:
         repeated = AsyncRetrying(
@@ -228,12 +304,30 @@ def _done(rows: int) -> str:
 
 
 @asynccontextmanager
-async def _writing(pool: Pool) -> AsyncIterator[Connection]:
+async def _writing(pool: Pool, seconds: int = _SECONDS) -> AsyncIterator[Connection]:
     """A connection in a transaction that is rolled back at the end unless the body commits it."""
-    async with acquired(pool, _SECONDS) as connection:
-        with translated("", _SECONDS):
-            await connection.execute(_BEGIN)
+    async with acquired(pool, seconds) as connection:
+        with translated("", seconds):
+            await connection.execute(_BEGIN.format(seconds=seconds))
+            if seconds == _REHEARSAL_SECONDS:
+                await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
         yield connection
+
+
+@contextmanager
+def _without_values() -> Iterator[None]:
+    """Errors of a rehearsal tell nothing of what is in the tables: it was run without leave."""
+    try:
+        yield
+    except ToolFailure as error:
+        cause = error.__cause__
+        if isinstance(cause, asyncpg.DataError):
+            raise ToolFailure(
+                f"It cannot run: a value has a wrong form, or is out of range (SQLSTATE {cause.sqlstate})."
+            ) from None
+        if isinstance(cause, asyncpg.IntegrityConstraintViolationError):
+            raise ToolFailure(f"It cannot run: {cause.message} (SQLSTATE {cause.sqlstate}).") from None
+        raise
 
 
 async def _claim(connection: Connection, order: Order) -> bool:
@@ -267,6 +361,22 @@ _UNKNOWN = (
 _OTHERWISE = (
     "Nothing was changed: the statement would now change {rows}, not {approved:,} as when it was approved. "
     "Look at the data again, and ask anew if it is still wanted."
+)
+
+_READABLE = """
+SELECT has_any_column_privilege(to_regclass($1), 'SELECT')
+"""
+
+_POWERS = """
+SELECT bool_or(rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)
+       OR bool_or(rolname IN ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'))
+  FROM pg_roles WHERE rolname IN (current_user, session_user) OR (rolname LIKE 'pg\\_%server%' AND
+                      pg_has_role(oid, 'USAGE'))
+"""
+
+_TOO_POWERFUL = (
+    "Changes are switched off, because the role that would make them may do far more than that. Say so, and "
+    "that who operates the bot must give it a role as in docs/approvals.md in DATABASE_WRITE_URL."
 )
 
 _NO_LEDGER = (

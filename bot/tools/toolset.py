@@ -128,6 +128,7 @@ def _sql_execute(orders: Orders) -> BaseTool:
         description=_SQL_EXECUTE,
         args_schema=SqlExecuteArguments,
         preview=orders.preview,
+        outcome=orders.outcome,
     )
 
 
