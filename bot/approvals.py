@@ -223,13 +223,20 @@ class Approvals:
 
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove the requests that these have made, alone or with others; nobody can decide them any more."""
+        for id in [each.approval.id for each in await self._asked_by(authors)]:
+            with _storage():
+                await self.redis.unlink(_key(id))
+                await self.redis.zrem(_OPEN, id)
+
+    async def tell(self, authors: Sequence[str]) -> Json:
+        """The requests that these have made, as JSON."""
+        return [asdict(each.approval) for each in await self._asked_by(authors)]
+
+    async def _asked_by(self, authors: Sequence[str]) -> Sequence[_Record]:
         with _storage():
-            async for key in self.redis.scan_iter(match=_key("*")):
-                id = key.decode().rpartition(":")[2]
-                record = await self._read(id)
-                if record and not set(record.askers).isdisjoint(authors):
-                    await self.redis.unlink(key)
-                    await self.redis.zrem(_OPEN, id)
+            keys = [key async for key in self.redis.scan_iter(match=_key("*"))]
+        records = [await self._read(key.decode().rpartition(":")[2]) for key in keys]
+        return [each for each in records if each and not set(each.askers).isdisjoint(authors)]
 
     async def health(self) -> Health:
         """How many requests wait for a decision, and who may give it; never raises."""

@@ -1,14 +1,14 @@
 """Who may talk to the bot, how often, and what that may cost: put together from the settings."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
 from bot.access import Access
 from bot.budget import Budget
-from bot.chat import Message, Meter, unmetered
+from bot.chat import Json, Message, Meter, unmetered
 from bot.commands import Commands, Usage, nothing_used
 from bot.config import Settings
 from bot.ledger import Ledger
@@ -27,6 +27,15 @@ async def nothing_to_forget(authors: Sequence[str]) -> None:
     """Where nothing is counted."""
 
 
+Tell = Callable[[Sequence[str]], Awaitable[Json]]
+"""What is kept about authors. Raises `StorageDown`."""
+
+
+async def nothing_to_tell(authors: Sequence[str]) -> Json:
+    """Where nothing is counted."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """`meter` and `usage` do nothing where the model costs nothing."""
@@ -36,6 +45,7 @@ class Gate:
     meter: Meter
     usage: Usage
     forget: Forget
+    tell: Tell
 
     def reception(self, commands: Commands) -> Callable[[Message], Awaitable[str | None]]:
         """See `bot.turn.Reception`. Who may not talk runs no command; a command counts as a message.
@@ -74,7 +84,7 @@ def gate(settings: Settings, redis: Redis) -> Gate:
     )
     rates = Rates(redis, limits, access.is_admin, hears_bots=bool(settings.allowed_bots))
     if not settings.has_model:
-        return Gate(access, rates, unmetered, nothing_used, nothing_to_forget)
+        return Gate(access, rates, unmetered, nothing_used, nothing_to_forget, nothing_to_tell)
     ledger = Ledger(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
     budget = Budget(ledger, settings.budgets, settings.model_prices)
     usage = UsageReport(ledger, settings.budgets, settings.currency, bool(settings.model_prices), access)
@@ -84,4 +94,8 @@ def gate(settings: Settings, redis: Redis) -> Gate:
         today = datetime.now(UTC).date().isoformat() if settings.budgets else ""
         await ledger.forget([f"user {author}" for author in authors], keep_day=today)
 
-    return Gate(access, rates, budget, usage, forget)
+    async def tell(authors: Sequence[str]) -> Json:
+        days = {author: await ledger.spent_on_days(f"user {author}") for author in authors}
+        return {author: {day: asdict(each) for day, each in spent.items()} for author, spent in days.items()}
+
+    return Gate(access, rates, budget, usage, forget, tell)

@@ -189,6 +189,15 @@ class Ledger:
             accounts.setdefault(account, {})[name] = int(value)
         return {account: Spent(**counted) for account, counted in accounts.items()}
 
+    async def spent_on_days(self, account: str) -> Mapping[str, Spent]:
+        """What one account has spent, by the days that are still known."""
+        with _storage():
+            days = [
+                key.decode().rpartition(":")[2] async for key in self._redis.scan_iter(match=_keys("*")[0])
+            ]
+        spent = {day: await self.spent_by(day, account) for day in sorted(days)}
+        return {day: each for day, each in spent.items() if each.calls}
+
     async def forget(self, accounts: Sequence[str], keep_day: str) -> None:
         """Remove what is known of these accounts, but for what they have spent on `keep_day` (or '')."""
         fields = [

@@ -127,6 +127,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             agent,
             is_on=settings.enable_memory,
             elsewhere=[approvals.forget, allowed.forget],
+            told={"requests": approvals.tell, "usage": allowed.tell},
         )
         commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage, personal)
         platforms += await open_platforms(stack, settings, commands, operations, shared, files)

@@ -3,9 +3,9 @@
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 Forget = Callable[[Sequence[str]], Awaitable[None]]
 """Removes what is kept about authors, as in `Message`. Raises `StorageDown`."""
+
+Tell = Callable[[Sequence[str]], Awaitable[Json]]
+"""What is kept about authors, as JSON. Raises `StorageDown`."""
 
 PATIENCE = 30.0
 """Seconds that forgetting waits for the turn of a thread."""
@@ -42,7 +45,9 @@ class Personal:
     agent: Agent
     is_on: bool
     elsewhere: Sequence[Forget] = ()
-    """What else is kept about people."""
+    """Removes what else is kept about people."""
+    told: Mapping[str, Tell] = field(default_factory=dict)
+    """What that is, by the name that it has in the export."""
 
     async def show(self, caller: Caller) -> str:
         """The newest facts and conversations, with how many there are."""
@@ -98,6 +103,8 @@ class Personal:
             "conversations": [_conversation(each, authors) for each in records if each.kind == "turn"],
             "threads": [{"thread": name, "your_messages": said} for name, said in sorted(threads.items())],
         }
+        for name, tell in self.told.items():
+            document[name] = await tell([each.author for each in accounts])
         return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
 
     async def forget(self, caller: Caller, *, confirmed: bool) -> str:

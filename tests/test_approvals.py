@@ -201,6 +201,19 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
     assert decision.reason == "the question was edited"
 
 
+async def test_what_somebody_has_asked_for_is_told_and_forgotten(redis: Redis) -> None:
+    """Others' requests stay."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    others = replace(TURN, id="another", messages=(replace(QUESTION, author=EVE),))
+    await kept.ask(others, replace(PROPOSAL, id="aaaaaaaa"))
+    assert [each["id"] for each in await kept.tell([ADA])] == [PROPOSAL.id]
+    await kept.forget([ADA])
+    assert await kept.tell([ADA]) == []
+    assert await kept.find(PROPOSAL.id) is None
+    assert [each["id"] for each in await kept.tell([EVE])] == ["aaaaaaaa"]
+
+
 async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:
     """Nor one of another name that looks like it."""
     await approvals(redis).ask(TURN, PROPOSAL)

@@ -207,6 +207,8 @@ async def test_export_is_a_file_with_everything_of_the_person_and_nothing_of_oth
     assert f"a shared {MARK}" in asked
     said = [text for each in exported["threads"] for text in each["your_messages"]]
     assert {f"a direct {MARK}", f"a shared {MARK}"} <= set(said)
+    assert exported["usage"][f"slack:{ALICE}"]
+    assert exported["requests"] == []
     assert BOBS not in file.data.decode()
 
 

@@ -1,0 +1,36 @@
+"""All the tools that a model may be given: their names and arguments are a contract, and documented."""
+
+import re
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from bot.files import FileStore
+from bot.recall import OfflineEmbeddings, People, Recall
+from bot.tools import GuardedTool, Orders, open_pool, toolset
+from tests.places import as_told
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
+
+CONTRACT = {
+    "sql_schema": ["table"],
+    "sql_query": ["query"],
+    "sql_execute": ["statement"],
+    "chart": ["query", "kind", "x", "y", "title"],
+    "export": ["query"],
+    "memory_save": ["text", "scope"],
+    "memory_search": ["query", "since", "until"],
+    "current_time": ["zone"],
+}
+
+
+async def test_names_and_arguments_are_the_contract_and_documented(redis: Redis) -> None:
+    """The table in docs/tools.md has each, in order; only what changes the database waits for a person."""
+    async with open_pool("postgresql://127.0.0.1:1/none", size=1) as pool:
+        recall = Recall(redis, OfflineEmbeddings(), People(redis), as_told, fact_days=1, turn_days=1)
+        tools = toolset(pool, recall, keep=FileStore(redis).keep, orders=Orders(pool))
+    arguments = {tool.name: list(tool.args) for tool in tools}
+    assert arguments == CONTRACT
+    documented = re.findall(r"^\| `(\w+)\((.*?)\)` \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert {name: re.findall(r"\w+", listed) for name, listed in documented} == CONTRACT
+    assert [tool.name for tool in tools if isinstance(tool, GuardedTool)] == ["sql_execute"]
