@@ -74,7 +74,7 @@ RULES = {
         "redisvl tenacity",
     ),
     "files": rule("chat", "redis"),
-    "attachments": rule("chat", "PIL pypdf"),
+    "attachments": rule("chat", "PIL chardet pypdf"),
     "download": rule("chat", "aiohttp yarl"),
     "recall": rule("chat tasks", "httpx2 openai pydantic redis redisvl wordllama"),
     "personal": rule("agent chat commands inbox recall", "redis redisvl"),

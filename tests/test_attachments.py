@@ -1,10 +1,15 @@
 """Files that people send: what is read of which, and what is said of those that cannot be read."""
 
+import asyncio
 import io
+import os
 import re
 import struct
+import sys
 import zlib
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -73,7 +78,14 @@ def huge_picture() -> bytes:
         (b"a,b\r\n1,2\r\n", "text"),
         (b"\xef\xbb\xbfmit Marke", "text"),
         ("größer".encode("utf-16"), "text"),
-        ("größer".encode("latin-1"), "text"),
+        ("größer".encode("latin-1"), "unknown text"),
+        ("编号,姓名".encode("gbk"), "unknown text"),
+        (b"BMW sells cars", "text"),
+        (b"GIF89a is the name of a format", "text"),
+        ("BMW fährt".encode("latin-1"), "unknown text"),
+        (b"%PDF- is how such a file begins", "text"),
+        (b"a text about %PDF-1.7 files", "text"),
+        (b"\r\n\x00mail header\n" + pdf("x"), "pdf"),
         (pdf("x"), "pdf"),
         (picture(), "picture"),
         (picture(form="JPEG"), "picture"),
@@ -95,12 +107,34 @@ def test_a_file_is_what_it_holds_whatever_it_is_called(content: bytes, kind: str
         ("\ufeffZürich".encode(), "Zürich"),
         ("Zürich".encode("utf-16"), "Zürich"),
         ("Zürich".encode("utf-32"), "Zürich"),
-        ("Zürich: 5 €".encode("cp1252"), "Zürich: 5 €"),
+        ("Zürich: 5 €".encode("cp1252"), None),
         (b"\xff\xfeodd", None),
     ],
 )
-def test_texts_are_read_in_the_encodings_that_people_use(content: bytes, text: str | None) -> None:
+def test_unicode_texts_are_read_without_a_guess(content: bytes, text: str | None) -> None:
     assert decoded(content) == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Zürich: 5 €"),
+        ("latin-1", "größer"),
+        ("cp1252", "id;name;ort\n1;Jürgen;Köln\n2;Ana Peña;A Coruña\n3;François;Orléans “ok”\n"),
+        ("gbk", "编号,姓名,城市\n1,张伟,北京\n2,王芳,上海\n3,李娜,广州\n"),
+        ("shift_jis", "番号,名前,都市\n1,田中さん,東京\n2,鈴木さん,大阪\n"),
+        ("euc_jp", "番号,名前,都市\n1,田中さん,東京\n2,鈴木さん,大阪\n"),
+        ("big5", "編號,姓名,城市\n1,陳先生,台北\n2,林小姐,高雄\n"),
+        ("euc_kr", "번호,이름,도시\n1,김철수,서울\n2,이영희,부산\n"),
+        ("cp1251", "номер,имя,город\r\n1,Иван,Москва\r\n2,Анна,Казань\r\n"),
+        ("cp1253", "αριθμός,όνομα,πόλη\n1,Γιώργος,Αθήνα\n"),
+    ],
+)
+async def test_the_encoding_of_a_text_is_guessed_and_named(redis: Redis, encoding: str, text: str) -> None:
+    made = await enclosed(redis, ("rows.csv", text.encode(encoding)))
+    assert "\n" + text.replace("\r\n", "\n") + "\n---" in made.text
+    assert re.search(r"\(\d+ bytes, read as [\w-]+, which is a guess\)", made.text)
+    assert made.problems == ()
 
 
 # --- what the model gets
@@ -237,3 +271,60 @@ async def test_a_page_that_unpacks_to_more_than_it_should_is_given_up(redis: Red
     body = "%PDF-1.4\n" + "\nendobj\n".join(f"{n} 0 obj\n{each}" for n, each in enumerate(objects, 1))
     bomb = body.encode() + stream + b"\nendstream\nendobj\ntrailer\n<< /Root 1 0 R >>\n%%EOF"
     assert len((await enclosed(redis, ("bomb.pdf", bomb))).problems) == 1
+
+
+async def test_half_of_a_surrogate_pair_in_a_file_never_reaches_the_model(redis: Redis) -> None:
+    """A PDF may map a glyph to it; no request and no store could take it."""
+    font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+    cmap = (
+        b"/CIDInit /ProcSet findresource begin 1 begincmap 1 begincodespacerange <00> <FF> "
+        b"endcodespacerange 1 beginbfchar <78> <D83D> endbfchar endcmap"
+    )
+    mapped = font[:-2] + b"/ToUnicode 6 0 R >>"
+    stream = b"\n6 0 obj\n<< /Length %d >>\nstream\n%s\nendstream\nendobj\n" % (len(cmap), cmap)
+    content = pdf("x").replace(font, mapped).replace(b"xref\n0", stream + b"xref\n0", 1)
+    made = await enclosed(redis, ("lone.pdf", content))
+    made.text.encode()
+    assert "lone.pdf (PDF, 1 page)" in made.text
+
+
+PROBE = """
+import os, socket, subprocess, sys
+
+def prepare(path):
+    pass
+
+def run(path):
+    attempts = {
+        "read the parent's environment": lambda: open(path).read(),
+        "open a socket": lambda: socket.socket(),
+        "start a process": lambda: os.posix_spawn(sys.executable, [sys.executable, "-V"], {}),
+        "fork": lambda: os.fork() or os._exit(0),
+        "write a file": lambda: open("/tmp/probe", "w"),
+        "list a folder": lambda: os.listdir("/"),
+        "end the parent": lambda: os.kill(os.getppid(), 0),
+        "lift a limit": lambda: __import__("resource").setrlimit(7, (99, 99)),
+    }
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except (OSError, ValueError):
+            continue
+        sys.stdout.write(name + "; ")
+    sys.stdout.write("done in " + environment)
+
+environment = repr(dict(os.environ))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse system calls")
+async def test_a_parser_that_is_taken_over_reaches_no_file_no_network_and_no_process(
+    tmp_path: Path,
+) -> None:
+    probe = tmp_path / "probe.py"
+    probe.write_text(PROBE)
+    launcher = Path(sandbox.__file__).with_name("confined.py")
+    command = sys.executable, "-I", str(launcher), str(probe), f"/proc/{os.getpid()}/environ"
+    child = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env={}, cwd="/")
+    output, errors = await child.communicate()
+    assert (output.decode(), errors.decode()) == ("done in {'LC_CTYPE': 'C.UTF-8'}", "")

@@ -1,16 +1,17 @@
-"""The program that opens PDFs and pictures of strangers, in a process that may take little and knows nothing.
+"""Parsers of untrusted PDFs, pictures and texts of an unknown encoding; `confined.py` runs them.
 
-Run as `python -I child.py pdf|picture LIMIT`: the file comes on standard input, the answer goes to standard
-output as a line of JSON, followed by the bytes of a picture. It imports nothing of the bot.
+The file comes on standard input. The answer goes to standard output: a line of JSON, then the bytes of a
+picture. It imports nothing of the bot.
 """
 
+import contextlib
+import importlib
 import io
 import json
+import pkgutil
 import sys
 from typing import Any
 
-MEMORY_BYTES = 1 << 30
-CPU_SECONDS = 15
 MOST_PAGES = 100
 MOST_PIXELS = 50_000_000
 SIDE = 1_568
@@ -18,26 +19,63 @@ SIDE = 1_568
 
 _QUALITY = 88
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
+_PACKAGES = {"pdf": "pypdf", "text": "chardet"}
+_ENCODINGS = (
+    *("gb18030", "big5hkscs", "cp932", "euc_jis_2004", "cp949", "koi8-r", "koi8-u", "cp866", "cp874"),
+    *(f"cp{number}" for number in range(1250, 1259)),
+)
+"""Encodings in which people still write files."""
+
+_USUAL = "Windows-1252"
+_CLEARLY = 2.0, 0.05
+"""Another encoding is believed when it is so many times as likely as the usual one, and at least this likely:
+a few accents of Western Europe fit many encodings a little."""
+
+Answer = tuple[dict[str, Any], bytes]
 
 
-def _limit() -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows; the caller's time limit is left
+def prepare(kind: str, _: str) -> None:
+    """Import all that reading needs: afterwards no file can be opened."""
+    if kind == "picture":
+        importlib.import_module("PIL.ImageOps")
+        from PIL import Image
+
+        Image.init()  # loads the plug-ins of all formats
         return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    import encodings
+
+    for package in (encodings, importlib.import_module(_PACKAGES[kind])):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            with contextlib.suppress(ImportError):  # of another system, or for an extra that is not installed
+                importlib.import_module(module.name)
+    if kind == "text":
+        import chardet
+
+        chardet.detect("Wärme".encode("latin-1"))  # loads its tables
+    else:
+        import logging
+
+        logging.disable()  # pypdf logs what is wrong with each file, and here nobody reads that
 
 
-def _read_pdf(content: bytes, most_chars: int) -> tuple[dict[str, Any], bytes]:
-    """The text of the first pages, up to a little more than is wanted."""
-    import logging
+def run(kind: str, limit: str) -> None:
+    """Read one file, of which at most `limit` characters are wanted."""
+    content = sys.stdin.buffer.read()
+    try:
+        told, rest = {"pdf": _pdf, "picture": _picture, "text": _text}[kind](content, int(limit))
+    except MemoryError:
+        told, rest = {"problem": "it takes too much memory to open"}, b""
+    except Exception:  # noqa: BLE001 - whatever a broken file does to a parser: it cannot be read
+        told, rest = {"problem": "it is damaged, or not what its name says"}, b""
+    sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + rest)
+    sys.stdout.buffer.flush()
 
+
+def _pdf(content: bytes, most_chars: int) -> Answer:
+    """Return the text of the first pages, up to a little more than is wanted."""
     from pypdf import PdfReader
     from pypdf.errors import FileNotDecryptedError
 
-    logging.disable()  # it tells what is wrong with each file, and here nobody reads that
     reader = PdfReader(io.BytesIO(content))
     if reader.is_encrypted and not reader.decrypt(""):
         return {"problem": "it is protected by a password"}, b""
@@ -56,8 +94,8 @@ def _read_pdf(content: bytes, most_chars: int) -> tuple[dict[str, Any], bytes]:
     return {"text": text[: most_chars + 1], "pages": count, "read": len(texts)}, b""
 
 
-def _read_picture(content: bytes, _: int) -> tuple[dict[str, Any], bytes]:
-    """The picture, upright and no larger than a model looks at, without what else the file told."""
+def _picture(content: bytes, _: int) -> Answer:
+    """Return the picture, upright and no larger than a model looks at, without its metadata."""
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None  # it would raise before we can say why
@@ -76,19 +114,15 @@ def _read_picture(content: bytes, _: int) -> tuple[dict[str, Any], bytes]:
     return {"width": width, "height": height}, written.getvalue()
 
 
-def main() -> None:
-    """Read one file."""
-    _limit()
-    what, limit = sys.argv[1], int(sys.argv[2])
-    content = sys.stdin.buffer.read()
-    try:
-        told, rest = (_read_pdf if what == "pdf" else _read_picture)(content, limit)
-    except MemoryError:
-        told, rest = {"problem": "it takes too much memory to open"}, b""
-    except Exception:  # noqa: BLE001 - whatever a broken file does to a parser: it cannot be read
-        told, rest = {"problem": "it is damaged, or not what its name says"}, b""
-    sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + rest)
+def _text(content: bytes, most_chars: int) -> Answer:
+    """Return the text in its most likely encoding, and the encoding's name."""
+    import chardet
 
-
-if __name__ == "__main__":
-    main()
+    found = chardet.detect_all(content, ignore_threshold=True, include_encodings=_ENCODINGS)
+    likely = {str(each["encoding"]): each["confidence"] for each in found if each["encoding"]}
+    best = max(likely, key=lambda name: likely[name], default=_USUAL)
+    times, least = _CLEARLY
+    if likely.get(best, 0.0) < max(times * likely.get(_USUAL, 0.0), least):
+        best = _USUAL
+    text = content.decode(best, "replace")
+    return {"text": text[: most_chars + 1], "chars": len(text), "encoding": best}, b""

@@ -1,11 +1,20 @@
-"""What a file is, by what it holds: a name and a type that somebody gave prove nothing. Pure."""
+"""Types of files by their content: a name and a type that somebody gave prove nothing. Pure."""
 
 import codecs
+import re
 from typing import Literal
 
-Kind = Literal["text", "pdf", "picture", "other"]
+Kind = Literal["text", "unknown text", "pdf", "picture", "other"]
+"""`unknown text` is in an encoding that has to be guessed."""
 
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_LETTERS = (b"GIF87a", b"GIF89a", b"BM")
+"""Beginnings of pictures that a text may have, too; a picture holds bytes that no text does."""
+
+_PDF = re.compile(rb"%PDF-\d\.\d")
+_PDF_BEGINS = 1_024
+"""The header may stand anywhere in so many bytes (ISO 32000-1, annex H.3.4.1)."""
+
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     # before UTF-16, whose mark it begins with
@@ -19,30 +28,45 @@ _SAMPLE = 8_192
 
 
 def kind_of(content: bytes) -> Kind:
-    """What it holds."""
-    if content.startswith(b"%PDF-"):
-        return "pdf"
+    """Return what a file is."""
     if content.startswith(_PICTURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
         return "picture"
-    return "text" if decoded(content) is not None else "other"
+    if _is_pdf(content):
+        return "pdf"
+    if decoded(content) is not None:
+        return "text"
+    if _looks_like_text(content):
+        return "unknown text"
+    return "picture" if content.startswith(_LETTERS) else "other"
 
 
 def decoded(content: bytes) -> str | None:
-    """The text of a file; None when it holds none. Line ends become those of Unix."""
+    """Return the text of a file in UTF-8, or in the encoding that its mark names; None when it is neither.
+
+    Line ends become those of Unix.
+    """
     for mark, encoding in _BOMS:
         if content.startswith(mark):
-            return _lines(content, encoding)
-    if b"\0" in content[:_SAMPLE]:
-        return None
-    text = _lines(content, "utf-8")
-    if text is None and _looks_like_text(content):
-        text = _lines(content, "cp1252") or _lines(content, "latin-1")
-    return text if text is not None and _looks_like_text(content) else None
+            return _decoded(content, encoding)
+    return _decoded(content, "utf-8") if _looks_like_text(content) else None
 
 
-def _lines(content: bytes, encoding: str) -> str | None:
+def unix_lines(text: str) -> str:
+    """Return the text with the line ends of Unix."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _is_pdf(content: bytes) -> bool:
+    header = _PDF.search(content, 0, _PDF_BEGINS)
+    if header is None:
+        return False
+    # a text about PDFs may name the header, too
+    return header.start() == 0 or b"%%EOF" in content[-_PDF_BEGINS:] or not _looks_like_text(content)
+
+
+def _decoded(content: bytes, encoding: str) -> str | None:
     try:
-        return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+        return unix_lines(content.decode(encoding))
     except UnicodeDecodeError:
         return None
 
@@ -50,4 +74,4 @@ def _lines(content: bytes, encoding: str) -> str | None:
 def _looks_like_text(content: bytes) -> bool:
     sample = content[:_SAMPLE]
     controls = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in sample)
-    return controls <= len(sample) * _BINARY_SHARE
+    return b"\0" not in sample and controls <= len(sample) * _BINARY_SHARE

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bot.attachments import sandbox
-from bot.attachments.kinds import decoded, kind_of
+from bot.attachments.kinds import decoded, kind_of, unix_lines
 from bot.chat import Attachment, Enclosed, Fetch, File, FileRefused, Files, Message
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Reader:
             raise FileRefused("it is empty")
         readers: dict[str, Callable[[bytes, str], Awaitable[tuple[str, File | None]]]] = {
             "text": self._text,
+            "unknown text": self._unknown_text,
             "pdf": self._pdf,
             "picture": self._picture,
         }
@@ -88,6 +89,11 @@ class Reader:
     async def _text(self, content: bytes, name: str) -> tuple[str, File | None]:
         text = decoded(content) or ""
         return self._as_data(name, f"{len(content):,} bytes", text, f" of {len(text):,}"), None
+
+    async def _unknown_text(self, content: bytes, name: str) -> tuple[str, File | None]:
+        told, _ = await sandbox.opened("text", content, self._limits.chars)
+        about = f"{len(content):,} bytes, read as {told['encoding']}, which is a guess"
+        return self._as_data(name, about, unix_lines(str(told["text"])), f" of {told['chars']:,}"), None
 
     async def _pdf(self, content: bytes, name: str) -> tuple[str, File | None]:
         told, _ = await sandbox.opened("pdf", content, self._limits.chars)
@@ -108,6 +114,7 @@ class Reader:
         """The text between lines that nobody who wrote it could have known."""
         most = self._limits.chars
         content = text if len(text) <= most else text[:most] + _CUT.format(most=most, of=of)
+        content = content.replace("\0", "\ufffd").encode(errors="replace").decode()  # no half of a pair
         mark = f"--- {secrets.token_hex(8)} ---"
         return _DATA.format(name=name, about=about, mark=mark, content=content)
 

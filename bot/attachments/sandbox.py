@@ -1,4 +1,4 @@
-"""Running `child.py`: a process of its own, without secrets, with limits on time, memory and output."""
+"""A process for untrusted files: no secrets, no files, no network, and limits on time and memory."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,18 @@ from bot.chat import FileRefused, Json
 
 SECONDS = 20.0
 _AT_ONCE = 2
+_LAUNCHER = Path(__file__).with_name("confined.py")
 _PROGRAM = Path(__file__).with_name("child.py")
 
 _room = asyncio.Semaphore(_AT_ONCE)
 
 
 async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Json], bytes]:
-    """What the child tells of a file, and the bytes that came with it. Raises `FileRefused`."""
+    """Return what the child tells of a file, and the bytes that came with it. Raises `FileRefused`."""
     async with _room:
-        command = sys.executable, "-I", str(_PROGRAM), what, str(limit)
+        command = sys.executable, "-I", str(_LAUNCHER), str(_PROGRAM), what, str(limit)
         child = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}
+            *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd="/"
         )
         try:
             async with asyncio.timeout(SECONDS):
