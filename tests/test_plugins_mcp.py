@@ -262,6 +262,19 @@ async def test_streamable_http_is_the_same_and_survives_a_restart(
             await wait_until(works, "a new session", timeout=20)
 
 
+async def test_a_server_that_was_restarted_while_idle_answers_the_next_call(redis: Redis) -> None:
+    """It does not know the session any more (404), so the call was not made: a new session makes it."""
+    async with http_server() as port:
+        pass
+    async with http_server(port), plugged(redis, {"shop": of_http(port)}) as plugins:
+        await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=20)
+        assert await called(plugins, "shop__forget_sessions") == "forgotten"
+        calls = [called(plugins, "shop__add", a=1, b=each) for each in range(3)]
+        assert await asyncio.gather(*calls) == ["1", "2", "3"]
+        assert await is_up(plugins, "shop")
+        assert "failed" not in (await report(plugins, "shop")).replace("0 of 4 failed", "")
+
+
 async def test_a_wrong_token_is_told_without_it(redis: Redis) -> None:
     """Health says what came back."""
     async with http_server() as port, plugged(redis, {"shop": of_http(port, "wrong-token-123")}) as plugins:

@@ -44,6 +44,14 @@ def test_a_schema_is_usable_or_refused_with_words(schema: dict[str, Any]) -> Non
     assert schema_refusal(made) is None
 
 
+def test_a_description_beside_a_reference_is_kept() -> None:
+    """It describes this argument, what is referred to describes the type."""
+    day = {"type": "string", "description": "A day.", "format": "date"}
+    due = {"$ref": "#/$defs/Day", "description": "The last day to pay."}
+    made = usable({"properties": {"due": due, "other": {"$ref": "#/$defs/Day"}}, "$defs": {"Day": day}})
+    assert made["properties"] == {"due": day | {"description": "The last day to pay."}, "other": day}
+
+
 def test_references_are_put_in_place_without_growing_without_end() -> None:
     """One to itself becomes anything; a tree of them that would fill the memory is refused."""
     itself = {"properties": {"c": {"$ref": "#/$defs/T"}}}

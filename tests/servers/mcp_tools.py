@@ -125,8 +125,17 @@ async def change(ctx: Context) -> str:  # type: ignore[type-arg] # the library r
     return "changed"
 
 
+@server.tool()
+async def forget_sessions() -> str:
+    """Know no session any more, as after a restart, once this is answered."""
+    Guard.forgets = True
+    return "forgotten"
+
+
 class Guard:
     """Refuses who has not the token."""
+
+    forgets = False
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -137,6 +146,9 @@ class Guard:
             await PlainTextResponse("no", 401)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+        if Guard.forgets:
+            Guard.forgets = False
+            server.session_manager._server_instances.clear()
 
 
 def serve_http(port: int) -> None:

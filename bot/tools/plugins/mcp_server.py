@@ -1,7 +1,9 @@
 """Tools of an MCP server. Its client takes seconds to import, and so is imported only when one is set."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +11,12 @@ from langchain_core.runnables import RunnableConfig
 
 from bot.plugin_settings import McpServer
 from bot.tools.failure import ToolFailure
-from bot.tools.plugins.offer import Arguments, Offer, PluginError
+from bot.tools.plugins.offer import Arguments, Offer, PluginError, SessionGone
 
 if TYPE_CHECKING:
     from bot.tools.plugins.mcp_session import Session
+
+log = logging.getLogger(__name__)
 
 
 class McpSource:
@@ -22,26 +26,40 @@ class McpSource:
         self._name = name
         self._server = server
         self._session: Session | None = None
+        self._renewed = asyncio.Event()
 
     async def prepare(self) -> None:
         """Import the client library, beside whatever else happens."""
         await asyncio.to_thread(_client)
 
     async def run(self, offer: Callable[[Sequence[Offer]], None]) -> None:
-        """See `Source`."""
+        """See `Source`. A server that was restarted is connected to again at once."""
         client = _client()
         try:
-            async with client.connected(self._name, self._server) as session:
-                self._session = session
-                while True:
-                    offer([self._offer(*each) for each in await session.tools()])
-                    await session.occasion_to_look()
+            while await self._served(client, offer):
+                log.info("plug-in reconnected", extra={"plugin": self._name})
         except (PluginError, asyncio.CancelledError):
             raise
         except Exception as error:
             raise PluginError(client.reason(error)) from error
         finally:
             self._session = None
+        raise PluginError("it forgets each session at once")
+
+    async def _served(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
+        """Serve one session until the server does not know it any more; return whether it served at all."""
+        is_up = False
+        with suppress(SessionGone):
+            async with client.connected(self._name, self._server) as session:
+                offers = await session.tools()
+                self._session = session
+                self._renewed.set()
+                while True:
+                    offer([self._offer(*each) for each in offers])
+                    is_up = True
+                    await session.occasion_to_look()
+                    offers = await session.tools()
+        return is_up
 
     def _offer(self, name: str, description: str, parameters: object) -> Offer:
         return Offer(name, description, parameters, call=partial(self._call, name))
@@ -49,10 +67,24 @@ class McpSource:
     async def _call(self, tool: str, arguments: Arguments, _: RunnableConfig) -> str:
         if self._session is None:
             raise PluginError("it is away at the moment")
-        text, is_error = await self._session.call(tool, dict(arguments))
+        session = self._session
+        try:
+            text, is_error = await session.call(tool, dict(arguments))
+        except SessionGone:
+            text, is_error = await (await self._after(session)).call(tool, dict(arguments))
         if is_error:
             raise ToolFailure(text or "The tool says that it failed, and not why.")
         return text
+
+    async def _after(self, gone: "Session") -> "Session":
+        """Return the session that follows one that is gone; the caller's time limit bounds the wait."""
+        if self._session is gone:
+            self._session = None
+            self._renewed.clear()
+        await self._renewed.wait()
+        if self._session is None:
+            raise PluginError("it is away at the moment")
+        return self._session
 
 
 def _client() -> Any:

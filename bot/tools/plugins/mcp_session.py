@@ -27,7 +27,7 @@ from bot import __version__
 from bot.chat import Json
 from bot.plugin_settings import McpServer
 from bot.tasks import cancel
-from bot.tools.plugins.offer import ConnectionLost, PluginError
+from bot.tools.plugins.offer import ConnectionLost, PluginError, SessionGone
 from bot.tools.plugins.stderr import stderr_to_log
 
 logging.getLogger("mcp").setLevel(logging.CRITICAL)  # what goes wrong comes to us as an error, too
@@ -47,6 +47,8 @@ class Session:
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
+        self.is_gone = False
+        """Whether the server does not know this session any more."""
         self._look = asyncio.Event()
         self._under_way = 0
         self._client: ClientSession | None = None
@@ -82,7 +84,10 @@ class Session:
         return [(each.name, each.description or each.title or "", each.inputSchema) for each in found]
 
     async def call(self, tool: str, arguments: dict[str, Json]) -> tuple[str, bool]:
-        """The result as text, and whether the tool calls it an error. Raises `PluginError` and `McpError`."""
+        """Return the result as text, and whether the tool calls it an error.
+
+        Raises `PluginError` and `McpError`; `SessionGone` when a new session may make the same call.
+        """
         request = types.ClientRequest(
             types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
         )
@@ -112,6 +117,12 @@ class Session:
             if not asking.done():
                 raise ConnectionLost(_LOST)
             return asking.result()
+        except McpError as error:
+            if not _is_gone(error):
+                raise
+            self.is_gone = True
+            self.ended.set()
+            raise SessionGone(_GONE) from error
         except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:  # nothing could be sent
             self._look.set()
             raise PluginError(_LOST) from error
@@ -128,11 +139,20 @@ class Session:
                     break
         finally:
             await cancel(*waits)
+        if self.is_gone:
+            raise SessionGone(_GONE)
         if self.ended.is_set():
             raise PluginError("its process ended")
 
 
 _LOST = "the connection was lost"
+_GONE = "it was restarted"
+_GONE_CODE, _GONE_WORDS = 32600, "Session terminated"
+"""An HTTP server's 404 for our session, as mcp.client.streamable_http passes it on."""
+
+
+def _is_gone(error: McpError) -> bool:
+    return (error.error.code, error.error.message) == (_GONE_CODE, _GONE_WORDS)
 
 
 @asynccontextmanager

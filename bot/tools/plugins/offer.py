@@ -20,6 +20,10 @@ class ConnectionLost(PluginError):
     """It was lost in the midst of a call, so that nobody knows whether the call was carried out."""
 
 
+class SessionGone(PluginError):
+    """The server was restarted and does not know the session any more, so that it carried nothing out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """One tool as its plug-in describes it. Nothing of it is trusted.

@@ -16,6 +16,7 @@ _MOST_DEPTH = 20
 _MOST_WORDS = 500
 _MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _LEFT_OUT = frozenset({"$schema", "$id", "$defs", "definitions", "$comment"})
+_ANNOTATIONS = ("title", "description", "default")
 _COMBINATIONS = ("anyOf", "oneOf", "allOf", "not", "enum")
 """OpenAI refuses them at the top. Whoever runs the tool checks the arguments, so they can go."""
 
@@ -66,9 +67,14 @@ class _Copy:
             return node
         reference = node.get("$ref")
         if isinstance(reference, str):
+            beside = {key: value for key, value in node.items() if key != "$ref"}
             if reference in within:
-                return {}  # refers to itself: anything goes, as LangChain has it
-            return self.of(self._found(reference), depth + 1, (*within, reference))
+                found: Any = {}  # refers to itself: anything goes, as LangChain has it
+            else:
+                found = self.of(self._found(reference), depth + 1, (*within, reference))
+            # what stands beside a reference describes this one place (JSON Schema 2020-12, 8.2.3.1)
+            extra = self._object(beside, depth, within)
+            return extra | found | {key: extra[key] for key in _ANNOTATIONS if key in extra}
         return self._object(node, depth, within)
 
     def _object(self, node: dict[str, Json], depth: int, within: tuple[str, ...]) -> dict[str, Json]:
