@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import structlog
 from bot.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
 from bot.commands import typed
-from bot.config import Settings
+from bot.config import Settings, summary
 from bot.health import Examination
 from bot.inbox import Inbox, serve
 from bot.shared import SharedState
@@ -36,6 +37,8 @@ class Bot:
     approvals: Approvals
     turns: Turns
     examine: Examination
+    page: str | None = None
+    """Address of the local page."""
 
     async def warn(self) -> None:
         """Log what an operator should know at once: a database that is away, a Redis that may forget."""
@@ -61,10 +64,16 @@ class Bot:
                     group.create_task(self._work(drained))
                 group.create_task(_stop_hearing(stop, [*receivers, *keepers], drained))
                 await asyncio.sleep(0)  # each receiver's first step, after which messages are taken
-                names, seconds = [each.name for each in listening], round(time.monotonic() - began, 2)
-                log.info("ready", extra={"platforms": names, "seconds": seconds})
+                self._announce(round(time.monotonic() - began, 2))
         finally:
             await cancel(*keepers)
+
+    def _announce(self, seconds: float) -> None:
+        """Say that messages are taken; chat services log by themselves when they are connected."""
+        names = {each.name for each in self.platforms} & self.settings.bot_roles - {"http"}
+        log.info("ready", extra={"seconds": seconds, "page": self.page, "connecting": sorted(names)})
+        if self.settings.log_format == "console":
+            print(summary(self.settings, self.page), file=sys.stderr, flush=True)  # noqa: T201 - for the person
 
     async def deliver(self, event: Event) -> None:
         """Put an event into the inbox; see `bot.chat.Deliver`."""

@@ -7,7 +7,8 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.chat import StorageDown
 from bot.sentinel import is_behind_sentinels, open_master
@@ -25,13 +26,33 @@ async def check_redis(url: str) -> None:
         async with _client(url, max_connections=1, retry=Retry(NoBackoff(), 0)) as redis:
             modules = {_module_name(each) for each in await redis.module_list()}
     except (RedisError, OSError) as error:
-        raise StorageDown(
-            f"REDIS_URL: Redis does not let us in: {error}. Start it, or mend REDIS_URL"
-        ) from error
+        raise StorageDown(f"REDIS_URL: {_advice(error, has_tls=url.startswith(_TLS))}") from error
     if not modules >= _MODULES:
         raise StorageDown(
             "REDIS_URL: this Redis lacks JSON or Search; take Redis 8 (image redis:8) or Redis Stack"
         )
+
+
+_TLS = "rediss"
+
+
+def _advice(error: Exception, *, has_tls: bool) -> str:
+    """Return why Redis cannot be used, and what to do about it."""
+    text = str(error)
+    if isinstance(error, AuthenticationError) or "NOAUTH" in text:
+        return f"Redis wants another name or password ({text}); write redis://user:password@host:port/0"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            "the certificate of Redis is not trusted; for a CA of your own add ?ssl_ca_certs=/path/to/ca.pem "
+            f"to the address ({text})"
+        )
+    if "SSL" in text or (has_tls and isinstance(error, RedisTimeoutError)):
+        return f"Redis does not speak TLS there; write redis:// instead of rediss:// ({text})"
+    if not has_tls and (
+        "closed by server" in text or isinstance(error, InvalidResponse | ConnectionResetError)
+    ):
+        return f"Redis closes the connection; if it wants TLS, write rediss:// ({text})"
+    return f"Redis cannot be reached ({text}); start it, or correct the address"
 
 
 def _module_name(entry: Mapping[Any, Any]) -> str:

@@ -62,7 +62,8 @@ class UsageReport:
                 yield f"- `{name}`: {self._described(named[name])}"
 
     def _described(self, spent: Spent) -> str:
-        cost = f", {money(spent.cost, self.currency)}" if self.has_prices else ""
+        unit = self.currency or "in the currency of MODEL_PRICES"
+        cost = f", {money(spent.cost, unit)}" if self.has_prices else ""
         calls = "1 call" if spent.calls == 1 else f"{spent.calls:,} calls"
         return f"{spent.input:,} tokens read, {spent.output:,} written{cost}, in {calls} of the model"
 

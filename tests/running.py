@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bot.app import open_bot
 from bot.config import Settings
-from bot.main import open_bot
 from bot.service import Bot
 from tests.waiting import wait_until
 

@@ -50,7 +50,7 @@ async def test_a_tool_that_needs_no_approval_is_called_and_one_of_our_names_repl
         assert "shop__extra" not in offered(model)
         (health,) = [each for each in await bot.examine() if each.name == "plugins"]
         assert health.state == "degraded"
-        assert re.fullmatch(r"ok: 14 tools, last call \d+ s ago, 0 of 1 failed", str(health.evidence["shop"]))
+        assert re.fullmatch(r"ok: 15 tools, last call \d+ s ago, 0 of 1 failed", str(health.evidence["shop"]))
         assert "down: its command was not found" in str(health.evidence["away"])
         # what it offers later is there at the next call of the model, and can be called
         model.script(Script(tool_calls=[("shop__change", {})]), "Changed.")
@@ -102,7 +102,7 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
 
 async def test_a_bot_without_mcp_servers_does_not_import_their_client() -> None:
     """It takes seconds."""
-    code = "import sys, bot.main, bot.tools.plugins; print('mcp' in sys.modules)"
+    code = "import sys, bot.app, bot.tools.plugins; print('mcp' in sys.modules)"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""`python -m bot inbox`: what waits, runs and died, as text for an operator."""
+"""The command `inbox`: what waits, runs and died, as text for an operator."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ def _unanswered(messages: Iterable[Message], running: Mapping[str, str]) -> list
 
 def _outcome(done: str, count: int, entry: str) -> str:
     if not count:
-        return f"There is no dead message {entry}; `python -m bot inbox` lists them."
+        return f"There is no dead message {entry}; `./dev run inbox` lists them."
     return f"{count} message{'s' if count > 1 else ''} {done}."
 
 

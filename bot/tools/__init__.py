@@ -2,7 +2,7 @@
 
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import GuardedTool, Preview
-from bot.tools.kv import KeyValueStore
+from bot.tools.kv import NOTHING_KEPT, KeyValueStore
 from bot.tools.made import files_of, naming
 from bot.tools.scope import for_tools, proposal_of, turn_of
 from bot.tools.sql import Limits
@@ -12,6 +12,7 @@ from bot.tools.sql_write import Orders
 from bot.tools.toolset import toolset
 
 __all__ = [
+    "NOTHING_KEPT",
     "GuardedTool",
     "KeyValueStore",
     "Limits",

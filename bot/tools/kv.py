@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from bot import keyspace
 from bot.chat import Json, StorageDown
@@ -162,15 +162,24 @@ class KeyValueStore:
         with _translated():
             info = await self._redis.info()
             modules = await self._redis.module_list()
+            snapshots = await self._snapshots()
         return {
             "version": info["redis_version"],
             "modules": sorted(_module(each) for each in modules),
             "used_memory_mib": round(info["used_memory"] / 2**20, 1),
             "maxmemory_policy": info["maxmemory_policy"],
-            "persistence": _persistence(info),
+            "persistence": _persistence(info, snapshots),
             "connected_clients": info["connected_clients"],
             "uptime_s": info["uptime_in_seconds"],
         }
+
+    async def _snapshots(self) -> str | None:
+        """Return when snapshots are taken, as Redis writes it; None where that may not be asked."""
+        try:
+            settings = await self._redis.config_get("save")
+        except ResponseError:  # managed services refuse CONFIG
+            return None
+        return str(next(iter(settings.values()), ""))
 
     def _name(self, key: str) -> bytes:
         name = _bytes(key, "key")
@@ -252,7 +261,13 @@ def _plain(value: Json) -> Json:
     return _text(value) if isinstance(value, bytes) else value
 
 
-def _persistence(info: Mapping[str, Json]) -> str:
+NOTHING_KEPT = "none"
+"""Begins the persistence of a server that keeps nothing on disk."""
+
+
+def _persistence(info: Mapping[str, Json], snapshots: str | None) -> str:
     if info["aof_enabled"]:
         return f"append-only file, last write {info['aof_last_write_status']}"
+    if snapshots == "":
+        return f"{NOTHING_KEPT}: neither append-only file nor snapshots"
     return f"snapshots only, last {info['rdb_last_bgsave_status']}"

@@ -19,6 +19,7 @@ from tests.servers.steps import Steps, unobserved
 
 Json = Any
 KEY = "sk-test-0123456789abcdef"
+MODELS = ("main-model", "other-model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,13 @@ class ModelServer:
         if script.status != 200:
             return _error(script.status, "scripted fault", "fault", script.retry_after)
         return await self._answer(request, body, script)
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        """`GET /v1/models`: the models that tests use."""
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        models = [{"id": each, "object": "model"} for each in MODELS]
+        return web.json_response({"object": "list", "data": models})
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/embeddings. https://platform.openai.com/docs/api-reference/embeddings/create"""
@@ -312,6 +320,7 @@ async def model_server() -> AsyncIterator[ModelServer]:
     app = web.Application(client_max_size=10_000_000)
     app.router.add_post("/v1/chat/completions", server.complete)
     app.router.add_post("/v1/embeddings", server.embed)
+    app.router.add_get("/v1/models", server.list_models)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

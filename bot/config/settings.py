@@ -22,6 +22,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from bot.access_settings import AccessSettings, comma_separated, prefixed
 from bot.approval_settings import ApprovalSettings
+from bot.config.environment import ENV_FILE, ConfigError, check_env_file
 from bot.keyspace import overlapped
 from bot.plugin_settings import PluginSettings, plugin_settings
 
@@ -32,19 +33,11 @@ Names = Annotated[frozenset[str], NoDecode]
 """A comma-separated list."""
 
 
-class ConfigError(Exception):
-    """One or more variables are wrong; `problems` has a sentence for each, never a value of a secret."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
 class Settings(AccessSettings, ApprovalSettings):
     """The environment contract. A variable's name is the field's name in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     bot_env: Literal["development", "production"] = Field(
@@ -94,7 +87,8 @@ class Settings(AccessSettings, ApprovalSettings):
     redis_url: SecretStr | None = Field(
         None,
         description="Redis 8 or Redis Stack (`redis://`, `rediss://`, `unix://`; behind Sentinels "
-        "`redis+sentinel://[user:password@]host:port,…/service`), default an embedded one",
+        "`redis+sentinel://[user:password@]host:port,…/service`; for a CA of your own add "
+        "`?ssl_ca_certs=FILE`), default an embedded one",
     )
     database_url: SecretStr | None = Field(
         None, description="Postgres for the SQL tools, default an embedded one with sample data"
@@ -242,7 +236,7 @@ class Settings(AccessSettings, ApprovalSettings):
             *self._slack_problems(),
             *self._model_problems(),
             *self._approval_problems(),
-            *self.budget_problems(self._models()),
+            *self.budget_problems(self.models),
             *self.plugins.problems,
             *self._production_problems(),
         ]
@@ -291,7 +285,8 @@ class Settings(AccessSettings, ApprovalSettings):
         """Who may decide what the agent asks leave for."""
         return self.approvers or self.admin_users
 
-    def _models(self) -> dict[str, str]:
+    @property
+    def models(self) -> dict[str, str]:
         """The models in use, by their variables."""
         named = {"OPENAI_MODEL": self.openai_model, "OPENAI_FALLBACK_MODEL": self.openai_fallback_model}
         return {name: model for name, model in named.items() if model and self.has_model}
@@ -344,6 +339,7 @@ _SEPARATOR = "\x00"  # between the sentences of _consistent: one validator can r
 
 def load_settings() -> Settings:
     """Read the environment and `.env`. Raises `ConfigError` with every problem at once."""
+    check_env_file()
     try:
         return Settings()
     except ValidationError as error:

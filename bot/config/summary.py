@@ -1,0 +1,51 @@
+"""Summary of a start for the person at the terminal: what is on, missing, and to be done next. Pure."""
+
+from bot.config.settings import Settings
+
+_WIDTH = 10
+
+
+def summary(settings: Settings, page: str | None) -> str:
+    """Return a line for each part; `page` is the address of the local page, None without the role http."""
+    rows = {
+        "Page": page or "off in this process (BOT_ROLES)",
+        "Model": _model(settings),
+        "Slack": _slack(settings),
+        "Discord": _discord(settings),
+        "Redis": _server(settings.redis_url is not None, "REDIS_URL", f"data in {settings.data_dir}"),
+        "Postgres": _server(settings.database_url is not None, "DATABASE_URL", "with sample data"),
+        "Changes": _changes(settings),
+        "Stop": "Ctrl-C, or SIGTERM",
+    }
+    return "\n".join(f"  {name:<{_WIDTH}}{text}" for name, text in rows.items())
+
+
+def _model(settings: Settings) -> str:
+    if not settings.has_model:
+        return "none: offline answers; set OPENAI_API_KEY or OPENAI_BASE_URL for a language model"
+    fallback = settings.openai_fallback_model
+    return settings.openai_model + (f", then {fallback}" if fallback else "")
+
+
+def _slack(settings: Settings) -> str:
+    if settings.slack_bot_token is None:
+        return "off; set SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)"
+    if "slack" not in settings.bot_roles:
+        return "answers only (BOT_ROLES)"
+    return "on, by Socket Mode" if settings.slack_app_token else "on, by HTTP at /slack/events"
+
+
+def _discord(settings: Settings) -> str:
+    if settings.discord_token is None:
+        return "off; set DISCORD_TOKEN (docs/discord.md)"
+    return "on" if "discord" in settings.bot_roles else "answers only (BOT_ROLES)"
+
+
+def _server(is_set: bool, variable: str, data: str) -> str:
+    return variable if is_set else f"embedded, {data}; set {variable} for your own"
+
+
+def _changes(settings: Settings) -> str:
+    if settings.sql_writes == "off":
+        return "the database is only read; set SQL_WRITES=approval to allow changes (docs/approvals.md)"
+    return "of the database: each one waits for an approval"

@@ -1,0 +1,387 @@
+"""Starts as the person at the terminal sees them: checked first, explained, and ended without a trace."""
+
+import asyncio
+import importlib.machinery
+import importlib.util
+import signal
+import ssl
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import trustme
+
+from bot.chat import StorageDown
+from bot.config import ConfigError, Settings, load_settings, summary, unknown_names
+from bot.embedded import embedded_redis
+from bot.store import check_redis, open_redis
+from bot.tools import KeyValueStore
+from tests.running import ROOT, program
+from tests.servers.model import KEY, ModelServer
+from tests.waiting import wait_until
+
+HEAVY = {
+    "aiohttp",
+    "asyncpg",
+    "discord",
+    "langchain_core",
+    "langgraph",
+    "matplotlib",
+    "openai",
+    "redis",
+    "slack_bolt",
+}
+
+
+# --- before anything heavy
+
+
+async def python(*arguments: str, **environ: str) -> tuple[int | None, str]:
+    """Run Python with only these variables set; returns its exit code and what it wrote."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE
+    )
+    output, errors = await child.communicate()
+    return child.returncode, (output + errors).decode()
+
+
+async def test_settings_are_checked_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """The first line does not wait for seconds of imports."""
+    code, output = await python(
+        "-X", "importtime", "-m", "bot", HTTP_PORT="70000", DATA_DIR=str(tmp_path), HOME=str(tmp_path)
+    )
+    assert code == 2
+    assert "HTTP_PORT: " in output
+    timed = [line for line in output.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in timed}
+    assert "pydantic" in imported
+    assert not HEAVY & imported
+
+
+async def test_a_python_without_the_packages_says_how_to_start() -> None:
+    """`python -m bot inbox` outside of the environment."""
+    code, output = await python("-S", "-m", "bot", "inbox")
+    assert code == 2
+    assert "Use ./dev run" in output
+    assert "Traceback" not in output
+
+
+async def test_ctrl_c_while_it_starts_leaves_no_trace(tmp_path: Path) -> None:
+    """Between the first line and the loop there is nothing to clean up."""
+    async with program({"DATA_DIR": str(tmp_path)}) as bot:
+        await wait_until(lambda: bool(bot.said("starting")), "the first line")
+        bot.process.send_signal(signal.SIGINT)
+        assert await bot.ended() in (-signal.SIGINT, 0, 1)
+    assert not any("Traceback" in line for line in bot.output)
+
+
+# --- names that are not settings
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `.env` would be; the environment holds no setting."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".env"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SLACK_BOT_TOKN", "SLACK_BOT_TOKEN"),
+        ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+        ("openai_apikey", "OPENAI_API_KEY"),
+        ("DISCORD_BOT_TOKEN", "DISCORD_TOKEN"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("ALLOWED_USER", "ALLOWED_USERS"),
+        ("REDISURL", "REDIS_URL"),
+        ("HTTP_PROXY", ""),
+        ("LOG_LEVEL", ""),
+        ("PATH_INFO", ""),
+        ("X" * 100_000, ""),
+    ],
+)
+def test_a_misspelled_setting_is_named_with_what_was_meant(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    """In the environment only what resembles a setting is spoken of; in `.env` every unknown name."""
+    monkeypatch.setenv(name, "a-secret")
+    assert [(each.name, each.meant) for each in unknown_names(Settings)] == ([(name, meant)] if meant else [])
+    monkeypatch.delenv(name)
+    env_file.write_text(f"{name}=a-secret\n")
+    assert [(each.name, each.meant) for each in unknown_names(Settings)] == [(name, meant)]
+
+
+def test_a_name_like_a_setting_that_is_set_belongs_to_something_else(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine may have DATABASE_URI for another program."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/shop")
+    monkeypatch.setenv("DATABASE_URI", "postgresql://localhost/other")
+    assert unknown_names(Settings) == []
+
+
+def test_a_line_of_the_env_file_that_cannot_be_read_is_reported_once_with_its_number(env_file: Path) -> None:
+    env_file.write_text("# fine\nHTTP_PORT=8081\nexport a secret value\n\nDEBUG=true\nalso wrong\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    told = caught.value.problems
+    assert [each.partition(":")[0] for each in told] == [".env, line 3", ".env, line 6"]
+    assert "secret" not in "".join(told)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "not text"])
+def test_an_env_file_that_cannot_be_read_is_reported(env_file: Path, kind: str) -> None:
+    if kind == "a folder":
+        env_file.mkdir()
+    else:
+        env_file.write_bytes(b"DEBUG=\xff\xfe")
+    with pytest.raises(ConfigError, match=r"^\.env: this file cannot be read: "):
+        load_settings()
+
+
+async def test_the_program_names_misspelled_settings_at_start(tmp_path: Path) -> None:
+    """Beside the problems that they cause, and without their values."""
+    environ = {"DATA_DIR": str(tmp_path), "SLACK_BOT_TOKN": "xoxb-secret", "SLACK_APP_TOKEN": "xapp-1"}
+    async with program(environ) as bot:
+        assert await bot.ended() == 2
+    assert "SLACK_BOT_TOKN: not a setting (environment); did you mean SLACK_BOT_TOKEN?" in bot.output
+    assert not any("xoxb-secret" in line for line in bot.output)
+
+
+# --- what is on, missing, and to be done next
+
+
+def lines_of(**values: Any) -> dict[str, str]:
+    text = summary(Settings(_env_file=None, **values), "http://127.0.0.1:8080/")
+    return {line.split()[0]: line[12:] for line in text.splitlines()}
+
+
+def test_summary_of_a_start_says_what_is_missing_and_how_to_add_it(env_file: Path) -> None:
+    told = lines_of()
+    assert told["Page"] == "http://127.0.0.1:8080/"
+    for part, name in {
+        "Model": "OPENAI_API_KEY",
+        "Slack": "SLACK_BOT_TOKEN",
+        "Discord": "DISCORD_TOKEN",
+        "Redis": "REDIS_URL",
+        "Postgres": "DATABASE_URL",
+        "Changes": "SQL_WRITES=approval",
+    }.items():
+        assert name in told[part]
+    assert "Ctrl-C" in told["Stop"]
+
+
+def test_summary_of_a_start_says_what_is_on(env_file: Path) -> None:
+    told = lines_of(
+        openai_api_key="sk-secret-key",
+        openai_model="big",
+        openai_fallback_model="small",
+        slack_bot_token="xoxb-secret",
+        slack_signing_secret="secret-signature",
+        discord_token="secret-token",
+        redis_url="redis://:secret@localhost",
+        sql_writes="approval",
+        approvers="slack:U1",
+    )
+    assert told["Model"] == "big, then small"
+    assert told["Slack"] == "on, by HTTP at /slack/events"
+    assert told["Discord"] == "on"
+    assert told["Redis"] == "REDIS_URL"
+    assert "approval" in told["Changes"]
+    assert "secret" not in "".join(told.values())
+
+
+async def test_a_start_prints_the_summary_for_people_only(own: dict[str, str]) -> None:
+    """With LOG_FORMAT=console; the address of the page works."""
+    async with program({**own, "LOG_FORMAT": "console"}) as bot:
+        await wait_until(
+            lambda: any(line.startswith("  Stop") for line in bot.output), "the summary", timeout=40
+        )
+        assert await bot.stop() == 0
+    assert any(line.startswith("  Page      http://127.0.0.1:") for line in bot.output)
+
+
+@pytest.fixture
+def own(tmp_path: Path, database_url: str, redis_url: str) -> dict[str, str]:
+    return {"DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": database_url, "REDIS_URL": redis_url}
+
+
+# --- services in the way
+
+
+async def test_a_key_that_the_model_service_refuses_ends_the_start(
+    own: dict[str, str], model: ModelServer
+) -> None:
+    """With one line that names the variable and not the key."""
+    wrong = "sk-wrong-key-0123456789"
+    of_model = {"OPENAI_API_KEY": wrong, "OPENAI_BASE_URL": model.base_url}
+    async with program({**own, **of_model}) as bot:
+        assert await bot.ended() == 2
+    told = [line for line in bot.output if not line.startswith("{")]
+    assert len(told) == 1
+    assert told[0].startswith("OPENAI_API_KEY: ")
+    assert not any(wrong in line for line in bot.output)
+
+
+async def test_a_model_that_its_service_does_not_list_is_logged_at_start(
+    own: dict[str, str], model: ModelServer
+) -> None:
+    of_model = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": model.base_url, "OPENAI_MODEL": "mian-model"}
+    async with program({**own, **of_model}) as bot:
+        await bot.ready()
+        assert bot.said("model not listed by its service")[0]["model"] == "mian-model"
+        assert await bot.stop() == 0
+
+
+@asynccontextmanager
+async def tcp(unix_url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Redis' Unix socket at a TCP port, with TLS or without."""
+    socket = unix_url.removeprefix("unix://").partition("?")[0]
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up, down = await asyncio.open_unix_connection(socket)
+        await asyncio.gather(pass_on(reader, down), pass_on(up, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def refusal_of(url: str) -> str:
+    with pytest.raises(StorageDown) as caught:
+        await check_redis(url)
+    return str(caught.value)
+
+
+async def test_each_way_in_which_redis_refuses_names_the_setting_that_helps(tmp_path: Path) -> None:
+    """A missing password, TLS against plain and the reverse, a CA of one's own, nobody there."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    async with (
+        embedded_redis(tmp_path / "data") as url,
+        open_redis(url, pool_size=4) as client,
+        tcp(url) as plain,
+        tcp(url, tls) as secure,
+    ):
+        await check_redis(f"rediss://127.0.0.1:{secure}/0?ssl_ca_certs={quote(str(ca))}")
+        assert "?ssl_ca_certs=/path/to/ca.pem" in await refusal_of(f"rediss://127.0.0.1:{secure}/0")
+        assert "write redis:// instead of rediss://" in await refusal_of(f"rediss://127.0.0.1:{plain}/0")
+        assert "write rediss://" in await refusal_of(f"redis://127.0.0.1:{secure}/0")
+        await client.config_set("requirepass", "pass")
+        for login in ("", ":wrong@"):
+            told = await refusal_of(f"redis://{login}127.0.0.1:{plain}/0")
+            assert "redis://user:password@host:port/0" in told
+            assert "wrong:" not in told
+        await check_redis(f"redis://:pass@127.0.0.1:{plain}/0")
+        await client.config_set("requirepass", "")
+    assert "start it, or correct the address" in await refusal_of("redis://127.0.0.1:9/0")
+
+
+async def test_a_redis_that_keeps_nothing_is_degraded(tmp_path: Path) -> None:
+    """Neither append-only file nor snapshots: a restart loses all."""
+    from bot.app import _redis_health
+
+    async def no_problem() -> str:
+        return ""
+
+    async with embedded_redis(tmp_path) as url, open_redis(url, pool_size=4) as client:
+        store = KeyValueStore(client, "kv:")
+        assert (await _redis_health(store, no_problem)).state == "ok"
+        await client.config_set("appendonly", "no")
+        await client.config_set("save", "")
+        health = await _redis_health(store, no_problem)
+        assert health.state == "degraded"
+        assert "appendonly" in str(health.evidence["advice"])
+        await client.config_set("save", "60 1000")
+        assert (await _redis_health(store, no_problem)).state == "ok"
+        await client.config_set("appendonly", "yes")
+
+
+# --- ./dev
+
+
+@pytest.fixture
+def dev() -> ModuleType:
+    """`./dev` as a module."""
+    loader = importlib.machinery.SourceFileLoader("dev", str(ROOT / "dev"))
+    spec = importlib.util.spec_from_loader("dev", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_a_clone_that_cannot_be_written_to_is_reported_as_that(
+    dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not as a missing package of the system."""
+    (tmp_path / "clone").touch()  # a folder's permissions would not stop root
+    monkeypatch.setattr(dev, "VENV", tmp_path / "clone" / ".venv")
+    with pytest.raises(SystemExit, match="cannot be written to"):
+        dev.make_venv()
+
+
+def test_uv_trusts_the_certificate_authority_that_pip_trusts(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(dev, "pip_setting", lambda name: "/etc/pip-ca.pem" if name == "global.cert" else "")
+    assert dev.with_pip_certificate()["SSL_CERT_FILE"] == "/etc/pip-ca.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/requests-ca.pem")
+    assert dev.with_pip_certificate()["SSL_CERT_FILE"] == "/etc/requests-ca.pem"
+    monkeypatch.setenv("PIP_CERT", "/etc/own-ca.pem")
+    assert dev.with_pip_certificate()["SSL_CERT_FILE"] == "/etc/own-ca.pem"
+
+
+def test_run_installs_no_tools_and_keeps_those_that_are_there(
+    dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stamp tells which locks are installed."""
+    installed: list[object] = []
+    monkeypatch.setattr(dev, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(dev, "VENV", tmp_path)
+    monkeypatch.setattr(dev, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(dev, "make_venv", lambda: None)
+    monkeypatch.setattr(dev, "run", lambda *command, env=None: installed.append(command[-1]))
+    dev.make_environment(with_tools=False)
+    assert installed[-1] == dev.LOCK
+    dev.make_environment(with_tools=True)
+    assert installed[-1] == dev.TOOLS_LOCK
+    count = len(installed)
+    dev.make_environment(with_tools=False)
+    dev.make_environment(with_tools=True)
+    assert len(installed) == count
+
+
+def test_both_locks_agree_and_the_tools_are_in_one_only() -> None:
+    """What is tested is what runs."""
+
+    def pinned(name: str) -> set[str]:
+        lines = (ROOT / name).read_text().splitlines()
+        return {line.partition(" ")[0] for line in lines if "==" in line and not line.startswith((" ", "#"))}
+
+    run, tools = pinned("requirements.lock"), pinned("requirements-dev.lock")
+    assert run < tools
+    assert {each.partition("==")[0] for each in tools - run} >= {"pytest", "mypy", "ruff", "uv", "hypothesis"}
