@@ -84,6 +84,11 @@ async def command(slack: Slack, text: str, user: str = ALICE) -> str:
     return str(done.response_url.uses[-1]["text"])
 
 
+def wish(fact: str, scope: str) -> str:
+    """What a person writes to have a fact remembered, and what makes the model do so."""
+    return f"{fact}\n{order('memory_save', text=fact, scope=scope)}"
+
+
 async def ask(slack: Slack, user: str, channel: str, text: str, thread: str | None = None) -> str:
     """Say something and wait for the answer's end; returns the thread."""
     mention = "" if slack.workspace.channels[channel].kind == "im" else f"{slack.mention} "
@@ -97,11 +102,11 @@ async def leave_traces(slack: Slack, redis: Redis, model: ModelServer) -> str:
     """Alice says her word in many places; returns a thread that Bob writes in, too."""
     dm = slack.dm(ALICE)
     await ask(slack, ALICE, dm, f"a direct {MARK}")
-    await ask(slack, ALICE, dm, order("memory_save", text=f"a private {MARK}", scope="private"))
-    await ask(slack, ALICE, GENERAL, order("memory_save", text=f"a workspace {MARK}", scope="workspace"))
+    await ask(slack, ALICE, dm, wish(f"a private {MARK}", "private"))
+    await ask(slack, ALICE, GENERAL, wish(f"a workspace {MARK}", "workspace"))
     shared = await ask(slack, ALICE, GENERAL, f"a shared {MARK}")
     await ask(slack, BOB, GENERAL, f"a shared {BOBS}", shared)
-    await ask(slack, BOB, slack.dm(BOB), order("memory_save", text=f"a private {BOBS}", scope="private"))
+    await ask(slack, BOB, slack.dm(BOB), wish(f"a private {BOBS}", "private"))
     edited = await slack.say(ALICE, dm, "before")
     await slack.answer(dm, edited)
     answered = len(model.requests)
@@ -229,7 +234,7 @@ async def test_http_shows_and_removes_what_was_said_over_http(
         await slack.connected()
         await ask(slack, BOB, slack.dm(BOB), f"a direct {BOBS}")
         port = http_port(bot)
-        await chat(port, order("memory_save", text=f"a private {MARK}", scope="private"), "t1")
+        await chat(port, wish(f"a private {MARK}", "private"), "t1")
         await chat(port, f"a question {MARK}", "t2")
         assert any(key.startswith("{bot}:turn") for key in await holding(redis, MARK))
         url = f"http://127.0.0.1:{port}/memory"
@@ -257,7 +262,7 @@ async def test_discord_has_the_same_as_subcommands(
     async with running(**storage, **of_discord):
         await discord.connected()
         dm = discord.dm(discord.alice)
-        await discord.say(discord.alice, dm, order("memory_save", text=f"a private {MARK}", scope="private"))
+        await discord.say(discord.alice, dm, wish(f"a private {MARK}", "private"))
         await discord.answer(dm, lambda messages: "RESULT" in messages[-1].content)
         message = await discord.say(discord.alice, discord.general, f"{discord.mention} open {MARK}")
         thread = await discord.thread_of(message)

@@ -9,20 +9,12 @@ from pydantic import BaseModel, Field
 
 from bot.chat import Turn
 from bot.recall import ERRORS, Found, NotHere, Recall, Record, Saved, Scope
-from bot.recall.words import indexed_terms, query_terms
+from bot.recall.words import query_terms
 from bot.tools.failure import ToolFailure
+from bot.tools.quotation import quoted
 from bot.tools.scope import turn_of
 
 _EXCERPT_CHARS = 600
-
-_MOST_OF = 0.75
-"""How much of a fact people have to have said themselves; the rest may be what makes it a sentence."""
-
-_SOMEBODY = frozenset({"user", "users", "person", "people", "team", "channel", "they"})
-"""Words by which a model puts a fact into the third person."""
-
-_STEM = 4
-"""Characters that two forms of a word have in common at least."""
 
 _NOT_SAID = (
     "Not saved: only what people say themselves can be remembered, in their own words, not what was looked "
@@ -66,10 +58,11 @@ def memory_tools(recall: Recall) -> list[BaseTool]:
 
     async def memory_save(text: str, scope: Scope, config: RunnableConfig) -> str:
         turn = turn_of(config)
-        if not _is_said_by_people(text, turn):
+        own = quoted(text, turn.messages)
+        if own is None:
             raise ToolFailure(_NOT_SAID)
         try:
-            return confirmed(await recall.save(turn, text, scope))
+            return confirmed(await recall.save(turn, own, scope))
         except NotHere as error:
             raise ToolFailure(str(error)) from error
         except ERRORS as error:
@@ -96,26 +89,6 @@ def memory_tools(recall: Recall) -> list[BaseTool]:
             args_schema=MemorySearchArguments,
         ),
     ]
-
-
-def _is_said_by_people(text: str, turn: Turn) -> bool:
-    """Whether most of a fact is in the words of those who ask.
-
-    What a tool has returned may ask the model to save it, and would then be found again and again.
-    """
-    fact = [term for term in query_terms(text) if len(term) > 1 and term not in _SOMEBODY]
-    people = [message for message in turn.messages if not message.decision]
-    said = set(indexed_terms(" ".join(f"{message.author_name} {message.text}" for message in people)))
-    known = [term for term in fact if any(_is_form_of(term, each) for each in said)]
-    unknown = set(fact) - set(known)
-    has_foreign_number = any(character.isdigit() for term in unknown for character in term)
-    return bool(fact) and len(known) >= _MOST_OF * len(fact) and not has_foreign_number
-
-
-def _is_form_of(term: str, word: str) -> bool:
-    """`leads` is a form of `leading`: they begin alike."""
-    stem = max(_STEM, min(len(term), len(word)) - 2)
-    return term == word or (len(term) >= _STEM and term[:stem] == word[:stem])
 
 
 def _day(written: str | None, days: int = 0) -> float | None:

@@ -1,0 +1,117 @@
+"""Facts compared with what people wrote: a model may shorten a sentence, not change what it says. Pure.
+
+A tool's result may ask the model to save a fact, and a model may turn "we do not deploy on Friday" into its
+opposite. So a fact has to come from people's own words, and is kept as the model wrote it only if it leaves
+out, adds and reorders nothing that matters. Else their own sentence is kept.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.chat import Message
+from bot.recall.words import indexed_terms, query_terms
+
+MOST_CHARS = 1_000
+"""Of people's own sentences that are kept in place of a fact."""
+
+_MOST_READ = 4_000
+"""Characters of a message that are looked at: who wants something remembered says it at once."""
+
+_MOST_OF = 0.75
+"""How much of a fact people have to have said themselves."""
+
+_MOST_SENTENCES = 4
+_STEM = 4
+"""Characters that two forms of a word have in common at least."""
+
+_SOMEBODY = frozenset({"user", "users", "person", "people", "team", "channel", "they"})
+"""Words by which a model puts a fact into the third person."""
+
+_REQUEST = frozenset(
+    {"remember", "please", "note", "save", "memorize", "memorise", "keep", "mind", "fact", "hi", "hello"}
+)
+"""Words by which people ask to have something remembered."""
+
+_NEGATION_WORDS = """
+not no never none nobody nothing neither nor without cannot t
+nicht kein keine keinen keinem keiner nie niemals ohne pas jamais sans aucun ne nunca jamas sin ningun non mai
+senza nao sem niet geen nooit zonder inte aldrig ikke aldri bez nikdy nem soha
+"""
+_NEGATIONS = frozenset(_NEGATION_WORDS.split())
+"""The `t` is that of "don't". A word that is not in here still has to be kept, like all others."""
+
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    author: str
+    text: str
+    words: Sequence[str]
+
+
+def quoted(fact: str, messages: Sequence[Message]) -> str | None:
+    """Return the fact as it may be saved: as it is, or in people's own words.
+
+    None when people have not said it, or not in few enough words.
+    """
+    wanted = [term for term in query_terms(fact) if len(term) > 1 and term not in _SOMEBODY]
+    sentences = [each for message in messages if not message.decision for each in _sentences(message)]
+    known = [term for term in wanted if any(_has(each, term) for each in sentences)]
+    foreign = set(wanted) - set(known)
+    if not known or len(known) < _MOST_OF * len(wanted) or any(_has_digit(term) for term in foreign):
+        return None
+    said = _passage(known, sentences)
+    if said and not foreign and _agree(fact, known, [word for each in said for word in each.words]):
+        return fact
+    own = " ".join(f"{each.author}: {each.text}" if each.author else each.text for each in said)
+    return own if 0 < len(own) <= MOST_CHARS else None
+
+
+def _sentences(message: Message) -> list[_Sentence]:
+    texts = [each.strip() for each in _SENTENCE_ENDS.split(message.text[:_MOST_READ])]
+    named = [f"{message.author_name} {each}" for each in texts]  # a fact may name who says it
+    return [
+        _Sentence(message.author_name, text, indexed_terms(words))
+        for text, words in zip(texts, named, strict=True)
+        if text
+    ]
+
+
+def _passage(terms: Sequence[str], sentences: Sequence[_Sentence]) -> list[_Sentence]:
+    """Return the few sentences that hold all the terms, in their order; none when they are too many."""
+    left, chosen = set(terms), set[int]()
+    holds = [{term for term in terms if _has(each, term)} for each in sentences]
+    while left and len(chosen) < _MOST_SENTENCES:
+        best = max(range(len(sentences)), key=lambda place: len(holds[place] & left))
+        chosen.add(best)
+        left -= holds[best]
+    return [] if left else [sentences[place] for place in sorted(chosen)]
+
+
+def _agree(fact: str, terms: Sequence[str], words: Sequence[str]) -> bool:
+    """Return whether the fact says what the words say: nothing left out, the same order and negations."""
+    content = [each for each in query_terms(" ".join(words)) if each not in _REQUEST]
+    kept = indexed_terms(fact)
+    is_whole = all(any(_is_form_of(each, word) for word in kept) for each in content if len(each) > 1)
+    places = [next(place for place, word in enumerate(words) if _is_form_of(term, word)) for term in terms]
+    return is_whole and places == sorted(places) and _negations(kept) == _negations(words)
+
+
+def _negations(words: Sequence[str]) -> int:
+    return sum(word in _NEGATIONS for word in words)
+
+
+def _has(sentence: _Sentence, term: str) -> bool:
+    return any(_is_form_of(term, word) for word in sentence.words)
+
+
+def _is_form_of(term: str, word: str) -> bool:
+    """Return whether they begin alike, as `leads` and `leading` do."""
+    stem = max(_STEM, min(len(term), len(word)) - 2)
+    return term == word or (len(term) >= _STEM and term[:stem] == word[:stem])
+
+
+def _has_digit(term: str) -> bool:
+    return any(character.isdigit() for character in term)

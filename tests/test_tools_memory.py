@@ -1,0 +1,84 @@
+"""Facts that are saved say what people said, and not the opposite."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.chat import Message, ThreadId
+from bot.tools.quotation import MOST_CHARS, quoted
+
+
+def said(*texts: str, author: str = "") -> list[Message]:
+    """Messages of one turn."""
+    thread = ThreadId("slack", "T1", "C1", "1.1")
+    return [
+        Message(
+            id=str(number),
+            thread=thread,
+            author="slack:U1",
+            author_name=author,
+            text=text,
+            sent_at=1,
+            addressed=True,
+        )
+        for number, text in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("we do not deploy on friday", "we deploy on friday"),
+        ("we don't deploy on friday", "they deploy on friday"),
+        ("we deploy on friday", "we do not deploy on friday"),
+        ("we never deploy on friday", "we deploy on friday"),
+        ("Ann leads Bob", "Bob leads Ann"),
+        ("pay Ann before Bob", "pay Bob before Ann"),
+        ("only admins may deploy", "admins may deploy"),
+        ("hardly anybody deploys on friday", "anybody deploys on friday"),
+        ("deploy on friday unless Ann is away", "deploy on friday"),
+        ("wir liefern montags nie", "wir liefern montags"),
+        ("nous ne livrons pas le lundi", "nous livrons le lundi"),
+        ("me nie dostarczamy w poniedziałek", "me dostarczamy w poniedziałek"),
+        ("我们星期一不发货", "我们星期一发货"),
+    ],
+)
+def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_sentence(
+    text: str, fact: str
+) -> None:
+    """Negations, order, and words that limit it."""
+    assert quoted(fact, said(f"remember that {text}")) == f"remember that {text}"
+    assert quoted(fact, said(text, author="ana")) == f"ana: {text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("Remember that we ship on Mondays", "We ship on Mondays."),
+        ("please remember: I prefer metric units", "The user prefers metric units"),
+        ("remember that we do not deploy on Fridays", "They do not deploy on Fridays"),
+        ("I work in Berlin. Please remember my birthday is in May.", "Birthday is in May"),
+    ],
+)
+def test_a_fact_that_only_shortens_what_was_said_is_kept_as_it_is(text: str, fact: str) -> None:
+    assert quoted(fact, said(text)) == fact
+
+
+def test_a_fact_from_several_sentences_keeps_them_all() -> None:
+    """In their order, with who wrote them; a decision about a request is nobody's sentence."""
+    messages = said("My name is Ana.", "Cats are fine.\nI live in Bern, not in Basel.", author="ana")
+    own = quoted("Ana lives in Basel, not in Bern", messages)
+    assert own == "ana: I live in Bern, not in Basel."
+    assert quoted("cats are fine", [replace(messages[1], text="")]) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_what_is_saved_is_the_fact_or_the_persons_own_words(text: str, fact: str) -> None:
+    """Whatever is written, in bounded size."""
+    own = quoted(fact, said(text))
+    assert (
+        own is None or own == fact or (all(part in text for part in own.split()) and len(own) <= MOST_CHARS)
+    )
