@@ -81,6 +81,15 @@ async def test_ctrl_c_while_it_starts_leaves_no_trace(tmp_path: Path) -> None:
     assert not any("Traceback" in line for line in bot.output)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+async def test_no_other_process_of_the_user_may_read_the_memory_of_the_bot() -> None:
+    """The kernel gives out neither memory nor environment of a process that is not dumpable."""
+    code, output = await python(
+        "-c", "import ctypes, bot.main as m; m._hide_memory(); print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    assert (code, output.strip()) == (0, "0")
+
+
 # --- names that are not settings
 
 
