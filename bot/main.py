@@ -31,7 +31,7 @@ from bot.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.files import FileStore
 from bot.gate import gate
 from bot.health import Examination
-from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health
+from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, note_hang
 from bot.logs import configure_logging
 from bot.operations import Operations
 from bot.personal import Personal
@@ -44,6 +44,7 @@ from bot.store import check_redis, open_redis, refusal
 from bot.tools import KeyValueStore, Orders, Pool, RoleCheck, RolePolicy, open_pool, toolset
 from bot.tools.plugins import open_plugins
 from bot.turn import Turns
+from bot.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,10 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         if plugins:
             examine.add("plugins", plugins.health)
             await plugins.tried()
-        yield Bot(settings, platforms, inbox, shared, approvals, turns, examine)
+        watchdog = Watchdog(
+            settings.lease_seconds, lambda: inbox.under_way, partial(_note_hang, redis_url, inbox)
+        )
+        yield Bot(settings, platforms, inbox, shared, approvals, turns, examine, watchdog)
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -253,11 +257,18 @@ async def _serve(settings: Settings) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, on_signal)
     began = time.monotonic()
-    async with open_bot(settings) as bot:
+    # left last: what hangs while the bot is closed is a hang, too
+    async with AsyncExitStack() as watching, open_bot(settings) as bot:
         is_ready = True
         await bot.warn()
+        watching.enter_context(bot.watchdog.watching())
         await bot.run(stop, began)
     log.info("stopped")
+
+
+async def _note_hang(redis_url: str, inbox: Inbox, work: str) -> None:
+    async with open_redis(redis_url, pool_size=1) as redis:
+        await note_hang(redis, inbox, work)
 
 
 async def _operate(settings: Settings, action: str, entry: str) -> str:
@@ -296,7 +307,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0 a clean stop, 2 something for a person to mend."""
+    """Run the command line. Returns the exit code: 0 a clean stop, 2 something for a person to fix.
+
+    A process whose event loop hangs ends with `bot.watchdog.HUNG`.
+    """
     parsed = _parse(arguments)
     if parsed.command == "settings":
         print(settings_table())  # noqa: T201 - the output of this command
