@@ -29,7 +29,7 @@ from bot.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.files import FileStore
 from bot.gate import gate
 from bot.health import Examination
-from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health
+from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, note_hang
 from bot.operations import Operations
 from bot.personal import Personal
 from bot.platforms import Platforms, open_platforms, plain
@@ -41,6 +41,7 @@ from bot.store import check_redis, open_redis, refusal
 from bot.tools import NOTHING_KEPT, KeyValueStore, Orders, Pool, RoleCheck, RolePolicy, open_pool, toolset
 from bot.tools.plugins import open_plugins
 from bot.turn import Turns
+from bot.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,11 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         if plugins:
             examine.add("plugins", plugins.health)
             await plugins.tried()
-        yield Bot(settings, platforms, inbox, shared, approvals, turns, examine, _page(settings, platforms))
+        watchdog = Watchdog(
+            settings.lease_seconds, lambda: inbox.under_way, partial(_note_hang, redis_url, inbox)
+        )
+        page = _page(settings, platforms)
+        yield Bot(settings, platforms, inbox, shared, approvals, turns, examine, watchdog, page)
 
 
 def _page(settings: Settings, platforms: Platforms) -> str | None:
@@ -264,11 +269,13 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(each, on_signal)
     began = time.monotonic()
     try:
-        async with open_bot(settings) as bot:
+        # left last: what hangs while the bot is closed is a hang, too
+        async with AsyncExitStack() as watching, open_bot(settings) as bot:
             async with asyncio.TaskGroup() as checks:
                 checks.create_task(bot.warn())
                 checks.create_task(_check_model(settings))
             is_ready = True
+            watching.enter_context(bot.watchdog.watching())
             await bot.run(stop, began)
     except asyncio.CancelledError:
         if is_ready or not stop.is_set():
@@ -276,6 +283,11 @@ async def serve(settings: Settings) -> None:
         log.info("stopped before it was ready")
     else:
         log.info("stopped")
+
+
+async def _note_hang(redis_url: str, inbox: Inbox, work: str) -> None:
+    async with open_redis(redis_url, pool_size=1) as redis:
+        await note_hang(redis, inbox, work)
 
 
 async def _check_model(settings: Settings) -> None:

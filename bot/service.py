@@ -19,6 +19,7 @@ from bot.shared import SharedState
 from bot.supervise import keep_up, supervise
 from bot.tasks import cancel
 from bot.turn import Turns
+from bot.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Bot:
     approvals: Approvals
     turns: Turns
     examine: Examination
+    watchdog: Watchdog
     page: str | None = None
     """Address of the local page."""
 
@@ -51,11 +53,13 @@ class Bot:
 
         Raises `CredentialsRejected` when a platform does not let us in.
         """
+        await self.shared.learn_hangs()  # before the first event comes
         drained = asyncio.Event()
         listening = [each for each in self.platforms if each.name in self.settings.bot_roles]
         # outside of the group, which cancels only once: redis-py may swallow that
         keepers = [asyncio.create_task(keep_up(each, self.deliver)) for each in listening]
         keepers.append(asyncio.create_task(self.inbox.keep_whole()))
+        keepers.append(asyncio.create_task(self.shared.keep_learning_hangs()))
         keepers.append(asyncio.create_task(self.approvals.keep_expiring()))
         try:
             async with asyncio.TaskGroup() as group:

@@ -1,5 +1,6 @@
 """What all processes of the bot know together, in Redis: limits, leases, how far was heard, news."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 
 _TAG = "{bot}"
 _MOST_SOURCES = 10_000
+_LEARN_SECONDS = 2.0
+
+MAX_HANGS = 2
+"""After so many hangs of the event loop while it was taken, an event is passed over."""
+
 _LISTEN_SECONDS = 1.0  # below the shared client's socket timeout
 
 # The calls of the last minute by their times, so that no minute ever has more than allowed. Redis' own clock,
@@ -109,6 +115,7 @@ class SharedState:
     def __init__(self, redis: Redis, name: str) -> None:
         self._redis = redis
         self._name = name
+        self._hung: set[str] = set()
         self._delay = redis.register_script(_DELAY)
         self._lease = redis.register_script(_LEASE)
         self._release = redis.register_script(_RELEASE)
@@ -182,6 +189,25 @@ class SharedState:
         """See `bot.chat.Shared.is_known`."""
         with _storage():
             return bool(await self._redis.exists(_key("seen", message_id)))
+
+    def has_hung(self, event_id: str) -> bool:
+        """See `bot.chat.Shared.has_hung`."""
+        return event_id in self._hung
+
+    async def learn_hangs(self) -> None:
+        """Look up which events have hung a process. Raises `StorageDown`."""
+        with _storage():
+            hung: Any = await self._redis.hgetall(_key("hung"))
+        self._hung = {event.decode() for event, times in hung.items() if int(times) >= MAX_HANGS}
+
+    async def keep_learning_hangs(self) -> None:
+        """Do so again and again until cancelled: other processes find out, too."""
+        while True:
+            await asyncio.sleep(_LEARN_SECONDS)
+            try:
+                await self.learn_hangs()
+            except StorageDown as error:
+                log.info("hangs not looked up", extra={"error": str(error)})
 
     async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
         """See `bot.chat.Shared.receipt_of`."""

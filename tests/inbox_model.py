@@ -34,7 +34,9 @@ class Task:
     attempts: int = 0
     failures: int = 0
     crashes: int = 0
+    hangs: int = 0
     running: bool = False
+    runner: str = ""
     crashed: bool = False
     error: str = ""
     stopped: str = ""
@@ -257,9 +259,17 @@ class Model:
             return None
         task = mailbox.fix()
         task.attempts += 1
-        task.crashed, task.running = task.running, True
+        task.crashed, task.running, task.runner = task.running, True, entry.holder
         task.crashes += task.crashed
         return task
+
+    def hang(self, worker: str, culprit: Entry) -> None:
+        """The worker dies of a hang: it counts for one of its turns, and the others have not crashed."""
+        task = self.running(culprit)
+        task.hangs += 1
+        for mailbox in self.mailboxes.values():
+            if mailbox.task and mailbox.task is not task and mailbox.task.runner == worker:
+                mailbox.task.running = False
 
     def keep(self, entry: Entry, receipt: Mapping[str, Json]) -> None:
         """Remember what was shown."""

@@ -91,14 +91,14 @@ class Program:
 
 
 @asynccontextmanager
-async def program(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Program]:
+async def program(environ: Mapping[str, str], *arguments: str, module: str = "bot") -> AsyncIterator[Program]:
     """Start the program with only these variables set; what is still running at the end is killed."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     defaults = {"HTTP_PORT": "0", "LOG_FORMAT": "json", "SHUTDOWN_GRACE": "5", "LEASE_SECONDS": "2"}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bot",
+        module,
         *arguments,
         cwd=ROOT,
         env={**kept, **defaults, **environ},

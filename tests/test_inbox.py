@@ -20,8 +20,9 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.inbox import Inbox, Work, inbox_health, overview, serve
+from bot.inbox import Inbox, Work, inbox_health, note_hang, overview, serve
 from bot.inbox.inbox import Lease
+from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
 from bot.shared import SharedState
 from tests.waiting import wait_until
 
@@ -245,6 +246,80 @@ async def test_turn_that_always_fails_is_kept_for_an_operator(
         await inbox.put(a_message("fine"))
         await wait_until(lambda: recorder.texts == [["fine"]], "the next one answered")
     assert (await inbox_health(redis)).evidence["dead"] == 1
+
+
+async def _die_of_hangs(redis: Redis, count: int, culprit: str, *beside: str) -> None:
+    """Let so many processes hang in the turn of one message, while others run beside it."""
+    for _ in range(count):
+        inbox = an_inbox(redis)
+        leases = await inbox.enter() + await inbox.take(1 + len(beside), 1)
+        begun = [await inbox.begin(lease) for lease in leases]
+        assert len(begun) == 1 + len(beside)
+        await note_hang(redis, inbox, f"turn:{culprit}")
+
+
+async def test_a_turn_that_hung_twice_is_given_up_with_a_word_and_its_neighbour_is_not(redis: Redis) -> None:
+    """The neighbour counts no crash, however many turns have hung beside it."""
+    poison, neighbour = a_message("poison"), a_message("fine", "t2")
+    inbox = an_inbox(redis)
+    for message in (poison, neighbour):
+        await inbox.put(message)
+    await _die_of_hangs(redis, 2, poison.id, neighbour.id)
+    endings: dict[str, str] = {}
+
+    async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:
+        endings[turn.messages[0].text] = halt.result() if halt.done() else "answered"
+
+    async with serving(redis, an_inbox(redis), work):
+        await wait_until(lambda: len(endings) == 2, "both have ended")
+    assert endings["fine"] == "answered"
+    assert endings["poison"].startswith("I stopped twice while working on this, so I gave up.")
+    assert await redis.hget(f"{{bot}}:turn:{neighbour.id}", "crashes") == b"0"
+    assert [each.reason.split(" (")[0] for each in await overview.dead(redis)] == [
+        "the process hung 2 times in its midst"
+    ]
+
+
+async def test_a_turn_that_hangs_even_when_it_says_that_it_is_given_up_ends_without_a_word(
+    redis: Redis,
+) -> None:
+    """Nothing can make the process die for ever."""
+    await an_inbox(redis).put(a_message("poison"))
+    await _die_of_hangs(redis, 3, a_message("poison").id)
+    recorder = Recorder()
+    async with serving(redis, an_inbox(redis), recorder):
+        await wait_until(lambda: _is_dead(redis), "given up")
+    assert recorder.turns == []
+
+
+async def test_a_turn_that_kills_the_process_even_when_it_is_given_up_ends_without_a_word(
+    redis: Redis,
+) -> None:
+    """The same for crashes that nobody can put down to it."""
+    await an_inbox(redis).put(a_message("poison"))
+    for _ in range(MAX_FAILURES + MUTE_AFTER):
+        inbox = an_inbox(redis)
+        await inbox.begin(await a_lease(inbox))
+    recorder = Recorder()
+    async with serving(redis, an_inbox(redis), recorder):
+        await wait_until(lambda: _is_dead(redis), "given up")
+    assert recorder.turns == []
+
+
+async def _is_dead(redis: Redis) -> bool:
+    return len(await overview.dead(redis)) == 1
+
+
+async def test_a_hang_of_a_turn_that_has_ended_is_not_counted(redis: Redis) -> None:
+    """A task that outlives its turn still bears its name."""
+    inbox = an_inbox(redis)
+    await inbox.put(a_message("done"))
+    lease = await a_lease(inbox)
+    begun = await inbox.begin(lease)
+    assert begun
+    await inbox.finish(lease, begun.turn)
+    await note_hang(redis, inbox, f"turn:{begun.turn.id}")
+    assert await redis.hget(f"{{bot}}:turn:{begun.turn.id}", "hangs") is None
 
 
 async def test_restarted_process_takes_its_own_work_back_at_once(redis: Redis) -> None:

@@ -36,7 +36,7 @@ from hypothesis.stateful import (
 from redis.asyncio.client import Pipeline
 
 from bot.chat import Correction, Decision, Event, LeaseLost, Message, Stop, ThreadId, Turn, Withdrawal
-from bot.inbox import FencedRedis, Inbox, keys, overview
+from bot.inbox import FencedRedis, Inbox, keys, note_hang, overview
 from bot.inbox.fence import behind
 from bot.inbox.inbox import Begun, Lease
 from bot.inbox.keys import text
@@ -350,9 +350,21 @@ class InboxMachine(RuleBasedStateMachine):
             task.failures,
             task.crashes,
             task.crashed,
+            task.hangs,
             task.stopped,
             task.error,
         )
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    @sync
+    async def hang(self, data: st.DataObject) -> None:
+        """The event loop hangs in a turn: its process notes that, dies and is started again."""
+        claim = data.draw(st.sampled_from(self.running()))
+        worker = claim.worker
+        await note_hang(self.redis, worker.inbox, f"turn:{the_turn(claim).id}")
+        self.model.hang(worker.id, claim.entry)
+        await self.start(worker.name)
 
     @precondition(lambda self: self.running())
     @rule(data=st.data())
@@ -524,10 +536,11 @@ class InboxMachine(RuleBasedStateMachine):
         """Nothing is known of one that is not fixed yet, also when its first message was in a turn before."""
         expected = task or Task(())
         assert (b"last" in turn, b"running" in turn) == (task is not None, expected.running)
-        assert [int(turn.get(name, 0)) for name in (b"attempts", b"failures", b"crashes")] == [
+        assert [int(turn.get(name, 0)) for name in (b"attempts", b"failures", b"crashes", b"hangs")] == [
             expected.attempts,
             expected.failures,
             expected.crashes,
+            expected.hangs,
         ]
         assert text(turn.get(b"stopped", b"")) == expected.stopped
         assert json.loads(turn.get(b"receipt", b"{}")) == expected.receipt

@@ -34,6 +34,7 @@ from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep,
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
 from bot.chat.requests import Proposal, Requests
 from bot.chat.shared import Shared
+from bot.chat.work import work_at_hand, working_on
 
 __all__ = [
     "Answer",
@@ -86,4 +87,6 @@ __all__ = [
     "Withdrawal",
     "decided",
     "unmetered",
+    "work_at_hand",
+    "working_on",
 ]

@@ -59,6 +59,12 @@ class Shared(Protocol):
     async def is_known(self, message_id: str) -> bool:
         """Whether that message was taken within the last days."""
 
+    def has_hung(self, event_id: str) -> bool:
+        """Whether taking this event has hung the process so often that it is passed over now.
+
+        `event_id` is what follows `event:` in the name of the work, see `bot.chat.working_on`.
+        """
+
     async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
         """The state of the receipt of the turn that took a message; None while no turn has."""
 

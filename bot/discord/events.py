@@ -33,7 +33,7 @@ def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Me
     if thread is None or not (addressed or text or message.attachments):
         return None
     return Message(
-        id=_message_id(message.id),
+        id=id_of(message.id),
         thread=thread,
         author=author,
         author_name=message.author.display_name,
@@ -76,22 +76,23 @@ def correction(message: discord.Message, me: int) -> Correction | None:
 
 def withdrawal(message_id: int) -> Withdrawal:
     """What the deletion of a message means."""
-    return Withdrawal(message_id=_message_id(message_id))
+    return Withdrawal(message_id=id_of(message_id))
 
 
 def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
     """What a reaction means: a cross stops the answer to the message, if its author made it."""
     if reaction.emoji.name != STOP_REACTION:
         return None
-    return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=_message_id(reaction.message_id))
+    return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=id_of(reaction.message_id))
 
 
 def _author(message: discord.Message) -> str:
     return f"{PLATFORM}:{message.author.id}"
 
 
-def _message_id(id: int) -> str:
-    return f"{PLATFORM}:{id}"
+def id_of(message_id: int) -> str:
+    """Return the id of a message as `Message` has it."""
+    return f"{PLATFORM}:{message_id}"
 
 
 def _addressed(message: discord.Message, me: int) -> bool:

@@ -3,13 +3,13 @@
 import logging
 import sys
 import threading
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 import discord
 from discord.gateway import KeepAliveHandler
 
-from bot.chat import Deliver, Event, Shared, Unreachable
+from bot.chat import Deliver, Event, Shared, Unreachable, working_on
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.asking import Press
@@ -62,6 +62,7 @@ class Listener(discord.Client):
         )
         self._hand_over = HandOver(deliver)
         self._history = History(self, shared, bots)
+        self._shared = shared
         self._bots = bots
         self.commands = commands
         self.handling = Handlers()
@@ -131,12 +132,14 @@ class Listener(discord.Client):
     async def on_message(self, message: discord.Message) -> None:
         """Called in a task of its own for every message."""
         assert self.user is not None  # set by login
-        await self._take(events.parse(message, self.user.id, self._bots), message.channel.id)
+        me = self.user.id
+        await self._read(message.id, message.channel.id, lambda: events.parse(message, me, self._bots))
 
     async def on_raw_message_edit(self, edit: discord.RawMessageUpdateEvent) -> None:
         """Called for every edit, also of messages that came before we listened."""
         assert self.user is not None
-        await self._take(events.correction(edit.message, self.user.id), edit.channel_id)
+        me = self.user.id
+        await self._read(edit.message_id, edit.channel_id, lambda: events.correction(edit.message, me))
 
     async def on_raw_message_delete(self, deletion: discord.RawMessageDeleteEvent) -> None:
         """Called for every deletion."""
@@ -150,6 +153,14 @@ class Listener(discord.Client):
     async def on_raw_reaction_add(self, reaction: discord.RawReactionActionEvent) -> None:
         """Called for every reaction."""
         await self._take(events.stop(reaction), reaction.channel_id)
+
+    async def _read(self, message_id: int, channel: int, read: Callable[[], Event | None]) -> None:
+        id = events.id_of(message_id)
+        if self._shared.has_hung(id):
+            log.error("event given up, the process has hung on it", extra={"event_id": id})
+            return
+        with working_on(f"event:{id}"):
+            await self._take(read(), channel)
 
     async def _take(self, event: Event | None, channel: int) -> None:
         self.handling.join()

@@ -18,6 +18,7 @@ from bot.chat import (
     Shared,
     Undeliverable,
     Unreachable,
+    working_on,
 )
 from bot.discord import events
 from bot.discord.errors import translated
@@ -118,7 +119,12 @@ class History:
                 return
             begin = max(after, _joined_at(place) or after)
             async for message in place.history(limit=None, after=begin, oldest_first=True):
-                parsed = events.parse(message, self._client.user.id, self._bots)
+                id = events.id_of(message.id)
+                if self._shared.has_hung(id):
+                    log.error("event given up, the process has hung on it", extra={"event_id": id})
+                    continue
+                with working_on(f"event:{id}"):
+                    parsed = events.parse(message, self._client.user.id, self._bots)
                 if parsed:
                     yield parsed
 

@@ -3,8 +3,20 @@
 from bot.inbox import desk
 from bot.inbox.erasure import Erasure, StillBusy, Writer
 from bot.inbox.fence import FencedRedis
+from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
 from bot.inbox.overview import health as inbox_health
 from bot.inbox.worker import Work, serve
 
-__all__ = ["Erasure", "FencedRedis", "Inbox", "StillBusy", "Work", "Writer", "desk", "inbox_health", "serve"]
+__all__ = [
+    "Erasure",
+    "FencedRedis",
+    "Inbox",
+    "StillBusy",
+    "Work",
+    "Writer",
+    "desk",
+    "inbox_health",
+    "note_hang",
+    "serve",
+]

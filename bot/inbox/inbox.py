@@ -48,7 +48,8 @@ class Begun:
     """A turn that may run now, with the receipt that an earlier attempt left and how those attempts ended.
 
     `failures` counts the ones that ended in an error nobody foresaw, `crashes` those that never ended;
-    `crashed` is about the one before this. `stopped` is why people want no more of it.
+    `crashed` is about the one before this. `hangs` counts those that hung the event loop. `stopped` is why
+    people want no more of it.
     """
 
     turn: Turn
@@ -56,6 +57,7 @@ class Begun:
     failures: int = 0
     crashes: int = 0
     crashed: bool = False
+    hangs: int = 0
     stopped: str = ""
     error: str = ""
 
@@ -69,6 +71,7 @@ class Inbox:
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
         self._journal = Journal(redis, self._follow_seconds)
+        self._under_way: set[str] = set()
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
         self._withdraw = redis.register_script(scripts.WITHDRAW)
@@ -81,6 +84,11 @@ class Inbox:
         self._wake = redis.register_script(scripts.WAKE)
         self._take_back = redis.register_script(scripts.TAKE_BACK)
         self._hand_over = redis.register_script(scripts.HAND_OVER)
+
+    @property
+    def consumer(self) -> str:
+        """The name under which this process holds its leases."""
+        return self._consumer
 
     async def put(self, event: Event) -> str:
         """Take an event for good; returns what came of it.
@@ -245,7 +253,7 @@ class Inbox:
             raise LeaseLost(lease.thread)
         if not begun:
             return None
-        id, attempt, failures, crashes, crashed, stopped, error, receipt, *stored = begun
+        id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, *stored = begun
         turn_id = keys.text(id)
         try:
             messages = tuple(Message.from_json(json.loads(each)) for each in stored)
@@ -256,7 +264,10 @@ class Inbox:
             return None
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt)
         self._journal.begun(turn, state)
-        return Begun(turn, state, failures, crashes, bool(crashed), keys.text(stopped), keys.text(error))
+        self._under_way.add(turn.id)
+        return Begun(
+            turn, state, failures, crashes, bool(crashed), hangs, keys.text(stopped), keys.text(error)
+        )
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""
@@ -276,7 +287,13 @@ class Inbox:
 
     def leave(self, turn: Turn) -> None:
         """A turn that was begun has ended here, whatever its end."""
+        self._under_way.discard(turn.id)
         self._journal.left(turn)
+
+    @property
+    def under_way(self) -> list[str]:
+        """The ids of the turns that run in this process."""
+        return sorted(self._under_way)
 
     async def restore(self) -> int:
         """Put back what Redis has lost of all that this process knows; returns how many messages."""

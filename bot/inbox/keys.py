@@ -1,7 +1,7 @@
 """The names of the inbox's keys; what they hold is told in `bot.inbox.scripts`."""
 
 TAG = "{bot}"
-READY, LATER, ACTIVE, DEAD = (f"{TAG}:{name}" for name in ("ready", "later", "active", "dead"))
+READY, LATER, ACTIVE, DEAD, HUNG = (f"{TAG}:{name}" for name in ("ready", "later", "active", "dead", "hung"))
 GROUP = "workers"
 
 

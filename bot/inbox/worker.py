@@ -20,6 +20,7 @@ from bot.chat import (
     StorageDown,
     Turn,
     Undeliverable,
+    working_on,
 )
 from bot.inbox.fence import behind
 from bot.inbox.inbox import WITHDRAWN, Begun, Inbox, Lease
@@ -33,6 +34,12 @@ Work = Callable[[Turn, Receipt, Halt], Awaitable[None]]
 MAX_FAILURES = 8
 """After so many failures that nobody foresaw, or crashes of the process, the turn is given up."""
 
+MAX_HANGS = 2
+"""After so many hangs of the event loop that were put down to it, the turn is given up."""
+
+MUTE_AFTER = 2
+"""So often the process may die while a turn that is given up says so; then it ends without a word."""
+
 MAX_ATTEMPTS = 1500
 """The same when a service is away: at the longest back-off these are about 25 hours."""
 
@@ -40,6 +47,11 @@ STOPPED = "Stopped."
 DELETED = "Stopped, since the question was deleted."
 GIVEN_UP = (
     "I have tried this several times and could not finish it. It is kept for the bot's operator. "
+    "Reference: `{reference}`."
+)
+
+HUNG = (
+    "I stopped twice while working on this, so I gave up. It is kept for the bot's operator. "
     "Reference: `{reference}`."
 )
 
@@ -229,7 +241,7 @@ class _Worker:
 
     async def _attempt(self, lease: Lease, begun: Begun) -> None:
         try:
-            with behind(self._inbox.fence(lease)):
+            with working_on(f"turn:{begun.turn.id}"), behind(self._inbox.fence(lease)):
                 await self._settle(lease, begun)
         finally:
             self._inbox.leave(begun.turn)
@@ -242,6 +254,9 @@ class _Worker:
             # what kills the process may take the turns beside it along: they part ways here
             seconds = random.uniform(0, 2.0**begun.crashes)  # noqa: S311 - not for secrets
             await self._postpone(lease, turn, seconds, "the process died", failed=False)
+            return
+        if dead and _is_mute(begun):
+            await self._finish(lease, turn, dead)
             return
         if (dead or begun.stopped) and not running.halt.done():
             running.halt.set_result(_last_words(begun, dead))
@@ -264,7 +279,10 @@ class _Worker:
             if not dead:
                 await self._try_again(lease, turn, error)
                 return
-        running.settling = True
+        await self._finish(lease, turn, dead)
+
+    async def _finish(self, lease: Lease, turn: Turn, dead: str) -> None:
+        self._running[lease].settling = True
         if dead:
             what = {"thread_id": lease.thread, "turn": turn.id, "reference": turn.reference}
             log.error("turn given up", extra={**what, "reason": dead})
@@ -292,6 +310,8 @@ class _Worker:
 
 def _hopeless(begun: Begun) -> str:
     """Why the turn is given up, in a word for the operator; empty while it is worth another attempt."""
+    if begun.hangs >= MAX_HANGS:
+        return f"the process hung {begun.hangs} times in its midst"
     if begun.crashes >= MAX_FAILURES:
         return f"the process died {begun.crashes} times in its midst"
     if begun.failures >= MAX_FAILURES or begun.turn.attempt > MAX_ATTEMPTS:
@@ -299,7 +319,14 @@ def _hopeless(begun: Begun) -> str:
     return ""
 
 
+def _is_mute(begun: Begun) -> bool:
+    """Return whether even saying that the turn is given up ends the process."""
+    return begun.hangs > MAX_HANGS or begun.crashes >= MAX_FAILURES + MUTE_AFTER
+
+
 def _last_words(begun: Begun, dead: str) -> str:
+    if begun.hangs >= MAX_HANGS:
+        return HUNG.format(reference=begun.turn.reference)
     if dead:
         return GIVEN_UP.format(reference=begun.turn.reference)
     return DELETED if begun.stopped == WITHDRAWN else STOPPED

@@ -37,6 +37,15 @@ def parse(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset
         raise Unreadable(f"an event of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
+def event_id(event: Json, channel: str = "") -> str:
+    """A name for an event before it is read: the same when it comes again, also from the history."""
+    fields = event if isinstance(event, Mapping) else {}
+    edited = fields.get("message")
+    message = edited if isinstance(edited, Mapping) else fields
+    ts = message.get("ts") or fields.get("event_ts")
+    return f"slack:{channel or fields.get('channel')}:{ts}"
+
+
 def past_message(
     message: Mapping[str, Json],
     channel: str,

@@ -19,9 +19,10 @@ from bot.chat import (
     RateLimited,
     Shared,
     Undeliverable,
+    working_on,
 )
 from bot.slack.api import Identity, SlackApi, pages
-from bot.slack.events import Unreadable, past_message
+from bot.slack.events import Unreadable, event_id, past_message
 from bot.slack.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,13 @@ class History:
         """What people wrote after `begin`, in the order of time."""
         bots = self._bots - who.names
         for each in sorted(written, key=lambda each: float(each["ts"])):
+            id = event_id(each, channel)
+            if self._shared.has_hung(id):
+                log.error("event given up, the process has hung on it", extra={"event_id": id})
+                continue
             try:
-                message = past_message(each, channel, kind, who.team_id, who.user_id, bots)
+                with working_on(f"event:{id}"):
+                    message = past_message(each, channel, kind, who.team_id, who.user_id, bots)
             except Unreadable:
                 log.exception("A message is passed over", extra={"channel": channel})
                 continue

@@ -29,6 +29,7 @@ from bot.chat import (
     Stop,
     Thread,
     ThreadId,
+    working_on,
 )
 from bot.commands import Commands
 from bot.gap import Gap
@@ -37,7 +38,7 @@ from bot.slack.asking import Presses
 from bot.slack.audiences import Audiences
 from bot.slack.commands import answer_commands
 from bot.slack.endpoint import serve
-from bot.slack.events import Unreadable, parse
+from bot.slack.events import Unreadable, event_id, parse
 from bot.slack.history import History
 from bot.slack.limits import Limits
 from bot.slack.memory_commands import answer_memory
@@ -223,14 +224,19 @@ class Slack:
             if body.get("type") == "block_actions":
                 await self._presses.take(body)
                 return BoltResponse(status=200)
-            try:
-                event = parse(body, identity.user_id, self._bots - identity.names)
-            except Unreadable:  # it would come again and again
-                log.exception("An event is passed over")
+            id = event_id(body.get("event"))
+            if self._shared.has_hung(id):
+                log.error("event given up, the process has hung on it", extra={"event_id": id})
                 return BoltResponse(status=200)
-            if event:
-                with self._gap.unless_delivered():
-                    await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
+            with working_on(f"event:{id}"):
+                try:
+                    event = parse(body, identity.user_id, self._bots - identity.names)
+                except Unreadable:  # it would come again and again
+                    log.exception("An event is passed over")
+                    return BoltResponse(status=200)
+                if event:
+                    with self._gap.unless_delivered():
+                        await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
             if isinstance(event, Stop) and event.thread:
                 self._statuses.stopped(event.thread)
             return BoltResponse(status=200)

@@ -6,7 +6,9 @@ because the imports start neither a thread (each life checks that) nor an event 
 
 import json
 import multiprocessing
+import os
 import re
+import signal
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -29,8 +31,10 @@ _FORKS.set_forkserver_preload(
 class Bot:
     """One bot, which has as many lives as it is started."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], log: Path, *, is_faulty: bool = False) -> None:
+        """With `is_faulty` it hangs where it is told to, see `tests.hanging`."""
         self._environ = dict(environ)
+        self._is_faulty = is_faulty
         self._log = log
         self._begins_at = 0
         self._process: ForkServerProcess | None = None
@@ -38,7 +42,8 @@ class Bot:
     def start(self) -> None:
         """Begin a life."""
         self._begins_at = self._log.stat().st_size if self._log.exists() else 0
-        self._process = _FORKS.Process(target=child.run, args=(self._environ, str(self._log)), daemon=True)
+        arguments = (self._environ, str(self._log), self._is_faulty)
+        self._process = _FORKS.Process(target=child.run, args=arguments, daemon=True)
         self._process.start()
 
     def kill(self) -> None:
@@ -49,9 +54,27 @@ class Bot:
             self._process.close()
             self._process = None
 
+    async def ended(self) -> int:
+        """Wait until this life has ended by itself; returns the exit code."""
+        await wait_until(lambda: not self.lives, "the end", timeout=30)
+        assert self._process is not None
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+    def signal(self, which: signal.Signals) -> None:
+        """Send a signal to this life."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        os.kill(self._process.pid, which)
+
+    @property
+    def output(self) -> str:
+        """What this life has written."""
+        return self._written().decode()
+
     async def ready(self) -> None:
         """Wait until this life serves."""
-        await wait_until(lambda: bool(self._told("ready")) or not self.lives, "ready", timeout=30)
+        await wait_until(lambda: bool(self.said("ready")) or not self.lives, "ready", timeout=30)
         assert self.lives, self._log.read_text()
 
     @property
@@ -62,16 +85,19 @@ class Bot:
     @property
     def url(self) -> str:
         """Where this life serves HTTP."""
-        return str(self._told("listening")[-1]["page"])
+        return str(self.said("listening")[-1]["page"])
 
     @property
     def log(self) -> list[dict[str, Any]]:
         """What all lives have logged; a life may end in the middle of a line."""
         return _entries(self._log.read_bytes())
 
-    def _told(self, event: str) -> list[dict[str, Any]]:
-        written = self._log.read_bytes()[self._begins_at :] if self._log.exists() else b""
-        return [each for each in _entries(written) if each["event"] == event]
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """What this life has logged of one event."""
+        return [each for each in _entries(self._written()) if each["event"] == event]
+
+    def _written(self) -> bytes:
+        return self._log.read_bytes()[self._begins_at :] if self._log.exists() else b""
 
 
 def _entries(written: bytes) -> list[dict[str, Any]]:

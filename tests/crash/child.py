@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bot import main, supervise
+from tests import hanging
 
 _CATCH_UP_SECONDS = 0.2
 
 
-def run(environ: Mapping[str, str], log: str) -> None:
+def run(environ: Mapping[str, str], log: str, is_faulty: bool) -> None:
     """`python -m bot` with only these variables set, its output added to the file `log`."""
     _check_parent()
     os.environ.clear()
@@ -18,6 +19,8 @@ def run(environ: Mapping[str, str], log: str) -> None:
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
+    if is_faulty:
+        hanging.install()
     supervise.CATCH_UP_SECONDS = _CATCH_UP_SECONDS
     sys.exit(main.main([]))
 

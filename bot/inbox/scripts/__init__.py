@@ -13,13 +13,26 @@ A thread with work has exactly one entry: in `ready` (free, or leased: pending i
     early:<thread>       hash: messages that came before the one that makes the bot take part
     threads:<platform>   sorted set: threads by the time of their newest message
     paused:<thread>      somebody works on what is kept of the thread, which has no turn meanwhile
-    turn:<id>            hash: last (mailbox entry), attempts, failures, crashes, running, receipt, stopped
+    turn:<id>            hash: last (mailbox entry), attempts, failures, crashes, hangs, error, running,
+                         receipt, stopped
+    hung                 hash: how often the process has hung while it took an event, by the event's id
 """
 
 from bot.inbox.scripts.events import CORRECT, PUT, STOP, WITHDRAW
 from bot.inbox.scripts.pause import PAUSE, RESUME
 from bot.inbox.scripts.rescue import REPLAY, RESTORE
-from bot.inbox.scripts.turns import BEGIN, FINISH, GUARDED, HAND_OVER, KEEP, POSTPONE, RENEW, TAKE_BACK, WAKE
+from bot.inbox.scripts.turns import (
+    BEGIN,
+    FINISH,
+    GUARDED,
+    HAND_OVER,
+    HUNG,
+    KEEP,
+    POSTPONE,
+    RENEW,
+    TAKE_BACK,
+    WAKE,
+)
 
 __all__ = [
     "BEGIN",
@@ -27,6 +40,7 @@ __all__ = [
     "FINISH",
     "GUARDED",
     "HAND_OVER",
+    "HUNG",
     "KEEP",
     "PAUSE",
     "POSTPONE",

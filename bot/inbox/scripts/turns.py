@@ -4,7 +4,7 @@ from bot.inbox.scripts.common import FIX, HELD, LEASE
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread
 # -> nil fenced | {} nothing to do, lease given up
-#    | {turn id, attempt, failures, crashes, crashed, stopped, error, receipt, message...}
+#    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, message...}
 # The first attempt fixes which messages make the turn; a later one finds the same.
 BEGIN = (
     FIX
@@ -28,11 +28,11 @@ redis.call('HSET', turn, 'running', ARGV[2])
 redis.call('HINCRBY', turn, 'crashes', crashed)
 redis.call('HINCRBY', turn, 'attempts', 1)
 local known = redis.call(
-  'HMGET', turn, 'last', 'attempts', 'failures', 'crashes', 'stopped', 'error', 'receipt'
+  'HMGET', turn, 'last', 'attempts', 'failures', 'crashes', 'hangs', 'stopped', 'error', 'receipt'
 )
 local begun = {
   id, tonumber(known[2]), tonumber(known[3] or '0'), tonumber(known[4]), crashed,
-  known[5] or '', known[6] or '', known[7] or ''
+  tonumber(known[5] or '0'), known[6] or '', known[7] or '', known[8] or ''
 }
 for _, entry in ipairs(waiting) do
   begun[#begun + 1] = redis.call('HGET', KEYS[3], entry[2][2]) or ''
@@ -41,6 +41,18 @@ end
 return begun
 """
 )
+
+# KEYS turn others... | ARGV consumer -> 0 it has ended | 1
+# From a process that dies now. It is not held back when the lease is lost, which the hang has caused: whoever
+# runs the turn now has to know. The attempts of the turns beside it end here, so that they count no crash.
+HUNG = """
+for i = 2, #KEYS do
+  if redis.call('HGET', KEYS[i], 'running') == ARGV[1] then redis.call('HDEL', KEYS[i], 'running') end
+end
+if redis.call('HEXISTS', KEYS[1], 'running') == 0 then return 0 end
+redis.call('HINCRBY', KEYS[1], 'hangs', 1)
+return 1
+"""
 
 # KEYS ready turn | ARGV consumer lease receipt -> 0 fenced | 1
 KEEP = (

@@ -1,0 +1,21 @@
+"""Hangs of the event loop, counted for the turn or the event that caused them."""
+
+from redis.asyncio import Redis
+
+from bot.inbox import keys, scripts
+from bot.inbox.inbox import Inbox
+from bot.inbox.overview import SEEN_SECONDS
+
+
+async def note_hang(redis: Redis, inbox: Inbox, work: str) -> None:
+    """Count a hang of this process, which dies now, for its cause, as `bot.chat.work_at_hand` names it.
+
+    `redis` is a client of an event loop that still runs. Without a cause every turn counts a crash.
+    """
+    kind, _, id = work.partition(":")
+    if kind == "turn":
+        others = [keys.turn(each) for each in inbox.under_way if each != id]
+        await redis.register_script(scripts.HUNG)(keys=[keys.turn(id), *others], args=[inbox.consumer])
+    elif kind == "event":
+        await redis.hincrby(keys.HUNG, id, 1)
+        await redis.expire(keys.HUNG, SEEN_SECONDS)

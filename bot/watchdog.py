@@ -1,0 +1,176 @@
+"""Watchdog: end a process whose event loop has been silent for longer than a lease.
+
+By then other processes take its turns over. Two observers look at the loop, since neither sees every hang: a
+thread, which sees a call that blocks; and a timer of the process' CPU time, whose signal handler also runs
+inside a regular expression, which keeps the interpreter lock so that no thread runs. Where code keeps it and
+handles no signal (a C extension), the kernel ends the process, with the stacks but without a note.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from bot.chat import work_at_hand
+
+log = logging.getLogger(__name__)
+
+HUNG = 70
+"""The exit code: EX_SOFTWARE of sysexits(3), "an internal software error"."""
+
+_LOOKS = 10
+"""So many looks are in a lease."""
+
+_NOTE_SECONDS = 3.0
+
+Note = Callable[[str], Awaitable[None]]
+"""Stores what hung the process, as `bot.chat.work_at_hand` names it; empty when that is not known."""
+
+
+class Watchdog:
+    """Watches the event loop of the main thread.
+
+    Only time in which an observer looked as often as it should counts as silence. Both observers stand still
+    while the process is stopped (SIGSTOP, a frozen container) or the machine sleeps, and are late where other
+    threads or processes starve them. The time that the loop's thread has waited for a free CPU is taken off,
+    as far as the system tells it (schedstat of Linux).
+    """
+
+    def __init__(
+        self, lease_seconds: float, running: Callable[[], Sequence[str]], note: Note, last_seconds: float = 10
+    ) -> None:
+        """`running` names the turns under way; `last_seconds` are left to an end that something blocks."""
+        self._lease_seconds = lease_seconds
+        self._between = lease_seconds / _LOOKS
+        self._running = running
+        self._note = note
+        self._last_seconds = last_seconds
+        self._beats = self._beats_seen = 0
+        self._silent = 0.0
+        self._looked_at = self._waited = 0.0
+        self._looking = threading.Lock()
+        self._ended = threading.Event()
+        self._found = threading.Event()
+        self._is_dying = False
+        self._work = ""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch the running loop until the context is left."""
+        loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._schedule = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+        self._looked_at, self._waited = time.monotonic(), self._waited_for_cpu()
+        self._beat(loop)
+        faulthandler.register(signal.SIGVTALRM, all_threads=True, chain=True)  # then its default: to end
+        self._allow_cpu_time()
+        signal.signal(signal.SIGPROF, self._on_signal)
+        signal.setitimer(signal.ITIMER_PROF, self._between, self._between)
+        thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            self._next_beat.cancel()
+            thread.join()
+            for timer in (signal.ITIMER_PROF, signal.ITIMER_VIRTUAL):
+                signal.setitimer(timer, 0)
+            signal.signal(signal.SIGPROF, signal.SIG_IGN)  # one may be on its way, and its default is to end
+            faulthandler.unregister(signal.SIGVTALRM)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._beats += 1
+        self._next_beat = loop.call_later(self._between, self._beat, loop)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._between):
+            if self._is_hung():
+                self._die()
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        """Runs in the loop's thread, in the midst of whatever it does, and so in the context of its task."""
+        if self._is_hung() or self._is_dying:
+            self._work = _current_work()
+            self._found.set()
+            threading.Event().wait()  # gives the interpreter lock to the thread, which ends the process
+
+    def _is_hung(self) -> bool:
+        """Add the time since the last look to the loop's silence; returns whether that is too long."""
+        if not self._looking.acquire(blocking=False):
+            return False  # the other observer looks
+        try:
+            now, waited = time.monotonic(), self._waited_for_cpu()
+            passed = now - self._looked_at - (waited - self._waited)
+            self._looked_at, self._waited = now, waited
+            if (
+                passed > 0
+            ):  # a late observer was starved itself, as the loop may be: the later, the less it counts
+                self._silent += min(passed, self._between**2 / passed)
+            if self._beats != self._beats_seen:
+                self._beats_seen, self._silent = self._beats, 0
+            self._allow_cpu_time()
+            return self._silent > self._lease_seconds
+        finally:
+            self._looking.release()
+
+    def _allow_cpu_time(self) -> None:
+        """Have the kernel end the process after a lease in which no observer could look.
+
+        That is user time of the process, which all CPUs together take longer than a lease to use up.
+        """
+        signal.setitimer(signal.ITIMER_VIRTUAL, self._lease_seconds * (os.cpu_count() or 1))
+
+    def _waited_for_cpu(self) -> float:
+        """Seconds that the loop's thread was ready to run and did not; see proc_pid_schedstat(5)."""
+        try:
+            with open(self._schedule, "rb") as schedule:
+                return int(schedule.read().split()[1]) / 1e9
+        except (OSError, LookupError, ValueError):  # another system
+            return 0.0
+
+    def _die(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, self._last_seconds)  # then the kernel does it, with SIGALRM
+        self._is_dying = True
+        signal.pthread_kill(self._loop_thread, signal.SIGPROF)
+        self._found.wait(2 * self._between)
+        is_noted = self._is_noted()  # first: it counts, even if nobody reads the log
+        log.critical(
+            "event loop hung, process ended",
+            extra={
+                "silent_s": round(self._silent, 1),
+                "work": self._work or "not known",
+                "is_noted": is_noted,
+                "running": list(self._running()),
+                "exit_code": HUNG,
+            },
+        )
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+        os._exit(HUNG)  # the event loop cannot be closed any more
+
+    def _is_noted(self) -> bool:
+        async def note() -> None:
+            async with asyncio.timeout(_NOTE_SECONDS):
+                await self._note(self._work)
+
+        try:
+            asyncio.run(note())
+        except Exception:  # whatever failed, the process ends now; the turn then counts an ordinary crash
+            log.exception("hang not noted")
+            return False
+        return True
+
+
+def _current_work() -> str:
+    """The work of the task at hand; a callback has none, and would name the one that set it up."""
+    try:
+        return work_at_hand() if asyncio.current_task() else ""
+    except RuntimeError:  # between two runs of the loop
+        return ""

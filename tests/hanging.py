@@ -1,0 +1,68 @@
+"""`python -m tests.hanging`: the bot with a fault. Text that holds `[WHERE:HOW]` hangs its event loop there.
+
+`answer`: in a task that the agent has started; `show`: while the answer is rendered; `take`: while an event
+of Slack or Discord is read.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from bot import main
+from bot.chat import Answer, Notice, Part, Text, Turn
+from bot.discord import events as discord_events
+from bot.slack import events as slack_events
+from bot.turn import Turns
+from tests.hangs import HANGS
+
+
+def hang_if_told(where: str, text: str) -> None:
+    """Hang as the text says, if it names this place."""
+    if named := re.search(rf"\[{where}:(\w+)\]", text):
+        HANGS[named[1]]()
+
+
+def _before(where: str, read: Callable[..., Any], text: Callable[..., str]) -> Callable[..., Any]:
+    def faulty(*args: Any, **options: Any) -> Any:
+        hang_if_told(where, text(*args))
+        return read(*args, **options)
+
+    return faulty
+
+
+class _Turns(Turns):
+    """Turns whose reader may hang."""
+
+    async def _parts(self, *args: Any, **options: Any) -> AsyncGenerator[Part]:
+        async for part in Turns._parts(self, *args, **options):
+            if isinstance(part, Text | Notice):
+                hang_if_told("show", part.text)
+            yield part
+
+
+def _turns(answer: Answer, *rest: Any) -> Turns:
+    async def faulty(turn: Turn) -> AsyncGenerator[Part]:
+        for message in turn.messages:
+            await asyncio.create_task(_hang_later("answer", message.text))  # as the agent's graph starts one
+        async for part in answer(turn):
+            yield part
+
+    return _Turns(faulty, *rest)
+
+
+async def _hang_later(where: str, text: str) -> None:
+    hang_if_told(where, text)
+
+
+def install() -> None:
+    """Make the program faulty."""
+    vars(main)["Turns"] = _turns
+    slack_events.plain_text = _before("take", slack_events.plain_text, lambda text, _: str(text))
+    discord_events.parse = _before("take", discord_events.parse, lambda message, *_: str(message.content))
+
+
+if __name__ == "__main__":
+    install()
+    sys.exit(main.main())
