@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from bot import main
+from bot import app, main
 from bot.chat import Answer, Notice, Part, Text, Turn
 from bot.discord import events as discord_events
 from bot.slack import events as slack_events
@@ -58,7 +58,7 @@ async def _hang_later(where: str, text: str) -> None:
 
 def install() -> None:
     """Make the program faulty."""
-    vars(main)["Turns"] = _turns
+    vars(app)["Turns"] = _turns
     slack_events.plain_text = _before("take", slack_events.plain_text, lambda text, _: str(text))
     discord_events.parse = _before("take", discord_events.parse, lambda message, *_: str(message.content))
 
