@@ -20,7 +20,6 @@ from bot.chat import (
     Attachment,
     Audience,
     Deliver,
-    FileRefused,
     Files,
     Health,
     Json,
@@ -36,11 +35,13 @@ from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.asking import Presses
 from bot.slack.audiences import Audiences
 from bot.slack.commands import answer_commands
+from bot.slack.downloads import fetch
 from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, parse
 from bot.slack.history import History
 from bot.slack.limits import Limits
 from bot.slack.memory_commands import answer_memory
+from bot.slack.people import People
 from bot.slack.probe import State, TokenProbe
 from bot.slack.redis_command import answer_redis
 from bot.slack.redis_form import is_form
@@ -118,6 +119,7 @@ class Slack:
         self._bots = bots
         self._budget = StreamBudget(limits)
         self._audiences = Audiences(api)
+        self._people = People(api, limits)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -131,6 +133,7 @@ class Slack:
 
     async def receive(self, deliver: Deliver) -> None:
         """Hand messages over until cancelled; see `bot.chat.Platform`."""
+        deliver = self._people.introducing(deliver)
         identity = self._identity = await self._api.identify()
         self._app = self._build_app(identity, deliver)
         try:
@@ -145,7 +148,7 @@ class Slack:
 
     async def catch_up(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        await self._gap.close(deliver)
+        await self._gap.close(self._people.introducing(deliver))
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
@@ -154,11 +157,8 @@ class Slack:
         )
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """See `bot.chat.Platform`. The token goes to Slack's own hosts, and to no other."""
-        content = await self._api.download(attachment.url, most_bytes)
-        if _is_sign_in_page(content) and "html" not in attachment.media_type:
-            raise FileRefused("Slack does not show it to me; the app may lack the scope files:read")
-        return content
+        """See `bot.chat.Platform`."""
+        return await fetch(self._api, attachment, most_bytes)
 
     async def audience(self, message: Message) -> Audience:
         """See `bot.chat.Platform.audience`."""
@@ -225,8 +225,8 @@ class Slack:
                 return BoltResponse(status=200)
             try:
                 event = parse(body, identity.user_id, self._bots - identity.names)
-            except Unreadable:  # it would come again and again
-                log.exception("An event is passed over")
+            except Unreadable as error:  # acknowledged: it would come again and again
+                log.warning("event skipped", extra={"event_id": body.get("event_id"), "error": str(error)})
                 return BoltResponse(status=200)
             if event:
                 with self._gap.unless_delivered():
@@ -250,8 +250,3 @@ class Slack:
             answer_memory(app, self._commands.memory, self._api, identity.team_id)
         answer_commands(app, self._commands, self._api.session)
         return app
-
-
-def _is_sign_in_page(content: bytes) -> bool:
-    """Whether it is what Slack answers, with status 200, where a token may not see a file."""
-    return content.lstrip()[:1] == b"<" and b"slack" in content[:20_000].lower()

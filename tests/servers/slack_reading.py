@@ -165,6 +165,9 @@ def users_info(workspace: Workspace, args: Args) -> dict[str, Json]:
             "tz_offset": 3600,
             "is_bot": id == BOT_USER,
             "deleted": False,
+            "is_restricted": False,
+            "is_ultra_restricted": False,
             "profile": profile,
         }
+        | workspace.described.get(id, {})
     }
