@@ -1,60 +1,23 @@
 """Files of an answer on Slack: shown once, in the thread, whatever happens on the way."""
 
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import File, FileRefused, Health, Notice, Stop, Text, ThreadId, Unreachable
-from bot.commands import Commands
+from bot.chat import File, FileRefused, Notice, Text, Unreachable
 from bot.files import FileStore
-from bot.shared import SharedState
-from bot.slack import connect
 from bot.slack.content import content_of
-from tests.a_file import PICTURE, Asked, gone
-from tests.servers.slack import TEAM, Slack
+from tests.a_file import PICTURE, gone
+from tests.on_slack import ALICE, GENERAL, asked, replies
+from tests.servers.slack import Slack
 from tests.servers.slack_workspace import File as Shared
-
-GENERAL, ALICE = "C0GENERAL", "U0ALICE"
-
-
-async def no_health() -> list[Health]:
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
-
-
-@contextlib.asynccontextmanager
-async def asked(slack: Slack, redis: Redis, kind: str = "channel") -> AsyncIterator[Asked]:
-    """Somebody has asked in the channel; nobody listens, so that only the test answers."""
-    ts = await slack.say(ALICE, GENERAL, "draw it")
-    place = {"team": TEAM, "channel": GENERAL, "ts": ts, "user": ALICE, "channel_kind": kind}
-    async with connect(
-        bot_token=slack.bot_token,
-        app_token=slack.app_token,
-        signing_secret=None,
-        api_url=slack.api_url,
-        commands=Commands(no_health, nothing_to_stop),
-        shared=SharedState(redis, "one"),
-        files=FileStore(redis),
-        catch_up_hours=24,
-    ) as platform:
-        yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), place)
 
 
 @pytest.fixture
 async def picture(redis: Redis) -> File:
     return await FileStore(redis).keep("sales-1a2b3c4d.png", "image/png", PICTURE, "Sales go up")
-
-
-def replies(slack: Slack, question: Asked) -> list[tuple[str, list[str]]]:
-    """What the thread shows: texts, and names of files."""
-    shown = slack.replies(GENERAL, question.thread.thread)
-    return [(each.shown, [file.name for file in each.files]) for each in shown]
 
 
 # a group's direct message takes no streams

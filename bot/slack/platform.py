@@ -49,6 +49,7 @@ from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
 from bot.slack.status import Statuses
 from bot.slack.stream import StreamBudget
+from bot.slack.writer import PART_SECONDS
 from bot.tasks import first_failure
 
 log = logging.getLogger(__name__)
@@ -70,11 +71,13 @@ async def connect(
     files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
+    part_seconds: float = PART_SECONDS,
 ) -> AsyncIterator["Slack"]:
     """Slack, with one HTTP session for as long as the context lasts; makes no request yet.
 
     With an app token it listens on sockets, else on the endpoint, which needs the signing secret.
-    Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
+    Of other bots, those in `bots` are heard, as in ALLOWED_BOTS. A part of a reply that fails for
+    `part_seconds` while Slack answers everything else is replaced by a sentence.
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
@@ -82,7 +85,18 @@ async def connect(
     async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
         history = History(api, limits, shared, bots)
         yield Slack(
-            api, app_token, signing_secret, commands, gap, history, limits, statuses, shared, files, bots
+            api,
+            app_token,
+            signing_secret,
+            commands,
+            gap,
+            history,
+            limits,
+            statuses,
+            shared,
+            files,
+            bots,
+            part_seconds,
         )
 
 
@@ -104,6 +118,7 @@ class Slack:
         shared: Shared,
         files: Files,
         bots: Set[str],
+        part_seconds: float,
     ) -> None:
         self._api = api
         self._files = files
@@ -117,6 +132,7 @@ class Slack:
         self._shared = shared
         self._presses = Presses(commands, api.session)
         self._bots = bots
+        self._part_seconds = part_seconds
         self._budget = StreamBudget(limits)
         self._audiences = Audiences(api)
         self._people = People(api, limits)
@@ -153,7 +169,14 @@ class Slack:
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
         return SlackThread(
-            id, self._api, self._limits, self._statuses, self._budget, self._shared, self._files
+            id,
+            self._api,
+            self._limits,
+            self._statuses,
+            self._budget,
+            self._shared,
+            self._files,
+            self._part_seconds,
         )
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
