@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Approval, File, Text, Undeliverable, Unreachable
+from bot.chat import Approval, File, Receipt, Text, Undeliverable, Unreachable
 from bot.files import FileStore
+from bot.shared import SharedState
+from bot.slack.api import open_api
+from bot.slack.limits import Limits
+from bot.slack.status import Statuses
 from tests.a_file import PICTURE, Asked
 from tests.on_slack import ALICE, GENERAL, asked, replies
 from tests.servers.slack import Slack
@@ -221,3 +225,44 @@ async def test_slack_fetches_no_link_that_the_model_has_written(
     posts = [call.args for call in slack.calls if call.method == "chat.postMessage"]
     assert len(posts) == 4
     assert all(each["unfurl_links"] is each["unfurl_media"] is False for each in posts)
+
+
+SESSIONS = "agents.sessions.setStatus"
+OF_THE_WORKSPACE = ["unknown_method", "feature_disabled", "no_permission", "access_denied", "missing_scope"]
+
+
+@pytest.mark.parametrize("error", OF_THE_WORKSPACE)
+async def test_sessions_that_a_workspace_does_not_know_are_not_asked_for_at_every_turn(
+    slack: Slack, redis: Redis, error: str
+) -> None:
+    slack.fail(SESSIONS, error=error, times=FOR_EVER)
+    async with asked(slack, redis) as question:
+        for id in ("one", "two"):
+            await Asked(question.platform, question.thread, question.place, id=id).answer(Text("Yes."))
+    assert slack.count(SESSIONS) == 1
+    assert slack.count("assistant.threads.setStatus") >= 2  # a line of text instead
+
+
+async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
+    slack: Slack, redis: Redis
+) -> None:
+    slack.fail(SESSIONS, error="thread_not_found")
+    async with asked(slack, redis) as question:
+        for id in ("one", "two"):
+            await Asked(question.platform, question.thread, question.place, id=id).answer(Text("Yes."))
+    assert slack.count(SESSIONS) == 3  # the refusal; then a beginning and an end
+
+
+async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Redis) -> None:
+    """The workspace may have got them, or the app its permission."""
+    fault = slack.fail(SESSIONS, error="feature_disabled", times=FOR_EVER)
+    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url) as api:
+        statuses = Statuses(api, Limits(SharedState(redis, "one")), none_seconds=0)
+
+        async def keep(state: Any) -> None:
+            """Nothing is kept."""
+
+        for _ in range(2):
+            async with statuses.at_work(question.thread, Receipt(question.turn, keep)):
+                fault.lift()
+    assert [each.status for each in slack.workspace.session_statuses] == ["processing", "active"]
