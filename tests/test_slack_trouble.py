@@ -14,7 +14,10 @@ from bot.slack.limits import Limits
 from bot.slack.status import Statuses
 from tests.a_file import PICTURE, Asked
 from tests.on_slack import ALICE, GENERAL, asked, replies
+from tests.running import running
+from tests.servers.model import KEY, ModelServer
 from tests.servers.slack import Slack
+from tests.waiting import wait_until
 
 FOR_EVER = math.inf
 LINKS = "See https://example.com/a and [b](https://example.com/b). "
@@ -46,13 +49,14 @@ async def attempts(question: Asked, *parts: Any) -> int:
 
 
 class Clock:
-    """Time for what has failed: a minute goes by with each look."""
+    """Time for what has failed: `step` seconds go by with each look."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
+        self.step = 60.0
 
     def time(self) -> float:
-        self.now += 60
+        self.now += self.step
         return self.now
 
 
@@ -189,6 +193,45 @@ async def test_where_nothing_can_be_posted_the_person_is_told_for_their_eyes_onl
     assert (told.user, told.channel) == (ALICE, GENERAL)
     assert told.text.startswith(f"I could not show my answer in <#{GENERAL}>: Slack does not take it (")
     assert replies(slack, question) == []
+
+
+async def test_the_three_forms_of_a_message_are_given_up_together(
+    slack: Slack, redis: Redis, minutes: Clock
+) -> None:
+    slack.fail("chat.postMessage", status=500, times=FOR_EVER)
+    async with asked(slack, redis, "mpim") as question:
+        with pytest.raises(Undeliverable):
+            await attempts(question, Text("Forty-two."))
+    assert slack.count("chat.postMessage") <= 8
+    assert len(slack.ephemerals) == 1
+
+
+async def test_the_next_question_of_the_thread_is_answered_whatever_slack_did_not_take(
+    redis_url: str, database_url: str, redis: Redis, model: ModelServer, slack: Slack, minutes: Clock
+) -> None:
+    """The whole bot: one question whose answer cannot be shown, and one after it."""
+    minutes.step = 400
+    model.respond = lambda request: "Forty-two."
+    settings = {"redis_url": redis_url, "database_url": database_url}
+    settings |= {"openai_api_key": KEY, "openai_base_url": model.base_url}
+    settings |= {"slack_bot_token": slack.bot_token, "slack_app_token": slack.app_token}
+    async with running(**settings, slack_api_url=slack.api_url):
+        await slack.connected(2)
+        faults = [
+            slack.fail(method, status=500, times=FOR_EVER)
+            for method in ("chat.startStream", "chat.postMessage", "chat.postEphemeral")
+        ]
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} how many?")
+        await wait_until(lambda: slack.count("chat.postEphemeral") > 0, "it is given up", timeout=20)
+        for fault in faults:
+            fault.lift()
+        await slack.say(ALICE, GENERAL, f"{slack.mention} and now?", thread_ts=ts)
+        assert await slack.answer(GENERAL, ts, until=lambda text: "Forty-two." in text)
+        assert len(replies_of_the_bot(slack, ts)) == 1
+
+
+def replies_of_the_bot(slack: Slack, ts: str) -> list[str]:
+    return [each.shown for each in slack.replies(GENERAL, ts) if each.from_bot]
 
 
 async def test_who_cannot_be_told_in_the_channel_is_told_directly(slack: Slack, redis: Redis) -> None:

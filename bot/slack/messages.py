@@ -201,28 +201,29 @@ class Messages:
 
         Raises `Refused` when it takes none of them; the person who asked is then told in another way.
         """
+        part = extra or _digest(text)
         try:
-            return await self._post_once(content, extra)
+            return await self._post_once(content, part, extra)
         except Refused as error:
             log.warning("message refused", extra={"error": str(error)})
         try:
-            return await self._post_once(as_it_is(text), extra)
+            return await self._post_once(as_it_is(text), part, extra)
         except Refused as error:
             reason = error.code
         try:
-            return await self._post_once(as_it_is(NOT_SHOWN.format(reason=reason)), extra)
+            return await self._post_once(as_it_is(NOT_SHOWN.format(reason=reason)), part, extra)
         except Refused as error:
             await tell(self._api, self._receipt.turn, error.code)
             raise
 
-    async def _post_once(self, content: Mapping[str, Json], extra: str) -> str:
+    async def _post_once(self, content: Mapping[str, Json], part: str, extra: str) -> str:
         await self.writer.room("chat.postMessage")
         await self._opens(stream=False, extra=extra)
         more = {"extra": extra} if extra else {}
         try:
             answer = await self.writer.write(
                 "chat.postMessage",
-                extra or _digest(str(content)),
+                part,
                 channel=self._thread.channel,
                 thread_ts=self._thread.thread,
                 metadata=self._metadata(**more),

@@ -163,13 +163,18 @@ Change = Literal["posted", "changed", "deleted"]
 
 
 class Workspace:
-    """Messages by channel, in order. `on_change(change, message, shown before)` hears of each change."""
+    """Messages by channel, in order. `on_change(change, message, shown before)` hears of each change.
+
+    `described` is what `users.info` says of somebody beyond the usual; what is `broken` stands in the history
+    of each channel.
+    """
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.users: dict[str, str] = {BOT_USER: "agent"}
         self.bots: dict[str, str] = {BOT_USER: BOT}
         self.described: dict[str, dict[str, Json]] = {}
+        self.broken: list[Json] = []
         self.channels: dict[str, Channel] = {}
         self.messages: dict[str, list[Message]] = {}
         self.files: dict[str, File] = {}
