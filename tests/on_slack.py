@@ -1,4 +1,4 @@
-"""What tests of answers on Slack share: a question that nobody answers but the test."""
+"""A question on Slack that only the test answers."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -47,6 +47,6 @@ async def asked(
 
 
 def replies(slack: Slack, question: Asked) -> list[tuple[str, list[str]]]:
-    """What the thread shows: texts, and names of files."""
+    """Return the replies of the thread: texts, and names of files."""
     shown = slack.replies(GENERAL, question.thread.thread)
     return [(each.shown, [file.name for file in each.files]) for each in shown]

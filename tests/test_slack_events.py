@@ -162,6 +162,7 @@ def test_a_guest_in_a_shared_channel_keeps_the_team_that_streams_must_name() -> 
     [
         ("a &lt;b&gt; &amp;&amp; c", "a <b> && c"),
         ("&amp;lt;", "&lt;"),
+        ("https://x.org/?a=1&amp;copy=2", "https://x.org/?a=1&copy=2"),
         (f"hey <@{BOT}> do it", "hey do it"),
         (f"<@{BOT}|agent> do it", "do it"),
         ("ask <@U2> or <@U3|bob>", "ask @U2 or @bob"),

@@ -42,7 +42,7 @@ def read(sample: dict[str, Any]) -> Any:
 
 
 def told(event: Any) -> dict[str, Any]:
-    """What an event says, without what is the same in every one: as the samples write it."""
+    """Return the fields of an event as the samples write them, without those that have their usual value."""
     said = {each.name: getattr(event, each.name) for each in fields(event) if each.name not in LEFT_OUT}
     usual = {each.name: each.default for each in fields(event) if each.default is not MISSING}
     return {name: written(value) for name, value in said.items() if name not in usual or value != usual[name]}

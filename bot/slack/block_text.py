@@ -4,7 +4,6 @@ https://docs.slack.dev/reference/block-kit/blocks/rich-text-block (elements),
 https://docs.slack.dev/messaging/formatting-message-text (what `text` holds when it is retrieved).
 """
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ _SILENT = frozenset({"actions", "context_actions", "divider", "file", "input"})
 
 _TEXTUAL = ("title", "subtitle", "text", "body", "description", "details", "output")
 _NESTED = ("fields", "elements", "rows", "blocks", "cards", "tasks")
-"""What blocks that are not known by name keep their words in."""
+"""Fields in which blocks that are not known by name keep their words."""
 
 
 def plain_text(text: str, bot_user_id: str) -> str:
-    """Mrkdwn as a person reads it: no mention of the bot, references by name, entities decoded."""
+    """Return mrkdwn as a person reads it: no mention of the bot, references by name, entities decoded."""
     pieces, end = [], 0
     for mention in _MENTION.finditer(text):
         if mention[1] == bot_user_id:
@@ -35,12 +34,17 @@ def plain_text(text: str, bot_user_id: str) -> str:
             pieces.append(text[end : mention.start()].rstrip(" \t"))
             end = mention.end()
     without_us = "".join([*pieces, text[end:]])
-    return sound(html.unescape(_REFERENCE.sub(_readable, without_us)).strip())
+    return sound(_decoded(_REFERENCE.sub(_readable, without_us)).strip())
 
 
 def mentions(text: str, user_id: str) -> bool:
-    """Whether mrkdwn names somebody."""
+    """Return whether mrkdwn names somebody."""
     return any(mention[1] == user_id for mention in _MENTION.finditer(text))
+
+
+def _decoded(text: str) -> str:
+    """Return text without the three entities that Slack writes: another `&copy` is what somebody typed."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _readable(match: re.Match[str]) -> str:
@@ -57,17 +61,17 @@ def _readable(match: re.Match[str]) -> str:
 
 
 def word(value: Json) -> str:
-    """A string that Slack may leave out, send as null, or send as something else: then there is none."""
+    """Return a string that Slack may leave out, send as null or as something else: then an empty one."""
     return sound(value) if isinstance(value, str) else ""
 
 
 def sound(text: str) -> str:
-    """`text` without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    """Return `text` without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def objects(value: Json) -> Iterator[Mapping[str, Json]]:
-    """The objects in a list; nothing for whatever is not a list."""
+    """Yield the objects in a list; nothing for whatever is not a list."""
     return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
 
 
@@ -78,7 +82,7 @@ class BlockText:
     bot_user_id: str
 
     def read(self, blocks: Json) -> str:
-        """The text of all blocks, a line or more for each."""
+        """Return the text of all blocks, a line or more for each."""
         return sound(_lines(self._block(block, 0) for block in objects(blocks)).strip())
 
     def _block(self, block: Mapping[str, Json], depth: int) -> str:
@@ -106,7 +110,7 @@ class BlockText:
         return [self._said(each, depth) for each in objects(value)]
 
     def _said(self, value: Json, depth: int) -> str:
-        """What a text, a block or a cell says."""
+        """Return the words of a text, a block or a cell."""
         return self._text(value) or (self._block(value, depth + 1) if isinstance(value, dict) else "")
 
     def _row(self, row: Json, depth: int) -> str:
@@ -114,7 +118,7 @@ class BlockText:
         return f"| {' | '.join(cells)} |"
 
     def _text(self, value: Json) -> str:
-        """A text object, or the string that some blocks have in its place."""
+        """Return the text of a text object, or the string that some blocks have in its place."""
         if isinstance(value, str):
             return sound(value)
         if not isinstance(value, dict) or not isinstance(value.get("text"), str):
@@ -123,7 +127,7 @@ class BlockText:
             case "mrkdwn":
                 return plain_text(value["text"], self.bot_user_id)
             case "plain_text":
-                return sound(html.unescape(value["text"]))
+                return sound(_decoded(value["text"]))
             case "raw_text" | "raw_number":
                 return sound(value["text"])
             case _:
@@ -161,7 +165,7 @@ class BlockText:
 
 
 def _piece(element: Mapping[str, Json]) -> str:
-    """A piece of a line of rich text. Those that are not known say the words that they have."""
+    """Return a piece of a line of rich text; one that is not known says the words that it has."""
     text = word(element.get("text"))
     match element.get("type"):
         case "text":

@@ -24,7 +24,7 @@ _LABEL_CHARS = 100
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says. `mentions_bot`: its author has named the bot, not only somebody whom it quotes."""
+    """Words and files of a message. `mentions_bot`: its author names the bot, not only somebody it quotes."""
 
     text: str
     files: tuple[Attachment, ...]
@@ -32,7 +32,7 @@ class Content:
 
 
 def content_of(message: Mapping[str, Json], bot_user_id: str) -> Content:
-    """The content of a message, whatever is missing from it or has another type than it should."""
+    """Read a message, whatever is missing from it or has another type than it should."""
     return _Reader(bot_user_id).content(message)
 
 
@@ -60,7 +60,7 @@ class _Reader:
         return text or self._blocks.read(message.get("blocks"))
 
     def _attached(self, attachment: Mapping[str, Json]) -> str:
-        """An attachment that a bot has made, as alerts do, or the table that somebody has pasted."""
+        """Read an attachment that a bot has made, as alerts do, or a table that somebody has pasted."""
         texts = [self._text(attachment, name) for name in ("pretext", "author_name", "title", "text")]
         texts += [self._field(each) for each in objects(attachment.get("fields"))]
         texts += [self._blocks.read(attachment.get("blocks")), self._text(attachment, "footer")]
@@ -71,7 +71,7 @@ class _Reader:
         return ": ".join(filter(None, (self._text(field, "title"), self._text(field, "value"))))
 
     def _quoted(self, attachment: Mapping[str, Json]) -> str:
-        """A forwarded message: a line that says whose it is, and its words behind the sign of a quote."""
+        """Read a forwarded message: a line that names its author, then its words, each line as a quote."""
         blocks = [
             self._blocks.read(inner.get("blocks"))
             for each in objects(attachment.get("message_blocks"))
@@ -89,7 +89,7 @@ class _Reader:
         return plain_text(word(holder.get(name)), self._bot_user_id)
 
     def _is_mentioned(self, said: Json) -> bool:
-        """Whether a text or a block names the bot; without recursion, however deep the blocks are."""
+        """Return whether a text or a block names the bot; without recursion, however deep the blocks are."""
         open_nodes = [said]
         while open_nodes:
             node = open_nodes.pop()
@@ -110,11 +110,11 @@ def _is_message(attachment: Mapping[str, Json]) -> bool:
 
 
 def _is_preview(attachment: Mapping[str, Json]) -> bool:
-    return bool(attachment.get("from_url") or attachment.get("original_url"))
+    return any(attachment.get(name) for name in ("from_url", "original_url", "app_unfurl_url"))
 
 
 def _author(attachment: Mapping[str, Json]) -> str:
-    """Who wrote it, and Slack's words for where, on one line and without the brackets that are ours."""
+    """Return the author's name and Slack's words for the place, on one line and without brackets of ours."""
     names = (word(attachment.get(name)) for name in ("author_name", "author_subname", "author_id"))
     author, place = next(filter(None, names), "somebody"), word(attachment.get("footer"))
     label = " ".join(f"{author} ({place})".split() if place else author.split())
@@ -138,7 +138,7 @@ def _files(files: Json) -> Iterator[Attachment]:
 
 
 def address_of(file: Mapping[str, Json]) -> str:
-    """Where a file is, or `FILE_ID` and its id when Slack does not say; nothing when it was deleted."""
+    """Return the address of a file, `FILE_ID` and its id when Slack gives none; nothing if it was deleted."""
     if file.get("mode") == "tombstone":
         return ""
     id = word(file.get("id"))

@@ -20,7 +20,7 @@ _PAGES = ("html", "vnd.slack-docs")
 
 
 async def fetch(api: SlackApi, attachment: Attachment, most_bytes: int) -> bytes:
-    """The content of a file. The token goes to Slack's own hosts, and to no other. Raises `FileRefused`."""
+    """Download a file. The token goes to Slack's own hosts, and to no other. Raises `FileRefused`."""
     url, media_type = attachment.url, attachment.media_type
     if url.startswith(FILE_ID):
         file = await _described(api, url.removeprefix(FILE_ID))
@@ -34,7 +34,7 @@ async def fetch(api: SlackApi, attachment: Attachment, most_bytes: int) -> bytes
 
 
 async def _described(api: SlackApi, id: str) -> Mapping[str, Json]:
-    """The file that an event only names, as those of Slack Connect are.
+    """Look up a file that an event only names, as those of Slack Connect are.
 
     https://docs.slack.dev/apis/slack-connect/#check_file_info
     """
@@ -50,5 +50,5 @@ async def _described(api: SlackApi, id: str) -> Mapping[str, Json]:
 
 
 def _is_sign_in_page(content: bytes) -> bool:
-    """Whether it is what Slack answers, with status 200, where a token may not see a file."""
+    """Return whether it is the page that Slack gives, with status 200, where a token may not see a file."""
     return content.lstrip()[:1] == b"<" and b"slack" in content[:20_000].lower()

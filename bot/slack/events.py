@@ -178,7 +178,7 @@ def _ts(value: Json) -> str:
 
 
 def moment(value: Json) -> float:
-    """The Unix seconds in a `ts`; 0 for what is not one."""
+    """Return the Unix seconds in a `ts`; 0 for what is not one."""
     return float(value) if isinstance(value, str) and _TS.fullmatch(value) else 0.0
 
 
@@ -198,7 +198,7 @@ _TEAMS = ("team_id", "context_team_id", "enterprise_id")
 
 
 def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: Mapping[str, Json]) -> str:
-    """The author's team as ALLOWED_SPACES names it; nothing when it is where the app is installed."""
+    """Return the author's team as ALLOWED_SPACES names it; nothing when the app is installed there."""
     names = (event.get("user_team"), event.get("source_team"), profile.get("team"), event.get("team"))
     theirs = next(filter(None, map(word, names)), "")
     installations = objects(body.get("authorizations"))
@@ -207,12 +207,12 @@ def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: 
 
 
 def is_guest(person: Mapping[str, Json]) -> bool:
-    """Whether Slack says so of somebody, in an event's `user_profile` or in the answer of `users.info`."""
+    """Return whether Slack says so, in an event's `user_profile` or in the answer of `users.info`."""
     return any(person.get(name) is True for name in ("is_restricted", "is_ultra_restricted", "is_stranger"))
 
 
 def name_of(person: Mapping[str, Json]) -> str:
-    """What people call somebody, from an event's `user_profile` or from the answer of `users.info`."""
+    """Return the name that people see, from an event's `user_profile` or the answer of `users.info`."""
     profile = _object(person.get("profile"))
     names = (profile.get("display_name"), person.get("display_name"), person.get("real_name"))
     return next(filter(None, map(word, names)), "")

@@ -32,7 +32,7 @@ _MOST_KNOWN = 2_000
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of somebody; `person` is empty when Slack did not say."""
+    """The answer about one person; `person` is empty when Slack gave none."""
 
     person: Mapping[str, Json] = field(default_factory=dict)
     until: float = 0.0
@@ -49,7 +49,7 @@ class People:
         self._forbidden_until = 0.0
 
     def introducing(self, deliver: Deliver) -> Deliver:
-        """`deliver`, with what Slack says of a message's author added to it."""
+        """Return `deliver` with what Slack says of a message's author added to the message."""
 
         async def deliver_introduced(event: Event) -> None:
             if isinstance(event, Message):
@@ -108,7 +108,7 @@ class People:
 
 
 def _teams(person: Mapping[str, Json]) -> set[str]:
-    """The teams that somebody is a member of: in an organisation (Enterprise Grid) there may be several."""
+    """Return the teams of a member: in an organisation (Enterprise Grid) there may be several."""
     organisation = person.get("enterprise_user")
     organisation = organisation if isinstance(organisation, dict) else {}
     teams = organisation.get("teams")

@@ -61,7 +61,7 @@ _END_SECONDS = 20.0
 
 
 class Statuses:
-    """What threads show besides messages; remembers for `none_seconds` which workspaces have no sessions."""
+    """Status of threads, beside messages; remembers for `none_seconds` which workspaces have no sessions."""
 
     def __init__(self, api: SlackApi, limits: Limits, none_seconds: float = _NONE_SECONDS) -> None:
         self._api = api

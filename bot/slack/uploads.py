@@ -77,7 +77,7 @@ class Uploads:
         return words
 
     async def _is_shown(self, file: File) -> bool:
-        """Whether the file is there, as far as can be known."""
+        """Return whether the file is shown, as far as can be known."""
         known = self._known(file)
         if known.get("slack") and not known.get("shown"):
             try:

@@ -21,7 +21,7 @@ _LONGEST_WAIT = 10.0
 have their turn in the meantime."""
 
 _ON_ITS_WAY_SECONDS = 3.0
-"""How long a request that we are cancelled in may still take, so that who goes on finds what it has made."""
+"""Seconds that a request may still take when we are cancelled in it: the next attempt finds its message."""
 
 
 class Writer:
@@ -42,7 +42,7 @@ class Writer:
         self._part_seconds = part_seconds
 
     def has_failed(self, method: str) -> bool:
-        """Whether an earlier request of this kind has failed while Slack otherwise answered."""
+        """Return whether an earlier request of this kind has failed while Slack otherwise answered."""
         return any(part.partition(" ")[0] == method for part in self._failing)
 
     @property
@@ -68,7 +68,7 @@ class Writer:
             raise
 
     async def _answers(self) -> bool:
-        """Whether Slack answers what has nothing to do with the part."""
+        """Return whether Slack answers a request that has nothing to do with the part."""
         try:
             await self._api.identify()
         except PlatformError:

@@ -54,7 +54,7 @@ def check_content(args: Mapping[str, Json]) -> None:
 
 
 def unfurls(args: Mapping[str, Json]) -> bool:
-    """Whether Slack's servers would fetch a link of the message, which both arguments must forbid."""
+    """Return whether Slack's servers would fetch links of a message, which both arguments must forbid."""
     said = [str(args.get(name) or "") for name in ("text", "markdown_text", "blocks", "attachments")]
     forbidden = all(str(args.get(name)).lower() == "false" for name in ("unfurl_links", "unfurl_media"))
     return not forbidden and any("http://" in text or "https://" in text for text in said)
