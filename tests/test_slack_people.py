@@ -29,7 +29,7 @@ def said(user: str = DANA, **more: Any) -> Message:
     )
 
 
-async def introduced(slack: Slack, redis: Redis, *events: Event) -> list[Event]:
+async def introduced(slack: Slack, redis: Redis, *events: Event, patience: float = 5) -> list[Event]:
     """The events as they are handed over by one process."""
     arrived: list[Event] = []
 
@@ -37,7 +37,7 @@ async def introduced(slack: Slack, redis: Redis, *events: Event) -> list[Event]:
         arrived.append(event)
 
     async with open_api(slack.bot_token, slack.api_url) as api:
-        hand_over = People(api, Limits(SharedState(redis, "one"))).introducing(deliver)
+        hand_over = People(api, Limits(SharedState(redis, "one")), patience).introducing(deliver)
         for event in events:
             await hand_over(event)
     return arrived
@@ -90,7 +90,7 @@ async def test_no_failure_keeps_a_message_back(slack: Slack, redis: Redis, troub
     """It is then handed over as it is; Slack is not asked again for a while."""
     slack.describe(DANA)
     slack.fail("users.info", times=9, **trouble)
-    assert await introduced(slack, redis, said(), said()) == [said(), said()]
+    assert await introduced(slack, redis, said(), said(), patience=0.2) == [said(), said()]
     assert slack.count("users.info") <= 3  # with the repetitions of one question
 
 

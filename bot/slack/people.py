@@ -42,9 +42,10 @@ class _Entry:
 class People:
     """Completes messages before they are kept. A failure keeps no message back: it then stays as it is."""
 
-    def __init__(self, api: SlackApi, limits: Limits) -> None:
+    def __init__(self, api: SlackApi, limits: Limits, patience: float = _PATIENCE) -> None:
         self._api = api
         self._limits = limits
+        self._patience = patience
         self._known: dict[str, _Entry] = {}
         self._forbidden_until = 0.0
 
@@ -93,7 +94,7 @@ class People:
         if self._forbidden_until > time.monotonic():
             return {}
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 if await self._limits.delay(team, _METHOD):
                     return {}
                 person = (await self._api.read(_METHOD, user=user)).get("user")
