@@ -13,6 +13,7 @@ from bot.agent import parts
 from bot.agent.graph import Context, build_graph
 from bot.agent.openai_model import open_model
 from bot.chat import Notice, Part, Text, ThreadId, ToolStep, Turn
+from bot.tools.sql_format import Column, Result, markdown
 from tests.servers.model import KEY, ModelServer, Script
 
 
@@ -165,6 +166,24 @@ def test_a_step_keeps_its_id_and_title_until_its_end() -> None:
 def test_title_says_in_words_what_is_done(call: ToolCall, title: str) -> None:
     """The first argument that says anything stands behind it."""
     assert parts.started(call).title == title
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "is_complete", "output"),
+    [
+        (("id", "a|b"), ((1, "x|y"), (2, "| --- |")), True, "2 rows, 2 columns"),
+        (("id",), ((1,),), True, "1 row, 1 column"),
+        (("id",), (), True, "0 rows, 1 column"),
+        (("id", "name"), (("1", "there are more"),) * 100, False, "the first 100 rows, 2 columns"),
+    ],
+)
+def test_the_step_of_a_query_tells_the_size_of_its_result_and_not_its_head(
+    columns: tuple[str, ...], rows: tuple[tuple[object, ...], ...], is_complete: bool, output: str
+) -> None:
+    """People saw `| id | name |` as what a query had found, on Slack and on Discord."""
+    table = markdown(Result(tuple(Column(name, "text") for name in columns), rows, is_complete))
+    call = ToolCall(name="sql_query", args={"query": "select 1"}, id="1")
+    assert parts.ended(call, ToolMessage(table, tool_call_id="1")).output == output
 
 
 def test_title_and_output_are_one_short_line() -> None:

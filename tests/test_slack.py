@@ -1105,7 +1105,7 @@ async def test_a_reply_that_cannot_be_shown_does_not_look_as_if_it_came(server: 
     async with serving(server) as bot:
         message = await a_message(bot, server)
         server.fail("chat.startStream", error="restricted_action")
-        server.fail("chat.postMessage", error="restricted_action")
+        server.fail("chat.postMessage", error="restricted_action", times=9)
         with pytest.raises(Undeliverable):
             await bot.reply(message, gated(Text("hello ")))
         assert server.status(GENERAL, message.thread.thread) == ""

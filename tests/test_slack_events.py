@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
+from bot.slack.block_text import plain_text
 from bot.slack.commands import HEALTH, REDIS, STOP, USAGE
-from bot.slack.events import parse, past_message, plain_text
+from bot.slack.events import parse, past_message
 from bot.slack.memory_commands import MEMORY
 
 BOT = "U0BOT"
@@ -128,12 +129,15 @@ FILE = {
 }
 
 
-def test_files_become_attachments_when_slack_itself_has_them() -> None:
-    external = FILE | {"is_external": True, "url_private": "https://drive.example.com/x"}
+def test_files_become_attachments_unless_they_were_deleted() -> None:
+    """One that another service keeps is refused with a sentence when it is to be fetched."""
+    drive = "https://drive.example.com/x"
+    external = {"id": "F3", "name": "plan", "is_external": True, "url_private": drive}
     deleted = {"id": "F2", "mode": "tombstone"}
     message = read(channel_type="im", subtype="file_share", text="see this", files=[FILE, external, deleted])
     assert message.attachments == (
         Attachment(name="orders.csv", media_type="text/csv", size=12, url=str(FILE["url_private_download"])),
+        Attachment(name="plan", media_type="application/octet-stream", size=0, url=drive),
     )
 
 
@@ -158,6 +162,7 @@ def test_a_guest_in_a_shared_channel_keeps_the_team_that_streams_must_name() -> 
     [
         ("a &lt;b&gt; &amp;&amp; c", "a <b> && c"),
         ("&amp;lt;", "&lt;"),
+        ("https://x.org/?a=1&amp;copy=2", "https://x.org/?a=1&copy=2"),
         (f"hey <@{BOT}> do it", "hey do it"),
         (f"<@{BOT}|agent> do it", "do it"),
         ("ask <@U2> or <@U3|bob>", "ask @U2 or @bob"),
@@ -194,6 +199,7 @@ def test_the_manifest_subscribes_to_what_is_parsed_and_asks_for_no_scope_without
     used |= {"assistant:write", "chat:write", "commands"}
     used |= {"channels:read", "groups:read", "im:read", "mpim:read"}  # users.conversations
     used |= {"files:read", "files:write"}  # url_private_download; files.getUploadURLExternal and its end
+    used |= {"users:read"}  # users.info
     used |= {"im:write"}  # where the file of /agent-memory export goes
     scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert scopes == sorted(used)
@@ -319,5 +325,5 @@ def test_a_bots_message_of_the_past_is_the_one_that_was_missed() -> None:
 
 def test_a_message_that_an_older_version_stored_is_of_a_person() -> None:
     stored = read(text=f"<@{BOT}> hello").to_json()
-    del stored["roles"], stored["bot_ids"]
+    del stored["roles"], stored["bot_ids"], stored["author_space"], stored["is_guest"]
     assert Message.from_json(stored) == read(text=f"<@{BOT}> hello")

@@ -1,58 +1,23 @@
 """Files of an answer on Slack: shown once, in the thread, whatever happens on the way."""
 
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import File, Health, Notice, Stop, Text, ThreadId, Unreachable
-from bot.commands import Commands
+from bot.chat import File, FileRefused, Notice, Text, Unreachable
 from bot.files import FileStore
-from bot.shared import SharedState
-from bot.slack import connect
-from tests.a_file import PICTURE, Asked, gone
-from tests.servers.slack import TEAM, Slack
-
-GENERAL, ALICE = "C0GENERAL", "U0ALICE"
-
-
-async def no_health() -> list[Health]:
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
-
-
-@contextlib.asynccontextmanager
-async def asked(slack: Slack, redis: Redis, kind: str = "channel") -> AsyncIterator[Asked]:
-    """Somebody has asked in the channel; nobody listens, so that only the test answers."""
-    ts = await slack.say(ALICE, GENERAL, "draw it")
-    place = {"team": TEAM, "channel": GENERAL, "ts": ts, "user": ALICE, "channel_kind": kind}
-    async with connect(
-        bot_token=slack.bot_token,
-        app_token=slack.app_token,
-        signing_secret=None,
-        api_url=slack.api_url,
-        commands=Commands(no_health, nothing_to_stop),
-        shared=SharedState(redis, "one"),
-        files=FileStore(redis),
-        catch_up_hours=24,
-    ) as platform:
-        yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), place)
+from bot.slack.content import content_of
+from tests.a_file import PICTURE, gone
+from tests.on_slack import ALICE, GENERAL, asked, replies
+from tests.servers.slack import Slack
+from tests.servers.slack_workspace import File as Shared
 
 
 @pytest.fixture
 async def picture(redis: Redis) -> File:
     return await FileStore(redis).keep("sales-1a2b3c4d.png", "image/png", PICTURE, "Sales go up")
-
-
-def replies(slack: Slack, question: Asked) -> list[tuple[str, list[str]]]:
-    """What the thread shows: texts, and names of files."""
-    shown = slack.replies(GENERAL, question.thread.thread)
-    return [(each.shown, [file.name for file in each.files]) for each in shown]
 
 
 # a group's direct message takes no streams
@@ -153,3 +118,36 @@ async def test_a_stream_that_was_being_opened_is_not_mistaken_for_a_file(
         question.state = {"opening": {"stream": True}, "files": question.state["files"]}
         await question.answer(picture, Text("It goes up."))
         assert replies(slack, question) == [("", ["sales-1a2b3c4d.png"]), ("It goes up.", [])]
+
+
+async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Slack, redis: Redis) -> None:
+    """The event has its id alone; what Slack does not show is refused with a sentence."""
+    slack.workspace.files["F0CONNECT1"] = Shared("F0CONNECT1", "q3.csv", "text/csv", b"a,b", ALICE, 3)
+    slack.workspace.files["F0PAGE0001"] = Shared("F0PAGE0001", "x.csv", "text/csv", b"<html>Slack", ALICE, 11)
+    async with asked(slack, redis) as question:
+
+        async def read(id: str) -> bytes | str:
+            named = content_of({"files": [{"id": id, "file_access": "check_file_info"}]}, "U0BOT").files[0]
+            try:
+                return await question.platform.fetch(named, 100)
+            except FileRefused as error:
+                return str(error)
+
+        assert await read("F0CONNECT1") == b"a,b"
+        assert "files:read" in str(await read("F0PAGE0001"))
+        assert await read("F0UNKNOWN1") == "it is gone, or I may not see it"
+        slack.fail("files.info", error="access_denied")
+        assert await read("F0CONNECT1") == "Slack does not let me see it"
+        slack.fail("files.info", error="internal_error")
+        assert await read("F0CONNECT1") == "Slack does not answer just now"
+
+
+async def test_a_file_that_another_service_keeps_is_refused_with_a_sentence(
+    slack: Slack, redis: Redis
+) -> None:
+    """Our token never goes there."""
+    drive = {"id": "F1", "name": "Plan", "is_external": True, "url_private": "https://docs.example.com/x"}
+    async with asked(slack, redis) as question:
+        [plan] = content_of({"files": [drive]}, "U0BOT").files
+        with pytest.raises(FileRefused, match="not on the service's own servers"):
+            await question.platform.fetch(plan, 100)

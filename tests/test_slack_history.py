@@ -109,3 +109,22 @@ async def test_what_was_said_before_is_not_read(server: Slack, bot: Bot) -> None
     await server.say(ALICE, GENERAL, f"{server.mention} long ago")
     await bot.read(time.time() + 1)
     assert bot.found == []
+
+
+async def test_a_broken_message_in_the_history_hides_no_other(server: Slack, bot: Bot) -> None:
+    """Catch-up would begin again and again, and reach nothing that comes after it."""
+    began = time.time() - 1
+    now = server.workspace.new_ts()
+    server.workspace.broken = [
+        None,
+        "a message",
+        {},
+        {"type": "message", "ts": None},
+        {"type": "message", "ts": "nan", "user": ALICE, "text": server.mention},
+        {"type": "message", "ts": now, "user": {"id": ALICE}, "text": server.mention},
+        {"type": "message", "ts": server.workspace.new_ts(), "user": ALICE, "latest_reply": ["x"]},
+    ]
+    root = await server.say(ALICE, GENERAL, f"{server.mention} first")
+    await server.say(ALICE, GENERAL, "second", thread_ts=root)
+    await bot.read(began)
+    assert list(dict.fromkeys(bot.found)) == ["first", "second"]

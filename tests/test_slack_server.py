@@ -536,6 +536,35 @@ async def test_a_removed_bots_writes_are_refused_without_a_violation(
     assert not slack.violations
 
 
+@pytest.mark.parametrize(
+    ("arguments", "is_noted"),
+    [
+        ({"text": "see https://example.com"}, True),
+        ({"markdown_text": "[x](http://example.com)", "unfurl_links": False}, True),
+        ({"text": "see https://example.com", "unfurl_links": True, "unfurl_media": False}, True),
+        ({"text": "see https://example.com", "unfurl_links": False, "unfurl_media": False}, False),
+        ({"text": "nothing to see"}, False),
+    ],
+)
+async def test_a_text_whose_links_slack_would_fetch_is_noted(
+    slack: Slack, client: AsyncWebClient, arguments: dict[str, Json], is_noted: bool
+) -> None:
+    await client.api_call("chat.postMessage", json={"channel": GENERAL} | arguments)
+    assert bool(slack.violations) is is_noted
+
+
+async def test_files_info_describes_a_file_and_users_info_a_person(
+    slack: Slack, client: AsyncWebClient
+) -> None:
+    await slack.say(ALICE, GENERAL, "look", files=[("a.csv", "text/csv", b"a,b")])
+    [id] = slack.workspace.files
+    assert (await client.files_info(file=id))["file"]["size"] == 3
+    assert await error_of(client.files_info(file="F0OTHER")) == "file_not_found"
+    slack.describe("U0DANA", team_id="T0OTHER0001", is_restricted=True)
+    user = (await client.users_info(user="U0DANA"))["user"]
+    assert (user["name"], user["team_id"], user["is_restricted"]) == ("dana", "T0OTHER0001", True)
+
+
 async def test_tolerated_refusals_are_no_violation(slack: Slack, client: AsyncWebClient) -> None:
     slack.tolerate("channel_not_found")
     assert await error_of(client.chat_postMessage(channel="C0GONE", text="a")) == "channel_not_found"

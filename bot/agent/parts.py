@@ -61,7 +61,7 @@ def ended(call: ToolCall, result: ToolMessage) -> ToolStep:
         name=call["name"],
         state=_STATES[result.status],
         title=_title(call),
-        output=_first_line(result.text),
+        output=_outcome(result.text),
     )
 
 
@@ -107,8 +107,23 @@ def _foreign_title(name: str) -> str:
     return f"{title} ({plugin})" if plugin else title
 
 
-def _first_line(text: str) -> str:
-    return _shortened(next((line.strip() for line in text.splitlines() if line.strip()), ""))
+def _outcome(text: str) -> str:
+    """The result of a call in a line: the size of a table, else the first line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    is_table = len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
+    return _table_size(lines) if is_table else _shortened(lines[0] if lines else "")
+
+
+def _table_size(lines: Sequence[str]) -> str:
+    """The number of rows and columns of a Markdown table, as `bot.tools.sql_format` writes it."""
+    rows = sum(line.startswith("|") for line in lines) - 2
+    columns = lines[0].replace("\\|", "").count("|") - 1
+    first = "the first " if "there are more" in lines[-1] and not lines[-1].startswith("|") else ""
+    return f"{first}{_count(rows, 'row')}, {_count(columns, 'column')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _shortened(text: str, limit: int = 120) -> str:

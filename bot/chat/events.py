@@ -65,7 +65,9 @@ class Message:
     `corrects` is the id of the answered message that this one is the new wording of, `replays` how often an
     operator has put it back after it was given up, `decision` what was decided about a request that `author`
     has made; only the inbox sets these three. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
-    names by which ALLOWED_BOTS may know an author that is a bot, none for a person.
+    names by which ALLOWED_BOTS may know an author that is a bot, none for a person. `author_space` is the
+    author's own space, as in ALLOWED_SPACES, empty when it is the thread's or is not known; `is_guest` marks
+    an author who is a guest.
     """
 
     id: str
@@ -83,6 +85,8 @@ class Message:
     decision: "Decision | None" = None
     roles: tuple[str, ...] = ()
     bot_ids: tuple[str, ...] = ()
+    author_space: str = ""
+    is_guest: bool = False
 
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""

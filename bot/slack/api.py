@@ -144,7 +144,8 @@ async def pages(call: Call, method: str, items: str, **arguments: str) -> AsyncI
     while True:
         page = await call(method, limit=_PAGE, **arguments, **({"cursor": cursor} if cursor else {}))
         for item in page.get(items) or ():
-            yield item
+            if isinstance(item, dict):
+                yield item
         cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
         if not cursor:
             return

@@ -51,6 +51,13 @@ class Refused(Undeliverable):
         self.code = code
 
 
+class GivenUp(Refused):
+    """Slack fails at one request again and again, while it answers others: it counts as refused."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(method, "it fails again and again")
+
+
 class MissingScope(CredentialsRejected):
     """The app was installed before it needed this permission."""
 

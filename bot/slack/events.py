@@ -1,20 +1,23 @@
 """Slack's events, read into messages. Pure.
 
-Payloads: https://docs.slack.dev/reference/events (`message`, `app_mention`) and, for what `text` holds,
-https://docs.slack.dev/messaging/formatting-message-text (retrieving messages).
+Payloads: https://docs.slack.dev/reference/events (`message`, `app_mention`); see `bot.slack.content` for what
+a message says.
 """
 
-import html
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 
-from bot.chat import Attachment, Correction, Event, Json, Message, Stop, ThreadId, Withdrawal
+from bot.chat import Correction, Event, Json, Message, Stop, ThreadId, Withdrawal
+from bot.slack.block_text import objects, word
+from bot.slack.content import content_of
 
-_SUBTYPES = frozenset({None, "file_share", "thread_broadcast"})
+_SUBTYPES = frozenset({None, "file_share", "me_message", "thread_broadcast"})
 """What a person writes; every other subtype is an edit, a deletion or an announcement."""
 _BOT_SUBTYPES = _SUBTYPES | {"bot_message"}  # of webhooks, and of apps that post under another name
 
-_REFERENCE = re.compile(r"<([^<>]*)>")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+"""Unix seconds with the microseconds that make it unique in its channel: Slack's id of a message."""
 
 
 class Unreadable(ValueError):
@@ -22,6 +25,9 @@ class Unreadable(ValueError):
 
 
 STOP_REACTION = "x"
+
+_MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
+"""Raised by reading what has another form than it should."""
 
 
 def parse(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset()) -> Event | None:
@@ -33,7 +39,7 @@ def parse(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset
     """
     try:
         return _event(body, body.get("event") or {}, bot_user_id, bots)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise Unreadable(f"an event of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
@@ -60,7 +66,7 @@ def past_message(
     event |= {"channel": channel, "channel_type": channel_kind}
     try:
         return _message({"team_id": team}, event, bot_user_id, bots)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise Unreadable(f"a message of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
@@ -75,8 +81,10 @@ def _event(
         case "reaction_added", _:
             return _reaction(body, event)
         case "agent_session_stopped", _:
-            thread = ThreadId("slack", _team(body), event["channel"], event["thread_ts"])
-            return Stop(by=f"slack:{event['user']}", at=float(event.get("event_ts") or 0), thread=thread)
+            channel, thread_ts = _id(event["channel"]), _ts(event["thread_ts"])
+            at = float(_ts(event.get("event_ts") or "0"))
+            thread = ThreadId("slack", _team(body), channel, thread_ts)
+            return Stop(by=f"slack:{_id(event['user'])}", at=at, thread=thread)
         case _:
             return _message(body, event, bot_user_id, bots)
 
@@ -88,19 +96,21 @@ def _changed(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: s
     edited = now.get("edited")
     if not edited or now.get("text") == before.get("text"):  # Slack has added a preview, or counted a reply
         return None
-    message = past_message(now, event["channel"], event.get("channel_type") or "", _team(body), bot_user_id)
-    return Correction(message=message, edited_at=float(edited["ts"])) if message else None
+    kind = word(event.get("channel_type"))
+    message = past_message(now, event["channel"], kind, _team(body), bot_user_id)
+    return Correction(message=message, edited_at=float(_ts(edited["ts"]))) if message else None
 
 
-def _withdrawal(body: Mapping[str, Json], channel: str, ts: str) -> Withdrawal:
-    return Withdrawal(message_id=_message_id(_team(body), channel, ts))
+def _withdrawal(body: Mapping[str, Json], channel: Json, ts: Json) -> Withdrawal:
+    return Withdrawal(message_id=_message_id(_team(body), _id(channel), _ts(ts)))
 
 
 def _reaction(body: Mapping[str, Json], event: Mapping[str, Json]) -> Stop | None:
     item = event["item"]
     if event["reaction"] != STOP_REACTION or item.get("type") != "message":
         return None
-    return Stop(by=f"slack:{event['user']}", message_id=_message_id(_team(body), item["channel"], item["ts"]))
+    message_id = _message_id(_team(body), _id(item["channel"]), _ts(item["ts"]))
+    return Stop(by=f"slack:{_id(event['user'])}", message_id=message_id)
 
 
 def _message_id(team: str, channel: str, ts: str) -> str:
@@ -113,47 +123,44 @@ def _message(
     bot_ids = _bot_ids(event)
     if not _is_written(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
         return None
-    addressed = _addressed(event, bot_user_id)
-    if not _is_id(event.get("thread_ts")) and not addressed:
+    content, kind = content_of(event, bot_user_id), word(event.get("channel_type"))
+    addressed = event["type"] == "app_mention" or kind == "im" or content.mentions_bot
+    if not event.get("thread_ts") and not addressed:
         return None
-    team, channel, ts = _team(body), event["channel"], event["ts"]
-    thread_ts = event.get("thread_ts") or ts
-    user = event.get("user") or event["bot_id"]
+    team, channel, ts = _team(body), _id(event["channel"]), _ts(event["ts"])
+    user = _id(event.get("user") or event["bot_id"])
+    profile = _object(event.get("user_profile"))
     return Message(
         id=_message_id(team, channel, ts),
-        thread=ThreadId("slack", team, channel, thread_ts),
+        thread=ThreadId("slack", team, channel, _ts(event.get("thread_ts") or ts)),
         author=f"slack:{user}",
-        author_name=_name(event.get("user_profile") or {}),
-        text=plain_text(event.get("text") or "", bot_user_id),
+        author_name=name_of(profile) or _bot_name(event),
+        text=content.text,
         sent_at=float(ts),
         addressed=addressed,
-        direct=event.get("channel_type") == "im",
-        attachments=tuple(_attachments(event.get("files") or ())),
+        direct=kind == "im",
+        attachments=content.files,
         place={
             "team": team,
             "channel": channel,
             "ts": ts,
             "user": user,
             # in a channel shared between workspaces the author's may be another than ours
-            "user_team": event.get("user_team") or event.get("team") or team,
-            "channel_kind": event.get("channel_type") or "",  # app_mention does not tell
+            "user_team": word(event.get("user_team")) or word(event.get("team")) or team,
+            "channel_kind": kind,  # app_mention does not tell
             "shared": "yes" if body.get("is_ext_shared_channel") else "",  # with other organisations
         },
         bot_ids=bot_ids,
+        author_space=_author_space(body, event, profile),
+        is_guest=is_guest(profile),
     )
-
-
-def plain_text(text: str, bot_user_id: str) -> str:
-    """`text` as a person reads it: no mention of the bot, references by name, entities decoded."""
-    without_us = re.sub(rf"[ \t]*<@{re.escape(bot_user_id)}(\|[^<>]*)?>", "", text)
-    return html.unescape(_REFERENCE.sub(_readable, without_us)).strip()
 
 
 def _bot_ids(event: Mapping[str, Json]) -> tuple[str, ...]:
     """The names of an author that is a bot. A webhook, and an old kind of app, has no user."""
     if not event.get("bot_id"):
         return ()
-    return tuple(f"slack:{event[name]}" for name in ("bot_id", "user") if _is_id(event.get(name)))
+    return tuple(f"slack:{_id(event[name])}" for name in ("bot_id", "user") if event.get(name))
 
 
 def _is_written(event: Mapping[str, Json], bot_user_id: str) -> bool:
@@ -162,66 +169,63 @@ def _is_written(event: Mapping[str, Json], bot_user_id: str) -> bool:
         and event.get("subtype") in (_BOT_SUBTYPES if event.get("bot_id") else _SUBTYPES)
         and not event.get("hidden")
         and not event.get("edited")  # a mention that is edited in comes as app_mention once more
-        and _is_id(event.get("user") or event.get("bot_id"))
+        and bool(event.get("user") or event.get("bot_id"))
         and event.get("user") not in ("USLACKBOT", bot_user_id)
-        and _is_id(event.get("channel"))
-        and _is_id(event.get("ts"))
     )
 
 
-def _is_id(value: Json) -> bool:
-    if value and not isinstance(value, str):
+def _id(value: Json) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
         raise TypeError(f"{type(value).__name__} where an id belongs")
-    return bool(value)
+    return value
 
 
-def _addressed(event: Mapping[str, Json], bot_user_id: str) -> bool:
-    return (
-        event["type"] == "app_mention"
-        or event.get("channel_type") == "im"
-        or re.search(rf"<@{re.escape(bot_user_id)}[|>]", event.get("text") or "") is not None
-    )
+def _ts(value: Json) -> str:
+    if not isinstance(value, str) or not _TS.fullmatch(value):
+        raise ValueError(f"{type(value).__name__} that is no time of a message")
+    return value
+
+
+def moment(value: Json) -> float:
+    """Return the Unix seconds in a `ts`; 0 for what is not one."""
+    return float(value) if isinstance(value, str) and _TS.fullmatch(value) else 0.0
+
+
+def _object(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
 
 
 def _team(body: Mapping[str, Json]) -> str:
     # the workspace we are installed in; `team_id` is null for events of a whole Enterprise organisation
-    installations = body.get("authorizations") or [{}]
-    return (
-        installations[0].get("team_id")
-        or body.get("team_id")
-        or body.get("context_team_id")
-        or body.get("enterprise_id")
-        or (body.get("event") or {}).get("team")
-        or "unknown"
-    )
+    installation = next(objects(body.get("authorizations")), {})
+    event = _object(body.get("event"))
+    teams = (installation.get("team_id"), *(body.get(name) for name in _TEAMS), event.get("team"))
+    return next(filter(None, map(word, teams)), "unknown")
 
 
-def _name(profile: Mapping[str, Json]) -> str:
-    return profile.get("display_name") or profile.get("real_name") or ""
+_TEAMS = ("team_id", "context_team_id", "enterprise_id")
 
 
-def _attachments(files: Iterable[Mapping[str, Json]]) -> list[Attachment]:
-    # a deleted file has no address, an external one (Google Drive) is on another host
-    return [
-        Attachment(
-            name=file.get("name") or "",
-            media_type=file.get("mimetype") or "application/octet-stream",
-            size=file.get("size") or 0,
-            url=file.get("url_private_download") or file["url_private"],
-        )
-        for file in files
-        if not file.get("is_external") and (file.get("url_private_download") or file.get("url_private"))
-    ]
+def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: Mapping[str, Json]) -> str:
+    """Return the author's team as ALLOWED_SPACES names it; nothing when the app is installed there."""
+    names = (event.get("user_team"), event.get("source_team"), profile.get("team"), event.get("team"))
+    theirs = next(filter(None, map(word, names)), "")
+    installations = objects(body.get("authorizations"))
+    ours = {word(each.get(name)) for each in installations for name in ("team_id", "enterprise_id")}
+    return f"slack:{theirs}" if theirs and theirs not in ours | {_team(body)} else ""
 
 
-def _readable(match: re.Match[str]) -> str:
-    target, _, label = match[1].partition("|")
-    kind, name = target[:1], target[1:]
-    if kind in ("@", "#"):
-        return kind + (label or name).removeprefix(kind)
-    if kind == "!":
-        return label or "@" + name.partition("^")[0]
-    address = target.removeprefix("mailto:").removeprefix("tel:")
-    if not label or label == address or address.endswith("//" + label):
-        return address
-    return f"{label} ({address})"
+def is_guest(person: Mapping[str, Json]) -> bool:
+    """Return whether Slack says so, in an event's `user_profile` or in the answer of `users.info`."""
+    return any(person.get(name) is True for name in ("is_restricted", "is_ultra_restricted", "is_stranger"))
+
+
+def name_of(person: Mapping[str, Json]) -> str:
+    """Return the name that people see, from an event's `user_profile` or the answer of `users.info`."""
+    profile = _object(person.get("profile"))
+    names = (profile.get("display_name"), person.get("display_name"), person.get("real_name"))
+    return next(filter(None, map(word, names)), "")
+
+
+def _bot_name(event: Mapping[str, Json]) -> str:
+    return word(event.get("username")) or word(_object(event.get("bot_profile")).get("name"))

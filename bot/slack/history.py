@@ -22,7 +22,8 @@ from bot.chat import (
     working_on,
 )
 from bot.slack.api import Identity, SlackApi, pages
-from bot.slack.events import Unreadable, event_id, past_message
+from bot.slack.block_text import word
+from bot.slack.events import Unreadable, event_id, moment, past_message
 from bot.slack.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,8 @@ class History:
         threads: defaultdict[str, set[str]] = defaultdict(set)
         for thread in await self._shared.active_threads("slack", active_since):
             threads[thread.channel].add(thread.thread)
-        conversations = [
-            each async for each in self._pages(who, "users.conversations", "channels", types=_KINDS)
-        ]
+        listed = self._pages(who, "users.conversations", "channels", types=_KINDS)
+        conversations = [each async for each in listed if word(each.get("id"))]
         missed = 0.0
         for conversation in sorted(
             conversations, key=lambda each: (not each.get("is_im"), each["id"] not in threads)
@@ -86,16 +86,16 @@ class History:
         channel, kind = conversation["id"], _kind(conversation)
         reach = {"channel": channel, "oldest": f"{active_since:.6f}"}
         history = self._pages(who, "conversations.history", "messages", **reach)
-        roots = {each["ts"]: each async for each in history}
+        roots = {each["ts"]: each async for each in history if moment(each.get("ts"))}
         begin = max(since, _joined_at(roots.values(), who.user_id))
         yield list(self._messages(roots.values(), begin, channel, kind, who))
         for root in sorted(roots.keys() | threads, key=float, reverse=True):
-            newest = float(roots[root].get("latest_reply") or 0) if root in roots else float("inf")
+            newest = moment(roots[root].get("latest_reply")) if root in roots else float("inf")
             source = f"slack:{who.team_id}:{channel}:{root}"
             if newest <= max(since, await self._shared.heard_until(source) or 0):
                 continue
             replies = self._replies(who, root, {"channel": channel, "oldest": f"{since:.6f}"})
-            found = [each async for each in replies]
+            found = [each async for each in replies if moment(each.get("ts"))]
             yield list(self._messages(found, begin, channel, kind, who))
             await self._shared.set_heard_until(source, max((float(each["ts"]) for each in found), default=0))
 
@@ -121,8 +121,8 @@ class History:
             try:
                 with working_on(f"event:{id}"):
                     message = past_message(each, channel, kind, who.team_id, who.user_id, bots)
-            except Unreadable:
-                log.exception("A message is passed over", extra={"channel": channel})
+            except Unreadable as error:
+                log.warning("message skipped", extra={"channel": channel, "error": str(error)})
                 continue
             if message and message.sent_at > begin:
                 yield message

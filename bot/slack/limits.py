@@ -22,6 +22,7 @@ PER_MINUTE = {
     "files.completeUploadExternal": 90,  # of 100
     "files.getUploadURLExternal": 90,
     "users.conversations": 18,
+    "users.info": 90,
 }
 """How many calls of a method we allow ourselves. Answers are also found again by `conversations.replies`,
 which is not counted: a turn does not wait for the reading of history."""

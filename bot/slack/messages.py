@@ -6,30 +6,25 @@ comes with the call that ends it (https://docs.slack.dev/reference/methods/chat.
 after the question without a key is the stream that was being opened.
 """
 
-import asyncio
 import hashlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bot.chat import Json, RateLimited, Receipt, ThreadId
+from bot.chat import File, Json, Receipt, ThreadId
 from bot.slack.api import SlackApi, pages
-from bot.slack.errors import Refused, StoppedByUser, StreamEnded
+from bot.slack.block_text import BlockText
+from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
+from bot.slack.fallback import NO_PREVIEWS, NOT_SHOWN, as_it_is, tell
 from bot.slack.limits import Limits
 from bot.slack.markdown import paginate
+from bot.slack.writer import PART_SECONDS, Writer
 
 log = logging.getLogger(__name__)
 
 METADATA_TYPE = "bot_turn"
 """`event_type` of the metadata that names the turn."""
-
-_LONGEST_WAIT = 10.0
-"""For how many seconds a write waits when Slack limits it: what takes longer is tried again later, and others
-have their turn in the meantime."""
-
-_ON_ITS_WAY_SECONDS = 3.0
-"""How long a request that we are cancelled in may still take, so that who goes on finds what it has made."""
 
 
 @dataclass(slots=True)
@@ -57,11 +52,18 @@ class Extra:
 class Messages:
     """Writes the messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
 
-    def __init__(self, api: SlackApi, limits: Limits, thread: ThreadId, receipt: Receipt) -> None:
+    def __init__(
+        self,
+        api: SlackApi,
+        limits: Limits,
+        thread: ThreadId,
+        receipt: Receipt,
+        part_seconds: float = PART_SECONDS,
+    ) -> None:
         self._api = api
-        self._limits = limits
         self._thread = thread
         self._receipt = receipt
+        self.writer = Writer(api, limits, thread, receipt, part_seconds)
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
         self.extras: list[Extra] = []
 
@@ -77,7 +79,7 @@ class Messages:
         """
         opening = self._receipt.state.get("opening")
         if opening:
-            ts = await self._find(extra=opening.get("extra"), is_stream=opening["stream"])
+            ts = await self._found(opening)
             if ts and opening.get("extra"):
                 await self._receipt.save(extras=self._posted_extras | {opening["extra"]: ts})
             elif ts:
@@ -85,6 +87,14 @@ class Messages:
             await self.save(opening=None)
         if self.pages and self.pages[-1].open:
             await self.close(self.pages[-1])
+
+    async def _found(self, opening: Mapping[str, Json]) -> str | None:
+        """The message that was being made, if it exists and the thread can be read."""
+        try:
+            async with self.writer.bounded("conversations.replies", "opening"):
+                return await self._find(extra=opening.get("extra"), is_stream=opening["stream"])
+        except GivenUp:
+            return None
 
     async def _find(self, *, extra: str | None, is_stream: bool) -> str | None:
         """The newest own message after the question that may be the one, since a turn begins after others."""
@@ -119,8 +129,9 @@ class Messages:
         """Open a stream with its first chunks. Never waits for a limit: raises `RateLimited` at once."""
         asker = self._receipt.turn.messages[-1].place
         await self._opens(stream=True)
-        answer = await self._write_once(
+        answer = await self.writer.write_once(
             "chat.startStream",
+            "",
             channel=self._thread.channel,
             thread_ts=self._thread.thread,
             recipient_team_id=asker.get("user_team", self._thread.space),
@@ -136,43 +147,19 @@ class Messages:
         """Note that a message is about to come into being."""
         await self._receipt.save(opening={"stream": stream} | ({"extra": extra} if extra else {}))
 
-    async def _room(self, method: str) -> None:
-        await self._limits.wait(self.team, method, self._thread.channel, most=_LONGEST_WAIT)
-
-    async def _write(self, method: str, **arguments: Json) -> Mapping[str, Json]:
-        waited = 0.0
-        while True:
-            try:
-                return await self._write_once(method, **arguments)
-            except RateLimited as error:  # nothing was done
-                waited += error.retry_after
-                if waited > _LONGEST_WAIT:
-                    raise
-                log.info("Slack limits writing", extra={"method": method, "seconds": error.retry_after})
-                await asyncio.sleep(error.retry_after)
-
-    async def _write_once(self, method: str, **arguments: Json) -> Mapping[str, Json]:
-        await self._receipt.hold()
-        request = asyncio.create_task(self._api.write(method, **arguments))
-        try:
-            return await asyncio.shield(request)
-        except asyncio.CancelledError:
-            await asyncio.wait([request], timeout=_ON_ITS_WAY_SECONDS)
-            if not request.cancel():
-                request.exception()  # seen: asyncio reports errors that nobody has asked for
-            raise
-
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
         """Add chunks to a stream. Raises `StreamEnded`."""
-        await self._write("chat.appendStream", **self._at(page), chunks=chunks)
+        await self.writer.write("chat.appendStream", page.ts, **self._at(page), chunks=chunks)
         await self.save()
 
     async def stop(self, page: Page, chunks: Sequence[Json], text: str = "") -> None:
         """End a stream with its last chunks; `text` is all that it then shows. Raises `StreamEnded`."""
         last = {"chunks": chunks} if chunks else {}
-        await self._room("chat.stopStream")
+        await self.writer.room("chat.stopStream")
         try:
-            await self._write("chat.stopStream", **self._at(page), **last, metadata=self._metadata)
+            await self.writer.write(
+                "chat.stopStream", page.ts, **self._at(page), **last, metadata=self._metadata()
+            )
         except (StreamEnded, StoppedByUser):
             page.open = False
             raise
@@ -196,24 +183,58 @@ class Messages:
     async def update(self, page: Page, text: str) -> None:
         """Replace what a message shows, which is not being streamed."""
         await self._doubt(page)
-        await self._room("chat.update")
-        await self._write("chat.update", **self._at(page), markdown_text=text, metadata=self._metadata)
+        await self.writer.room("chat.update")
+        await self.writer.write(
+            "chat.update", page.ts, **self._at(page), markdown_text=text, metadata=self._metadata()
+        )
         page.open, page.digest = False, _digest(text)
         await self.save()
 
     async def post(self, text: str) -> None:
         """Show one more message, at once."""
-        await self._room("chat.postMessage")
-        await self._opens(stream=False)
-        answer = await self._write(
-            "chat.postMessage",
-            channel=self._thread.channel,
-            thread_ts=self._thread.thread,
-            markdown_text=text,
-            metadata=self._metadata,
-        )
-        self.pages.append(Page(answer["ts"], _digest(text)))
+        ts = await self._post({"markdown_text": text}, text)
+        self.pages.append(Page(ts, _digest(text)))
         await self.save(opening=None)
+
+    async def _post(self, content: Mapping[str, Json], text: str, extra: str = "") -> str:
+        """Post `content`; where Slack does not take it, `text` as it is, and then a sentence.
+
+        Raises `Refused` when it takes none of them; the person who asked is then told in another way.
+        """
+        part = extra or _digest(text)
+        try:
+            return await self._post_once(content, part, extra)
+        except Refused as error:
+            log.warning("message refused", extra={"error": str(error)})
+        try:
+            return await self._post_once(as_it_is(text), part, extra)
+        except Refused as error:
+            reason = error.code
+        try:
+            return await self._post_once(as_it_is(NOT_SHOWN.format(reason=reason)), part, extra)
+        except Refused as error:
+            await tell(self._api, self._receipt.turn, error.code)
+            raise
+
+    async def _post_once(self, content: Mapping[str, Json], part: str, extra: str) -> str:
+        await self.writer.room("chat.postMessage")
+        await self._opens(stream=False, extra=extra)
+        more = {"extra": extra} if extra else {}
+        try:
+            answer = await self.writer.write(
+                "chat.postMessage",
+                part,
+                channel=self._thread.channel,
+                thread_ts=self._thread.thread,
+                metadata=self._metadata(**more),
+                **content,
+                **NO_PREVIEWS,
+            )
+        except GivenUp:  # one of the requests that failed may have been carried out
+            if ts := await self._found({"stream": False} | more):
+                return ts
+            raise
+        return str(answer["ts"])
 
     async def finish(self) -> None:
         """Post what stands beside the text, once all of that is shown; then the reply is finished."""
@@ -227,31 +248,24 @@ class Messages:
         return dict(self._receipt.state.get("extras", {}))
 
     async def _post_extra(self, extra: Extra) -> None:
-        await self._room("chat.postMessage")
-        await self._opens(stream=False, extra=extra.key)
-        answer = await self._write(
-            "chat.postMessage",
-            channel=self._thread.channel,
-            thread_ts=self._thread.thread,
-            text=extra.text,
-            blocks=extra.blocks,
-            metadata=self._metadata_of(extra=extra.key),
-        )
-        await self._receipt.save(extras=self._posted_extras | {extra.key: answer["ts"]}, opening=None)
+        content = {"text": extra.text, "blocks": extra.blocks}
+        ts = await self._post(content, BlockText("").read(extra.blocks), extra.key)
+        await self._receipt.save(extras=self._posted_extras | {extra.key: ts}, opening=None)
 
     async def change_extra(self, ts: str, extra: Extra) -> None:
         """Replace what an extra message shows, be it another turn's. Raises `Refused`."""
-        await self._room("chat.update")
-        await self._write(
-            "chat.update", channel=self._thread.channel, ts=ts, text=extra.text, blocks=extra.blocks
+        await self.writer.room("chat.update")
+        await self.writer.write(
+            "chat.update", ts, channel=self._thread.channel, ts=ts, text=extra.text, blocks=extra.blocks
         )
 
-    async def share(self, slack_id: str, title: str) -> None:
+    async def share(self, slack_id: str, file: File) -> None:
         """Show an uploaded file in a message of its own."""
-        await self._room("files.completeUploadExternal")
-        await self._write(
+        await self.writer.room("files.completeUploadExternal")
+        await self.writer.write(
             "files.completeUploadExternal",
-            files=[{"id": slack_id, "title": title}],
+            file.id,
+            files=[{"id": slack_id, "title": file.name}],
             channel_id=self._thread.channel,
             thread_ts=self._thread.thread,
         )
@@ -302,9 +316,9 @@ class Messages:
 
     async def _delete(self, page: Page) -> None:
         await self._doubt(page)
-        await self._room("chat.delete")
+        await self.writer.room("chat.delete")
         try:
-            await self._write("chat.delete", **self._at(page))
+            await self.writer.write("chat.delete", page.ts, **self._at(page))
         except Refused as error:  # a person was faster, or the workspace forbids it: the answer stands
             log.warning("A message could not be deleted", extra={"error": str(error)})
         self.pages.remove(page)
@@ -317,11 +331,7 @@ class Messages:
     def _at(self, page: Page) -> dict[str, str]:
         return {"channel": self._thread.channel, "ts": page.ts}
 
-    @property
-    def _metadata(self) -> Json:
-        return self._metadata_of()
-
-    def _metadata_of(self, **more: str) -> Json:
+    def _metadata(self, **more: str) -> Json:
         return {"event_type": METADATA_TYPE, "event_payload": {"turn": self._receipt.turn.id} | more}
 
 

@@ -20,7 +20,6 @@ from bot.chat import (
     Attachment,
     Audience,
     Deliver,
-    FileRefused,
     Files,
     Health,
     Json,
@@ -37,11 +36,13 @@ from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.asking import Presses
 from bot.slack.audiences import Audiences
 from bot.slack.commands import answer_commands
+from bot.slack.downloads import fetch
 from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, event_id, parse
 from bot.slack.history import History
 from bot.slack.limits import Limits
 from bot.slack.memory_commands import answer_memory
+from bot.slack.people import People
 from bot.slack.probe import State, TokenProbe
 from bot.slack.redis_command import answer_redis
 from bot.slack.redis_form import is_form
@@ -49,6 +50,7 @@ from bot.slack.reply import SlackThread
 from bot.slack.sockets import SOCKETS, Sockets, open_sockets
 from bot.slack.status import Statuses
 from bot.slack.stream import StreamBudget
+from bot.slack.writer import PART_SECONDS
 from bot.tasks import first_failure
 
 log = logging.getLogger(__name__)
@@ -70,11 +72,13 @@ async def connect(
     files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
+    part_seconds: float = PART_SECONDS,
 ) -> AsyncIterator["Slack"]:
     """Slack, with one HTTP session for as long as the context lasts; makes no request yet.
 
     With an app token it listens on sockets, else on the endpoint, which needs the signing secret.
-    Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
+    Of other bots, those in `bots` are heard, as in ALLOWED_BOTS. A part of a reply that fails for
+    `part_seconds` while Slack answers everything else is replaced by a sentence.
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
@@ -82,7 +86,18 @@ async def connect(
     async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
         history = History(api, limits, shared, bots)
         yield Slack(
-            api, app_token, signing_secret, commands, gap, history, limits, statuses, shared, files, bots
+            api,
+            app_token,
+            signing_secret,
+            commands,
+            gap,
+            history,
+            limits,
+            statuses,
+            shared,
+            files,
+            bots,
+            part_seconds,
         )
 
 
@@ -104,6 +119,7 @@ class Slack:
         shared: Shared,
         files: Files,
         bots: Set[str],
+        part_seconds: float,
     ) -> None:
         self._api = api
         self._files = files
@@ -117,8 +133,10 @@ class Slack:
         self._shared = shared
         self._presses = Presses(commands, api.session)
         self._bots = bots
+        self._part_seconds = part_seconds
         self._budget = StreamBudget(limits)
         self._audiences = Audiences(api)
+        self._people = People(api, limits)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -132,6 +150,7 @@ class Slack:
 
     async def receive(self, deliver: Deliver) -> None:
         """Hand messages over until cancelled; see `bot.chat.Platform`."""
+        deliver = self._people.introducing(deliver)
         identity = self._identity = await self._api.identify()
         self._app = self._build_app(identity, deliver)
         try:
@@ -146,20 +165,24 @@ class Slack:
 
     async def catch_up(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        await self._gap.close(deliver)
+        await self._gap.close(self._people.introducing(deliver))
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
         return SlackThread(
-            id, self._api, self._limits, self._statuses, self._budget, self._shared, self._files
+            id,
+            self._api,
+            self._limits,
+            self._statuses,
+            self._budget,
+            self._shared,
+            self._files,
+            self._part_seconds,
         )
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """See `bot.chat.Platform`. The token goes to Slack's own hosts, and to no other."""
-        content = await self._api.download(attachment.url, most_bytes)
-        if _is_sign_in_page(content) and "html" not in attachment.media_type:
-            raise FileRefused("Slack does not show it to me; the app may lack the scope files:read")
-        return content
+        """See `bot.chat.Platform`."""
+        return await fetch(self._api, attachment, most_bytes)
 
     async def audience(self, message: Message) -> Audience:
         """See `bot.chat.Platform.audience`."""
@@ -231,8 +254,10 @@ class Slack:
             with working_on(f"event:{id}"):
                 try:
                     event = parse(body, identity.user_id, self._bots - identity.names)
-                except Unreadable:  # it would come again and again
-                    log.exception("An event is passed over")
+                except Unreadable as error:  # acknowledged: it would come again and again
+                    log.warning(
+                        "event skipped", extra={"event_id": body.get("event_id"), "error": str(error)}
+                    )
                     return BoltResponse(status=200)
                 if event:
                     with self._gap.unless_delivered():
@@ -256,8 +281,3 @@ class Slack:
             answer_memory(app, self._commands.memory, self._api, identity.team_id)
         answer_commands(app, self._commands, self._api.session)
         return app
-
-
-def _is_sign_in_page(content: bytes) -> bool:
-    """Whether it is what Slack answers, with status 200, where a token may not see a file."""
-    return content.lstrip()[:1] == b"<" and b"slack" in content[:20_000].lower()

@@ -10,6 +10,7 @@ from bot.chat import BotError, Json, PlatformError
 from bot.operations import Caller, Draft, NotStorable, NotUnderstood, Operations, Set, describe, parse_ttl
 from bot.slack import commands
 from bot.slack.api import SlackApi
+from bot.slack.fallback import NO_PREVIEWS
 from bot.slack.markdown import mrkdwn
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ async def _tell(api: SlackApi, body: Mapping[str, Json], answer: str) -> None:
         try:
             await api.write("chat.postEphemeral", channel=_channel(body), user=user, text=text)
         except PlatformError:  # the bot is not in that channel
-            await api.write("chat.postMessage", channel=user, text=text)
+            await api.write("chat.postMessage", channel=user, text=text, **NO_PREVIEWS)
     except PlatformError as error:
         log.warning("A form was not answered", extra={"error": str(error)})
 

@@ -15,6 +15,7 @@ from bot.slack.messages import Messages
 from bot.slack.status import Statuses
 from bot.slack.stream import Stream, StreamBudget
 from bot.slack.uploads import Uploads
+from bot.slack.writer import PART_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class SlackThread:
     budget: StreamBudget
     shared: Shared
     files: Files
+    part_seconds: float = PART_SECONDS
+    """For how long a part may fail while Slack otherwise answers: then a sentence stands in its place."""
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
         """Stream `parts` into the thread; see `bot.chat.Thread`.
@@ -41,7 +44,7 @@ class SlackThread:
         if receipt.state.get("finished"):
             await self.statuses.end(self.id)  # that may be all that is missing
             return
-        messages = Messages(self.api, self.limits, self.id, receipt)
+        messages = Messages(self.api, self.limits, self.id, receipt, self.part_seconds)
         told = set_aside(parts, messages, self.shared)
         async with Feed(told) as feed, self.statuses.at_work(self.id, receipt):
             try:
@@ -56,9 +59,14 @@ class SlackThread:
     async def _show(self, feed: Feed, messages: Messages, receipt: Receipt) -> None:
         draft = Draft()
         await messages.recover()
-        uploads = Uploads(self.api, self.limits, messages, receipt, self.files)
-        streamed = not messages.pages and _takes_streams(receipt)
-        if streamed and await Stream(messages, draft, self.budget, uploads).follow(feed):
+        uploads = Uploads(self.api, messages, receipt, self.files)
+        has_failed = messages.writer.has_failed("chat.startStream")
+        is_new = not messages.pages and not has_failed
+        if (
+            is_new
+            and _takes_streams(receipt)
+            and await Stream(messages, draft, self.budget, uploads).follow(feed)
+        ):
             return
         while not feed.ended:
             for part in await feed.take(None):

@@ -10,6 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
 
 from bot.chat import Unreachable
 from bot.slack.api import SDK_LOG, SlackApi
@@ -75,10 +79,21 @@ class Sockets:
                 handler.client.wss_uri = None
 
 
+class _Handler(AsyncSocketModeHandler):
+    """Acknowledges what Bolt cannot read: it looks for ids without looking out, and Slack would repeat it."""
+
+    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # as Bolt does
+        try:
+            AsyncBoltRequest(mode="socket_mode", body=req.payload)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            log.warning("event skipped", extra={"error": repr(error)})
+            await client.send_socket_mode_response(SocketModeResponse(envelope_id=req.envelope_id))
+            return
+        await super().handle(client, req)
+
+
 def _handler(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncSocketModeHandler:
-    handler = AsyncSocketModeHandler(
-        app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=_PING_SECONDS
-    )
+    handler = _Handler(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=_PING_SECONDS)
     handler.client.proxy = None  # as in bot.slack.api
     return handler
 

@@ -8,6 +8,7 @@ As a session of an agent, which gives people a stop button
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.slack.api import SlackApi
+from bot.slack.errors import Refused
 from bot.slack.limits import Limits
 from bot.tasks import cancel
 
@@ -32,8 +34,24 @@ THINKING = "is thinking…"
 
 _SESSIONS = "agents.sessions.setStatus"
 
-_NO_SESSIONS = frozenset({"unknown_method", "not_agent_app", "feature_not_enabled", "method_not_supported"})
-"""Slack's words for a workspace or an app without sessions; they hold for all its threads."""
+_OF_ONE_THREAD = frozenset(
+    {
+        "cannot_reply_to_message",
+        "channel_not_found",
+        "is_archived",
+        "message_not_found",
+        "not_in_channel",
+        "thread_not_found",
+        "thread_ts_not_allowed",
+        "thread_ts_required",
+        "user_not_found",
+    }
+)
+"""Refusals of a session that say nothing of other threads. The rest (unknown_method, feature_disabled,
+no_permission, …) holds for the whole workspace."""
+
+_NONE_SECONDS = 3600.0
+"""For how long a workspace without sessions is asked for none: it may get them, or the app its permission."""
 
 _BEGIN_SECONDS = 2.0
 """For saying that the bot is at work, which is a nicety."""
@@ -43,12 +61,13 @@ _END_SECONDS = 20.0
 
 
 class Statuses:
-    """What threads show besides messages; knows which workspaces have no sessions."""
+    """Status of threads, beside messages; remembers for `none_seconds` which workspaces have no sessions."""
 
-    def __init__(self, api: SlackApi, limits: Limits) -> None:
+    def __init__(self, api: SlackApi, limits: Limits, none_seconds: float = _NONE_SECONDS) -> None:
         self._api = api
         self._limits = limits
-        self._without_sessions: set[str] = set()
+        self._none_seconds = none_seconds
+        self._none_until: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -80,7 +99,7 @@ class Statuses:
 
     async def end(self, thread: ThreadId) -> None:
         """Say that the bot is not at work, whoever said that it is. Never raises."""
-        if thread.space in self._without_sessions:
+        if self._has_none(thread.space):
             await self._show_line(thread, "")
         else:
             await self._end_session(thread)
@@ -100,10 +119,12 @@ class Statuses:
                 await self._set_session_patiently(thread, "active")
         except (PlatformError, TimeoutError) as error:
             log.warning("A session in Slack may look busy", extra={"error": repr(error)})
+            if isinstance(error, PlatformError):
+                self._note(thread.space, error)
 
     async def _begin_session(self, thread: ThreadId) -> bool:
         """Whether the thread has a session now, as far as we know."""
-        if thread.space in self._without_sessions or await self._limits.delay(thread.space, _SESSIONS):
+        if self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS):
             return False
         try:
             async with asyncio.timeout(_BEGIN_SECONDS):
@@ -112,10 +133,19 @@ class Statuses:
             log.debug("No word of a session in Slack", extra={"error": repr(error)})
         except PlatformError as error:
             log.debug("No session in Slack", extra={"error": str(error)})
-            if isinstance(error, CredentialsRejected) or getattr(error, "code", "") in _NO_SESSIONS:
-                self._without_sessions.add(thread.space)
+            self._note(thread.space, error)
             return False
         return True
+
+    def _has_none(self, space: str) -> bool:
+        return self._none_until.get(space, 0.0) > time.monotonic()
+
+    def _note(self, space: str, error: PlatformError) -> None:
+        """Remember that a workspace has no sessions, if that is what a refusal means."""
+        if isinstance(error, CredentialsRejected) or (
+            isinstance(error, Refused) and error.code not in _OF_ONE_THREAD
+        ):
+            self._none_until[space] = time.monotonic() + self._none_seconds
 
     async def _set_session_patiently(self, thread: ThreadId, status: str) -> None:
         while True:

@@ -11,14 +11,12 @@ import logging
 from bot.chat import File, Files, Json, Notice, Receipt, Unreachable
 from bot.slack.api import SlackApi
 from bot.slack.draft import Draft
-from bot.slack.errors import MissingScope, Refused
-from bot.slack.limits import Limits
+from bot.slack.errors import GivenUp, MissingScope, Refused
 from bot.slack.messages import Messages
 
 log = logging.getLogger(__name__)
 
 _TRIES = 3
-_LONGEST_WAIT = 10.0
 _ALT_CHARS = 1_000
 
 _NO_SCOPE = (
@@ -39,11 +37,8 @@ class Uploads:
     will be.
     """
 
-    def __init__(
-        self, api: SlackApi, limits: Limits, messages: Messages, receipt: Receipt, files: Files
-    ) -> None:
+    def __init__(self, api: SlackApi, messages: Messages, receipt: Receipt, files: Files) -> None:
         self._api = api
-        self._limits = limits
         self._messages = messages
         self._receipt = receipt
         self._files = files
@@ -62,12 +57,16 @@ class Uploads:
     async def _show(self, file: File) -> str:
         """Show one file; the words for why it cannot be shown, or nothing."""
         known = self._known(file)
-        if known.get("slack") and not known.get("shown") and await self._messages.has_file(known["slack"]):
-            known = await self._note(file, shown=True)
-        if known.get("shown") or known.get("words"):
-            return str(known.get("words", ""))
+        if known.get("words"):
+            return str(known["words"])
         try:
+            if await self._is_shown(file):
+                return ""
             words = await self._upload(file)
+        except GivenUp:  # one of the requests that failed may have been carried out
+            if await self._is_shown(file):
+                return ""
+            words = _UNREACHABLE.format(name=file.name)
         except Refused as error:
             words = _REFUSED.format(name=file.name, reason=error.code)
         except MissingScope:
@@ -76,6 +75,19 @@ class Uploads:
             log.warning("file not shown", extra={"file": file.name, "reason": words})
             await self._note(file, words=words)
         return words
+
+    async def _is_shown(self, file: File) -> bool:
+        """Return whether the file is shown, as far as can be known."""
+        known = self._known(file)
+        if known.get("slack") and not known.get("shown"):
+            try:
+                async with self._messages.writer.bounded("conversations.replies", file.id):
+                    is_there = await self._messages.has_file(known["slack"])
+            except GivenUp:
+                return False
+            if is_there:
+                known = await self._note(file, shown=True)
+        return bool(known.get("shown"))
 
     def _known(self, file: File) -> dict[str, Json]:
         return dict(self._receipt.state.get("files", {}).get(file.id, {}))
@@ -90,17 +102,17 @@ class Uploads:
         found = await self._files.find(file.id)
         if found is None:
             return _GONE.format(name=file.name)
-        await self._limits.wait(self._messages.team, "files.getUploadURLExternal", most=_LONGEST_WAIT)
+        method, writer = "files.getUploadURLExternal", self._messages.writer
+        await writer.room(method)
         alt = {"alt_txt": file.alt[:_ALT_CHARS]} if file.alt else {}
-        told = await self._api.read(
-            "files.getUploadURLExternal", filename=file.name, length=file.size, **alt
-        )  # it takes no JSON, as what reads
+        async with writer.bounded(method, file.id):  # it takes no JSON, as what reads
+            told = await self._api.read(method, filename=file.name, length=file.size, **alt)
         try:
             await self._send(told["upload_url"], found[1])
         except Unreachable:
             return _UNREACHABLE.format(name=file.name)
         await self._note(file, slack=told["file_id"])
-        await self._messages.share(told["file_id"], file.name)
+        await self._messages.share(told["file_id"], file)
         await self._note(file, shown=True)
         return ""
 

@@ -70,7 +70,8 @@ class Slack(SlackServer):
 
     For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`.
     Set `request_url` to deliver over HTTP instead of Socket Mode.
-    What people do: `say`, `edit`, `remove`, `command`, `press`, `submit`, `open_home`, `stop`, `send_event`.
+    What people do: `say`, `edit`, `remove`, `command`, `press`, `submit`, `open_home`, `stop`, `send_event`,
+    `send_message`, `describe`.
     What happened: `answer`, `replies`, `messages`, `ephemerals`, `modals`, `status`, `statuses`, `calls`,
     `count`, `deliveries`, `settled`, `sockets`, `connected`, `over_tier`, `violations`, `unfinished`.
     Trouble: `fail`, `slow`, `disable`, `outage`, `revoke`, `remove_bot`, `end_stream`, `stream_lifetime`,
@@ -189,6 +190,28 @@ class Slack(SlackServer):
     def send_event(self, event: dict[str, Json]) -> Delivery:
         """Send any inner event."""
         return self._deliver("events_api", event_callback(event))
+
+    def send_payload(self, payload: dict[str, Json]) -> Delivery:
+        """Send a payload as it is, whatever is wrong with it."""
+        return self._deliver("events_api", payload)
+
+    def send_message(self, event: dict[str, Json], **outer: Json) -> str:
+        """Send a message event as it is, except that the message stands in its channel with a new `ts`.
+
+        `outer` are fields of the payload around it. Returns the `ts`.
+        """
+        ts = self.workspace.new_ts()
+        place = self.workspace.channel(event["channel"])
+        user = str(event.get("user") or event.get("bot_id"))
+        text = str(event.get("text") or "")
+        self.workspace.add(Message(channel=place.id, ts=ts, user=user, text=text))
+        self._deliver("events_api", event_callback(event | {"ts": ts, "event_ts": ts}) | outer)
+        return ts
+
+    def describe(self, user: str, **fields: Json) -> None:
+        """Let `users.info` say this of somebody."""
+        self._know(user)
+        self.workspace.described[user] = fields
 
     async def verify_url(self) -> bool:
         """Slack's handshake with `request_url`; True when the challenge came back."""

@@ -29,6 +29,7 @@ SCOPES = {  # by the beginning of a method's name; those of conversations.* depe
     "agents.": "chat:write",
     "assistant.": "assistant:write",
     "chat.": "chat:write",
+    "files.info": "files:read",
     "files.": "files:write",
     "reactions.": "reactions:write",
     "users.info": "users:read",

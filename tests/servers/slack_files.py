@@ -4,7 +4,7 @@ import mimetypes
 from typing import Any
 
 from tests.servers.slack_methods import Args, method
-from tests.servers.slack_rules import MAX_TEXT, check_blocks, require
+from tests.servers.slack_rules import MAX_TEXT, Refused, check_blocks, require
 from tests.servers.slack_workspace import BOT_USER, File, Message, Workspace
 
 Json = Any
@@ -61,6 +61,17 @@ def files_complete_upload_external(workspace: Workspace, args: Args) -> dict[str
             )
         )
     return {"files": [file.json(workspace.base) for file in files]}
+
+
+@method("files.info", required="file", optional="cursor limit page count", per_minute=100, reads=True)
+def files_info(workspace: Workspace, args: Args) -> dict[str, Json]:
+    """A file of a message that the event only named, as those of Slack Connect are."""
+    file = workspace.files.get(args["file"])
+    if file is None:
+        raise Refused(
+            "file_not_found", str(args["file"]), provoked=True
+        )  # it may be gone: no fault of the app
+    return {"file": file.json(workspace.base), "comments": []}
 
 
 def _uploaded(workspace: Workspace, entry: dict[str, str]) -> File:

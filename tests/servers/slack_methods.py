@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.servers.slack_rules import MAX_TEXT, MAX_UPDATED_TEXT, Refused, check_content, require
+from tests.servers.slack_rules import MAX_TEXT, MAX_UPDATED_TEXT, Refused, check_content, require, unfurls
 from tests.servers.slack_workspace import (
     APP,
     BOT,
@@ -100,6 +100,8 @@ def chat_post_message(workspace: Workspace, args: Args) -> dict[str, Json]:
             broadcast=str(args.get("reply_broadcast", "")).lower() in ("true", "1"),
         )
     )
+    if unfurls(args):
+        workspace.violate("chat.postMessage: Slack's servers would fetch the links in the text")
     body = message_json(workspace, message, metadata=True)
     return {"channel": channel.id, "ts": message.ts, "message": body}
 

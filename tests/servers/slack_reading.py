@@ -67,7 +67,7 @@ def conversations_history(workspace: Workspace, args: Args) -> dict[str, Json]:
         if not each.deleted and (each.thread_ts is None or each.broadcast)
     ]
     page, rest = _page(_between(visible, args)[::-1], args, 100)
-    return {"messages": _messages(workspace, page, args)} | rest
+    return {"messages": [*workspace.broken, *_messages(workspace, page, args)]} | rest
 
 
 @method("conversations.replies", required="channel ts", optional=SPAN, per_minute=50, reads=True)
@@ -80,7 +80,7 @@ def conversations_replies(workspace: Workspace, args: Args) -> dict[str, Json]:
     replies = _between(list(workspace.replies(channel.id, named.root)), args)
     page, rest = _page(replies, args, 1000)
     first = [root] if root and not args.get("cursor") else []
-    return {"messages": _messages(workspace, [*first, *page], args)} | rest
+    return {"messages": [*workspace.broken, *_messages(workspace, [*first, *page], args)]} | rest
 
 
 def _channel_json(channel: Channel) -> dict[str, Json]:
@@ -165,6 +165,9 @@ def users_info(workspace: Workspace, args: Args) -> dict[str, Json]:
             "tz_offset": 3600,
             "is_bot": id == BOT_USER,
             "deleted": False,
+            "is_restricted": False,
+            "is_ultra_restricted": False,
             "profile": profile,
         }
+        | workspace.described.get(id, {})
     }

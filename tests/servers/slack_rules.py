@@ -53,6 +53,13 @@ def check_content(args: Mapping[str, Json]) -> None:
     check_metadata(args.get("metadata"))
 
 
+def unfurls(args: Mapping[str, Json]) -> bool:
+    """Return whether Slack's servers would fetch links of a message, which both arguments must forbid."""
+    said = [str(args.get(name) or "") for name in ("text", "markdown_text", "blocks", "attachments")]
+    forbidden = all(str(args.get(name)).lower() == "false" for name in ("unfurl_links", "unfurl_media"))
+    return not forbidden and any("http://" in text or "https://" in text for text in said)
+
+
 def check_markdown(text: str) -> None:
     """The Markdown of one call."""
     require(isinstance(text, str), "invalid_arguments", "markdown_text is no string")

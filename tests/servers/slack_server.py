@@ -50,6 +50,7 @@ class SlackServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self.workspace.on_change = self._announce
+        self.workspace.violate = self.violations.append
         self.workspace.issue_socket_url = lambda: self.socket_mode.issue_url(self.url)
         for user in ("U0ALICE", "U0BOB", "U0CAROL"):
             self.workspace.users[user] = user.removeprefix("U0").lower()

@@ -55,7 +55,8 @@ def _check_recipient(workspace: Workspace, channel: Channel, args: Args) -> None
     if channel.kind != "im":
         require(team, "missing_recipient_team_id", channel.id)
         require(user, "missing_recipient_user_id", channel.id)
-    require(team in (None, TEAM), "team_not_found", str(team))
+    teams = {person.get("team_id") for person in workspace.described.values()}
+    require(team in {None, TEAM} | teams, "team_not_found", str(team))
     require(user is None or user in workspace.users, "user_not_found", str(user))
 
 

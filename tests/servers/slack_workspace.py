@@ -4,7 +4,9 @@ Times called `at` are `time.monotonic()` seconds of this process, so that a test
 own clock; a `ts` is Slack's own, Unix seconds with microseconds, unique in the workspace.
 """
 
+import html
 import itertools
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -161,12 +163,18 @@ Change = Literal["posted", "changed", "deleted"]
 
 
 class Workspace:
-    """Messages by channel, in order. `on_change(change, message, shown before)` hears of each change."""
+    """Messages by channel, in order. `on_change(change, message, shown before)` hears of each change.
+
+    `described` is what `users.info` says of somebody beyond the usual; what is `broken` stands in the history
+    of each channel.
+    """
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.users: dict[str, str] = {BOT_USER: "agent"}
         self.bots: dict[str, str] = {BOT_USER: BOT}
+        self.described: dict[str, dict[str, Json]] = {}
+        self.broken: list[Json] = []
         self.channels: dict[str, Channel] = {}
         self.messages: dict[str, list[Message]] = {}
         self.files: dict[str, File] = {}
@@ -181,6 +189,7 @@ class Workspace:
         self.modals: list[Any] = []
         self.on_change: Callable[[Change, Message, str], None] = lambda change, message, before: None
         self.issue_socket_url: Callable[[], str] = lambda: base
+        self.violate: Callable[[str], None] = lambda sentence: None
         self._numbers = itertools.count(1)
         self._last_ts = 0
 
@@ -371,5 +380,13 @@ def _thread_json(workspace: Workspace, message: Message) -> dict[str, Json]:
 
 
 def _rich_text(text: str) -> dict[str, Json]:
-    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
+    """The block that Slack makes of a text: mentions are elements, and entities are decoded."""
+    elements = [
+        {"type": "user", "user_id": piece[2:-1]}
+        if piece.startswith("<@")
+        else {"type": "text", "text": html.unescape(piece)}
+        for piece in re.split(r"(<@\w+>)", text)
+        if piece
+    ]
+    section = {"type": "rich_text_section", "elements": elements}
     return {"type": "rich_text", "block_id": "rich", "elements": [section]}

@@ -1,0 +1,146 @@
+"""Content of a message: its words, those that it forwards, and the files of both. Pure.
+
+A person's words are in `text`; a bot's are in its blocks, or in attachments of the older kind, and its `text`
+is what a notification shows. A forwarded message is an attachment (`is_share`), as is a message that somebody
+links to (`is_msg_unfurl`) and the preview of a link, which nobody wrote: that is left out.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bot.chat import Attachment, Json
+from bot.slack.block_text import BlockText, mentions, objects, plain_text, word
+
+FILE_ID = "slack-file:"
+"""Begins the address of a file that Slack does not describe in the event: `files.info` does."""
+
+_MOST_CHARS = 40_000
+"""Of all that a message says: as many as Slack takes in one text."""
+
+_CUT = "\n[The rest of this message is left out: it is too long.]"
+_NOTHING = "[Its text cannot be read here: the channel that it is from may be private.]"
+_LABEL_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Words and files of a message. `mentions_bot`: its author names the bot, not only somebody it quotes."""
+
+    text: str
+    files: tuple[Attachment, ...]
+    mentions_bot: bool
+
+
+def content_of(message: Mapping[str, Json], bot_user_id: str) -> Content:
+    """Read a message, whatever is missing from it or has another type than it should."""
+    return _Reader(bot_user_id).content(message)
+
+
+class _Reader:
+    def __init__(self, bot_user_id: str) -> None:
+        self._bot_user_id = bot_user_id
+        self._blocks = BlockText(bot_user_id)
+
+    def content(self, message: Mapping[str, Json]) -> Content:
+        attachments = list(objects(message.get("attachments")))
+        quoted = [each for each in attachments if _is_message(each)]
+        own = [each for each in attachments if not _is_message(each) and not _is_preview(each)]
+        texts = [self._own(message), *map(self._attached, own), *map(self._quoted, quoted)]
+        holders = [message, *own, *quoted]
+        return Content(
+            text=_bounded("\n\n".join(filter(None, texts))),
+            files=tuple(file for each in holders for file in _files(each.get("files"))),
+            mentions_bot=self._is_mentioned([message.get("text"), message.get("blocks"), own]),
+        )
+
+    def _own(self, message: Mapping[str, Json]) -> str:
+        text = plain_text(word(message.get("text")), self._bot_user_id)
+        if message.get("bot_id"):  # people see the blocks
+            return self._blocks.read(message.get("blocks")) or text
+        return text or self._blocks.read(message.get("blocks"))
+
+    def _attached(self, attachment: Mapping[str, Json]) -> str:
+        """Read an attachment that a bot has made, as alerts do, or a table that somebody has pasted."""
+        texts = [self._text(attachment, name) for name in ("pretext", "author_name", "title", "text")]
+        texts += [self._field(each) for each in objects(attachment.get("fields"))]
+        texts += [self._blocks.read(attachment.get("blocks")), self._text(attachment, "footer")]
+        said = "\n".join(filter(None, texts))
+        return said or self._text(attachment, "fallback")
+
+    def _field(self, field: Mapping[str, Json]) -> str:
+        return ": ".join(filter(None, (self._text(field, "title"), self._text(field, "value"))))
+
+    def _quoted(self, attachment: Mapping[str, Json]) -> str:
+        """Read a forwarded message: a line that names its author, then its words, each line as a quote."""
+        blocks = [
+            self._blocks.read(inner.get("blocks"))
+            for each in objects(attachment.get("message_blocks"))
+            if isinstance(inner := each.get("message"), dict)
+        ]
+        said = self._text(attachment, "text") or "\n".join(filter(None, blocks))
+        said = said or self._text(attachment, "fallback")
+        kind = "Forwarded" if attachment.get("is_share") else "Linked"
+        head = f"[{kind} message of {_author(attachment)}]"
+        if not said and not any(objects(attachment.get("files"))):
+            return f"{head}\n{_NOTHING}"
+        return "\n".join([head, *("> " + line for line in said.splitlines())])
+
+    def _text(self, holder: Mapping[str, Json], name: str) -> str:
+        return plain_text(word(holder.get(name)), self._bot_user_id)
+
+    def _is_mentioned(self, said: Json) -> bool:
+        """Return whether a text or a block names the bot; without recursion, however deep the blocks are."""
+        open_nodes = [said]
+        while open_nodes:
+            node = open_nodes.pop()
+            if isinstance(node, str):
+                if mentions(node, self._bot_user_id):
+                    return True
+            elif isinstance(node, list):
+                open_nodes += node
+            elif isinstance(node, dict):
+                if node.get("type") == "user" and node.get("user_id") == self._bot_user_id:
+                    return True
+                open_nodes += node.values()
+        return False
+
+
+def _is_message(attachment: Mapping[str, Json]) -> bool:
+    return bool(attachment.get("is_share") or attachment.get("is_msg_unfurl"))
+
+
+def _is_preview(attachment: Mapping[str, Json]) -> bool:
+    return any(attachment.get(name) for name in ("from_url", "original_url", "app_unfurl_url"))
+
+
+def _author(attachment: Mapping[str, Json]) -> str:
+    """Return the author's name and Slack's words for the place, on one line and without brackets of ours."""
+    names = (word(attachment.get(name)) for name in ("author_name", "author_subname", "author_id"))
+    author, place = next(filter(None, names), "somebody"), word(attachment.get("footer"))
+    label = " ".join(f"{author} ({place})".split() if place else author.split())
+    return label.replace("[", "(").replace("]", ")")[:_LABEL_CHARS]
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _MOST_CHARS else text[:_MOST_CHARS] + _CUT
+
+
+def _files(files: Json) -> Iterator[Attachment]:
+    for file in objects(files):
+        address, id, size = address_of(file), word(file.get("id")), file.get("size")
+        if address:
+            yield Attachment(
+                name=word(file.get("name")) or word(file.get("title")) or f"file {id}".strip(),
+                media_type=word(file.get("mimetype")) or "application/octet-stream",
+                size=size if isinstance(size, int) and size > 0 else 0,
+                url=address,
+            )
+
+
+def address_of(file: Mapping[str, Json]) -> str:
+    """Return the address of a file, `FILE_ID` and its id when Slack gives none; nothing if it was deleted."""
+    if file.get("mode") == "tombstone":
+        return ""
+    id = word(file.get("id"))
+    addresses = (word(file.get(name)) for name in ("url_private_download", "url_private", "external_url"))
+    return next(filter(None, addresses), FILE_ID + id if id else "")

@@ -1,0 +1,118 @@
+"""Authors of messages, as `users.info` describes them: name, team, and whether they are guests.
+
+Events carry these only sometimes: https://docs.slack.dev/apis/slack-connect/.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, PlatformError
+from bot.slack.api import SlackApi
+from bot.slack.block_text import word
+from bot.slack.events import is_guest, name_of
+from bot.slack.limits import Limits
+
+log = logging.getLogger(__name__)
+
+_METHOD = "users.info"
+
+_PATIENCE = 1.0
+"""Seconds that a message waits for it: Slack wants to be told within three that the message is kept."""
+
+_KNOWN_SECONDS = 600.0
+_UNKNOWN_SECONDS = 60.0
+_FORBIDDEN_SECONDS = 3600.0
+"""For how long an answer counts, a failure, and a refusal of our token, such as for a missing scope."""
+
+_MOST_KNOWN = 2_000
+
+
+@dataclass(slots=True)
+class _Entry:
+    """The answer about one person; `person` is empty when Slack gave none."""
+
+    person: Mapping[str, Json] = field(default_factory=dict)
+    until: float = 0.0
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class People:
+    """Completes messages before they are kept. A failure keeps no message back: it then stays as it is."""
+
+    def __init__(self, api: SlackApi, limits: Limits, patience: float = _PATIENCE) -> None:
+        self._api = api
+        self._limits = limits
+        self._patience = patience
+        self._known: dict[str, _Entry] = {}
+        self._forbidden_until = 0.0
+
+    def introducing(self, deliver: Deliver) -> Deliver:
+        """Return `deliver` with what Slack says of a message's author added to the message."""
+
+        async def deliver_introduced(event: Event) -> None:
+            if isinstance(event, Message):
+                event = await self._introduced(event)
+            elif isinstance(event, Correction):
+                event = replace(event, message=await self._introduced(event.message))
+            await deliver(event)
+
+        return deliver_introduced
+
+    async def _introduced(self, message: Message) -> Message:
+        if message.bot_ids:
+            return message
+        space = message.thread.space
+        person = await self._person(space, message.place["user"])
+        if not person:
+            return message
+        theirs = word(person.get("team_id"))
+        is_outsider = bool(theirs) and space not in _teams(person)
+        return replace(
+            message,
+            author_name=message.author_name or name_of(person),
+            author_space=(message.author_space or f"slack:{theirs}") if is_outsider else "",
+            is_guest=message.is_guest or is_guest(person),
+        )
+
+    async def _person(self, team: str, user: str) -> Mapping[str, Json]:
+        entry = self._known.get(user)
+        if entry is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.pop(next(iter(self._known)))
+            entry = self._known[user] = _Entry()
+        async with entry.asking:  # messages of one author keep their order
+            if entry.until <= time.monotonic():
+                entry.person = await self._asked(team, user)
+                seconds = _KNOWN_SECONDS if entry.person else _UNKNOWN_SECONDS
+                entry.until = time.monotonic() + seconds
+            return entry.person
+
+    async def _asked(self, team: str, user: str) -> Mapping[str, Json]:
+        if self._forbidden_until > time.monotonic():
+            return {}
+        try:
+            async with asyncio.timeout(self._patience):
+                if await self._limits.delay(team, _METHOD):
+                    return {}
+                person = (await self._api.read(_METHOD, user=user)).get("user")
+        except CredentialsRejected as error:
+            log.warning("authors unknown", extra={"error": str(error)})
+            self._forbidden_until = time.monotonic() + _FORBIDDEN_SECONDS
+            return {}
+        except (PlatformError, TimeoutError) as error:
+            log.info("author unknown", extra={"error": repr(error)})
+            return {}
+        return person if isinstance(person, dict) else {}
+
+
+def _teams(person: Mapping[str, Json]) -> set[str]:
+    """Return the teams of a member: in an organisation (Enterprise Grid) there may be several."""
+    organisation = person.get("enterprise_user")
+    organisation = organisation if isinstance(organisation, dict) else {}
+    teams = organisation.get("teams")
+    listed = teams if isinstance(teams, list) else []
+    known = (person.get("team_id"), organisation.get("enterprise_id"), *listed)
+    return {team for team in map(word, known) if team}

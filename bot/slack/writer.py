@@ -1,0 +1,106 @@
+"""Requests of one reply that change something: behind the lease, within Slack's limits, and not for ever."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+
+from bot.chat import Json, PlatformError, RateLimited, Receipt, ThreadId, Unreachable
+from bot.slack.api import SlackApi
+from bot.slack.errors import GivenUp
+from bot.slack.limits import Limits
+
+log = logging.getLogger(__name__)
+
+PART_SECONDS = 300.0
+"""For how long one part of a reply may fail while Slack answers everything else."""
+
+_LONGEST_WAIT = 10.0
+"""For how many seconds a write waits when Slack limits it: what takes longer is tried again later, and others
+have their turn in the meantime."""
+
+_ON_ITS_WAY_SECONDS = 3.0
+"""Seconds that a request may still take when we are cancelled in it: the next attempt finds its message."""
+
+
+class Writer:
+    """Writes into one thread. All methods raise `PlatformError`.
+
+    Key of the receipt: `failing`, when each part (such as the `ts` of a message) first failed, in Unix
+    seconds. A part that fails for `part_seconds` while Slack otherwise answers is `GivenUp`; an outage of all
+    of Slack does not count, since it passes.
+    """
+
+    def __init__(
+        self, api: SlackApi, limits: Limits, thread: ThreadId, receipt: Receipt, part_seconds: float
+    ) -> None:
+        self._api = api
+        self._limits = limits
+        self._thread = thread
+        self._receipt = receipt
+        self._part_seconds = part_seconds
+
+    def has_failed(self, method: str) -> bool:
+        """Return whether an earlier request of this kind has failed while Slack otherwise answered."""
+        return any(part.partition(" ")[0] == method for part in self._failing)
+
+    @property
+    def _failing(self) -> dict[str, float]:
+        return dict(self._receipt.state.get("failing") or {})
+
+    @contextlib.asynccontextmanager
+    async def bounded(self, method: str, part: str) -> AsyncIterator[None]:
+        """Raise `GivenUp` instead of `Unreachable` when this part has failed for too long."""
+        try:
+            yield
+        except Unreachable as error:
+            name, failing = f"{method} {part}", self._failing
+            if not await self._answers():
+                if failing:
+                    await self._receipt.save(failing={})
+                raise
+            since = failing.setdefault(name, time.time())
+            if time.time() - since >= self._part_seconds:
+                log.warning("part given up", extra={"part": name, "error": str(error)})
+                raise GivenUp(method) from error
+            await self._receipt.save(failing=failing)
+            raise
+
+    async def _answers(self) -> bool:
+        """Return whether Slack answers a request that has nothing to do with the part."""
+        try:
+            await self._api.identify()
+        except PlatformError:
+            return False
+        return True
+
+    async def room(self, method: str) -> None:
+        """Wait until Slack takes one more call. Raises `RateLimited` when that takes long."""
+        await self._limits.wait(self._thread.space, method, self._thread.channel, most=_LONGEST_WAIT)
+
+    async def write(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
+        """Call a method, again when Slack limits it for a moment."""
+        waited = 0.0
+        while True:
+            try:
+                return await self.write_once(method, part, **arguments)
+            except RateLimited as error:  # nothing was done
+                waited += error.retry_after
+                if waited > _LONGEST_WAIT:
+                    raise
+                log.info("Slack limits writing", extra={"method": method, "seconds": error.retry_after})
+                await asyncio.sleep(error.retry_after)
+
+    async def write_once(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
+        """Call a method. Raises `RateLimited` at once when Slack limits it."""
+        await self._receipt.hold()
+        async with self.bounded(method, part):
+            request = asyncio.create_task(self._api.write(method, **arguments))
+            try:
+                return await asyncio.shield(request)
+            except asyncio.CancelledError:
+                await asyncio.wait([request], timeout=_ON_ITS_WAY_SECONDS)
+                if not request.cancel():
+                    request.exception()  # seen: asyncio reports errors that nobody has asked for
+                raise

@@ -1,0 +1,52 @@
+"""A question on Slack that only the test answers."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from redis.asyncio import Redis
+
+from bot.chat import Health, Stop, ThreadId
+from bot.commands import Commands
+from bot.files import FileStore
+from bot.shared import SharedState
+from bot.slack import connect
+from bot.slack.writer import PART_SECONDS
+from tests.a_file import Asked
+from tests.servers.slack import TEAM, Slack
+
+GENERAL, ALICE = "C0GENERAL", "U0ALICE"
+
+
+async def no_health() -> list[Health]:
+    return []
+
+
+async def nothing_to_stop(stop: Stop) -> int:
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def asked(
+    slack: Slack, redis: Redis, kind: str = "channel", part_seconds: float = PART_SECONDS
+) -> AsyncIterator[Asked]:
+    """Somebody has asked in the channel; nobody listens, so that only the test answers."""
+    ts = await slack.say(ALICE, GENERAL, "draw it")
+    place = {"team": TEAM, "channel": GENERAL, "ts": ts, "user": ALICE, "channel_kind": kind}
+    async with connect(
+        bot_token=slack.bot_token,
+        app_token=slack.app_token,
+        signing_secret=None,
+        api_url=slack.api_url,
+        commands=Commands(no_health, nothing_to_stop),
+        shared=SharedState(redis, "one"),
+        files=FileStore(redis),
+        catch_up_hours=24,
+        part_seconds=part_seconds,
+    ) as platform:
+        yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), place)
+
+
+def replies(slack: Slack, question: Asked) -> list[tuple[str, list[str]]]:
+    """Return the replies of the thread: texts, and names of files."""
+    shown = slack.replies(GENERAL, question.thread.thread)
+    return [(each.shown, [file.name for file in each.files]) for each in shown]

@@ -1,0 +1,110 @@
+"""Authors of Slack's messages: name, team and guest status, from the event or from `users.info`."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Correction, Event, Message, ThreadId
+from bot.shared import SharedState
+from bot.slack.api import open_api
+from bot.slack.limits import PER_MINUTE, Limits
+from bot.slack.people import People
+from tests.servers.slack import TEAM, Slack
+
+DANA = "U0DANA"
+
+
+def said(user: str = DANA, **more: Any) -> Message:
+    return Message(
+        id="slack:1",
+        thread=ThreadId("slack", TEAM, "C0GENERAL", "1.0"),
+        author=f"slack:{user}",
+        text="hello",
+        sent_at=1.0,
+        addressed=True,
+        place={"user": user},
+        **more,
+    )
+
+
+async def introduced(slack: Slack, redis: Redis, *events: Event, patience: float = 5) -> list[Event]:
+    """The events as they are handed over by one process."""
+    arrived: list[Event] = []
+
+    async def deliver(event: Event) -> None:
+        arrived.append(event)
+
+    async with open_api(slack.bot_token, slack.api_url) as api:
+        hand_over = People(api, Limits(SharedState(redis, "one")), patience).introducing(deliver)
+        for event in events:
+            await hand_over(event)
+    return arrived
+
+
+@pytest.mark.parametrize(
+    ("described", "author_space", "is_guest"),
+    [
+        ({"team_id": TEAM}, "", False),
+        ({"team_id": TEAM, "is_restricted": True}, "", True),
+        ({"team_id": TEAM, "is_ultra_restricted": True}, "", True),
+        ({"team_id": "T0OTHER0001"}, "slack:T0OTHER0001", False),
+        ({"team_id": "T0OTHER0001", "is_stranger": True}, "slack:T0OTHER0001", True),
+        ({"team_id": "T0GRID00002", "enterprise_user": {"teams": ["T0GRID00002", TEAM]}}, "", False),
+        ({"team_id": None, "enterprise_user": 7, "profile": None, "real_name": None}, "", False),
+    ],
+)
+async def test_slack_is_asked_whose_team_somebody_is_in_and_whether_they_are_a_guest(
+    slack: Slack, redis: Redis, described: dict[str, Any], author_space: str, is_guest: bool
+) -> None:
+    slack.describe(DANA, **described)
+    [message] = await introduced(slack, redis, said())
+    assert message == replace(
+        said(),
+        author_name="" if "profile" in described else "dana",
+        author_space=author_space,
+        is_guest=is_guest,
+    )
+
+
+async def test_what_the_event_says_of_its_author_stays(slack: Slack, redis: Redis) -> None:
+    slack.describe(DANA, team_id="T0OTHER0001")
+    told = said(author_name="Dana Doe", author_space="slack:T0OTHER0002", is_guest=True)
+    assert await introduced(slack, redis, told) == [told]
+
+
+async def test_each_author_is_asked_about_once_and_bots_never(slack: Slack, redis: Redis) -> None:
+    slack.describe(DANA)
+    correction = Correction(message=said(), edited_at=2.0)
+    events = await introduced(slack, redis, said(), said(), correction, said(bot_ids=("slack:B1",)))
+    assert slack.count("users.info") == 1
+    assert isinstance(events[2], Correction)
+    assert events[2].message.author_name == "dana"
+
+
+@pytest.mark.parametrize(
+    "trouble", [{"status": 500}, {"error": "user_not_found"}, {"error": "ratelimited"}, {}], ids=str
+)
+async def test_no_failure_keeps_a_message_back(slack: Slack, redis: Redis, trouble: dict[str, Any]) -> None:
+    """It is then handed over as it is; Slack is not asked again for a while."""
+    slack.describe(DANA)
+    slack.fail("users.info", times=9, **trouble)
+    assert await introduced(slack, redis, said(), said(), patience=0.2) == [said(), said()]
+    assert slack.count("users.info") <= 3  # with the repetitions of one question
+
+
+async def test_an_app_without_the_scope_asks_about_nobody_for_an_hour(slack: Slack, redis: Redis) -> None:
+    slack.web_api.scopes.remove("users:read")
+    slack.tolerate("missing_scope")
+    assert await introduced(slack, redis, said(), said("U0ALICE")) == [said(), said("U0ALICE")]
+    assert slack.count("users.info") == 1
+
+
+async def test_questions_about_authors_stay_below_what_slack_allows(
+    slack: Slack, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PER_MINUTE, "users.info", 1)
+    events = await introduced(slack, redis, said("U0ALICE"), said("U0BOB"))
+    assert [event.author_name for event in events if isinstance(event, Message)] == ["alice", ""]
+    assert slack.count("users.info") == 1
