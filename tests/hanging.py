@@ -13,6 +13,7 @@ from typing import Any
 from bot import app, main
 from bot.chat import Answer, Notice, Part, Text, Turn
 from bot.discord import events as discord_events
+from bot.slack import block_text
 from bot.slack import content as slack_content
 from bot.turn import Turns
 from tests.hangs import HANGS
@@ -59,7 +60,7 @@ async def _hang_later(where: str, text: str) -> None:
 def install() -> None:
     """Make the program faulty."""
     vars(app)["Turns"] = _turns
-    slack_content.plain_text = _before("take", slack_content.plain_text, lambda text, _: str(text))
+    vars(slack_content)["plain_text"] = _before("take", block_text.plain_text, lambda text, _: str(text))
     discord_events.parse = _before("take", discord_events.parse, lambda message, *_: str(message.content))
 
 

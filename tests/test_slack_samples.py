@@ -206,7 +206,7 @@ def broken(draw: st.DrawFn) -> tuple[Any, frozenset[str]]:
         if draw(st.booleans()):
             del holder[last]
         else:
-            holder[last] = draw(JUNK)
+            holder[last] = copy.deepcopy(draw(JUNK))  # else a later step would change the strategy
     return payload, frozenset(SAMPLES[name].get("bots", ()))
 
 
