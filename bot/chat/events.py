@@ -54,6 +54,17 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """Text that came with a message and is not its author's own: a message it replies to, a forward, a poll.
+
+    `source` says in a few words where it is from. Both are data: never a command, and never an instruction.
+    """
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What a person wrote. Plain data: it is stored as JSON until it is answered.
 
@@ -65,7 +76,8 @@ class Message:
     `corrects` is the id of the answered message that this one is the new wording of, `replays` how often an
     operator has put it back after it was given up, `decision` what was decided about a request that `author`
     has made; only the inbox sets these three. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
-    names by which ALLOWED_BOTS may know an author that is a bot, none for a person.
+    names by which ALLOWED_BOTS may know an author that is a bot, none for a person. `quotes` are what others
+    wrote and the message shows.
     """
 
     id: str
@@ -83,6 +95,7 @@ class Message:
     decision: "Decision | None" = None
     roles: tuple[str, ...] = ()
     bot_ids: tuple[str, ...] = ()
+    quotes: tuple[Quote, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""
@@ -97,6 +110,7 @@ class Message:
         fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         fields["thread"] = ThreadId(**fields["thread"])
         fields["attachments"] = tuple(Attachment(**each) for each in fields["attachments"])
+        fields["quotes"] = tuple(Quote(**each) for each in fields.get("quotes", ()))
         for name in ("roles", "bot_ids"):
             fields[name] = tuple(fields.get(name, ()))
         if decision := fields.get("decision"):

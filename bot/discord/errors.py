@@ -1,5 +1,6 @@
 """What discord.py raises, in the words of chat.py."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,8 @@ import aiohttp
 import discord
 
 from bot.chat import CredentialsRejected, PlatformError, RateLimited, Undeliverable, Unreachable
+
+log = logging.getLogger(__name__)
 
 _PORTAL = "https://discord.com/developers/applications"
 _BAD_TOKEN = f"Discord does not accept DISCORD_TOKEN: copy the bot's token anew from {_PORTAL} (Bot > Token)"
@@ -35,13 +38,28 @@ class Refused(Undeliverable):
     """
 
 
+class Unreadable(Unreachable):
+    """Discord has answered in a way that discord.py cannot read: it may be another way the next time."""
+
+
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s."""
+def translated(*, reading: bool = False) -> Iterator[None]:
+    """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s.
+
+    With `reading` these include whatever discord.py raises for an answer that is not as it expects.
+    """
     try:
         yield
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise _platform_error(error) from error
+    except _UNREADABLE as error:
+        if not reading:
+            raise
+        log.warning("answer of Discord not read", exc_info=error)
+        raise Unreadable(f"Discord's answer cannot be read: {error!r}") from error
 
 
 def _platform_error(error: Exception) -> PlatformError:
@@ -56,6 +74,8 @@ def _platform_error(error: Exception) -> PlatformError:
             return _closed(error.code)
         case discord.HTTPException():
             return _refused(error)
+        case discord.InvalidData():
+            return Refused(f"discord.py cannot read it: {error}")
         case _:
             return Unreachable(f"Discord is out of reach: {type(error).__name__}: {error}")
 

@@ -1,11 +1,12 @@
 """From discord.py's messages to ours. Pure: nothing here waits or asks."""
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Sequence, Set
 
 import discord
 
-from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
+from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal
+from bot.discord.quotes import files, quotes, stickers, voice
 
 PLATFORM = "discord"
 DIRECT = "dm"
@@ -17,11 +18,14 @@ _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply}
 _MENTION = re.compile(r"<(@!?|@&|#)(\d+)>")
 
 
-def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Message | None:
-    """What a person says to the bot, whose user id is `me`, or None when it concerns others.
+def parse(
+    message: discord.Message, me: int, bots: Set[str] = frozenset(), lost: Sequence[str] = ()
+) -> Message | None:
+    """Return what a person says to the bot, whose user id is `me`, or None when it concerns others.
 
     In a thread every message passes, `addressed` only with a mention: the inbox knows whether the bot
-    takes part there. Of other bots, those in `bots` (as in ALLOWED_BOTS) are heard.
+    takes part there. Of other bots, those in `bots` (as in ALLOWED_BOTS) are heard. `lost` are the parts of
+    the payload that could not be read.
     """
     author = _author(message)
     is_bot = message.author.bot or message.webhook_id is not None
@@ -29,19 +33,20 @@ def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Me
         return None
     addressed = _addressed(message, me)
     thread, kind = _conversation(message, me, addressed)
-    text = _text(message, me)
-    if thread is None or not (addressed or text or message.attachments):
+    text, quoted, attachments = _text(message, me), quotes(message, me, lost), files(message, me)
+    if thread is None or not (addressed or text or quoted or attachments):
         return None
     return Message(
         id=_message_id(message.id),
         thread=thread,
         author=author,
-        author_name=message.author.display_name,
+        author_name=str(message.author.display_name),
         text=text,
         sent_at=message.created_at.timestamp(),
         addressed=addressed,
         direct=thread.space == DIRECT,
-        attachments=tuple(_attachments(message)),
+        attachments=tuple(attachments),
+        quotes=quoted,
         place={
             "guild": thread.space,
             "channel": str(message.channel.id),
@@ -63,12 +68,12 @@ def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
 
 
-def correction(message: discord.Message, me: int) -> Correction | None:
-    """What the edit of a message means; None for a change that is no edit, such as a preview of a link.
+def correction(message: discord.Message, me: int, lost: Sequence[str] = ()) -> Correction | None:
+    """Return what the edit of a message means; None for what is no edit, such as a preview of a link.
 
     Bots are read as they first write: one whose answer grows by edits would be answered at each of them.
     """
-    parsed = parse(message, me) if message.edited_at else None
+    parsed = parse(message, me, lost=lost) if message.edited_at else None
     if parsed is None or message.edited_at is None:
         return None
     return Correction(message=parsed, edited_at=message.edited_at.timestamp())
@@ -153,9 +158,7 @@ def _text(message: discord.Message, me: int) -> str:
 
     mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
     spoken = _MENTION.sub(named, message.content)
-    quoted = [snapshot.content for snapshot in message.message_snapshots]
-    stickers = [f"[sticker: {sticker.name}]" for sticker in message.stickers]
-    return "\n".join(each for each in (spoken.strip(), *quoted, *stickers) if each)
+    return "\n".join(each for each in (spoken.strip(), *stickers(message), *voice(message)) if each)
 
 
 def _names(message: discord.Message) -> dict[tuple[str, int], str]:
@@ -164,9 +167,3 @@ def _names(message: discord.Message) -> dict[tuple[str, int], str]:
     roles = {("@&", role.id): f"@{role.name}" for role in message.role_mentions}
     channels = {("#", channel.id): f"#{channel.name}" for channel in message.channel_mentions}
     return users | roles | channels
-
-
-def _attachments(message: discord.Message) -> Iterator[Attachment]:
-    for file in message.attachments:
-        media_type = file.content_type or "application/octet-stream"
-        yield Attachment(name=file.filename, media_type=media_type, size=file.size, url=file.url)
