@@ -76,8 +76,8 @@ class Message:
     `corrects` is the id of the answered message that this one is the new wording of, `replays` how often an
     operator has put it back after it was given up, `decision` what was decided about a request that `author`
     has made; only the inbox sets these three. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
-    names by which ALLOWED_BOTS may know an author that is a bot, none for a person. `quotes` are what others
-    wrote and the message shows.
+    names by which ALLOWED_BOTS may know an author that is a bot, none for a person; `is_guest` marks an
+    author who is a guest. `quotes` are what others wrote and the message shows.
     """
 
     id: str
@@ -95,6 +95,7 @@ class Message:
     decision: "Decision | None" = None
     roles: tuple[str, ...] = ()
     bot_ids: tuple[str, ...] = ()
+    is_guest: bool = False
     quotes: tuple[Quote, ...] = ()
 
     def to_json(self) -> dict[str, Json]:

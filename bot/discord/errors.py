@@ -27,6 +27,12 @@ _HOPELESS = frozenset({10003, 50001, 50007, 50013})
 """Unknown channel, no access, no direct messages to this person, no permission: nothing can be shown there
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
 
+_REASONS = {
+    10003: "It is gone.",
+    50001: "I cannot see it any more: please ask an admin of the server to let me in.",
+    50013: "I lack the permission to write there: please ask an admin of the server for it.",
+}
+
 _BAN_SECONDS = 60.0
 """How long to wait after a 429 that does not say."""
 
@@ -43,6 +49,10 @@ class Unreadable(Unreachable):
 
 
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
+
+
+class Failing(Refused):
+    """Discord has answered a request with nothing but failures, for longer than anybody waits."""
 
 
 @contextmanager
@@ -108,3 +118,10 @@ def _retry_after(error: discord.HTTPException) -> float:
         return float(error.response.headers.get("Retry-After", _BAN_SECONDS))
     except ValueError:
         return _BAN_SECONDS
+
+
+def reason(error: Exception) -> str:
+    """Say in words for a user why nothing can be shown in a place."""
+    cause = error.__cause__
+    code = cause.code if isinstance(cause, discord.HTTPException) else 0
+    return _REASONS.get(code, "Discord does not take my messages there.")

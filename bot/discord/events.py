@@ -15,7 +15,8 @@ DIRECT = "dm"
 STOP_REACTION = "❌"
 
 _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply})
-_MENTION = re.compile(r"<(@!?|@&|#)(\d+)>")
+_MENTION = re.compile(r"<(@!?|@&|#)(\d{1,20})>")
+_EMOJI = re.compile(r"<a?:(\w{1,32}):\d{1,20}>")
 
 
 def parse(
@@ -59,12 +60,16 @@ def parse(
         },
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
+        is_guest=_is_guest(message.author),
     )
 
 
 def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
-    """An author's roles as in ALLOWED_ROLES; none where they are not known: outside of a guild, by REST."""
-    known = author.roles if isinstance(author, discord.Member) else []
+    """Return an author's roles as in ALLOWED_ROLES, as far as the event tells them.
+
+    There are none outside of a guild and by REST. A guest of a voice channel has not even that of everyone.
+    """
+    known = author.roles if isinstance(author, discord.Member) and not _is_guest(author) else []
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
 
 
@@ -89,6 +94,10 @@ def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
     if reaction.emoji.name != STOP_REACTION:
         return None
     return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=_message_id(reaction.message_id))
+
+
+def _is_guest(author: discord.User | discord.Member) -> bool:
+    return isinstance(author, discord.Member) and author.flags.guest
 
 
 def _author(message: discord.Message) -> str:
@@ -157,7 +166,7 @@ def _text(message: discord.Message, me: int) -> str:
         return "" if (kind, id) in mine else names.get((kind, id), mention[0])
 
     mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
-    spoken = _MENTION.sub(named, message.content)
+    spoken = _EMOJI.sub(r":\1:", _MENTION.sub(named, message.content))
     return "\n".join(each for each in (spoken.strip(), *stickers(message), *voice(message)) if each)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 import discord
 from discord import ui
 from discord.http import handle_message_parameters
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from bot.chat import Json, Unreachable
 from bot.discord.client import PINGS, Client
@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 TRIES = 3
 REPEAT_SECONDS = 0.5
 """How often a request is sent while Discord is out of reach, and about how long until it is sent again."""
+
+_REPEATED_STATUSES = frozenset({500, 502, 504, 524})
+"""After these discord.py repeats a request by itself (http.py, HTTPClient.request, 2.7.1)."""
 
 _REQUEST_SECONDS = 60.0
 UPLOAD_SECONDS = 30.0
@@ -217,6 +220,14 @@ class Sender:
 
         return await self._request(ask)
 
+    async def open_direct(self, user: int) -> int:
+        """Find the channel of direct messages with a user."""
+
+        async def find(client: discord.Client) -> int:
+            return int((await client.http.start_private_message(user))["id"])
+
+        return await self._request(find)
+
     async def sent_since(self, channel: int, when: datetime) -> list[Sent]:
         """Our own messages in a channel since `when`, the oldest first, a hundred at most."""
 
@@ -235,7 +246,7 @@ class Sender:
         seconds: float | None = None,
     ) -> Result:
         repeated = AsyncRetrying(
-            retry=retry_if_exception_type(Unreachable),
+            retry=retry_if_exception(_is_worth_repeating),
             stop=stop_after_attempt(TRIES),
             wait=wait_random_exponential(REPEAT_SECONDS, max=10 * REPEAT_SECONDS),
             reraise=True,
@@ -283,6 +294,13 @@ class Sender:
             await client.close()
             raise
         return client
+
+
+def _is_worth_repeating(error: BaseException) -> bool:
+    """Whether Discord was out of reach: what it fails at, discord.py itself has sent five times already."""
+    cause = error.__cause__
+    has_been_repeated = isinstance(cause, discord.HTTPException) and cause.status in _REPEATED_STATUSES
+    return isinstance(error, Unreachable) and not has_been_repeated
 
 
 @contextmanager

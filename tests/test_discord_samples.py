@@ -1,0 +1,95 @@
+"""Payloads of the gateway in every shape: each is read rightly, and none stops those that follow."""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import discord
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.chat import Correction, Event, Json, Message
+from tests.hearing import Ear, sample, samples
+
+
+def told(event: Event | discord.Interaction) -> dict[str, Json]:
+    """What was heard, as the samples spell it: with its kind, and without fields that are empty."""
+    if isinstance(event, discord.Interaction):
+        data: Any = event.data or {}
+        place = {"guild": event.guild_id, "channel": event.channel_id, "by": event.user.id}
+        return _filled({"kind": "Interaction", "name": data.get("name") or data.get("custom_id"), **place})
+    return _filled({"kind": type(event).__name__, **asdict(event)})
+
+
+def _filled(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {key: _filled(each) for key, each in value.items() if each}
+    return [_filled(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("name", samples())
+async def test_each_payload_is_heard_as_its_sample_says(name: str) -> None:
+    """Through discord.py itself, as the gateway would; and a good message after it is heard as well."""
+    data = sample(name)
+    async with Ear.open(frozenset(data.get("bots", ()))) as ear:
+        await ear.hear(data["event"], data["payload"])
+        assert [told(each) for each in [*ear.heard, *ear.interactions]] == data["expected"]
+        ear.heard.clear()
+        await ear.hear("MESSAGE_CREATE", sample("direct")["payload"])
+        assert [told(each) for each in ear.heard] == sample("direct")["expected"]
+
+
+def test_what_is_heard_can_be_stored() -> None:
+    for name in samples():
+        assert json.loads(json.dumps(sample(name)["expected"])) == sample(name)["expected"]
+
+
+# --- payloads that nobody foresaw
+
+JUNK = st.sampled_from([None, 7, -1, 2**70, 1.5, True, "", "x", [], [None], [[]], {}, {"id": "x"}])
+
+
+def paths(value: Json, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a payload, however deep."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        yield (*at, key)
+        yield from paths(each, (*at, key))
+
+
+@st.composite
+def broken_payloads(draw: st.DrawFn) -> tuple[str, Json]:
+    """A sample with one to three keys dropped, or their values replaced by something else."""
+    data = sample(draw(st.sampled_from(samples())))
+    payload = copy.deepcopy(data["payload"])
+    for _ in range(draw(st.integers(1, 3))):
+        known = list(paths(payload))
+        if not known:
+            break
+        *above, key = draw(st.sampled_from(known))
+        place = payload
+        for step in above:
+            place = place[step]
+        if draw(st.booleans()):
+            del place[key]
+        else:
+            place[key] = copy.deepcopy(draw(JUNK))
+    return data["event"], payload
+
+
+@given(broken_payloads())
+async def test_no_payload_ends_the_connection_or_costs_the_next_message(broken: tuple[str, Json]) -> None:
+    """Random damage, through discord.py itself: what is heard all the same can be stored."""
+    async with Ear.open(frozenset({"discord:77"})) as ear:
+        await ear.hear(*broken)
+        for event in ear.heard:
+            if isinstance(event, Message | Correction):
+                message = event if isinstance(event, Message) else event.message
+                assert Message.from_json(json.loads(json.dumps(message.to_json()))) == message
+                assert all(isinstance(each, str) for each in (message.text, message.author_name))
+        ear.heard.clear()
+        await ear.hear("MESSAGE_CREATE", sample("direct")["payload"])
+        assert [told(each) for each in ear.heard] == sample("direct")["expected"]
