@@ -20,11 +20,13 @@ def told(event: Event | discord.Interaction) -> dict[str, Json]:
     if isinstance(event, discord.Interaction):
         data: Any = event.data or {}
         place = {"guild": event.guild_id, "channel": event.channel_id, "by": event.user.id}
-        return _filled({"kind": "Interaction", "name": data.get("name") or data.get("custom_id"), **place})
-    return _filled({"kind": type(event).__name__, **asdict(event)})
+        return dict(
+            _filled({"kind": "Interaction", "name": data.get("name") or data.get("custom_id"), **place})
+        )
+    return dict(_filled({"kind": type(event).__name__, **asdict(event)}))
 
 
-def _filled(value: Json) -> Json:
+def _filled(value: Json) -> Any:
     if isinstance(value, Mapping):
         return {key: _filled(each) for key, each in value.items() if each}
     return [_filled(each) for each in value] if isinstance(value, list | tuple) else value
@@ -49,7 +51,9 @@ def test_what_is_heard_can_be_stored() -> None:
 
 # --- payloads that nobody foresaw
 
-JUNK = st.sampled_from([None, 7, -1, 2**70, 1.5, True, "", "x", [], [None], [[]], {}, {"id": "x"}])
+JUNK: st.SearchStrategy[Json] = st.sampled_from(
+    [None, 7, -1, 2**70, 1.5, True, "", "x", [], [None], [[]], {}, {"id": "x"}]
+)
 
 
 def paths(value: Json, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

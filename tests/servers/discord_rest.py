@@ -20,13 +20,17 @@ from tests.servers.discord_world import World
 
 
 class Rest:
-    """Handlers of what a bot does with its token. `hides_content`: the content intent is switched off."""
+    """Handlers of what a bot does with its token.
+
+    `hides_content`: the content intent is switched off. `application_details` replace what is told of it.
+    """
 
     def __init__(self, world: World, starts: SessionStarts) -> None:
         self._world = world
         self._starts = starts
         self.gateway_url = ""
         self.hides_content = False
+        self.application_details: Json = {}
 
     def routes(self) -> list[Route]:
         messages = "/channels/{channel}/messages"
@@ -88,6 +92,7 @@ class Rest:
                 "team": None,
                 "bot": payloads.user(bot),
             }
+            | self.application_details
         )
 
     async def user(self, request: Request) -> Reply:
