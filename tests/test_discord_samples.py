@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,9 +11,14 @@ import discord
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Json, Message
-from tests.hearing import Ear, sample, samples
+from bot.discord import pace
+from tests.hearing import ME, Ear, sample, samples
+from tests.running import running
+from tests.servers.discord import Discord, File
+from tests.servers.model import KEY, ModelServer
 
 
 def told(event: Event | discord.Interaction) -> dict[str, Json]:
@@ -97,3 +103,67 @@ async def test_no_payload_ends_the_connection_or_costs_the_next_message(broken: 
         ear.heard.clear()
         await ear.hear("MESSAGE_CREATE", sample("direct")["payload"])
         assert [told(each) for each in ear.heard] == sample("direct")["expected"]
+
+
+# --- the whole bot
+
+COMMON = {
+    "mention": ["how many orders?"],
+    "long": ["last."],
+    "reply_ping": ["is this right?", "> Revenue was 12,000 in May.", "id,total"],
+    "reply_deleted": ["is this right?", "> [It was deleted.]"],
+    "reply_to_alert": ["what is this?", "> checkout fails for 4 % of requests"],
+    "forward_text": ["> the old news"],
+    "forward_command": ["> approve 7f3a9c21"],
+    "forward_file": ["id,total"],
+    "forward_embed": ["> Service: checkout"],
+    "poll": ["> When do we ship?", "> - Monday: 3 votes"],
+    "sticker": ["[sticker: wave]"],
+    "voice_message": ["[voice message of 12 seconds]", "voice-message.ogg could not be read"],
+    "broken_poll": ["hello", "> [A part of it could not be read: a poll.]"],
+}
+"""Samples, and what the model is shown of each; what others have written is behind the sign of data."""
+
+ADDRESS = re.compile(r"https://cdn\.discordapp\.com/[^\"]+/([^\"/?]+)\?[^\"]*")
+
+
+async def test_what_people_send_reaches_the_model(
+    redis: Redis,
+    redis_url: str,
+    database_url: str,
+    model: ModelServer,
+    discord: Discord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The most common samples, with the whole bot over the protocol: text, author and files, as data."""
+    monkeypatch.setattr(pace, "INTERVAL", 0.01)
+    discord.limit("send", 1_000, 1.0)
+    discord.limit("edit", 1_000, 1.0)
+    direct = discord.dm(discord.alice)
+    settings = {
+        "redis_url": redis_url,
+        "database_url": database_url,
+        "openai_api_key": KEY,
+        "openai_base_url": model.base_url,
+        "openai_model": "main-model",
+        "discord_token": discord.token,
+        "discord_api_url": discord.url,
+    }
+
+    def kept(address: re.Match[str]) -> str:
+        """The file at an address, on the host of the test."""
+        content = b"OggS\x00\x02\xff\xfe" * 9 if address[1].endswith("ogg") else b"id,total\n1,2\n"
+        return discord.world._attach(direct, File(address[1], content)).url
+
+    async with running(**settings):
+        await discord.connected()
+        for name, expected in COMMON.items():
+            payload = json.loads(ADDRESS.sub(kept, json.dumps(sample(name)["payload"])))
+            text = payload["content"].replace(f"<@{ME}>", "").strip()
+            named = {"id", "channel_id", "guild_id", "channel_type", "author", "member", "content"}
+            named |= {"mentions", "timestamp", "nonce"}
+            more = {key: value for key, value in payload.items() if key not in named}
+            message = await discord.say(discord.alice, direct, text, more=more)
+            await discord.answer(direct, lambda shown: "conversation)" in shown[-1].content, after=message)
+            told_to_model = model.requests[-1]["messages"][-1]["content"]
+            assert [each for each in expected if each not in told_to_model] == [], name

@@ -1,19 +1,24 @@
 """A Discord that fails or refuses for ever: people are told the truth, and nothing waits for good."""
 
 import time
+from functools import partial
 from typing import Any
 
 import discord as library
 import pytest
 from redis.asyncio import Redis
 
+import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
-from bot.discord import pace, sender
+from bot.discord import connect, pace, sender
 from bot.discord.errors import translated
 from bot.files import FileStore
 from tests.a_file import PICTURE
 from tests.discord_question import asked, shown
+from tests.running import running
 from tests.servers.discord import Channel, Discord
+from tests.servers.model import KEY, ModelServer
+from tests.waiting import wait_until
 
 MESSAGES = "/channels/*/messages"
 ALWAYS = 10**6
@@ -268,3 +273,36 @@ async def test_a_message_of_another_that_cannot_be_read_keeps_no_answer_from_bei
         discord.forget_nonces()
         await question.answer(Text("Here it is."))
         assert texts(discord, discord.general) == ["Here it is."]
+
+
+# --- the whole bot
+
+
+async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be(
+    redis: Redis,
+    redis_url: str,
+    database_url: str,
+    model: ModelServer,
+    discord: Discord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bot.discord, "connect", partial(connect, patience=0))
+    discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
+    model.script("unlucky words")
+    settings = {
+        "redis_url": redis_url,
+        "database_url": database_url,
+        "openai_api_key": KEY,
+        "openai_base_url": model.base_url,
+        "openai_model": "main-model",
+        "discord_token": discord.token,
+        "discord_api_url": discord.url,
+    }
+    direct = discord.dm(discord.alice)
+    async with running(**settings):
+        await discord.connected()
+        await discord.say(discord.alice, direct, "one")
+        await wait_until(lambda: len(model.requests) == 1, "the first is asked")
+        await discord.say(discord.alice, direct, "two")
+        answers = await discord.answer(direct, lambda shown: "You wrote: two" in shown[-1].content)
+    assert "not shown in full" in answers[0].content
