@@ -51,6 +51,7 @@ from bot.tasks import cancel
 from tests.hearing import sample, samples
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
+from tests.servers.discord_gateway import Session
 from tests.servers.discord_interactions import Kind
 from tests.servers.discord_traffic import Fault
 from tests.waiting import wait_until
@@ -1160,12 +1161,13 @@ async def test_commands_that_cannot_be_registered_stop_nothing_and_are_tried_aga
 ) -> None:
     """Also when Discord's answer (200) is nothing that discord.py can read."""
     monkeypatch.setattr(slash, "SYNC_SECONDS", 0.01)
-    fault = server.fail(method, COMMANDS, times=3, status=status)
+    fault = server.fail(method, COMMANDS, times=10**6, status=status)
     async with bot.listening():
         await server.connected()
         await server.say(server.alice, server.dm(server.alice), "hello")
         await server.answer(server.dm(server.alice), ends("hello"))
-        await wait_until(lambda: fault.used == 3, "it is tried again")
+        await wait_until(lambda: fault.used >= 3, "it is tried again")
+        fault.times = 0
         assert (await server.command("agent-health")).content
 
 
@@ -1213,6 +1215,25 @@ async def test_an_event_that_cannot_be_read_costs_neither_the_connection_nor_the
     )
     assert [each.resumes for each in server.sessions] == [0]
     await cancel(receiving)
+
+
+async def test_a_session_whose_begin_cannot_be_read_is_begun_again(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is the one event which cannot be skipped."""
+    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
+    ready = server.gateway._ready
+
+    def broken_at_first(session: Session) -> Json:
+        return ready(session) | ({"user": None} if len(server.sessions) == 1 else {})
+
+    monkeypatch.setattr(server.gateway, "_ready", broken_at_first)
+    async with bot.listening():
+        await server.say(server.alice, server.dm(server.alice), "hello")
+        await wait_until(lambda: len(server.sessions) == 2, "another session")
+        await server.connected(1)
+        await server.say(server.alice, server.dm(server.alice), "hello again")
+        await server.answer(server.dm(server.alice), ends("hello again"))
 
 
 async def test_a_command_that_cannot_be_read_is_apologised_for(server: Discord, live: Bot) -> None:
