@@ -8,7 +8,7 @@ import discord
 log = logging.getLogger(__name__)
 
 PINGS = discord.AllowedMentions(everyone=False, roles=False, users=False, replied_user=True)
-"""Whom a message of ours may notify: text from a model pings nobody, a reply the person it answers."""
+"""Users that a message of ours notifies: text from a model pings nobody, a reply its author."""
 
 LONGEST_WAIT = 30.0
 """Seconds that discord.py waits for a rate limit before it raises instead; it knows no shorter time."""

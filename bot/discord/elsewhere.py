@@ -22,7 +22,7 @@ class Elsewhere:
         self._receipt = receipt
 
     async def tell(self, error: Exception) -> bool:
-        """Say why nothing can be shown, once; whether anybody could be told."""
+        """Say why nothing can be shown, once; return whether anybody could be told."""
         turn = self._receipt.turn
         question = turn.messages[-1]
         channel = self._receipt.state.get("channel", question.place["channel"])

@@ -207,5 +207,5 @@ def _parse(name: str, parser: Parser, data: Payload) -> None:
 
 
 def _is_direct(data: Payload) -> bool:
-    """Whether a message outside of a guild is for the bot alone, and not one to a group."""
+    """Return whether a message outside of a guild is for the bot alone, and not one to a group."""
     return "member" not in data and data.get("channel_type", 1) == discord.ChannelType.private.value

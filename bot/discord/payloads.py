@@ -16,7 +16,7 @@ Payload = Mapping[str, Json]
 _MESSAGE_CORE = ("id", "channel_id", "guild_id", "webhook_id", "type", "timestamp")
 _GUILD_CORE = ("id", "name", "owner_id")
 _LISTS: Payload = {"attachments": [], "embeds": [], "mentions": [], "mention_roles": [], "components": []}
-"""What discord.py leaves out of a message whose payload leaves it out."""
+"""Attributes that discord.py does not set on a message whose payload leaves them out."""
 
 _NOBODY: Payload = {"username": "somebody", "discriminator": "0", "avatar": None}
 

@@ -40,7 +40,7 @@ def in_channel(turn: Turn) -> Place:
 
 
 def elsewhere(turn: Turn, place: Place) -> list[Place]:
-    """Where in the server its author may be told that nothing can be shown in `place`."""
+    """Return the places in the server where the author can be told that `place` takes nothing."""
     question = turn.messages[-1]
     channel, parent = int(question.place["channel"]), question.place.get("parent")
     if channel != place.channel:  # a thread was made from the question

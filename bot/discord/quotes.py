@@ -1,4 +1,4 @@
-"""What a message shows beside its author's own words: replies, forwards, embeds, polls. Pure."""
+"""Quotes: text and files that a message shows beside its author's own, of replies, forwards, polls. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ MOST_CHARS = 8_000
 """Characters of a quote: as much as two of Discord's longest messages."""
 
 MOST_OWN_CHARS = 1_000
-"""The same for a message of the bot itself, which the memory of the thread has in full."""
+"""Characters of a quote of the bot itself, which the memory of the thread has in full."""
 
 _CUT = "\n[The rest is left out.]"
 _REPLIED = "that this one replies to"
@@ -51,7 +51,7 @@ def files(message: discord.Message, me: int) -> list[Attachment]:
 
 
 def _sources(message: discord.Message, me: int, lost: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
-    """Where each quote is from, its text, and whether it is the bot's own."""
+    """Yield for each quote its source, its text, and whether it is the bot's own."""
     if layout := _lines(_layout(message)) if _is_written_by_program(message) else "":
         yield "the embeds and the layout of this message", layout, False
     if message.poll:
@@ -84,7 +84,7 @@ def _replied(message: discord.Message) -> discord.Message | discord.DeletedRefer
 
 
 def _is_written_by_program(message: discord.Message) -> bool:
-    """Whether its embeds are its words; those of a person are previews of links."""
+    """Return whether its embeds are its words; those of a person are previews of links."""
     return message.author.bot or message.webhook_id is not None
 
 
@@ -119,7 +119,7 @@ def _named(message: discord.Message | discord.MessageSnapshot) -> list[str]:
 
 
 def _layout(message: discord.Message | discord.MessageSnapshot) -> Iterator[str]:
-    """What a message of an application says in embeds and components."""
+    """Yield the texts in the embeds and components of a message."""
     for embed in message.embeds:
         yield from _embed(embed)
     for component in getattr(message, "components", ()):  # that of a message replied to may be left out
@@ -135,7 +135,7 @@ def _embed(embed: discord.Embed) -> Iterator[str]:
 
 
 def _component(component: discord.Component) -> Iterator[str]:
-    """The texts of a component and of all that it holds."""
+    """Yield the texts of a component and of all that it holds."""
     match component:
         case discord.TextDisplay():
             yield component.content

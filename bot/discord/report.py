@@ -26,7 +26,7 @@ def line_evidence(lines: Sequence[Line]) -> dict[str, Json]:
 
 
 def shard_evidence(shards: Sequence[Shard]) -> dict[str, Json]:
-    """How many shards are connected, which ones they are, and of their sessions: guilds, user, latency."""
+    """Return the number of connected shards, which ones they are, and guilds, user and latency."""
     if not shards:
         return {}
     lost = [shard for shard in shards if shard.line.state() != "ok"]

@@ -297,7 +297,7 @@ class Sender:
 
 
 def _is_worth_repeating(error: BaseException) -> bool:
-    """Whether Discord was out of reach: what it fails at, discord.py itself has sent five times already."""
+    """Return whether Discord was out of reach: what it fails at, discord.py has sent five times already."""
     cause = error.__cause__
     has_been_repeated = isinstance(cause, discord.HTTPException) and cause.status in _REPEATED_STATUSES
     return isinstance(error, Unreachable) and not has_been_repeated

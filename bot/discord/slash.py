@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 5.0
 _LONGEST_SYNC_SECONDS = 3_600.0
-"""How long until the first and until a later attempt to tell Discord the commands."""
+"""Seconds until the second attempt to register the commands, and until a later one at most."""
 
 
 class Tree(app_commands.CommandTree[discord.Client]):
