@@ -31,6 +31,7 @@ class Asked:
             text="draw it",
             sent_at=time.time(),
             addressed=True,
+            direct=self.thread.space == "dm",
             place=self.place,
         )
         return Turn(id=self.id, thread=self.thread, messages=(message,))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ from bot.chat import (
 )
 from bot.commands import Commands
 from bot.config import Settings
-from bot.discord import connect, exchange, line, pace, probe, sender
+from bot.discord import connect, exchange, line, pace, probe, sender, slash
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
@@ -47,13 +48,17 @@ from bot.files import FileStore
 from bot.inbox import worker
 from bot.shared import SharedState
 from bot.tasks import cancel
+from tests.hearing import sample, samples
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
+from tests.servers.discord_gateway import Session
+from tests.servers.discord_interactions import Kind
 from tests.servers.discord_traffic import Fault
 from tests.waiting import wait_until
 
 MESSAGES = "/channels/*/messages"
 MESSAGE = "/channels/*/messages/*"
+COMMANDS = "/applications/*/commands"
 THREADS = "/channels/*/messages/*/threads"
 
 
@@ -203,7 +208,14 @@ def said(server: Discord, shown: Shown, text: str = "hello") -> Message:
         text=text,
         sent_at=0,
         addressed=True,
-        place={"channel": str(channel.id), "message": str(shown.id), "kind": kind},
+        place={
+            "channel": str(channel.id),
+            "message": str(shown.id),
+            "kind": kind,
+            "parent": str(channel.parent.id) if channel.parent else "",
+            "author": str(shown.author.id),
+        },
+        direct=kind == "dm",
     )
 
 
@@ -676,9 +688,9 @@ async def test_an_answer_that_discord_refuses_for_good_ends_with_a_sentence(
     reply = asyncio.create_task(bot.reply(question, answer=one_by_one(held, last)))
     channel = server.dm(server.alice)
     await server.answer(channel, ends("First"))
-    server.fail("PATCH", MESSAGE, times=2, status=400, code=200000)
+    server.fail("PATCH", MESSAGE, times=3, status=400, code=200000)
     if refused == "the new message":
-        server.fail("POST", MESSAGES, status=400, code=200000)
+        server.fail("POST", MESSAGES, times=2, status=400, code=200000)
     held.go_on.set()
     await wait_until(lambda: server.count("POST", MESSAGES) >= 2, "it is sent anew")
     last.go_on.set()
@@ -689,10 +701,22 @@ async def test_an_answer_that_discord_refuses_for_good_ends_with_a_sentence(
     assert bot.receipts[question.id]["finished"]
 
 
+async def test_a_refused_message_is_sent_once_more_as_plain_text(server: Discord, bot: Bot) -> None:
+    """Without control characters, of a length that Discord takes however it counts, and as no reply."""
+    server.general.denied.add("create_public_threads")
+    question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
+    fault = server.fail("POST", MESSAGES, status=400, code=50035)
+    await bot.reply(question, answer=fixed("Here: \x00\x1b[1m" + "🚢" * 1200))
+    first, *_ = [each for each in server.messages(server.general) if each.author is server.bot]
+    assert fault.used == 1
+    assert first.content == "Here: [1m" + "🚢" * 995
+    assert first.reference is None
+
+
 async def test_an_answer_of_which_discord_takes_nothing_is_told_by_a_sentence(
     server: Discord, bot: Bot
 ) -> None:
-    server.fail("POST", MESSAGES, status=400, code=200000)
+    server.fail("POST", MESSAGES, times=2, status=400, code=200000)
     await bot.reply(await direct(server))
     [sentence] = texts(server, server.dm(server.alice))
     assert "not shown in full" in sentence
@@ -701,7 +725,7 @@ async def test_an_answer_of_which_discord_takes_nothing_is_told_by_a_sentence(
 async def test_when_even_the_sentence_is_refused_the_answer_is_undeliverable(
     server: Discord, bot: Bot
 ) -> None:
-    server.fail("POST", MESSAGES, times=2, status=400, code=200000)
+    server.fail("POST", MESSAGES, times=3, status=400, code=200000)
     with pytest.raises(Undeliverable):
         await bot.reply(await direct(server))
 
@@ -1121,18 +1145,110 @@ async def test_a_command_that_fails_says_so(server: Discord) -> None:
 
 
 async def test_commands_are_registered_once(server: Discord, bot: Bot) -> None:
-    for _ in range(2):
+    for times in range(1, 3):
         async with bot.listening():
             await server.connected()
+            await wait_until(lambda: server.count("GET", COMMANDS) == times, "they are compared")  # noqa: B023
+            await wait_until(lambda: server.count("PUT", COMMANDS) == 1, "they are registered")
         await wait_until(lambda: not server.gateway.connections, "the gateway is left")
     assert len(server.sessions) == 2
-    assert server.count("PUT", "/applications/*/commands") == 1
+    assert server.count("PUT", COMMANDS) == 1
 
 
-async def test_commands_that_cannot_be_registered_stop_nothing(server: Discord, bot: Bot) -> None:
-    server.fail("PUT", "/applications/*/commands", status=403)
+@pytest.mark.parametrize(("method", "status"), [("GET", 403), ("GET", 200), ("PUT", 403)])
+async def test_commands_that_cannot_be_registered_stop_nothing_and_are_tried_again(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch, method: str, status: int
+) -> None:
+    """Also when Discord's answer (200) is nothing that discord.py can read."""
+    monkeypatch.setattr(slash, "SYNC_SECONDS", 0.01)
+    fault = server.fail(method, COMMANDS, times=10**6, status=status)
     async with bot.listening():
         await server.connected()
+        await server.say(server.alice, server.dm(server.alice), "hello")
+        await server.answer(server.dm(server.alice), ends("hello"))
+        await wait_until(lambda: fault.used >= 3, "it is tried again")
+        fault.times = 0
+        assert (await server.command("agent-health")).content
+
+
+async def test_nobody_minds_what_discord_says_of_registered_commands(server: Discord, bot: Bot) -> None:
+    server.fail("PUT", COMMANDS, status=200, after_applying=True)
+    async with bot.listening():
+        await server.connected()
+        assert (await server.command("agent-health")).content
+    assert server.count("PUT", COMMANDS) == 1
+
+
+async def test_a_slow_registration_of_commands_holds_up_no_connection(server: Discord, bot: Bot) -> None:
+    server.fail("GET", COMMANDS, delay=30)
+    async with bot.listening():
+        await server.connected()
+
+
+async def test_details_of_the_application_that_cannot_be_read_stop_nothing(server: Discord, bot: Bot) -> None:
+    """Login asks for them, to listen and to send, and needs the id alone."""
+    server.rest.application_details = {"owner": None, "icon": 7}
+    async with bot.listening():
+        await server.connected()
+        await bot.reply(await direct(server))
+    assert texts(server, server.dm(server.alice)) == ["You said: hello"]
+
+
+async def test_an_event_that_cannot_be_read_costs_neither_the_connection_nor_the_next_message(
+    server: Discord, bot: Bot
+) -> None:
+    """All the samples, over the socket; no interactions, since they would be answered."""
+    heard: list[Event] = []
+
+    async def deliver(event: Event) -> None:
+        heard.append(event)
+
+    receiving = asyncio.create_task(bot.platform.receive(deliver))
+    await server.connected()
+    for name in samples():
+        data = sample(name)
+        if data["event"] != "INTERACTION_CREATE":
+            server.tell(data["event"], data["payload"])
+    await server.say(server.alice, server.dm(server.alice), "the next")
+    await wait_until(
+        lambda: any(isinstance(each, Message) and each.text == "the next" for each in heard), "heard"
+    )
+    assert [each.resumes for each in server.sessions] == [0]
+    await cancel(receiving)
+
+
+async def test_a_session_whose_begin_cannot_be_read_is_begun_again(
+    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is the one event which cannot be skipped."""
+    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
+    ready = server.gateway._ready
+
+    def broken_at_first(session: Session) -> Json:
+        return ready(session) | ({"user": None} if len(server.sessions) == 1 else {})
+
+    monkeypatch.setattr(server.gateway, "_ready", broken_at_first)
+    async with bot.listening():
+        await server.say(server.alice, server.dm(server.alice), "hello")
+        await wait_until(lambda: len(server.sessions) == 2, "another session")
+        await server.connected(1)
+        await server.say(server.alice, server.dm(server.alice), "hello again")
+        await server.answer(server.dm(server.alice), ends("hello again"))
+
+
+async def test_a_command_that_cannot_be_read_is_apologised_for(server: Discord, live: Bot) -> None:
+    broken = {"id": "1", "name": "agent-usage", "type": 1, "options": [7]}
+    interaction, _ = server.interactions.send(Kind.COMMAND, server.alice, server.general, broken)
+    await wait_until(lambda: bool(interaction.messages), "it is answered")
+    assert "did not work" in interaction.messages[0].content
+
+
+async def test_no_warning_says_that_voice_is_missing() -> None:
+    """In a process of its own: discord.py warns once, when its first client is made."""
+    code = "import discord; from bot.discord.client import Client; Client(discord.Intents.none())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
 
 
 # --- the edges

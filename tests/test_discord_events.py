@@ -6,7 +6,7 @@ from typing import Any
 import discord
 import pytest
 
-from bot.chat import Attachment, Message, ThreadId
+from bot.chat import Attachment, Message, Quote, ThreadId
 from bot.discord.events import correction, parse
 
 ME, ALICE, BOB = 900, 501, 502
@@ -246,14 +246,16 @@ def test_files_come_along(library: Library) -> None:
     assert untyped.attachments[0].media_type == "application/octet-stream"
 
 
-def test_stickers_and_forwarded_messages_are_told(library: Library) -> None:
+def test_stickers_are_told_and_a_forwarded_message_is_data_that_commands_nothing(library: Library) -> None:
     sticker = {"id": "5", "name": "wave", "format_type": 1}
     assert read(library.read(place=DM, sticker_items=[sticker])).text == "[sticker: wave]"
     forwarded = {"type": 0, "content": "old news", "embeds": [], "attachments": [], "mentions": []}
     forwarded |= {"timestamp": "2026-01-01T00:00:00+00:00", "edited_timestamp": None, "flags": 0}
     reference = {"type": 1, "message_id": "1", "channel_id": "2"}
     message = library.read(place=DM, message_reference=reference, message_snapshots=[{"message": forwarded}])
-    assert read(message).text == "old news"
+    assert read(message).text == ""
+    assert read(message).quotes == (Quote(source="a message that is forwarded here", text="old news"),)
+    assert Message.from_json(read(message).to_json()) == read(message)
 
 
 def test_a_message_is_the_same_after_storage(library: Library) -> None:

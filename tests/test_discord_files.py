@@ -1,60 +1,21 @@
 """Files of an answer on Discord: shown once, in the place of the answer, whatever happens on the way."""
 
-import contextlib
-from collections.abc import AsyncIterator
-
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import File, Health, Stop, Text, ThreadId, Unreachable
-from bot.commands import Commands
-from bot.discord import connect, sender
+from bot.chat import File, Text, Unreachable
+from bot.discord import sender
 from bot.files import FileStore
-from bot.shared import SharedState
-from tests.a_file import PICTURE, Asked, gone
+from tests.a_file import PICTURE, gone
+from tests.discord_question import asked, shown
 from tests.servers.discord import Discord
 
 MESSAGES = "/channels/*/messages"
 
 
-async def no_health() -> list[Health]:
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "REPEAT_SECONDS", 0.01)
-
-
-@contextlib.asynccontextmanager
-async def asked(discord: Discord, redis: Redis, kind: str = "channel") -> AsyncIterator[Asked]:
-    """Somebody has asked in a channel, or in a direct message; nobody listens."""
-    channel = discord.world.dm(discord.alice) if kind == "dm" else discord.general
-    message = await discord.say(discord.alice, channel, "draw it")
-    guild = "dm" if kind == "dm" else str(discord.guild.id)
-    place = {
-        "guild": guild,
-        "channel": str(channel.id),
-        "parent": "",
-        "message": str(message.id),
-        "kind": kind,
-        "author": str(discord.alice.id),
-    }
-    thread = ThreadId("discord", guild, str(channel.id if kind == "dm" else message.id))
-    async with connect(
-        token=discord.token,
-        api_url=discord.url,
-        commands=Commands(no_health, nothing_to_stop),
-        shared=SharedState(redis, "one"),
-        files=FileStore(redis),
-        catch_up_hours=24,
-        shards=None,
-    ) as platform:
-        yield Asked(platform, thread, place)
 
 
 @pytest.fixture
@@ -63,13 +24,6 @@ async def picture(redis: Redis) -> File:
 
 
 NAME = "Ums_tze_2026_-1a2b3c4d.png"
-
-
-def shown(discord: Discord) -> list[tuple[str, list[str]]]:
-    """What the bot shows: texts, and names of files."""
-    everything = [each for channel in discord.world.channels.values() for each in discord.messages(channel)]
-    own = [each for each in everything if each.author is discord.bot]
-    return [(each.content, [file.name for file in each.attachments]) for each in own]
 
 
 @pytest.mark.parametrize("kind", ["channel", "dm"])

@@ -235,6 +235,22 @@ async def test_the_trouble_of_one_shard_is_its_own(discord: Discord, launch: Lau
     assert sorted(each.shard for each in discord.sessions) == [(0, 2), (1, 2), (1, 2)]
 
 
+async def test_health_says_how_many_shards_are_connected(discord: Discord, launch: Launch) -> None:
+    """A bot with one shard reads as connected, and says so: "0 of 1" was the number of the shard."""
+    process = await launch("one", 1)
+    await connected(discord, 1)
+
+    async def says(words: str) -> bool:
+        return (await process.health()).evidence.get("shards") == words
+
+    await wait_until(lambda: says("1 of 1 connected"), "the connection is told")
+    assert "shard_numbers" not in (await process.health()).evidence
+    discord.refuse_gateway(times=99)
+    discord.drop_gateway()
+    await wait_until(lambda: says("0 of 1 connected"), "the loss is told")
+    discord.refuse_gateway(times=0)
+
+
 async def test_health_tells_of_all_shards(discord: Discord, launch: Launch) -> None:
     """Which of how many, the sum of the guilds, the newest event; the worst of them is the state."""
     channels(discord, 2)
@@ -246,7 +262,7 @@ async def test_health_tells_of_all_shards(discord: Discord, launch: Launch) -> N
 
     await wait_until(is_well, "healthy")
     evidence = (await process.health()).evidence
-    assert evidence["shards"] == "0, 1 of 2"
+    assert evidence["shards"] == "2 of 2 connected"
     assert {"connected", "last_event_s", "latency_ms", "user"} <= evidence.keys()
     assert "disconnected" not in evidence
     discord.refuse_gateway(times=99)
@@ -355,7 +371,7 @@ async def test_a_lost_lease_stops_the_client_of_that_shard_alone(
     await redis.set("{bot}:lease:discord:shard:1", "another")
     await wait_until(lambda: discord.shards == [(0, 2)], "one is left")
     assert [each.resumes for each in discord.sessions] == [0, 0]
-    assert (await process.health()).evidence["shards"] == "0 of 2"
+    assert (await process.health()).evidence["shard_numbers"].startswith("0 ")
     await redis.delete("{bot}:lease:discord:shard:1")
     await connected(discord, 2)
 

@@ -16,6 +16,7 @@ from bot.agent import prompts
 from bot.agent.course import Course, decided_course, repeated_course
 from bot.agent.forgetting import AUTHOR, AUTHOR_NAME, author, without
 from bot.agent.graph import Context, Graph, State, build_graph
+from bot.agent.marking import marked
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
 from bot.agent.pictures import PICTURES, See, see_nothing
@@ -268,9 +269,10 @@ def _problems(messages: Sequence[AnyMessage]) -> list[Part]:
 
 
 def _readable(message: Message, enclosed: Enclosed) -> str:
-    text = message.text.strip() or ("" if enclosed.text else prompts.NO_TEXT)
+    quotes = [marked(each.source, each.text) for each in message.quotes]
+    text = message.text.strip() or ("" if quotes or enclosed.text else prompts.NO_TEXT)
     text = prompts.CORRECTION.format(text=text) if message.corrects else text
-    return "\n\n".join([*filter(None, [text, enclosed.text])])
+    return "\n\n".join([*filter(None, [text, *quotes, enclosed.text])])
 
 
 def _id(message: Message) -> str:

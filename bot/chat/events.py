@@ -54,6 +54,17 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """Text that came with a message and is not its author's own: a message it replies to, a forward, a poll.
+
+    `source` says in a few words where it is from. Both are data: never a command, and never an instruction.
+    """
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What a person wrote. Plain data: it is stored as JSON until it is answered.
 
@@ -67,7 +78,7 @@ class Message:
     has made; only the inbox sets these three. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
     names by which ALLOWED_BOTS may know an author that is a bot, none for a person. `author_space` is the
     author's own space, as in ALLOWED_SPACES, empty when it is the thread's or is not known; `is_guest` marks
-    an author who is a guest.
+    an author who is a guest. `quotes` are what others wrote and the message shows.
     """
 
     id: str
@@ -87,6 +98,7 @@ class Message:
     bot_ids: tuple[str, ...] = ()
     author_space: str = ""
     is_guest: bool = False
+    quotes: tuple[Quote, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""
@@ -101,6 +113,7 @@ class Message:
         fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         fields["thread"] = ThreadId(**fields["thread"])
         fields["attachments"] = tuple(Attachment(**each) for each in fields["attachments"])
+        fields["quotes"] = tuple(Quote(**each) for each in fields.get("quotes", ()))
         for name in ("roles", "bot_ids"):
             fields[name] = tuple(fields.get(name, ()))
         if decision := fields.get("decision"):

@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
 from bot.discord.errors import Refused
+from bot.discord.patience import Patience
 from bot.discord.place import Place
 from bot.discord.sender import Sender, Sent
 
 log = logging.getLogger(__name__)
 
 _CUT_SHORT = "Discord does not take the rest of this answer, so it is not shown in full."
+_LONGEST = 2_000
+"""Characters of a message, counted as units of UTF-16: the strictest way."""
+
 NONCE = 25
 """Characters of a nonce at most."""
 
@@ -25,19 +29,28 @@ def nonce_of(turn: Turn, purpose: str) -> str:
     return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
 
 
+def plain_text(text: str) -> str:
+    """Return a text without control characters, cut to what Discord takes however it counts."""
+    printable = "".join(each for each in text if each.isprintable() or each == "\n")
+    units = printable.encode("utf-16-le", "replace")[: 2 * _LONGEST]
+    return units.decode("utf-16-le", "ignore")
+
+
 class Display:
     """Keeps the messages on Discord equal to the texts it is given, and the receipt equal to both.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
     `sending` (its text, the time, and the number of the message that it `replaces`), since it may have
     arrived although we never heard so; `replaced` (the numbers of those that were sent anew), `obsolete` (the
-    id of one that is yet to be taken back for that), and `cut_short` once Discord refused a text for good.
+    id of one that is yet to be taken back for that), and `cut_short` once Discord refused a text for good;
+    `plain` are the numbers of those that it refused with all that is around them.
     """
 
-    def __init__(self, sender: Sender, place: Place, receipt: Receipt) -> None:
+    def __init__(self, sender: Sender, place: Place, receipt: Receipt, patience: Patience) -> None:
         self._sender = sender
         self._place = place
         self._receipt = receipt
+        self._patience = patience
         self._ids = [int(id) for id in receipt.state.get("messages", [])]
         self._texts: list[str | None] = [None] * len(self._ids)  # None: an earlier attempt's, not known
 
@@ -67,7 +80,8 @@ class Display:
     async def _find(self, sending: dict[str, Json]) -> None:
         since = datetime.fromtimestamp(sending["at"], UTC) - CLOCKS
         try:
-            recent = await self._sender.sent_since(self._place.channel, since)
+            async with self._patience.part("history"):
+                recent = await self._sender.sent_since(self._place.channel, since)
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return
         for message in recent:
@@ -81,17 +95,17 @@ class Display:
     async def show(self, texts: list[str]) -> None:
         """Edit the messages there are into `texts`, and send the rest.
 
-        A message that takes no edit is sent anew, once. When Discord refuses that too, a last message says
-        that the answer is not complete, and nothing more is shown.
+        A message that takes no edit is sent again, once, and then as plain text, once. When Discord refuses
+        that too, a last message says that the answer is not complete, and nothing more is shown.
         """
         if self._receipt.state.get("cut_short"):
             return
         try:
             for index, text in enumerate(texts):
-                await self._show_one(index, text)
+                await self._show_somehow(index, text)
         except Refused as error:
             log.warning("answer cut short", extra={"reason": str(error)})
-            await self._post(_CUT_SHORT, "cut short")
+            await self._post(_CUT_SHORT, len(self._ids), "cut short")
             await self._receipt.save(cut_short=True, sending=None)
             return
         shown = sum(map(len, texts))
@@ -105,13 +119,25 @@ class Display:
             await self._take_back(extra)
         await self._receipt.save(messages=[str(id) for id in self._ids[: len(texts)]], finished=True)
 
+    async def _show_somehow(self, index: int, text: str) -> None:
+        plain: list[int] = self._receipt.state.get("plain", [])
+        try:
+            await self._show_one(index, plain_text(text) if index in plain else text)
+        except Refused as error:
+            if index in plain:
+                raise
+            log.warning("message refused, sending it as plain text", extra={"reason": str(error)})
+            await self._receipt.save(plain=[*plain, index])
+            await self._show_one(index, plain_text(text))
+
     async def _show_one(self, index: int, text: str) -> None:
         if index == len(self._ids):
             await self._send(text)
         if self._texts[index] == text:
             return
         try:
-            await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
+            async with self._patience.part("text"):
+                await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
         except Refused as error:
             log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
             await self._replace(index, text)
@@ -122,7 +148,7 @@ class Display:
         if index in replaced:
             raise Refused("Discord refuses edits of a message that was sent anew already")
         await self._receipt.save(sending={"text": text, "at": time.time(), "replaces": index})
-        sent = await self._post(text, f"{index} anew")
+        sent = await self._post(text, index, f"{index} anew")
         await self._put_in_place(index, sent.id)
 
     async def _put_in_place(self, index: int, id: int) -> None:
@@ -143,25 +169,28 @@ class Display:
 
     async def _take_back(self, id: int) -> None:
         try:
-            await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
+            async with self._patience.part("deletion"):
+                await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
 
     async def _send(self, text: str) -> None:
         await self._receipt.save(sending={"text": text, "at": time.time()})
-        sent = await self._post(text, str(len(self._ids)))
+        sent = await self._post(text, len(self._ids), str(len(self._ids)))
         # Discord trims what it keeps: only a text of another attempt differs by more than that
         await self._keep(sent.id, text if sent.text == text.strip() else sent.text)
 
-    async def _post(self, text: str, purpose: str) -> Sent:
+    async def _post(self, text: str, index: int, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
-        return await self._sender.send(
-            self._place.channel,
-            text,
-            nonce=nonce_of(self._receipt.turn, purpose),
-            reply_to=self._place.reply_to,
-            hold=self._receipt.hold,
-        )
+        is_plain = index in self._receipt.state.get("plain", [])
+        async with self._patience.part("text"):
+            return await self._sender.send(
+                self._place.channel,
+                text,
+                nonce=nonce_of(self._receipt.turn, purpose),
+                reply_to=None if is_plain else self._place.reply_to,
+                hold=self._receipt.hold,
+            )
 
     async def _keep(self, id: int, text: str) -> None:
         self._ids.append(id)

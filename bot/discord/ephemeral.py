@@ -22,6 +22,8 @@ async def answer(interaction: Asked, text: Callable[[], Awaitable[str]]) -> None
 async def apologise(interaction: Asked, error: Exception) -> None:
     """Answer what nobody foresaw with a sentence; the log has the error under the same reference."""
     log.error("command failed", extra={"reference": interaction.id}, exc_info=error)
+    if interaction.type is discord.InteractionType.autocomplete:  # takes no words
+        return
     sentence = f"That did not work. The log says why, under the reference {interaction.id}."
     try:
         if interaction.response.is_done():

@@ -1,5 +1,6 @@
 """What discord.py raises, in the words of chat.py."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,8 @@ import aiohttp
 import discord
 
 from bot.chat import CredentialsRejected, PlatformError, RateLimited, Undeliverable, Unreachable
+
+log = logging.getLogger(__name__)
 
 _PORTAL = "https://discord.com/developers/applications"
 _BAD_TOKEN = f"Discord does not accept DISCORD_TOKEN: copy the bot's token anew from {_PORTAL} (Bot > Token)"
@@ -24,6 +27,12 @@ _HOPELESS = frozenset({10003, 50001, 50007, 50013})
 """Unknown channel, no access, no direct messages to this person, no permission: nothing can be shown there
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
 
+_REASONS = {
+    10003: "It is gone.",
+    50001: "I cannot see it any more: please ask an admin of the server to let me in.",
+    50013: "I lack the permission to write there: please ask an admin of the server for it.",
+}
+
 _BAN_SECONDS = 60.0
 """How long to wait after a 429 that does not say."""
 
@@ -35,13 +44,32 @@ class Refused(Undeliverable):
     """
 
 
+class Unreadable(Unreachable):
+    """Discord has answered in a way that discord.py cannot read: it may be another way the next time."""
+
+
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
+
+
+class Failing(Refused):
+    """Discord has answered a request with nothing but failures, for longer than anybody waits."""
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s."""
+def translated(*, reading: bool = False) -> Iterator[None]:
+    """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s.
+
+    With `reading` these include whatever discord.py raises for an answer that is not as it expects.
+    """
     try:
         yield
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise _platform_error(error) from error
+    except _UNREADABLE as error:
+        if not reading:
+            raise
+        log.warning("answer of Discord not read", exc_info=error)
+        raise Unreadable(f"Discord's answer cannot be read: {error!r}") from error
 
 
 def _platform_error(error: Exception) -> PlatformError:
@@ -56,6 +84,8 @@ def _platform_error(error: Exception) -> PlatformError:
             return _closed(error.code)
         case discord.HTTPException():
             return _refused(error)
+        case discord.InvalidData():
+            return Refused(f"discord.py cannot read it: {error}")
         case _:
             return Unreachable(f"Discord is out of reach: {type(error).__name__}: {error}")
 
@@ -88,3 +118,10 @@ def _retry_after(error: discord.HTTPException) -> float:
         return float(error.response.headers.get("Retry-After", _BAN_SECONDS))
     except ValueError:
         return _BAN_SECONDS
+
+
+def reason(error: Exception) -> str:
+    """Say in words for a user why nothing can be shown in a place."""
+    cause = error.__cause__
+    code = cause.code if isinstance(cause, discord.HTTPException) else 0
+    return _REASONS.get(code, "Discord does not take my messages there.")

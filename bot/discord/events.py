@@ -1,11 +1,12 @@
 """From discord.py's messages to ours. Pure: nothing here waits or asks."""
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Sequence, Set
 
 import discord
 
-from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
+from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal
+from bot.discord.quotes import files, quotes, stickers, voice
 
 PLATFORM = "discord"
 DIRECT = "dm"
@@ -14,14 +15,18 @@ DIRECT = "dm"
 STOP_REACTION = "❌"
 
 _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply})
-_MENTION = re.compile(r"<(@!?|@&|#)(\d+)>")
+_MENTION = re.compile(r"<(@!?|@&|#)(\d{1,20})>")
+_EMOJI = re.compile(r"<a?:(\w{1,32}):\d{1,20}>")
 
 
-def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Message | None:
-    """What a person says to the bot, whose user id is `me`, or None when it concerns others.
+def parse(
+    message: discord.Message, me: int, bots: Set[str] = frozenset(), lost: Sequence[str] = ()
+) -> Message | None:
+    """Return what a person says to the bot, whose user id is `me`, or None when it concerns others.
 
     In a thread every message passes, `addressed` only with a mention: the inbox knows whether the bot
-    takes part there. Of other bots, those in `bots` (as in ALLOWED_BOTS) are heard.
+    takes part there. Of other bots, those in `bots` (as in ALLOWED_BOTS) are heard. `lost` are the parts of
+    the payload that could not be read.
     """
     author = _author(message)
     is_bot = message.author.bot or message.webhook_id is not None
@@ -29,19 +34,20 @@ def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Me
         return None
     addressed = _addressed(message, me)
     thread, kind = _conversation(message, me, addressed)
-    text = _text(message, me)
-    if thread is None or not (addressed or text or message.attachments):
+    text, quoted, attachments = _text(message, me), quotes(message, me, lost), files(message, me)
+    if thread is None or not (addressed or text or quoted or attachments):
         return None
     return Message(
         id=id_of(message.id),
         thread=thread,
         author=author,
-        author_name=message.author.display_name,
+        author_name=str(message.author.display_name),
         text=text,
         sent_at=message.created_at.timestamp(),
         addressed=addressed,
         direct=thread.space == DIRECT,
-        attachments=tuple(_attachments(message)),
+        attachments=tuple(attachments),
+        quotes=quoted,
         place={
             "guild": thread.space,
             "channel": str(message.channel.id),
@@ -54,21 +60,25 @@ def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Me
         },
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
+        is_guest=_is_guest(message.author),
     )
 
 
 def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
-    """An author's roles as in ALLOWED_ROLES; none where they are not known: outside of a guild, by REST."""
-    known = author.roles if isinstance(author, discord.Member) else []
+    """Return an author's roles as in ALLOWED_ROLES, as far as the event tells them.
+
+    There are none outside of a guild and by REST. A guest of a voice channel has not even that of everyone.
+    """
+    known = author.roles if isinstance(author, discord.Member) and not _is_guest(author) else []
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
 
 
-def correction(message: discord.Message, me: int) -> Correction | None:
-    """What the edit of a message means; None for a change that is no edit, such as a preview of a link.
+def correction(message: discord.Message, me: int, lost: Sequence[str] = ()) -> Correction | None:
+    """Return what the edit of a message means; None for what is no edit, such as a preview of a link.
 
     Bots are read as they first write: one whose answer grows by edits would be answered at each of them.
     """
-    parsed = parse(message, me) if message.edited_at else None
+    parsed = parse(message, me, lost=lost) if message.edited_at else None
     if parsed is None or message.edited_at is None:
         return None
     return Correction(message=parsed, edited_at=message.edited_at.timestamp())
@@ -84,6 +94,10 @@ def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
     if reaction.emoji.name != STOP_REACTION:
         return None
     return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=id_of(reaction.message_id))
+
+
+def _is_guest(author: discord.User | discord.Member) -> bool:
+    return isinstance(author, discord.Member) and author.flags.guest
 
 
 def _author(message: discord.Message) -> str:
@@ -153,10 +167,8 @@ def _text(message: discord.Message, me: int) -> str:
         return "" if (kind, id) in mine else names.get((kind, id), mention[0])
 
     mine = {("@", me)} | {("@&", role.id) for role in message.role_mentions if _is_mine(role, me)}
-    spoken = _MENTION.sub(named, message.content)
-    quoted = [snapshot.content for snapshot in message.message_snapshots]
-    stickers = [f"[sticker: {sticker.name}]" for sticker in message.stickers]
-    return "\n".join(each for each in (spoken.strip(), *quoted, *stickers) if each)
+    spoken = _EMOJI.sub(r":\1:", _MENTION.sub(named, message.content))
+    return "\n".join(each for each in (spoken.strip(), *stickers(message), *voice(message)) if each)
 
 
 def _names(message: discord.Message) -> dict[tuple[str, int], str]:
@@ -165,9 +177,3 @@ def _names(message: discord.Message) -> dict[tuple[str, int], str]:
     roles = {("@&", role.id): f"@{role.name}" for role in message.role_mentions}
     channels = {("#", channel.id): f"#{channel.name}" for channel in message.channel_mentions}
     return users | roles | channels
-
-
-def _attachments(message: discord.Message) -> Iterator[Attachment]:
-    for file in message.attachments:
-        media_type = file.content_type or "application/octet-stream"
-        yield Attachment(name=file.filename, media_type=media_type, size=file.size, url=file.url)

@@ -34,14 +34,15 @@ _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 
 
 @asynccontextmanager
-async def guarded(hold: Hold | None, seconds: float = EXCHANGE_SECONDS) -> AsyncIterator[None]:
+async def guarded(hold: Hold | None, seconds: float | None = None) -> AsyncIterator[None]:
     """Await `hold` before each request that the body makes with a traced client, and bound each in time.
 
+    Each may take `seconds`, else `EXCHANGE_SECONDS`.
     Only the requests: a wait for a rate limit that is cut short would be another request too many, and
     discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises `TimeoutError`.
     """
     async with asyncio.timeout(None) as deadline:
-        token = _guard.set(_Guard(hold, deadline, seconds))
+        token = _guard.set(_Guard(hold, deadline, seconds or EXCHANGE_SECONDS))
         try:
             yield
         finally:

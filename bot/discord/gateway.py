@@ -1,43 +1,40 @@
 """Everything the bot hears on one shard, over one session at the gateway and its reconnections."""
 
+import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Set
-from typing import Any
+from collections.abc import Callable, Sequence, Set
+from functools import partial
+from typing import Any, TypeVar
 
 import discord
 from discord.gateway import KeepAliveHandler
 
-from bot.chat import Deliver, Event, Shared, Unreachable, working_on
+from bot.chat import Correction, Deliver, Event, Message, Shared, Unreachable, working_on
 from bot.commands import Commands
 from bot.discord import events
 from bot.discord.asking import Press
+from bot.discord.client import Client
 from bot.discord.errors import translated
 from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
-from bot.discord.sender import LONGEST_WAIT, PINGS
+from bot.discord.payloads import Payload, read_guild, read_message
 from bot.discord.shard import Shard
 from bot.discord.slash import Tree
 from bot.discord.starts import Starts, Turn
+from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
+
+Parser = Callable[[Any], None]
+Result = TypeVar("Result")
 
 _HANDLER_SECONDS = 5.0
 """How long handlers may go on after listening has ended: a message in their hands comes only once."""
 
 
-def _plain_reconnect(record: logging.LogRecord) -> bool:
-    """Make discord.py's error with a trace, which it logs at each reconnection, a warning of one line."""
-    if str(record.msg).startswith("Attempting a reconnect"):
-        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
-    return True
-
-
-logging.getLogger("discord.client").addFilter(_plain_reconnect)
-
-
-class Listener(discord.Client):
+class Listener(Client):
     """A client that listens to a shard and serves commands. It cannot be used again once it is closed."""
 
     def __init__(
@@ -52,18 +49,16 @@ class Listener(discord.Client):
         intents = discord.Intents.default()
         intents.message_content = True
         super().__init__(
-            intents=intents,
+            intents,
             shard_id=shard.number,
             shard_count=shard.count,
-            allowed_mentions=PINGS,
             max_messages=None,
-            max_ratelimit_timeout=LONGEST_WAIT,
             guild_ready_timeout=0,  # seconds; nothing waits for on_ready, and its timer outlives the client
         )
         self._hand_over = HandOver(deliver)
-        self._history = History(self, shared, bots)
         self._shared = shared
         self._bots = bots
+        self._history = History(self, shared, self.parse)
         self.commands = commands
         self.handling = Handlers()
         self._tree = Tree(self, commands, self.handling)
@@ -71,12 +66,27 @@ class Listener(discord.Client):
         self._starts = starts
         self._turn: Turn | None = None
         self._shard = shard
+        self._take_over_parsing()
+
+    def _take_over_parsing(self) -> None:
+        """Let no event end the connection: one that discord.py cannot read is logged and skipped."""
+        state: Any = self._connection
+        parsers: dict[str, Parser] = state.parsers  # what the connections look events up in
+        parsers["MESSAGE_CREATE"] = self._message_created
+        parsers["MESSAGE_UPDATE"] = self._message_updated
+        parsers["GUILD_CREATE"] = partial(self._guild_created, parsers["GUILD_CREATE"])
+        for name, parser in parsers.items():
+            parsers[name] = partial(_parse, name, parser)
 
     async def listen(self, token: str) -> None:
         """Listen until cancelled, or the session is over. Raises `PlatformError`, or `StorageDown`."""
+        syncing: asyncio.Task[None] | None = None
         try:
-            with translated():
+            with translated(reading=True):
                 await self.login(token)
+            if self._shard.number == 0:
+                syncing = asyncio.create_task(self._tree.keep_synced(), name="discord commands")
+            with translated():
                 # before the connection is made: discord.py gives that a minute, and waiting may take longer
                 async with self._starts.turn(self._shard.number) as self._turn:
                     await self.connect()
@@ -90,6 +100,8 @@ class Listener(discord.Client):
         finally:
             self._shard.line.lost()
             self._stop_heartbeats()
+            if syncing:
+                await cancel(syncing)
             await self.handling.finish(_HANDLER_SECONDS)
 
     def _stop_heartbeats(self) -> None:
@@ -101,11 +113,6 @@ class Listener(discord.Client):
         for thread in threading.enumerate():
             if isinstance(thread, KeepAliveHandler) and thread.ws._connection is self._connection:
                 thread.stop()
-
-    async def setup_hook(self) -> None:
-        """Called between login and the gateway connection."""
-        if self._shard.number == 0:
-            await self._tree.sync_if_changed()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Called before a session is begun; a second one is left to a new client, which queues first."""
@@ -129,17 +136,52 @@ class Listener(discord.Client):
         """Called after each new session: what was written since the last one is not sent again."""
         self._shard.open(self._history.read)
 
-    async def on_message(self, message: discord.Message) -> None:
-        """Called in a task of its own for every message."""
-        assert self.user is not None  # set by login
-        me = self.user.id
-        await self._read(message.id, message.channel.id, lambda: events.parse(message, me, self._bots))
+    def parse(self, data: Payload, channel: object = None) -> Message | None:
+        """Read a message of the gateway, or of the history of a `channel`, which it does not name in full."""
+        if channel is None and "guild_id" not in data and not _is_direct(data):
+            return None
 
-    async def on_raw_message_edit(self, edit: discord.RawMessageUpdateEvent) -> None:
-        """Called for every edit, also of messages that came before we listened."""
-        assert self.user is not None
-        me = self.user.id
-        await self._read(edit.message_id, edit.channel_id, lambda: events.correction(edit.message, me))
+        def read(message: discord.Message, lost: Sequence[str]) -> Message | None:
+            assert self.user is not None  # set by login
+            return events.parse(message, self.user.id, self._bots, lost)
+
+        return self._guarded(data, lambda: read_message(self, data, read, channel))
+
+    def _message_created(self, data: Payload) -> None:
+        event = self.parse(data)
+        if event:
+            self.dispatch("chat_event", event, int(data["channel_id"]))
+
+    def _message_updated(self, data: Payload) -> None:
+        if data.get("edited_timestamp"):  # else a preview of a link has come, or a thread has begun
+            event = self._guarded(data, lambda: read_message(self, data, self._correction))
+            if event:
+                self.dispatch("chat_event", event, int(data["channel_id"]))
+
+    def _guarded(self, data: Payload, read: Callable[[], Result | None]) -> Result | None:
+        """Read a message unless the process has hung on it; a hang on the way is put down to it."""
+        id = events.id_of(int(data["id"]))
+        if self._shared.has_hung(id):
+            log.error("event given up, the process has hung on it", extra={"event_id": id})
+            return None
+        with working_on(f"event:{id}"):
+            return read()
+
+    def _correction(self, message: discord.Message, lost: Sequence[str]) -> Correction | None:
+        assert self.user is not None  # set by login
+        if "content" in lost:  # the question stays as it is known
+            return None
+        return events.correction(message, self.user.id, lost)
+
+    def _guild_created(self, parser: "Parser", data: Payload) -> None:
+        try:
+            parser(data)
+        except Exception:  # noqa: BLE001 - discord.py raises anything for what it does not expect
+            parser(read_guild(self, data))
+
+    async def on_chat_event(self, event: Event, channel: int) -> None:
+        """Called in a task of its own for every message and edit, also of older messages."""
+        await self._take(event, channel)
 
     async def on_raw_message_delete(self, deletion: discord.RawMessageDeleteEvent) -> None:
         """Called for every deletion."""
@@ -154,14 +196,6 @@ class Listener(discord.Client):
         """Called for every reaction."""
         await self._take(events.stop(reaction), reaction.channel_id)
 
-    async def _read(self, message_id: int, channel: int, read: Callable[[], Event | None]) -> None:
-        id = events.id_of(message_id)
-        if self._shared.has_hung(id):
-            log.error("event given up, the process has hung on it", extra={"event_id": id})
-            return
-        with working_on(f"event:{id}"):
-            await self._take(read(), channel)
-
     async def _take(self, event: Event | None, channel: int) -> None:
         self.handling.join()
         if event:
@@ -171,3 +205,18 @@ class Listener(discord.Client):
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """Called in the `except` block of a handler that failed: a message it had is lost."""
         log.error("handler failed", extra={"handler": event_method}, exc_info=sys.exception())
+
+
+def _parse(name: str, parser: Parser, data: Payload) -> None:
+    """Read one event. Raises `Unreachable` for the one without which there is no session."""
+    try:
+        parser(data)
+    except Exception as error:
+        if name == "READY":
+            raise Unreachable(f"the begin of Discord's session cannot be read: {error!r}") from error
+        log.warning("gateway event not read", extra={"gateway_event": name}, exc_info=error)
+
+
+def _is_direct(data: Payload) -> bool:
+    """Return whether a message outside of a guild is for the bot alone, and not one to a group."""
+    return "member" not in data and data.get("channel_type", 1) == discord.ChannelType.private.value

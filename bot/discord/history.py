@@ -3,9 +3,10 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Set
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import discord
 
@@ -18,10 +19,10 @@ from bot.chat import (
     Shared,
     Undeliverable,
     Unreachable,
-    working_on,
 )
 from bot.discord import events
-from bot.discord.errors import translated
+from bot.discord.errors import Unreadable, translated
+from bot.discord.payloads import Payload
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +32,30 @@ MOST_DIRECT = 500
 MOST_ARCHIVED = 100
 """Threads of a guild that are looked for although they are not active, those first that were used last."""
 
-Readable = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+PAGE = 100
+"""Messages that Discord gives at a time."""
+
+_WITH_MESSAGES = frozenset({0, 2, 5, 10, 11, 12, 13})
+"""Text, voice, announcements, three kinds of threads, stages
+(https://discord.com/developers/docs/resources/channel#channel-object-channel-types)."""
+
+Parse = Callable[[Payload, object], Message | None]
+"""Reads a message of a channel; None when it does not concern the bot."""
 
 
 class History:
     """The past of every channel, thread and direct message that a listening client sees."""
 
-    def __init__(self, client: discord.Client, shared: Shared, bots: Set[str] = frozenset()) -> None:
+    def __init__(self, client: discord.Client, shared: Shared, parse: Parse) -> None:
         self._client = client
         self._shared = shared
-        self._bots = bots
+        self._parse = parse
 
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
         """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
 
         See `bot.gap.Read`; threads count that were archived meanwhile. Raises `PlatformError`, that of a
-        guild once all others have been read.
+        guild or a channel once all others have been read.
         """
         missed = 0.0
         after = datetime.fromtimestamp(since, UTC)
@@ -54,8 +63,12 @@ class History:
         for channel in channels:
             try:
                 found = [each async for each in self._messages(channel, after)]
-            except Undeliverable as error:  # the others may still be read
+            except (Undeliverable, Unreadable) as error:  # the others may still be read
                 log.info("a channel is not read", extra={"channel": channel, "reason": str(error)})
+                continue
+            except (Unreachable, RateLimited) as error:
+                log.warning("a channel cannot be read", extra={"channel": channel, "reason": str(error)})
+                failure = error
                 continue
             for message in found:
                 missed = max(missed, await self._hand_over(message, deliver))
@@ -76,7 +89,11 @@ class History:
         for guild in self._client.guilds:
             try:
                 written |= await self._written_in_guild(guild, ours[str(guild.id)], newest)
-            except (Undeliverable, CredentialsRejected) as error:  # we are not in it any more, ...
+            except (
+                Undeliverable,
+                CredentialsRejected,
+                Unreadable,
+            ) as error:  # we are not in it any more, ...
                 log.info("a guild is not read", extra={"guild": guild.id, "reason": str(error)})
             except (Unreachable, RateLimited) as error:
                 log.warning("a guild cannot be read", extra={"guild": guild.id, "reason": str(error)})
@@ -87,18 +104,28 @@ class History:
 
     async def _written_in_guild(self, guild: discord.Guild, ours: Iterable[int], newest: int) -> set[int]:
         # asked anew: on a connection that is deaf, what the client knows is old
-        with translated():
-            listed = [*await guild.fetch_channels(), *await guild.active_threads()]
-        active = {channel.id for channel in listed}
-        others = [each for each in ours if each not in active][:MOST_ARCHIVED]
+        http: Any = self._client.http  # what it answers is taken as it is: one channel may be unreadable
+        with translated(reading=True):
+            channels, threads = (
+                await http.get_all_guild_channels(guild.id),
+                await http.get_active_threads(guild.id),
+            )
+            listed: list[Payload] = [*channels, *threads["threads"]]
+        active = {str(channel.get("id")) for channel in listed}
+        others = [each for each in ours if str(each) not in active][:MOST_ARCHIVED]
         archived = [channel for each in others if (channel := await self._found(each))]
         return set(_newer([*listed, *archived], newest))
 
-    async def _found(self, channel: int) -> object | None:
+    async def _found(self, channel: int) -> Payload | None:
+        http: Any = self._client.http
         try:
-            with translated():
-                return await self._client.fetch_channel(channel)
-        except Undeliverable:  # it is gone, or no channel: a chain of replies is named after a message
+            with translated(reading=True):
+                found: Payload = await http.get_channel(channel)
+                return found
+        except (
+            Undeliverable,
+            Unreadable,
+        ):  # it is gone, or no channel: a chain of replies is named after a message
             return None
 
     async def _direct(self) -> set[int]:
@@ -112,21 +139,33 @@ class History:
         return set(direct[:MOST_DIRECT])
 
     async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message]:
-        assert self._client.user is not None  # set by login
-        with translated():
+        with translated(reading=True):
             place = await self._client.fetch_channel(channel)
             if not isinstance(place, discord.abc.Messageable):
                 return
             begin = max(after, _joined_at(place) or after)
-            async for message in place.history(limit=None, after=begin, oldest_first=True):
-                id = events.id_of(message.id)
-                if self._shared.has_hung(id):
-                    log.error("event given up, the process has hung on it", extra={"event_id": id})
-                    continue
-                with working_on(f"event:{id}"):
-                    parsed = events.parse(message, self._client.user.id, self._bots)
-                if parsed:
+            async for data in self._payloads(channel, discord.utils.time_snowflake(begin, high=False)):
+                if parsed := self._read(data, place):
                     yield parsed
+
+    async def _payloads(self, channel: int, after: int) -> AsyncIterator[Payload]:
+        """The messages of a channel after an id, the oldest first."""
+        http: Any = self._client.http
+        while page := await http.logs_from(channel, PAGE, after=after):
+            for data in reversed(page):
+                yield data
+            newest = max(map(_id, page))
+            if len(page) < PAGE or newest <= after:
+                return
+            after = newest
+
+    def _read(self, data: Payload, place: object) -> Message | None:
+        """Read one message; one that cannot be read is skipped, since it never could be."""
+        try:
+            return self._parse(data, place)
+        except Exception as error:
+            log.warning("message of the history not read", exc_info=error)
+            return None
 
     async def _hand_over(self, message: Message, deliver: Deliver) -> float:
         is_known = await self._shared.is_known(message.id)
@@ -139,17 +178,27 @@ class History:
         if guild is None or message.bot_ids:
             return message
         try:
-            with translated():
+            with translated(reading=True):
                 member = await guild.fetch_member(int(message.place["author"]))
-        except Undeliverable:  # has left the guild meanwhile
+        except (Undeliverable, Unreadable):  # has left the guild meanwhile
             return message
         return replace(message, roles=events.roles(member))
 
 
-def _newer(channels: Iterable[object], newest: int) -> Iterable[int]:
+def _id(data: Payload) -> int:
+    """The id of a message; 0 where it cannot be read."""
+    try:
+        return int(data["id"])
+    except (LookupError, TypeError, ValueError):
+        return 0
+
+
+def _newer(channels: Iterable[Payload], newest: int) -> Iterable[int]:
     for channel in channels:
-        if isinstance(channel, Readable) and (channel.last_message_id or 0) > newest:
-            yield channel.id
+        match channel:
+            case {"id": id, "type": int(type), "last_message_id": str(last)} if type in _WITH_MESSAGES:
+                if last.isdecimal() and int(last) > newest:
+                    yield int(id)
 
 
 def _joined_at(channel: object) -> datetime | None:

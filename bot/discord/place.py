@@ -39,6 +39,15 @@ def in_channel(turn: Turn) -> Place:
     return Place(int(turn.messages[-1].place["channel"]), reply_to=int(turn.thread.channel))
 
 
+def elsewhere(turn: Turn, place: Place) -> list[Place]:
+    """Return the places in the server where the author can be told that `place` takes nothing."""
+    question = turn.messages[-1]
+    channel, parent = int(question.place["channel"]), question.place.get("parent")
+    if channel != place.channel:  # a thread was made from the question
+        return [Place(channel, reply_to=int(question.place["message"]))]
+    return [Place(int(parent))] if parent else []
+
+
 def thread_name(question: str) -> str:
     """The first words of a question, as a thread's name of 1 to 100 characters."""
     words = _MARKUP.sub("", question).split()

@@ -14,6 +14,7 @@ from bot.discord import events
 from bot.discord.gateway import Listener
 from bot.discord.line import Line
 from bot.discord.pace import Pace
+from bot.discord.patience import PATIENCE_SECONDS
 from bot.discord.probe import Probe
 from bot.discord.reply import DiscordThread
 from bot.discord.report import line_evidence, shard_evidence, worst
@@ -38,15 +39,17 @@ async def connect(
     catch_up_hours: float,
     shards: int | None,
     bots: Set[str] = frozenset(),
+    patience: float = PATIENCE_SECONDS,
 ) -> AsyncIterator["Discord"]:
     """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
 
     Without a number of `shards` Discord is asked for one. discord.py keeps both addresses in its classes, so
     a process can have one Discord at a time. Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
+    A part of an answer that fails for `patience` seconds is replaced by a sentence.
     """
     with _addressed(api_url):
         async with Sender(token) as sender:
-            yield Discord(token, commands, sender, shared, files, catch_up_hours, shards, bots)
+            yield Discord(token, commands, sender, shared, files, catch_up_hours, shards, bots, patience)
 
 
 @contextmanager
@@ -75,6 +78,7 @@ class Discord:
         catch_up_hours: float,
         shards: int | None,
         bots: Set[str],
+        patience: float,
     ) -> None:
         self._token = token
         self._commands = commands
@@ -83,6 +87,7 @@ class Discord:
         self._files = files
         self._wish = shards
         self._bots = bots
+        self._patience = patience
         self._shards = Shards(shared, catch_up_hours, self._listen)
         self._starts = Starts(sender, shared)
         self._pace = Pace()
@@ -111,7 +116,7 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
-        return DiscordThread(id, self._sender, self._pace, self._shared, self._files)
+        return DiscordThread(id, self._sender, self._pace, self._shared, self._files, self._patience)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """See `bot.chat.Platform`. The addresses are signed: no token goes along."""

@@ -26,11 +26,13 @@ def line_evidence(lines: Sequence[Line]) -> dict[str, Json]:
 
 
 def shard_evidence(shards: Sequence[Shard]) -> dict[str, Json]:
-    """Which shards these are of how many, and of their sessions together: guilds, user, worst latency."""
+    """Return the number of connected shards, which ones they are, and guilds, user and latency."""
     if not shards:
         return {}
-    evidence: dict[str, Json] = {"shards": f"{_numbers(shards)} of {shards[0].count}"}
     lost = [shard for shard in shards if shard.line.state() != "ok"]
+    evidence: dict[str, Json] = {"shards": f"{len(shards) - len(lost)} of {len(shards)} connected"}
+    if shards[0].count > 1:
+        evidence["shard_numbers"] = f"{_numbers(shards)} (there are {shards[0].count} in all processes)"
     if lost and len(shards) > 1:
         evidence["disconnected"] = _numbers(lost)
     clients = [shard.listener for shard in shards if shard.listener]

@@ -12,25 +12,24 @@ from typing import Any, Literal, Self, TypeVar
 
 import discord
 from discord import ui
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from discord.http import handle_message_parameters
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from bot.chat import Unreachable
+from bot.chat import Json, Unreachable
+from bot.discord.client import PINGS, Client
 from bot.discord.errors import translated
-from bot.discord.exchange import EXCHANGE_SECONDS, Hold, guarded, traced
+from bot.discord.exchange import Hold, guarded, traced
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-PINGS = discord.AllowedMentions(everyone=False, roles=False, users=False, replied_user=True)
-"""Whom a message of ours may notify: text from a model pings nobody, a reply the person it answers."""
-
-LONGEST_WAIT = 30.0
-"""Seconds that discord.py waits for a rate limit before it raises instead; it knows no shorter time."""
-
 TRIES = 3
 REPEAT_SECONDS = 0.5
 """How often a request is sent while Discord is out of reach, and about how long until it is sent again."""
+
+_REPEATED_STATUSES = frozenset({500, 502, 504, 524})
+"""After these discord.py repeats a request by itself (http.py, HTTPClient.request, 2.7.1)."""
 
 _REQUEST_SECONDS = 60.0
 UPLOAD_SECONDS = 30.0
@@ -127,7 +126,11 @@ class Sender:
         Links get no preview: Discord would fetch addresses that a model made up. Users in `tell` are notified
         if the text mentions them.
         """
-        form: dict[str, Any] = {"nonce": nonce, "suppress_embeds": True}
+        form: dict[str, Any] = {
+            "content": well_formed(text),
+            "nonce": nonce,
+            "flags": discord.MessageFlags(suppress_embeds=True),
+        }
         if buttons:
             form["view"] = buttons
         if tell:
@@ -136,10 +139,8 @@ class Sender:
             )
 
         async def send(client: discord.Client) -> Sent:
-            place = client.get_partial_messageable(channel)
-
-            async def post(**reference: Any) -> discord.Message:
-                return await place.send(text, **form, **reference)
+            async def post(**reference: Any) -> Json:
+                return await _post(client, channel, **form, **reference)
 
             return _sent(await _replying(post, channel, reply_to))
 
@@ -151,12 +152,11 @@ class Sender:
         """Post a message that is a file; `nonce` as in `send`."""
 
         async def attach(client: discord.Client) -> None:
-            place = client.get_partial_messageable(channel)
-
-            async def post(**reference: Any) -> discord.Message:
-                # made anew for each try, since sending uses it up
-                content = discord.File(io.BytesIO(file.content), file.name, description=file.alt or None)
-                return await place.send(file=content, nonce=nonce, **reference)
+            async def post(**reference: Any) -> Json:
+                # made again for each try, since sending uses it up
+                alt = well_formed(file.alt) or None
+                content = discord.File(io.BytesIO(file.content), file.name, description=alt)
+                return await _post(client, channel, file=content, nonce=nonce, **reference)
 
             await _replying(post, channel, reply_to)
 
@@ -166,10 +166,11 @@ class Sender:
         self, channel: int, message: int, text: str, *, hold: Hold, without_buttons: bool = False
     ) -> None:
         """Replace the text of one of our messages."""
-        form: dict[str, Any] = {"content": text} | ({"view": None} if without_buttons else {})
+        form: dict[str, Any] = {"content": well_formed(text)} | ({"view": None} if without_buttons else {})
 
         async def edit(client: discord.Client) -> None:
-            await client.get_partial_messageable(channel).get_partial_message(message).edit(**form)
+            with handle_message_parameters(**form, allowed_mentions=PINGS) as parameters:
+                await client.http.edit_message(channel, message, params=parameters)
 
         await self._request(edit, hold)
 
@@ -219,12 +220,22 @@ class Sender:
 
         return await self._request(ask)
 
+    async def open_direct(self, user: int) -> int:
+        """Find the channel of direct messages with a user."""
+
+        async def find(client: discord.Client) -> int:
+            return int((await client.http.start_private_message(user))["id"])
+
+        return await self._request(find)
+
     async def sent_since(self, channel: int, when: datetime) -> list[Sent]:
         """Our own messages in a channel since `when`, the oldest first, a hundred at most."""
 
         async def read(client: discord.Client) -> list[Sent]:
-            history = client.get_partial_messageable(channel).history(after=when, limit=100)
-            return [_sent(message) async for message in history if message.author == client.user]
+            assert client.user is not None  # set by login
+            after = discord.utils.time_snowflake(when, high=False)
+            page: list[Json] = list(await client.http.logs_from(channel, 100, after=after))
+            return [_sent(each) for each in reversed(page) if _is_by(each, client.user.id)]
 
         return await self._request(read)
 
@@ -232,10 +243,10 @@ class Sender:
         self,
         call: Callable[[discord.Client], Awaitable[Result]],
         hold: Hold | None = None,
-        seconds: float = EXCHANGE_SECONDS,
+        seconds: float | None = None,
     ) -> Result:
         repeated = AsyncRetrying(
-            retry=retry_if_exception_type(Unreachable),
+            retry=retry_if_exception(_is_worth_repeating),
             stop=stop_after_attempt(TRIES),
             wait=wait_random_exponential(REPEAT_SECONDS, max=10 * REPEAT_SECONDS),
             reraise=True,
@@ -247,10 +258,10 @@ class Sender:
         self,
         call: Callable[[discord.Client], Awaitable[Result]],
         hold: Hold | None = None,
-        seconds: float = EXCHANGE_SECONDS,
+        seconds: float | None = None,
     ) -> Result:
         client = await self._logged_in()
-        with translated(), self._reopening(client):
+        with translated(reading=True), self._reopening(client):
             async with asyncio.timeout(_REQUEST_SECONDS), guarded(hold, seconds):
                 with _opening_gate(client):
                     return await call(client)
@@ -274,20 +285,22 @@ class Sender:
             return self._client
 
     async def _new_client(self) -> discord.Client:
-        client = discord.Client(
-            intents=discord.Intents(guilds=True),
-            allowed_mentions=PINGS,
-            max_ratelimit_timeout=LONGEST_WAIT,
-            http_trace=traced(),
-        )
+        client = Client(discord.Intents(guilds=True), http_trace=traced())
         try:
-            with translated():
+            with translated(reading=True):
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await client.login(self._token)
         except BaseException:  # a cancellation, too, would leave the client's session open
             await client.close()
             raise
         return client
+
+
+def _is_worth_repeating(error: BaseException) -> bool:
+    """Return whether Discord was out of reach: what it fails at, discord.py has sent five times already."""
+    cause = error.__cause__
+    has_been_repeated = isinstance(cause, discord.HTTPException) and cause.status in _REPEATED_STATUSES
+    return isinstance(error, Unreachable) and not has_been_repeated
 
 
 @contextmanager
@@ -304,20 +317,38 @@ def _opening_gate(client: discord.Client) -> Iterator[None]:
         raise
 
 
-async def _replying(
-    post: Callable[..., Awaitable[discord.Message]], channel: int, reply_to: int | None
-) -> discord.Message:
+async def _post(client: discord.Client, channel: int, **form: Any) -> Json:
+    """Post a message. Not `Messageable.send`: it reads all of the answer, the message replied to included."""
+    with handle_message_parameters(**form, previous_allowed_mentions=PINGS) as parameters:
+        return await client.http.send_message(channel, params=parameters)
+
+
+async def _replying(post: Callable[..., Awaitable[Json]], channel: int, reply_to: int | None) -> Json:
     """Post as a reply where one is wanted and allowed."""
     if reply_to is None:
         return await post()
     question = discord.MessageReference(message_id=reply_to, channel_id=channel, fail_if_not_exists=False)
     try:
-        return await post(reference=question)
+        return await post(message_reference=question.to_message_reference_dict())
     except discord.Forbidden as error:
         if error.code != _REPLY_NEEDS_HISTORY:
             raise
         return await post()
 
 
-def _sent(message: discord.Message) -> Sent:
-    return Sent(message.id, message.content, tuple(each.filename for each in message.attachments))
+def _sent(data: Json) -> Sent:
+    """Read a message of ours, and of it no more than is needed."""
+    return Sent(int(data["id"]), data["content"], tuple(each["filename"] for each in data["attachments"]))
+
+
+def _is_by(data: Json, user: int) -> bool:
+    match data:
+        case {"author": {"id": str(id)}}:
+            return id == str(user)
+        case _:
+            return False
+
+
+def well_formed(text: str) -> str:
+    """Return the text with halves of characters joined, or replaced: Discord takes no single ones."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -6,8 +6,9 @@ from typing import Any
 
 import discord
 from discord import app_commands
+from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
-from bot.chat import Json, PlatformError, Stop, ThreadId
+from bot.chat import Json, Stop, ThreadId
 from bot.commands import Commands
 from bot.discord.ephemeral import answer, apologise
 from bot.discord.errors import translated
@@ -17,6 +18,10 @@ from bot.discord.memory_commands import memory_group
 from bot.discord.redis_commands import redis_group
 
 log = logging.getLogger(__name__)
+
+SYNC_SECONDS = 5.0
+_LONGEST_SYNC_SECONDS = 3_600.0
+"""Seconds until the second attempt to register the commands, and until a later one at most."""
 
 
 class Tree(app_commands.CommandTree[discord.Client]):
@@ -50,25 +55,42 @@ class Tree(app_commands.CommandTree[discord.Client]):
         """Called when a command has raised."""
         await apologise(interaction, error)
 
-    async def sync_if_changed(self) -> None:
-        """Tell Discord our commands unless it knows them: it takes 200 a day.
-
-        A failure is only logged: messages are answered without commands too.
-        """
+    async def _call(self, interaction: discord.Interaction[discord.Client]) -> None:
+        """Called in each interaction's task: one that discord.py cannot read is apologised for."""
         try:
-            with translated():
-                if not await self._known():
-                    await self.sync()
-                    log.info("application commands synced")
-        except PlatformError as error:
-            log.warning("application commands not synced", extra={"reason": str(error)})
+            await super()._call(interaction)
+        except app_commands.AppCommandError:
+            raise
+        except Exception as error:  # noqa: BLE001 - discord.py raises anything for what it does not expect
+            await apologise(interaction, error)
 
-    async def _known(self) -> bool:
-        application = self.client.application_id
-        assert application is not None  # set by login
-        theirs: list[Json] = list(await self.client.http.get_global_commands(application))
-        ours = [command.to_dict(self) for command in self.get_commands()]
-        return _covers(sorted(theirs, key=_name), sorted(ours, key=_name))
+    async def keep_synced(self) -> None:
+        """Tell Discord our commands unless it knows them, again and again until it does.
+
+        It takes 200 changes a day. Messages are answered without commands, too.
+        """
+        repeated = AsyncRetrying(
+            wait=wait_exponential(multiplier=SYNC_SECONDS, max=_LONGEST_SYNC_SECONDS), before_sleep=_log_retry
+        )
+        await repeated(self._sync_if_changed)
+
+    async def _sync_if_changed(self) -> None:
+        with translated(reading=True):
+            application = self.client.application_id
+            assert application is not None  # set by login
+            theirs: list[Json] = list(await self.client.http.get_global_commands(application))
+            ours = [command.to_dict(self) for command in self.get_commands()]
+            if not _covers(sorted(theirs, key=_name), sorted(ours, key=_name)):
+                # not CommandTree.sync: nothing depends on what it makes of the answer
+                await self.client.http.bulk_upsert_global_commands(application, payload=ours)
+                log.info("application commands synced")
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning(
+        "application commands not synced", extra={"error": str(error), "retry_s": round(state.upcoming_sleep)}
+    )
 
 
 def _name(command: dict[str, Json]) -> str:

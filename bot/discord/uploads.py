@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from bot.chat import File, Files, Json, Notice, Receipt, Undeliverable
 from bot.discord.display import CLOCKS, NONCE
+from bot.discord.errors import Failing
+from bot.discord.patience import Patience
 from bot.discord.place import Place
 from bot.discord.sender import Attached, Sender
 from bot.discord.transcript import Transcript
@@ -15,6 +17,7 @@ from bot.discord.transcript import Transcript
 log = logging.getLogger(__name__)
 
 _GONE = "I could not show the file {name}: I no longer have it. Ask again, and I make it anew."
+_FAILED = "I could not show the file {name}: Discord fails each time I send it. Please ask again later."
 _REFUSED = (
     "I could not show the file {name}: Discord does not take it here. It may be too large for this server, "
     "or I lack the permission Attach Files: please ask an admin of the server."
@@ -28,10 +31,13 @@ class Uploads:
     will be.
     """
 
-    def __init__(self, sender: Sender, place: Place, receipt: Receipt, files: Files) -> None:
+    def __init__(
+        self, sender: Sender, place: Place, receipt: Receipt, patience: Patience, files: Files
+    ) -> None:
         self._sender = sender
         self._place = place
         self._receipt = receipt
+        self._patience = patience
         self._files = files
 
     async def show(self, transcript: Transcript) -> None:
@@ -49,7 +55,11 @@ class Uploads:
         if known.get("shown") or known.get("words"):
             return str(known.get("words", ""))
         try:
-            words = await self._send(file)
+            async with self._patience.part(f"file {file.id}"):
+                words = await self._send(file)
+        except Failing as error:  # not noted: should even the words fail, the file is tried again
+            log.warning("file not shown", extra={"file": file.name, "reason": str(error)})
+            return _FAILED.format(name=file.name)
         except Undeliverable as error:
             log.warning("file not shown", extra={"file": file.name, "reason": str(error)})
             words = _REFUSED.format(name=file.name)
@@ -69,7 +79,8 @@ class Uploads:
     async def _was_sent(self, file: File, at: float) -> bool:
         since = datetime.fromtimestamp(at, UTC) - CLOCKS
         try:
-            recent = await self._sender.sent_since(self._place.channel, since)
+            async with self._patience.part("history"):
+                recent = await self._sender.sent_since(self._place.channel, since)
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return False
         return any(_attached_as(file) in message.files for message in recent)

@@ -26,8 +26,10 @@ from tests.servers.discord_model import (
     Channel,
     Draft,
     Edit,
+    Event,
     File,
     Guild,
+    Intent,
     Json,
     Mentions,
     Message,
@@ -72,8 +74,9 @@ class Discord(DiscordServer):
     `autocomplete`.
     What happened: `messages`, `answer`, `thread_of`, `typing`, `edit_times`, `calls`, `count`, `sessions`,
     `shards`, `connected`, `violations`, `refusals`, `rate_limited`.
-    Trouble: `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`, `invalidate_sessions`,
-    `deafen_gateway`, `refuse_gateway`, `stop_acks`, `allow_intents`, `forget_nonces`, `starts`.
+    Trouble: `tell`, `fail`, `limit`, `drop_gateway`, `close_gateway`, `reconnect_gateway`,
+    `invalidate_sessions`, `deafen_gateway`, `refuse_gateway`, `stop_acks`, `allow_intents`, `forget_nonces`,
+    `starts`.
     Times are `time.monotonic()` seconds, ids are integers.
     """
 
@@ -122,12 +125,15 @@ class Discord(DiscordServer):
         files: Sequence[File] = (),
         reply_to: Message | None = None,
         ping: bool = True,
+        more: Mapping[str, Json] | None = None,
     ) -> Message:
         """A person writes; returns at once, the event is on its way.
 
-        A reply pings the author of the message it answers, unless `ping` is cleared.
+        A reply pings the author of the message it answers, unless `ping` is cleared. `more` is shown in the
+        payload of the message beside all that, or instead of it: polls, forwards, whatever is broken.
         """
-        draft = Draft(text, files=files, mentions=Mentions(everyone=True, replied_user=ping))
+        mentions = Mentions(everyone=True, replied_user=ping)
+        draft = Draft(text, files=files, mentions=mentions, more=more or {})
         return self.world.post(channel, user, draft, reference=reply_to)
 
     def edit(self, message: Message, text: str) -> None:
@@ -332,12 +338,17 @@ class Discord(DiscordServer):
 
     # --- trouble
 
+    def tell(self, event: str, payload: Json) -> None:
+        """Send an event to all sessions as it is, however broken."""
+        self.gateway.tell(Event(event, payload, Intent.ANY))
+
     def fail(
         self,
         method: str,
         path: str,
         times: int = 1,
         *,
+        holding: str = "",
         status: int | None = None,
         code: int = 0,
         message: str = "",
@@ -349,6 +360,8 @@ class Discord(DiscordServer):
     ) -> Fault:
         """Let the next `times` requests go wrong; `path` is below the base, `*` stands for one segment.
 
+        Only those count whose body is `holding` a text; one with a file holds "multipart/form-data".
+
         `delay` (seconds) comes first; then the connection is cut (`drop`) or `status` is answered; with
         neither, the true answer comes late. With `after_applying` the request has taken effect before that.
         aiohttp's client repeats a GET, PUT or DELETE once by itself when the connection is cut.
@@ -358,6 +371,7 @@ class Discord(DiscordServer):
             method=method,
             path=path,
             times=times,
+            holding=holding,
             status=status,
             code=code,
             message=message,

@@ -92,7 +92,8 @@ class Api:
         path = http.path.removeprefix(PREFIX)
         call = Call(http.method, path, time.monotonic())
         self.calls.append(call)
-        fault = self.faults.take(http.method, path)
+        is_form = http.content_type == "multipart/form-data"
+        fault = self.faults.take(http.method, path, http.content_type if is_form else await http.text())
         if fault is None:
             async with self.steps(f"{http.method} {route.path}"):
                 response: web.Response | None = await self._answer(route, http, path)

@@ -1,6 +1,6 @@
 """The people, channels and messages of the made-up Discord: plain data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -184,7 +184,8 @@ class Message:
     """A message, and all it ever said.
 
     `history` starts with its first text; `at` of each entry is `time.monotonic()`. `mentions` are the people
-    it really pinged, after `allowed_mentions`. `deleted_at` is set when it is gone.
+    it really pinged, after `allowed_mentions`. `deleted_at` is set when it is gone. `more` is shown in
+    its payload beside all that, or instead of it.
     """
 
     id: int
@@ -206,6 +207,7 @@ class Message:
     thread: Channel | None = None
     reactions: dict[str, dict[int, User]] = field(default_factory=dict)
     interaction: Json = None
+    more: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def ephemeral(self) -> bool:
@@ -266,6 +268,7 @@ class Draft:
     components: Sequence[Json] = ()
     flags: MessageFlag = NO_FLAGS
     mentions: Mentions = DEFAULT_MENTIONS
+    more: Mapping[str, Json] = field(default_factory=dict)
 
 
 def snowflake_time(id: int) -> float:

@@ -227,7 +227,7 @@ def message(message: Message) -> Json:
         "type": int(message.type),
         "flags": int(message.flags),
     }
-    return data | _links(message)
+    return {**data, **_links(message), **message.more}
 
 
 def gateway_message(message_: Message) -> Json:

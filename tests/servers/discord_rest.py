@@ -20,13 +20,19 @@ from tests.servers.discord_world import World
 
 
 class Rest:
-    """Handlers of what a bot does with its token. `hides_content`: the content intent is switched off."""
+    """Handlers of what a bot does with its token.
+
+    `hides_content`: the content intent is switched off. `application_details` replace what is told of the
+    application, `channel_details` what is told of channels.
+    """
 
     def __init__(self, world: World, starts: SessionStarts) -> None:
         self._world = world
         self._starts = starts
         self.gateway_url = ""
         self.hides_content = False
+        self.application_details: Json = {}
+        self.channel_details: dict[int, Json] = {}
 
     def routes(self) -> list[Route]:
         messages = "/channels/{channel}/messages"
@@ -88,6 +94,7 @@ class Rest:
                 "team": None,
                 "bot": payloads.user(bot),
             }
+            | self.application_details
         )
 
     async def user(self, request: Request) -> Reply:
@@ -109,7 +116,10 @@ class Rest:
 
     async def guild_channels(self, request: Request) -> Reply:
         here = (each for each in self._world.channels.values() if each.guild is self._guild(request))
-        return Reply([payloads.channel(each) for each in here if not each.is_thread])
+        return Reply([self._details(each) for each in here if not each.is_thread])
+
+    def _details(self, channel: Channel) -> Json:
+        return payloads.any_channel(channel, self._world.bot) | self.channel_details.get(channel.id, {})
 
     async def member(self, request: Request) -> Reply:
         user = self._world.users.get(request.id("user"))
@@ -121,7 +131,7 @@ class Rest:
     async def channel(self, request: Request) -> Reply:
         channel = self._channel(request)
         need(channel)
-        return Reply(payloads.any_channel(channel, self._world.bot))
+        return Reply(self._details(channel))
 
     async def change_channel(self, request: Request) -> Reply:
         thread = self._channel(request)

@@ -76,6 +76,7 @@ class Fault:
     method: str
     path: str
     times: int
+    holding: str = ""
     status: int | None = None
     code: int = 0
     message: str = ""
@@ -86,11 +87,12 @@ class Fault:
     delay: float = 0
     used: int = field(default=0, init=False)
 
-    def matches(self, method: str, path: str) -> bool:
+    def matches(self, method: str, path: str, text: str = "") -> bool:
         pattern = re.escape(self.path).replace(r"\*", "[^/]+")
         return (
             self.used < self.times
             and self.method in ("*", method)
+            and self.holding in text
             and re.fullmatch(pattern, path) is not None
         )
 
@@ -105,10 +107,10 @@ class Faults:
         self._faults.append(fault)
         return fault
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str, text: str) -> Fault | None:
         """The fault for this request, used up once more."""
         for fault in self._faults:
-            if fault.matches(method, path):
+            if fault.matches(method, path, text):
                 fault.used += 1
                 return fault
         return None

@@ -127,6 +127,7 @@ class World:
             components=self._numbered(draft.components),
             flags=draft.flags,
             interaction=interaction,
+            more=draft.more,
         )
         self._ping(message, draft.mentions)
         message.history.append(Edit(time.monotonic(), message.content))

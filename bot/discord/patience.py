@@ -1,0 +1,38 @@
+"""A bound on how long Discord may fail at one part of an answer before the rest goes on without it."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bot.chat import Json, Receipt, Unreachable
+from bot.discord.errors import Failing
+
+PATIENCE_SECONDS = 180.0
+
+
+class Patience:
+    """Counts for how long each part has failed, over all attempts at a turn.
+
+    Key of the receipt: `failing`, the Unix seconds of the first failure since the last success, by part.
+    """
+
+    def __init__(self, receipt: Receipt, seconds: float) -> None:
+        self._receipt = receipt
+        self._seconds = seconds
+
+    @asynccontextmanager
+    async def part(self, name: str) -> AsyncIterator[None]:
+        """Raise `Failing` instead of `Unreachable` once the body has failed for too long."""
+        failing: dict[str, Json] = self._receipt.state.get("failing", {})
+        try:
+            yield
+        except Unreachable as error:
+            if name not in failing:
+                await self._receipt.save(failing={**failing, name: time.time()})
+                raise
+            if time.time() - failing[name] < self._seconds:
+                raise
+            raise Failing(f"Discord has failed at this for too long: {error}") from error
+        if name in failing:
+            others = {part: since for part, since in failing.items() if part != name}
+            await self._receipt.save(failing=others)

@@ -1,0 +1,69 @@
+"""A question on Discord that waits for its answer, and what the bot has shown of one."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from redis.asyncio import Redis
+
+from bot.chat import Health, Json, Stop, ThreadId
+from bot.commands import Commands
+from bot.discord import connect
+from bot.discord.patience import PATIENCE_SECONDS
+from bot.files import FileStore
+from bot.shared import SharedState
+from tests.a_file import Asked
+from tests.servers.discord import Discord
+
+
+async def no_health() -> list[Health]:
+    return []
+
+
+async def nothing_to_stop(stop: Stop) -> int:
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def asked(
+    discord: Discord,
+    redis: Redis,
+    kind: str = "channel",
+    patience: float = PATIENCE_SECONDS,
+    more: Mapping[str, Json] | None = None,
+) -> AsyncIterator[Asked]:
+    """Somebody has asked in a channel, a thread or a direct message; nobody listens.
+
+    `more` is as in `Discord.say`.
+    """
+    channel = discord.world.dm(discord.alice) if kind == "dm" else discord.general
+    if kind == "thread":
+        channel = discord.start_thread(discord.alice, discord.general)
+    message = await discord.say(discord.alice, channel, "draw it", more=more)
+    guild = "dm" if kind == "dm" else str(discord.guild.id)
+    place = {
+        "guild": guild,
+        "channel": str(channel.id),
+        "parent": str(channel.parent.id) if channel.parent else "",
+        "message": str(message.id),
+        "kind": kind,
+        "author": str(discord.alice.id),
+    }
+    thread = ThreadId("discord", guild, str(message.id if kind == "channel" else channel.id))
+    async with connect(
+        token=discord.token,
+        api_url=discord.url,
+        commands=Commands(no_health, nothing_to_stop),
+        shared=SharedState(redis, "one"),
+        files=FileStore(redis),
+        catch_up_hours=24,
+        shards=None,
+        patience=patience,
+    ) as platform:
+        yield Asked(platform, thread, place)
+
+
+def shown(discord: Discord) -> list[tuple[str, list[str]]]:
+    """What the bot shows: texts, and names of files."""
+    everything = [each for channel in discord.world.channels.values() for each in discord.messages(channel)]
+    own = [each for each in everything if each.author is discord.bot]
+    return [(each.content, [file.name for file in each.attachments]) for each in own]

@@ -1,0 +1,96 @@
+"""One shard of Discord without sockets: frames of the gateway in, events of the bot out."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Set
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import discord
+from discord.gateway import DiscordWebSocket
+from redis.asyncio import Redis
+
+from bot.chat import Event, Health, Json, Stop
+from bot.commands import Commands
+from bot.discord.gateway import Listener
+from bot.discord.line import Line
+from bot.discord.sender import Sender
+from bot.discord.shard import Shard
+from bot.discord.starts import Starts
+from bot.gap import Gap
+from bot.shared import SharedState
+
+SAMPLES = Path(__file__).parent / "samples" / "discord"
+ME = 900
+
+
+def samples() -> list[str]:
+    """The names of all payloads in `tests/samples/discord`."""
+    return sorted(path.stem for path in SAMPLES.glob("*.json"))
+
+
+def sample(name: str) -> dict[str, Json]:
+    """One of them: `about`, `event`, `payload`, `expected`, and `bots` where some are listed."""
+    content: dict[str, Json] = json.loads((SAMPLES / f"{name}.json").read_text())
+    return content
+
+
+class Ear:
+    """discord.py's own path from a frame to a handler. `heard` is what the bot has taken."""
+
+    def __init__(self, listener: Listener, heard: list[Event], interactions: list[Any]) -> None:
+        self._listener = listener
+        self.heard = heard
+        self.interactions = interactions
+        socket: Any = None
+        self._socket: Any = DiscordWebSocket(socket, loop=listener.loop)
+        # as DiscordWebSocket.from_client does
+        self._socket._connection = listener._connection
+        self._socket._discord_parsers = listener._connection.parsers
+        self._socket._dispatch = listener.dispatch
+        self._socket.shard_id = listener.shard_id
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, bots: Set[str] = frozenset()) -> AsyncIterator[Self]:
+        """A shard that is connected and knows its guild."""
+        heard: list[Event] = []
+        interactions: list[Any] = []
+
+        async def deliver(event: Event) -> None:
+            heard.append(event)
+
+        async def well() -> list[Health]:
+            return []
+
+        async def stop(stop: Stop) -> int:
+            return 0
+
+        shared = SharedState(Redis(), "one")  # nobody asks it anything
+        shard = Shard(0, 1, Line(), Gap(shared, 24), asyncio.Event())
+        starts = Starts(Sender("token"), shared)
+        async with Listener(shard, deliver, Commands(well, stop), shared, starts, bots) as listener:
+            state: Any = listener._connection
+            state._command_tree = None  # commands are answered over REST, which is not here
+            listener.event(_noting(interactions))
+            ear = cls(listener, heard, interactions)
+            me = {"id": str(ME), "username": "agent", "discriminator": "0", "avatar": None, "bot": True}
+            await ear.hear(
+                "READY", {"user": me, "guilds": [], "session_id": "s", "resume_gateway_url": "ws:"}
+            )
+            await ear.hear("GUILD_CREATE", sample("guild")["payload"])
+            yield ear
+
+    async def hear(self, event: str, payload: Json) -> None:
+        """Take a frame in, and wait for what its handlers do."""
+        frame = {"op": 0, "t": event, "s": 1, "d": payload}
+        await self._socket.received_message(json.dumps(frame))
+        await self._listener.handling.finish(5)
+
+
+def _noting(interactions: list[Any]) -> Any:
+    async def on_interaction(interaction: discord.Interaction) -> None:
+        interactions.append(interaction)
+
+    return on_interaction

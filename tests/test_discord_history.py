@@ -1,0 +1,147 @@
+"""Catch-up on Discord reads everything that can be read: one broken item ends nothing."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Event, Health, Message, PlatformError, Stop
+from bot.commands import Commands
+from bot.discord import connect, history, sender
+from bot.discord.platform import Discord as DiscordPlatform
+from bot.files import FileStore
+from bot.shared import SharedState
+from bot.tasks import cancel
+from tests.servers.discord import Channel, Discord
+
+MISSED_SECONDS = 100.0
+
+
+@dataclass
+class Reader:
+    """A bot that was away for a while, and hears what people wrote meanwhile."""
+
+    platform: DiscordPlatform
+    events: list[Event] = field(default_factory=list)
+
+    async def deliver(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def catch_up(self) -> list[str]:
+        """What it hears at its return."""
+        await self.platform.catch_up(self.deliver)
+        return [each.text for each in self.events if isinstance(each, Message)]
+
+
+@contextlib.asynccontextmanager
+async def returned(discord: Discord, redis: Redis) -> AsyncIterator[Reader]:
+    async def well() -> list[Health]:
+        return []
+
+    async def nothing_to_stop(stop: Stop) -> int:
+        return 0
+
+    shared = SharedState(redis, "one")
+    await shared.set_heard_until("discord:0/1", time.time() - MISSED_SECONDS)
+    async with connect(
+        token=discord.token,
+        api_url=discord.url,
+        commands=Commands(well, nothing_to_stop),
+        shared=shared,
+        files=FileStore(redis),
+        catch_up_hours=24,
+        shards=None,
+    ) as platform:
+        reader = Reader(platform)
+        receiving = asyncio.create_task(platform.receive(reader.deliver))
+        try:
+            await discord.connected()
+            yield reader
+        finally:
+            await cancel(receiving)
+
+
+async def ask(discord: Discord, text: str, channel: Channel | None = None, **more: Any) -> None:
+    await discord.say(discord.alice, channel or discord.general, f"{discord.mention} {text}", more=more)
+
+
+BROKEN = [
+    {"author": None},
+    {"id": "none"},
+    {"type": "none", "timestamp": 7},
+    {"channel_id": "none", "content": 7, "author": {}},
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=str)
+async def test_one_message_that_cannot_be_read_costs_no_other(
+    discord: Discord, redis: Redis, broken: dict[str, Any]
+) -> None:
+    await ask(discord, "before")
+    await ask(discord, "broken", **broken)
+    await ask(discord, "after")
+    async with returned(discord, redis) as reader:
+        assert [each for each in await reader.catch_up() if each != "broken"] == ["before", "after"]
+
+
+async def test_a_message_is_read_as_far_as_it_can_be(discord: Discord, redis: Redis) -> None:
+    await ask(discord, "hello", poll=7)
+    async with returned(discord, redis) as reader:
+        assert await reader.catch_up() == ["hello"]
+        [message] = reader.events
+        assert isinstance(message, Message)
+        assert [each.text for each in message.quotes] == ["[A part of it could not be read: a poll.]"]
+
+
+async def test_all_pages_of_a_channel_are_read_in_order(
+    discord: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PAGE", 2)
+    for number in range(5):
+        await ask(discord, str(number), **({"author": None} if number == 1 else {}))
+    async with returned(discord, redis) as reader:
+        assert await reader.catch_up() == ["0", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("key", ["id", "type", "last_message_id"])
+async def test_one_channel_that_cannot_be_read_costs_no_other(
+    discord: Discord, redis: Redis, key: str
+) -> None:
+    """Also one of a type that does not exist yet."""
+    other = discord.add_channel("other")
+    await ask(discord, "lost", other)
+    await ask(discord, "found")
+    discord.rest.channel_details = {other.id: {key: 99}}
+    async with returned(discord, redis) as reader:
+        assert "found" in await reader.catch_up()
+
+
+async def test_one_channel_that_fails_costs_no_other_and_is_read_later(
+    discord: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "REPEAT_SECONDS", 0.01)
+    other = discord.add_channel("other")
+    await ask(discord, "late", discord.general)
+    await ask(discord, "found", other)
+    discord.fail("GET", f"/channels/{discord.general.id}/messages", status=503)
+    async with returned(discord, redis) as reader:
+        with pytest.raises(PlatformError):
+            await reader.catch_up()
+        assert [each.text for each in reader.events if isinstance(each, Message)] == ["found"]
+        assert "late" in await reader.catch_up()
+
+
+async def test_a_member_that_cannot_be_read_costs_no_message(discord: Discord, redis: Redis) -> None:
+    """The author has no roles then."""
+    await ask(discord, "hello")
+    discord.fail("GET", "/guilds/*/members/*", status=200)
+    async with returned(discord, redis) as reader:
+        assert await reader.catch_up() == ["hello"]
+        [message] = reader.events
+        assert isinstance(message, Message)
+        assert message.roles == ()
