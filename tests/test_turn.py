@@ -168,6 +168,7 @@ async def test_an_answer_error_becomes_one_notice_and_is_kept() -> None:
     assert shown == [Text("So far"), Notice("The model is busy. Ask again later.")]
     assert store.state == {
         "ending": "The model is busy. Ask again later.",
+        "ending_status": 502,
         "said": [["Text", {"text": "So far"}]],
     }
 
@@ -240,7 +241,7 @@ async def test_the_error_is_kept_before_it_is_shown() -> None:
         async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
             async for part in parts:
                 if isinstance(part, Notice):
-                    assert store.state == {"ending": "Busy.", "said": []}
+                    assert store.state == {"ending": "Busy.", "ending_status": 502, "said": []}
                 self.parts.append(part)
 
     assert await take(Agent(error=AnswerError("Busy.")).answer, thread=KeptFirst(), store=store) == [
@@ -253,7 +254,7 @@ async def test_keeping_the_error_leaves_what_the_platform_kept() -> None:
     store = Store()
     store.state = {"messages": ["17"]}
     await take(Agent(error=AnswerError("Busy.")).answer, store=store)
-    assert store.state == {"messages": ["17"], "ending": "Busy.", "said": []}
+    assert store.state == {"messages": ["17"], "ending": "Busy.", "ending_status": 502, "said": []}
 
 
 async def test_an_unexpected_error_is_told_by_a_reference_that_the_log_has(
