@@ -15,9 +15,6 @@ MAX_BODY_BYTES = 1 << 20
 MAX_CHAT_BYTES = 24 << 20
 """The same of `POST /chat`, which may bring files along."""
 
-_SLOWEST = 512 << 10
-"""Bytes a second at which the largest body still arrives in time."""
-
 _MAX_FAULTS = 10
 
 Body = TypeVar("Body")
@@ -41,7 +38,8 @@ async def receive(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> byt
         raise Refusal(413, f"The body is too large: {most_bytes:,} bytes are taken at most.")
     # the request itself keeps its body for who reads it again
     bounded = request if most_bytes == MAX_BODY_BYTES else request.clone(client_max_size=most_bytes)
-    seconds = request.app[BOUNDS].body + most_bytes / _SLOWEST
+    bounds = request.app[BOUNDS]
+    seconds = bounds.body + most_bytes / bounds.bytes_per_second
     try:
         async with asyncio.timeout(seconds):
             return await bounded.read()

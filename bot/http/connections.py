@@ -30,15 +30,16 @@ def _affordable() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds on connections. All but the first are in seconds.
+    """Bounds on connections: their number, and how many seconds each may take.
 
-    `head` is for the first line and the headers, `body` for a body, on top of the time that a slow line
-    needs for its size; `idle` is the time between two requests, more than the 60 of nginx.
+    `head` is for the first line and the headers, `body` for a body, and more for a large one: as many as its
+    size takes at `bytes_per_second`. `idle` is between two requests, and more than the 60 of nginx.
     """
 
     connections: int = field(default_factory=_affordable)
     head: float = 10
     body: float = 10
+    bytes_per_second: float = 512 << 10
     idle: float = 75
 
 
