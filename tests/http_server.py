@@ -52,8 +52,8 @@ class HttpServer:
             pass
 
         turn = Turn(id=event.id, thread=event.thread, messages=(event,))
-        reply = self.http.thread(event.thread).reply(self.answer(turn), Receipt(turn, keep))
-        self.turns.add(asyncio.create_task(reply))  # type: ignore[arg-type]  # a coroutine, behind the protocol
+        thread = self.http.thread(event.thread)
+        self.turns.add(asyncio.create_task(thread.reply(self.answer(turn), Receipt(turn, keep))))
 
     @property
     def port(self) -> int:

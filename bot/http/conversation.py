@@ -209,7 +209,9 @@ class Conversation:
     async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
         try:
             async for parts in reply.follow(KEEP_ALIVE, self._patience):
-                await response.write(b"".join(map(_part_event, parts)) or b": still here\n\n")
+                events = b"".join(map(_part_event, parts)) if parts else b": still here\n\n"
+                if events:
+                    await response.write(events)
             answer = _answer(thread, reply)
         except Refusal as refusal:
             await response.write(_event("error", refusal.body() | {"code": refusal.status}))
