@@ -13,6 +13,7 @@ from bot.chat import (
     AnswerError,
     Approval,
     BotError,
+    BudgetSpent,
     CredentialsRejected,
     Decision,
     File,
@@ -231,6 +232,27 @@ async def test_a_file_that_was_shown_before_an_error_is_shown_again_with_it() ->
     for _ in range(2):
         assert await take(agent.answer, store=store) == [Text("Here"), file, Notice("Busy.")]
     assert agent.runs == 1
+
+
+def failures(parts: Sequence[Part]) -> list[int | None]:
+    return [part.status for part in parts if isinstance(part, Notice)]
+
+
+async def test_an_answer_that_failed_is_marked_by_a_status() -> None:
+    """That of the error, 504 for one that took too long, 500 for a bug, none for a stop."""
+
+    async def endless(turn: Turn) -> AsyncIterator[Part]:
+        await asyncio.Event().wait()
+        yield Text("never")
+
+    for error, status in ((AnswerError("Busy.", status=503), 503), (BudgetSpent("Used up."), 429)):
+        store = Store()
+        for _ in range(2):
+            assert failures(await take(Agent(error=error).answer, store=store)) == [status]
+            store.state = json.loads(json.dumps(store.state))
+    assert failures(await take(endless, limit=0.01)) == [504]
+    assert failures(await take(Agent(error=ValueError("bug")).answer)) == [500]
+    assert failures(await take(Agent(Text("a")).answer, halt=a_halt("Stopped."))) == [None]
 
 
 async def test_the_error_is_kept_before_it_is_shown() -> None:
