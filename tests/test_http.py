@@ -617,7 +617,7 @@ async def test_what_was_said_before_an_answer_failed_is_told_with_the_error() ->
     before = (Text("I changed it. "), Notice("One row was changed."))
     async with serving(failed(502, *before)) as setup:
         _, body = await setup.chat("x")
-        assert body["message"] == "The model is overloaded."
+        assert body["message"] == "One row was changed.\n\nThe model is overloaded."
         assert body["response"] == "I changed it. \n\nOne row was changed."
         frames = await setup.stream("x")
     assert [name for name, _ in frames] == ["text", "notice", "error"]

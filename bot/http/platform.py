@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import time
@@ -33,11 +34,13 @@ from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
 from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Handler, errors_as_json
 from bot.http.files import read_kept, send
-from bot.http.guard import add_security_headers, check_exposure, guard
+from bot.http.guard import PROBES, add_security_headers, check_exposure, guard
 from bot.http.memory import MemoryRoutes
 from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
 from bot.operations import Operations
+
+log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
 
@@ -115,6 +118,8 @@ async def connect(
     and closes every connection. Raises `CredentialsRejected` when the settings cannot work.
     """
     check_exposure(host, api_token)
+    if mounts and api_token is None:
+        log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
     replies = Replies()
     conversation = Conversation(replies, shared, files, commands, patience)
     probes = Probes(commands, receiving=lambda: conversation.deliver is not None)

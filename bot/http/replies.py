@@ -57,7 +57,7 @@ class Reply:
 
     @property
     def failure(self) -> Notice | None:
-        """The notice that says why there is no whole answer."""
+        """Why there is no whole answer, and what was done all the same."""
         return _failure(self._parts)
 
     @property
@@ -245,8 +245,15 @@ def stored(state: Mapping[str, Json]) -> Sequence[Part]:
 
 
 def _failure(parts: Sequence[Part]) -> Notice | None:
-    failures = [part for part in parts if isinstance(part, Notice) and part.status]
-    return failures[-1] if failures else None
+    """Return the notice that says why an answer failed, after those that say what was done all the same."""
+    notices: list[Notice] = []
+    for part in reversed(parts):
+        if not isinstance(part, Notice):
+            break
+        notices.insert(0, part)
+    if not notices or not notices[-1].status:
+        return None
+    return Notice("\n\n".join(notice.text for notice in notices), notices[-1].status)
 
 
 def at_hand(*answer: Part) -> Reply:
