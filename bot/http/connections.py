@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.http.errors import Handler, Refusal, not_now
@@ -33,14 +34,15 @@ class Bounds:
     """Bounds on connections: their number, and how many seconds each may take.
 
     `head` is for the first line and the headers, `body` for a body, and more for a large one: as many as its
-    size takes at `bytes_per_second`. `idle` is between two requests, and more than the 60 of nginx.
+    size takes at `bytes_per_second`. `idle` is between two requests: longer than a proxy keeps a connection
+    (nginx 60, Caddy 120, cloud load balancers up to 600), or its next request would meet a closed one.
     """
 
     connections: int = field(default_factory=_affordable)
     head: float = 10
     body: float = 10
     bytes_per_second: float = 512 << 10
-    idle: float = 75
+    idle: float = 630
 
 
 BOUNDS = web.AppKey("bounds", Bounds)
@@ -152,6 +154,7 @@ class Connections:
     """
 
     def __init__(self, server: web.Server, bounds: Bounds) -> None:
+        server.request_factory = _by_path(server.request_factory)
         self.server = server
         self.bounds = bounds
         self._open: set[Connection] = set()
@@ -191,6 +194,19 @@ class Connections:
         """Give the place of a connection away if it is needed: its request is answered."""
         if connection in self._open:
             self._waiting[connection] = None
+
+
+def _by_path(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Make requests without the host that their target may name: aiohttp fails at some that are none.
+
+    The guard compares it with the Host header.
+    """
+
+    def factory(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
+        url = message.url.relative() if message.url.absolute else message.url
+        return make(message._replace(url=url), *others)
+
+    return factory
 
 
 @web.middleware
