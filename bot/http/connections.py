@@ -129,21 +129,14 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what cannot be read as a request; an error of ours keeps its trace in the log."""
         if isinstance(exc, HttpProcessingError):
-            _log_malformed(request.remote, exc)
+            # not its text, which quotes what was sent
+            log.info("malformed request", extra={"remote": request.remote, "error": type(exc).__name__})
             response: web.StreamResponse = Refusal(400, "This is not a valid HTTP request.").response()
             response.force_close()
         else:
             response = super().handle_error(request, status, exc, message)
         response.headers[hdrs.SERVER] = SERVER
         return response
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log an error of ours with its trace, and one of the client's without."""
-        error = kw.get("exc_info")
-        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
-            _log_malformed(self.peername, error)
-        else:
-            log.error(*args, **kw)
 
 
 class Connections:
@@ -234,8 +227,3 @@ def _spelt(refusal: Refusal) -> bytes:
     }
     lines = [f"HTTP/1.1 {refusal.status} Refused", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def _log_malformed(remote: Any, error: Exception) -> None:
-    # not its text, which quotes what was sent
-    log.info("malformed request", extra={"remote": remote, "error": type(error).__name__})

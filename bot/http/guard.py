@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from ipaddress import ip_address
 
-from aiohttp import HttpVersion10, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from bot.chat import CredentialsRejected
@@ -95,7 +95,7 @@ def _require_token(request: web.Request, api_token: str) -> None:
 
 def _refuse_foreign_target(request: web.Request) -> None:
     """Refuse a target that is not a path, unless it is an address of the host that the Host header names."""
-    if request.version < HttpVersion10:
+    if request.version not in (HttpVersion10, HttpVersion11):
         raise Refusal(400, "Speak HTTP/1.0 or HTTP/1.1.")
     target = request.raw_path
     if not target.isascii():
