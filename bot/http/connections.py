@@ -20,7 +20,7 @@ SERVER = "bot"
 """The `Server` header; aiohttp's own would name versions."""
 
 _LINGER_SECONDS = 2.0
-"""How long what is left of a refused body is read, so that the client gets to read the refusal."""
+"""Time for reading on after a refusal that left a body unread: else the client could not read it."""
 
 
 def _affordable() -> int:

@@ -16,7 +16,7 @@ CRITICAL = frozenset({"redis"})
 
 
 READY_SECONDS = 1.0
-"""How long an answer of `/readyz` is used again: anybody may ask, and an examination costs."""
+"""Time for which `/readyz` uses an examination again: anybody may ask, and each one costs."""
 
 
 class Probes:

@@ -52,12 +52,12 @@ class Reply:
 
     @property
     def markdown(self) -> str:
-        """What was said so far, except why it has failed."""
+        """The answer so far, without the reason why it failed."""
         return as_markdown(self._parts)
 
     @property
     def failure(self) -> Notice | None:
-        """Why there is no whole answer, and what was done all the same."""
+        """The reason why there is no whole answer, after what was done all the same."""
         return _failure(self._parts)
 
     @property

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _MALFORMED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What Bolt raises when it looks for ids in a body of another shape than Slack's."""
+"""Raised by Bolt when it looks for ids in a body of another shape than Slack's."""
 
 
 async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web.StreamResponse:

@@ -27,7 +27,7 @@ _GLOB, _ESCAPED = re.compile(rb"([\\*?\[\]^-])"), rb"\\\1"
 
 _MAX_DEPTH = 100
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
-"""What Redis stores of JSON as it is: it refuses deeper documents, and rounds larger numbers."""
+"""Bounds of JSON that Redis stores as it is: it refuses deeper documents, and rounds larger numbers."""
 
 _TYPES = {"ReJSON-RL": "json"}
 """What Redis calls a type, where we call it otherwise."""
