@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
 from bot.amounts import Amount, Price, amount, prices
@@ -23,6 +23,20 @@ def prefixed(ids: frozenset[str]) -> frozenset[str]:
             f"write each as platform:id, for example slack:U012AB or discord:80351; not {wrong[0]!r}"
         )
     return ids
+
+
+_MIN_TOKEN_CHARS = 16
+
+
+def bearer_token(token: SecretStr) -> SecretStr:
+    """Return the token without blanks around it. Raises `ValueError`."""
+    value = token.get_secret_value().strip()
+    if len(value) < _MIN_TOKEN_CHARS or not value.isprintable():
+        raise ValueError(
+            f"must have at least {_MIN_TOKEN_CHARS} printable characters, for example the output of "
+            "`openssl rand -hex 32`"
+        )
+    return SecretStr(value)
 
 
 Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(comma_separated), AfterValidator(prefixed)]

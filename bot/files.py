@@ -3,15 +3,15 @@
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.chat import File, FileTooLarge, StorageDown
+from bot.chat import File, FileTooLarge, Json, StorageDown
 
 MOST_BYTES = 8 << 20
 """The size of one file at most."""
@@ -25,17 +25,20 @@ _ENDING = re.compile(r"\.\w{1,10}$")
 _ID = re.compile(r"[0-9a-f]{32}")
 
 # So that nobody can fill Redis, the oldest files make room. `ages` has the ids by their time, `sizes` the
-# bytes of each; what Redis has let go of by itself is taken out first.
-# KEYS ages sizes file | ARGV id seconds most_bytes about content
+# bytes of each; what Redis has let go of by itself is taken out first. `same` has the id of the same file, if
+# it was kept before: a turn that runs again after a crash must not show a file twice. An id says nothing
+# about the content, and cannot be computed from it.
+# KEYS ages sizes same | ARGV id seconds most_bytes about content -> the id
 _KEEP = """
 local time = redis.call('TIME')
 local now = tonumber(time[1])
-local function forget(id)
-  redis.call('ZREM', KEYS[1], id)
-  redis.call('HDEL', KEYS[2], id)
+local id = redis.call('GET', KEYS[3]) or ARGV[1]
+local function forget(gone)
+  redis.call('ZREM', KEYS[1], gone)
+  redis.call('HDEL', KEYS[2], gone)
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])) do forget(id) end
-forget(ARGV[1])
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])) do forget(gone) end
+forget(id)
 local used = #ARGV[5]
 for _, size in ipairs(redis.call('HVALS', KEYS[2])) do used = used + size end
 while used > tonumber(ARGV[3]) do
@@ -45,10 +48,13 @@ while used > tonumber(ARGV[3]) do
   forget(oldest)
   redis.call('DEL', '{bot}:file:' .. oldest)
 end
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('HSET', KEYS[2], ARGV[1], #ARGV[5])
-redis.call('HSET', KEYS[3], 'about', ARGV[4], 'content', ARGV[5])
-for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end
+local file = '{bot}:file:' .. id
+redis.call('ZADD', KEYS[1], now, id)
+redis.call('HSET', KEYS[2], id, #ARGV[5])
+redis.call('HSET', file, 'about', ARGV[4], 'content', ARGV[5])
+redis.call('SET', KEYS[3], id)
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3], file}) do redis.call('EXPIRE', key, ARGV[2]) end
+return id
 """
 
 
@@ -65,15 +71,17 @@ class FileStore:
         if len(content) > MOST_BYTES:
             raise FileTooLarge(f"{name} has {len(content):,} bytes; {MOST_BYTES:,} are kept at most")
         name = _plain(name)
-        digest = hashlib.sha256(b"\0".join([name.encode(), media_type.encode(), content])).hexdigest()[:32]
-        file = File(
-            id=digest, name=name, media_type=media_type, size=len(content), alt=_one_line(alt)[:_ALT_CHARS]
-        )
-        keys = [f"{_TAG}:files", f"{_TAG}:file_sizes", _key(digest)]
+        media_type = media_type.encode("utf-8", "replace").decode()
+        digest = hashlib.sha256(b"\0".join([name.encode(), media_type.encode(), content])).hexdigest()
+        about: dict[str, Json] = {"name": name, "media_type": media_type, "size": len(content)}
+        about["alt"] = _one_line(alt)[:_ALT_CHARS]
+        keys = [f"{_TAG}:files", f"{_TAG}:file_sizes", f"{_TAG}:same_file:{digest}"]
         with _storage():
-            about = json.dumps(asdict(file))
-            await self._keep(keys=keys, args=[digest, _SECONDS, self._most_bytes, about, content])
-        return file
+            id: bytes = await self._keep(
+                keys=keys,
+                args=[secrets.token_hex(16), _SECONDS, self._most_bytes, json.dumps(about), content],
+            )
+        return _file(id.decode(), about)
 
     async def find(self, id: str) -> tuple[File, bytes] | None:
         """See `bot.chat.Files.find`."""
@@ -81,10 +89,14 @@ class FileStore:
             return None
         with _storage():
             about, content = await self._read(_key(id))
-        return (File(**json.loads(about)), content) if content is not None else None
+        return (_file(id, json.loads(about)), content) if content is not None else None
 
     async def _read(self, key: str) -> Any:
         return await self._redis.hmget(key, ["about", "content"])
+
+
+def _file(id: str, about: dict[str, Json]) -> File:
+    return File(**about | {"id": id})
 
 
 def _key(id: str) -> str:

@@ -108,12 +108,13 @@ class Turns:
             if not problem.words:
                 return
             # before the memory is told: an agent that is asked again would take that for an answer of its own
-            await receipt.save(ending=problem.words, said=[_packed(part) for part in _joined(said)])
+            status = {"ending_status": problem.status} if problem.status else {}
+            await receipt.save(ending=problem.words, **status, said=[_packed(part) for part in _joined(said)])
         ending: str = receipt.state["ending"]
         outcome = await self.conclude(asked, _answer(said, ending))  # again after a crash: it changes nothing
         if outcome:
             yield Notice(outcome)
-        yield Notice(ending)
+        yield Notice(ending, receipt.state.get("ending_status"))
 
     async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
         """The words for each message that the agent is not asked; the same on every attempt."""
@@ -135,13 +136,16 @@ class Turns:
             raise
         except AnswerError as error:
             log.warning("no answer", extra={"error": str(error)})
-            problem.words = str(error)
+            problem.words, problem.status = str(error), error.status
         except _Halted:
-            problem.words = halt.result() if halt.done() else _TOO_LONG.format(minutes=self.limit / 60)
+            if halt.done():
+                problem.words = halt.result()
+            else:
+                problem.words, problem.status = _TOO_LONG.format(minutes=self.limit / 60), 504
             log.info("turn ended early", extra={"ending": problem.words})
         except Exception:  # the outermost boundary of a turn: the person gets words, the log the trace
             log.exception("turn failed", extra={"reference": turn.reference})
-            problem.words = _FAILED.format(reference=turn.reference)
+            problem.words, problem.status = _FAILED.format(reference=turn.reference), 500
 
     async def health(self) -> Health:
         """How long turns take in this process, and how many there were in the last hour."""
@@ -156,7 +160,10 @@ class Turns:
 
 @dataclass(slots=True)
 class _Problem:
+    """Words for what ended an answer early; with a status when it has failed, without when it was stopped."""
+
     words: str = ""
+    status: int | None = None
 
 
 class _Halted(Exception):

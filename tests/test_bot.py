@@ -40,11 +40,15 @@ def of_discord(discord: Discord) -> dict[str, Any]:
 
 
 async def chat(bot: Bot, message: str, thread: str = "t1") -> str:
-    async with aiohttp.ClientSession() as session:
-        body = {"message": message, "thread_id": thread}
-        async with session.post(f"http://127.0.0.1:{http_port(bot)}/chat", json=body) as response:
-            assert response.status == 200, await response.text()
-            return str((await response.json())["response"])
+    status, answer = await post_chat(bot, message=message, thread_id=thread)
+    assert status == 200, answer
+    return str(answer["response"])
+
+
+async def post_chat(bot: Bot, **body: str) -> tuple[int, dict[str, Any]]:
+    url = f"http://127.0.0.1:{http_port(bot)}/chat"
+    async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
+        return response.status, await response.json()
 
 
 async def test_slack_mention_is_answered_in_its_thread_and_followed_up(
@@ -239,7 +243,9 @@ async def test_model_that_fails_is_told_in_words_everywhere(
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         dm = discord.dm(discord.alice)
         await discord.say(discord.alice, dm, "hello")
-        assert "OPENAI_API_KEY" in await chat(bot, "hello")
+        status, answer = await post_chat(bot, message="hello")
+        assert (status, answer["status"]) == (502, "error")
+        assert "OPENAI_API_KEY" in answer["message"]
         assert "OPENAI_API_KEY" in await slack.answer(GENERAL, ts)
         await discord.answer(dm, lambda messages: "OPENAI_API_KEY" in messages[-1].content)
     assert KEY not in str(slack.messages(GENERAL))

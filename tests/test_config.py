@@ -23,7 +23,7 @@ SECRETS = {
     "REDIS_URL": "redis://:redis-password@localhost/0",
     "DATABASE_URL": "postgresql://ada:postgres-password@localhost/shop",
     "DATABASE_WRITE_URL": "postgresql://eve:writer-password@localhost/shop",
-    "API_TOKEN": "api-token",
+    "API_TOKEN": "api-token-of-the-test",
     "MCP_SERVERS": '{"shop": {"command": "shop", "env": {"KEY": "shop-secret"}, "approval": false}}',
 }
 
@@ -207,6 +207,7 @@ WRONG = {
     "ENABLE_MEMORY": ("perhaps", "valid boolean"),
     "BOT_ENV": ("staging", "'development' or 'production'"),
     "LOG_FORMAT": ("xml", "'console' or 'json'"),
+    "API_TOKEN": ("a" * 15, "at least 16 printable characters"),
     "BOT_ROLES": ("telegram", "'slack', 'discord', 'http' or 'worker'"),
     "SLACK_BOT_TOKEN": ("xapp-1", "must begin with xoxb-"),
     "SLACK_APP_TOKEN": ("xoxb-1", "must begin with xapp-"),
@@ -335,10 +336,15 @@ def test_production_names_everything_that_is_missing(environ: Environ) -> None:
 
 
 @pytest.mark.parametrize(
-    "platform", [{"DISCORD_TOKEN": "t"}, {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}]
+    "platform",
+    [
+        {"DISCORD_TOKEN": "t"},
+        {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"},
+        {"API_TOKEN": "0123456789abcdef"},
+    ],
 )
 def test_production_is_content_with_one_platform(environ: Environ, platform: dict[str, str]) -> None:
-    """Slack or Discord, no matter which."""
+    """Slack, Discord or HTTP with a token, no matter which."""
     environ(
         BOT_ENV="production",
         REDIS_URL="redis://r",
@@ -487,3 +493,18 @@ def test_each_limit_is_explained(environ: Environ) -> None:
         "model_prices"
     ]
     assert "MODEL_PRICES={" in explained
+
+
+@pytest.mark.parametrize("token", ["a", " ", "tok\n", " " * 20 + "a" * 15, "0123456789\n0123456789"])
+def test_a_token_that_cannot_protect_or_be_sent_is_refused(environ: Environ, token: str) -> None:
+    """The sentence says what a good one looks like, and never the token."""
+    (problem,) = problems_of(environ, API_TOKEN=token)
+    assert problem.startswith("API_TOKEN: must have at least 16 printable characters")
+    assert "openssl rand" in problem
+
+
+def test_a_token_is_taken_without_the_blanks_around_it(environ: Environ) -> None:
+    environ(API_TOKEN="  0123456789abcdef\n")
+    token = load_settings().api_token
+    assert token is not None
+    assert token.get_secret_value() == "0123456789abcdef"

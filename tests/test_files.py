@@ -1,5 +1,7 @@
 """The store of files, in a real Redis."""
 
+import re
+
 import pytest
 from redis.asyncio import Redis
 
@@ -27,6 +29,14 @@ async def test_the_same_file_has_the_same_id_and_another_has_not(redis: Redis) -
     assert first.id not in [(await store.keep(*each)).id for each in others]
 
 
+async def test_the_id_of_a_file_says_nothing_about_its_content(redis: Redis) -> None:
+    """Who knows or guesses a file's content cannot compute its address; another Redis has another id."""
+    file = await FileStore(redis).keep("a.csv", "text/csv", b"x")
+    assert re.fullmatch("[0-9a-f]{32}", file.id)
+    await redis.flushall()
+    assert (await FileStore(redis).keep("a.csv", "text/csv", b"x")).id != file.id
+
+
 async def test_what_is_no_id_or_unknown_finds_nothing(redis: Redis) -> None:
     store = FileStore(redis)
     assert await store.find("0" * 32) is None
@@ -51,8 +61,8 @@ async def test_the_oldest_files_make_room_when_all_together_take_too_much(redis:
 
 async def test_every_key_of_a_file_expires(redis: Redis) -> None:
     await FileStore(redis).keep("a.csv", "text/csv", b"x")
-    keys = await redis.keys("{bot}:file*")
-    assert len(keys) == 3
+    keys = await redis.keys("{bot}:*")
+    assert len(keys) == 4
     assert all([0 < await redis.ttl(key) <= 24 * 3600 for key in keys])
 
 

@@ -139,6 +139,19 @@ async def test_files_over_http_reach_the_model_and_pictures_only_in_their_own_tu
     assert "[Picture noise.png, 256 by 256 pixels]" in json.dumps(model.requests[-1])
 
 
+@pytest.mark.parametrize("text", [{"message": " "}, {}], ids=["empty", "missing"])
+async def test_a_file_over_http_needs_no_text(
+    settings: dict[str, Any], model: ModelServer, text: dict[str, str]
+) -> None:
+    async with running(**settings) as bot, client_of(bot) as client:
+        async with client.post("/chat", json=text | {"files": [sent("sales.csv", CSV)]}) as response:
+            assert (await response.json())["response"] == "I have read it."
+        async with client.post("/chat", json=text | {"files": []}) as response:
+            assert response.status == 400
+            assert "message" in (await response.json())["message"]
+    assert "January,4711" in asked(model)[0]
+
+
 async def test_a_model_that_sees_no_pictures_is_shown_none_and_people_are_told(
     settings: dict[str, Any], model: ModelServer
 ) -> None:

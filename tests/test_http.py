@@ -42,7 +42,7 @@ from bot.files import FileStore
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import conversation as conversation_module
 from bot.http.conversation import ChatRequest, to_message
-from bot.http.replies import Replies
+from bot.http.replies import Replies, stored
 from bot.operations import Operations, Value
 from bot.shared import SharedState
 from bot.tools import KeyValueStore
@@ -51,6 +51,16 @@ from tests.waiting import wait_until
 TOKEN = "a token with spaces and ümlauts"
 JSON = {"Content-Type": "application/json"}
 STREAM = {"Accept": "text/event-stream"}
+PROXIED = [
+    ("Forwarded", "for=192.0.2.1"),
+    ("X-Forwarded-For", "192.0.2.1"),
+    ("x-forwarded-host", "bot.example"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Real-IP", "192.0.2.1"),
+    ("Via", "1.1 proxy"),
+    ("CF-Connecting-IP", "192.0.2.1"),
+]
+"""What proxies add to a request."""
 
 Frame = tuple[str, dict[str, Json]]
 
@@ -348,6 +358,31 @@ async def test_a_stream_brings_each_part_in_order_and_ends_with_the_answer() -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("accept", "is_stream"),
+    [
+        ("text/event-stream", True),
+        ("TEXT/Event-Stream; q=0.5", True),
+        ("application/json, text/event-stream", True),
+        ("text/html, text/event-stream;q=0.9, */*;q=0.1", True),
+        ("text/event-stream;q=0", False),
+        ("text/event-stream;q=0.000, */*", False),
+        ("text/event-stream;q=-1", False),
+        ("text/event-stream;q=nan", False),
+        ("text/event-stream;q=1e9", False),
+        ("application/json, text/event-stream;q=0.5", False),
+        ("application/text/event-stream", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+async def test_a_stream_is_for_who_accepts_one(setup: Setup, accept: str, is_stream: bool) -> None:
+    """As the header weighs it, not wherever the word occurs."""
+    headers = {"Accept": accept}
+    async with setup.client.post("/chat", json={"message": "x"}, headers=headers) as response:
+        assert response.content_type == ("text/event-stream" if is_stream else "application/json")
+
+
 async def test_parts_reach_the_caller_as_they_come() -> None:
     gate = Gate(Text("first\n\n"), Text("event: done\ndata: {}"))
     async with serving(gate) as setup:
@@ -536,7 +571,8 @@ async def test_an_answer_that_has_begun_here_is_not_looked_for(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("error", "status", "sentence"),
     [
-        (AnswerError("The model is overloaded."), 500, "The model is overloaded."),
+        (AnswerError("The model is overloaded."), 502, "The model is overloaded."),
+        (AnswerError("The model is overloaded.", status=503), 503, "The model is overloaded."),
         (LeaseLost(), 503, "starts again"),
         (StorageDown("redis"), 503, "starts again"),
         (ValueError("secret detail"), 500, "reference http:"),
@@ -554,6 +590,64 @@ async def test_an_answer_that_breaks_off_releases_its_callers(
         assert [name for name, _ in frames] == ["text", "error"]
         assert frames[-1][1]["code"] == status
         assert setup.worker.errors == [error, error]
+
+
+def failed(status: int | None = 503, *before: Part) -> Answer:
+    """Answers as a turn does whose model has failed: with a notice that knows the status."""
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for part in before:
+            yield part
+        yield Notice("The model is overloaded.", status)
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_a_failed_answer_is_no_success(status: int) -> None:
+    """In JSON by its status; in a stream by the event at its end, which says it once."""
+    error = {"status": "error", "message": "The model is overloaded.", "final": True}
+    async with serving(failed(status)) as setup:
+        assert await setup.chat("x", "t") == (status, error)
+        assert await setup.stream("x") == [("error", error | {"code": status})]
+
+
+async def test_what_was_said_before_an_answer_failed_is_told_with_the_error() -> None:
+    """Something may have been done already, which nobody may miss."""
+    before = (Text("I changed it. "), Notice("One row was changed."))
+    async with serving(failed(502, *before)) as setup:
+        _, body = await setup.chat("x")
+        assert body["message"] == "One row was changed.\n\nThe model is overloaded."
+        assert body["response"] == "I changed it. \n\nOne row was changed."
+        frames = await setup.stream("x")
+    assert [name for name, _ in frames] == ["text", "notice", "error"]
+    assert frames[-1][1]["response"] == body["response"]
+
+
+async def test_a_failure_is_told_again_to_who_repeats_the_request(setup: Setup) -> None:
+    """With its status: from memory, from the receipt after a restart, and by another process."""
+    setup.worker.answer = failed(429, Text("So far"))
+    first = await setup.chat("x", "t", **{"Idempotency-Key": "k"})
+    assert first[0] == 429
+    assert await setup.chat("x", "t", **{"Idempotency-Key": "k"}) == first
+    assert (await setup.stream("x", "t", **{"Idempotency-Key": "k"}))[-1][1]["code"] == 429
+    (state,) = setup.worker.states.values()
+    assert state["finished"]
+    async with serving(failing(AssertionError("the agent was asked"))) as again:
+        again.worker.holding = True
+        async with asyncio.TaskGroup() as callers:
+            caller = callers.create_task(again.chat("x", "t", **{"Idempotency-Key": "k"}))
+            await wait_until(lambda: bool(again.worker.messages), "the message arrives")
+            (message,) = again.worker.messages.values()
+            again.worker.states[message.id] = json.loads(json.dumps(state))
+            await again.worker.take([message], attempt=2)
+    assert caller.result() == first
+    assert list(stored(state)) == [Text("So far"), Notice("The model is overloaded.")]
+
+
+async def test_a_stopped_answer_is_no_failure() -> None:
+    async with serving(failed(None)) as setup:
+        assert (await setup.chat("x"))[0] == 200
 
 
 async def test_after_a_broken_attempt_the_same_key_waits_for_the_next() -> None:
@@ -727,6 +821,33 @@ async def test_one_part_that_is_down_makes_the_whole_unhealthy() -> None:
     async with listening(commands=healthy(*parts)) as http:
         status, body = await get(http, "/health")
     assert (status, body["status"]) == (503, "unhealthy")
+    assert body["error"] == "postgres is down"
+    assert body["agent_status"]["redis"]["state"] == "ok"
+
+
+async def test_one_part_that_is_degraded_makes_the_whole_degraded() -> None:
+    parts = Health(name="redis", state="ok"), Health(name="model", state="degraded")
+    async with listening(commands=healthy(*parts)) as http:
+        status, body = await get(http, "/health")
+    assert (status, body["status"]) == (200, "degraded")
+    assert "error" not in body
+
+
+async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
+    """Anybody may ask; an examination costs, so its outcome is used again for a second."""
+    examined = 0
+
+    async def examine() -> Sequence[Health]:
+        nonlocal examined
+        examined += 1
+        await asyncio.sleep(0)
+        return [Health(name="redis", state="ok")]
+
+    async with listening(commands=replace(healthy(), examine=examine)) as http:
+        await asyncio.gather(*(get(http, "/readyz") for _ in range(20)))
+        assert examined == 1
+        await get(http, "/health")
+        assert examined == 2
 
 
 async def test_only_a_critical_part_makes_it_unready() -> None:
@@ -791,10 +912,53 @@ async def test_what_is_no_plain_text_is_told_with_its_type(setup: Setup, redis: 
         return (await setup.direct(operation="get", key=key))[1]
 
     common = {"status": "success", "operation": "get"}
-    assert await get("text") == common | {"result": "x"}
-    assert await get("document") == common | {"result": '{"a":1}', "type": "json"}
-    assert await get("hash") == common | {"result": None, "type": "hash"}
-    assert await get("brief") == common | {"result": "x", "ttl": 60}
+    assert await get("text") == common | {"result": "x", "value": "x"}
+    assert await get("document") == common | {"result": '{"a":1}', "value": {"a": 1}, "type": "json"}
+    assert await get("hash") == common | {"result": None, "value": None, "type": "hash"}
+    assert await get("brief") == common | {"result": "x", "value": "x", "ttl": 60}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["hello", "5", '{"a": 1}', "", 5, 2**53 + 1, -0.5, True, None, [], {}, {"a": [1, {"ü": None}]}, "\x00"],
+    ids=repr,
+)
+async def test_any_json_value_comes_back_as_it_was(setup: Setup, value: Json) -> None:
+    """Alone and in a listing; a text that looks like JSON stays a text. It can be replaced by any other."""
+    for other in ("text", [1]):
+        await setup.direct(operation="set", key="k", value=other)
+        await setup.direct(operation="set", key="k", value=value, ttl=60)
+        _, body = await setup.direct(operation="get", key="k")
+        assert body["value"] == value
+        assert type(body["value"]) is type(value)
+        assert 58 <= body["ttl"] <= 60
+    await setup.direct(operation="mset", data={"k": value, "l": value})
+    _, body = await setup.direct(operation="all")
+    assert body["result"] == {"k": value, "l": value}
+    assert "ttl" not in (await setup.direct(operation="get", key="k"))[1]
+
+
+async def test_an_operation_says_what_it_did(setup: Setup) -> None:
+    """In a sentence beside the result."""
+    body = {"key": "test", "value": "hello"}
+    assert (await setup.direct(operation="set", **body))[1]["message"] == "Stored `test`."
+    assert (await setup.direct(operation="delete", key="test"))[1]["message"] == "Deleted `test`."
+    assert (await setup.direct(operation="delete", key="test"))[1]["message"] == "There is no `test`."
+
+
+async def test_all_may_be_asked_for_by_a_pattern(setup: Setup) -> None:
+    await setup.direct(operation="mset", data={"user:1": "a", "user:2": "b", "order:1": "c"})
+    assert (await setup.direct(operation="all", pattern="user:*"))[1]["result"] == {
+        "user:1": "a",
+        "user:2": "b",
+    }
+
+
+@pytest.mark.parametrize("operation", ["flushall", "SET", "", 5, None, ["get"], {"get": 1}])
+async def test_an_unknown_operation_is_invalid(setup: Setup, operation: Json) -> None:
+    status, body = await setup.direct(operation=operation, key="k")
+    assert (status, body["status"], body["message"]) == (400, "error", "Invalid operation")
+    assert body["operations"] == ["set", "get", "delete", "keys", "all", "mset", "info"]
 
 
 async def test_every_operation_leaves_a_line_in_the_log(
@@ -827,16 +991,17 @@ async def test_a_listing_that_was_cut_says_so(setup: Setup, operation: str) -> N
     ("body", "named"),
     [
         ({}, "operation"),
-        ({"operation": "flushall"}, "'mset'"),
         ({"operation": "get"}, "key"),
         ({"operation": "get", "key": ""}, "key"),
         ({"operation": "get", "key": 5}, "key"),
         ({"operation": "set", "key": "k"}, "value"),
-        ({"operation": "set", "key": "k", "value": {"a": 1}}, "value"),
+        ({"operation": "set", "key": "k", "value": 10**30}, "64 bits"),
+        ({"operation": "set", "key": "k", "value": [{"a": [float("inf")]}]}, "finite"),
+        ({"operation": "all", "pattern": 5}, "pattern"),
         ({"operation": "set", "key": "k", "value": "v", "ttl": 0}, "ttl"),
         ({"operation": "set", "key": "k", "value": "v", "ttl": "soon"}, "ttl"),
         ({"operation": "mset", "data": {}}, "data"),
-        ({"operation": "mset", "data": {"k": None}}, "data.k"),
+        ({"operation": "mset", "data": {"k": float("nan")}}, "finite"),
     ],
 )
 async def test_a_wrong_operation_is_told_which_field_to_mend(
@@ -940,13 +1105,6 @@ async def test_a_huge_body_is_refused(setup: Setup, path: str, mebibytes: int) -
         assert (await response.json())["status"] == "error"
 
 
-async def test_a_body_that_is_not_encoded_as_it_says_is_refused(setup: Setup) -> None:
-    headers = JSON | {"Content-Encoding": "gzip"}
-    async with setup.client.post("/chat", data=b'{"message": "x"}', headers=headers) as response:
-        assert response.status == 400
-        assert "encoded" in (await response.json())["message"]
-
-
 async def test_a_body_that_ends_early_is_no_error_of_ours(
     setup: Setup, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -978,7 +1136,28 @@ async def test_unknown_paths_and_methods_are_told_so(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "8.8.8.8", "[", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "8.8.8.8",
+        "[",
+        "",
+        "127.0.0.1#.evil.example",
+        "127.0.0.1/evil",
+        "127.0.0.1:80@evil.example",
+        "evil@127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:x",
+        "127.0.0.1:999999",
+        "127.1",
+        "0x7f.0.0.1",
+        "localhost.",
+        "::1",
+        "127.0.0.1, evil.example",
+        "①②⑦.0.0.1",
+    ],
 )
 async def test_without_a_token_a_foreign_host_header_is_refused(setup: Setup, host: str) -> None:
     for path in ("/", "/health", "/livez", "/nothing"):
@@ -992,8 +1171,32 @@ async def test_without_a_token_this_machines_names_are_served(setup: Setup, host
     assert (await get(setup.http, "/health", Host=host))[0] == 200
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null", "http://127.0.0.1"])
+@pytest.mark.parametrize("header", PROXIED, ids=lambda header: header[0])
+async def test_without_a_token_no_proxy_is_served(setup: Setup, header: tuple[str, str]) -> None:
+    """Whoever is behind it looks like this machine; the sentence says what to set."""
+    for path in ("/", "/health", "/livez"):
+        status, body = await get(setup.http, path, **dict([header]))
+        assert (status, body["status"]) == (403, "error")
+        assert header[0].lower() in body["message"].lower()
+        assert "API_TOKEN" in body["message"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://localhost:1",
+        "null",
+        "http://127.0.0.1",
+        "chrome-extension://127.0.0.1:PORT",
+        "127.0.0.1:PORT",
+        "http://127.0.0.1:PORT/",
+        "http://127.0.0.1:PORT http://evil.example",
+        "",
+    ],
+)
 async def test_without_a_token_another_sites_page_is_refused(setup: Setup, origin: str) -> None:
+    origin = origin.replace("PORT", str(setup.http.port))
     status, body = await setup.chat("x", Origin=origin)
     assert (status, body["status"]) == (403, "error")
     assert "Origin" in body["message"]
@@ -1001,8 +1204,9 @@ async def test_without_a_token_another_sites_page_is_refused(setup: Setup, origi
 
 
 async def test_without_a_token_the_own_page_is_served(setup: Setup) -> None:
-    origin = f"http://127.0.0.1:{setup.http.port}"
-    assert (await setup.chat("x", Origin=origin))[0] == 200
+    for scheme in ("http", "HTTP", "https"):
+        origin = f"{scheme}://127.0.0.1:{setup.http.port}"
+        assert (await setup.chat("x", Origin=origin))[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -1039,6 +1243,28 @@ async def test_with_the_token_one_may_call_from_anywhere() -> None:
 
 
 # --- what others mount ----------------------------------------------------------------------------------
+
+
+async def test_beside_a_mount_and_without_a_token_only_the_probes_are_served() -> None:
+    """A proxy makes the mount reachable; its requests may look exactly like those of this machine."""
+
+    async def events(request: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    paths = ("/", "/page/app.js", "/health", "/chat", "/redis/direct", "/memory", "/usage", "/nothing")
+    async with listening(mounts={"/slack/events": events}) as http, aiohttp.ClientSession() as client:
+        url = f"http://127.0.0.1:{http.port}"
+        for method in ("GET", "POST", "DELETE"):
+            for path in paths:
+                async with client.request(method, url + path, json={}) as response:
+                    assert response.status == 403, path
+                    assert "API_TOKEN" in (await response.json())["message"]
+        for path, status in (("/livez", 200), ("/readyz", 503)):
+            assert (await get(http, path))[0] == status
+        for header in PROXIED:
+            async with client.post(url + "/slack/events", headers=dict([header])) as response:
+                assert response.status == 200
+            assert (await get(http, "/livez", **dict([header])))[0] == 403
 
 
 async def test_a_mounted_handler_gets_every_post_to_its_path_as_it_came() -> None:
@@ -1082,6 +1308,7 @@ async def test_every_response_forbids_foreign_scripts_and_frames(setup: Setup, p
         policy = response.headers["Content-Security-Policy"]
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert response.headers["Server"] == "bot"  # and no versions
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy

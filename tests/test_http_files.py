@@ -1,75 +1,36 @@
 """Files of answers over HTTP: named in the answer, at an address that only who may call can read."""
 
-import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Event, File, Health, Message, Part, Receipt, Stop, Text, Turn
-from bot.commands import Commands
+from bot.chat import File, Part, Text, Turn
 from bot.files import FileStore
-from bot.http import Http, connect
-from bot.operations import Operations
-from bot.shared import SharedState
-from bot.tasks import cancel
-from bot.tools import KeyValueStore
 from tests.a_file import PICTURE
-from tests.waiting import wait_until
+from tests.http_server import http_server
 
 TOKEN = "secret"
 
 
-async def no_health() -> list[Health]:
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
-
-
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def serving(
     redis: Redis, *parts: Part, api_token: str | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a server that answers everything with `parts`."""
-    async with contextlib.AsyncExitStack() as stack:
-        http = await stack.enter_async_context(
-            connect(
-                host="127.0.0.1",
-                port=0,
-                api_token=api_token,
-                commands=Commands(no_health, nothing_to_stop),
-                operations=Operations(KeyValueStore(redis, "kv:"), lambda user: False),
-                shared=SharedState(redis, "one"),
-                files=FileStore(redis),
-                mounts={},
-            )
-        )
 
-        async def answer() -> AsyncIterator[Part]:
-            for part in parts:
-                yield part
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for part in parts:
+            yield part
 
-        async def keep(state: object) -> None:
-            pass
-
-        async def deliver(event: Event) -> None:
-            assert isinstance(event, Message)
-            turn = Turn(id=event.id, thread=event.thread, messages=(event,))
-            await http.thread(event.thread).reply(answer(), Receipt(turn, keep))
-
-        receiving = asyncio.create_task(http.receive(deliver))
-        stack.push_async_callback(cancel, receiving)
-        await wait_until(lambda: takes_messages(http), "the server takes messages")
-        yield await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{http.port}"))
-
-
-async def takes_messages(http: Http) -> bool:
-    return (await http.health()).state == "ok"
+    async with (
+        http_server(redis, answer=answer, api_token=api_token) as server,
+        aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client,
+    ):
+        yield client
 
 
 @pytest.fixture

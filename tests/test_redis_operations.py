@@ -322,15 +322,16 @@ async def test_http_operations_are_those_of_the_platforms(
 ) -> None:
     """Whoever has the token may; without it nothing is run, and nothing is told."""
     caplog.set_level(logging.INFO, "bot")
-    async with running(**storage, api_token="secret-token") as bot, aiohttp.ClientSession() as session:
+    async with running(**storage, api_token="secret-token-of-16") as bot, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{http_port(bot)}/redis/direct"
         body = {"operation": "set", "key": "greeting", "value": "hello", "ttl": 60}
         async with session.post(url, json=body) as response:
             assert response.status == 401
         assert await redis.keys("kv:*") == []
-        headers = {"Authorization": "Bearer secret-token"}
+        headers = {"Authorization": "Bearer secret-token-of-16"}
         async with session.post(url, json=body, headers=headers) as response:
-            assert await response.json() == {"status": "success", "operation": "set", "result": True}
+            told = {"result": True, "message": "Stored `greeting` for 60 seconds."}
+            assert await response.json() == {"status": "success", "operation": "set", **told}
         for key in ("{bot}:ready", "../checkpoint", "*", "k" * 512 * 1024):
             async with session.post(url, json={"operation": "get", "key": key}, headers=headers) as response:
                 assert (await response.json()).get("result") is None

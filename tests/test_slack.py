@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -477,6 +478,11 @@ async def test_sockets_need_no_endpoint(server: Slack) -> None:
         (b"7", 400),
         (b"{", 400),
         (b"\xff", 401),  # its signature cannot be computed
+        (b"[" * 100_000, 400),
+        (b'{"event": ' * 20_000, 400),
+        (b'{"event": ' * 20_000 + b"1" + b"}" * 20_000, 400),
+        (b'{"event": ' + b"9" * 10_000 + b"}", 400),
+        (b'{"event": "\\ud800"}', 200),
         (b'{"event": []}', 200),
         (b'{"authorizations": 5}', 200),
         (
@@ -494,8 +500,9 @@ async def test_sockets_need_no_endpoint(server: Slack) -> None:
     ],
 )
 async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
-    server: Slack, body: bytes, status: int
+    server: Slack, body: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """And leaves no trace in the log, except that of our own parser, which may be the one at fault."""
     now = str(int(time.time()))
     headers = {
         "Content-Type": "application/json",
@@ -511,6 +518,34 @@ async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
         async with session.post(url, data=body, headers=headers) as response:
             assert response.status == status
         assert bot.messages == []
+    assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "[]", "{", "5", "[" * 50_000, '{"user":' * 20_000, '{"type": "block_actions", "user": 5}', "null"],
+    ids=lambda payload: payload[:20],
+)
+async def test_a_signed_form_that_cannot_be_read_is_no_error_of_ours(
+    server: Slack, payload: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The form that commands and presses come in, with a payload of another shape."""
+    body, now = urlencode({"payload": payload}).encode(), str(int(time.time()))
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": now,
+        "X-Slack-Signature": signature(server.signing_secret, now, body),
+    }
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            assert response.status < 500
+        assert bot.messages == []
+    assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
 
 
 @pytest.mark.parametrize(
@@ -518,6 +553,11 @@ async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
     [
         {},
         {"X-Slack-Request-Timestamp": "now", "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "9" * 400, "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "9" * 5_000, "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "-1", "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "1e9", "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=é"},
         {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=0"},
     ],
 )

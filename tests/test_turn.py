@@ -13,6 +13,7 @@ from bot.chat import (
     AnswerError,
     Approval,
     BotError,
+    BudgetSpent,
     CredentialsRejected,
     Decision,
     File,
@@ -168,6 +169,7 @@ async def test_an_answer_error_becomes_one_notice_and_is_kept() -> None:
     assert shown == [Text("So far"), Notice("The model is busy. Ask again later.")]
     assert store.state == {
         "ending": "The model is busy. Ask again later.",
+        "ending_status": 502,
         "said": [["Text", {"text": "So far"}]],
     }
 
@@ -232,6 +234,27 @@ async def test_a_file_that_was_shown_before_an_error_is_shown_again_with_it() ->
     assert agent.runs == 1
 
 
+def failures(parts: Sequence[Part]) -> list[int | None]:
+    return [part.status for part in parts if isinstance(part, Notice)]
+
+
+async def test_an_answer_that_failed_is_marked_by_a_status() -> None:
+    """That of the error, 504 for one that took too long, 500 for a bug, none for a stop."""
+
+    async def endless(turn: Turn) -> AsyncIterator[Part]:
+        await asyncio.Event().wait()
+        yield Text("never")
+
+    for error, status in ((AnswerError("Busy.", status=503), 503), (BudgetSpent("Used up."), 429)):
+        store = Store()
+        for _ in range(2):
+            assert failures(await take(Agent(error=error).answer, store=store)) == [status]
+            store.state = json.loads(json.dumps(store.state))
+    assert failures(await take(endless, limit=0.01)) == [504]
+    assert failures(await take(Agent(error=ValueError("bug")).answer)) == [500]
+    assert failures(await take(Agent(Text("a")).answer, halt=a_halt("Stopped."))) == [None]
+
+
 async def test_the_error_is_kept_before_it_is_shown() -> None:
     """Else a crash in between would run the turn again, and perhaps show another answer."""
     store = Store()
@@ -240,7 +263,7 @@ async def test_the_error_is_kept_before_it_is_shown() -> None:
         async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
             async for part in parts:
                 if isinstance(part, Notice):
-                    assert store.state == {"ending": "Busy.", "said": []}
+                    assert store.state == {"ending": "Busy.", "ending_status": 502, "said": []}
                 self.parts.append(part)
 
     assert await take(Agent(error=AnswerError("Busy.")).answer, thread=KeptFirst(), store=store) == [
@@ -253,7 +276,7 @@ async def test_keeping_the_error_leaves_what_the_platform_kept() -> None:
     store = Store()
     store.state = {"messages": ["17"]}
     await take(Agent(error=AnswerError("Busy.")).answer, store=store)
-    assert store.state == {"messages": ["17"], "ending": "Busy.", "said": []}
+    assert store.state == {"messages": ["17"], "ending": "Busy.", "ending_status": 502, "said": []}
 
 
 async def test_an_unexpected_error_is_told_by_a_reference_that_the_log_has(

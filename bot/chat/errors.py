@@ -20,11 +20,22 @@ class BotError(Exception):
 
 
 class AnswerError(BotError):
-    """There is no answer to be had; `str()` says so in words that the person who asked can act on."""
+    """There is no answer to be had; `str()` says so in words that the person who asked can act on.
+
+    `status` is the HTTP status that fits: 429 (too many requests, or a quota or budget is used up), 502 (the
+    model failed), 503 (it is unavailable) or 504 (it did not answer in time).
+    """
+
+    def __init__(self, sentence: str, status: int = 502) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class BudgetSpent(AnswerError):
     """No model may be called for this turn any more today; `str()` says whose budget is used up."""
+
+    def __init__(self, sentence: str, status: int = 429) -> None:
+        super().__init__(sentence, status)
 
 
 class LeaseLost(BotError):

@@ -1,7 +1,7 @@
 """What an answer is made of."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bot.chat.events import Decision, Turn
@@ -31,9 +31,14 @@ class ToolStep:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A sentence of the bot itself, not of the model: an error, a time limit, a refusal. Markdown."""
+    """A sentence of the bot itself, not of the model: an error, a time limit, a refusal. Markdown.
+
+    `status` is set when the answer has failed and this says why: the HTTP status that fits. It does not
+    change what a person reads.
+    """
 
     text: str
+    status: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,7 @@ def decided(approval: Approval, decision: Decision) -> Approval:
 class File:
     """A file that belongs to the answer; its content is kept apart, see `bot.chat.Files`.
 
-    `id` is made of the name, the type and the content, so that the same file has the same id. `name` has an
+    `id` is random; the same file kept again (name, type and content) has the same id for a day. `name` has an
     ending that fits and no characters with a meaning in paths. `size` is in bytes. `alt` says in words what
     it shows, for who cannot see it; it may hold text from the model: treat it as untrusted.
     """

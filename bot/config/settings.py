@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from bot.access_settings import AccessSettings, comma_separated, prefixed
+from bot.access_settings import AccessSettings, bearer_token, comma_separated, prefixed
 from bot.approval_settings import ApprovalSettings
 from bot.config.environment import ENV_FILE, ConfigError, check_env_file
 from bot.keyspace import overlapped
@@ -107,8 +108,10 @@ class Settings(AccessSettings, ApprovalSettings):
     data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
     http_host: str = Field("127.0.0.1", description="address of the HTTP surface and the page")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP surface; 0 takes a free one")
-    api_token: SecretStr | None = Field(
-        None, description="bearer token of the HTTP surface; without one it serves loopback only"
+    api_token: Annotated[SecretStr, AfterValidator(bearer_token)] | None = Field(
+        None,
+        description="bearer token of the HTTP surface, 16 characters or more; without one it serves loopback "
+        "only ([more](http.md#who-can-call))",
     )
     admin_users: Names = Field(
         frozenset(), description="who may run operations: `slack:U…,discord:…`, separated by commas"
@@ -307,8 +310,9 @@ class Settings(AccessSettings, ApprovalSettings):
         problems = [
             f"{name}: must be set when BOT_ENV=production" for name, value in required.items() if not value
         ]
-        if not (self.slack_bot_token or self.discord_token):
-            problems.append("SLACK_BOT_TOKEN or DISCORD_TOKEN: one must be set when BOT_ENV=production")
+        if not (self.slack_bot_token or self.discord_token or self.api_token):
+            one_of = "one must be set, or API_TOKEN for HTTP alone, when BOT_ENV=production"
+            problems.append(f"SLACK_BOT_TOKEN or DISCORD_TOKEN: {one_of}")
         return problems
 
     def secrets(self) -> list[str]:

@@ -1,5 +1,6 @@
-"""Reading JSON bodies into typed models."""
+"""Reading bodies within their bounds, and JSON into typed models."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -7,30 +8,53 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.http.connections import BOUNDS
 from bot.http.errors import Refusal
 
 MAX_BODY_BYTES = 1 << 20
 MAX_CHAT_BYTES = 24 << 20
 """The same of `POST /chat`, which may bring files along."""
 
+_MAX_FAULTS = 10
+
 Body = TypeVar("Body")
 
 
 async def read(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """The body of a JSON request. Raises `Refusal` (415, 400); aiohttp raises 413.
+    """Return the body of a JSON request. Raises `Refusal` (400, 408, 413, 415).
 
     A form of another website cannot send this content type, so asking for it also keeps forms out.
     """
     if request.content_type != "application/json":
         raise Refusal(415, f"Send JSON, with the header “{hdrs.CONTENT_TYPE}: application/json”.")
+    return await receive(request, most_bytes)
+
+
+async def receive(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """Return the body of any request, as it was sent. Raises `Refusal` (400, 408, 413, 415)."""
+    if any(each.strip().lower() not in ("", "identity") for each in _encodings(request)):
+        raise Refusal(415, f"Send the body as it is, without the header {hdrs.CONTENT_ENCODING}.")
+    if (request.content_length or 0) > most_bytes:
+        raise Refusal(413, f"The body is too large: {most_bytes:,} bytes are taken at most.")
+    # the request itself keeps its body for who reads it again
+    bounded = request if most_bytes == MAX_BODY_BYTES else request.clone(client_max_size=most_bytes)
+    bounds = request.app[BOUNDS]
+    seconds = bounds.body + most_bytes / bounds.bytes_per_second
     try:
-        return await request.clone(client_max_size=most_bytes).read()
+        async with asyncio.timeout(seconds):
+            return await bounded.read()
+    except TimeoutError as error:
+        raise Refusal(408, f"The body did not arrive within {seconds:.0f} seconds.") from error
     except (web.RequestPayloadError, ConnectionError) as error:
         raise Refusal(400, "The body ended early or is not encoded as its headers say.") from error
 
 
+def _encodings(request: web.Request) -> list[str]:
+    return ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, [])).split(",")
+
+
 def parse(shape: TypeAdapter[Body], body: bytes) -> Body:
-    """Raises `Refusal` (400) that names every fault."""
+    """Raises `Refusal` (400) that names the faults."""
     try:
         return shape.validate_json(body)
     except ValidationError as error:
@@ -38,7 +62,9 @@ def parse(shape: TypeAdapter[Body], body: bytes) -> Body:
 
 
 def _sentence(faults: Sequence[ErrorDetails]) -> str:
-    return "; ".join(f"{_where(fault)}: {fault['msg']}" for fault in faults)
+    told = [f"{_where(fault)}: {fault['msg']}" for fault in faults[:_MAX_FAULTS]]
+    more = len(faults) - len(told)
+    return "; ".join([*told, *([f"and {more:,} more"] if more else [])])
 
 
 def _where(fault: ErrorDetails) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -66,12 +67,14 @@ OWNER = "api"
 class ChatRequest(BaseModel):
     """The body of `POST /chat`."""
 
-    message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32_000)]
+    message: Annotated[str, StringConstraints(strip_whitespace=True, max_length=32_000)] = ""
     thread_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     files: Annotated[list[SentFile], Field(max_length=20)] = []
 
 
 _CHAT_REQUEST = TypeAdapter(ChatRequest)
+
+_WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 
 
 class Conversation:
@@ -94,6 +97,7 @@ class Conversation:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
         body = bodies.parse(_CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
+        _require_content(body)
         attachments = await keep_sent(self._files, body.files)
         message = to_message(body, _idempotency_key(request), attachments)
         order = typed(message)
@@ -112,9 +116,11 @@ class Conversation:
             return await self._answer(request, thread, reply)
 
     async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
-        if "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
+        if wants_stream(request.headers.getall(hdrs.ACCEPT, [])):
             return await self._stream(request, thread, reply)
-        return web.json_response(await self._whole(thread, reply))
+        async for _ in reply.follow(KEEP_ALIVE, self._patience):
+            pass
+        return web.json_response(_answer(thread, reply))
 
     @asynccontextmanager
     async def _looking_elsewhere(
@@ -184,11 +190,6 @@ class Conversation:
             raise not_now("The message could not be stored. Try again in a moment.") from error
         self.last_message_at = time.monotonic()
 
-    async def _whole(self, thread: ThreadId, reply: Reply) -> dict[str, Json]:
-        async for _ in reply.follow(KEEP_ALIVE, self._patience):
-            pass
-        return _answer(thread, reply)
-
     async def _stream(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={
@@ -208,11 +209,14 @@ class Conversation:
     async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
         try:
             async for parts in reply.follow(KEEP_ALIVE, self._patience):
-                await response.write(b"".join(map(_part_event, parts)) or b": still here\n\n")
+                events = b"".join(map(_part_event, parts)) if parts else b": still here\n\n"
+                if events:
+                    await response.write(events)
+            answer = _answer(thread, reply)
         except Refusal as refusal:
             await response.write(_event("error", refusal.body() | {"code": refusal.status}))
         else:
-            await response.write(_event("done", _answer(thread, reply)))
+            await response.write(_event("done", answer))
 
 
 def to_message(
@@ -246,12 +250,45 @@ def _idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key") or None
     if key and len(key) > 255:
         raise Refusal(400, "The Idempotency-Key header is longer than 255 characters.")
+    if key and not key.isprintable():
+        raise Refusal(400, "The Idempotency-Key header holds characters that are not printable UTF-8.")
     return key
 
 
+def _require_content(body: ChatRequest) -> None:
+    if body.message or body.files:
+        return
+    if "message" not in body.model_fields_set:
+        raise Refusal(400, "message: Field required, unless there are files")
+    raise Refusal(400, "message: String should have at least 1 character, unless there are files")
+
+
+def wants_stream(accept: Sequence[str]) -> bool:
+    """Return whether these `Accept` headers name server-sent events, and do not prefer JSON.
+
+    https://www.rfc-editor.org/rfc/rfc9110#field.accept
+    """
+    qualities = dict(map(_quality, ",".join(accept).split(",")))
+    stream = qualities.get("text/event-stream", 0)
+    return stream > 0 and stream >= qualities.get("application/json", 0)
+
+
+def _quality(media_range: str) -> tuple[str, float]:
+    name, *parameters = (each.strip().lower() for each in media_range.split(";"))
+    weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+    return name, float(weight) if _WEIGHT.fullmatch(weight) else 0
+
+
 def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
-    answer = {"status": "success", "response": reply.markdown, "thread_id": thread.channel}
-    return answer | ({"files": [described(file) for file in reply.files]} if reply.files else {})
+    """Return the answer as callers see it. Raises `Refusal` when it has failed.
+
+    That is final: who asks again with the same key gets it again.
+    """
+    files: Json = {"files": [described(file) for file in reply.files]} if reply.files else {}
+    if failure := reply.failure:
+        response = {"response": reply.markdown} if reply.markdown else {}
+        raise Refusal(failure.status or 500, failure.text, details={**response, **files, "final": True})
+    return {"status": "success", "response": reply.markdown, "thread_id": thread.channel, **files}
 
 
 def _part_event(part: Part) -> bytes:
@@ -259,6 +296,8 @@ def _part_event(part: Part) -> bytes:
         case Text():
             return _event("text", {"text": part.text})
         case Notice():
+            if part.status:  # the event at the end tells it
+                return b""
             return _event("notice", {"text": part.text})
         case Approval():
             return _event("approval", asdict(part) | {"text": told(part), "whole": asked(part)})

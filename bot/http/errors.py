@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import hdrs, web
 
-from bot.chat import BotError, Json, RateLimited, StorageDown, Unreachable
+from bot.chat import AnswerError, BotError, Json, RateLimited, StorageDown, Unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -19,15 +19,22 @@ RETRY_AFTER = 5
 class Refusal(Exception):
     """Answer this request with an HTTP error status and a sentence."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Json] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
+        self._details = details or {}
 
     def body(self) -> dict[str, Json]:
-        """What the caller reads, as JSON."""
-        return {"status": "error", "message": self.message}
+        """Return the body as JSON: the message, and the details beside it."""
+        return {"status": "error", "message": self.message, **self._details}
 
     def response(self) -> web.Response:
         """The refusal as a response of its own."""
@@ -79,5 +86,7 @@ def _from_bot(error: BotError) -> Refusal:
             return Refusal(429, str(error), {hdrs.RETRY_AFTER: str(round(seconds + 0.5))})
         case Unreachable() | StorageDown():
             return not_now(str(error))
+        case AnswerError(status=status):
+            return Refusal(status, str(error))
         case _:
             return Refusal(400, str(error))

@@ -1,18 +1,31 @@
 """Who may call: the token when there is one, else this machine alone."""
 
 import hmac
+import re
 from collections.abc import Collection
 from ipaddress import ip_address
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
-from yarl import URL
 
 from bot.chat import CredentialsRejected
+from bot.http.connections import SERVER
 from bot.http.errors import Handler, Refusal
 
-PUBLIC = frozenset({"/", "/page/{name}", "/livez", "/readyz"})
+PROBES = frozenset({"/livez", "/readyz"})
+
+PUBLIC = PROBES | {"/", "/page/{name}"}
 """Routes without a secret: the page's files and the probes."""
+
+_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+"""`host[:port]`, the host a name or an address that may be this machine."""
+
+_OF_PROXIES = re.compile(
+    r"forwarded|via|x-forwarded-.*|x-real-ip|(x|true)-client-ip|x-cluster-client-ip|x-original-.*"
+    r"|x-envoy-.*|cf-.*|cdn-loop",
+    re.ASCII | re.IGNORECASE,
+)
+"""Headers that proxies add, and no client of this machine's own."""
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -31,6 +44,7 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
+    response.headers[hdrs.SERVER] = SERVER
 
 
 def check_exposure(host: str, api_token: str | None) -> None:
@@ -43,16 +57,26 @@ def check_exposure(host: str, api_token: str | None) -> None:
 
 
 def guard(api_token: str | None, mounted: Collection[str]) -> Middleware:
-    """Admit a request or refuse it. Requests for `mounted` paths prove themselves (signatures)."""
+    """Admit a request or refuse it. Requests for `mounted` paths prove themselves (signatures).
+
+    Who mounts a path has it reached from outside, by a proxy on this machine perhaps, which may look like
+    this machine's own client: without a token, nothing but that path and the probes is served then.
+    """
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        _refuse_foreign_target(request)
         resource = request.match_info.route.resource
         path = resource.canonical if resource else None  # as routed: no spelling slips past it
         if path in mounted:
             pass
         elif api_token is None:
             _refuse_foreign(request)
+            if mounted and path not in PROBES:
+                raise Refusal(
+                    403,
+                    f"Without API_TOKEN only {', '.join(sorted(mounted))} and the probes are served here.",
+                )
         elif path not in PUBLIC:
             _require_token(request, api_token)
         return await handler(request)
@@ -69,26 +93,46 @@ def _require_token(request: web.Request, api_token: str) -> None:
         )
 
 
+def _refuse_foreign_target(request: web.Request) -> None:
+    """Refuse a target that is not a path, unless it is an address of the host that the Host header names."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise Refusal(400, "Speak HTTP/1.0 or HTTP/1.1.")
+    target = request.raw_path
+    if not target.isascii():
+        raise Refusal(400, "The path holds characters that must be percent-encoded.")
+    scheme, is_absolute, rest = target.partition("://")
+    if not target.startswith("/") and is_absolute:
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        if scheme.lower() not in ("http", "https") or authority.lower() != _host(request).lower():
+            raise Refusal(400, "The address asked for and the Host header name different hosts.")
+
+
 def _refuse_foreign(request: web.Request) -> None:
-    """Stop web pages that reach for this machine: by DNS rebinding (Host) or directly (Origin)."""
-    host = request.headers.get(hdrs.HOST, "")
-    if not _is_loopback(_host_name(host)):
+    """Refuse proxies, and pages that reach for this machine by DNS rebinding (Host) or directly (Origin)."""
+    if proxy := next(filter(_OF_PROXIES.fullmatch, request.headers), None):
+        raise Refusal(403, f"This request came through a proxy ({proxy}): set API_TOKEN to serve others.")
+    host = _host(request)
+    if not _names_loopback(host):
         raise Refusal(
             403,
             "Without API_TOKEN this bot answers only to localhost, and the Host header names another host.",
         )
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+    origins = request.headers.getall(hdrs.ORIGIN, [])
+    if any(each.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}") for each in origins):
         raise Refusal(
             403, "This request comes from another website's page (Origin), which may not talk to the bot."
         )
 
 
-def _host_name(host: str) -> str:
-    try:
-        return URL(f"http://{host}").host or ""
-    except ValueError:
-        return ""
+def _host(request: web.Request) -> str:
+    """Return the one Host header; nothing when there is none, or more than one."""
+    hosts = request.headers.getall(hdrs.HOST, [])
+    return hosts[0] if len(hosts) == 1 else ""
+
+
+def _names_loopback(host: str) -> bool:
+    parts = _HOST.fullmatch(host)
+    return parts is not None and _is_loopback(parts[1].strip("[]"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,14 +1,17 @@
 """`POST /redis/direct`: key-value operations by hand."""
 
+import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
+from bot.chat import Json
 from bot.http import bodies
 from bot.http.conversation import AUTHOR
-from bot.operations import All, Caller, Delete, Get, Info, Keys, Mset, Operation, Operations, Set
+from bot.http.errors import Refusal
+from bot.operations import All, Caller, Delete, Get, Info, Keys, Mset, Operation, Operations, Set, describe
 
 _KINDS: Mapping[str, TypeAdapter[Operation]] = {
     kind.name: TypeAdapter(kind) for kind in (Set, Get, Delete, Keys, All, Mset, Info)
@@ -16,7 +19,7 @@ _KINDS: Mapping[str, TypeAdapter[Operation]] = {
 
 
 class _Named(BaseModel):
-    operation: Literal["set", "get", "delete", "keys", "all", "mset", "info"]
+    operation: Any
 
 
 _NAMED = TypeAdapter(_Named)
@@ -26,6 +29,20 @@ async def run(request: web.Request, operations: Operations) -> web.Response:
     """Handle `POST /redis/direct`."""
     body = await bodies.read(request)
     name = bodies.parse(_NAMED, body).operation
+    if not isinstance(name, str) or name not in _KINDS:
+        raise Refusal(400, "Invalid operation", details={"operations": list(_KINDS)})
     operation = bodies.parse(_KINDS[name], body)
     result = await operations.run(operation, Caller(AUTHOR, request.remote or ""))
-    return web.json_response({"status": "success", "operation": name} | result)
+    return web.json_response({"status": "success", "operation": name, **result, **_beside(operation, result)})
+
+
+def _beside(operation: Operation, result: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what is told beside the result: the value as JSON, or what was done in words."""
+    match operation:
+        case Get():
+            is_document = result.get("type") == "json"
+            return {"value": json.loads(result["result"]) if is_document else result["result"]}
+        case Set() | Delete() | Mset():
+            return {"message": describe(operation, result)}
+        case _:
+            return {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import time
@@ -28,15 +29,18 @@ from bot.chat import (
 from bot.commands import Commands
 from bot.http import approvals
 from bot.http import operations as redis_direct
-from bot.http.bodies import MAX_CHAT_BYTES
+from bot.http.bodies import MAX_BODY_BYTES, receive
+from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
 from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Handler, errors_as_json
 from bot.http.files import read_kept, send
-from bot.http.guard import add_security_headers, check_exposure, guard
+from bot.http.guard import PROBES, add_security_headers, check_exposure, guard
 from bot.http.memory import MemoryRoutes
 from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
 from bot.operations import Operations
+
+log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
 
@@ -103,21 +107,27 @@ async def connect(
     files: Files,
     mounts: Mapping[str, Handler],
     patience: float = 300,
+    bounds: Bounds | None = None,
 ) -> AsyncIterator[Http]:
     """Listen on `host` and `port` (0: any free one, see `Http.port`) until the context is left.
 
     `mounts` are paths of other platforms, whose handlers (for POST) check for themselves who calls.
-    `patience` is how many seconds a caller of `/chat` is kept waiting without a sign of life.
+    `patience` is how many seconds a caller of `/chat` is kept waiting without a sign of life, `bounds` what a
+    connection may take.
     Leaving gives running requests a moment, releases callers that still wait for an answer with 503,
     and closes every connection. Raises `CredentialsRejected` when the settings cannot work.
     """
     check_exposure(host, api_token)
+    if mounts and api_token is None:
+        log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
     replies = Replies()
     conversation = Conversation(replies, shared, files, commands, patience)
     probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
     app = web.Application(
-        middlewares=[errors_as_json, guard(api_token, mounts)], client_max_size=MAX_CHAT_BYTES
+        middlewares=[keep_connection, errors_as_json, guard(api_token, mounts)],
+        client_max_size=MAX_BODY_BYTES,
     )
+    app[BOUNDS] = bounds or Bounds()
     app.on_response_prepare.append(add_security_headers)
     app.add_routes(_routes(conversation, probes, operations, commands, mounts))
     app.add_routes([web.get("/files/{id}", partial(send, files))])
@@ -126,10 +136,12 @@ async def connect(
         replies.abandon()
 
     app.on_shutdown.append(release_callers)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE)
+    runner = web.AppRunner(app, shutdown_timeout=GOODBYE)
     await runner.setup()
+    assert runner.server is not None
     try:
-        yield Http(await _listen(runner, host, port), conversation, replies, files)
+        async with _listening(Connections(runner.server, app[BOUNDS]), host, port) as taken:
+            yield Http(taken, conversation, replies, files)
     finally:
         await runner.cleanup()
 
@@ -174,16 +186,31 @@ def _routes(
         web.get("/usage", usage),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
-        *(web.post(path, handler) for path, handler in mounts.items()),
+        *(web.post(path, _bounded(handler)) for path, handler in mounts.items()),
     ]
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
+def _bounded(handler: Handler) -> Handler:
+    """Read the body within our bounds before `handler` does: until then anybody may have sent it."""
+
+    async def bounded(request: web.Request) -> web.StreamResponse:
+        await receive(request)
+        return await handler(request)
+
+    return bounded
+
+
+@asynccontextmanager
+async def _listening(connections: Connections, host: str, port: int) -> AsyncIterator[int]:
+    """Take connections until the context is left; yields the port."""
     try:
-        await web.TCPSite(runner, host, port).start()
+        server = await asyncio.get_running_loop().create_server(connections, host, port)
     except OSError as error:
         raise CredentialsRejected(_cannot_listen(host, port, error)) from error
-    return int(runner.addresses[0][1])
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

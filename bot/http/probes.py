@@ -1,7 +1,9 @@
 """`/health`, `/livez` and `/readyz`: what monitors ask."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 from aiohttp import web
 
@@ -13,19 +15,29 @@ CRITICAL = frozenset({"redis"})
 """Parts without which no message can be taken."""
 
 
-@dataclass(frozen=True, slots=True)
+READY_SECONDS = 1.0
+"""Time for which `/readyz` uses an examination again: anybody may ask, and each one costs."""
+
+
 class Probes:
     """Answers monitors; `receiving` tells whether chat messages are taken."""
 
-    commands: Commands
-    receiving: Callable[[], bool]
+    def __init__(self, commands: Commands, receiving: Callable[[], bool]) -> None:
+        self._commands = commands
+        self._receiving = receiving
+        self._examined: Sequence[Health] = ()
+        self._examined_at = -math.inf
+        self._examining = asyncio.Lock()
 
     async def health(self, request: web.Request) -> web.Response:
-        """Each part's state and evidence; 503 when one is down."""
-        parts = await self.commands.examine()
-        down = any(part.state == "down" for part in parts)
-        body = {"status": "unhealthy" if down else "healthy", "agent_status": _describe(parts)}
-        return web.json_response(body, status=503 if down else 200)
+        """Each part's state and evidence; 503 and an error when one is down."""
+        parts = await self._commands.examine()
+        states = {part.state for part in parts}
+        body: dict[str, Json] = {"agent_status": _describe(parts)}
+        if "down" in states:
+            error = f"{_list(part.name for part in parts if part.state == 'down')} down"
+            return web.json_response({"status": "unhealthy", "error": error, **body}, status=503)
+        return web.json_response({"status": "degraded" if "degraded" in states else "healthy", **body})
 
     async def live(self, request: web.Request) -> web.Response:
         """That the event loop runs is all this tells: a process that fails it is beyond help."""
@@ -33,14 +45,27 @@ class Probes:
 
     async def ready(self, request: web.Request) -> web.Response:
         """Whether a message sent now would be taken; 503 says why not."""
-        parts = await self.commands.examine()
+        parts = await self._recently_examined()
         reasons = [f"{part.name} is down" for part in parts if part.name in CRITICAL and part.state == "down"]
-        if not self.receiving():
+        if not self._receiving():
             reasons.insert(0, "messages are not taken")
         if reasons:
             raise not_now(f"Not ready: {', '.join(reasons)}.")
         return web.json_response({"status": "ready"})
 
+    async def _recently_examined(self) -> Sequence[Health]:
+        """Examine the parts, at most once in `READY_SECONDS`, however many ask."""
+        async with self._examining:
+            if time.monotonic() - self._examined_at >= READY_SECONDS:
+                self._examined = await self._commands.examine()
+                self._examined_at = time.monotonic()
+        return self._examined
+
 
 def _describe(parts: Sequence[Health]) -> dict[str, Json]:
     return {part.name: {"state": part.state, **part.evidence} for part in parts}
+
+
+def _list(names: Iterable[str]) -> str:
+    named = list(names)
+    return f"{', '.join(named)} {'is' if len(named) == 1 else 'are'}"

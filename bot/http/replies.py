@@ -52,8 +52,13 @@ class Reply:
 
     @property
     def markdown(self) -> str:
-        """What was said so far."""
+        """The answer so far, without the reason why it failed."""
         return as_markdown(self._parts)
+
+    @property
+    def failure(self) -> Notice | None:
+        """The reason why there is no whole answer, after what was done all the same."""
+        return _failure(self._parts)
 
     @property
     def files(self) -> Sequence[File]:
@@ -180,7 +185,10 @@ class HttpThread:
 
 
 def as_markdown(parts: Iterable[Part]) -> str:
-    """An answer as one text: the model's pieces joined, each notice a paragraph of its own."""
+    """An answer as one text: the model's pieces joined, each notice a paragraph of its own.
+
+    What says that it has failed is no part of it.
+    """
     return "".join(_piece(part) for part in parts).strip("\n")
 
 
@@ -194,7 +202,7 @@ def _piece(part: Part) -> str:
         case Text():
             return part.text
         case Notice():
-            return f"\n\n{part.text}\n\n"
+            return "" if part.status else f"\n\n{part.text}\n\n"
         case Approval():
             return f"\n\n{told(part)}\n\n"
         case ToolStep() | File():
@@ -219,13 +227,33 @@ async def _pass_on(
         for reply in replies:
             reply.add(part)
     files = [asdict(part) for part in shown if isinstance(part, File)]
-    await receipt.save(answer=as_markdown(shown), **({"files": files} if files else {}), finished=True)
+    failure = _failure(shown)
+    await receipt.save(
+        answer=as_markdown(shown),
+        **({"files": files} if files else {}),
+        **({"failure": asdict(failure)} if failure else {}),
+        finished=True,
+    )
     return stored(receipt.state)
 
 
 def stored(state: Mapping[str, Json]) -> Sequence[Part]:
-    """The answer that a finished receipt holds."""
-    return [Text(str(state["answer"])), *(File(**each) for each in state.get("files", ()))]
+    """Return the answer that a finished receipt holds, with its failure if it has one."""
+    files = [File(**each) for each in state.get("files", ())]
+    failure = [Notice(**state["failure"])] if "failure" in state else []
+    return [Text(str(state["answer"])), *files, *failure]
+
+
+def _failure(parts: Sequence[Part]) -> Notice | None:
+    """Return the notice that says why an answer failed, after those that say what was done all the same."""
+    notices: list[Notice] = []
+    for part in reversed(parts):
+        if not isinstance(part, Notice):
+            break
+        notices.insert(0, part)
+    if not notices or not notices[-1].status:
+        return None
+    return Notice("\n\n".join(notice.text for notice in notices), notices[-1].status)
 
 
 def at_hand(*answer: Part) -> Reply:
@@ -247,8 +275,8 @@ def _starts_again() -> Refusal:
 
 def _refusal(error: BaseException, turn: Turn) -> Refusal:
     match error:
-        case AnswerError():
-            return Refusal(500, str(error))
+        case AnswerError(status=status):
+            return Refusal(status, str(error))
         case asyncio.CancelledError():
             return _stopping()
         case LeaseLost() | StorageDown() | PlatformError():  # the turn is tried again

@@ -28,7 +28,7 @@ def describe(operation: Operation, result: Mapping[str, Json]) -> str:
             where = "" if pattern == "*" else f" that match {named(pattern)}"
             return _listing([line(key) for key in outcome], f"Keys{where}", result)
         case All():
-            lines = [f"{line(key)} = {line(value)}" for key, value in outcome.items()]
+            lines = [f"{line(key)} = {line(_as_text(value))}" for key, value in outcome.items()]
             return _listing(lines, "Keys with text", result)
         case Mset(ttl=ttl):
             return f"Stored {_count(outcome, 'value')}{_for(ttl)}."
@@ -54,6 +54,10 @@ def _value(key: str, result: Mapping[str, Json]) -> str:
         f"{about}:\n{fenced(readable[:MOST_SHOWN])}\n"
         f"This is only its beginning: it has {len(text):,} characters. `POST /redis/direct` gives it whole."
     )
+
+
+def _as_text(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _readable(text: str) -> str:

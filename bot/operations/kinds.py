@@ -33,9 +33,9 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Texts by their keys; `is_cut` when there are more, `left_out` counts the values that are no text."""
+    """Values by their keys; `is_cut` when there are more, `left_out` counts values of other types."""
 
-    values: Mapping[str, str]
+    values: Mapping[str, Json]
     is_cut: bool
     left_out: int
 
@@ -46,8 +46,8 @@ class Store(Protocol):
     Raises `NotStorable` before anything is sent, and `bot.chat.StorageDown`. `ttl` is in seconds.
     """
 
-    async def set(self, key: str, value: str, ttl: int | None) -> None:
-        """Store a text."""
+    async def set(self, key: str, value: Json, ttl: int | None) -> None:
+        """Store a text as it is, any other value as a JSON document."""
 
     async def get(self, key: str) -> Value | None:
         """What is there, or None."""
@@ -61,11 +61,11 @@ class Store(Protocol):
     async def search(self, part: str, limit: int, seconds: float) -> Sequence[str]:
         """At most `limit` keys that contain `part`, as far as they are found within `seconds`."""
 
-    async def all(self, limit: int) -> Listing:
-        """At most `limit` keys with their texts."""
+    async def all(self, limit: int, pattern: str = "*") -> Listing:
+        """At most `limit` keys that match a glob, with their texts and documents."""
 
-    async def mset(self, data: Mapping[str, str], ttl: int | None) -> int:
-        """Store several texts, all or none; how many there were."""
+    async def mset(self, data: Mapping[str, Json], ttl: int | None) -> int:
+        """Store several values, all or none; how many there were."""
 
     async def info(self) -> Mapping[str, Json]:
         """What the server says of itself."""
@@ -73,11 +73,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """Store a text, for `ttl` seconds when given."""
+    """Store a value, for `ttl` seconds when given."""
 
     name: ClassVar[str] = "set"
     key: str
-    value: str
+    value: Json
     ttl: int | None = None
 
     async def run(self, store: Store) -> dict[str, Json]:
@@ -133,23 +133,24 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """List keys with their texts."""
+    """List keys with their values, by a glob."""
 
     name: ClassVar[str] = "all"
+    pattern: str = "*"
 
     async def run(self, store: Store) -> dict[str, Json]:
         """The first `LIMIT`, or less when they are long."""
-        listing = await store.all(LIMIT)
+        listing = await store.all(LIMIT, self.pattern)
         result: dict[str, Json] = {"result": dict(listing.values), "truncated": listing.is_cut}
         return result | ({"left_out": listing.left_out} if listing.left_out else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Mset:
-    """Store several texts at once."""
+    """Store several values at once."""
 
     name: ClassVar[str] = "mset"
-    data: Mapping[str, str]
+    data: Mapping[str, Json]
     ttl: int | None = None
 
     async def run(self, store: Store) -> dict[str, Json]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -11,9 +12,16 @@ from slack_sdk.signature import SignatureVerifier
 
 log = logging.getLogger(__name__)
 
+_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+_MALFORMED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""Raised by Bolt when it looks for ids in a body of another shape than Slack's."""
+
 
 async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web.StreamResponse:
-    """Hand a request to `app`: 401 without Slack's signature, 400 when its body is no object."""
+    """Hand a request to `app`: 401 without Slack's signature, 400 when its body is not an object.
+
+    The body was read before, within the bounds of the server.
+    """
     body = await request.read()
     if not _signed(signing_secret, body, request.headers):
         return web.Response(status=401, text="Not signed by Slack")
@@ -21,24 +29,26 @@ async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web
         return web.Response(status=400, text="Not a JSON object")
     try:
         bolt_request = await to_bolt_request(request)
-    except (AttributeError, LookupError, TypeError, ValueError):  # Bolt looks for ids without looking out
-        log.exception("A request of Slack cannot be read")
+    except _MALFORMED as error:
+        log.warning("slack request malformed", extra={"error": type(error).__name__})
         return web.Response()  # it would come again and again
     return await to_aiohttp_response(await app.async_dispatch(bolt_request))
 
 
 def _signed(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    if not _TIMESTAMP.fullmatch(headers.get("X-Slack-Request-Timestamp", "")):
+        return False
     try:
         return SignatureVerifier(secret).is_valid_request(body, headers)
-    except (TypeError, ValueError):  # a time that is no number, a signature that is not ASCII
+    except (TypeError, ValueError):  # a body that is not UTF-8, a signature that is not ASCII
         return False
 
 
 def _is_object(body: bytes, content_type: str) -> bool:
-    """Whether Bolt will find an object: in JSON, or in the form that commands come in."""
+    """Return whether Bolt will find an object: in JSON, or in the form that commands come in."""
     if content_type != "application/json" and not body.startswith(b"{"):
         return True
     try:
         return isinstance(json.loads(body), dict)
-    except ValueError:
+    except (RecursionError, ValueError):
         return False

@@ -1,9 +1,10 @@
 """Key-value operations for people, confined to the keys under one prefix."""
 
+import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from redis.asyncio import Redis
@@ -24,6 +25,10 @@ _MOST_COUNTED = 10_000
 _SCAN_COUNT = 1_000
 _GLOB, _ESCAPED = re.compile(rb"([\\*?\[\]^-])"), rb"\\\1"
 
+_MAX_DEPTH = 100
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+"""Bounds of JSON that Redis stores as it is: it refuses deeper documents, and rounds larger numbers."""
+
 _TYPES = {"ReJSON-RL": "json"}
 """What Redis calls a type, where we call it otherwise."""
 
@@ -39,11 +44,32 @@ end
 return {kind, text, redis.call('PTTL', KEYS[1])}
 """
 
+# KEYS names | ARGV most_bytes -> the text and the document of each name, one of them or neither, as long as
+# all together are not longer
+_LOOK_AT_ALL = """
+local found, used = {}, 0
+for _, name in ipairs(KEYS) do
+  local kind, text, document = redis.call('TYPE', name).ok, false, false
+  if kind == 'string' then
+    used = used + redis.call('STRLEN', name)
+    if used > tonumber(ARGV[1]) then break end
+    text = redis.call('GET', name)
+  elseif kind == 'ReJSON-RL' then
+    document = redis.call('JSON.GET', name)
+    used = used + #document
+    if used > tonumber(ARGV[1]) then break end
+  end
+  found[#found + 1] = {text, document}
+end
+return found
+"""
+
 
 class KeyValueStore:
-    """Text values under text keys. The prefix is added and removed here, so that no other key can be named.
+    """Values under text keys. The prefix is added and removed here, so that no other key can be named.
 
-    Keys have 1 to 512 bytes without the prefix, values at most 1 MiB, both in UTF-8. Every method raises
+    A text is stored as it is, any other value as a JSON document. Keys have 1 to 512 bytes without the
+    prefix, values at most 1 MiB, both in UTF-8. Every method raises
     `NotStorable` for what is outside these limits, and `StorageDown` when Redis cannot do its part.
     The client must not decode responses.
     """
@@ -54,13 +80,14 @@ class KeyValueStore:
         self._redis = redis
         self._prefix = prefix.encode()
         self._look = redis.register_script(_LOOK)
+        self._look_at_all = redis.register_script(_LOOK_AT_ALL)
         self._scanned = _GLOB.sub(_ESCAPED, self._prefix)
 
-    async def set(self, key: str, value: str, ttl: int | None = None) -> None:
+    async def set(self, key: str, value: Json, ttl: int | None = None) -> None:
         """Store a value, for `ttl` seconds when given; without it an earlier time limit ends, too."""
-        name, data, seconds = self._name(key), _value(value), _ttl(ttl)
+        entry, seconds = (self._name(key), *_value(value)), _ttl(ttl)
         with _translated():
-            await self._redis.set(name, data, ex=seconds)
+            await self._store([entry], seconds)
 
     async def get(self, key: str) -> Value | None:
         """What is there, whatever its type; None when nothing is."""
@@ -95,35 +122,23 @@ class KeyValueStore:
             found = [key async for key in self._scan(glob, limit, until)]
         return sorted(self._key(name) for name in found)
 
-    async def all(self, limit: int = 1_000) -> Listing:
-        """At most `limit` keys with their texts, in order of the keys; 8 MiB of text at most."""
+    async def all(self, limit: int = 1_000, pattern: str = "*") -> Listing:
+        """At most `limit` keys that match a glob, with their values, in order of the keys; 8 MiB at most."""
+        glob = _pattern(pattern)
         with _translated():
-            found = sorted([key async for key in self._scan(b"*", limit + 1)])
-            names = await self._affordable(found[:limit])
-            values = await self._redis.mget(names) if names else []
-        texts = {
-            self._key(name): _text(value)
-            for name, value in zip(names, values, strict=True)
-            if value is not None
-        }
-        return Listing(texts, is_cut=len(names) < len(found), left_out=values.count(None))
+            found = sorted([key async for key in self._scan(glob, limit + 1)])
+            names = found[:limit]
+            looks = await self._look_at_all(keys=names, args=[MAX_LISTED_BYTES]) if names else []
+        values: dict[str, Json] = {}
+        for name, (text, document) in zip(names, looks, strict=False):
+            if text is not None:
+                values[self._key(name)] = _text(text)
+            elif document is not None:
+                values[self._key(name)] = json.loads(document)
+        return Listing(values, is_cut=len(looks) < len(found), left_out=len(looks) - len(values))
 
-    async def _affordable(self, names: Sequence[bytes]) -> Sequence[bytes]:
-        """The first of `names` whose values together are not too long to read."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.strlen(name)
-            # an error stands for a value of another type, which is not read
-            lengths = await pipeline.execute(raise_on_error=False)
-        total = 0
-        for count, length in enumerate(lengths):
-            total += length if isinstance(length, int) else 0
-            if total > MAX_LISTED_BYTES:
-                return names[:count]
-        return names
-
-    async def mset(self, data: Mapping[str, str], ttl: int | None = None) -> int:
-        """Store several values, all or none of them, in one pipeline; how many there were."""
+    async def mset(self, data: Mapping[str, Json], ttl: int | None = None) -> int:
+        """Store several values, all or none of them, in one transaction; how many there were."""
         if not data:
             raise NotStorable("data", "There is nothing to store: the data is empty.")
         if len(data) > MAX_BATCH:
@@ -131,13 +146,22 @@ class KeyValueStore:
                 "data", f"At most {MAX_BATCH:,} values can be stored at once; these are {len(data):,}."
             )
         seconds = _ttl(ttl)
-        entries = [(self._name(key), _value(value)) for key, value in data.items()]
+        entries = [(self._name(key), *_value(value)) for key, value in data.items()]
         with _translated():
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                for name, text in entries:
-                    pipeline.set(name, text, ex=seconds)
-                await pipeline.execute()
+            await self._store(entries, seconds)
         return len(entries)
+
+    async def _store(self, entries: Sequence[tuple[bytes, bytes, bool]], seconds: int | None) -> None:
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            for name, data, is_document in entries:
+                if is_document:
+                    pipeline.delete(name)  # what is there may be of another type
+                    pipeline.execute_command("JSON.SET", name, "$", data)
+                    if seconds is not None:
+                        pipeline.expire(name, seconds)
+                else:
+                    pipeline.set(name, data, ex=seconds)
+            await pipeline.execute()
 
     async def ping(self) -> float:
         """Milliseconds to Redis and back."""
@@ -232,13 +256,40 @@ def _pattern(text: str) -> bytes:
     return glob
 
 
-def _value(text: str) -> bytes:
-    data = _bytes(text, "value")
+def _value(value: Json) -> tuple[bytes, bool]:
+    """Return what is stored, and whether it is a JSON document rather than a text."""
+    is_document = not isinstance(value, str)
+    data = _bytes(_document(value) if is_document else value, "value")
     if len(data) > MAX_VALUE_BYTES:
         raise NotStorable(
             "value", f"A value has at most {MAX_VALUE_BYTES:,} bytes; this one has {len(data):,}."
         )
-    return data
+    return data, is_document
+
+
+def _document(value: Json) -> str:
+    """Return a value as JSON. Raises `NotStorable` when Redis would not give the same value back."""
+    level: Sequence[Json] = [value]
+    for _ in range(_MAX_DEPTH):
+        for each in level:
+            if isinstance(each, int) and not _MIN_INT <= each <= _MAX_INT:
+                raise NotStorable("value", "A whole number has at most 64 bits; write it as a text.")
+            if isinstance(each, float) and not math.isfinite(each):
+                raise NotStorable("value", "A number must be finite.")
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return json.dumps(value, ensure_ascii=False)
+    raise NotStorable("value", f"A value has at most {_MAX_DEPTH} levels.")
+
+
+def _inside(value: Json) -> Collection[Json]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()
 
 
 def _ttl(seconds: int | None) -> int | None:

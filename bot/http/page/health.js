@@ -24,8 +24,7 @@ export function watch(onLocked) {
 export async function refresh(onLocked = () => {}) {
   try {
     const { status, agent_status: parts } = await health();
-    const degraded = Object.values(parts).some((part) => part.state === "degraded");
-    show(status !== "healthy" ? "down" : degraded ? "degraded" : "ok", parts);
+    show({ healthy: "ok", degraded: "degraded" }[status] ?? "down", parts);
     return parts;
   } catch (error) {
     const locked = error instanceof Refused && error.status === 401;

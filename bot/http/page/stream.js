@@ -8,16 +8,17 @@ export const token = {
   forget: () => localStorage.removeItem(TOKEN),
 };
 
-/** The bot refused, with a sentence; `status` is the HTTP status. */
+/** The bot refused, with a sentence; `status` is the HTTP status, `final` whether the answer has failed for good. */
 export class Refused extends Error {
-  constructor(status, message) {
+  constructor(status, message, final = false) {
     super(message);
     this.status = status;
+    this.final = final;
   }
 
   /** Whether the same message may still get its answer, so that it must not be sent as a new one. */
   get unanswered() {
-    return [401, 503, 504].includes(this.status);
+    return !this.final && [401, 503, 504].includes(this.status);
   }
 }
 
@@ -65,7 +66,7 @@ async function* answer(path, headers, body) {
   });
   if (!response.ok) throw await refusal(response);
   for await (const event of events(response.body)) {
-    if (event.name === "error") throw new Refused(event.data.code, event.data.message);
+    if (event.name === "error") throw new Refused(event.data.code, event.data.message, event.data.final);
     yield event;
     if (event.name === "done") return;
   }

@@ -1,0 +1,119 @@
+"""The HTTP surface without a bot behind it, and raw connections to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from bot.chat import Answer, Event, Health, Message, Part, Receipt, Stop, Text, Turn
+from bot.commands import Commands
+from bot.files import FileStore
+from bot.http import AUTHOR, Handler, Http, connect
+from bot.http.connections import Bounds
+from bot.operations import Operations
+from bot.shared import SharedState
+from bot.tasks import cancel
+from bot.tools import KeyValueStore
+from tests.waiting import wait_until
+
+
+async def echo(turn: Turn) -> AsyncIterator[Part]:
+    """Says what was asked."""
+    yield Text(turn.messages[0].text)
+
+
+async def no_health() -> list[Health]:
+    """Nothing is examined."""
+    return []
+
+
+async def nothing_to_stop(stop: Stop) -> int:
+    """Nothing runs."""
+    return 0
+
+
+@dataclass
+class HttpServer:
+    """A server that answers each message at once; `turns` holds what runs."""
+
+    http: Http
+    answer: Answer
+    messages: list[Message] = field(default_factory=list)
+    turns: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def deliver(self, event: Event) -> None:
+        """Take a message and begin to answer it."""
+        assert isinstance(event, Message)
+        self.messages.append(event)
+
+        async def keep(state: object) -> None:
+            pass
+
+        turn = Turn(id=event.id, thread=event.thread, messages=(event,))
+        thread = self.http.thread(event.thread)
+        self.turns.add(asyncio.create_task(thread.reply(self.answer(turn), Receipt(turn, keep))))
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.http.port
+
+    async def exchange(self, *pieces: bytes, port: int | None = None) -> bytes:
+        """Send these bytes over a connection of their own and return all that comes until it is closed."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
+        try:
+            async with asyncio.timeout(20):
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    async def status(self, *pieces: bytes, port: int | None = None) -> int:
+        """Return the status that these bytes are answered with; 0 when the connection is just closed."""
+        return status_of(await self.exchange(*pieces, port=port))
+
+
+def status_of(response: bytes) -> int:
+    """Return the status of a response; 0 when there is none."""
+    return int(response.split(b" ", 2)[1]) if response else 0
+
+
+@asynccontextmanager
+async def http_server(
+    redis: Redis,
+    *,
+    answer: Answer = echo,
+    api_token: str | None = None,
+    commands: Commands | None = None,
+    mounts: Mapping[str, Handler] | None = None,
+    bounds: Bounds | None = None,
+) -> AsyncIterator[HttpServer]:
+    """Serve until the context is left."""
+    async with connect(
+        host="127.0.0.1",
+        port=0,
+        api_token=api_token,
+        commands=commands or Commands(no_health, nothing_to_stop),
+        operations=Operations(KeyValueStore(redis, "kv:"), lambda user: user == AUTHOR),
+        shared=SharedState(redis, "one"),
+        files=FileStore(redis),
+        mounts=mounts or {},
+        bounds=bounds,
+    ) as http:
+        server = HttpServer(http, answer)
+        receiving = asyncio.create_task(http.receive(server.deliver))
+        await wait_until(lambda: _takes_messages(http), "the server takes messages")
+        try:
+            yield server
+        finally:
+            await cancel(receiving)
+
+
+async def _takes_messages(http: Http) -> bool:
+    return (await http.health()).state == "ok"
