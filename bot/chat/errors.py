@@ -20,7 +20,14 @@ class BotError(Exception):
 
 
 class AnswerError(BotError):
-    """There is no answer to be had; `str()` says so in words that the person who asked can act on."""
+    """There is no answer to be had; `str()` says so in words that the person who asked can act on.
+
+    `status` is how HTTP callers see it: 429, 502, 503 or 504.
+    """
+
+    def __init__(self, sentence: str = "", *, status: int = 502) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class BudgetSpent(AnswerError):
