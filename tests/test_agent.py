@@ -171,7 +171,7 @@ async def test_person_is_forgotten_in_a_shared_thread_with_its_summary(
 ) -> None:
     """The other's turns stay, and the thread goes on; the summary may hold any words, so it goes."""
     ann, bob = (account_of(by(name, "x").messages[0]).digest for name in ("ann", "bob"))
-    async with an_agent(redis, model, history_tokens=500) as agent:
+    async with an_agent(redis, model, history_tokens=700) as agent:
         for number in range(6):
             await text_of(agent, by("ann", f"annmark {number} " + "word " * 60))
             await text_of(agent, by("bob", f"bobmark {number} " + "word " * 60))
@@ -245,7 +245,7 @@ async def test_max_iterations_ends_in_an_answer(redis: Redis, model: ModelServer
         assert await text_of(agent, a_turn("dig")) == "I know this much."
     assert len(ATTEMPTS) == 2
     assert model.requests[-1]["tool_choice"] == "none"
-    assert prompts.CONCLUDE in model.requests[-1]["messages"][-1]["content"]
+    assert prompts.CONCLUDE in model.requests[-1]["messages"][0]["content"]
 
 
 async def test_max_iterations_never_ends_in_silence(redis: Redis, model: ModelServer) -> None:

@@ -183,15 +183,19 @@ def test_repairing_only_adds_results(messages: list[AnyMessage]) -> None:
     assert history.repaired(whole) == whole
 
 
-def test_prompt_has_the_rules_first_and_the_order_to_conclude_last() -> None:
-    """The summary stands with the rules, so that it is not taken for somebody's words; it is data, too."""
+def test_prompt_has_all_of_ours_in_one_message_and_first() -> None:
+    """The summary stands with the rules, so that it is not taken for somebody's words; it is data, too.
+
+    So does the order to conclude: some services refuse a system message in any other place.
+    """
     question = HumanMessage("hi")
     assert history.prompt([question], "", conclude=False) == [SystemMessage(prompts.SYSTEM), question]
-    head, middle, tail = history.prompt([question], "Ada likes tea", conclude=True)
+    head, rest = history.prompt([question], "Ada likes tea", conclude=True)
     assert isinstance(head, SystemMessage)
     assert head.text.startswith(prompts.SYSTEM)
-    assert head.text.endswith(marked("the summary", "Ada likes tea"))
-    assert (middle, tail) == (question, SystemMessage(prompts.CONCLUDE))
+    assert marked("the summary", "Ada likes tea") in head.text
+    assert head.text.endswith(prompts.CONCLUDE)
+    assert rest == question
 
 
 def test_transcript_holds_what_was_said_and_the_summary_so_far() -> None:

@@ -34,8 +34,8 @@ _CHARS_PER_TOKEN = 4
 _REASONING = ("reasoning_content", "reasoning")
 
 _NAMES = {
-    "end": "stop eos eos_token eos_token_id end_turn stop_sequence stop_sequences end complete completed done "
-    "finished finish tool_calls tool_call tool_use function_call",
+    "end": "stop eos eos_token eos_token_id end_turn stop_sequence stop_sequences end complete completed "
+    "done finished finish tool_calls tool_call tool_use function_call",
     "length": "length max_tokens max_length max_output_tokens max_completion_tokens model_length token_limit "
     "model_context_window_exceeded",
     "filter": "content_filter content_filtered safety recitation prohibited_content blocklist spii sensitive "

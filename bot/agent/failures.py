@@ -107,8 +107,8 @@ _BY_STATUS = {
     529: BUSY,
 }
 
-# Which words of a service mean what, in lower case, looked for in this order. From the services' documentation
-# and from bug reports: docs/models.md.
+# Words of services in lower case and their meaning, looked for in this order. From the documentation of the
+# services and from bug reports, see docs/models.md.
 _BY_WORDS: tuple[tuple[Cause, str], ...] = (
     (
         TOO_LONG,

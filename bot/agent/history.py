@@ -24,7 +24,7 @@ _LONGEST_IN_TRANSCRIPT = 2_000
 
 
 def size(messages: Sequence[AnyMessage]) -> int:
-    """Return about how many tokens the messages take, with what their service wants back of its own fields."""
+    """Return the messages' tokens, roughly, with the fields that their service wants back."""
     kept = (each.additional_kwargs.get(WIRE) for each in messages)
     extra = sum(len(json.dumps(each)) for each in kept if each)
     return count_tokens_approximately(messages) + extra // CHARS_PER_TOKEN

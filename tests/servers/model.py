@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiohttp import web
@@ -18,17 +18,32 @@ from aiohttp import web
 from tests.servers.steps import Steps, unobserved
 
 Json = Any
+Ending = Literal["close", "drop", "hang"]
 KEY = "sk-test-0123456789abcdef"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """An answer byte for byte, one write for each of `chunks`.
+
+    At the end the connection is closed as it should be, dropped, or left open without a word (`hang`).
+    """
+
+    chunks: Sequence[bytes] = ()
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/event-stream"})
+    ending: Ending = "close"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
     """One answer. Its text is streamed a word at a time, then its tool calls.
 
-    Faults: `status` answers with that error (and `retry_after`, seconds); after `break_after` chunks `fault`
-    happens: `truncate` ends the stream without a finish_reason, `corrupt` sends half a JSON object, `drop`
-    closes the connection, `stall` sends nothing more until the client leaves. `gate` is waited for before
-    the first word, `pace` seconds between words make a slow model. `call_ids` replace the calls' own ids.
+    `wire` is sent in place of all that. Faults: `status` answers with that error (and `retry_after`,
+    seconds); after `break_after` chunks `fault` happens: `truncate` ends the stream before the answer's end,
+    `corrupt` sends half a JSON object, `drop` closes the connection, `stall` sends nothing more until the
+    client leaves. `gate` is waited for before the first word, `pace` seconds between words make a slow model.
+    `call_ids` replace the calls' own ids.
     `usage` is what the call took, in tokens read and written; by default it is made up from the sizes.
     """
 
@@ -43,6 +58,7 @@ class Script:
     gate: asyncio.Event | None = None
     pace: float = 0.0
     usage: tuple[int, int] | None = None
+    wire: Wire | None = None
 
 
 Responder = Callable[[dict[str, Json]], Script | str]
@@ -93,11 +109,13 @@ class ModelServer:
             self.requests.append(body)
         if "stream_options" in body and self.usage == "refused":
             return _error(400, "Unrecognized request argument supplied: stream_options", "unknown_parameter")
-        problem = refusal(body)
+        problem = refusal(body) or strict_refusal(body)
         if problem:
             self.violations.append(problem)
             return _error(400, problem, "invalid_request_error")
         script = self._next(body)
+        if script.wire:
+            return await self._send_wire(request, script.wire)
         if script.status != 200:
             return _error(script.status, "scripted fault", "fault", script.retry_after)
         return await self._answer(request, body, script)
@@ -142,6 +160,24 @@ class ModelServer:
             raise
         return response
 
+    async def _send_wire(self, request: web.Request, wire: Wire) -> web.StreamResponse:
+        response = web.StreamResponse(status=wire.status, headers=wire.headers)
+        await response.prepare(request)
+        try:
+            for chunk in wire.chunks:
+                await response.write(chunk)
+                await asyncio.sleep(0)
+            if wire.ending == "hang":
+                await asyncio.Event().wait()
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.cancelled += 1
+            raise
+        if wire.ending == "drop":
+            await asyncio.sleep(0.02)  # what was written is to arrive before the connection is lost
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
     async def _stream(
         self, request: web.Request, response: web.StreamResponse, body: dict[str, Json], script: Script
     ) -> None:
@@ -175,8 +211,6 @@ class ModelServer:
             request.transport.abort()
         elif fault == "stall":
             await asyncio.Event().wait()
-        else:
-            await response.write(b"data: [DONE]\n\n")
 
 
 def letters(text: str) -> list[float]:
@@ -303,6 +337,35 @@ def _message_refusal(messages: Sequence[dict[str, Json]]) -> str | None:
         if message.get("content") is None and not open_calls:
             return f"content of a {role} message is null"
     return "the last tool calls have no results" if open_calls else None
+
+
+def strict_refusal(body: dict[str, Json]) -> str | None:
+    """Why some services would refuse this request, though OpenAI takes it; None when none would."""
+    messages = body["messages"]
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    ids = [call["id"] for call in calls] + [
+        each["tool_call_id"] for each in messages if "tool_call_id" in each
+    ]
+    if wrong := next((id for id in ids if not re.fullmatch(r"[A-Za-z0-9]{9}", id)), None):
+        return f"Tool call id was {wrong} but must be a-z, A-Z, 0-9, with a length of 9."  # Mistral
+    if any(each["role"] in ("system", "developer") for each in messages[1:]):
+        return "System message must be at the beginning."  # Qwen's template
+    if not all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call["function"]["name"]) for call in calls):
+        return "the name of a call does not match ^[a-zA-Z0-9_-]{1,64}$"
+    if not all(_is_object(call["function"]["arguments"]) for call in calls):
+        return "the arguments of a call are not a JSON object"
+    return None
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, parse_constant=_no_number), dict)
+    except ValueError:
+        return False
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
 
 
 @asynccontextmanager
