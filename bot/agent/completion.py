@@ -233,8 +233,9 @@ class Completion:
         shown: list[Part] = []
         if self._thinking.is_retracted:
             self._thinking.is_retracted = False
+            if self.text.strip():
+                shown.append(Notice(prompts.THOUGHT_ALOUD))
             self._texts.clear()
-            shown.append(Notice(prompts.THOUGHT_ALOUD))
         text = well_formed(text)
         if self._size + len(text) > LONGEST_ANSWER:
             text = text[: max(0, LONGEST_ANSWER - self._size)]

@@ -270,4 +270,4 @@ def _words(seconds: float) -> str:
     for size, unit in ((3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{math.ceil(seconds / size)} {unit}"
-    return f"{math.ceil(seconds)} seconds"
+    return "a second" if seconds <= 1 else f"{math.ceil(seconds)} seconds"

@@ -147,7 +147,7 @@ def shortened(messages: Sequence[AnyMessage]) -> list[AnyMessage] | None:
 
 
 def _cut(message: AnyMessage, chars: int) -> AnyMessage:
-    if len(message.text) <= chars or isinstance(message, AIMessage):
+    if len(message.text) <= chars:
         return message
     text = cut_marked(message.text, chars)
     text = text if len(text) < len(message.text) else message.text[:chars] + "…"

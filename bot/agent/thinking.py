@@ -29,6 +29,7 @@ class Thinking:
         self._rest = ""
         self._code = ""
         self._has_said = False
+        self._has_given = False
         self._thought: list[str] | None = None
         """The thinking under way, if it may turn out to be text."""
         self._is_thinking = False
@@ -47,11 +48,14 @@ class Thinking:
         is_plain = not (self._rest or self._code or self._is_thinking or self._held is not None)
         if is_plain and (self._has_said or not self.any) and not _SIGN.search(text):
             self._has_said = self._has_said or not text.isspace()
+            self._has_given = self._has_given or bool(text)
             return text
         text = self._rest + text
         cut = len(text) - _undecided(text)
         text, self._rest = text[:cut], text[cut:]
-        return self._split(text)
+        said = self._split(text)
+        self._has_given = self._has_given or bool(said)
+        return said
 
     def turn_off(self) -> str:
         """Take tags for text from now on, and return what was held back."""
@@ -123,7 +127,8 @@ class Thinking:
 
     def _retract(self, said: list[str]) -> None:
         """The tag ends what the template has begun: all before it was thinking."""
-        self.is_retracted = self._has_said and self._held is None
+        self.is_retracted = self.is_retracted or self._has_given
+        self._has_given = False
         self.any = self.is_opened_by_template = True
         self._held, self._has_said = None, False
         said.clear()

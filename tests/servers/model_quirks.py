@@ -341,6 +341,7 @@ THOUGHTS = [
         reads="2 * 21 is 42.\nIt is 42.",
         notice="was the model's thinking",
     ),
+    ended("thinking that the template opens, in one piece", text("2 * 21\n</think>\n\nIt is 42."), END),
     failed("only thinking", stream(chunk({"reasoning_content": "hm"}), END), "gave no answer", 502, 2),
     failed("only thinking in tags", stream(text("<think>hm"), END), "gave no answer", 502, 2),
     failed(
