@@ -83,7 +83,7 @@ async def test_a_summary_that_is_too_long_does_not_grow_the_requests(model: Mode
 
     def respond(request: dict[str, Any]) -> str:
         if request["messages"][0]["content"] == prompts.SUMMARISE:
-            return request["messages"][1]["content"] + "more " * 2_000
+            return f"{request['messages'][1]['content']} " + "more " * 2_000
         return "ok"
 
     model.respond = respond

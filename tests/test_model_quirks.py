@@ -145,6 +145,23 @@ def rows() -> dict[str, Quirk]:
     return {quirk.name: quirk for quirk in QUIRKS}
 
 
+async def test_health_repeats_nothing_that_a_service_says(model: ModelServer) -> None:
+    """A service may repeat what was asked; the kind of the error is enough."""
+    model.respond = lambda request: Script(wire=error(422, "unexpected input: 'my secret'", "invalid"))
+    async with a_bench(model) as bench:
+        with pytest.raises(AnswerError):
+            await bench.ask()
+        assert (await bench.model.health()).evidence["last_error"] == "422 invalid"
+
+
+async def test_answers_share_a_connection(model: ModelServer) -> None:
+    """Each new one would cost two journeys more; the sign of the end is not the end of the body."""
+    async with a_bench(model) as bench:
+        for _ in range(3):
+            await bench.ask()
+    assert len(model.peers) == 1
+
+
 async def test_a_wait_that_fits_is_kept(model: ModelServer) -> None:
     """The service is not asked again before the time that it names."""
     times: list[float] = []

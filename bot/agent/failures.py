@@ -154,12 +154,14 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 class CallFailed(Exception):
     """A call of the model gave no answer. `str()` is for the log, the cause has the words for people.
 
-    `wait` is how many seconds the service wants to be left alone.
+    `label` is what health shows: nothing that the service may have repeated of a conversation. `wait` is how
+    many seconds the service wants to be left alone.
     """
 
     def __init__(self, cause: Cause, detail: str, *, wait: float | None = None) -> None:
         super().__init__(detail[:_LONGEST_DETAIL])
         self.cause = cause
+        self.label = detail.partition(":")[0][:60]
         self.wait = wait
 
     @property
@@ -190,7 +192,7 @@ def of_status(status: int, headers: Mapping[str, str], body: str) -> CallFailed:
         cause = ADDRESS
     else:
         cause = _by_words(text) or _BY_STATUS.get(status, REFUSED)
-    return CallFailed(_weighed(cause, status, wait, text), f"{status} {code} {text}", wait=wait)
+    return CallFailed(_weighed(cause, status, wait, text), f"{status} {code}: {text}", wait=wait)
 
 
 def of_error(error: object) -> CallFailed:
@@ -199,7 +201,7 @@ def of_error(error: object) -> CallFailed:
     status = int(code) if code.isdecimal() and len(code) == 3 else 0
     cause = _by_words(text) or _BY_STATUS.get(status) or (REFUSED if 400 <= status < 500 else BROKEN)
     wait = _wait({}, error, text)
-    return CallFailed(_weighed(cause, status, wait, text), f"error in the answer: {code} {text}", wait=wait)
+    return CallFailed(_weighed(cause, status, wait, text), f"error {code}: {text}", wait=wait)
 
 
 def _weighed(cause: Cause, status: int, wait: float | None, text: str) -> Cause:

@@ -135,7 +135,7 @@ class Model:
             answer = completion.message(service.name, manner)
         except CallFailed as error:
             if error.cause.is_trouble:
-                self._stats.record(began, str(error))
+                self._stats.record(began, error.label)
             log.warning("model call failed", extra={"model": service.name, "error": str(error)})
             raise
         self._stats.record(began)

@@ -4,6 +4,7 @@ Importing ChatOpenAI takes over a second, so this is imported only when a model 
 stream costs several times as much, and takes answers only exactly as OpenAI sends them (docs/models.md).
 """
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -11,7 +12,7 @@ import os
 import re
 import string
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 OPENAI = "https://api.openai.com/v1"
 _LONGEST_ERROR = 64 * 1024
+_LONGEST_HEADER = 64 * 1024
+_END_SECONDS = 0.1
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _OPENS_THINKING = re.compile(r"(?:^|[^a-z])r1(?:[^a-z0-9]|$)|qwq|thinking")
 """Names of models whose template opens the thinking, so that often only its end is sent."""
 
@@ -109,14 +113,14 @@ class OpenAIService:
                         if self._dialect.learn(str(failure), payload):
                             continue
                         raise failure
-                    async for parts in _read(response, completion):
-                        yield parts
+                    async with aclosing(_read(response, completion)) as answer:
+                        async for parts in answer:
+                            yield parts
+                    await _end(response)
                     break
         except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
             detail = f"{type(error).__name__}: {error}"
-            if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
+            if isinstance(error, _NOT_CONNECTED):
                 raise CallFailed(failures.UNREACHABLE, detail) from None
             is_broken = True
             if not completion.is_ended:
@@ -151,13 +155,17 @@ class OpenAIService:
             call["id"] = wire_id(call["id"])
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> CallFailed:
-        body = await response.content.read(_LONGEST_ERROR)
+        body = b""
+        async for chunk in response.content.iter_any():
+            body += chunk[: _LONGEST_ERROR - len(body)]
+            if len(body) >= _LONGEST_ERROR:
+                break
         headers = {name.lower(): value for name, value in response.headers.items()}
         failure = failures.of_status(response.status, headers, body.decode(errors="replace"))
         return failure.naming(self._setting)
 
 
-async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncIterator[Sequence[Part]]:
+async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[Sequence[Part]]:
     """Yield what people may see of an answer, or nothing, whenever something of it came."""
     reader = EventReader()
     try:
@@ -174,6 +182,13 @@ async def _read(response: aiohttp.ClientResponse, completion: Completion) -> Asy
         yield completion.take(event)
     if reader.stray and not completion.is_ended:
         yield _whole(reader.stray, completion)
+
+
+async def _end(response: aiohttp.ClientResponse) -> None:
+    """Read the end of the body, which stands behind the answer's: else the connection is not used again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            await response.content.readany()
 
 
 def _whole(body: str, completion: Completion) -> Sequence[Part]:
@@ -217,12 +232,20 @@ async def open_model(
         "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",
         "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",  # what is compressed comes in lumps
         "User-Agent": "bot",
         **_account(),
     }
-    connector = aiohttp.TCPConnector(limit=0)
-    limits = aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, 10))
-    async with aiohttp.ClientSession(connector=connector, timeout=limits, trust_env=True) as session:
+    if (url.host or "").endswith(".azure.com"):
+        headers["api-key"] = key  # Azure's older addresses take no other
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, 10)),
+        trust_env=True,
+        max_line_size=_LONGEST_HEADER,
+        max_field_size=_LONGEST_HEADER,
+    ) as session:
         services = [OpenAIService(name, session, url, headers, tools)]
         if fallback:
             services.append(

@@ -81,6 +81,8 @@ class ModelServer:
         self.requests: list[dict[str, Json]] = []
         self.violations: list[str] = []
         self.cancelled = 0
+        self.peers: set[object] = set()
+        """The other ends of the connections that requests came over."""
         self.embedded: list[str] = []
         self.embeddings_status = 200
         self.respond: Responder = echo
@@ -107,6 +109,8 @@ class ModelServer:
         body: dict[str, Json] = await request.json()
         async with self.steps("asked"):
             self.requests.append(body)
+        if request.transport:
+            self.peers.add(request.transport.get_extra_info("peername"))
         if "stream_options" in body and self.usage == "refused":
             return _error(400, "Unrecognized request argument supplied: stream_options", "unknown_parameter")
         problem = refusal(body) or strict_refusal(body)

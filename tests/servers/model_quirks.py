@@ -543,6 +543,16 @@ FAILURES = [
         "OPENAI_API_KEY",
         503,
     ),
+    failed(
+        "an error in pieces",
+        Wire(
+            chunks=[b'{"error": {"message": "', b"Insufficient", b' Balance"}}'],
+            status=400,
+            headers={"Content-Type": "application/json", "X-Policy": "x" * 20_000},
+        ),
+        "no credit",
+        429,
+    ),
     failed("402", error(402, "Insufficient Balance"), "no credit", 429),
     failed(
         "429 with an empty account",
