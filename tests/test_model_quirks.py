@@ -1,86 +1,17 @@
 """Model services as they are: whatever one sends, people read one complete answer or one true sentence."""
 
 import asyncio
-import itertools
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
-from langchain_core.tools import BaseTool, tool
-from pydantic import SecretStr
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from bot.agent.calls import MOST_CALLS
 from bot.agent.completion import LONGEST_ANSWER
-from bot.agent.graph import Context, build_graph
-from bot.agent.model import Model
-from bot.agent.openai_model import open_model
-from bot.chat import AnswerError, Notice, Part, Text, ThreadId, Turn
-from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.model_quirks import QUIRKS, TOO_LONG, Quirk, call, calls, chunk, error, stream, text
-
-TURN = Turn(id="question", thread=ThreadId("test", "space", "channel"), messages=())
-
-
-@dataclass(slots=True)
-class Bench:
-    """A model with one tool that notes its queries."""
-
-    model: Model
-    tools: Sequence[BaseTool]
-    queries: list[str] = field(default_factory=list)
-    shown: list[Part] = field(default_factory=list)
-
-    async def ask(self, messages: Sequence[AnyMessage] = (), **options: Any) -> dict[str, Any]:
-        """Run one turn; returns the state it left. Raises `AnswerError`."""
-        settings = {"max_iterations": 5, "history_tokens": 8000, "checkpointer": None} | options
-        graph = build_graph(self.model, self.tools, **settings)
-        begin: Any = {"messages": [*messages, HumanMessage("hi", id="question")], "iterations": 0}
-        left: dict[str, Any] = {}
-        stream: AsyncIterator[Any] = graph.astream(
-            begin, context=Context(TURN), stream_mode=["custom", "values"]
-        )
-        async for mode, value in stream:
-            if mode == "custom":
-                self.shown.append(value)
-            else:
-                left = value
-        return left
-
-    @property
-    def text(self) -> str:
-        return "".join(part.text for part in self.shown if isinstance(part, Text))
-
-    @property
-    def notices(self) -> list[str]:
-        return [part.text for part in self.shown if isinstance(part, Notice)]
-
-
-@asynccontextmanager
-async def a_bench(
-    model: ModelServer, *, name: str = "m", fallback: str | None = None, timeout: float = 5
-) -> AsyncIterator[Bench]:
-    queries: list[str] = []
-
-    @tool
-    async def sql_query(query: str) -> str:
-        """Run a query."""
-        queries.append(query)
-        return "| 42 |"
-
-    async with open_model(
-        name=name,
-        fallback=fallback,
-        api_key=SecretStr(KEY),
-        base_url=model.base_url,
-        timeout=timeout,
-        tools=[sql_query],
-        pause=0.01,
-    ) as asked:
-        yield Bench(asked, [sql_query], queries)
+from bot.chat import AnswerError, Text
+from tests.bench import a_bench
+from tests.servers.model import ModelServer, Script
+from tests.servers.model_quirks import QUIRKS, TOO_LONG, Quirk, call, calls, error, stream, text
 
 
 def serve(model: ModelServer, quirk: Quirk) -> None:
@@ -249,122 +180,6 @@ async def test_a_context_that_stays_too_long_is_told(model: ModelServer) -> None
     assert len(model.requests) == 2
 
 
-async def test_what_came_with_a_call_goes_back_with_it(model: ModelServer) -> None:
-    """Gemini wants its signature back, DeepSeek the thinking, OpenRouter its details: each where it was."""
-    signature = {"google": {"thought_signature": "c2lnbmF0dXJl"}}
-    details = [{"type": "reasoning.text", "text": "hm", "signature": "s"}]
-    called = calls(call('{"query": "select 1"}', extra_content=signature))
-    model.script(
-        Script(
-            wire=stream(
-                chunk({"reasoning_content": "First "}),
-                chunk({"reasoning_content": "look.", "reasoning_details": details}),
-                called,
-            )
-        ),
-        "It is 42.",
-    )
-    async with a_bench(model) as bench:
-        state = await bench.ask()
-        assistant = model.requests[-1]["messages"][-2]
-        assert assistant["reasoning_content"] == "First look."
-        assert assistant["reasoning_details"] == details
-        assert assistant["tool_calls"][0]["extra_content"] == signature
-        model.script("Again.")
-        await bench.ask(state["messages"])  # a later turn of the thread
-        assert model.requests[-1]["messages"][2]["tool_calls"][0]["extra_content"] == signature
-    async with a_bench(model, name="other") as bench:
-        await bench.ask(state["messages"])
-    assert "signature" not in json.dumps(model.requests[-1]["messages"])
-
-
-@pytest.mark.parametrize(
-    ("refusal", "field"),
-    [
-        ("property 'reasoning_content' is unsupported", "reasoning_content"),
-        ('Unknown name "extra_content": Cannot find field.', "extra_content"),
-        ("Unrecognized request argument supplied: stream_options", "stream_options"),
-    ],
-)
-async def test_a_field_that_a_service_refuses_is_left_out_from_then_on(
-    model: ModelServer, refusal: str, field: str
-) -> None:
-    """It costs one request in the life of a process, and no word to the person."""
-
-    def respond(request: dict[str, Any]) -> Script | str:
-        return Script(wire=error(400, refusal)) if field in json.dumps(request) else "It is 42."
-
-    model.respond = respond
-    first = stream(
-        chunk({"reasoning_content": "hm"}), calls(call('{"query": "select 1"}', extra_content={"a": 1}))
-    )
-    async with a_bench(model) as bench:
-        if field != "stream_options":
-            model.script(Script(wire=first))
-        await bench.ask()
-        assert bench.text == "It is 42."
-        asked = len(model.requests)
-        await bench.ask()
-        assert len(model.requests) == asked + 1
-        assert (await bench.model.health()).state == "ok"
-
-
-async def test_thinking_that_a_service_misses_is_sent_empty(model: ModelServer) -> None:
-    """DeepSeek refuses a call without its thinking: threads of other models have none."""
-
-    def respond(request: dict[str, Any]) -> Script | str:
-        called = [each for each in request["messages"] if each.get("tool_calls")]
-        if all("reasoning_content" in each for each in called):
-            return "It is 42."
-        return Script(wire=error(400, "Missing `reasoning_content` field in the assistant message"))
-
-    model.respond = respond
-    async with a_bench(model) as bench:
-        await bench.ask(an_old_thread())
-    assert bench.text == "It is 42."
-
-
-async def test_messages_in_a_row_become_one_for_a_template_that_wants_turns(model: ModelServer) -> None:
-    def respond(request: dict[str, Any]) -> Script | str:
-        roles = [each["role"] for each in request["messages"][1:]]
-        if any(pair == ("user", "user") for pair in itertools.pairwise(roles)):
-            return Script(wire=error(400, "Conversation roles must alternate user/assistant/user/…"))
-        return f"You wrote {request['messages'][-1]['content']}"
-
-    model.respond = respond
-    async with a_bench(model) as bench:
-        await bench.ask([HumanMessage("one")])
-    assert bench.text == "You wrote one\n\nhi"
-
-
-def an_old_thread() -> list[AnyMessage]:
-    """A thread as earlier versions stored it: long ids, also such as came from services, and one decided."""
-    messages: list[AnyMessage] = [HumanMessage("count", id="q1")]
-    for id in ("call_0123456789abcdef01234567", "call_0", "decided_7f3a9c21"):
-        called = ToolCall(name="sql_query", args={"query": "select 1"}, id=id, type="tool_call")
-        messages += [
-            AIMessage("", tool_calls=[called], id=f"run--{id}", response_metadata={"finish_reason": "stop"}),
-            ToolMessage("| 1 |", tool_call_id=id, name="sql_query", id=f"result_{id}"),
-        ]
-    return [*messages, AIMessage("1", id="run--2")]
-
-
-async def test_threads_of_earlier_versions_go_on(model: ModelServer) -> None:
-    """The server refuses ids that not every service takes: none of the stored ones reaches it."""
-    async with a_bench(model) as bench:
-        await bench.ask(an_old_thread())
-    assert bench.text.startswith("You wrote: hi")
-    results = [each["tool_call_id"] for each in model.requests[0]["messages"] if each["role"] == "tool"]
-    assert len(set(results)) == 3
-
-
-async def test_half_of_a_character_in_a_message_reaches_the_service(model: ModelServer) -> None:
-    """What a file or a person brings must not end the turn."""
-    async with a_bench(model) as bench:
-        await bench.ask([HumanMessage("broken \ud83d"), AIMessage("ok")])
-    assert model.requests[0]["messages"][1]["content"] == "broken ?"
-
-
 async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer) -> None:
     """The first answer shows the thinking and says so; from the second on it is kept back."""
     thoughts = [quirk for quirk in QUIRKS if quirk.name == "thinking that the template opens"]
@@ -412,21 +227,3 @@ async def test_an_unreadable_call_tells_the_model_what_to_do(model: ModelServer)
     assert result["role"] == "tool"
     assert "not a JSON object" in result["content"]
     assert "Call again" in result["content"]
-
-
-async def test_requests_are_built_by_the_method_that_we_rely_on(model: ModelServer) -> None:
-    """`ChatOpenAI._get_request_payload` is private: this fails when a new version changes it."""
-    async with a_bench(model, name="o3") as bench:
-        await bench.ask(an_old_thread()[:3])
-    request = model.requests[0]
-    assert request.keys() == {"model", "messages", "stream", "stream_options", "tools"}
-    assert [each["role"] for each in request["messages"]] == [
-        "developer",
-        "user",
-        "assistant",
-        "tool",
-        "user",
-    ]
-    (called,) = request["messages"][2]["tool_calls"]
-    assert called["function"] == {"name": "sql_query", "arguments": '{"query": "select 1"}'}
-    assert request["messages"][2]["content"] is None

@@ -162,7 +162,10 @@ def _arguments(call: _Call) -> dict[str, Any]:
 def _name(name: str) -> str:
     """Return a name as services take it back; gpt-oss adds its own signs, `functions.x<|channel|>json`."""
     name = name.partition("<|")[0].strip().removeprefix("functions.")
-    return _NOT_IN_A_NAME.sub("_", well_formed(name))[:_LONGEST_NAME] or "unnamed"
+    name = _NOT_IN_A_NAME.sub("_", well_formed(name))
+    if not name[:1].isalpha():  # Gemini takes no other first letter
+        name = f"_{name}"
+    return name[:_LONGEST_NAME]
 
 
 def _keep_extras(call: _Call, piece: dict[str, Any], function: dict[str, Any]) -> None:

@@ -37,6 +37,8 @@ CUT_BY_FILTER = "_The model's provider stopped this answer with its content filt
 
 THOUGHT_ALOUD = "_The text above was the model's thinking. Its answer follows._"
 
+BROKEN_OFF_BEFORE = "[I was interrupted before I could answer.]"
+
 UNFINISHED_TOOL = "This call was interrupted and has no result."
 
 NO_TEXT = "[They addressed you without writing anything.]"

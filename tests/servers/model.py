@@ -354,8 +354,8 @@ def strict_refusal(body: dict[str, Json]) -> str | None:
         return f"Tool call id was {wrong} but must be a-z, A-Z, 0-9, with a length of 9."  # Mistral
     if any(each["role"] in ("system", "developer") for each in messages[1:]):
         return "System message must be at the beginning."  # Qwen's template
-    if not all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call["function"]["name"]) for call in calls):
-        return "the name of a call does not match ^[a-zA-Z0-9_-]{1,64}$"
+    if not all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", call["function"]["name"]) for call in calls):
+        return "Invalid function name. Must start with a letter or an underscore."  # Gemini
     if not all(_is_object(call["function"]["arguments"]) for call in calls):
         return "the arguments of a call are not a JSON object"
     return None

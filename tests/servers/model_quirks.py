@@ -467,9 +467,7 @@ CALLS = [
         CALLED,
     ),
     tools("calls that are none", chunk({"tool_calls": [None, 7, call(ONE)]}), CALLED),
-    tools(
-        "an unknown name that no service takes back", calls(call(ONE, name="run sql!")), CALLED, queries=()
-    ),
+    tools("an unknown name that no service takes back", calls(call(ONE, name="7 sql!")), CALLED, queries=()),
     Quirk(
         name="a whole answer with calls",
         wires=[
@@ -504,6 +502,13 @@ FAILURES = [
     failed(
         "200 and an error without its field",
         body({"object": "error", "message": "CUDA", "code": 500}),
+        SILENT,
+        502,
+        2,
+    ),
+    failed(
+        "200 and LM Studio's error",
+        stream({"error": {"message": "Compute error."}, "message": "Compute error."}),
         SILENT,
         502,
         2,
