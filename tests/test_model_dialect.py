@@ -124,8 +124,11 @@ async def test_what_a_service_wants_is_learned_from_its_refusal(model: ModelServ
     refusal, is_right = WISHES[name]
     model.respond = lambda request: "It is 42." if is_right(request) else Script(wire=error(400, refusal))
     called = ToolCall(name="sql_query", args={}, id="call00009", type="tool_call")
-    cut_off = [AIMessage("", tool_calls=[called]), ToolMessage("| 2 |", tool_call_id="call00009")]
-    thread = [*an_old_thread(), HumanMessage("one"), HumanMessage("two"), *cut_off]
+    cut_off: list[AnyMessage] = [
+        AIMessage("", tool_calls=[called]),
+        ToolMessage("| 2 |", tool_call_id="call00009"),
+    ]
+    thread: list[AnyMessage] = [*an_old_thread(), HumanMessage("one"), HumanMessage("two"), *cut_off]
     async with a_bench(model, name="o3") as bench:
         await bench.ask(thread)
         assert (bench.text, len(model.requests)) == ("It is 42.", 2)

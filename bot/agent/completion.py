@@ -100,7 +100,9 @@ class Completion:
             if event.name == "error":
                 raise failures.of_error(event.data) from None
             if event.data.lstrip().startswith(("{", "<")):
-                raise CallFailed(failures.BROKEN, f"unreadable chunk: {event.data[:200]}") from None
+                raise CallFailed(
+                    failures.BROKEN, f"a chunk of {len(event.data)} characters cannot be read"
+                ) from None
             return ()  # some say `ping`
         if event.name == "error" and not (isinstance(chunk, dict) and chunk.get("choices")):
             raise failures.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)

@@ -136,7 +136,7 @@ class Model:
         except CallFailed as error:
             if error.cause.is_trouble:
                 self._stats.record(began, error.label)
-            log.warning("model call failed", extra={"model": service.name, "error": str(error)})
+            log.warning("model call failed", extra={"model": service.name, "error": str(error)[:300]})
             raise
         self._stats.record(began)
         seconds = round(time.monotonic() - began, 3)

@@ -196,7 +196,8 @@ def _whole(body: str, completion: Completion) -> Sequence[Part]:
     try:
         value = json.loads(body, strict=False)
     except (ValueError, RecursionError):
-        raise CallFailed(failures.BROKEN, f"no answer but: {body[:200]}") from None
+        what = "HTML" if body.lstrip().startswith("<") else "text"
+        raise CallFailed(failures.BROKEN, f"{len(body)} characters of {what} in place of an answer") from None
     if isinstance(value, list) and value:
         value = value[0]
     return completion.take_chunk(value)
