@@ -21,6 +21,7 @@ from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadI
 from bot.inbox import Inbox
 from bot.recall import account_of
 from tests.servers.model import KEY, ModelServer, Script
+from tests.servers.model_quirks import call, calls, chunk, stream
 from tests.waiting import wait_until
 
 ATTEMPTS: list[str] = []
@@ -551,3 +552,17 @@ async def test_calls_get_ids_of_our_own(redis: Redis, model: ModelServer) -> Non
     assert len(ids) == 2
     results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
     assert results == [marked("sql_query", f"| rows of select {number} |") for number in (1, 2)]
+
+
+async def test_what_a_service_wants_back_is_remembered(redis: Redis, model: ModelServer) -> None:
+    """Fields that only the service knows go through Redis and back to it, turns later and after a restart."""
+    signature = {"google": {"thought_signature": "c2lnbmF0dXJl"}}
+    called = call('{"query": "select 1"}', extra_content=signature)
+    model.script(Script(wire=stream(chunk({"reasoning_content": "hm"}), calls(called))), "It is 1.")
+    async with an_agent(redis, model) as agent:
+        assert await text_of(agent, a_turn("count")) == "It is 1."
+    async with an_agent(redis, model) as agent:
+        await text_of(agent, a_turn("again"))
+    assistant = model.requests[-1]["messages"][2]
+    assert assistant["reasoning_content"] == "hm"
+    assert assistant["tool_calls"][0]["extra_content"] == signature

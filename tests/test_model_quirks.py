@@ -193,7 +193,8 @@ async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer)
     async with a_bench(model, name="deepseek-r1:70b") as bench:
         await bench.ask()
         assert (bench.text, bench.notices) == ("It is 42.", [])
-        model.respond = lambda request: "No thinking."
+    model.respond = lambda request: "No thinking."
+    async with a_bench(model, name="deepseek-r1:70b") as bench:  # its service takes the thinking out
         for _ in range(2):
             bench.shown.clear()
             await bench.ask()
@@ -208,6 +209,22 @@ async def test_an_answer_without_end_is_cut(model: ModelServer) -> None:
         await bench.ask()
     assert len(bench.text) == LONGEST_ANSWER
     assert "length limit" in bench.notices[0]
+
+
+@pytest.mark.parametrize("tag", ["<think>", "text <think>"])
+async def test_a_thinking_without_end_is_cut(model: ModelServer, tag: str) -> None:
+    """What is held back takes memory, too."""
+    model.script(
+        Script(wire=stream(text(tag), *[text("word " * 20_000)] * 20, done=False, ending="hang")), "x"
+    )
+    async with a_bench(model) as bench:
+        if tag == "<think>":
+            with pytest.raises(AnswerError, match="length limit"):
+                await bench.ask()
+        else:
+            await bench.ask()
+            assert len(bench.text) == LONGEST_ANSWER
+    assert len(model.requests) == 1
 
 
 async def test_more_calls_than_anybody_waits_for_are_not_run(model: ModelServer) -> None:

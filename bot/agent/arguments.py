@@ -10,7 +10,7 @@ _DEEPEST = 50
 _LARGEST = 2**63 - 1
 
 _NOTHING = frozenset({"", "null", "none", "[]", "{}", '""'})
-_FENCE = re.compile(r"```(?:json)?\n(.*)\n```", re.DOTALL)
+_FENCE = "```"
 # a string without an end goes to the end of the text: it is never looked through twice
 _STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|,(?=[ \t\r\n]*[}\]])', re.DOTALL)
 
@@ -37,8 +37,8 @@ def read_arguments(text: str) -> dict[str, Any]:
 def _read(text: str, depth: int) -> dict[str, Any]:
     if text.lower() in _NOTHING:
         return {}
-    if fenced := _FENCE.fullmatch(text):
-        text = fenced[1].strip()
+    if text.startswith(_FENCE) and text.endswith(_FENCE):
+        text = text.partition("\n")[2].removesuffix(_FENCE).strip()
     value = _parsed(text)
     if isinstance(value, str) and depth:
         return _read(value.strip(), depth - 1)  # encoded twice

@@ -28,6 +28,7 @@ UNREADABLE = "unreadable"
 """Under this a message keeps why some of its calls cannot be run, by their ids."""
 
 LONGEST_ANSWER = 200_000
+_MOST_RECEIVED = 1_000_000
 _MOST_REASONING = 100_000
 _MOST_TOKENS = 10**9
 _CHARS_PER_TOKEN = 4
@@ -58,6 +59,7 @@ class Completion:
         self._texts: list[str] = []
         self._refusal: list[str] = []
         self._size = 0
+        self._received = 0
         self._calls = CallPieces()
         self._reasoning: dict[str, list[Any]] = {}
         self._reasoning_size = 0
@@ -205,6 +207,9 @@ class Completion:
             self._is_any, self._is_ended = True, False
         if not text:
             return ()
+        self._received += len(text)
+        if self._received > _MOST_RECEIVED:
+            self._end, self.is_done = "length", True
         # half of a character, the other half of which comes with the next chunk
         self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
         text = text.removesuffix(self._half) if self._half else text

@@ -78,7 +78,8 @@ class OpenAIService:
         self._specs: list[dict[str, Any]] = []
         self._tools_size = 0
         self._dialect = Dialect()
-        self._opens_thinking = bool(_OPENS_THINKING.search(name.lower()))
+        self._holds = bool(_OPENS_THINKING.search(name.lower()))
+        self._has_opened = False
 
     @property
     def tools_size(self) -> int:
@@ -98,7 +99,7 @@ class OpenAIService:
         self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
     ) -> AsyncGenerator[Sequence[Part]]:
         """See `bot.agent.model.Service`."""
-        if self._opens_thinking:
+        if self._holds or self._has_opened:
             completion.hold()
         payload = self._payload(messages, manner)
         is_broken = False
@@ -126,7 +127,8 @@ class OpenAIService:
             if not completion.is_ended:
                 raise CallFailed(failures.BROKEN, detail) from None
         yield completion.finish(is_broken=is_broken)
-        self._opens_thinking = completion.is_opened_by_template
+        self._has_opened = self._has_opened or completion.is_opened_by_template
+        self._holds = self._holds and not completion.text.strip()  # by now it is known
 
     def _payload(self, messages: Sequence[AnyMessage], manner: Manner) -> dict[str, Any]:
         options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
