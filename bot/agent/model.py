@@ -129,7 +129,7 @@ class Model:
             estimate = metering.estimate(messages, 0 if manner == "plain" else service.tools_size)
             async with metered(service.name, estimate) as spending:
                 try:
-                    await self._collect(service.stream(messages, manner, completion), shown)
+                    await self._collect(service.stream(messages, manner, completion), completion, shown)
                 finally:
                     spending.used = completion.used(estimate)
             answer = completion.message(service.name, manner)
@@ -143,7 +143,9 @@ class Model:
         log.info("model answered", extra={"model": service.name, "seconds": seconds})
         return answer
 
-    async def _collect(self, stream: AsyncGenerator[Sequence[Part]], shown: "_Shown") -> None:
+    async def _collect(
+        self, stream: AsyncGenerator[Sequence[Part]], completion: Completion, shown: "_Shown"
+    ) -> None:
         try:
             # one timer that is moved on; one for each piece would cost a task each
             async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
@@ -152,7 +154,9 @@ class Model:
                         limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
                     shown(parts)
         except TimeoutError:
-            raise CallFailed(failures.SLOW, f"nothing came for {self._timeout} seconds") from None
+            if not completion.is_ended:  # else the answer is there, and only its connection is still open
+                raise CallFailed(failures.SLOW, f"nothing came for {self._timeout} seconds") from None
+            shown(completion.finish())
 
     async def health(self) -> Health:
         """How the last hundred calls went; makes no call of its own, since a call costs money."""

@@ -45,13 +45,13 @@ class OfflineService:
 
     @property
     def tools_size(self) -> int:
-        """See `bot.agent.model.Service`."""
+        """Count no tokens: nobody pays for them."""
         return 0
 
     async def stream(
         self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
     ) -> AsyncGenerator[Sequence[Part]]:
-        """See `bot.agent.model.Service`."""
+        """Answer word by word, see `bot.agent.model.Service`."""
         completion.trust()
         names = [tool.name for tool in self._tools] if manner == "act" else []
         for chunk in _chunks(_respond(messages, names)):

@@ -98,7 +98,7 @@ class OpenAIService:
     async def stream(
         self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
     ) -> AsyncGenerator[Sequence[Part]]:
-        """See `bot.agent.model.Service`."""
+        """Ask and read the answer, see `bot.agent.model.Service`."""
         if self._holds or self._has_opened:
             completion.hold()
         payload = self._payload(messages, manner)
@@ -230,7 +230,7 @@ async def open_model(
 ) -> AsyncIterator[Model]:
     """Open `name` and then `fallback`; `timeout` and `pause` are in seconds, see `Model`."""
     url = _endpoint(base_url or OPENAI)
-    key = api_key.get_secret_value() if api_key else "none"
+    key = (api_key.get_secret_value().strip() if api_key else "") or "none"
     headers = {
         "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",

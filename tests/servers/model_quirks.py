@@ -134,6 +134,10 @@ ENDS = [
     ),
     Quirk(name="connection lost after the end", wires=[stream(*PARTS, END, done=False, ending="drop")]),
     Quirk(name="connection left open after the sign", wires=[stream(*PARTS, END, ending="hang")]),
+    Quirk(
+        name="connection left open after the end, without a sign",
+        wires=[stream(*PARTS, END, done=False, ending="hang")],
+    ),
     Quirk(name="sign in quotes", wires=[stream(*PARTS, b'data: "[DONE]"\n\n', done=False, ending="hang")]),
     ended("text behind the sign", *PARTS, END, DONE, text(" No, 43.")),
     Quirk(
