@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
+from pydantic import SecretStr
 
+from bot.agent.openai_model import open_model
 from bot.chat import AnswerError
-from tests.bench import a_bench
-from tests.servers.model import ModelServer, Script
+from tests.bench import Bench, a_bench
+from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.model_quirks import call, calls, chunk, error, stream
 
 
@@ -191,3 +193,26 @@ async def test_requests_are_built_by_the_method_that_we_rely_on(model: ModelServ
     (called,) = request["messages"][2]["tool_calls"]
     assert called["function"] == {"name": "sql_query", "arguments": '{"query": "select 1"}'}
     assert request["messages"][2]["content"] is None
+
+
+@pytest.mark.parametrize("address", ["", "/", "/?api-version=2024-10-21"])
+async def test_an_address_keeps_its_query(model: ModelServer, address: str) -> None:
+    """Azure's older addresses have the version there."""
+    base, model.base_url = model.base_url, model.base_url + address
+    async with a_bench(model) as bench:
+        await bench.ask()
+    model.base_url = base
+    assert model.paths == ["/v1/chat/completions" + address.lstrip("/")]
+
+
+async def test_a_key_with_a_newline_is_sent_without_it(model: ModelServer) -> None:
+    """Files of secrets end with one."""
+    async with open_model(
+        name="m",
+        fallback=None,
+        api_key=SecretStr(f"{KEY}\n"),
+        base_url=model.base_url,
+        timeout=5,
+        tools=[],
+    ) as asked:
+        assert (await Bench(asked, []).ask())["messages"][-1].text.startswith("You wrote")

@@ -52,6 +52,11 @@ NO_CREDIT = Cause(
 KEY = Cause(
     sentence=f"The model service does not accept our key. {_OPERATOR} to check OPENAI_API_KEY.", status=503
 )
+REGION = Cause(
+    sentence=f"The model service does not serve the country that this bot runs in. {_OPERATOR} to choose "
+    "another service.",
+    status=503,
+)
 UNKNOWN_MODEL = Cause(
     sentence=f"The model service does not know our model. {_OPERATOR} to check OPENAI_MODEL.", status=503
 )
@@ -95,7 +100,6 @@ _BY_STATUS = {
     401: KEY,
     402: NO_CREDIT,
     403: KEY,
-    404: UNKNOWN_MODEL,
     405: ADDRESS,
     408: SLOW,
     409: TROUBLE,
@@ -131,6 +135,7 @@ _BY_WORDS: tuple[tuple[Cause, str], ...] = (
         NO_PICTURES,
         r"(?:image|vision|multimodal)[^.]{0,80}(?:not.{0,4}support|unsupported)|support[^.]{0,40}image",
     ),
+    (REGION, r"unsupported.?country|(?:country|region|location)[^.]{0,40} not supported"),
     (KEY, r"api.?key|authenticat|unauthori[sz]ed|invalid.?token|permission.?denied"),
     (
         UNKNOWN_MODEL,
@@ -188,8 +193,9 @@ def of_status(status: int, headers: Mapping[str, str], body: str) -> CallFailed:
     elif status >= 500:
         found = _by_words(text) if is_json else None
         cause = found if found in (TOO_LONG, NO_TOOLS, BUSY, SLOW) else _BY_STATUS.get(status, TROUBLE)
-    elif status == 404 and not is_json:
-        cause = ADDRESS
+    elif status == 404:
+        found = _by_words(text) if is_json else None
+        cause = found or (UNKNOWN_MODEL if is_json and "model" in text else ADDRESS)
     else:
         cause = _by_words(text) or _BY_STATUS.get(status, REFUSED)
     return CallFailed(_weighed(cause, status, wait, text), f"{status} {code}: {text}", wait=wait)

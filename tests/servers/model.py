@@ -81,6 +81,7 @@ class ModelServer:
         self.requests: list[dict[str, Json]] = []
         self.violations: list[str] = []
         self.cancelled = 0
+        self.paths: list[str] = []
         self.peers: set[object] = set()
         """The other ends of the connections that requests came over."""
         self.embedded: list[str] = []
@@ -109,6 +110,7 @@ class ModelServer:
         body: dict[str, Json] = await request.json()
         async with self.steps("asked"):
             self.requests.append(body)
+        self.paths.append(request.path_qs)
         if request.transport:
             self.peers.add(request.transport.get_extra_info("peername"))
         if "stream_options" in body and self.usage == "refused":
