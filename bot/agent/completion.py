@@ -134,8 +134,9 @@ class Completion:
         self._is_ended = self._is_ended or bool(self._end and not is_broken)
         half, self._half = self._half, ""
         shown = self._say(self._thinking.feed(half) + self._thinking.finish())
-        if self._refusal and not self.text.strip():
-            shown = [*shown, *self._say("".join(self._refusal))]
+        if self._refusal:
+            words = "".join(self._refusal)
+            shown = [*shown, *self._say(f"\n\n{words}" if self.text.strip() else words)]
         if self.text.strip() and not self._calls and self._end in _CUT_OFF:
             shown = [*shown, Notice(_CUT_OFF[self._end])]
         return shown
@@ -190,8 +191,8 @@ class Completion:
         elif isinstance(content, list):  # Mistral, and whoever sends parts
             self._take_parts(content, said)
         refusal = delta.get("refusal")
-        if isinstance(refusal, str) and self._size < LONGEST_ANSWER:
-            self._size += len(refusal)
+        if isinstance(refusal, str) and self._received <= LONGEST_ANSWER:
+            self._received += len(refusal)
             self._refusal.append(refusal)
         for name in _REASONING:
             if isinstance(value := delta.get(name), str):

@@ -358,6 +358,7 @@ THOUGHTS = [
         END,
         reads="I will not do that.",
     ),
+    ended("refusal after words", text("Well."), chunk({"refusal": "No."}), END, reads="Well.\n\nNo."),
     ended("refusal as a part", text([{"type": "refusal", "refusal": "No."}]), END, reads="No."),
     failed("withheld by the filter", stream(chunk({"content": None}, "content_filter")), "withheld", 502),
     failed("withheld by Gemini", stream(chunk({}, "SAFETY")), "withheld", 502),
