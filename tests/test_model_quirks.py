@@ -24,8 +24,7 @@ def serve(model: ModelServer, quirk: Quirk) -> None:
 async def test_one_answer_or_one_true_sentence(model: ModelServer, quirk: Quirk) -> None:
     """The row says what is read, how many requests that takes and which calls run; health counts failures."""
     serve(model, quirk)
-    timeout = 0.3 if any(wire.ending == "hang" for wire in quirk.wires) else 5
-    async with a_bench(model, timeout=timeout) as bench:
+    async with a_bench(model, timeout=quirk.timeout) as bench:
         if quirk.status is None:
             state = await bench.ask()
             assert bench.text == quirk.reads
@@ -47,8 +46,7 @@ async def test_every_failure_asks_the_fallback_model(model: ModelServer, quirk: 
     """Whatever the first model's service sends in place of an answer, the other model's answer is read."""
     last = Script(wire=quirk.wires[-1])
     model.respond = lambda request: "From the spare." if request["model"] == "spare" else last
-    timeout = 0.3 if any(wire.ending == "hang" for wire in quirk.wires) else 5
-    async with a_bench(model, fallback="spare", timeout=timeout) as bench:
+    async with a_bench(model, fallback="spare", timeout=quirk.timeout) as bench:
         await bench.ask()
     assert bench.text == "From the spare."
     assert [each["model"] for each in model.requests] == ["m"] * quirk.requests + ["spare"]
@@ -110,8 +108,8 @@ async def test_a_wait_that_fits_is_kept(model: ModelServer) -> None:
 
 async def test_waits_do_not_add_up_beyond_the_limit(model: ModelServer) -> None:
     """Each wait would fit; together they would keep the person waiting in silence."""
-    model.respond = lambda request: Script(status=429, retry_after=0.4)
-    async with a_bench(model, timeout=0.6) as bench:
+    model.respond = lambda request: Script(status=429, retry_after=1)
+    async with a_bench(model, timeout=1.9) as bench:
         with pytest.raises(AnswerError, match="no capacity") as refused:
             await bench.ask()
     assert refused.value.status == 429

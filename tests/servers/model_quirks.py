@@ -22,7 +22,7 @@ class Quirk:
 
     `reads`: all the text that the person gets, or a part of the sentence if there is no answer, which then
     has a `status` for HTTP. `notice`: a part of what is said beside the answer. `requests` are made in all,
-    and `queries` are what the tool `sql_query` ran.
+    and `queries` are what the tool `sql_query` ran. `timeout`: seconds for which the model may be silent.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Quirk:
     queries: Sequence[str] = ()
     then: str = ""
     notice: str = ""
+    timeout: float = 10
 
 
 def chunk(delta: Json = None, reason: Json = None, **more: Json) -> dict[str, Json]:
@@ -137,6 +138,7 @@ ENDS = [
     Quirk(
         name="connection left open after the end, without a sign",
         wires=[stream(*PARTS, END, done=False, ending="hang")],
+        timeout=1,
     ),
     Quirk(name="sign in quotes", wires=[stream(*PARTS, b'data: "[DONE]"\n\n', done=False, ending="hang")]),
     ended("text behind the sign", *PARTS, END, DONE, text(" No, 43.")),
@@ -543,7 +545,7 @@ FAILURES = [
         503,
     ),
     failed("connection lost at once", Wire(ending="drop"), SILENT, 502, 2),
-    failed("nothing ever comes", Wire(ending="hang"), "too long to answer", 504, 2),
+    failed("nothing ever comes", Wire(ending="hang"), "too long to answer", 504, 2, timeout=1),
     failed("401", error(401, "Incorrect API key provided"), "OPENAI_API_KEY", 503),
     failed("403 with HTML", body(b"<html>Forbidden</html>", 403, "text/html"), "OPENAI_API_KEY", 503),
     failed("403 for its content", error(403, "Your input was flagged by moderation"), "withheld", 502),
