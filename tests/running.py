@@ -29,9 +29,17 @@ async def running(**settings: Any) -> AsyncIterator[Bot]:
     async with open_bot(Settings(_env_file=None, **values)) as bot, asyncio.TaskGroup() as group:
         group.create_task(bot.run(stop, time.monotonic()))
         try:
+            await wait_until(lambda: _takes_messages(bot), "messages are taken")
             yield bot
         finally:
             stop.set()
+
+
+async def _takes_messages(bot: Bot) -> bool:
+    """Whether `POST /chat` is answered, where there is an HTTP surface."""
+    if "http" not in bot.settings.bot_roles:
+        return True
+    return all([(await each.health()).state == "ok" for each in bot.platforms if each.name == "http"])
 
 
 def http_port(bot: Bot) -> int:

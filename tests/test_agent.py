@@ -21,6 +21,7 @@ from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadI
 from bot.inbox import Inbox
 from bot.recall import account_of
 from tests.servers.model import KEY, ModelServer, Script
+from tests.servers.model_quirks import call, calls, chunk, stream
 from tests.waiting import wait_until
 
 ATTEMPTS: list[str] = []
@@ -171,7 +172,7 @@ async def test_person_is_forgotten_in_a_shared_thread_with_its_summary(
 ) -> None:
     """The other's turns stay, and the thread goes on; the summary may hold any words, so it goes."""
     ann, bob = (account_of(by(name, "x").messages[0]).digest for name in ("ann", "bob"))
-    async with an_agent(redis, model, history_tokens=500) as agent:
+    async with an_agent(redis, model, history_tokens=700) as agent:
         for number in range(6):
             await text_of(agent, by("ann", f"annmark {number} " + "word " * 60))
             await text_of(agent, by("bob", f"bobmark {number} " + "word " * 60))
@@ -245,7 +246,7 @@ async def test_max_iterations_ends_in_an_answer(redis: Redis, model: ModelServer
         assert await text_of(agent, a_turn("dig")) == "I know this much."
     assert len(ATTEMPTS) == 2
     assert model.requests[-1]["tool_choice"] == "none"
-    assert prompts.CONCLUDE in model.requests[-1]["messages"][-1]["content"]
+    assert prompts.CONCLUDE in model.requests[-1]["messages"][0]["content"]
 
 
 async def test_max_iterations_never_ends_in_silence(redis: Redis, model: ModelServer) -> None:
@@ -551,3 +552,17 @@ async def test_calls_get_ids_of_our_own(redis: Redis, model: ModelServer) -> Non
     assert len(ids) == 2
     results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
     assert results == [marked("sql_query", f"| rows of select {number} |") for number in (1, 2)]
+
+
+async def test_what_a_service_wants_back_is_remembered(redis: Redis, model: ModelServer) -> None:
+    """Fields that only the service knows go through Redis and back to it, turns later and after a restart."""
+    signature = {"google": {"thought_signature": "c2lnbmF0dXJl"}}
+    called = call('{"query": "select 1"}', extra_content=signature)
+    model.script(Script(wire=stream(chunk({"reasoning_content": "hm"}), calls(called))), "It is 1.")
+    async with an_agent(redis, model) as agent:
+        assert await text_of(agent, a_turn("count")) == "It is 1."
+    async with an_agent(redis, model) as agent:
+        await text_of(agent, a_turn("again"))
+    assistant = model.requests[-1]["messages"][2]
+    assert assistant["reasoning_content"] == "hm"
+    assert assistant["tool_calls"][0]["extra_content"] == signature

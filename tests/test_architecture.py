@@ -82,7 +82,7 @@ RULES = {
     "personal": rule("agent chat commands inbox recall", "redis redisvl"),
     "agent": rule(
         "chat recall tools",
-        "httpx2 langchain_core langchain_openai langgraph openai pydantic redis redisvl tenacity",
+        "aiohttp langchain_core langchain_openai langgraph pydantic redis redisvl tenacity yarl",
     ),
     "slack": rule("chat commands download gap operations tasks", "aiohttp slack_bolt slack_sdk"),
     "discord": rule("chat commands download gap operations supervise tasks", "aiohttp discord tenacity yarl"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 
 from bot.agent import prompts
+from bot.agent.marking import indented, label
 
 AUTHOR = "author"
 AUTHOR_NAME = "author_name"
@@ -61,24 +62,35 @@ def _groups(messages: Sequence[AnyMessage]) -> Iterator[list[AnyMessage]]:
 
 
 def names(messages: Sequence[AnyMessage]) -> dict[str, str]:
-    """The names of those who wrote, by their digests, if there are several."""
-    known = {
-        author(each): _name(each) for each in messages if isinstance(each, HumanMessage) and author(each)
-    }
-    return known if len(known) > 1 else {}
+    """The names of those who wrote, by their digests, if there are several or somebody imitates that."""
+    written = [each for each in messages if isinstance(each, HumanMessage) and author(each)]
+    known = {author(each): _name(each) for each in written}
+    return known if len(known) > 1 or any(_imitates(each.text) for each in written) else {}
+
+
+def _imitates(text: str) -> bool:
+    """Tell whether a line begins as if it were signed with a name."""
+    lines = (line.lstrip() for line in text.splitlines())
+    return any(line.startswith("[") and "] " in line[:80] and not line.startswith(_OURS) for line in lines)
+
+
+_OURS = ("[attached file", "[data from", "[end of data", "[They ")
+"""How lines begin that we put into messages ourselves."""
 
 
 def _name(message: HumanMessage) -> str:
     # it is chosen by the person: on one line, and without what ends it
-    line = " ".join(str(message.additional_kwargs.get(AUTHOR_NAME, "")).split())
-    return line.replace("[", "(").replace("]", ")")[:60] or "somebody"
+    return label(str(message.additional_kwargs.get(AUTHOR_NAME, "")))[:60] or "somebody"
 
 
 def named(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The messages as the model reads them: with the author's name first, when there are several."""
+    """The messages as the model reads them: with the author's name first, when there are several.
+
+    Following lines are indented then: nobody can write a line that looks like another's message.
+    """
     known = names(messages)
     return [
-        message.model_copy(update={"content": f"[{known[author(message)]}] {message.text}"})
+        message.model_copy(update={"content": f"[{known[author(message)]}] {indented(message.text)}"})
         if author(message) in known
         else message
         for message in messages

@@ -19,6 +19,7 @@ from langgraph.types import Send, interrupt
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
+from bot.agent.completion import UNREADABLE
 from bot.agent.metering import Metered, metered
 from bot.agent.model import Emit, Model
 from bot.agent.pictures import See, see_nothing
@@ -112,8 +113,14 @@ def tool_task(call: ToolCall, proposed: Proposed | None = None) -> Send:
 
 # async, as is_history_too_long: langgraph runs a plain function in a thread
 async def _tool_tasks(state: State) -> list[Send]:
-    proposals = state.get("proposals") or {}
+    proposals = _unreadable(state) | (state.get("proposals") or {})
     return [tool_task(call, proposals.get(call["id"] or "")) for call in _calls(state)]
+
+
+def _unreadable(state: State) -> dict[str, Proposed]:
+    """Return why calls of the newest message cannot be run, as refusals: the others run beside them."""
+    reasons: dict[str, str] = state["messages"][-1].additional_kwargs.get(UNREADABLE, {})
+    return {id: Proposed(request="", refusal=reason) for id, reason in reasons.items()}
 
 
 def _calls(state: State) -> list[ToolCall]:
@@ -141,17 +148,19 @@ class _Nodes:
         self._meter = meter
 
     async def is_history_too_long(self, state: State) -> str:
-        too_long = history.is_too_long(state["messages"], self._history_tokens)
-        return "summarise" if too_long and history.cut(state["messages"], self._history_tokens) else "think"
+        budget = history.room(self._history_tokens, state.get("summary", ""))
+        too_long = history.is_too_long(state["messages"], budget)
+        return "summarise" if too_long and history.cut(state["messages"], budget) else "think"
 
     async def summarise(self, state: State) -> Update:
         """Replace the older messages by a summary; without one, forget them rather than fail the turn."""
-        older = state["messages"][: history.cut(state["messages"], self._history_tokens)]
-        summary = state.get("summary", "")
+        summary = history.bounded(state.get("summary", ""), self._history_tokens)
+        budget = history.room(self._history_tokens, summary)
+        older = state["messages"][: history.cut(state["messages"], budget)]
         try:
-            request = history.transcript(older, summary)
+            request = history.transcript(older, summary, self._history_tokens)
             answer = await self._model.answer(request, lambda _: None, self._metered(), "plain")
-            summary = answer.text or summary
+            summary = history.bounded(answer.text.strip(), self._history_tokens) or summary
         except BudgetSpent:
             raise  # there will be no answer either, and nothing is to be forgotten for that
         except AnswerError as error:
@@ -164,7 +173,9 @@ class _Nodes:
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
         waiting = state.get("proposals") or {}
-        prompt = history.prompt(state["messages"], state.get("summary", ""), conclude, waiting.keys())
+        prompt = history.prompt(
+            state["messages"], state.get("summary", ""), conclude, waiting.keys(), self._history_tokens
+        )
         prompt = await self._see(prompt)
         answer = await self._model.answer(prompt, emit, self._metered(), "conclude" if conclude else "act")
         if conclude and not answer.text.strip():
@@ -194,10 +205,13 @@ class _Nodes:
 
     async def propose(self, state: State) -> Update:
         """Ask a person for leave, for one call at a time: two at once are hard to tell apart in a chat."""
+        unreadable = _unreadable(state)
         proposals = dict(state.get("proposals") or {})
         asked = False
         for call in _calls(state):
-            if tool := self._guarded.get(call["name"]):
+            if call["id"] in unreadable:
+                refusal = unreadable[call["id"]]["refusal"]
+            elif tool := self._guarded.get(call["name"]):
                 refusal = prompts.ONE_AT_A_TIME if asked else await self._ask(tool, call)
                 asked = asked or not refusal
             else:  # what it gives would have to wait with the other one, or be lost

@@ -4,6 +4,7 @@ Every superstep of the graph writes the whole message list to Redis, so its leng
 the history is cut by count as well as by tokens, and what is cut lives on in a running summary.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from itertools import takewhile
 
@@ -11,15 +12,27 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import prompts
+from bot.agent.completion import WIRE
 from bot.agent.forgetting import named
-from bot.agent.marking import marked
+from bot.agent.marking import cut_marked, indented, marked
 
 MOST_MESSAGES = 40
+CHARS_PER_TOKEN = 4
+LONGEST_SUMMARY = 2_000
+SHORTEST_RESULT = 200
+_LONGEST_IN_TRANSCRIPT = 2_000
+
+
+def size(messages: Sequence[AnyMessage]) -> int:
+    """Return the messages' tokens, roughly, with the fields that their service wants back."""
+    kept = (each.additional_kwargs.get(WIRE) for each in messages)
+    extra = sum(len(json.dumps(each)) for each in kept if each)
+    return count_tokens_approximately(messages) + extra // CHARS_PER_TOKEN
 
 
 def is_too_long(messages: Sequence[AnyMessage], budget: int) -> bool:
     """Whether the history exceeds `budget` tokens (estimated), or the number of messages worth keeping."""
-    return len(messages) > MOST_MESSAGES or count_tokens_approximately(messages) > budget
+    return len(messages) > MOST_MESSAGES or size(messages) > budget
 
 
 def cut(messages: Sequence[AnyMessage], budget: int) -> int:
@@ -33,30 +46,112 @@ def cut(messages: Sequence[AnyMessage], budget: int) -> int:
     starts = [index for index, message in enumerate(answered) if isinstance(message, HumanMessage)]
     for start in starts:
         rest = messages[start:]
-        if len(rest) <= MOST_MESSAGES // 2 and count_tokens_approximately(rest) <= budget // 2:
+        if len(rest) <= MOST_MESSAGES // 2 and size(rest) <= budget // 2:
             return start
     return starts[-1] if starts else 0
 
 
-def prompt(
-    messages: Sequence[AnyMessage], summary: str, conclude: bool, waiting: Collection[str] = ()
-) -> list[AnyMessage]:
-    """What the model sees: the rules, the summary, the history; at the end the order to conclude.
+def room(budget: int, summary: str) -> int:
+    """Return the tokens that are left for messages beside the summary."""
+    return max(budget // 2, budget - len(summary) // CHARS_PER_TOKEN)
 
+
+def bounded(summary: str, budget: int) -> str:
+    """Return a summary of a quarter of the budget at most: models write longer ones than asked."""
+    most = min(LONGEST_SUMMARY, budget)
+    return summary if len(summary) <= most else summary[: most - 1].rstrip() + "…"
+
+
+def prompt(
+    messages: Sequence[AnyMessage],
+    summary: str,
+    conclude: bool,
+    waiting: Collection[str] = (),
+    budget: int | None = None,
+) -> list[AnyMessage]:
+    """What the model sees: one message of ours with the rules and the summary, then the history.
+
+    The order to conclude stands with the rules: some services take a system message only in the first place.
     What tools have returned, and what was made of it, is marked as data. `waiting` are the ids of the calls
-    that a person has not decided yet.
+    that a person has not decided yet. Older results are shortened where all would exceed `budget` tokens.
     """
     head = prompts.SYSTEM
     if summary:
+        summary = bounded(summary, budget) if budget else summary
         head += "\n\n" + prompts.SUMMARY.format(summary=marked("the summary", summary))
-    tail = [SystemMessage(prompts.CONCLUDE)] if conclude else []
-    return [SystemMessage(head), *map(_marked, repaired(named(messages), waiting)), *tail]
+    if conclude:
+        head += "\n\n" + prompts.CONCLUDE
+    shown = [_marked(message) for message in repaired(named(messages), waiting)]
+    if budget:
+        shown = _fitted(shown, room(budget, summary), newest=len(newest_results(shown)))
+    return [SystemMessage(head), *shown]
 
 
 def _marked(message: AnyMessage) -> AnyMessage:
     if not isinstance(message, ToolMessage):
         return message
     return message.model_copy(update={"content": marked(message.name or "a tool", message.text)})
+
+
+def _fitted(messages: list[AnyMessage], budget: int, newest: int) -> list[AnyMessage]:
+    """Return the messages with older results shortened, all to the same length, so that they fit `budget`.
+
+    The `newest` results stay whole, and so does everything that is no result.
+    """
+    older = [
+        index
+        for index, each in enumerate(messages[: len(messages) - newest])
+        if isinstance(each, ToolMessage)
+    ]
+    excess = size(messages) - budget
+    if not older or excess <= 0:
+        return messages
+    lengths = [len(messages[index].text) for index in older]
+    chars = max(SHORTEST_RESULT, fair_share(lengths, sum(lengths) - excess * CHARS_PER_TOKEN))
+    fitted = list(messages)
+    for index in older:
+        message = messages[index]
+        fitted[index] = message.model_copy(update={"content": cut_marked(message.text, chars)})
+    return fitted
+
+
+def fair_share(lengths: Sequence[int], total: int) -> int:
+    """Return the length to which the longest are to be cut, so that all together take `total`."""
+    left, share = total, 0
+    for place, length in enumerate(sorted(lengths)):
+        share = left // (len(lengths) - place)
+        if length > share:
+            return max(share, 0)
+        left -= length
+    return max(lengths, default=0)
+
+
+def shortened(messages: Sequence[AnyMessage]) -> list[AnyMessage] | None:
+    """Return a prompt of half the size or less for a model that cannot read it; None if it has no such part.
+
+    First the older turns go, then all that is long in the newest is cut. The rules stay whole.
+    """
+    head, rest = messages[:1], list(messages[1:])
+    most = size(rest) // 2
+    starts = [index for index, each in enumerate(rest) if isinstance(each, HumanMessage)]
+    waiting = sum(1 for _ in takewhile(lambda each: isinstance(each, HumanMessage), reversed(rest)))
+    begins = starts[: len(starts) - max(waiting - 1, 0)]
+    newest = begins[-1] if begins else 0
+    start = next((each for each in begins if size(rest[each:]) <= most), newest)
+    rest = rest[start:]
+    if (excess := size(rest) - most) > 0:
+        lengths = [len(each.text) for each in rest]
+        chars = max(SHORTEST_RESULT, fair_share(lengths, sum(lengths) - excess * CHARS_PER_TOKEN))
+        rest = [_cut(each, chars) for each in rest]
+    return [*head, *rest] if size(rest) < 2 * most * 9 // 10 else None
+
+
+def _cut(message: AnyMessage, chars: int) -> AnyMessage:
+    if len(message.text) <= chars:
+        return message
+    text = cut_marked(message.text, chars)
+    text = text if len(text) < len(message.text) else message.text[:chars] + "…"
+    return message.model_copy(update={"content": text})
 
 
 def repaired(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> list[AnyMessage]:
@@ -91,10 +186,12 @@ def newest_results(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
     return [each for each in newest if isinstance(each, ToolMessage)][::-1]
 
 
-def transcript(messages: Sequence[AnyMessage], summary: str) -> list[AnyMessage]:
-    """The request to summarise `messages` together with the summary so far."""
-    lines = [f"Earlier summary: {summary}"] if summary else []
-    # indented, so that no text can pass for the line of another speaker
+def transcript(messages: Sequence[AnyMessage], summary: str, budget: int = 8000) -> list[AnyMessage]:
+    """The request to summarise `messages` together with the summary so far, in about `budget` tokens."""
     said = [each for each in named(messages) if each.text]
-    lines += [f"{each.type}: {each.text[:2_000]}".replace("\n", "\n  ") for each in said]
+    share = fair_share([len(each.text) for each in said], budget * CHARS_PER_TOKEN)
+    chars = min(_LONGEST_IN_TRANSCRIPT, max(SHORTEST_RESULT, share))
+    lines = [f"Earlier summary: {indented(bounded(summary, budget))}"] if summary else []
+    # indented, so that no text can pass for the line of another speaker
+    lines += [f"{each.type}: {indented(each.text[:chars])}" for each in said]
     return [SystemMessage(prompts.SUMMARISE), HumanMessage("\n".join(lines))]

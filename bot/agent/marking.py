@@ -11,6 +11,7 @@ import re
 SIGN = "> "
 _HEAD = "[data from {source}]"
 _END = "[end of data]"
+_CUT = f"{SIGN}… (shortened to make room for newer results)"
 
 # What no reader sees, but a model reads: controls, marks of direction, tags and variation selectors, in which
 # whole sentences can be hidden. Not the joiners and the selector of colour, which scripts and emoji need.
@@ -25,6 +26,18 @@ def marked(source: str, text: str) -> str:
     """`text` as data from `source`, without what is invisible."""
     lines = [_INVISIBLE.sub("", line) for line in text.splitlines()]
     return "\n".join([_HEAD.format(source=label(source)), *(SIGN + line for line in lines), _END])
+
+
+def cut_marked(text: str, chars: int) -> str:
+    """Return marked text with about so many characters of its data; its end stays where it ends."""
+    if len(text) <= chars + len(_END) + 1 or not text.endswith("\n" + _END):
+        return text
+    return f"{text[:chars]}\n{_CUT}\n{_END}"
+
+
+def indented(text: str) -> str:
+    """Return `text` with its following lines indented, so that none of them can pass for another's line."""
+    return "\n  ".join(text.splitlines())
 
 
 def unmarked(text: str) -> str:

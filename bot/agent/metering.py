@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from langchain_core.messages import AIMessageChunk, AnyMessage
+from langchain_core.messages import AnyMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.tools import BaseTool
 
@@ -11,8 +11,6 @@ from bot.chat import Meter, Notice, Part, Spending, Tokens, Turn
 
 OUTPUT_ESTIMATE = 1_000
 """Tokens that an answer is taken for before it is there; in a chat few are longer."""
-
-_CHARS_PER_TOKEN = 4
 
 Metered = Callable[[str, Tokens], AbstractAsyncContextManager[Spending]]
 """A `bot.chat.Meter` for one turn: wraps a call by the model's name and its estimate."""
@@ -43,15 +41,3 @@ def tools_size(tools: Sequence[BaseTool]) -> int:
 def estimate(messages: Sequence[AnyMessage], tools: int) -> Tokens:
     """What a call will take, roughly, with so many tokens of tools."""
     return Tokens(count_tokens_approximately(messages) + tools, OUTPUT_ESTIMATE)
-
-
-def used(chunks: Sequence[AIMessageChunk], estimated: Tokens) -> Tokens | None:
-    """What a call took, as its service says, else roughly; None when nothing has come of it."""
-    if not chunks:
-        return None
-    for chunk in reversed(chunks):  # the last: some services tell again and again, how much it is so far
-        if chunk.usage_metadata:
-            return Tokens(chunk.usage_metadata["input_tokens"], chunk.usage_metadata["output_tokens"])
-    arguments = [call["args"] or "" for chunk in chunks for call in chunk.tool_call_chunks]
-    written = sum(map(len, [*(chunk.text for chunk in chunks), *arguments]))
-    return Tokens(estimated.input, -(-written // _CHARS_PER_TOKEN))

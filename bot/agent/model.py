@@ -1,70 +1,55 @@
-"""Asking the model: one streamed answer, complete or an error, from the first model that gives one.
+"""Asking the model: one streamed answer, complete or an error, from the first service that gives one.
 
-A stream that stops early (ChatOpenAI ends it without an error: only `finish_reason` is missing), breaks in
-the middle or holds nothing is never taken for an answer.
+This is the only place that repeats a request. Every failure of a service is a `CallFailed`, which says how
+often it is worth asking; then the next model is asked, and then the person gets a sentence.
 """
 
 import asyncio
-import json
 import logging
+import random
 import time
-import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Literal, cast
+from typing import Protocol
 
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, ToolCall
-from langchain_core.messages.ai import add_ai_message_chunks
-from langchain_core.runnables import Runnable
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
 
-from bot.agent import metering, prompts
+from bot.agent import failures, history, metering, prompts
+from bot.agent.completion import Completion, Manner
+from bot.agent.failures import CallFailed
 from bot.agent.metering import Metered
-from bot.agent.offline import OfflineModel
-from bot.chat import AnswerError, Health, Notice, Part, Spending, Text, Tokens
+from bot.agent.offline import OfflineService
+from bot.chat import AnswerError, Health, Notice, Part
 
 log = logging.getLogger(__name__)
 
 Emit = Callable[[Part], None]
 """Shows a piece of the answer as soon as it is there."""
 
-_ENDS = frozenset({"stop", "tool_calls", "function_call", "length", "content_filter"})
-"""What a complete stream says of its end; anything else (`error`, nothing) is none."""
-
-_CUT_OFF = {"length": prompts.CUT_BY_LENGTH, "content_filter": prompts.CUT_BY_FILTER}
+_WORTH_WAITING = 5.0
+"""Seconds that are waited for a busy model while another one could be asked."""
 
 
-class BrokenAnswer(Exception):
-    """The stream ended without the end that a complete answer has."""
+class Service(Protocol):
+    """A chat model."""
 
+    name: str
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a call gave no answer. `sentence` is for the person who asked; it may help to repeat at once
-    what broke after the stream had begun (`stream_broke`)."""
+    @property
+    def tools_size(self) -> int:
+        """About how many tokens the tools take in each request."""
 
-    sentence: str
-    stream_broke: bool = False
+    def stream(
+        self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
+    ) -> AsyncGenerator[Sequence[Part]]:
+        """Fill `completion` and yield what people may see, or nothing, whenever something came.
 
-
-Explain = Callable[[Exception], Failure | None]
-"""Tells a failure of the model's service from a bug of ours (None)."""
-
-TROUBLE = "The model service is not answering properly at the moment. Please ask again in a minute."
-TOO_SLOW = "The model took too long to answer. Please ask again."
-
-
-def explain_stream(error: Exception) -> Failure | None:
-    """What any model's stream can end in."""
-    if isinstance(error, TimeoutError):
-        return Failure(TOO_SLOW, stream_broke=True)
-    if isinstance(error, BrokenAnswer | json.JSONDecodeError):
-        return Failure(TROUBLE, stream_broke=True)
-    return None
+        Raises `CallFailed`.
+        """
 
 
 @dataclass(slots=True)
@@ -86,117 +71,97 @@ class ModelStats:
             self.seconds.append(self.last_call - began)
 
 
-Chat = Runnable[LanguageModelInput, AIMessage]
-Manner = Literal["act", "conclude", "plain"]
-"""`act` may call tools, `conclude` knows of them (the history refers to them) but may call none."""
-
-
-class Candidate:
-    """A chat model with the tools bound: anew only when they change, since that converts every schema."""
-
-    def __init__(
-        self, name: str, chat: BaseChatModel, tools: Sequence[BaseTool], explain: Explain = explain_stream
-    ) -> None:
-        self.name = name
-        self.explain = explain
-        self._chat = chat
-        self._tools = tools
-        self._bound: tuple[BaseTool, ...] | None = None
-        self._manners: dict[Manner, Chat] = {}
-        self._tools_size = 0
-
-    @property
-    def manners(self) -> dict[Manner, Chat]:
-        """The model with the tools as they are now."""
-        self._bind()
-        return self._manners
-
-    @property
-    def tools_size(self) -> int:
-        """About how many tokens the tools take in each request."""
-        self._bind()
-        return self._tools_size
-
-    def _bind(self) -> None:
-        tools = tuple(self._tools)
-        if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
-            self._bound = tools
-            self._tools_size = metering.tools_size(tools)
-            self._manners = {
-                "act": self._chat.bind_tools(tools),
-                "conclude": self._chat.bind_tools(tools, tool_choice="none"),
-                "plain": self._chat,
-            }
-
-
 class Model:
-    """One or two chat models, asked in order until one answers."""
+    """One or two chat models, asked in order until one answers.
 
-    def __init__(self, candidates: Sequence[Candidate], timeout: float | None = None) -> None:
-        self._candidates = candidates
+    `timeout` is how many seconds the next piece of an answer may take, and how long waits before a repetition
+    may take together; the first of them is about `pause` seconds unless the service names one.
+    """
+
+    def __init__(self, services: Sequence[Service], timeout: float | None = None, pause: float = 0.5) -> None:
+        self._services = services
         self._timeout = timeout
+        self._pause = pause
         self._stats = ModelStats()
 
     async def answer(
         self, messages: list[AnyMessage], emit: Emit, metered: Metered, manner: Manner = "act"
     ) -> AIMessage:
-        """The complete answer; its text is also emitted as it comes.
+        """Return the complete answer; its text is also emitted as it comes.
 
         Raises `AnswerError`, and what `metered` raises for a call that may not be made.
         """
-        failure: Failure | None = None
+        failure = CallFailed(failures.TROUBLE, "there is no model")
         shown = _Shown(emit)
-        for candidate, is_repeated in self._attempts():
-            if is_repeated and not (failure and failure.stream_broke):
-                continue  # its client has repeated it already, or repeating cannot help
-            if shown.any:
-                emit(Notice(prompts.BROKEN_OFF))
-            shown = _Shown(emit)
-            began = time.monotonic()
-            try:
-                estimate = metering.estimate(messages, 0 if manner == "plain" else candidate.tools_size)
-                async with (
-                    metered(candidate.name, estimate) as spending,
-                    _counted(spending, estimate) as chunks,
-                ):
-                    await self._collect(candidate.manners[manner], messages, shown, chunks)
-                answer = _answer(chunks, shown, manner)
-            except Exception as error:  # the service's own errors are told from ours by `explain`
-                failure = candidate.explain(error)
-                if failure is None:
-                    raise
-                self._stats.record(began, type(error).__name__)
-                log.warning("model call failed", extra={"model": candidate.name, "error": _described(error)})
-            else:
-                self._stats.record(began)
-                seconds = round(time.monotonic() - began, 3)
-                log.info("model answered", extra={"model": candidate.name, "seconds": seconds})
-                return answer
-        raise AnswerError(failure.sentence if failure else TROUBLE)
+        for service in self._services:
+            asked, tried, waited = messages, 0, 0.0
+            while True:
+                if shown.any:
+                    emit(Notice(prompts.BROKEN_OFF))
+                shown = _Shown(emit)
+                try:
+                    return await self._call(service, asked, shown, metered, manner)
+                except CallFailed as error:
+                    failure = error
+                tried += 1
+                if failure.cause.is_too_long and asked is messages and (shorter := history.shortened(asked)):
+                    asked = shorter
+                    continue
+                pause = self._next_pause(failure, tried, has_other=service is not self._services[-1])
+                waited += pause
+                if tried >= failure.cause.tries or (self._timeout is not None and waited > self._timeout):
+                    break
+                await asyncio.sleep(pause)
+        raise AnswerError(failure.sentence, status=failure.cause.status)
 
-    def _attempts(self) -> list[tuple[Candidate, bool]]:
-        """Each model twice; the second time (marked) only after a stream that broke."""
-        return [(candidate, repeated) for candidate in self._candidates for repeated in (False, True)]
+    def _next_pause(self, failure: CallFailed, tried: int, *, has_other: bool) -> float:
+        """Return the seconds before the next try; infinite where another model can be asked meanwhile."""
+        if failure.wait is None:
+            return self._pause * 2.0 ** (tried - 1) * random.uniform(0.75, 1)  # noqa: S311 - not a secret
+        return float("inf") if has_other and failure.wait > _WORTH_WAITING else failure.wait
+
+    async def _call(
+        self, service: Service, messages: list[AnyMessage], shown: "_Shown", metered: Metered, manner: Manner
+    ) -> AIMessage:
+        began = time.monotonic()
+        completion = Completion()
+        try:
+            estimate = metering.estimate(messages, 0 if manner == "plain" else service.tools_size)
+            async with metered(service.name, estimate) as spending:
+                try:
+                    await self._collect(service.stream(messages, manner, completion), completion, shown)
+                finally:
+                    spending.used = completion.used(estimate)
+            answer = completion.message(service.name, manner)
+        except CallFailed as error:
+            if error.cause.is_trouble:
+                self._stats.record(began, error.label)
+            log.warning("model call failed", extra={"model": service.name, "error": str(error)[:300]})
+            raise
+        self._stats.record(began)
+        seconds = round(time.monotonic() - began, 3)
+        log.info("model answered", extra={"model": service.name, "seconds": seconds})
+        return answer
 
     async def _collect(
-        self, chat: Chat, messages: list[AnyMessage], shown: "_Shown", chunks: list[AIMessageChunk]
+        self, stream: AsyncGenerator[Sequence[Part]], completion: Completion, shown: "_Shown"
     ) -> None:
-        stream = cast("AsyncGenerator[AIMessage]", chat.astream(messages))
-        # One timer that is moved on: ChatOpenAI's own stream_chunk_timeout costs a task a chunk.
-        async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
-            async for chunk in stream:
-                if self._timeout is not None:
-                    limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
-                if not isinstance(chunk, AIMessageChunk):
-                    raise BrokenAnswer(f"unexpected {type(chunk).__name__} in the stream")
-                chunks.append(chunk)
-                if chunk.text:
-                    shown(Text(chunk.text))
+        try:
+            # one timer that is moved on; one for each piece would cost a task each
+            async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
+                async for parts in stream:
+                    if self._timeout is not None:
+                        limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
+                    shown(parts)
+        except TimeoutError:
+            if not completion.is_ended:  # else the answer is there, and only its connection is still open
+                raise CallFailed(failures.SLOW, f"nothing came for {self._timeout} seconds") from None
+            shown(completion.finish())
 
     async def health(self) -> Health:
         """How the last hundred calls went; makes no call of its own, since a call costs money."""
         stats = self._stats
-        evidence: dict[str, object] = {"models": [candidate.name for candidate in self._candidates]}
+        evidence: dict[str, object] = {"models": [service.name for service in self._services]}
         if stats.last_call:
             evidence["last_call_s"] = round(time.monotonic() - stats.last_call, 1)
             evidence["errors"] = f"{sum(stats.failures)} of {len(stats.failures)}"
@@ -215,59 +180,12 @@ class _Shown:
         self._emit = emit
         self.any = False
 
-    def __call__(self, part: Part) -> None:
-        self.any = True
-        self._emit(part)
-
-
-@asynccontextmanager
-async def _counted(spending: Spending, estimate: Tokens) -> AsyncIterator[list[AIMessageChunk]]:
-    """A list for the chunks of a call; what has come of it is counted, also when it ends early."""
-    chunks: list[AIMessageChunk] = []
-    try:
-        yield chunks
-    finally:
-        spending.used = metering.used(chunks, estimate)
-
-
-def _answer(chunks: list[AIMessageChunk], shown: _Shown, manner: Manner) -> AIMessage:
-    whole = _whole(chunks)
-    # ids of our own: some services leave them empty, or begin anew with each answer
-    tool_calls = [ToolCall(**call | {"id": _call_id()}) for call in whole.tool_calls if manner == "act"]
-    if manner == "act" and not whole.text.strip() and not tool_calls:
-        raise BrokenAnswer("the answer was empty")
-    cut_off = _CUT_OFF.get(whole.response_metadata["finish_reason"])
-    if cut_off:
-        shown(Notice(cut_off))
-    return AIMessage(whole.text, tool_calls=tool_calls, id=whole.id)
-
-
-def _whole(chunks: list[AIMessageChunk]) -> AIMessageChunk:
-    """The chunks as one message. Raises `BrokenAnswer` unless the stream came to its proper end."""
-    if not chunks:
-        raise BrokenAnswer("the stream was empty")
-    whole = add_ai_message_chunks(chunks[0], *chunks[1:])  # at once: adding one by one is quadratic
-    reason = whole.response_metadata.get("finish_reason")
-    if reason not in _ENDS:
-        raise BrokenAnswer(f"the stream ended with finish_reason {reason!r}")
-    if whole.tool_call_chunks and reason in _CUT_OFF:
-        raise BrokenAnswer("the stream was cut off in a tool call")
-    for call in whole.tool_call_chunks:
-        json.loads(call["args"] or "{}")  # LangChain would complete broken arguments by guesswork
-    if whole.invalid_tool_calls:
-        raise BrokenAnswer("the stream held a tool call that cannot be read")
-    return whole
-
-
-def _call_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
-
-
-def _described(error: Exception) -> str:
-    status = getattr(error, "status_code", None)
-    return f"{type(error).__name__}{f' {status}' if status else ''}: {str(error)[:300]}"
+    def __call__(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            self.any = True
+            self._emit(part)
 
 
 def offline_model(tools: Sequence[BaseTool]) -> Model:
-    """The model that needs no network."""
-    return Model([Candidate("offline", OfflineModel(), tools)])
+    """Return the model that needs no network."""
+    return Model([OfflineService(tools)])

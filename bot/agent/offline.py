@@ -1,28 +1,23 @@
 """The model that answers when none is configured: no network, no randomness, and no pretence."""
 
-import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
+    AnyMessage,
     BaseMessage,
     HumanMessage,
     SystemMessage,
     ToolCall,
     ToolMessage,
 )
-from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
 from bot.agent import prompts
+from bot.agent.completion import Completion, Manner
 from bot.agent.marking import SIGN, unmarked
+from bot.chat import Json, Part
 
 _COMMANDS = {
     "SQL": "sql_query",
@@ -40,55 +35,39 @@ _HELP = (
 )
 
 
-class OfflineModel(BaseChatModel):
+class OfflineService:
     """A chat model that says it is offline, runs the commands of `_COMMANDS`, and shows what it remembers."""
 
+    name = "offline"
+
+    def __init__(self, tools: Sequence[BaseTool]) -> None:
+        self._tools = tools
+
     @property
-    def _llm_type(self) -> str:
-        return "offline"
+    def tools_size(self) -> int:
+        """Count no tokens: nobody pays for them."""
+        return 0
 
-    def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Remember the tools' names; with `tool_choice="none"` there are none."""
-        names = [] if tool_choice == "none" else [tool.name for tool in tools if isinstance(tool, BaseTool)]
-        return self.bind(tool_names=names)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        message = _respond(messages, kwargs.get("tool_names", []))
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in _chunks(_respond(messages, kwargs.get("tool_names", []))):
-            yield ChatGenerationChunk(message=chunk)
+    async def stream(
+        self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
+    ) -> AsyncGenerator[Sequence[Part]]:
+        """Answer word by word, see `bot.agent.model.Service`."""
+        completion.trust()
+        names = [tool.name for tool in self._tools] if manner == "act" else []
+        for chunk in _chunks(_respond(messages, names)):
+            yield completion.take_chunk(chunk)
+        yield completion.finish()
 
 
-def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
+def _chunks(message: AIMessage) -> Iterator[Json]:
+    """Return a message in pieces, as a service sends it."""
     for word in re.findall(r"\s*\S+|\s+$", message.text):
-        yield AIMessageChunk(content=word)
-    reason = "tool_calls" if message.tool_calls else "stop"
-    chunks = [
-        tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
+        yield {"choices": [{"delta": {"content": word}}]}
+    calls = [
+        {"index": index, "function": {"name": call["name"], "arguments": call["args"]}}
         for index, call in enumerate(message.tool_calls)
     ]
-    yield AIMessageChunk(
-        content="",
-        tool_call_chunks=chunks,
-        response_metadata={"finish_reason": reason},
-        chunk_position="last",
-    )
+    yield {"choices": [{"delta": {"tool_calls": calls}, "finish_reason": "stop"}]}
 
 
 def _respond(messages: Sequence[BaseMessage], tool_names: Sequence[str]) -> AIMessage:
@@ -137,7 +116,7 @@ def _remembered(system: str) -> list[str]:
 
 def _summary(transcript: str) -> str:
     questions = re.findall(r"^(?:human|Earlier summary: asked|asked): (.+)$", transcript, re.MULTILINE)
-    return "\n".join(f"asked: {question[:200]}" for question in questions[-20:])
+    return "\n".join(f"asked: {question[:150]}" for question in questions[-12:])
 
 
 def _quote(text: str) -> str:

@@ -1,82 +1,220 @@
-"""ChatOpenAI as our model. Importing it takes over a second, so this is imported only when it is configured.
+"""OpenAI-compatible services: ChatOpenAI builds the request, aiohttp sends it, we read the answer ourselves.
 
-The OpenAI SDK repeats a request that failed before its stream began (408, 409, 429, 5xx, no connection), with
-back-off and `Retry-After`; a stream that breaks later is repeated by `bot.agent.model`.
+Importing ChatOpenAI takes over a second, so this is imported only when a model is configured. The SDK's own
+stream costs several times as much, and takes answers only exactly as OpenAI sends them (docs/models.md).
 """
 
+import asyncio
+import hashlib
+import json
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import os
+import re
+import string
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
-import httpx2
-import openai
+import aiohttp
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
+from yarl import URL
 
-from bot.agent.model import TOO_SLOW, TROUBLE, Candidate, Failure, Model, explain_stream
+from bot.agent import failures, metering
+from bot.agent.completion import WIRE, Completion, Manner
+from bot.agent.dialect import Dialect
+from bot.agent.failures import CallFailed
+from bot.agent.model import Model
+from bot.agent.sse import EventReader, TooLong
+from bot.chat import Part
 
 log = logging.getLogger(__name__)
 
-_SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
-    (
-        (openai.AuthenticationError, openai.PermissionDeniedError),
-        "The model service does not accept our key. Please tell the operator to check OPENAI_API_KEY.",
-    ),
-    (
-        (openai.NotFoundError,),
-        "The model service does not know our model. Please tell the operator to check OPENAI_MODEL.",
-    ),
-    (
-        (openai.RateLimitError,),
-        "The model service has no capacity for us at the moment. Please ask again in a few minutes.",
-    ),
-    (
-        (openai.BadRequestError,),
-        "The model service refused this request. Try a shorter question, or start a new thread.",
-    ),
-    ((openai.APITimeoutError,), TOO_SLOW),
-    ((openai.OpenAIError, httpx2.HTTPError), TROUBLE),
-)
+OPENAI = "https://api.openai.com/v1"
+_LONGEST_ERROR = 64 * 1024
+_LONGEST_HEADER = 64 * 1024
+_END_SECONDS = 0.1
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_OPENS_THINKING = re.compile(r"(?:^|[^a-z])r1(?:[^a-z0-9]|$)|qwq|thinking")
+"""Names of models whose template opens the thinking, so that often only its end is sent."""
+
+_TAKEN_EVERYWHERE = re.compile(r"[A-Za-z0-9]{9}")
+_ALPHABET = string.digits + string.ascii_letters
 
 
-_USAGE = "stream_options"
-"""The part of a request that asks for what it takes. Some services do not know it, and refuse what has it."""
+class OpenAIService:
+    """One model of a service that speaks the chat completions of OpenAI."""
 
-
-class _Completions:
-    """`chat.completions` as ChatOpenAI streams from it, with chunks as plain dicts.
-
-    The SDK builds a pydantic object of each chunk, which ChatOpenAI turns back into a dict: more than half of
-    the processor time of an answer.
-    """
-
-    def __init__(self, client: openai.AsyncOpenAI) -> None:
-        self._client = client
-        self._tells_usage = True
-
-    async def create(self, **payload: object) -> openai.AsyncStream[object]:
-        """Begin a stream that ends with what it took, if the service can. Raises `openai.OpenAIError`."""
-        if not self._tells_usage:
-            payload.pop(_USAGE, None)
-        try:
-            return await self._begin(payload)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if _USAGE not in payload or _USAGE not in str(error):
-                raise
-        self._tells_usage = False
-        log.info("the model's service does not tell what a call takes: it is estimated")
-        del payload[_USAGE]
-        return await self._begin(payload)
-
-    async def _begin(self, payload: Mapping[str, object]) -> openai.AsyncStream[object]:
-        return await self._client.post(
-            "/chat/completions",
-            body=payload,
-            cast_to=object,
-            stream=True,
-            stream_cls=openai.AsyncStream[object],
+    def __init__(
+        self,
+        name: str,
+        session: aiohttp.ClientSession,
+        url: URL,
+        headers: Mapping[str, str],
+        tools: Sequence[BaseTool],
+        *,
+        setting: str = "OPENAI_MODEL",
+    ) -> None:
+        self.name = name
+        self._setting = setting
+        self._session = session
+        self._url = url
+        self._headers = headers
+        self._tools = tools
+        # it sends nothing: the clients that it would make for itself are not wanted
+        self._chat = ChatOpenAI(
+            model=name,
+            api_key=SecretStr("unused"),
+            base_url=str(url),
+            streaming=True,
+            use_responses_api=False,
+            client=_NO_CLIENT,
+            async_client=_NO_CLIENT,
         )
+        self._bound: tuple[BaseTool, ...] | None = None
+        self._specs: list[dict[str, Any]] = []
+        self._tools_size = 0
+        self._dialect = Dialect()
+        self._holds = bool(_OPENS_THINKING.search(name.lower()))
+        self._has_opened = False
+
+    @property
+    def tools_size(self) -> int:
+        """About how many tokens the tools take in each request."""
+        self._bind()
+        return self._tools_size
+
+    def _bind(self) -> None:
+        """Describe the tools as they are now; again only when they change, since it takes long."""
+        tools = tuple(self._tools)
+        if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
+            self._bound = tools
+            self._specs = [convert_to_openai_tool(tool) for tool in tools]
+            self._tools_size = metering.tools_size(tools)
+
+    async def stream(
+        self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
+    ) -> AsyncGenerator[Sequence[Part]]:
+        """Ask and read the answer, see `bot.agent.model.Service`."""
+        if self._holds or self._has_opened:
+            completion.hold()
+        payload = self._payload(messages, manner)
+        is_broken = False
+        try:
+            while True:
+                body = json.dumps(self._dialect.spoken(payload), ensure_ascii=False).encode(errors="replace")
+                async with self._session.post(
+                    self._url, data=body, headers=self._headers, allow_redirects=False
+                ) as response:
+                    if response.status != 200:
+                        failure = await self._refusal(response)
+                        if self._dialect.learn(str(failure), payload):
+                            continue
+                        raise failure
+                    async with aclosing(_read(response, completion)) as answer:
+                        async for parts in answer:
+                            yield parts
+                    await _end(response)
+                    break
+        except (aiohttp.ClientError, OSError) as error:
+            detail = f"{type(error).__name__}: {error}"
+            if isinstance(error, _NOT_CONNECTED):
+                raise CallFailed(failures.UNREACHABLE, detail) from None
+            is_broken = True
+            if not completion.is_ended:
+                raise CallFailed(failures.BROKEN, detail) from None
+        yield completion.finish(is_broken=is_broken)
+        self._has_opened = self._has_opened or completion.is_opened_by_template
+        self._holds = self._holds and not completion.text.strip()  # by now it is known
+
+    def _payload(self, messages: Sequence[AnyMessage], manner: Manner) -> dict[str, Any]:
+        options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+        if manner != "plain":
+            self._bind()
+            if self._specs:
+                options["tools"] = self._specs
+        if manner == "conclude" and self._specs:
+            options["tool_choice"] = "none"
+        payload: dict[str, Any] = self._chat._get_request_payload(list(messages), **options)
+        for message, sent in zip(messages, payload["messages"], strict=True):
+            self._complete(message, sent)
+        return payload
+
+    def _complete(self, message: AnyMessage, sent: dict[str, Any]) -> None:
+        """Give calls ids that every service takes, and a service what it wants back with them."""
+        if "tool_call_id" in sent:
+            sent["tool_call_id"] = wire_id(sent["tool_call_id"])
+        wire = message.additional_kwargs.get(WIRE) if isinstance(message, AIMessage) else None
+        kept: dict[str, Any] = wire if wire and wire.get("model") == self.name else {}
+        sent |= kept.get("message", {})
+        for call in sent.get("tool_calls") or ():
+            extras = dict(kept.get("calls", {}).get(call["id"], {}))
+            call["function"] |= extras.pop("function", {})
+            call |= extras
+            call["id"] = wire_id(call["id"])
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> CallFailed:
+        body = b""
+        async for chunk in response.content.iter_any():
+            body += chunk[: _LONGEST_ERROR - len(body)]
+            if len(body) >= _LONGEST_ERROR:
+                break
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        failure = failures.of_status(response.status, headers, body.decode(errors="replace"))
+        return failure.naming(self._setting)
+
+
+async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[Sequence[Part]]:
+    """Yield what people may see of an answer, or nothing, whenever something of it came."""
+    reader = EventReader()
+    try:
+        async for chunk in response.content.iter_any():
+            yield ()
+            for event in reader.feed(chunk):
+                if parts := completion.take(event):
+                    yield parts
+                if completion.is_done:
+                    return
+    except TooLong as error:
+        raise CallFailed(failures.BROKEN, str(error)) from None
+    for event in reader.finish():
+        yield completion.take(event)
+    if reader.stray and not completion.is_ended:
+        yield _whole(reader.stray, completion)
+
+
+async def _end(response: aiohttp.ClientResponse) -> None:
+    """Read the end of the body, which stands behind the answer's: else the connection is not used again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            await response.content.readany()
+
+
+def _whole(body: str, completion: Completion) -> Sequence[Part]:
+    """Read a body that is no stream: an answer or an error in JSON, or something else."""
+    try:
+        value = json.loads(body, strict=False)
+    except (ValueError, RecursionError):
+        what = "HTML" if body.lstrip().startswith("<") else "text"
+        raise CallFailed(failures.BROKEN, f"{len(body)} characters of {what} in place of an answer") from None
+    if isinstance(value, list) and value:
+        value = value[0]
+    return completion.take_chunk(value)
+
+
+def wire_id(id: str) -> str:
+    """Return a call's id as it is sent: as it is, or for one that not every service takes nine characters."""
+    if _TAKEN_EVERYWHERE.fullmatch(id):
+        return id
+    number = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8])
+    digits: list[str] = []
+    for _ in range(9):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(digits)
 
 
 @asynccontextmanager
@@ -88,42 +226,47 @@ async def open_model(
     base_url: str | None,
     timeout: float,
     tools: Sequence[BaseTool],
+    pause: float = 0.5,
 ) -> AsyncIterator[Model]:
-    """ChatOpenAI for `name` and then `fallback`; `timeout` is in seconds, for each next chunk."""
-    async with openai.DefaultAsyncHttpxClient(timeout=timeout) as client:
-        key = api_key or SecretStr("none")
-        sdk = openai.AsyncOpenAI(
-            api_key=key.get_secret_value(),
-            base_url=base_url,
-            timeout=timeout,
-            max_retries=2,
-            http_client=client,
-        )
-
-        def candidate(model: str) -> Candidate:
-            chat = ChatOpenAI(
-                model=model,
-                api_key=key,
-                base_url=base_url,
-                timeout=timeout,
-                stream_chunk_timeout=None,  # costs a task a chunk; Model has one timer
-                streaming=True,
-                stream_usage=True,
-                async_client=_Completions(sdk),
-                root_async_client=sdk,
+    """Open `name` and then `fallback`; `timeout` and `pause` are in seconds, see `Model`."""
+    url = _endpoint(base_url or OPENAI)
+    key = (api_key.get_secret_value().strip() if api_key else "") or "none"
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",  # what is compressed comes in lumps
+        "User-Agent": "bot",
+        **_account(),
+    }
+    if (url.host or "").endswith(".azure.com"):
+        headers["api-key"] = key  # Azure's older addresses take no other
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, 10)),
+        trust_env=True,
+        max_line_size=_LONGEST_HEADER,
+        max_field_size=_LONGEST_HEADER,
+    ) as session:
+        services = [OpenAIService(name, session, url, headers, tools)]
+        if fallback:
+            services.append(
+                OpenAIService(fallback, session, url, headers, tools, setting="OPENAI_FALLBACK_MODEL")
             )
-            return Candidate(model, chat, tools, explain)
-
-        names = [name, fallback] if fallback else [name]
-        yield Model([candidate(each) for each in names], timeout)
+        yield Model(services, timeout, pause)
 
 
-def explain(error: Exception) -> Failure | None:
-    """What the person who asked can do about an error of the service; None for an error of ours."""
-    for kinds, sentence in _SENTENCES:
-        if isinstance(error, kinds):
-            # a connection that is lost in mid-stream, seen with openai 3.54 as either of these
-            return Failure(
-                sentence, stream_broke=isinstance(error, openai.APIConnectionError | httpx2.HTTPError)
-            )
-    return explain_stream(error)
+def _endpoint(base_url: str) -> URL:
+    """Return where questions go; a query such as Azure's `?api-version=` stays."""
+    url = URL(base_url)
+    return url.with_path(f"{url.path.rstrip('/')}/chat/completions").with_query(url.query)
+
+
+def _account() -> dict[str, str]:
+    """Return the headers of OpenAI's own variables, as its SDK reads them."""
+    names = {"OPENAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+    return {header: value for header, name in names.items() if (value := os.environ.get(name))}
+
+
+_NO_CLIENT: Any = object()

@@ -26,7 +26,7 @@ class AnswerError(BotError):
     model failed), 503 (it is unavailable) or 504 (it did not answer in time).
     """
 
-    def __init__(self, sentence: str, status: int = 502) -> None:
+    def __init__(self, sentence: str = "", *, status: int = 502) -> None:
         super().__init__(sentence)
         self.status = status
 

@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiohttp import web
@@ -18,18 +18,33 @@ from aiohttp import web
 from tests.servers.steps import Steps, unobserved
 
 Json = Any
+Ending = Literal["close", "drop", "hang"]
 KEY = "sk-test-0123456789abcdef"
 MODELS = ("main-model", "other-model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """An answer byte for byte, one write for each of `chunks`.
+
+    At the end the connection is closed as it should be, dropped, or left open without a word (`hang`).
+    """
+
+    chunks: Sequence[bytes] = ()
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/event-stream"})
+    ending: Ending = "close"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
     """One answer. Its text is streamed a word at a time, then its tool calls.
 
-    Faults: `status` answers with that error (and `retry_after`, seconds); after `break_after` chunks `fault`
-    happens: `truncate` ends the stream without a finish_reason, `corrupt` sends half a JSON object, `drop`
-    closes the connection, `stall` sends nothing more until the client leaves. `gate` is waited for before
-    the first word, `pace` seconds between words make a slow model. `call_ids` replace the calls' own ids.
+    `wire` is sent in place of all that. Faults: `status` answers with that error (and `retry_after`,
+    seconds); after `break_after` chunks `fault` happens: `truncate` ends the stream before the answer's end,
+    `corrupt` sends half a JSON object, `drop` closes the connection, `stall` sends nothing more until the
+    client leaves. `gate` is waited for before the first word, `pace` seconds between words make a slow model.
+    `call_ids` replace the calls' own ids.
     `usage` is what the call took, in tokens read and written; by default it is made up from the sizes.
     """
 
@@ -44,6 +59,7 @@ class Script:
     gate: asyncio.Event | None = None
     pace: float = 0.0
     usage: tuple[int, int] | None = None
+    wire: Wire | None = None
 
 
 Responder = Callable[[dict[str, Json]], Script | str]
@@ -66,6 +82,9 @@ class ModelServer:
         self.requests: list[dict[str, Json]] = []
         self.violations: list[str] = []
         self.cancelled = 0
+        self.paths: list[str] = []
+        self.peers: set[object] = set()
+        """The other ends of the connections that requests came over."""
         self.embedded: list[str] = []
         self.embeddings_status = 200
         self.respond: Responder = echo
@@ -92,13 +111,18 @@ class ModelServer:
         body: dict[str, Json] = await request.json()
         async with self.steps("asked"):
             self.requests.append(body)
+        self.paths.append(request.path_qs)
+        if request.transport:
+            self.peers.add(request.transport.get_extra_info("peername"))
         if "stream_options" in body and self.usage == "refused":
             return _error(400, "Unrecognized request argument supplied: stream_options", "unknown_parameter")
-        problem = refusal(body)
+        problem = refusal(body) or strict_refusal(body)
         if problem:
             self.violations.append(problem)
             return _error(400, problem, "invalid_request_error")
         script = self._next(body)
+        if script.wire:
+            return await self._send_wire(request, script.wire)
         if script.status != 200:
             return _error(script.status, "scripted fault", "fault", script.retry_after)
         return await self._answer(request, body, script)
@@ -150,6 +174,24 @@ class ModelServer:
             raise
         return response
 
+    async def _send_wire(self, request: web.Request, wire: Wire) -> web.StreamResponse:
+        response = web.StreamResponse(status=wire.status, headers=wire.headers)
+        await response.prepare(request)
+        try:
+            for chunk in wire.chunks:
+                await response.write(chunk)
+                await asyncio.sleep(0)
+            if wire.ending == "hang":
+                await asyncio.Event().wait()
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.cancelled += 1
+            raise
+        if wire.ending == "drop":
+            await asyncio.sleep(0.02)  # what was written is to arrive before the connection is lost
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
     async def _stream(
         self, request: web.Request, response: web.StreamResponse, body: dict[str, Json], script: Script
     ) -> None:
@@ -183,8 +225,6 @@ class ModelServer:
             request.transport.abort()
         elif fault == "stall":
             await asyncio.Event().wait()
-        else:
-            await response.write(b"data: [DONE]\n\n")
 
 
 def letters(text: str) -> list[float]:
@@ -311,6 +351,35 @@ def _message_refusal(messages: Sequence[dict[str, Json]]) -> str | None:
         if message.get("content") is None and not open_calls:
             return f"content of a {role} message is null"
     return "the last tool calls have no results" if open_calls else None
+
+
+def strict_refusal(body: dict[str, Json]) -> str | None:
+    """Why some services would refuse this request, though OpenAI takes it; None when none would."""
+    messages = body["messages"]
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    ids = [call["id"] for call in calls] + [
+        each["tool_call_id"] for each in messages if "tool_call_id" in each
+    ]
+    if wrong := next((id for id in ids if not re.fullmatch(r"[A-Za-z0-9]{9}", id)), None):
+        return f"Tool call id was {wrong} but must be a-z, A-Z, 0-9, with a length of 9."  # Mistral
+    if any(each["role"] in ("system", "developer") for each in messages[1:]):
+        return "System message must be at the beginning."  # Qwen's template
+    if not all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", call["function"]["name"]) for call in calls):
+        return "Invalid function name. Must start with a letter or an underscore."  # Gemini
+    if not all(_is_object(call["function"]["arguments"]) for call in calls):
+        return "the arguments of a call are not a JSON object"
+    return None
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, parse_constant=_no_number), dict)
+    except ValueError:
+        return False
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
 
 
 @asynccontextmanager

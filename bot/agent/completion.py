@@ -1,0 +1,314 @@
+"""One answer of a model, put together from what its service sends. Pure, and tolerant: see docs/models.md.
+
+https://platform.openai.com/docs/api-reference/chat-streaming is what everybody means to speak.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage
+
+from bot.agent import failures, prompts
+from bot.agent.arguments import well_formed
+from bot.agent.calls import CallPieces, Calls
+from bot.agent.failures import CallFailed
+from bot.agent.sse import Event
+from bot.agent.thinking import Thinking
+from bot.chat import Notice, Part, Text, Tokens
+
+Manner = Literal["act", "conclude", "plain"]
+"""`act` may call tools, `conclude` knows of them (the history refers to them) but may call none."""
+
+WIRE = "wire"
+"""Under this a message keeps, in its `additional_kwargs`, what its service wants back with its calls."""
+
+UNREADABLE = "unreadable"
+"""Under this a message keeps why some of its calls cannot be run, by their ids."""
+
+LONGEST_ANSWER = 200_000
+_MOST_RECEIVED = 1_000_000
+_MOST_REASONING = 100_000
+_MOST_TOKENS = 10**9
+_CHARS_PER_TOKEN = 4
+_REASONING = ("reasoning_content", "reasoning")
+
+_NAMES = {
+    "end": "stop eos eos_token eos_token_id end_turn stop_sequence stop_sequences end complete completed "
+    "done finished finish tool_calls tool_call tool_use function_call",
+    "length": "length max_tokens max_length max_output_tokens max_completion_tokens model_length token_limit "
+    "model_context_window_exceeded",
+    "filter": "content_filter content_filtered safety recitation prohibited_content blocklist spii sensitive "
+    "refusal guardrail_intervened image_safety language",
+    "failed": "error abort aborted cancelled canceled network_error insufficient_system_resource timeout "
+    "malformed_function_call unexpected_tool_call server_error load unload",
+}
+_ENDS = {name: meaning for meaning, names in _NAMES.items() for name in names.split()}
+"""What the names of an end mean, in lower case. One that is not here is no end by itself."""
+
+_CUT_OFF = {"length": prompts.CUT_BY_LENGTH, "filter": prompts.CUT_BY_FILTER}
+
+
+class Completion:
+    """Takes chunks and gives what people may see of each; at the end it is a message or a failure."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        """Whether nothing more is to be read."""
+        self._texts: list[str] = []
+        self._refusal: list[str] = []
+        self._size = 0
+        self._received = 0
+        self._calls = CallPieces()
+        self._reasoning: dict[str, list[Any]] = {}
+        self._reasoning_size = 0
+        self._thinking = Thinking()
+        self._read: int | None = None
+        self._written: int | None = None
+        self._choice: object = None
+        self._half = ""
+        self._end = ""
+        self._is_ended = False
+        self._is_end_doubtful = False
+        self._is_any = False
+
+    def hold(self) -> None:
+        """Show nothing before the thinking has ended: the model's template opens it."""
+        self._thinking = Thinking(held=True)
+
+    def trust(self) -> None:
+        """Take all text for the answer: this model does not think."""
+        self._thinking.turn_off()
+
+    @property
+    def is_ended(self) -> bool:
+        """Tell whether the answer is complete, though the stream may go on or break."""
+        return self._is_ended or (self.is_done and self._is_any)
+
+    @property
+    def is_opened_by_template(self) -> bool:
+        """Tell whether the answer ended a thinking that it had not begun."""
+        return self._thinking.is_opened_by_template
+
+    def take(self, event: Event) -> Sequence[Part]:
+        """Return what people may see of an event. Raises `CallFailed` when it tells of an error."""
+        if event.is_done:
+            self.is_done = True
+            return ()
+        try:
+            chunk = json.loads(event.data, strict=False)
+        except (ValueError, RecursionError):
+            if event.name == "error":
+                raise failures.of_error(event.data) from None
+            if event.data.lstrip().startswith(("{", "<")):
+                raise CallFailed(
+                    failures.BROKEN, f"a chunk of {len(event.data)} characters cannot be read"
+                ) from None
+            return ()  # some say `ping`
+        if event.name == "error" and not (isinstance(chunk, dict) and chunk.get("choices")):
+            raise failures.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
+        return self.take_chunk(chunk)
+
+    def take_chunk(self, chunk: object) -> Sequence[Part]:
+        """Return what people may see of a chunk, or of a whole answer in its place. Raises `CallFailed`."""
+        if not isinstance(chunk, dict):
+            return ()
+        if error := chunk.get("error"):
+            raise failures.of_error(error)
+        self._count(chunk.get("usage"))
+        choice = self._chosen(chunk.get("choices"))
+        if choice is None:
+            self._is_ended = self._is_ended or bool(chunk.get("usage") and self._is_any)
+            if "choices" not in chunk and (chunk.get("object") == "error" or _is_error(chunk)):
+                raise failures.of_error(chunk)
+            return ()
+        if error := choice.get("error"):
+            raise failures.of_error(error)
+        shown = self._take_delta(self._delta(choice))
+        self._note_end(choice.get("finish_reason"))
+        return shown
+
+    def finish(self, *, is_broken: bool = False) -> Sequence[Part]:
+        """Return what people may see only now, at the end of the stream: it was no thinking."""
+        self._is_ended = self._is_ended or bool(self._end and not is_broken)
+        half, self._half = self._half, ""
+        shown = self._say(self._thinking.feed(half) + self._thinking.finish())
+        if self._refusal:
+            words = "".join(self._refusal)
+            shown = [*shown, *self._say(f"\n\n{words}" if self.text.strip() else words)]
+        if self.text.strip() and not self._calls and self._end in _CUT_OFF:
+            shown = [*shown, Notice(_CUT_OFF[self._end])]
+        return shown
+
+    @property
+    def text(self) -> str:
+        """The words of the answer so far."""
+        return "".join(self._texts)
+
+    def message(self, model: str, manner: Manner) -> AIMessage:
+        """Return the whole answer of `model`. Raises `CallFailed` when there is none."""
+        if self._end == "failed":
+            raise CallFailed(failures.BROKEN, "the answer ended with an error")
+        if not self.is_ended:
+            raise CallFailed(failures.BROKEN, "the answer broke off" if self._is_any else "no answer came")
+        calls = self._calls.finish(is_cut_off=self._end in _CUT_OFF) if manner == "act" else Calls()
+        if manner == "act" and not calls.calls and not self.text.strip():
+            raise CallFailed(self._cause_of_silence(), f"the answer was empty, its end {self._end!r}")
+        more: dict[str, Any] = {}
+        if calls.unreadable:
+            more[UNREADABLE] = calls.unreadable
+        if calls.calls and (wire := self._wire(calls)):
+            more[WIRE] = {"model": model, **wire}
+        return AIMessage(
+            self.text, tool_calls=calls.calls, id=f"answer_{uuid.uuid4().hex}", additional_kwargs=more
+        )
+
+    def used(self, estimated: Tokens) -> Tokens | None:
+        """Return what the call took, as its service says, else roughly; None when nothing has come of it."""
+        if not self._is_any and self._read is None:
+            return None
+        written = self._size + self._calls.size + self._reasoning_size
+        return Tokens(
+            estimated.input if self._read is None else self._read,
+            -(-written // _CHARS_PER_TOKEN) if self._written is None else self._written,
+        )
+
+    def _delta(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """Return the piece in a choice. A whole message counts only when it does not repeat the pieces."""
+        delta, message, text = (choice.get(name) for name in ("delta", "message", "text"))
+        if isinstance(delta, dict):
+            return delta
+        if isinstance(message, dict) and not self._is_any:
+            return message
+        return {"content": text} if isinstance(text, str) else {}
+
+    def _take_delta(self, delta: dict[str, Any]) -> Sequence[Part]:
+        said: list[str] = []
+        content = delta.get("content")
+        if isinstance(content, str):
+            said.append(content)
+        elif isinstance(content, list):  # Mistral, and whoever sends parts
+            self._take_parts(content, said)
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str) and self._received <= LONGEST_ANSWER:
+            self._received += len(refusal)
+            self._refusal.append(refusal)
+        for name in _REASONING:
+            if isinstance(value := delta.get(name), str):
+                self._reason(name, value)
+        self._reason("reasoning_details", delta.get("reasoning_details"))
+        for piece in _listed(delta.get("tool_calls")):
+            self._calls.take(piece)
+        if function := delta.get("function_call"):
+            self._calls.take({"function": function})
+        text = self._half + "".join(said)
+        if text or refusal or delta.get("tool_calls") or delta.get("function_call"):
+            self._is_end_doubtful = self._is_end_doubtful or self._is_ended
+            self._is_any, self._is_ended = True, False
+        if not text:
+            return ()
+        self._received += len(text)
+        if self._received > _MOST_RECEIVED:
+            self._end, self.is_done = "length", True
+        # half of a character, the other half of which comes with the next chunk
+        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        text = text.removesuffix(self._half) if self._half else text
+        released = self._thinking.turn_off() if self._reasoning else ""
+        return self._say(released + self._thinking.feed(text))
+
+    def _take_parts(self, parts: list[Any], said: list[str]) -> None:
+        for part in parts:
+            if isinstance(part, str):
+                said.append(part)
+            elif isinstance(part, dict) and part.get("type") in (None, "text", "output_text"):
+                said.append(str(part.get("text") or ""))
+            elif isinstance(part, dict) and part.get("type") == "refusal":
+                self._refusal.append(str(part.get("refusal") or ""))
+            elif isinstance(part, dict):
+                self._reason("thinking", json.dumps(part.get("thinking")))
+
+    def _reason(self, name: str, value: object) -> None:
+        """Keep what the model thinks, as its service names it."""
+        if not value or not isinstance(value, str | list):
+            return
+        self._is_any = True
+        self._reasoning_size += len(value) if isinstance(value, str) else len(json.dumps(value))
+        if self._reasoning_size <= _MOST_REASONING:
+            self._reasoning.setdefault(name, []).extend([value] if isinstance(value, str) else value)
+
+    def _say(self, text: str) -> Sequence[Part]:
+        shown: list[Part] = []
+        if self._thinking.is_retracted:
+            self._thinking.is_retracted = False
+            if self.text.strip():
+                shown.append(Notice(prompts.THOUGHT_ALOUD))
+            self._texts.clear()
+        text = well_formed(text)
+        if self._size + len(text) > LONGEST_ANSWER:
+            text = text[: max(0, LONGEST_ANSWER - self._size)]
+            self._end, self.is_done = "length", True
+        if text:
+            self._size += len(text)
+            self._texts.append(text)
+            shown.append(Text(text))
+        return shown
+
+    def _chosen(self, choices: object) -> dict[str, Any] | None:
+        """Return the choice that is the answer; there may be several, and the first one stays it."""
+        for choice in _listed(choices):
+            if not isinstance(choice, dict):
+                continue
+            index = choice.get("index")
+            self._choice = index if self._choice is None else self._choice
+            if index is None or index == self._choice:
+                return choice
+        return None
+
+    def _note_end(self, reason: object) -> None:
+        meaning = _ENDS.get(reason.strip().lower().replace("-", "_")) if isinstance(reason, str) else None
+        if meaning:
+            self._end = meaning
+            self._is_ended = not self._is_end_doubtful  # some tell one in each chunk
+
+    def _count(self, usage: object) -> None:
+        """Note the tokens that a service reports: in each chunk, in fractions, or not at all."""
+        if isinstance(usage, dict):
+            self._read = _tokens(usage, "prompt_tokens", "input_tokens", known=self._read)
+            self._written = _tokens(usage, "completion_tokens", "output_tokens", known=self._written)
+
+    def _cause_of_silence(self) -> failures.Cause:
+        if self._end == "filter":
+            return failures.WITHHELD
+        if self._end == "length":
+            return failures.ALL_THINKING
+        return failures.NO_WORDS if self._reasoning or self._thinking.any else failures.BROKEN
+
+    def _wire(self, calls: Calls) -> dict[str, Any]:
+        """Return what the service wants back: its fields of the message and, by id, of the calls."""
+        message: dict[str, Any] = {}
+        if self._reasoning_size <= _MOST_REASONING:
+            message = {name: well_formed("".join(self._reasoning.get(name, ()))) for name in _REASONING}
+            message["reasoning_details"] = self._reasoning.get("reasoning_details")
+        message = {name: value for name, value in message.items() if value}
+        found = {"message": message, "calls": calls.extras}
+        return {name: each for name, each in found.items() if each}
+
+
+def _listed(value: object) -> Iterable[Any]:
+    if isinstance(value, list):
+        return value
+    return [value] if isinstance(value, dict) else []
+
+
+def _is_error(chunk: dict[str, Any]) -> bool:
+    """Tell whether an object without choices is an error of a service that has its own shape for one."""
+    return bool(chunk.get("detail") or chunk.get("message") or chunk.get("msg"))
+
+
+def _tokens(usage: dict[str, Any], *names: str, known: int | None) -> int | None:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+            return round(value)
+    return known

@@ -1,0 +1,281 @@
+"""Failures of a model's service: the cause, read off whatever it sends, in words for the person who asked."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+_OPERATOR = "Please tell the operator"
+_LONGEST_WAIT = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """A kind of failure. `tries`: the most requests that are worth making; `status`: as HTTP callers see it.
+
+    `is_too_long` is helped by a shorter request. `is_trouble` says whether the service is to blame.
+    """
+
+    sentence: str
+    status: int = 502
+    tries: int = 1
+    is_too_long: bool = False
+    is_trouble: bool = True
+
+
+TROUBLE = Cause(
+    sentence="The model service is not answering properly at the moment. Please ask again in a minute.",
+    tries=3,
+)
+BROKEN = replace(TROUBLE, tries=2)
+UNREACHABLE = replace(
+    TROUBLE,
+    sentence="I cannot reach the model service at the moment. Please ask again in a minute; if that does not "
+    "help, tell the operator to check the network and OPENAI_BASE_URL.",
+    status=503,
+)
+SLOW = Cause(sentence="The model took too long to answer. Please ask again.", status=504, tries=2)
+BUSY = Cause(
+    sentence="The model service has no capacity for us at the moment. Please ask again in a few minutes.",
+    status=429,
+    tries=3,
+)
+NO_CREDIT = Cause(
+    sentence="The model service says that our account has no credit left. "
+    f"{_OPERATOR} to check its plan and billing.",
+    status=429,
+)
+KEY = Cause(
+    sentence=f"The model service does not accept our key. {_OPERATOR} to check OPENAI_API_KEY.", status=503
+)
+REGION = Cause(
+    sentence=f"The model service does not serve the country that this bot runs in. {_OPERATOR} to choose "
+    "another service.",
+    status=503,
+)
+UNKNOWN_MODEL = Cause(
+    sentence=f"The model service does not know our model. {_OPERATOR} to check OPENAI_MODEL.", status=503
+)
+ADDRESS = Cause(
+    sentence="The address of the model service is not one that answers questions. "
+    f"{_OPERATOR} to check OPENAI_BASE_URL.",
+    status=503,
+)
+NO_TOOLS = Cause(
+    sentence="Our model, or its service, cannot call tools, and I need them. "
+    f"{_OPERATOR} to turn tool calls on there, or to choose another OPENAI_MODEL.",
+    status=503,
+)
+NO_PICTURES = Cause(
+    sentence=f"Our model cannot look at pictures. {_OPERATOR} to set OPENAI_VISION=false.", status=503
+)
+TOO_LONG = Cause(
+    sentence="This conversation is longer than the model can read. Ask a shorter question, or start a new "
+    "thread.",
+    is_too_long=True,
+    is_trouble=False,
+)
+WITHHELD = Cause(
+    sentence="The model's service withheld this answer with its content filter. "
+    "Put the question differently, or start a new thread.",
+    is_trouble=False,
+)
+REFUSED = Cause(
+    sentence="The model service refused this request. Try a shorter question, or start a new thread."
+)
+NO_WORDS = Cause(
+    sentence="The model thought about this and gave no answer. Ask again, or put the question differently.",
+    tries=2,
+)
+ALL_THINKING = Cause(
+    sentence="The model reached its length limit before it gave an answer. Ask for less at once.",
+    is_trouble=False,
+)
+
+_BY_STATUS = {
+    401: KEY,
+    402: NO_CREDIT,
+    403: KEY,
+    405: ADDRESS,
+    408: SLOW,
+    409: TROUBLE,
+    413: TOO_LONG,
+    425: TROUBLE,
+    429: BUSY,
+    504: SLOW,
+    524: SLOW,
+    529: BUSY,
+}
+
+# Words of services in lower case and their meaning, looked for in this order. From the documentation of the
+# services and from bug reports, see docs/models.md.
+_BY_WORDS: tuple[tuple[Cause, str], ...] = (
+    (
+        TOO_LONG,
+        r"context.?length|context.?window|context.?size|maximum context|prompt is too long|input is too long"
+        r"|maximum number of tokens|reduce the length|range of input length|request.too.large"
+        r"|context the overflows",
+    ),
+    (
+        WITHHELD,
+        r"content.?filter|content management policy|content.?policy|responsibleaipolicy|moderation|flagged"
+        r"|data_?inspection|prohibited.?content|usage policies",
+    ),
+    (NO_CREDIT, r"insufficient.?(?:quota|balance|credit|funds)|payment required|credit balance|arrearage"),
+    (
+        NO_TOOLS,
+        r"(?:tools?|function.?call\w*)\b[^.]{0,80}\b(?:not.{0,4}support|unsupported|not enabled|requires --)"
+        r"|support[^.]{0,40}\b(?:tools?|function.?call)|tool choice requires|tool.call.parser",
+    ),
+    (
+        NO_PICTURES,
+        r"(?:image|vision|multimodal)[^.]{0,80}(?:not.{0,4}support|unsupported)|support[^.]{0,40}image",
+    ),
+    (REGION, r"unsupported.?country|(?:country|region|location)[^.]{0,40} not supported"),
+    (KEY, r"api.?key|authenticat|unauthori[sz]ed|invalid.?token|permission.?denied"),
+    (
+        UNKNOWN_MODEL,
+        r"model.?not.?found|model.{0,200}(?:does not|not) exist|not a valid model|unknown model|no such model"
+        r"|invalid model|deployment.?not.?found|model.{0,100}not found",
+    ),
+    (
+        BUSY,
+        r"rate.?limit|too many requests|overloaded|capacity|resource.?exhausted|quota|throttl|queue is full",
+    ),
+    (SLOW, r"timed? ?-?out"),
+)
+_WORDS = tuple((cause, re.compile(words)) for cause, words in _BY_WORDS)
+
+_LONGEST_TEXT = 2_000
+_LONGEST_DETAIL = 600
+_TRY_AGAIN = re.compile(r"try again in (\d{1,6}(?:\.\d{1,6})?) ?(ms|m|s)\b")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+class CallFailed(Exception):
+    """A call of the model gave no answer. `str()` is for the log, the cause has the words for people.
+
+    `label` is what health shows: nothing that the service may have repeated of a conversation. `wait` is how
+    many seconds the service wants to be left alone.
+    """
+
+    def __init__(self, cause: Cause, detail: str, *, wait: float | None = None) -> None:
+        super().__init__(detail[:_LONGEST_DETAIL])
+        self.cause = cause
+        self.label = detail.partition(":")[0][:60]
+        self.wait = wait
+
+    @property
+    def sentence(self) -> str:
+        """Return the words for the person who asked, with the time to wait where the service names one."""
+        if self.wait is None or self.wait < 1:
+            return self.cause.sentence
+        when = f"in {_words(self.wait)}"
+        return self.cause.sentence.replace("in a few minutes", when).replace("in a minute", when)
+
+    def naming(self, setting: str) -> "CallFailed":
+        """Return the same failure of the model that `setting` names."""
+        sentence = self.cause.sentence.replace("OPENAI_MODEL", setting)
+        return CallFailed(replace(self.cause, sentence=sentence), str(self), wait=self.wait)
+
+
+def of_status(status: int, headers: Mapping[str, str], body: str) -> CallFailed:
+    """Return the failure that an HTTP answer with this status is."""
+    error, is_json = _error_of(body)
+    text, code = _text(error)
+    wait = _wait(headers, error, text)
+    if 300 <= status < 400:
+        cause = ADDRESS
+    elif status >= 500:
+        found = _by_words(text) if is_json else None
+        cause = found if found in (TOO_LONG, NO_TOOLS, BUSY, SLOW) else _BY_STATUS.get(status, TROUBLE)
+    elif status == 404:
+        found = _by_words(text) if is_json else None
+        cause = found or (UNKNOWN_MODEL if is_json and "model" in text else ADDRESS)
+    else:
+        cause = _by_words(text) or _BY_STATUS.get(status, REFUSED)
+    return CallFailed(_weighed(cause, status, wait, text), f"{status} {code}: {text}", wait=wait)
+
+
+def of_error(error: object) -> CallFailed:
+    """Return the failure that an error within an answer is, which came with status 200."""
+    text, code = _text(error)
+    status = int(code) if code.isdecimal() and len(code) == 3 else 0
+    cause = _by_words(text) or _BY_STATUS.get(status) or (REFUSED if 400 <= status < 500 else BROKEN)
+    wait = _wait({}, error, text)
+    return CallFailed(_weighed(cause, status, wait, text), f"error {code}: {text}", wait=wait)
+
+
+def _weighed(cause: Cause, status: int, wait: float | None, text: str) -> Cause:
+    """Tell a limit that passes from one that does not: both are 429 and speak of a quota."""
+    if status == 429 and cause not in (NO_CREDIT, TOO_LONG):
+        return NO_CREDIT if wait is None and re.search(r"billing|current quota", text) else BUSY
+    return NO_CREDIT if status == 402 else cause
+
+
+def _by_words(text: str) -> Cause | None:
+    return next((cause for cause, words in _WORDS if words.search(text)), None)
+
+
+def _error_of(body: str) -> tuple[object, bool]:
+    """Return the error in a body, and whether the body is JSON."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return body, False
+    if isinstance(value, list) and value:  # Gemini
+        value = value[0]
+    return (value.get("error") or value, True) if isinstance(value, dict) else (value, True)
+
+
+def _text(error: object) -> tuple[str, str]:
+    """Return all that an error says in lower case, shortened, and its code."""
+    if not isinstance(error, dict):
+        return str(error)[:_LONGEST_TEXT].lower(), ""
+    said = [error.get(key) for key in ("code", "type", "status", "message", "detail", "msg", "param")]
+    more = error.get("metadata")
+    said.append(more.get("raw") if isinstance(more, dict) else None)  # OpenRouter: the provider's own words
+    text = " ".join(_short(each) for each in said if each)
+    return text[: 2 * _LONGEST_TEXT].lower(), str(error.get("code") or "")[:40]
+
+
+def _short(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value, default=str))[:_LONGEST_TEXT]
+
+
+def _wait(headers: Mapping[str, str], error: object, text: str) -> float | None:
+    """Return the seconds that a service asks to wait: by header, in Google's details, or in a sentence."""
+    found = _seconds(headers.get("retry-after-ms", ""), 0.001)
+    if found is None:
+        found = _seconds(headers.get("retry-after", ""))
+    if found is None and isinstance(error, dict) and isinstance(error.get("details"), list):
+        delays = (each.get("retryDelay") for each in error["details"][:20] if isinstance(each, dict))
+        found = next((_seconds(str(each).removesuffix("s")) for each in delays if each), None)
+    if found is None and (match := _TRY_AGAIN.search(text)):
+        found = float(match[1]) * _UNITS[match[2]]
+    return found
+
+
+def _seconds(text: str, unit: float = 1.0) -> float | None:
+    text = text.strip()[:40]
+    try:
+        seconds = float(text) * unit
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    if not math.isfinite(seconds) or seconds < 0:
+        return None
+    return min(seconds, _LONGEST_WAIT)
+
+
+def _words(seconds: float) -> str:
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{math.ceil(seconds / size)} {unit}"
+    return "a second" if seconds <= 1 else f"{math.ceil(seconds)} seconds"

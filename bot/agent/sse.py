@@ -1,0 +1,100 @@
+"""Server-sent events as model services really send them: a lenient reader, linear in time and bounded.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html says how they should look. Services leave out
+blank lines and the last one, end lines in three ways, begin with a BOM, and put JSON or HTML in their place.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LONGEST_LINE = 8 * 2**20
+_BOM = b"\xef\xbb\xbf"
+_DONE = "[done]"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its data, and its name where it has one, such as `error`."""
+
+    data: str
+    name: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether this is the sign `[DONE]` that ends an answer."""
+        return len(self.data) < 16 and self.data.strip(' "').lower() == _DONE
+
+
+class TooLong(Exception):
+    """A line is longer than any event of a model is."""
+
+
+class EventReader:
+    """Takes bytes, however they are cut, and gives events; the rest is kept in `stray`."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []
+        self._line_size = 0
+        self._is_first = True
+        self._data: list[str] = []
+        self._name = ""
+        self._stray: list[bytes] = []
+        self._stray_size = 0
+
+    @property
+    def stray(self) -> str:
+        """Return the text outside of events: the body of an answer that is not a stream."""
+        return b"\n".join(self._stray).decode(errors="replace")
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield the events that `chunk` completes. Raises `TooLong`."""
+        ends_a_line = b"\n" in chunk or b"\r" in chunk or (self._line and self._line[-1].endswith(b"\r"))
+        if not ends_a_line:
+            self._keep(chunk)
+            return
+        lines = b"".join([*self._line, chunk]).splitlines(keepends=True)
+        self._line, self._line_size = [], 0
+        # a last "\r" may be half of a "\r\n"
+        if lines and not lines[-1].endswith(b"\n"):
+            self._keep(lines.pop())
+        for line in lines:
+            yield from self._take(line.rstrip(b"\r\n"))
+
+    def finish(self) -> Iterator[Event]:
+        """Yield what is left at the end of the stream, though nothing ends it."""
+        if rest := b"".join(self._line).rstrip(b"\r\n"):
+            yield from self._take(rest)
+        yield from self._dispatch()
+
+    def _keep(self, chunk: bytes) -> None:
+        self._line.append(chunk)
+        self._line_size += len(chunk)
+        if self._line_size > LONGEST_LINE:
+            raise TooLong("a line of the stream is too long")
+
+    def _take(self, line: bytes) -> Iterator[Event]:
+        if self._is_first:
+            self._is_first, line = False, line.removeprefix(_BOM)
+        if not line:
+            yield from self._dispatch()
+        elif line.startswith(b"data:"):
+            if len(self._data) == 1 and _is_whole(self._data[0]):
+                yield from self._dispatch()  # no blank line stands between two events
+            self._data.append(line[5:].removeprefix(b" ").decode(errors="replace"))
+        elif line.startswith(b"event:"):
+            yield from self._dispatch()
+            self._name = line[6:].strip().decode(errors="replace")
+        elif not line.startswith((b":", b"id:", b"retry:")):
+            self._stray_size += len(line)
+            if self._stray_size <= LONGEST_LINE:
+                self._stray.append(line)
+
+    def _dispatch(self) -> Iterator[Event]:
+        if self._data:
+            event = Event("\n".join(self._data), self._name)
+            self._data, self._name = [], ""
+            yield event
+
+
+def _is_whole(data: str) -> bool:
+    return (data.startswith("{") and data.rstrip().endswith("}")) or Event(data).is_done

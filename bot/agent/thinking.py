@@ -1,0 +1,146 @@
+"""Thinking in the text of an answer: `<think>…</think>` is kept from people, however it is cut in pieces.
+
+Services should send thinking in a field of its own. Many do not, and some templates open the tag themselves,
+so that an answer holds only the end of it.
+"""
+
+import re
+
+_NAMES = ("think", "thinking", "thought", "reasoning", "mm:think", "seed:think")
+_OPEN = (*(f"<{name}>" for name in _NAMES), "[think]")
+_CLOSE = (*(f"</{name}>" for name in _NAMES), "[/think]")
+_TAGS = _OPEN + _CLOSE
+_LONGEST = max(map(len, _TAGS))
+
+_TOKEN = re.compile("|".join(["`+", "\n", *map(re.escape, _TAGS)]), re.IGNORECASE)
+_CLOSING = re.compile("|".join(map(re.escape, _CLOSE)), re.IGNORECASE)
+_SIGN = re.compile(r"[<\[`]")
+
+
+class Thinking:
+    """Splits an answer that comes in pieces into what it says and what it thinks.
+
+    A tag in code is text. `held`: nothing is shown before the thinking has ended, for a model whose template
+    opens the tag.
+    """
+
+    def __init__(self, *, held: bool = False) -> None:
+        self._held: list[str] | None = [] if held else None
+        self._rest = ""
+        self._code = ""
+        self._has_said = False
+        self._has_given = False
+        self._thought: list[str] | None = None
+        """The thinking under way, if it may turn out to be text."""
+        self._is_thinking = False
+        self.any = False
+        """Whether there was thinking."""
+        self.is_retracted = False
+        """Whether what was given so far has turned out to be thinking; whoever reads this resets it."""
+        self.is_opened_by_template = False
+        self.is_off = False
+        """Whether tags are text, since the thinking comes in a field of its own."""
+
+    def feed(self, text: str) -> str:
+        """Return what of `text`, and of what was held back before it, is said."""
+        if self.is_off:
+            return text
+        is_plain = not (self._rest or self._code or self._is_thinking or self._held is not None)
+        if is_plain and (self._has_said or not self.any) and not _SIGN.search(text):
+            self._has_said = self._has_said or not text.isspace()
+            self._has_given = self._has_given or bool(text)
+            return text
+        text = self._rest + text
+        cut = len(text) - _undecided(text)
+        text, self._rest = text[:cut], text[cut:]
+        said = self._split(text)
+        self._has_given = self._has_given or bool(said)
+        return said
+
+    def turn_off(self) -> str:
+        """Take tags for text from now on, and return what was held back."""
+        said = "" if self.is_off else self.finish()
+        self.is_off = True
+        return said
+
+    def finish(self) -> str:
+        """Return what is said at the end of the answer: thinking that nothing ends may be text."""
+        said = self._split(self._rest)
+        self._rest = ""
+        if self._thought is not None:
+            said += "".join(self._thought)
+            self._thought = None
+        held, self._held = self._held, None
+        return "".join(held or ()) + said
+
+    def _split(self, text: str) -> str:
+        said: list[str] = []
+        at = 0
+        while at < len(text):
+            token = (_CLOSING if self._is_thinking else _TOKEN).search(text, at)
+            end = token.start() if token else len(text)
+            self._put(text[at:end], said)
+            if token is None:
+                break
+            at = token.end()
+            self._meet(token[0], said)
+        return "".join(said)
+
+    def _put(self, text: str, said: list[str]) -> None:
+        if self._is_thinking:
+            if self._thought is not None:
+                self._thought.append(text)
+            return
+        if not self._has_said:
+            text = text.lstrip() if self.any else text
+            self._has_said = bool(text) and not text.isspace()
+        (said if self._held is None else self._held).append(text)
+
+    def _meet(self, found: str, said: list[str]) -> None:
+        tag = found.lower()
+        if self._is_thinking:
+            if self._thought is None:
+                self._held = None
+            self._is_thinking, self._thought, self.any = False, None, True
+        elif found[0] == "`":
+            self._code = self._toggled(found)
+            self._put(found, said)
+        elif found == "\n":
+            self._code = self._code if len(self._code) >= 3 else ""
+            self._put(found, said)
+        elif self._code:
+            self._put(found, said)
+        elif tag in _OPEN:
+            # in the middle of an answer it is thinking only if it ends
+            self._thought = [found] if self._has_said else None
+            self._is_thinking = True
+            self.any = self.any or self._thought is None
+        else:
+            self._retract(said)
+
+    def _toggled(self, run: str) -> str:
+        if not self._code:
+            return run
+        return (
+            "" if run == self._code or (len(self._code) >= 3 and len(run) >= len(self._code)) else self._code
+        )
+
+    def _retract(self, said: list[str]) -> None:
+        """The tag ends what the template has begun: all before it was thinking."""
+        self.is_retracted = self.is_retracted or self._has_given
+        self._has_given = False
+        self.any = self.is_opened_by_template = True
+        self._held, self._has_said = None, False
+        said.clear()
+
+
+def _undecided(text: str) -> int:
+    """Return the length of the end of `text` that may be the beginning of a tag or of a fence."""
+    fence = len(text) - len(text.rstrip("`"))
+    if fence:
+        return min(fence, _LONGEST)
+    tail = text[-_LONGEST:].lower()
+    for at in range(len(tail)):
+        if tail[at] in "<[" and any(tag.startswith(tail[at:]) for tag in _TAGS):
+            return len(tail) - at
+    return 0

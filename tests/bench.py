@@ -1,0 +1,76 @@
+"""A model with one tool, and one turn of the real graph with it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.tools import BaseTool, tool
+from pydantic import SecretStr
+
+from bot.agent.graph import Context, build_graph
+from bot.agent.model import Model
+from bot.agent.openai_model import open_model
+from bot.chat import Notice, Part, Text, ThreadId, Turn
+from tests.servers.model import KEY, ModelServer
+
+TURN = Turn(id="question", thread=ThreadId("test", "space", "channel"), messages=())
+
+
+@dataclass(slots=True)
+class Bench:
+    """A model with one tool that notes its queries."""
+
+    model: Model
+    tools: Sequence[BaseTool]
+    queries: list[str] = field(default_factory=list)
+    shown: list[Part] = field(default_factory=list)
+
+    async def ask(self, messages: Sequence[AnyMessage] = (), **options: Any) -> dict[str, Any]:
+        """Run one turn; returns the state it left. Raises `AnswerError`."""
+        settings = {"max_iterations": 5, "history_tokens": 8000, "checkpointer": None} | options
+        graph = build_graph(self.model, self.tools, **settings)
+        begin: Any = {"messages": [*messages, HumanMessage("hi", id="question")], "iterations": 0}
+        left: dict[str, Any] = {}
+        stream: AsyncIterator[Any] = graph.astream(
+            begin, context=Context(TURN), stream_mode=["custom", "values"]
+        )
+        async for mode, value in stream:
+            if mode == "custom":
+                self.shown.append(value)
+            else:
+                left = value
+        return left
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.shown if isinstance(part, Text))
+
+    @property
+    def notices(self) -> list[str]:
+        return [part.text for part in self.shown if isinstance(part, Notice)]
+
+
+@asynccontextmanager
+async def a_bench(
+    model: ModelServer, *, name: str = "m", fallback: str | None = None, timeout: float = 5
+) -> AsyncIterator[Bench]:
+    queries: list[str] = []
+
+    @tool
+    async def sql_query(query: str) -> str:
+        """Run a query."""
+        queries.append(query)
+        return "| 42 |"
+
+    async with open_model(
+        name=name,
+        fallback=fallback,
+        api_key=SecretStr(KEY),
+        base_url=model.base_url,
+        timeout=timeout,
+        tools=[sql_query],
+        pause=0.01,
+    ) as asked:
+        yield Bench(asked, [sql_query], queries)
