@@ -1,4 +1,4 @@
-"""Leave that is asked for: who may give it, once, and what is told to the others."""
+"""Approval requests: who can decide them, once, where, and what the others are told."""
 
 import asyncio
 import json
@@ -36,6 +36,14 @@ PROPOSAL = Proposal(
     facts={"rows": 1},
 )
 
+SHOWN = """\
+🔏 **Change the database?** It would delete 1 row of shelf. Asked for by somebody on Slack.
+
+```
+DELETE FROM shelf WHERE id = 1
+```"""
+"""What every decision's answer repeats."""
+
 
 def approvals(
     redis: Redis, *, approvers: Set[str] = frozenset({ADA, BOB}), hours: float = 1, four_eyes: bool = False
@@ -64,7 +72,7 @@ async def test_a_decision_names_its_request_and_who_made_it(redis: Redis) -> Non
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
     decided = await kept.decide(PROPOSAL.id, BOB, approve=False, reason="not today")
-    assert (decided.words, decided.thread) == ("Rejected.", THREAD)
+    assert (decided.words, decided.thread) == (f"Rejected.\n\n{SHOWN}", THREAD)
     (decision,) = await decisions(redis)
     assert (decision.verdict, decision.by, decision.reason) == ("rejected", BOB, "not today")
     assert (decision.asker, decision.place) == (ADA, QUESTION.place)
@@ -85,7 +93,7 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
     told = Counter(each.words for each in await asyncio.gather(*attempts))
     (decision,) = await decisions(redis)
     taken = f"{decision.verdict.capitalize()}."
-    assert told.pop(taken) == 1
+    assert told.pop(f"{taken}\n\n{SHOWN}") == 1
     assert all(words.startswith(("This was ", "This has just been decided")) for words in told)
 
 
@@ -97,7 +105,7 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
         (ADA, True, True, "somebody else has to approve"),
         (ADA, False, True, ""),
         (BOB, True, True, ""),
-        (EVE, True, False, "You may not decide this. Ask one of these, who may: discord:80351, slack:UADA."),
+        (EVE, True, False, "You may not decide this. Ask an approver on Discord or an approver on Slack."),
         (EVE, False, False, "You may not decide this"),
         ("discord:UADA", True, False, "You may not decide this"),
         ("slack:uada", True, False, "You may not decide this"),
@@ -118,7 +126,7 @@ async def test_who_asked_may_take_it_back_without_being_an_approver(redis: Redis
     kept = approvals(redis, approvers={BOB})
     await kept.ask(TURN, PROPOSAL)
     assert "You may not" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
-    assert (await kept.decide(PROPOSAL.id, ADA, approve=False)).words == "Rejected."
+    assert (await kept.decide(PROPOSAL.id, ADA, approve=False)).words == f"Rejected.\n\n{SHOWN}"
 
 
 async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) -> None:
@@ -126,6 +134,7 @@ async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) ->
     kept = approvals(redis, approvers={ADA, BOB}, four_eyes=True)
     both = replace(TURN, messages=(QUESTION, replace(QUESTION, id="2", author=BOB)))
     asked = await kept.ask(both, PROPOSAL)
+    assert asked
     assert asked.approvers == ()
     decided = await kept.decide(PROPOSAL.id, BOB, approve=True)
     assert "sets APPROVERS" in decided.words
@@ -142,6 +151,7 @@ async def test_with_four_eyes_who_asked_stays_an_asker_of_what_follows(redis: Re
     again = await kept.ask(
         Turn(id=message.id, thread=THREAD, messages=(message,)), replace(PROPOSAL, id="bbbbbbbb")
     )
+    assert again
     assert again.approvers == (EVE,)
     assert "somebody else" in (await kept.decide("bbbbbbbb", BOB, approve=True)).words
 
@@ -165,9 +175,10 @@ async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) 
 
     kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), people=linked)
     asked = await kept.ask(TURN, PROPOSAL)
+    assert asked
     assert asked.approvers == (EVE,)
     assert "somebody else" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words
-    assert (await kept.decide(PROPOSAL.id, EVE, approve=True)).words == "Approved."
+    assert (await kept.decide(PROPOSAL.id, EVE, approve=True)).words.startswith("Approved.\n")
 
 
 async def test_after_its_time_it_is_nobodys_to_decide(redis: Redis) -> None:

@@ -29,13 +29,17 @@ from bot.chat.events import (
     Withdrawal,
 )
 from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
+from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.meter import Meter, Spending, Tokens, unmetered
+from bot.chat.orders import MOST_REASON, Order, order_in
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
-from bot.chat.requests import Proposal, Requests
+from bot.chat.requests import Proposal, Requests, Showing
 from bot.chat.shared import Shared
 
 __all__ = [
+    "MOST_REASON",
+    "SIGN",
     "Answer",
     "AnswerError",
     "Approval",
@@ -56,6 +60,7 @@ __all__ = [
     "FileTooLarge",
     "Files",
     "Halt",
+    "Harmless",
     "Health",
     "Json",
     "Keep",
@@ -63,6 +68,7 @@ __all__ = [
     "Message",
     "Meter",
     "Notice",
+    "Order",
     "Part",
     "Platform",
     "PlatformError",
@@ -71,6 +77,7 @@ __all__ = [
     "Receipt",
     "Requests",
     "Shared",
+    "Showing",
     "Spending",
     "Stop",
     "StorageDown",
@@ -85,5 +92,7 @@ __all__ = [
     "Verdict",
     "Withdrawal",
     "decided",
+    "harmless",
+    "order_in",
     "unmetered",
 ]

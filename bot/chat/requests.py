@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bot.chat.events import Json, Turn
 from bot.chat.parts import Approval
+from bot.chat.platform import Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +30,25 @@ class Proposal:
 class Requests(Protocol):
     """Keeps what people are asked until they have decided. All methods raise `StorageDown`."""
 
-    async def ask(self, turn: Turn, proposal: Proposal) -> Approval:
-        """Ask for leave; asking the same again changes nothing, not even the time that is left."""
+    async def ask(self, turn: Turn, proposal: Proposal) -> Approval | None:
+        """Request an approval; requesting the same again changes nothing, not even the time that is left.
+
+        None when those who ask have as many open requests as a person may have.
+        """
 
     async def find(self, id: str) -> tuple[Approval, Proposal] | None:
         """What was asked under that id, with the decision if there is one; None when it is not known."""
+
+
+class Showing(Protocol):
+    """Shows requests to those who can approve them, wherever these are, beside the answer that asks."""
+
+    async def show(self, approval: Approval, receipt: Receipt) -> str:
+        """Show a request to an approver who does not read the thread that asks.
+
+        Returns a sentence for the asker about it, empty where the thread itself is enough. Doing it again
+        with the same receipt shows nothing twice. Raises `LeaseLost` and `StorageDown`.
+        """
+
+    async def settle(self, approval: Approval, receipt: Receipt) -> None:
+        """Let what `show` has shown say what was decided. Raises `LeaseLost` and `StorageDown`."""

@@ -111,6 +111,15 @@ class Sender:
 
         return await self._request(start, hold)
 
+    async def open_direct(self, user: int) -> int:
+        """The channel of the direct messages with a person; none of them sees that it is opened."""
+
+        async def open_(client: discord.Client) -> int:
+            opened = await client.http.start_private_message(user)
+            return int(opened["id"])
+
+        return await self._request(open_)
+
     async def send(
         self,
         channel: int,
