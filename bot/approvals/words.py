@@ -1,5 +1,7 @@
 """Answers to those who decide about a request; each shows what the request is. Pure."""
 
+from dataclasses import replace
+
 from bot.chat import Approval, Order
 from bot.commands import approvers_of, described, named
 
@@ -12,7 +14,7 @@ def taken(approval: Approval) -> str:
     first = {"approved": "Approved.", "rejected": "Rejected."}.get(
         approval.state, "Too late: this has expired."
     )
-    return f"{first}\n\n{described(approval)}"
+    return f"{first}\n\n{_shown(approval)}"
 
 
 def too_late(approval: Approval, *, may_see: bool) -> str:
@@ -24,7 +26,7 @@ def too_late(approval: Approval, *, may_see: bool) -> str:
             first = "This has expired before anybody decided it. Ask again."
         case verdict:
             first = f"This was {verdict} already, by {named(approval, approval.by)}."
-    return f"{first}\n\n{described(approval)}" if may_see else first
+    return f"{first}\n\n{_shown(approval)}" if may_see else first
 
 
 def read_back(approval: Approval, order: Order, word: str) -> str:
@@ -38,7 +40,7 @@ def read_back(approval: Approval, order: Order, word: str) -> str:
         unclear = f"you wrote “{quoted}” behind the command"
         why = f"{why}, and {unclear}" if why else unclear
     return (
-        f"Nothing is decided yet: {why}. This is the request:\n\n{described(approval)}\n\n"
+        f"Nothing is decided yet: {why}. This is the request:\n\n{_shown(approval)}\n\n"
         f"To approve exactly this, write `approve {command}` and nothing else, or a reason behind a colon. "
         f"To reject it, write `reject {command} why`."
     )
@@ -52,6 +54,11 @@ def refusal(approval: Approval) -> str:
 def refusal_of_asker(approval: Approval) -> str:
     """The answer to somebody who has asked for it, where somebody else has to approve."""
     return f"You have asked for this yourself, so somebody else has to approve it.{_ask(approval)}"
+
+
+def _shown(approval: Approval) -> str:
+    """The request, in a block without a language: not everywhere that a press is answered knows any."""
+    return described(replace(approval, language=""))
 
 
 def _ask(approval: Approval) -> str:

@@ -6,11 +6,12 @@ that looks like it. A command that would decide a request loses the request's id
 
 import re
 
+from bot.chat.orders import AROUND, MOST_BETWEEN
+
 SIGN = "🔏"
 """What every request for an approval begins with, and every word about one."""
 
-_BETWEEN = r"[\s`*_~\"'\u2018-\u201f:,>\u200b-\u200d\u2060\ufeff-]"
-_COMMAND = rf"(?<![^\W_])(?:approve|reject){_BETWEEN}{{1,12}}"
+_COMMAND = rf"(?<![^\W_])(?:approve|reject)[{re.escape(AROUND)}~:,>-]{{1,{MOST_BETWEEN}}}"
 _IMITATION = re.compile(
     r"(?P<sign>[🔏🔐🔒🔓])"
     r"|:(?:lock_with_ink_pen|closed_lock_with_key|unlock|lock)(?P<colon>:)"  # Slack shows such signs
@@ -19,7 +20,7 @@ _IMITATION = re.compile(
 )
 _INSTEAD = {"sign": "[lock]", "colon": "\u200b:", "id": "[…]"}
 _UNDECIDED = re.compile(rf"{_COMMAND}(?P<id>[0-9a-f]{{1,8}})\Z", re.IGNORECASE)
-_LONGEST = 30
+_LONGEST = MOST_BETWEEN + 20
 """More characters than an imitation has."""
 
 

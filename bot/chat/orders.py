@@ -17,9 +17,15 @@ _ENDS = ".!…。｡\uff01\uff0e"
 _QUESTIONS = ("?", "\uff1f", "\u061f")
 _COLONS = (":", "\uff1a")
 _DASHES = "-\u2013\u2014"
-_BETWEEN = rf"[{re.escape(_BLANKS + _MARKS)}]"
+AROUND = _BLANKS + _MARKS
+"""Characters that may stand around the words of a command, and between them."""
+
+MOST_BETWEEN = 40
+"""Characters between the verb and the id."""
+
 _COMMAND = re.compile(
-    rf"(?<![^\W_])!?(?P<verb>approve|reject){_BETWEEN}{{1,40}}(?P<id>[0-9a-f]{{8}})(?![^\W_])", re.IGNORECASE
+    rf"(?<![^\W_])!?(?P<verb>approve|reject)[{re.escape(AROUND)}]{{1,{MOST_BETWEEN}}}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
+    re.IGNORECASE,
 )
 
 
@@ -38,23 +44,23 @@ class Order:
         Behind `approve` and the id nothing may stand except end punctuation, or a reason behind a colon that
         is no question. A `reject` takes any words. A second command makes both uncertain.
         """
-        rest = self.rest.strip(_BLANKS + _MARKS)
+        rest = self.rest.strip(AROUND)
         if _COMMAND.search(rest):
             return None
         if not self.approve:
-            return _cut(rest.lstrip(_BLANKS + _MARKS + _ENDS + ",;:\uff1a" + _DASHES))
-        if not rest.strip(_BLANKS + _MARKS + _ENDS):
+            return _cut(rest.lstrip(AROUND + _ENDS + ",;:\uff1a" + _DASHES))
+        if not rest.strip(AROUND + _ENDS):
             return ""
         if not rest.startswith(_COLONS):
             return None
-        reason = rest[1:].strip(_BLANKS + _MARKS)
-        if reason.rstrip(_BLANKS + _MARKS + _ENDS).endswith(_QUESTIONS):
+        reason = rest[1:].strip(AROUND)
+        if reason.rstrip(AROUND + _ENDS).endswith(_QUESTIONS):
             return None
-        return _cut(reason) if reason.strip(_BLANKS + _MARKS + _ENDS) else ""
+        return _cut(reason) if reason.strip(AROUND + _ENDS) else ""
 
     def confirmed(self, word: str) -> "Order | None":
         """The order without the word that confirms it; None when that word does not come first."""
-        rest = self.rest.lstrip(_BLANKS + _MARKS)
+        rest = self.rest.lstrip(AROUND)
         follows = rest[len(word) : len(word) + 1]
         if not word or not rest.startswith(word) or follows.isalnum():
             return None
@@ -63,7 +69,7 @@ class Order:
 
 def order_in(text: str) -> Order | None:
     """The decision that a message is, or begins with; None for other messages."""
-    found = _COMMAND.match(text.lstrip(_BLANKS + _MARKS + ">:,"))
+    found = _COMMAND.match(text.lstrip(AROUND + ">:,"))
     if found is None:
         return None
     approve = found["verb"].lower() == "approve"
