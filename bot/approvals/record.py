@@ -60,7 +60,9 @@ class Record:
         """Read back what was stored. Raises what a missing or wrong field raises."""
         stored = json.loads(request)
         return cls(
-            Approval.from_json(stored["approval"] | (json.loads(verdict) if verdict else {})),
+            Approval.from_json(
+                {"askers": stored["askers"], **stored["approval"], **(json.loads(verdict) if verdict else {})}
+            ),
             Proposal(**stored["proposal"]),
             ThreadId(**stored["thread"]),
             stored["askers"],

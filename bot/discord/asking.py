@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self, cast
 
@@ -27,14 +28,18 @@ _LABELS = {
 }
 
 
+_MOST_CHARS = 2_000
+
+
 def text_of(approval: Approval) -> str:
-    """The message of a request."""
+    """The message of a request; people are only counted where their names do not fit beside a long action."""
 
     def name(author: str) -> str:
         platform, _, user = author.partition(":")
         return f"<@{user}>" if platform == PLATFORM else named(approval, author)
 
-    return asked(approval, name, lambda author: author.startswith(f"{PLATFORM}:") or author in approval.names)
+    text = asked(approval, name, lambda author: author.startswith(f"{PLATFORM}:") or author in approval.names)
+    return text if len(text) <= _MOST_CHARS else asked(replace(approval, names={}))
 
 
 def _told(approval: Approval) -> list[int]:

@@ -34,7 +34,7 @@ MOST_SHOWN_CHARS = 1_500
 """What a person is asked to approve has to fit into one message, and to be read to its end."""
 
 _MOST_TITLE_CHARS = 100
-_MOST_EFFECT_CHARS = 300
+_MOST_EFFECT_CHARS = 200
 _MOST_DESCRIPTION_CHARS = 1_000
 
 
