@@ -104,7 +104,7 @@ class Commands:
     halt: Callable[[Stop], Awaitable[int]]
     """Stops turns at once, in whichever process they run; returns how many."""
     decide: Decide = nothing_waits
-    """Decides what the bot has asked leave for."""
+    """Decides about approval requests, by buttons and over HTTP."""
     operations: Operations | None = None
     """What `/agent-redis` runs; without it the platforms do not offer that command."""
     usage: Usage = nothing_used
@@ -165,9 +165,8 @@ _TITLES = {"slack": "on Slack", "discord": "on Discord", "http": "over HTTP"}
 
 def named(approval: Approval, author: str) -> str:
     """What an author is called where nobody can be mentioned; never by an account's id."""
-    letters = (
-        each if each.isalnum() or each in "-.'\u2019" else " " for each in approval.names.get(author, "")
-    )
+    name = harmless(approval.names.get(author, ""))
+    letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
     return " ".join("".join(letters).split())[:_MOST_NAME] or f"somebody {_place(author)}"
 
 
@@ -201,7 +200,7 @@ def described(approval: Approval, name: Name | None = None) -> str:
 def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> str:
     """The same in a line, without the action itself."""
     name = name or partial(named, approval)
-    asked_by = " and ".join(name(each) for each in approval.askers[:MOST_NAMES])
+    asked_by = " and ".join(dict.fromkeys(name(each) for each in approval.askers[:MOST_NAMES]))
     who = f" Asked for by {asked_by}." if asked_by else ""
     return f"{SIGN} {bold}{harmless(approval.title)}?{bold} {harmless(approval.effect)}{who}"
 

@@ -155,7 +155,7 @@ class Turns:
             raise
         except AnswerError as error:
             log.warning("no answer", extra={"error": str(error)})
-            problem.words = str(error)
+            problem.words = harmless(str(error))
         except _Halted:
             problem.words = halt.result() if halt.done() else _TOO_LONG.format(minutes=self.limit / 60)
             log.info("turn ended early", extra={"ending": problem.words})

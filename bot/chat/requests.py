@@ -1,4 +1,4 @@
-"""What the bot asks leave for."""
+"""Approval requests: what is proposed, who keeps it, and who shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from bot.chat.platform import Receipt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A tool call that waits for a person's leave, and how to tell that person what it would do.
+    """A tool call that waits for a person's approval, and how to tell that person what it would do.
 
     `title`, `action`, `language` and `effect` are as in `Approval`; `facts` are what the tool wants to know
     again when it is carried out. Plain data: it is stored as JSON.
@@ -28,7 +28,7 @@ class Proposal:
 
 
 class Requests(Protocol):
-    """Keeps what people are asked until they have decided. All methods raise `StorageDown`."""
+    """Keeps approval requests until they are decided. All methods raise `StorageDown`."""
 
     async def ask(self, turn: Turn, proposal: Proposal) -> Approval | None:
         """Request an approval; requesting the same again changes nothing, not even the time that is left.

@@ -1,4 +1,4 @@
-"""What the bot asks leave for, as messages with buttons, and the presses on these."""
+"""Approval requests as messages with buttons, and the presses on these."""
 
 import logging
 import re
@@ -32,14 +32,15 @@ _MOST_CHARS = 2_000
 
 
 def text_of(approval: Approval) -> str:
-    """The message of a request; people are only counted where their names do not fit beside a long action."""
+    """The message of a request; names, and then the reason, are left out where they do not fit."""
 
     def name(author: str) -> str:
         platform, _, user = author.partition(":")
         return f"<@{user}>" if platform == PLATFORM else named(approval, author)
 
     text = asked(approval, name, lambda author: author.startswith(f"{PLATFORM}:") or author in approval.names)
-    return text if len(text) <= _MOST_CHARS else asked(replace(approval, names={}))
+    shorter = [asked(replace(approval, names={})), asked(replace(approval, names={}, reason=""))]
+    return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 
 def _told(approval: Approval) -> list[int]:

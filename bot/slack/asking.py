@@ -1,4 +1,4 @@
-"""What the bot asks leave for, as messages with buttons, and the presses on these.
+"""Approval requests as messages with buttons, and the presses on these.
 
 https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/interactivity/handling-user-interaction
 """
