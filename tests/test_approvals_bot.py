@@ -137,6 +137,24 @@ async def test_a_rejection_is_told_to_the_model_with_its_reason(
         assert await shelf.ledger() == []
 
 
+async def test_over_http_what_is_no_clear_approval_is_read_back(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """In the thread that asks, as on the page; clear words then decide, decorated as they may be."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK, "Done.")
+        request = request_in(await caller.ask("take one of each"))
+        for doubt in (" ?", " — no wait, don't", f"\nreject {request}"):
+            read_back = await caller.ask(f"approve {request}{doubt}")
+            assert "Nothing is decided yet" in read_back
+            assert TAKE in read_back
+        assert await shelf.stock() == UNTOUCHED
+        assert (await caller.ask(f"**`approve {request}`**.")).startswith("Approved.\n")
+        await wait_until(lambda: len(model.requests) == 2, "the model is told")
+        assert await shelf.stock() == TAKEN
+
+
 @pytest.mark.parametrize("thread", ["t", "another"])
 async def test_what_was_done_is_told_also_when_the_model_fails_afterwards(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, thread: str
