@@ -339,6 +339,7 @@ async def test_the_second_word_is_for_one_person_one_place_and_one_request(
         said(f"approve {PROPOSAL.id} {word}", ADA, ELSEWHERE),
         said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, channel="6")),
         said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, space="6")),
+        said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, thread="6")),
         said(f"approve aaaaaaaa {word}", BOB, ELSEWHERE),
         said(f"approve {PROPOSAL.id} {word}0", BOB, ELSEWHERE),
         said(f"approve {PROPOSAL.id} {word} ?", BOB, ELSEWHERE),

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from redis.asyncio import Redis
@@ -194,7 +194,9 @@ class Approvals:
         By chance: whoever knows it has been shown the request by us, and no text of others can hold it.
         """
         thread = message.thread
-        field = f"word {message.author} {thread.platform}:{thread.space}:{thread.channel}"
+        # in a direct message on Slack each message begins a thread of its own
+        place = replace(thread, thread="") if message.direct else thread
+        field = f"word {message.author} {place}"
         with _storage():
             async with self.redis.pipeline(transaction=True) as step:
                 step.hsetnx(_key(id), field, f"{secrets.randbelow(10_000):04}")

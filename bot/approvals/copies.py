@@ -72,11 +72,10 @@ class Copies:
             try:
                 platform = self.platform(to.partition(":")[0])
                 thread = await platform.show_request(approval, to, own, is_channel=to == self.channel)
-            except Unreachable as error:
-                log.warning("approval request not shown", extra={"request": approval.id, "error": str(error)})
             except PlatformError as error:
                 log.warning("approval request not shown", extra={"request": approval.id, "error": str(error)})
-                return False
+                if not isinstance(error, Unreachable):
+                    break
             else:
                 await own.save(shown=True, **({"thread": asdict(thread)} if thread else {}))
                 log.info("approval request shown", extra={"request": approval.id, "to": to})
