@@ -407,3 +407,15 @@ async def test_what_has_expired_or_is_forgotten_makes_room(redis: Redis) -> None
         if hours:
             await kept.forget([ADA])
         assert await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
+
+
+async def test_a_request_of_the_version_before_can_be_decided(redis: Redis) -> None:
+    """It names who asked beside itself, and knows of no other places."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    key = f"{{bot}}:approval:{PROPOSAL.id}"
+    stored = json.loads(await redis.hget(key, "request") or b"")
+    del stored["people"], stored["approval"]["askers"], stored["approval"]["names"]
+    await redis.hset(key, "request", json.dumps(stored))
+    assert (await answered(kept, said(f"approve {PROPOSAL.id}"))) == f"Approved.\n\n{SHOWN}"
+    assert len(await decisions(redis)) == 1

@@ -279,3 +279,28 @@ async def test_of_one_person_three_requests_are_open_at_most(
         await wait_until(lambda: not buttons_of(cards(slack, his)[0]), "decided")
         model.script(ASK)
         assert "shown this request" in await caller.ask("take one of each", thread="t4")
+
+
+async def test_the_channel_for_approvals_may_be_on_another_platform(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack, discord: Discord
+) -> None:
+    """Asked in a direct message on Slack, shown in a channel on Discord, settled on both."""
+    bob, room = discord.bob, discord.general
+    settings |= {"approvers": f"discord:{bob.id}", "approvals_channel": f"discord:{room.id}"}
+    async with running(**settings, **of_slack(slack), **of_discord(discord)):
+        await slack.connected()
+        await discord.connected()
+        model.script(ASK, "As you wish.")
+        hers = slack.dm(EVE)
+        ts = await slack.say(EVE, hers, "take one of each")
+        (shown,) = await discord.answer(room, lambda shown: bool(shown[-1].components))
+        await wait_until(lambda: "in the channel for approvals" in slack.transcript(hers, ts), "told")
+        pressed = await discord.click(bob, shown, "Reject")
+        assert pressed.content.startswith("Rejected.")
+        assert TAKE in pressed.content
+        await wait_until(lambda: "As you wish." in slack.transcript(hers, ts), "told")
+        (now,) = [each for each in discord.messages(room) if each.author is discord.bot]
+        assert f"Rejected by <@{bob.id}>" in now.content
+        assert not now.components
+        assert "Rejected by Bob" in slack.transcript(hers, ts)
+        assert await shelf.stock() == UNTOUCHED

@@ -487,3 +487,13 @@ def test_each_limit_is_explained(environ: Environ) -> None:
         "model_prices"
     ]
     assert "MODEL_PRICES={" in explained
+
+
+@pytest.mark.parametrize(
+    "channel", ["C012AB", "slack:U012AB", "slack:#approvals", "http:api", "discord:x", "slack:C1,slack:C2"]
+)
+def test_what_is_no_channel_for_approvals_is_refused(channel: str) -> None:
+    """A person's id would look right, and be shown nothing."""
+    with pytest.raises(ValueError, match="write one channel as slack:C012AB or discord:80351"):
+        Settings(_env_file=None, approvals_channel=channel)
+    assert Settings(_env_file=None, approvals_channel="discord:80351").approvals_channel
