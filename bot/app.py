@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool
 
 from bot import http
 from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
-from bot.approvals import Approvals
+from bot.approvals import Approvals, Copies
 from bot.attachments import Limits as FileLimits
 from bot.attachments import Reader
 from bot.chat import Health, Json
@@ -127,10 +127,19 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             elsewhere=[approvals.forget, allowed.forget],
             told={"requests": approvals.tell, "usage": allowed.tell},
         )
-        commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage, personal)
+        commands = Commands(
+            examine,
+            inbox.stop,
+            approvals.decide,
+            operations,
+            allowed.usage,
+            personal,
+            approvals.decide_in_words,
+        )
         platforms += await open_platforms(stack, settings, commands, operations, shared, files)
         receive = allowed.reception(commands)
-        turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout)
+        copies = Copies(approvals, platforms.of, shared, settings.approvals_channel)
+        turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout, copies)
         examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
         examine.add("postgres", partial(role.report, pool))
         examine.add("model", model.health)

@@ -1,8 +1,9 @@
-"""Settings of what people approve: what the agent may ask leave for, and who gives it."""
+"""Settings of approvals: what needs one, who gives it, and where it is shown."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 
@@ -16,7 +17,12 @@ class ApprovalSettings(BaseSettings):
         None, description="the same database for a role that may write, for SQL_WRITES; default DATABASE_URL"
     )
     approvers: Annotated[frozenset[str], NoDecode] = Field(
-        frozenset(), description="who may approve what the agent asks leave for, default ADMIN_USERS"
+        frozenset(), description="who can approve what needs an approval, default ADMIN_USERS"
+    )
+    approvals_channel: str = Field(
+        "",
+        description="a channel of the bot's (`slack:C…`, `discord:…`) where approval requests are shown that "
+        "come from direct messages, or that no approver would see; default the approvers' direct messages",
     )
     approval_four_eyes: bool = Field(
         False, description="`true`: nobody approves what they have asked for themselves"
@@ -27,3 +33,10 @@ class ApprovalSettings(BaseSettings):
         le=48,  # a decision is known again for three days
         description="hours after which a request that nobody has decided expires",
     )
+
+    @field_validator("approvals_channel")
+    @classmethod
+    def _one_channel(cls, channel: str) -> str:
+        if channel and not re.fullmatch(r"slack:[CG][A-Z0-9]+|discord:[0-9]+", channel):
+            raise ValueError("write one channel as slack:C012AB or discord:80351")
+        return channel

@@ -1,11 +1,12 @@
 """What the slash commands do, the same on every platform."""
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
-from bot.chat import Approval, Event, Health, Message, Stop, ThreadId
+from bot.chat import SIGN, Approval, Event, Health, Message, Order, Stop, ThreadId, harmless, order_in
 from bot.operations import Operations
 
 STOP = "!stop"
@@ -13,16 +14,14 @@ HEALTH = "!health"
 USAGE = "!usage"
 MEMORY = "!memory"
 
-_DECISION = re.compile(
-    r"!?(approve|reject)\s+`?([0-9a-f]{8})`?(?:[\s:,]+(\S.{0,500}))?", re.IGNORECASE | re.DOTALL
-)
-"""How a request is decided in words, which works wherever no button can be pressed."""
-
 _MOST_REASON = 200
 """Characters of a reason that are shown; the model is told all of it."""
 
 MOST_NAMES = 5
 """Approvers that are named; there may be more."""
+
+_MOST_NAME = 60
+"""Characters of a display name."""
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
 
@@ -46,15 +45,25 @@ class Decided:
 
 
 class Decide(Protocol):
-    """Decides the request `id` for `by` (an author as in `Message`). Raises `StorageDown`."""
+    """Decides the request `id` for `by` (an author as in `Message`, called `name`). Raises `StorageDown`."""
 
-    async def __call__(self, id: str, by: str, *, approve: bool, reason: str = "") -> Decided:
-        """Take the decision, if it is theirs and nobody was faster."""
+    async def __call__(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+        """Take the decision of somebody who has the request before their eyes, if it is theirs to take."""
 
 
-async def nothing_waits(id: str, by: str, *, approve: bool, reason: str = "") -> Decided:
+DecideInWords = Callable[[Order, Message], Awaitable[str]]
+"""Takes a decision that somebody has typed, if it is certain that it is meant and the request is shown there;
+else shows the request and tells how to go on. Returns the answer. Raises `StorageDown`."""
+
+
+async def nothing_waits(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
     """The answer where there is no such request."""
     return Decided(f"I know of no request `{id}` that waits. It may be too old: ask again.", is_known=False)
+
+
+async def nothing_waits_in_words(order: Order, message: Message) -> str:
+    """The same for a decision that was typed."""
+    return (await nothing_waits(order.request, message.author, approve=order.approve)).words
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +104,12 @@ class Commands:
     halt: Callable[[Stop], Awaitable[int]]
     """Stops turns at once, in whichever process they run; returns how many."""
     decide: Decide = nothing_waits
-    """Decides what the bot has asked leave for."""
+    """Decides about approval requests, by buttons and over HTTP."""
     operations: Operations | None = None
     """What `/agent-redis` runs; without it the platforms do not offer that command."""
     usage: Usage = nothing_used
     memory: PersonalMemory | None = None
+    decide_in_words: DecideInWords = nothing_waits_in_words
 
     async def health(self) -> str:
         """`/agent-health`: the state of each part and the evidence for it."""
@@ -120,11 +130,8 @@ class Commands:
         command = message.text.strip().lower()
         if command == HEALTH:
             return await self.health()
-        if order := _DECISION.fullmatch(message.text.strip()):
-            verb, request, reason = order.groups()
-            approve = verb.lower() == "approve"
-            decided = await self.decide(request.lower(), message.author, approve=approve, reason=reason or "")
-            return decided.words
+        if order := order_in(message.text):
+            return await self.decide_in_words(order, message)
         if command == USAGE:
             return await self.usage(message.author, False)
         if self.memory and command == MEMORY:
@@ -133,7 +140,10 @@ class Commands:
 
 
 def typed(message: Message) -> Event:
-    """The message, or the stop that it orders, which is not to wait for its turn."""
+    """The message, or the stop that it orders, which is not to wait for its turn.
+
+    A decision is for the bot wherever it is typed, also in a thread that the bot has not joined.
+    """
     if message.text.strip().lower() == STOP:
         return Stop(
             by=message.author,
@@ -142,32 +152,83 @@ def typed(message: Message) -> Event:
             thread=message.thread,
             channel=message.place.get("channel", ""),
         )
+    if not message.addressed and order_in(message.text):
+        return replace(message, addressed=True)
     return message
 
 
-def asked(approval: Approval, name: Callable[[str], str] = str) -> str:
-    """What the bot asks leave for, as Markdown; `name` tells how to write an author."""
+Name = Callable[[str], str]
+"""How to write an author of a request."""
+
+_TITLES = {"slack": "on Slack", "discord": "on Discord", "http": "over HTTP"}
+
+
+def named(approval: Approval, author: str) -> str:
+    """What an author is called where nobody can be mentioned; never by an account's id."""
+    name = harmless(approval.names.get(author, ""))
+    letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
+    return " ".join("".join(letters).split())[:_MOST_NAME] or f"somebody {_place(author)}"
+
+
+def _place(author: str) -> str:
+    platform = author.partition(":")[0]
+    return _TITLES.get(platform, f"on {platform}")
+
+
+def approvers_of(approval: Approval, name: Name, is_named: Callable[[str], bool]) -> str:
+    """Who can decide: those who have a name, as many as a message shows, and how many others there are."""
+    known = [name(each) for each in approval.approvers if is_named(each)][:MOST_NAMES]
+    others = counted(each for each in approval.approvers if not is_named(each))
+    return " or ".join([*known, *others])
+
+
+def counted(authors: Iterable[str]) -> list[str]:
+    """How many approvers there are on each platform, in words."""
+    places = Counter(_place(each) for each in authors)
+    return [
+        f"{'an approver' if many == 1 else f'{many} approvers'} {place}" for place, many in places.items()
+    ]
+
+
+def described(approval: Approval, name: Name | None = None) -> str:
+    """What would be done, what that changes and who has asked for it, as Markdown."""
     action = approval.action.replace("```", "`\u200b`\u200b`")  # which would end the block
-    return (
-        f"**{approval.title}?** {approval.effect}\n\n```{approval.language}\n{action}\n```\n"
-        f"{standing(approval, name)}"
-    )
+    language = approval.language if approval.language.isalnum() else ""
+    return f"{headline(approval, name)}\n\n```{language}\n{action}\n```"
 
 
-def standing(approval: Approval, name: Callable[[str], str] = str) -> str:
-    """Who may decide a request, or who has; `name` tells how to write an author."""
+def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> str:
+    """The same in a line, without the action itself."""
+    name = name or partial(named, approval)
+    asked_by = " and ".join(dict.fromkeys(name(each) for each in approval.askers[:MOST_NAMES]))
+    who = f" Asked for by {asked_by}." if asked_by else ""
+    return f"{SIGN} {bold}{harmless(approval.title)}?{bold} {harmless(approval.effect)}{who}"
+
+
+def asked(approval: Approval, name: Name | None = None, is_named: Callable[[str], bool] | None = None) -> str:
+    """What needs an approval, as Markdown, with who may decide or who has."""
+    return f"{described(approval, name)}\n{standing(approval, name, is_named)}"
+
+
+def standing(
+    approval: Approval, name: Name | None = None, is_named: Callable[[str], bool] | None = None
+) -> str:
+    """Who may decide a request, or who has; without a name an author is told by the platform."""
+    name = name or partial(named, approval)
     match approval.state:
         case "asked":
-            approvers = [name(each) for each in approval.approvers[:MOST_NAMES]]
-            who = " or ".join(approvers) or "Somebody whom the operator names in APPROVERS"
+            who = approvers_of(approval, name, is_named or approval.names.__contains__)
+            who = who or "somebody whom the operator names in APPROVERS"
             return (
-                f"{who} may press a button, or write `approve {approval.id}` or `reject {approval.id} why`."
+                f"{who[0].upper()}{who[1:]} may press a button, or write here `approve {approval.id}` or "
+                f"`reject {approval.id} why`."
             )
         case "expired":
             return "⌛ Nobody decided this in time."
         case verdict:
             mark = "✅" if verdict == "approved" else "🚫"
-            reason = f": {approval.reason[:_MOST_REASON]}" if approval.reason else "."
+            reason = harmless(" ".join(approval.reason.split())[:_MOST_REASON])
+            reason = f": {reason}" if reason else "."
             return f"{mark} {verdict.capitalize()} by {name(approval.by)}{reason}"
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
 
 from bot.agent import Agent
-from bot.chat import Json, Message, StorageDown
+from bot.chat import Json, Message, StorageDown, harmless
 from bot.commands import Caller
 from bot.inbox import Erasure, StillBusy, Writer
 from bot.recall import Account, Belongings, LinkRefused, People, Record
@@ -226,7 +226,7 @@ def _own(record: Record, authors: frozenset[str]) -> Sequence[str]:
 def _line(record: Record, authors: frozenset[str]) -> str:
     own = [record.question] if record.kind == "fact" else _own(record, authors)
     words = " ".join(" ".join(own).split())
-    short = words if len(words) <= _EXCERPT else words[: _EXCERPT - 1] + "…"
+    short = harmless(words if len(words) <= _EXCERPT else words[: _EXCERPT - 1] + "…")
     return f"- {_date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"
 
 

@@ -16,6 +16,7 @@ from bot.chat import (
     Approval,
     File,
     Halt,
+    Harmless,
     Health,
     Json,
     LeaseLost,
@@ -24,12 +25,14 @@ from bot.chat import (
     Part,
     PlatformError,
     Receipt,
+    Showing,
     StorageDown,
     Text,
     Thread,
     ThreadId,
     ToolStep,
     Turn,
+    harmless,
 )
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ class Turns:
     receive: Reception
     conclude: Conclude
     limit: float
+    showing: Showing | None = None
     seconds: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1000))
     """When a turn ended, and how long it took."""
 
@@ -97,14 +101,18 @@ class Turns:
             said = [_unpacked(each) for each in receipt.state.get("said", ())]
             for part in said:
                 yield part
+            async for notice in self._shown_elsewhere(said, receipt):
+                yield notice
         else:
             if turn.decision and halt.done():  # what was decided is carried out; a stop is for answers
                 halt = asyncio.get_running_loop().create_future()
             problem = _Problem()
-            async with aclosing(self._answered(asked, halt, problem)) as parts:
+            async with aclosing(_harmless(self._answered(asked, halt, problem))) as parts:
                 async for part in parts:
                     said.append(part)
                     yield part
+            async for notice in self._shown_elsewhere(said, receipt):
+                yield notice
             if not problem.words:
                 return
             # before the memory is told: an agent that is asked again would take that for an answer of its own
@@ -115,6 +123,18 @@ class Turns:
         if outcome:
             yield Notice(outcome)
         yield Notice(ending, receipt.state.get("ending_status"))
+
+    async def _shown_elsewhere(self, said: Iterable[Part], receipt: Receipt) -> AsyncIterator[Notice]:
+        """Show the answer's requests where approvers see them, and there what was decided of others.
+
+        Once the answer is complete: while it comes, a time limit may cut short whatever happens beside it.
+        """
+        for approval in [each for each in said if isinstance(each, Approval) and self.showing]:
+            assert self.showing
+            if approval.state != "asked":
+                await self.showing.settle(approval, receipt)
+            elif words := await self.showing.show(approval, receipt):
+                yield Notice(words)
 
     async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
         """The words for each message that the agent is not asked; the same on every attempt."""
@@ -136,7 +156,7 @@ class Turns:
             raise
         except AnswerError as error:
             log.warning("no answer", extra={"error": str(error)})
-            problem.words, problem.status = str(error), error.status
+            problem.words, problem.status = harmless(str(error)), error.status
         except _Halted:
             if halt.done():
                 problem.words = halt.result()
@@ -208,9 +228,7 @@ def _packed(part: Part) -> Json:
 
 def _unpacked(stored: Json) -> Part:
     kind, fields = stored
-    if "approvers" in fields:  # JSON knows no tuples
-        fields = fields | {"approvers": tuple(fields["approvers"])}
-    return _KINDS[kind](**fields)
+    return Approval.from_json(fields) if kind == Approval.__name__ else _KINDS[kind](**fields)
 
 
 def _answer(said: Iterable[Part], ending: str) -> str:
@@ -226,6 +244,29 @@ def _joined(parts: Iterable[Part]) -> Iterator[Part]:
             yield Text("".join(part.text for part in group if isinstance(part, Text)))
         else:
             yield from group
+
+
+async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
+    """The parts of an answer, none of which can pass for a request of the bot's own except those that are."""
+    text = Harmless()
+    async with aclosing(parts):
+        async for part in parts:
+            shown = text.take(part.text) if isinstance(part, Text) else text.rest()
+            if shown:
+                yield Text(shown)
+            match part:
+                case ToolStep():
+                    yield replace(part, title=harmless(part.title), output=harmless(part.output))
+                case Notice():
+                    yield Notice(harmless(part.text))
+                case File():
+                    yield replace(part, alt=harmless(part.alt))
+                case Approval():
+                    yield part
+                case Text():
+                    pass
+    if shown := text.rest():
+        yield Text(shown)
 
 
 def _generator(parts: AsyncIterator[Part]) -> AsyncGenerator[Part]:

@@ -1,7 +1,10 @@
-"""Leave that is asked for: who may give it, once, and what is told to the others."""
+"""Approval requests: who can decide them, once, where, and what the others are told."""
 
 import asyncio
+import itertools
 import json
+import re
+import secrets
 from collections import Counter
 from collections.abc import Set
 from dataclasses import replace
@@ -10,7 +13,8 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.approvals import Approvals
-from bot.chat import Decision, Message, Proposal, ThreadId, Turn
+from bot.approvals.approvals import MOST_OPEN
+from bot.chat import Decision, Message, Proposal, ThreadId, Turn, order_in
 from bot.inbox import Inbox, keys
 from bot.inbox.inbox import as_message
 
@@ -35,6 +39,14 @@ PROPOSAL = Proposal(
     effect="It would delete 1 row of shelf.",
     facts={"rows": 1},
 )
+
+SHOWN = """\
+🔏 **Change the database?** It would delete 1 row of shelf. Asked for by somebody on Slack.
+
+```
+DELETE FROM shelf WHERE id = 1
+```"""
+"""What every decision's answer repeats."""
 
 
 def approvals(
@@ -64,7 +76,7 @@ async def test_a_decision_names_its_request_and_who_made_it(redis: Redis) -> Non
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
     decided = await kept.decide(PROPOSAL.id, BOB, approve=False, reason="not today")
-    assert (decided.words, decided.thread) == ("Rejected.", THREAD)
+    assert (decided.words, decided.thread) == (f"Rejected.\n\n{SHOWN}", THREAD)
     (decision,) = await decisions(redis)
     assert (decision.verdict, decision.by, decision.reason) == ("rejected", BOB, "not today")
     assert (decision.asker, decision.place) == (ADA, QUESTION.place)
@@ -85,7 +97,7 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
     told = Counter(each.words for each in await asyncio.gather(*attempts))
     (decision,) = await decisions(redis)
     taken = f"{decision.verdict.capitalize()}."
-    assert told.pop(taken) == 1
+    assert told.pop(f"{taken}\n\n{SHOWN}") == 1
     assert all(words.startswith(("This was ", "This has just been decided")) for words in told)
 
 
@@ -97,7 +109,7 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
         (ADA, True, True, "somebody else has to approve"),
         (ADA, False, True, ""),
         (BOB, True, True, ""),
-        (EVE, True, False, "You may not decide this. Ask one of these, who may: discord:80351, slack:UADA."),
+        (EVE, True, False, "You may not decide this. Ask an approver on Discord or an approver on Slack."),
         (EVE, False, False, "You may not decide this"),
         ("discord:UADA", True, False, "You may not decide this"),
         ("slack:uada", True, False, "You may not decide this"),
@@ -118,7 +130,7 @@ async def test_who_asked_may_take_it_back_without_being_an_approver(redis: Redis
     kept = approvals(redis, approvers={BOB})
     await kept.ask(TURN, PROPOSAL)
     assert "You may not" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
-    assert (await kept.decide(PROPOSAL.id, ADA, approve=False)).words == "Rejected."
+    assert (await kept.decide(PROPOSAL.id, ADA, approve=False)).words == f"Rejected.\n\n{SHOWN}"
 
 
 async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) -> None:
@@ -126,6 +138,7 @@ async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) ->
     kept = approvals(redis, approvers={ADA, BOB}, four_eyes=True)
     both = replace(TURN, messages=(QUESTION, replace(QUESTION, id="2", author=BOB)))
     asked = await kept.ask(both, PROPOSAL)
+    assert asked
     assert asked.approvers == ()
     decided = await kept.decide(PROPOSAL.id, BOB, approve=True)
     assert "sets APPROVERS" in decided.words
@@ -142,6 +155,7 @@ async def test_with_four_eyes_who_asked_stays_an_asker_of_what_follows(redis: Re
     again = await kept.ask(
         Turn(id=message.id, thread=THREAD, messages=(message,)), replace(PROPOSAL, id="bbbbbbbb")
     )
+    assert again
     assert again.approvers == (EVE,)
     assert "somebody else" in (await kept.decide("bbbbbbbb", BOB, approve=True)).words
 
@@ -165,9 +179,10 @@ async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) 
 
     kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), people=linked)
     asked = await kept.ask(TURN, PROPOSAL)
+    assert asked
     assert asked.approvers == (EVE,)
     assert "somebody else" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words
-    assert (await kept.decide(PROPOSAL.id, EVE, approve=True)).words == "Approved."
+    assert (await kept.decide(PROPOSAL.id, EVE, approve=True)).words.startswith("Approved.\n")
 
 
 async def test_after_its_time_it_is_nobodys_to_decide(redis: Redis) -> None:
@@ -253,3 +268,154 @@ async def test_health_tells_what_waits_for_a_decision(redis: Redis) -> None:
     await kept.decide(PROPOSAL.id, BOB, approve=True)
     assert (await kept.health()).evidence["waiting"] == 0
     assert (await approvals(redis, approvers=set()).health()).state == "off"
+
+
+def said(text: str, by: str = BOB, thread: ThreadId = THREAD) -> Message:
+    """A message of somebody in a thread."""
+    return replace(QUESTION, id=f"{by} {text}", author=by, text=text, thread=thread, author_name="Bob")
+
+
+async def answered(kept: Approvals, message: Message) -> str:
+    """The answer to a decision in words."""
+    order = order_in(message.text)
+    assert order
+    return await kept.decide_in_words(order, message)
+
+
+def word_in(read_back: str) -> str:
+    """The word that confirms a decision."""
+    found = re.search(rf"`approve {PROPOSAL.id} (\d{{4}})`", read_back)
+    assert found, read_back
+    return found[1]
+
+
+ELSEWHERE = ThreadId("discord", "dm", "5")
+
+
+async def test_words_decide_where_the_request_is_shown(redis: Redis) -> None:
+    """In the thread that asks, and below each copy; the answer repeats what was decided."""
+    copy = ThreadId("slack", "T1", "D1", "9.9")
+    for thread in (THREAD, copy):
+        await redis.flushall()
+        kept = approvals(redis)
+        await kept.ask(TURN, PROPOSAL)
+        await kept.note_shown(PROPOSAL.id, [copy])
+        told = await answered(kept, said(f"approve {PROPOSAL.id}: fine", thread=thread))
+        assert told == f"Approved.\n\n{SHOWN}"
+        (decision,) = await decisions(redis)
+        assert (decision.verdict, decision.by, decision.by_name) == ("approved", BOB, "Bob")
+        assert decision.reason == "fine"
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+async def test_words_elsewhere_are_answered_with_the_request_and_need_a_second_word(
+    redis: Redis, verb: str
+) -> None:
+    """Blind approval: the statement, its effect and who asked come first. A redelivery changes nothing."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    blind = said(f"{verb} {PROPOSAL.id}", thread=ELSEWHERE)
+    read_back = await answered(kept, blind)
+    assert SHOWN in read_back
+    assert await answered(kept, blind) == read_back
+    assert await decisions(redis) == []
+    told = await answered(kept, said(f"{verb} {PROPOSAL.id} {word_in(read_back)}", thread=ELSEWHERE))
+    assert told.endswith(SHOWN)
+    (decision,) = await decisions(redis)
+    assert decision.verdict == {"approve": "approved", "reject": "rejected"}[verb]
+
+
+async def test_the_second_word_is_for_one_person_one_place_and_one_request(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can be given one by others. Each of these is answered with a word of its own."""
+    words = itertools.count(1000)
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(words))
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
+    word = word_in(await answered(kept, said(f"approve {PROPOSAL.id}", thread=ELSEWHERE)))
+    for other in (
+        said(f"approve {PROPOSAL.id} {word}", ADA, ELSEWHERE),
+        said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, channel="6")),
+        said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, space="6")),
+        said(f"approve {PROPOSAL.id} {word}", BOB, replace(ELSEWHERE, thread="6")),
+        said(f"approve aaaaaaaa {word}", BOB, ELSEWHERE),
+        said(f"approve {PROPOSAL.id} {word}0", BOB, ELSEWHERE),
+        said(f"approve {PROPOSAL.id} {word} ?", BOB, ELSEWHERE),
+        said(f"approve {PROPOSAL.id} {word} and that's all", BOB, ELSEWHERE),
+    ):
+        assert (await answered(kept, other)).startswith("Nothing is decided yet")
+    assert await decisions(redis) == []
+    assert (await answered(kept, said(f"approve {PROPOSAL.id} {word}.", BOB, ELSEWHERE))).endswith(SHOWN)
+
+
+@pytest.mark.parametrize("rest", [" ?", " — no wait, don't", " if Carol agrees", "\nreject aaaaaaaa"])
+async def test_what_is_no_clear_approval_is_read_back(redis: Redis, rest: str) -> None:
+    """Also where the request is shown; then the clear words count."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    told = await answered(kept, said(f"approve {PROPOSAL.id}{rest}"))
+    assert f"you wrote “{rest.strip()}” behind the command" in told
+    assert f"write `approve {PROPOSAL.id}` and nothing else" in told
+    assert SHOWN in told
+    assert await decisions(redis) == []
+    assert (await answered(kept, said(f"`approve {PROPOSAL.id}`."))).startswith("Approved.")
+
+
+async def test_who_may_not_decide_is_shown_nothing(redis: Redis) -> None:
+    """Else a guessed id would tell what somebody has asked for in a direct message."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    for _ in range(2):
+        for verb in ("approve", "reject"):
+            told = await answered(kept, said(f"{verb} {PROPOSAL.id}", EVE, ELSEWHERE))
+            assert "shelf" not in told
+            assert "shelf" not in (await kept.decide(PROPOSAL.id, EVE, approve=True)).words
+        await kept.decide(PROPOSAL.id, BOB, approve=True)
+
+
+async def test_of_one_person_three_requests_are_open_at_most(redis: Redis) -> None:
+    """Also when many are made at once, by linked accounts or with others; what is decided makes room."""
+
+    async def linked(author: str, space: str) -> frozenset[str]:
+        return frozenset({ADA, BOB}) if author in (ADA, BOB) else frozenset({author})
+
+    kept = replace(approvals(redis), people=linked)
+    of_bob = replace(TURN, messages=(replace(QUESTION, author=BOB),))
+    both = replace(TURN, messages=(QUESTION, replace(QUESTION, author=EVE)))
+    asked = await asyncio.gather(
+        *(kept.ask(turn, replace(PROPOSAL, id=f"{n:08}")) for n, turn in enumerate([TURN, of_bob, both] * 3))
+    )
+    made = [each for each in asked if each]
+    assert len(made) == MOST_OPEN
+    assert await kept.ask(TURN, replace(PROPOSAL, id=made[0].id)) == made[0]  # again: it is open already
+    assert await kept.ask(both, replace(PROPOSAL, id="aaaaaaaa")) is None
+    await kept.decide(made[0].id, BOB, approve=False)
+    assert await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
+    of_eve = replace(TURN, messages=(replace(QUESTION, author="slack:UFRED"),))
+    assert await kept.ask(of_eve, replace(PROPOSAL, id="bbbbbbbb"))
+
+
+async def test_what_has_expired_or_is_forgotten_makes_room(redis: Redis) -> None:
+    """No request counts for ever."""
+    for hours in (0.0, 1.0):
+        await redis.flushall()
+        kept = approvals(redis, hours=hours)
+        for number in range(MOST_OPEN):
+            assert await kept.ask(TURN, replace(PROPOSAL, id=f"{number:08}"))
+        if hours:
+            await kept.forget([ADA])
+        assert await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
+
+
+async def test_a_request_of_the_version_before_can_be_decided(redis: Redis) -> None:
+    """It names who asked beside itself, and knows of no other places."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    key = f"{{bot}}:approval:{PROPOSAL.id}"
+    stored = json.loads(await redis.hget(key, "request") or b"")
+    del stored["people"], stored["approval"]["askers"], stored["approval"]["names"]
+    await redis.hset(key, "request", json.dumps(stored))
+    assert (await answered(kept, said(f"approve {PROPOSAL.id}"))) == f"Approved.\n\n{SHOWN}"
+    assert len(await decisions(redis)) == 1

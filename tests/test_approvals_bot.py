@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bot import approvals
 from bot.agent.marking import unmarked
+from bot.approvals import approvals
 from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
@@ -76,6 +76,13 @@ def request_in(text: str) -> str:
     return found[1]
 
 
+def command_in(text: str, verb: str = "approve") -> str:
+    """The command that a text asks to write, with the word that confirms it."""
+    found = re.search(rf"`({verb} [0-9a-f]{{8}} \d{{4}})", text)
+    assert found, text
+    return found[1]
+
+
 def told_of_tools(model: ModelServer) -> list[str]:
     """The tool results that the model was shown last, without the marks of data."""
     return [unmarked(each["content"]) for each in model.requests[-1]["messages"] if each["role"] == "tool"]
@@ -95,7 +102,9 @@ async def test_nothing_is_changed_before_a_person_approves_and_then_it_is_once(
         request = request_in(asked)
         status, told = await caller.decide(request, approve=True)
         assert (status, told.endswith("Done.")) == (200, True)
-        assert "Approved by http:api" in told
+        assert "Approved by you" in told
+        assert TAKE in told
+        assert "http:api" not in asked + told
         assert await shelf.stock() == TAKEN
         assert told_of_tools(model) == ["A person approved this, and it was done: 2 rows."]
         (entry,) = await shelf.ledger()
@@ -107,17 +116,43 @@ async def test_nothing_is_changed_before_a_person_approves_and_then_it_is_once(
 async def test_a_rejection_is_told_to_the_model_with_its_reason(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer
 ) -> None:
-    """Typed, since a button has no room for a reason; nothing runs, and nothing can run any more."""
+    """Typed, since a button has no room for a reason; nothing runs, and nothing can run any more.
+
+    In another thread than the one that shows it, once the request has been shown there.
+    """
     async with running(**settings) as bot, aiohttp.ClientSession() as session:
         caller = Caller(bot, session)
         model.script(ASK, "Then I leave it.")
         request = request_in(await caller.ask("take one of each"))
-        assert await caller.ask(f"reject {request}: stocktaking today", thread="another") == "Rejected."
+        read_back = await caller.ask(f"reject {request}: stocktaking today", thread="another")
+        assert TAKE in read_back
+        command = command_in(read_back, "reject")
+        rejected = await caller.ask(f"{command}: stocktaking today", thread="another")
+        assert rejected.startswith("Rejected.\n")
+        assert TAKE in rejected
         status, told = await caller.decide(request, approve=True)
         assert (status, told.endswith("Then I leave it.")) == (200, True)
         assert "The reason: stocktaking today" in told_of_tools(model)[0]
         assert await shelf.stock() == UNTOUCHED
         assert await shelf.ledger() == []
+
+
+async def test_over_http_what_is_no_clear_approval_is_read_back(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer
+) -> None:
+    """In the thread that asks, as on the page; clear words then decide, decorated as they may be."""
+    async with running(**settings) as bot, aiohttp.ClientSession() as session:
+        caller = Caller(bot, session)
+        model.script(ASK, "Done.")
+        request = request_in(await caller.ask("take one of each"))
+        for doubt in (" ?", " — no wait, don't", f"\nreject {request}"):
+            read_back = await caller.ask(f"approve {request}{doubt}")
+            assert "Nothing is decided yet" in read_back
+            assert TAKE in read_back
+        assert await shelf.stock() == UNTOUCHED
+        assert (await caller.ask(f"**`approve {request}`**.")).startswith("Approved.\n")
+        await wait_until(lambda: len(model.requests) == 2, "the model is told")
+        assert await shelf.stock() == TAKEN
 
 
 @pytest.mark.parametrize("thread", ["t", "another"])
@@ -339,17 +374,19 @@ async def test_two_people_on_two_platforms_make_one_decision(
         asked = await asked_message(slack, ts)
         request = request_in(str(asked.blocks))
         direct = discord.dm(discord.bob)
+        await discord.say(discord.bob, direct, f"reject {request}")
+        (read_back,) = await discord.answer(direct, lambda shown: bool(shown))
         await asyncio.gather(
             slack.press(BOB, GENERAL, asked.ts, "approve"),
             slack.press(BOB, GENERAL, asked.ts, "approve"),
-            discord.say(discord.bob, direct, f"reject {request}"),
+            discord.say(discord.bob, direct, command_in(read_back.content, "reject")),
         )
         await wait_until(lambda: "That is settled." in slack.transcript(GENERAL, ts), "decided")
-        await discord.answer(direct, lambda shown: bool(shown))
-        (said,) = [each.content for each in discord.messages(direct) if each.author.bot]
+        await discord.answer(direct, lambda shown: len(shown) == 2)
+        said = [each.content for each in discord.messages(direct) if each.author.bot][-1]
         approved = await shelf.stock() == TAKEN
         assert ("Approved by" in str(asked.blocks)) == approved
-        assert (said == "Rejected.") == (not approved)
+        assert said.startswith("Rejected.\n") == (not approved)
         assert len(await shelf.ledger()) == approved
         assert len(model.requests) == 2
 
@@ -363,7 +400,7 @@ async def test_four_eyes_see_more_than_two(
         model.script(ASK, "Done.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
         asked = await asked_message(slack, ts)
-        assert f"<@{ALICE}>" not in str(asked.blocks)
+        assert f"<@{ALICE}>" not in str([each for each in asked.blocks if each["type"] == "context"])
         await slack.press(ALICE, GENERAL, asked.ts, "approve")
         await wait_until(lambda: bool(slack.ephemerals), "told")
         assert "somebody else has to approve it" in slack.ephemerals[-1].text
@@ -389,7 +426,10 @@ async def test_a_request_outlives_the_process(
         if how == "pressed":
             await slack.press(BOB, GENERAL, asked.ts, "approve")
         else:
-            await slack.say(BOB, slack.dm(BOB), f"approve {request_in(str(asked.blocks))}")
+            direct = slack.dm(BOB)
+            elsewhere = await slack.say(BOB, direct, f"approve {request_in(str(asked.blocks))}")
+            await wait_until(lambda: TAKE in slack.transcript(direct, elsewhere), "read back")
+            await slack.say(BOB, direct, command_in(slack.transcript(direct, elsewhere)))
         await wait_until(lambda: "Done." in slack.transcript(GENERAL, ts), "done")
         assert await shelf.stock() == TAKEN
         assert not buttons_of(asked)

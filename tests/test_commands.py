@@ -1,6 +1,7 @@
 """What slash commands answer, the same on every platform."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args, get_type_hints
 
 import pytest
@@ -83,6 +84,16 @@ def test_stop_can_be_typed(text: str) -> None:
 def test_other_messages_are_no_stop(text: str) -> None:
     """Only the word alone is an order."""
     assert typed(a_message(text)) == a_message(text)
+
+
+@pytest.mark.parametrize(("text", "is_order"), [("`approve 7f3a9c21`.", True), ("approved!", False)])
+async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text: str, is_order: bool) -> None:
+    """Below a request in the channel for approvals nobody mentions it."""
+    message = a_message(text)
+    assert typed(message) == replace(message, addressed=is_order)
+    answer = await Commands(nobody, nothing_to_stop).said(message)
+    assert (answer is not None) == is_order
+    assert not is_order or "I know of no request `7f3a9c21`" in str(answer)
 
 
 @pytest.mark.parametrize(

@@ -508,3 +508,13 @@ def test_a_token_is_taken_without_the_blanks_around_it(environ: Environ) -> None
     token = load_settings().api_token
     assert token is not None
     assert token.get_secret_value() == "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "channel", ["C012AB", "slack:U012AB", "slack:#approvals", "http:api", "discord:x", "slack:C1,slack:C2"]
+)
+def test_what_is_no_channel_for_approvals_is_refused(channel: str) -> None:
+    """A person's id would look right, and be shown nothing."""
+    with pytest.raises(ValueError, match="write one channel as slack:C012AB or discord:80351"):
+        Settings(_env_file=None, approvals_channel=channel)
+    assert Settings(_env_file=None, approvals_channel="discord:80351").approvals_channel

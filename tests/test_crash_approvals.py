@@ -1,4 +1,4 @@
-"""kill -9 at every step of asking for leave, of deciding, and of carrying the order out.
+"""kill -9 at every step of requesting an approval, of deciding, and of carrying the order out.
 
 As in test_crash_points: a step is a request that changes something outside of the bot. The change itself is
 none of them, but the steps before and after it are.
@@ -23,6 +23,7 @@ from tests.shelf import Shelf, a_shelf
 from tests.waiting import wait_until
 
 LANES = 4
+BOB = "U0BOB"
 QUESTION, ANSWER = "take one of each", "One of each is gone."
 TAKEN = {"apples": 9, "pears": 19, "plums": 30}
 
@@ -76,6 +77,59 @@ class DiscordDesk(DiscordScene):
     def is_settled(self) -> bool:
         """Whether the one request says who has decided it."""
         return ["Approved by" in each.content for each in self.requests()] == [True]
+
+
+class SlackDirectDesk(SlackDesk):
+    """Asked by Bob in a direct message; the button is in Alice's."""
+
+    async def ask(self, bot: Bot, text: str) -> None:
+        self.root = await self.slack.say(BOB, self.slack.dm(BOB), text)
+
+    def _cards(self, user: str) -> list[Any]:
+        return [each for each in self.slack.messages(self.slack.dm(user)) if each.from_bot and each.blocks]
+
+    def requests(self) -> list[Any]:
+        """The copies of the request."""
+        return self._cards(ALICE) if self._cards(BOB) else []
+
+    async def press(self) -> bool:
+        """Approve, if the button is still there; whether that was taken, as a person sees it."""
+        (request,) = self._cards(ALICE)
+        if not any(block["type"] == "actions" for block in request.blocks):
+            return True
+        return (await self.slack.press(ALICE, self.slack.dm(ALICE), request.ts, "approve")).acked
+
+    def is_settled(self) -> bool:
+        """Whether the request and its one copy say who has decided it."""
+        shown = [*self._cards(ALICE), *self._cards(BOB)]
+        return ["Approved by" in str(each.blocks) for each in shown] == [True, True]
+
+    def shown(self) -> list[str]:
+        return [each.shown for each in self.slack.messages(self.slack.dm(BOB)) if each.from_bot]
+
+
+class DiscordDirectDesk(DiscordDesk):
+    """Asked by Bob in a direct message; the button is in Alice's."""
+
+    async def ask(self, bot: Bot, text: str) -> None:
+        discord = self.discord
+        self.question = await discord.say(discord.bob, discord.dm(discord.bob), text)
+
+    def _cards(self, user: Any) -> list[Any]:
+        return [each for each in self.discord.messages(self.discord.dm(user)) if "```sql" in each.content]
+
+    def requests(self) -> list[Any]:
+        """The copies of the request."""
+        return self._cards(self.discord.alice) if self._cards(self.discord.bob) else []
+
+    def is_settled(self) -> bool:
+        """Whether the request and its one copy say who has decided it."""
+        shown = [*self._cards(self.discord.alice), *self._cards(self.discord.bob)]
+        return ["Approved by" in each.content for each in shown] == [True, True]
+
+    def shown(self) -> list[str]:
+        here = self.discord.messages(self.discord.dm(self.discord.bob))
+        return [each.content for each in here if each.author.bot]
 
 
 Desk = SlackDesk | DiscordDesk
@@ -209,9 +263,38 @@ async def test_a_change_is_made_once_whenever_the_bot_is_killed(
     assert not await undisturbed.run()
     ends = [f"after {each}" for each in dict.fromkeys(undisturbed.asking + undisturbed.deciding)]
     assert len(ends) > 20
-    print(f"{len(ends)} points")
+    await killed_at(["before redis: PUT #1", *ends], kind, lanes)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("kind", "shows", "settles"),
+    [
+        (SlackDirectDesk, "slack: chat.postMessage", "slack: chat.update"),
+        (
+            DiscordDirectDesk,
+            "discord: POST /channels/{channel}/messages",
+            "discord: PATCH /channels/{channel}/messages/{message}",
+        ),
+    ],
+)
+async def test_a_copy_is_shown_once_and_settled_whenever_the_bot_is_killed(
+    kind: type[Desk], shows: str, settles: str, lanes: list[tuple[Lane, Shelf]]
+) -> None:
+    """Around the step that shows it, and the one that settles it."""
+    undisturbed = Trial(*_placed(lanes[0], kind), end="")
+    assert not await undisturbed.run()
+    steps = list(dict.fromkeys(undisturbed.asking + undisturbed.deciding))
+    shown = next(at for at, step in enumerate(steps) if step.startswith(shows))
+    settled = max(at for at, step in enumerate(steps) if step.startswith(settles))
+    ends = [f"after {steps[at]}" for at in (shown - 1, shown, shown + 1, shown + 2, settled - 1, settled)]
+    await killed_at(ends, kind, lanes)
+
+
+async def killed_at(ends: Sequence[str], kind: type[Desk], lanes: Sequence[tuple[Lane, Shelf]]) -> None:
+    """A trial for each of the ends, as many at once as there are lanes."""
     problems: list[str] = []
-    waiting = iter(["before redis: PUT #1", *ends])
+    waiting = iter(ends)
 
     async def run(lane: tuple[Lane, Shelf]) -> None:
         for end in waiting:

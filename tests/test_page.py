@@ -31,3 +31,13 @@ def test_the_page_has_no_inline_script_or_style_that_its_policy_would_block() ->
 def test_nothing_is_loaded_from_another_host(path: Path) -> None:
     addresses = set(re.findall(r"(?:https?:)?//[\w-]+\.[\w.]+", path.read_text()))
     assert addresses <= {"http://www.w3.org"}  # the name of a namespace, not a place
+
+
+def test_a_long_line_of_a_request_is_wrapped_and_hides_no_end() -> None:
+    """Blind approval: other code scrolls sideways; what is to be approved has to be seen whole."""
+    style = (PAGE / "style.css").read_text()
+    (rule,) = re.findall(r"\.approval \.code pre \{([^}]*)\}", style)
+    assert "white-space: pre-wrap" in rule
+    assert "overflow-wrap: anywhere" in rule
+    assert "max-height" not in rule
+    assert '{ class: "approval markdown"' in (PAGE / "view.js").read_text()

@@ -93,6 +93,7 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
             ("x" * 1_600, "at most 1,500"),
             ("a\u202eb", "cannot be seen"),
             ("```", "block of"),
+            ("delete from shelf where id = 17" + " " * 1_300 + "or true", "1300 blanks in a row"),
         ):
             model.script(Script(tool_calls=[("shop__note", {"text": text})]), "I cannot.")
             assert "approve" not in (await caller.ask("and this", thread=why))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.tools.hidden import padding_in
 from bot.tools.plugins.naming import public_name
 from bot.tools.plugins.schemas import Unusable, usable
 from bot.tools.plugins.wording import bounded, line, plain
@@ -98,3 +99,18 @@ def test_texts_lose_what_cannot_be_seen_and_what_is_too_much() -> None:
     assert line("a\nb", 10) == "a b"
     assert bounded("a\0\ud800b", 10) == "a ?b"
     assert bounded("abcdef", 4) == "abcd\n[cut here: 2 more characters; ask for less]"
+
+
+@pytest.mark.parametrize(
+    ("text", "hides"),
+    [
+        ("id = 17" + " " * 1_300 + "or true", "1300 blanks in a row"),
+        ("id = 17\t" * 2 + "\t" * 60 + "or true", "61 blanks in a row"),
+        ("id = 17\n\n \n\t\nor true", "more than 2 empty lines in a row"),
+        ("{\n" + " " * 40 + '"a": 1\n\n\n}', ""),
+        ("", ""),
+    ],
+)
+def test_blanks_that_push_the_end_out_of_sight_are_found(text: str, hides: str) -> None:
+    """A person who is to approve something would take it to end before them; indentation is none."""
+    assert padding_in(text) == hides

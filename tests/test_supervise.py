@@ -9,6 +9,7 @@ import pytest
 
 from bot import supervise as module
 from bot.chat import (
+    Approval,
     Attachment,
     Audience,
     CredentialsRejected,
@@ -16,6 +17,7 @@ from bot.chat import (
     Event,
     Health,
     Message,
+    Receipt,
     StorageDown,
     Thread,
     ThreadId,
@@ -85,6 +87,14 @@ class ScriptedPlatform:
 
     async def audience(self, message: Message) -> Audience:
         return "members"
+
+    async def show_request(
+        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
+    ) -> ThreadId | None:
+        raise NotImplementedError
+
+    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
+        raise NotImplementedError
 
     async def health(self) -> Health:
         raise NotImplementedError

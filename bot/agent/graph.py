@@ -239,8 +239,11 @@ class _Nodes:
             language=preview.language,
             facts=preview.facts,
         )
+        asked = await self._requests.ask(get_runtime(Context).context.turn, proposal)
+        if asked is None:
+            return prompts.TOO_MANY_OPEN
         emit = get_stream_writer()
-        emit(await self._requests.ask(get_runtime(Context).context.turn, proposal))
+        emit(asked)
         return ""
 
     async def act(self, state: ToolTask, config: RunnableConfig) -> Update:

@@ -62,6 +62,11 @@ ONE_AT_A_TIME = """\
 Only one call at a time can be shown to a person, so this one did nothing. Call it again once the other one \
 is decided."""
 
+TOO_MANY_OPEN = """\
+This needs a person's approval, and as many requests of this person as may wait at once do wait already. \
+Nothing was done. Tell them that one of those has to be decided or taken back first; call it again only when \
+they ask for it then."""
+
 NOBODY_TO_ASK = "This needs a person's leave, and nobody is set up to give it: nothing was done."
 
 UNKNOWN_REQUEST = (

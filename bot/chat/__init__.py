@@ -30,14 +30,18 @@ from bot.chat.events import (
     Withdrawal,
 )
 from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
+from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.meter import Meter, Spending, Tokens, unmetered
+from bot.chat.orders import MOST_REASON, Order, order_in
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
-from bot.chat.requests import Proposal, Requests
+from bot.chat.requests import Proposal, Requests, Showing
 from bot.chat.shared import Shared
 from bot.chat.work import work_at_hand, working_on
 
 __all__ = [
+    "MOST_REASON",
+    "SIGN",
     "Answer",
     "AnswerError",
     "Approval",
@@ -58,6 +62,7 @@ __all__ = [
     "FileTooLarge",
     "Files",
     "Halt",
+    "Harmless",
     "Health",
     "Json",
     "Keep",
@@ -65,6 +70,7 @@ __all__ = [
     "Message",
     "Meter",
     "Notice",
+    "Order",
     "Part",
     "Platform",
     "PlatformError",
@@ -74,6 +80,7 @@ __all__ = [
     "Receipt",
     "Requests",
     "Shared",
+    "Showing",
     "Spending",
     "Stop",
     "StorageDown",
@@ -88,6 +95,8 @@ __all__ = [
     "Verdict",
     "Withdrawal",
     "decided",
+    "harmless",
+    "order_in",
     "unmetered",
     "work_at_hand",
     "working_on",

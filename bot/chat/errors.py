@@ -34,8 +34,8 @@ class AnswerError(BotError):
 class BudgetSpent(AnswerError):
     """No model may be called for this turn any more today; `str()` says whose budget is used up."""
 
-    def __init__(self, sentence: str, status: int = 429) -> None:
-        super().__init__(sentence, status)
+    def __init__(self, sentence: str, *, status: int = 429) -> None:
+        super().__init__(sentence, status=status)
 
 
 class LeaseLost(BotError):

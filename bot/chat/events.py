@@ -201,11 +201,11 @@ Verdict = Literal["approved", "rejected", "expired"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether what the bot has asked leave for in `thread` may be done: one at most for each request.
+    """The decision about a request that was made in `thread`: one at most for each.
 
-    `request` is the request's id. `by` (an author, as in `Message`) has decided it at `at` (Unix seconds);
-    nobody has when it `expired`. `asker` has made the request, with a message that was sent to `place`;
-    `summary` says in a line what it was, `askers` are all who asked with them.
+    `request` is the request's id. `by` (an author, as in `Message`, called `by_name`) has decided it at `at`
+    (Unix seconds); nobody has when it `expired`. `asker` has made the request, with a message that was sent
+    to `place`; `summary` says in a line what it was, `askers` are all who asked with them.
     """
 
     request: str
@@ -219,6 +219,7 @@ class Decision:
     by: str = ""
     reason: str = ""
     askers: tuple[str, ...] = ()
+    by_name: str = ""
 
 
 Event = Message | Correction | Withdrawal | Decision | Stop

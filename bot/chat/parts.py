@@ -1,10 +1,10 @@
 """What an answer is made of."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bot.chat.events import Decision, Turn
+from bot.chat.events import Decision, Json, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,9 @@ class Approval:
     would be done (`language` is for the code block that shows it), `effect` what that would change. Who may
     decide is in `approvers` (authors, as in `Message`); nobody may after `expires_at` (Unix seconds). With
     the state `asked` it is to be shown with its buttons; with another the one that the turn `asked_in` has
-    shown loses them and says who decided (`by`, and the `reason`). `action` and `title` hold text from the
-    model: treat them as untrusted.
+    shown loses them and says who decided (`by`, and the `reason`). `askers` have asked for it; `names` are
+    what some of these authors are called. `action`, `title` and the names hold text of others: treat them as
+    untrusted.
     """
 
     id: str
@@ -64,11 +65,22 @@ class Approval:
     state: Literal["asked", "approved", "rejected", "expired"] = "asked"
     by: str = ""
     reason: str = ""
+    askers: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> "Approval":
+        """Read back what `asdict` gave; fields that another version added are left out."""
+        fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        for name in ("approvers", "askers"):
+            fields[name] = tuple(fields.get(name, ()))
+        return cls(**fields)
 
 
 def decided(approval: Approval, decision: Decision) -> Approval:
     """The same, as it is to be shown now that somebody has decided it."""
-    return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason)
+    names = {**approval.names, **({decision.by: decision.by_name} if decision.by_name else {})}
+    return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason, names=names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

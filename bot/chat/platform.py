@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from bot.chat.events import Attachment, Deliver, Json, Message, ThreadId, Turn
-from bot.chat.parts import Part
+from bot.chat.parts import Approval, Part
 
 
 async def _always_held() -> None:
@@ -22,18 +22,20 @@ class Receipt:
     ours, and asks Redis only when the last renewal is so old that this may be.
 
     `state` is a JSON object whose keys belong to the platform, but for `received`, `ending` and `said` (see
-    turn.py); it is empty before the first step.
+    turn.py) and `copies` (see `bot.approvals`); it is empty before the first step.
     """
 
     turn: Turn
     keep: Callable[[Mapping[str, Json]], Awaitable[None]]
     state: dict[str, Json] = field(default_factory=dict)
     hold: Callable[[], Awaitable[None]] = _always_held
+    _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def save(self, **changes: Json) -> None:
         """Merge `changes` into the state and store it. Raises `LeaseLost` when the turn is no longer ours."""
         self.state |= changes
-        await self.keep(self.state)
+        async with self._order:  # else an older state of another task could be stored last
+            await self.keep(self.state)
 
 
 Halt = asyncio.Future[str]
@@ -97,6 +99,19 @@ class Platform(Protocol):
 
     async def audience(self, message: Message) -> Audience:
         """Who reads the place of a message. Never raises: what is not known is taken as the narrower."""
+
+    async def show_request(
+        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
+    ) -> ThreadId | None:
+        """Show a request to an author in a direct message, or in the channel of that name.
+
+        `receipt` belongs to this one message: with one that an earlier attempt left, nothing is shown twice.
+        Returns the thread in which people write below the message, if there is one. Raises `PlatformError`,
+        which is `Undeliverable` where nobody can be written to.
+        """
+
+    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
+        """Let the message that `show_request` has shown say what was decided. Raises `PlatformError`."""
 
     async def health(self) -> Health:
         """Whether it is connected, and how that is known. Never raises, and ends within seconds."""

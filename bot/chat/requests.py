@@ -1,4 +1,4 @@
-"""What the bot asks leave for."""
+"""Approval requests: what is proposed, who keeps it, and who shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,12 @@ from typing import Protocol
 
 from bot.chat.events import Json, Turn
 from bot.chat.parts import Approval
+from bot.chat.platform import Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A tool call that waits for a person's leave, and how to tell that person what it would do.
+    """A tool call that waits for a person's approval, and how to tell that person what it would do.
 
     `title`, `action`, `language` and `effect` are as in `Approval`; `facts` are what the tool wants to know
     again when it is carried out. Plain data: it is stored as JSON.
@@ -27,10 +28,27 @@ class Proposal:
 
 
 class Requests(Protocol):
-    """Keeps what people are asked until they have decided. All methods raise `StorageDown`."""
+    """Keeps approval requests until they are decided. All methods raise `StorageDown`."""
 
-    async def ask(self, turn: Turn, proposal: Proposal) -> Approval:
-        """Ask for leave; asking the same again changes nothing, not even the time that is left."""
+    async def ask(self, turn: Turn, proposal: Proposal) -> Approval | None:
+        """Request an approval; requesting the same again changes nothing, not even the time that is left.
+
+        None when those who ask have as many open requests as a person may have.
+        """
 
     async def find(self, id: str) -> tuple[Approval, Proposal] | None:
         """What was asked under that id, with the decision if there is one; None when it is not known."""
+
+
+class Showing(Protocol):
+    """Shows requests to those who can approve them, wherever these are, beside the answer that asks."""
+
+    async def show(self, approval: Approval, receipt: Receipt) -> str:
+        """Show a request to an approver who does not read the thread that asks.
+
+        Returns a sentence for the asker about it, empty where the thread itself is enough. Doing it again
+        with the same receipt shows nothing twice. Raises `LeaseLost` and `StorageDown`.
+        """
+
+    async def settle(self, approval: Approval, receipt: Receipt) -> None:
+        """Let what `show` has shown say what was decided. Raises `LeaseLost` and `StorageDown`."""

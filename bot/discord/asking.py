@@ -1,20 +1,22 @@
-"""What the bot asks leave for, as messages with buttons, and the presses on these."""
+"""Approval requests as messages with buttons, and the presses on these."""
 
 import logging
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self, cast
 
 import discord
 from discord import ui
 
-from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
-from bot.commands import MOST_NAMES, Commands, asked
+from bot.chat import Approval, Json, Receipt, Shared, StorageDown, ThreadId, Undeliverable
+from bot.commands import MOST_NAMES, Commands, asked, named
 from bot.discord.display import CLOCKS, nonce_of
 from bot.discord.errors import Refused
-from bot.discord.events import PLATFORM
+from bot.discord.events import DIRECT, PLATFORM
 from bot.discord.handlers import Handlers
+from bot.discord.markdown import split
 from bot.discord.place import Place
 from bot.discord.sender import Sender
 
@@ -26,14 +28,19 @@ _LABELS = {
 }
 
 
+_MOST_CHARS = 2_000
+
+
 def text_of(approval: Approval) -> str:
-    """The message of a request."""
-    return asked(approval, _name)
+    """The message of a request; names, and then the reason, are left out where they do not fit."""
 
+    def name(author: str) -> str:
+        platform, _, user = author.partition(":")
+        return f"<@{user}>" if platform == PLATFORM else named(approval, author)
 
-def _name(author: str) -> str:
-    platform, _, user = author.partition(":")
-    return f"<@{user}>" if platform == PLATFORM else author
+    text = asked(approval, name, lambda author: author.startswith(f"{PLATFORM}:") or author in approval.names)
+    shorter = [asked(replace(approval, names={})), asked(replace(approval, names={}, reason=""))]
+    return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 
 def _told(approval: Approval) -> list[int]:
@@ -67,7 +74,7 @@ class Asking:
             sent = await self._sender.send(
                 self._place.channel,
                 text,
-                nonce=nonce_of(self._receipt.turn, f"request {approval.id}"),
+                nonce=nonce_of(self._receipt.turn, f"request {approval.id} {self._place.channel}"),
                 reply_to=self._place.reply_to,
                 hold=self._receipt.hold,
                 buttons=buttons(approval.id),
@@ -96,13 +103,38 @@ class Asking:
         if place is None:
             log.warning("the message of a request is not known", extra={"request": approval.id})
             return
-        channel, message = map(int, place)
         try:
-            await self._sender.edit(
-                channel, message, text_of(approval), hold=self._receipt.hold, without_buttons=True
-            )
+            await _settle(approval, place, self._sender, self._receipt)
         except Refused as error:  # somebody has deleted it
             log.warning("the message of a request keeps its buttons", extra={"reason": str(error)})
+
+
+async def _settle(approval: Approval, place: Json, sender: Sender, receipt: Receipt) -> None:
+    channel, message = map(int, place)
+    await sender.edit(channel, message, text_of(approval), hold=receipt.hold, without_buttons=True)
+
+
+async def show(
+    approval: Approval, to: str, receipt: Receipt, sender: Sender, shared: Shared, *, is_channel: bool
+) -> ThreadId | None:
+    """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`.
+
+    Below a message in a channel people write in threads and replies of their own.
+    """
+    if "channel" not in receipt.state:
+        name = to.partition(":")[2]
+        if not (name.isascii() and name.isdecimal()):
+            raise Undeliverable(f"{to} names nobody and no channel on Discord")
+        id = int(name)
+        await receipt.save(channel=str(id if is_channel else await sender.open_direct(id)))
+    channel = receipt.state["channel"]
+    await Asking(sender, Place(int(channel)), receipt, shared).show(approval)
+    return None if is_channel else ThreadId(PLATFORM, DIRECT, channel)
+
+
+async def settle(approval: Approval, receipt: Receipt, sender: Sender) -> None:
+    """Let such a message say what was decided. Raises `PlatformError`."""
+    await _settle(approval, receipt.state["extras"][approval.id], sender, receipt)
 
 
 def buttons(request: str) -> ui.View:
@@ -142,11 +174,13 @@ class Press(ui.DynamicItem[ui.Button[Any]], template=r"(?P<verb>approve|reject):
         host = cast(Host, interaction.client)
         host.handling.join()
         await interaction.response.defer(ephemeral=True, thinking=True)
-        by = f"{PLATFORM}:{interaction.user.id}"
+        by, name = f"{PLATFORM}:{interaction.user.id}", interaction.user.display_name
+        approve = self._verb == "approve"
         try:
-            decided = await host.commands.decide(self._request, by, approve=self._verb == "approve")
+            decided = await host.commands.decide(self._request, by, approve=approve, name=name)
             words = decided.words
         except StorageDown as error:
             log.warning("a decision was not taken", extra={"error": str(error)})
             words = "That could not be taken just now. Please press the button again in a moment."
-        await interaction.followup.send(words, ephemeral=True)
+        for piece in split(words):
+            await interaction.followup.send(piece, ephemeral=True)

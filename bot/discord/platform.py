@@ -8,9 +8,20 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from yarl import URL
 
-from bot.chat import Attachment, Audience, Deliver, Files, Health, Message, Shared, ThreadId
+from bot.chat import (
+    Approval,
+    Attachment,
+    Audience,
+    Deliver,
+    Files,
+    Health,
+    Message,
+    Receipt,
+    Shared,
+    ThreadId,
+)
 from bot.commands import Commands
-from bot.discord import events
+from bot.discord import asking, events
 from bot.discord.gateway import Listener
 from bot.discord.line import Line
 from bot.discord.pace import Pace
@@ -125,6 +136,16 @@ class Discord:
     async def audience(self, message: Message) -> Audience:
         """What was known when the message came; what was not is taken for a private channel."""
         return "everyone" if message.place.get("open") else "members"
+
+    async def show_request(
+        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
+    ) -> ThreadId | None:
+        """See `bot.chat.Platform`."""
+        return await asking.show(approval, to, receipt, self._sender, self._shared, is_channel=is_channel)
+
+    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
+        """See `bot.chat.Platform`."""
+        await asking.settle(approval, receipt, self._sender)
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

@@ -110,6 +110,15 @@ class Sender:
 
         return await self._request(start, hold)
 
+    async def open_direct(self, user: int) -> int:
+        """The channel of the direct messages with a person; none of them sees that it is opened."""
+
+        async def open_(client: discord.Client) -> int:
+            opened = await client.http.start_private_message(user)
+            return int(opened["id"])
+
+        return await self._request(open_)
+
     async def send(
         self,
         channel: int,
@@ -219,14 +228,6 @@ class Sender:
             )
 
         return await self._request(ask)
-
-    async def open_direct(self, user: int) -> int:
-        """Find the channel of direct messages with a user."""
-
-        async def find(client: discord.Client) -> int:
-            return int((await client.http.start_private_message(user))["id"])
-
-        return await self._request(find)
 
     async def sent_since(self, channel: int, when: datetime) -> list[Sent]:
         """Our own messages in a channel since `when`, the oldest first, a hundred at most."""

@@ -2,7 +2,19 @@
 
 import asyncio
 
-from bot.chat import Attachment, Audience, Deliver, Files, Health, Message, Thread, ThreadId
+from bot.chat import (
+    Approval,
+    Attachment,
+    Audience,
+    Deliver,
+    Files,
+    Health,
+    Message,
+    Receipt,
+    Thread,
+    ThreadId,
+    Undeliverable,
+)
 from bot.http.files import read_kept
 from bot.http.replies import HttpThread, Replies
 
@@ -33,6 +45,15 @@ class AbsentHttp:
     async def audience(self, message: Message) -> Audience:
         """The callers, who have one token between them."""
         return "members"
+
+    async def show_request(
+        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
+    ) -> ThreadId | None:
+        """Nobody can be written to over HTTP."""
+        raise Undeliverable("HTTP callers are only answered")
+
+    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
+        """There is nothing to change, since nothing was shown."""
 
     async def health(self) -> Health:
         """It does not listen, and is not meant to."""

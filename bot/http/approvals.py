@@ -1,10 +1,9 @@
 """`POST /approvals/<id>`: a decision in, and what came of it out."""
 
-from typing import Annotated
-
 from aiohttp import web
-from pydantic import BaseModel, StringConstraints, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
+from bot.chat import MOST_REASON
 from bot.commands import Commands
 from bot.http import bodies
 from bot.http.conversation import AUTHOR, Conversation
@@ -15,7 +14,7 @@ class DecisionRequest(BaseModel):
     """The body of `POST /approvals/<id>`."""
 
     approve: bool
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
+    reason: str = ""
 
 
 _DECISION_REQUEST = TypeAdapter(DecisionRequest)
@@ -25,7 +24,9 @@ async def decide(request: web.Request, commands: Commands, conversation: Convers
     """Decide a request; 403 for one who may not. Who asked over HTTP gets the rest of the answer, too."""
     body = bodies.parse(_DECISION_REQUEST, await bodies.read(request))
     id = request.match_info["id"]
-    decided = await commands.decide(id, AUTHOR, approve=body.approve, reason=body.reason)
+    decided = await commands.decide(
+        id, AUTHOR, approve=body.approve, reason=body.reason.strip()[:MOST_REASON]
+    )
     if decided.thread is None:
         raise Refusal(403 if decided.is_known else 404, decided.words)
     if decided.thread.platform != "http":

@@ -32,11 +32,11 @@ from bot.chat import (
     ThreadId,
     ToolStep,
 )
-from bot.commands import Commands, asked, typed
+from bot.commands import Commands, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, described, keep_sent
-from bot.http.replies import REPEAT, Replies, Reply, at_hand, stored, told
+from bot.http.replies import CALLER, REPEAT, Replies, Reply, at_hand, stored, told
 from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -59,9 +59,9 @@ DELIVER_SECONDS = 10.0
 TAKEN_BACK = Notice("Stopped.")
 """The answer to a message that waited behind a turn when that was stopped: how that turn ends, too."""
 
-AUTHOR = "http:api"
+AUTHOR = CALLER
 OWNER = "api"
-"""Whoever holds the token is one caller; `ThreadId.space` for all of them."""
+"""`ThreadId.space` of all callers."""
 
 
 class ChatRequest(BaseModel):
@@ -300,7 +300,7 @@ def _part_event(part: Part) -> bytes:
                 return b""
             return _event("notice", {"text": part.text})
         case Approval():
-            return _event("approval", asdict(part) | {"text": told(part), "whole": asked(part)})
+            return _event("approval", asdict(part) | {"text": told(part), "whole": told(part)})
         case ToolStep():
             fields = {"id": part.id, "name": part.name, "state": part.state}
             return _event("tool", fields | {"title": part.title, "output": part.output})

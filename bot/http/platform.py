@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from bot.chat import (
+    Approval,
     Attachment,
     Audience,
     CredentialsRejected,
@@ -22,9 +23,11 @@ from bot.chat import (
     Health,
     Json,
     Message,
+    Receipt,
     Shared,
     Thread,
     ThreadId,
+    Undeliverable,
 )
 from bot.commands import Commands
 from bot.http import approvals
@@ -84,6 +87,15 @@ class Http:
     async def audience(self, message: Message) -> Audience:
         """The callers, who have one token between them."""
         return "members"
+
+    async def show_request(
+        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
+    ) -> ThreadId | None:
+        """Nobody can be written to over HTTP."""
+        raise Undeliverable("HTTP callers are only answered")
+
+    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
+        """There is nothing to change, since nothing was shown."""
 
     async def health(self) -> Health:
         """Ok while messages are taken; the socket itself cannot close before the server does."""

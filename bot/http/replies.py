@@ -22,11 +22,14 @@ from bot.chat import (
     ToolStep,
     Turn,
 )
-from bot.commands import asked, standing
+from bot.commands import asked, named
 from bot.http.errors import Refusal, not_now
 
 MAX_REMEMBERED = 1_000
 """Finished answers kept for callers that repeat a request."""
+
+CALLER = "http:api"
+"""Whoever holds the token is one caller."""
 
 REPEAT = "Repeat the request with the same Idempotency-Key to wait for it."
 
@@ -193,8 +196,12 @@ def as_markdown(parts: Iterable[Part]) -> str:
 
 
 def told(approval: Approval) -> str:
-    """What an answer says of a request: all of it, or only what was decided, since that was asked before."""
-    return asked(approval) if approval.state == "asked" else standing(approval)
+    """All of a request, with who may decide it or who has."""
+
+    def name(author: str) -> str:
+        return "you" if author == CALLER else named(approval, author)
+
+    return asked(approval, name, lambda author: author == CALLER or author in approval.names)
 
 
 def _piece(part: Part) -> str:

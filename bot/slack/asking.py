@@ -1,4 +1,4 @@
-"""What the bot asks leave for, as messages with buttons, and the presses on these.
+"""Approval requests as messages with buttons, and the presses on these.
 
 https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/interactivity/handling-user-interaction
 """
@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 
-from bot.chat import Approval, Json, Part, Shared, StorageDown
-from bot.commands import Commands, standing
+from bot.chat import Approval, Json, Part, Receipt, Shared, StorageDown, ThreadId
+from bot.commands import Commands, headline, named, standing
+from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
+from bot.slack.limits import Limits
+from bot.slack.markdown import mrkdwn
 from bot.slack.messages import Extra, Messages
 from bot.slack.respond import respond
 
@@ -26,7 +29,7 @@ _RESPOND_SECONDS = 1.5
 
 def as_extra(approval: Approval) -> Extra:
     """The message of a request: what would be done, as it is, and the buttons while it waits."""
-    words = f"*{_plain(approval.title)}?* {_plain(approval.effect)}"
+    words = _written(approval, headline(approval, _placeholder, bold="*"))
     code = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": approval.action}]}
     blocks: list[Json] = [
         {"type": "section", "text": {"type": "mrkdwn", "text": words, "verbatim": True}},
@@ -36,7 +39,7 @@ def as_extra(approval: Approval) -> Extra:
     if approval.state == "asked":
         buttons = [_button(approval, APPROVE, "primary"), _button(approval, REJECT, "danger")]
         blocks.append({"type": "actions", "elements": buttons})
-    return Extra(approval.id, f"{_plain(approval.title)}? {_plain(approval.effect)}", blocks)
+    return Extra(approval.id, _plain(headline(approval, bold="")), blocks)
 
 
 def _button(approval: Approval, action: str, style: str) -> Json:
@@ -45,18 +48,24 @@ def _button(approval: Approval, action: str, style: str) -> Json:
 
 
 def _standing(approval: Approval) -> str:
-    return _name_people(_plain(standing(approval, _placeholder)), approval)
+    is_named = {*approval.names, *filter(_is_ours, approval.approvers)}.__contains__
+    return _written(approval, standing(approval, _placeholder, is_named))
 
 
 def _placeholder(author: str) -> str:
     return f"\0{author}\0"
 
 
-def _name_people(text: str, approval: Approval) -> str:
-    """Mention those who are on Slack, which tells them; others by what they are called in the settings."""
-    for author in {approval.by, *approval.approvers}:
-        platform, _, user = author.partition(":")
-        text = text.replace(_placeholder(author), f"<@{user}>" if platform == "slack" else _plain(author))
+def _is_ours(author: str) -> bool:
+    return author.startswith("slack:")
+
+
+def _written(approval: Approval, text: str) -> str:
+    """Escape a text and name people in it: who is on Slack is mentioned, which notifies them."""
+    text = _plain(text)
+    for author in {approval.by, *approval.askers, *approval.approvers}:
+        name = f"<@{author.partition(':')[2]}>" if _is_ours(author) else named(approval, author)
+        text = text.replace(_placeholder(author), name)
     return text
 
 
@@ -88,6 +97,29 @@ async def _settle(approval: Approval, messages: Messages, shared: Shared) -> Non
         log.warning("The message of a request keeps its buttons", extra={"error": str(error)})
 
 
+async def show(
+    approval: Approval, to: str, receipt: Receipt, api: SlackApi, limits: Limits, *, is_channel: bool
+) -> ThreadId:
+    """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`."""
+    if "channel" not in receipt.state:
+        name = to.partition(":")[2]
+        opened = {} if is_channel else await api.repeat("conversations.open", users=name)
+        await receipt.save(channel=opened["channel"]["id"] if opened else name)
+    team, channel = (await api.who()).team_id, receipt.state["channel"]
+    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt)
+    messages.extras.append(as_extra(approval))
+    await messages.recover()
+    await messages.finish()
+    return ThreadId("slack", team, channel, receipt.state["extras"][approval.id])
+
+
+async def settle(approval: Approval, receipt: Receipt, api: SlackApi, limits: Limits) -> None:
+    """Let such a message say what was decided. Raises `PlatformError`."""
+    thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
+    messages = Messages(api, limits, thread, receipt)
+    await messages.change_extra(receipt.state["extras"][approval.id], as_extra(approval))
+
+
 class Presses:
     """Takes the presses on our buttons; who presses one is told what comes of it, for their eyes only."""
 
@@ -100,19 +132,22 @@ class Presses:
         """Handle a `block_actions` payload, which Slack sends once. Presses on other things do nothing."""
         for action in body.get("actions") or ():
             if action.get("action_id") in (APPROVE, REJECT) and action.get("value"):
-                words = await self._decide(action, f"slack:{body['user']['id']}")
+                words = await self._decide(action, body["user"])
                 await self._answer(body["response_url"], words)
 
-    async def _decide(self, action: Mapping[str, Json], by: str) -> str:
+    async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json]) -> str:
+        approve, name = action["action_id"] == APPROVE, user.get("name") or ""
         try:
-            decided = await self._commands.decide(action["value"], by, approve=action["action_id"] == APPROVE)
+            decided = await self._commands.decide(
+                action["value"], f"slack:{user['id']}", approve=approve, name=name
+            )
         except StorageDown as error:
             log.warning("A decision was not taken", extra={"error": str(error)})
             return "That could not be taken just now. Please press the button again in a moment."
         return decided.words
 
     async def _answer(self, url: str, words: str) -> None:
-        answer = asyncio.create_task(respond(self._session, url, _plain(words)))
+        answer = asyncio.create_task(respond(self._session, url, mrkdwn(words)))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
         await asyncio.wait([answer], timeout=_RESPOND_SECONDS)

@@ -27,6 +27,10 @@ METADATA_TYPE = "bot_turn"
 """`event_type` of the metadata that names the turn."""
 
 
+_CLOCKS_SECONDS = 60.0
+"""How far other clocks may differ from Slack's."""
+
+
 @dataclass(slots=True)
 class Page:
     """One message, as the receipt keeps it.
@@ -111,15 +115,19 @@ class Messages:
 
     @property
     def _asked_at(self) -> str:
-        return max((message.place["ts"] for message in self._receipt.turn.messages), key=float)
+        # a question from elsewhere has a time by another clock
+        newest = self._receipt.turn.messages[-1]
+        elsewhere = f"{newest.sent_at - _CLOCKS_SECONDS:.6f}"
+        asked = [each.place["ts"] for each in self._receipt.turn.messages if "ts" in each.place]
+        return max(asked, key=float) if asked else elsewhere
 
     async def _is_own(self, message: Mapping[str, Json]) -> bool:
         who = await self._api.who()
         return who.bot_id == message.get("bot_id") or who.user_id == message.get("user")
 
     async def _written_after(self, ts: str) -> AsyncIterator[Mapping[str, Json]]:
-        arguments = {"channel": self._thread.channel, "ts": self._thread.thread, "oldest": ts}
-        method = "conversations.replies"
+        arguments = {"channel": self._thread.channel, "oldest": ts} | self._in_thread("ts")
+        method = "conversations.replies" if self._thread.thread else "conversations.history"
         replies = pages(self._api.read, method, "messages", **arguments, include_all_metadata="true")
         async for message in replies:
             if float(message["ts"]) > float(ts):  # the root of the thread comes in any case
@@ -213,7 +221,8 @@ class Messages:
         try:
             return await self._post_once(as_it_is(NOT_SHOWN.format(reason=reason)), part, extra)
         except Refused as error:
-            await tell(self._api, self._receipt.turn, error.code)
+            if self._thread == self._receipt.turn.thread:
+                await tell(self._api, self._receipt.turn, error.code)
             raise
 
     async def _post_once(self, content: Mapping[str, Json], part: str, extra: str) -> str:
@@ -225,7 +234,7 @@ class Messages:
                 "chat.postMessage",
                 part,
                 channel=self._thread.channel,
-                thread_ts=self._thread.thread,
+                **self._in_thread("thread_ts"),
                 metadata=self._metadata(**more),
                 **content,
                 **NO_PREVIEWS,
@@ -327,6 +336,10 @@ class Messages:
     async def save(self, **changes: Json) -> None:
         """Put what is known into the receipt. Raises `LeaseLost`."""
         await self._receipt.save(pages=[asdict(page) for page in self.pages], **changes)
+
+    def _in_thread(self, name: str) -> dict[str, str]:
+        """The argument that names the thread; none for messages that stand in the channel itself."""
+        return {name: self._thread.thread} if self._thread.thread else {}
 
     def _at(self, page: Page) -> dict[str, str]:
         return {"channel": self._thread.channel, "ts": page.ts}

@@ -17,6 +17,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
 from bot.chat import (
+    Approval,
     Attachment,
     Audience,
     Deliver,
@@ -24,6 +25,7 @@ from bot.chat import (
     Health,
     Json,
     Message,
+    Receipt,
     Shared,
     Stop,
     Thread,
@@ -32,8 +34,8 @@ from bot.chat import (
 )
 from bot.commands import Commands
 from bot.gap import Gap
+from bot.slack import asking
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
-from bot.slack.asking import Presses
 from bot.slack.audiences import Audiences
 from bot.slack.commands import answer_commands
 from bot.slack.downloads import fetch
@@ -131,7 +133,7 @@ class Slack:
         self._limits = limits
         self._statuses = statuses
         self._shared = shared
-        self._presses = Presses(commands, api.session)
+        self._presses = asking.Presses(commands, api.session)
         self._bots = bots
         self._part_seconds = part_seconds
         self._budget = StreamBudget(limits)
@@ -187,6 +189,16 @@ class Slack:
     async def audience(self, message: Message) -> Audience:
         """See `bot.chat.Platform.audience`."""
         return await self._audiences.of(message)
+
+    async def show_request(
+        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
+    ) -> ThreadId:
+        """See `bot.chat.Platform`."""
+        return await asking.show(approval, to, receipt, self._api, self._limits, is_channel=is_channel)
+
+    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
+        """See `bot.chat.Platform`."""
+        await asking.settle(approval, receipt, self._api, self._limits)
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""

@@ -1,4 +1,4 @@
-"""Characters that are not what they look like."""
+"""Invisible characters, and blanks that push what follows out of sight."""
 
 import re
 import unicodedata
@@ -25,3 +25,25 @@ def is_hidden(character: str) -> bool:
         return False
     category = unicodedata.category(character)
     return category in _HIDDEN or category == "Zs" or _BLANK.match(character) is not None
+
+
+_MOST_BLANKS = 40
+_MOST_EMPTY_LINES = 2
+"""In a row; a reader who sees more of them takes the text to be at its end."""
+
+_RUN = re.compile(rf"[ \t]{{{_MOST_BLANKS + 1},}}")
+
+
+def padding_in(text: str) -> str:
+    """The blanks or empty lines in `text` that may hide what follows, in words; empty when there are none.
+
+    Quoted text counts, too: what is wanted of a tool mostly stands in quotes.
+    """
+    if run := _RUN.search(text):
+        return f"{len(run.group())} blanks in a row"
+    empty = 0
+    for each in text.splitlines():
+        empty = 0 if each.strip() else empty + 1
+        if empty > _MOST_EMPTY_LINES:
+            return f"more than {_MOST_EMPTY_LINES} empty lines in a row"
+    return ""

@@ -54,7 +54,8 @@ export class AnswerView {
   }
 
   #approval({ id, text, state }) {
-    const node = element("section", { class: "approval markdown", "aria-label": "Needs approval" }, render(text));
+    const label = state === "asked" ? "Needs approval" : "Decided";
+    const node = element("section", { class: "approval markdown", "aria-label": label }, render(text));
     if (state === "asked") {
       const button = (label, approve) => {
         const made = element("button", { type: "button", class: approve ? "button primary" : "button" }, label);

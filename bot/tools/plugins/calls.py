@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from bot.plugin_settings import Policy
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
-from bot.tools.hidden import hidden_in
+from bot.tools.hidden import hidden_in, padding_in
 from bot.tools.plugins.foreign import ForeignTool, GuardedForeignTool
 from bot.tools.plugins.naming import public_name
 from bot.tools.plugins.offer import Arguments, ConnectionLost, Offer, PluginError
@@ -33,6 +33,8 @@ MOST_RESULT_CHARS = 16_000
 MOST_SHOWN_CHARS = 1_500
 """What a person is asked to approve has to fit into one message, and to be read to its end."""
 
+_MOST_TITLE_CHARS = 100
+_MOST_EFFECT_CHARS = 200
 _MOST_DESCRIPTION_CHARS = 1_000
 
 
@@ -163,9 +165,17 @@ class _Call:
             raise ToolFailure(_LONG)
         if hidden := hidden_in(preview.action):
             raise ToolFailure(f"The arguments hold a character that cannot be seen ({hidden!r}).")
+        if padding := padding_in(preview.action):
+            raise ToolFailure(
+                f"The arguments hold {padding}, which would hide what follows. Write them without."
+            )
         if "```" in preview.action:
             raise ToolFailure("The arguments hold ```, which would end the block of code that shows them.")
-        return preview
+        return replace(
+            preview,
+            title=line(preview.title, _MOST_TITLE_CHARS),
+            effect=line(preview.effect, _MOST_EFFECT_CHARS),
+        )
 
     async def _own_preview(self, preview: Awaitable[Preview]) -> Preview:
         try:

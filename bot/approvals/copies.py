@@ -1,0 +1,126 @@
+"""Copies of a request, for approvers who do not read the thread that asks for it."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from bot.approvals.approvals import Approvals
+from bot.chat import (
+    Approval,
+    Json,
+    Platform,
+    PlatformError,
+    Receipt,
+    Shared,
+    ThreadId,
+    Turn,
+    Unreachable,
+)
+from bot.commands import MOST_NAMES, counted
+
+log = logging.getLogger(__name__)
+
+_TRIES = 2
+"""How often a message is sent to one place while its platform is out of reach; the asker waits meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Implements `bot.chat.Showing`. `channel` is APPROVALS_CHANNEL, empty for direct messages.
+
+    Each copy has a receipt of its own, which is kept under `copies` in the receipt of the turn that asks.
+    """
+
+    approvals: Approvals
+    platform: Callable[[str], Platform]
+    shared: Shared
+    channel: str = ""
+
+    async def show(self, approval: Approval, receipt: Receipt) -> str:
+        """Show a request in the approvals channel, or else to as many approvers as a request names.
+
+        Those who cannot be reached are passed over.
+        """
+        is_seen = _is_seen(approval, receipt.turn)
+        reached: list[str] = []
+        if self.channel and (receipt.turn.direct or not is_seen):
+            reached = [self.channel] if await self._shown(approval, self.channel, receipt) else []
+        is_in_channel = bool(reached)
+        for approver in [] if is_seen or is_in_channel else _away(approval, receipt.turn):
+            if len(reached) < MOST_NAMES and await self._shown(approval, approver, receipt):
+                reached.append(approver)
+        copies = receipt.state.get("copies", {})
+        threads = [copies[_key(approval, each)].get("thread") for each in reached]
+        await self.approvals.note_shown(approval.id, [ThreadId(**each) for each in threads if each])
+        if is_in_channel:
+            return "I have shown this request in the channel for approvals, too."
+        if reached:
+            return f"I have shown this request to {' and '.join(counted(reached))}, in direct messages."
+        if is_seen:
+            return ""
+        return (
+            "I could not show this request to anybody who can approve it, so it waits. An approver can write "
+            f"`approve {approval.id}` to me: then I show it, and ask again."
+        )
+
+    async def _shown(self, approval: Approval, to: str, receipt: Receipt) -> bool:
+        """Show one copy; whether that could be done."""
+        own = _own_receipt(receipt, _key(approval, to))
+        if own.state.get("shown"):
+            return True
+        for _ in range(_TRIES):
+            try:
+                platform = self.platform(to.partition(":")[0])
+                thread = await platform.show_request(approval, to, own, is_channel=to == self.channel)
+            except PlatformError as error:
+                log.warning("approval request not shown", extra={"request": approval.id, "error": str(error)})
+                if not isinstance(error, Unreachable):
+                    break
+            else:
+                await own.save(shown=True, **({"thread": asdict(thread)} if thread else {}))
+                log.info("approval request shown", extra={"request": approval.id, "to": to})
+                return True
+        return False
+
+    async def settle(self, approval: Approval, receipt: Receipt) -> None:
+        """Note the decision, which a crash may have prevented, and let each copy say what was decided."""
+        await self.approvals.note(approval)
+        asked = await self.shared.receipt_of(approval.asked_in) or {}
+        copies: Mapping[str, Mapping[str, Json]] = asked.get("copies", {})
+        for key, state in copies.items():
+            id, _, to = key.partition(" ")
+            if id != approval.id or not state.get("shown"):
+                continue
+            own = Receipt(receipt.turn, _kept_by_nobody, dict(state), receipt.hold)
+            try:
+                await self.platform(to.partition(":")[0]).settle_request(approval, own)
+            except PlatformError as error:
+                log.warning("a copy keeps its buttons", extra={"request": id, "error": str(error)})
+
+
+def _is_seen(approval: Approval, turn: Turn) -> bool:
+    """Whether somebody who can approve it reads the thread that asks for it."""
+    if turn.direct:
+        return not set(approval.askers).isdisjoint(approval.approvers)
+    return any(each.startswith(f"{turn.thread.platform}:") for each in approval.approvers)
+
+
+def _away(approval: Approval, turn: Turn) -> Sequence[str]:
+    """The approvers to write to, those on the thread's platform first. Nobody is written to over HTTP."""
+    away = [each for each in approval.approvers if not each.startswith("http:")]
+    return sorted(away, key=lambda each: not each.startswith(f"{turn.thread.platform}:"))
+
+
+def _key(approval: Approval, to: str) -> str:
+    return f"{approval.id} {to}"
+
+
+def _own_receipt(receipt: Receipt, key: str) -> Receipt:
+    async def keep(state: Mapping[str, Json]) -> None:
+        await receipt.save(copies=receipt.state.get("copies", {}) | {key: dict(state)})
+
+    return Receipt(receipt.turn, keep, dict(receipt.state.get("copies", {}).get(key, {})), receipt.hold)
+
+
+async def _kept_by_nobody(_: Mapping[str, Json]) -> None:
+    """Another turn's receipt is only read."""

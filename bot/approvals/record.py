@@ -1,0 +1,78 @@
+"""A request as it is stored. Plain data."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from bot.chat import Approval, Decision, Proposal, ThreadId, Turn, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A request, who has asked for it, and where it is shown.
+
+    `people` are the accounts of all who have asked, linked ones included; `shown` the threads that show the
+    request besides the one that asks.
+    """
+
+    approval: Approval
+    proposal: Proposal
+    thread: ThreadId
+    askers: Sequence[str]
+    place: Mapping[str, str]
+    direct: bool
+    people: Sequence[str] = ()
+    shown: Sequence[str] = ()
+
+    def decision(self, verdict: Verdict, by: str = "", reason: str = "", name: str = "") -> Decision:
+        """The decision of this request, made now."""
+        return Decision(
+            request=self.approval.id,
+            verdict=verdict,
+            at=time.time(),
+            thread=self.thread,
+            asker=self.askers[0],
+            summary=f"{self.approval.title}: {self.approval.action}",
+            place=self.place,
+            direct=self.direct,
+            by=by,
+            by_name=name,
+            reason=reason,
+            askers=tuple(self.askers),
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody can still decide it."""
+        return self.approval.state == "asked" and self.approval.expires_at > time.time()
+
+    def is_shown_in(self, thread: ThreadId) -> bool:
+        """Whether people see the request in a thread."""
+        return str(thread) in (str(self.thread), *self.shown)
+
+    def to_json(self) -> str:
+        """What does not change of it."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "shown"})
+
+    @classmethod
+    def from_json(cls, request: bytes, verdict: bytes | None, shown: bytes | None) -> "Record":
+        """Read back what was stored. Raises what a missing or wrong field raises."""
+        stored = json.loads(request)
+        return cls(
+            Approval.from_json(
+                {"askers": stored["askers"], **stored["approval"], **(json.loads(verdict) if verdict else {})}
+            ),
+            Proposal(**stored["proposal"]),
+            ThreadId(**stored["thread"]),
+            stored["askers"],
+            stored["place"],
+            stored["direct"],
+            stored.get("people", ()),
+            json.loads(shown) if shown else (),
+        )
+
+
+def askers_of(turn: Turn) -> tuple[str, ...]:
+    """Who asks; in a turn that a decision has begun, those who asked for what was decided."""
+    return turn.decision.askers if turn.decision and turn.decision.askers else turn.authors

@@ -1,0 +1,71 @@
+"""Answers to those who decide about a request; each shows what the request is. Pure."""
+
+from dataclasses import replace
+
+from bot.chat import Approval, Order
+from bot.commands import approvers_of, described, named
+
+_MOST_QUOTED = 120
+"""Characters of what somebody wrote behind a command that are read back."""
+
+
+def taken(approval: Approval) -> str:
+    """The answer to a decision that counts."""
+    first = {"approved": "Approved.", "rejected": "Rejected."}.get(
+        approval.state, "Too late: this has expired."
+    )
+    return f"{first}\n\n{_shown(approval)}"
+
+
+def too_late(approval: Approval, *, may_see: bool) -> str:
+    """The answer to a decision that does not count, since there is one; not all may see what it was about."""
+    match approval.state:
+        case "asked":
+            first = "This has just been decided."
+        case "expired":
+            first = "This has expired before anybody decided it. Ask again."
+        case verdict:
+            first = f"This was {verdict} already, by {named(approval, approval.by)}."
+    return f"{first}\n\n{_shown(approval)}" if may_see else first
+
+
+def read_back(approval: Approval, order: Order, word: str) -> str:
+    """The request, for somebody who has not seen it there or whose words were not clear, and how to go on.
+
+    `word` confirms a decision where the request is not shown; it is empty where it is.
+    """
+    command = f"{approval.id} {word}".strip()
+    why = "this request is shown in another place" if word else ""
+    if quoted := _quoted(order.rest.strip()):
+        unclear = f"you wrote “{quoted}” behind the command"
+        why = f"{why}, and {unclear}" if why else unclear
+    return (
+        f"Nothing is decided yet: {why}. This is the request:\n\n{_shown(approval)}\n\n"
+        f"To approve exactly this, write `approve {command}` and nothing else, or a reason behind a colon. "
+        f"To reject it, write `reject {command} why`."
+    )
+
+
+def refusal(approval: Approval) -> str:
+    """The answer to somebody who is no approver."""
+    return f"You may not decide this.{_ask(approval)}"
+
+
+def refusal_of_asker(approval: Approval) -> str:
+    """The answer to somebody who has asked for it, where somebody else has to approve."""
+    return f"You have asked for this yourself, so somebody else has to approve it.{_ask(approval)}"
+
+
+def _shown(approval: Approval) -> str:
+    """The request, in a block without a language: not everywhere that a press is answered knows any."""
+    return described(replace(approval, language=""))
+
+
+def _ask(approval: Approval) -> str:
+    who = approvers_of(approval, lambda author: named(approval, author), approval.names.__contains__)
+    return f" Ask {who}." if who else " Nobody can at the moment: the bot's operator sets APPROVERS."
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.replace("`", "'").split())
+    return line if len(line) <= _MOST_QUOTED else line[: _MOST_QUOTED - 1] + "…"

@@ -1,0 +1,67 @@
+"""Text of the model, of tools and of data, made so that it cannot pass for a request of the bot's own. Pure.
+
+Whatever asks a person to approve something begins with `SIGN`, which no other text of the bot holds, nor one
+that looks like it. A command that would decide a request loses the request's id.
+"""
+
+import re
+
+from bot.chat.orders import AROUND, MOST_BETWEEN
+
+SIGN = "🔏"
+"""What every request for an approval begins with, and every word about one."""
+
+_COMMAND = rf"(?<![^\W_])(?:approve|reject)[{re.escape(AROUND)}~:,>-]{{1,{MOST_BETWEEN}}}"
+_IMITATION = re.compile(
+    r"(?P<sign>[🔏🔐🔒🔓])"
+    r"|:(?:lock_with_ink_pen|closed_lock_with_key|unlock|lock)(?P<colon>:)"  # Slack shows such signs
+    rf"|{_COMMAND}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
+    re.IGNORECASE,
+)
+_INSTEAD = {"sign": "[lock]", "colon": "\u200b:", "id": "[…]"}
+_UNDECIDED = re.compile(rf"{_COMMAND}(?P<id>[0-9a-f]{{1,8}})\Z", re.IGNORECASE)
+_LONGEST = MOST_BETWEEN + 20
+"""More characters than an imitation has."""
+
+
+def harmless(text: str) -> str:
+    """`text` without anything that could pass for a request."""
+    return _from(text, 0)
+
+
+def _from(text: str, begin: int) -> str:
+    """The same for all behind `begin`; what is before it is only looked at."""
+    pieces = []
+    for found in _IMITATION.finditer(text):
+        name = found.lastgroup or ""
+        if found.start(name) >= begin:
+            pieces += [text[begin : found.start(name)], _INSTEAD[name]]
+            begin = found.end(name)
+    return "".join([*pieces, text[begin:]])
+
+
+class Harmless:
+    """The same for a text that comes in pieces: however it is divided, the same comes out.
+
+    Only an id is held back, until its end is known.
+    """
+
+    def __init__(self) -> None:
+        self._shown = ""  # the end of it
+        self._held = ""
+
+    def take(self, piece: str) -> str:
+        """What can be shown by now."""
+        text = self._shown + self._held + piece
+        undecided = _UNDECIDED.search(text, max(0, len(text) - _LONGEST))
+        return self._until(undecided.start("id") if undecided else len(text), text)
+
+    def rest(self) -> str:
+        """What was held back, since the text ends here or something else comes before it goes on."""
+        text = self._shown + self._held
+        return self._until(len(text), text)
+
+    def _until(self, end: int, text: str) -> str:
+        shown = _from(text[:end], len(self._shown))
+        self._shown, self._held = text[max(0, end - _LONGEST) : end], text[end:]
+        return shown

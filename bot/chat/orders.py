@@ -1,0 +1,80 @@
+"""Decisions in words, as people type them: `approve 7f3a9c21`, `reject 7f3a9c21 why`. Pure."""
+
+import re
+from dataclasses import dataclass, replace
+
+MOST_REASON = 500
+"""Characters of a reason that are kept; the rest is cut."""
+
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u2060\ufeff"
+_MARKS = "`*_\"'\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u201f\u2039\u203a"
+"""What people and programs put around words: code, bold, italics, quotation marks.
+
+A strike-through is not among them: what is crossed out is not meant.
+"""
+
+_ENDS = ".!…。｡\uff01\uff0e"
+_QUESTIONS = ("?", "\uff1f", "\u061f")
+_COLONS = (":", "\uff1a")
+_DASHES = "-\u2013\u2014"
+AROUND = _BLANKS + _MARKS
+"""Characters that may stand around the words of a command, and between them."""
+
+MOST_BETWEEN = 40
+"""Characters between the verb and the id."""
+
+_COMMAND = re.compile(
+    rf"(?<![^\W_])!?(?P<verb>approve|reject)[{re.escape(AROUND)}]{{1,{MOST_BETWEEN}}}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A decision in words: `rest` is what follows the id of the request."""
+
+    approve: bool
+    request: str
+    rest: str
+
+    @property
+    def reason(self) -> str | None:
+        """The reason, empty without one; None when it is not certain that the decision is meant.
+
+        Behind `approve` and the id nothing may stand except end punctuation, or a reason behind a colon that
+        is no question. A `reject` takes any words. A second command makes both uncertain.
+        """
+        rest = self.rest.strip(AROUND)
+        if _COMMAND.search(rest):
+            return None
+        if not self.approve:
+            return _cut(rest.lstrip(AROUND + _ENDS + ",;:\uff1a" + _DASHES))
+        if not rest.strip(AROUND + _ENDS):
+            return ""
+        if not rest.startswith(_COLONS):
+            return None
+        reason = rest[1:].strip(AROUND)
+        if reason.rstrip(AROUND + _ENDS).endswith(_QUESTIONS):
+            return None
+        return _cut(reason) if reason.strip(AROUND + _ENDS) else ""
+
+    def confirmed(self, word: str) -> "Order | None":
+        """The order without the word that confirms it; None when that word does not come first."""
+        rest = self.rest.lstrip(AROUND)
+        follows = rest[len(word) : len(word) + 1]
+        if not word or not rest.startswith(word) or follows.isalnum():
+            return None
+        return replace(self, rest=rest[len(word) :])
+
+
+def order_in(text: str) -> Order | None:
+    """The decision that a message is, or begins with; None for other messages."""
+    found = _COMMAND.match(text.lstrip(AROUND + ">:,"))
+    if found is None:
+        return None
+    approve = found["verb"].lower() == "approve"
+    return Order(approve=approve, request=found["id"].lower(), rest=found.string[found.end() :])
+
+
+def _cut(reason: str) -> str:
+    return reason if len(reason) <= MOST_REASON else reason[: MOST_REASON - 1] + "…"
