@@ -41,7 +41,16 @@ from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import KeyValueStore, Orders, Pool, RoleCheck, RolePolicy, open_pool, toolset
+from bot.tools import (
+    Database,
+    KeyValueStore,
+    Orders,
+    RoleCheck,
+    RolePolicy,
+    open_database,
+    open_orders,
+    toolset,
+)
 from bot.tools.plugins import open_plugins
 from bot.turn import Turns
 
@@ -61,8 +70,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
         database_url = await _database_url(stack, settings)
         role = RoleCheck(_role_policy(settings))
-        pool = await stack.enter_async_context(
-            open_pool(database_url, size=settings.db_pool_size, admit=role.admit)
+        database = await stack.enter_async_context(
+            open_database(database_url, size=settings.db_pool_size, role=role)
         )
         files = FileStore(redis)
         fenced = FencedRedis(redis)
@@ -77,7 +86,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             settings.approval_four_eyes,
             people.authors,
         )
-        orders = await _orders(stack, settings, database_url, pool)
+        orders = await _orders(stack, settings, database_url, database)
         platforms = Platforms()
         recall = Recall(
             fenced,
@@ -94,7 +103,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         plugins = await stack.enter_async_context(open_plugins(wanted, redis))
         tools = plugins.toolbox
-        tools.put_own(toolset(pool, remembered, keep=files.keep, orders=orders))
+        tools.put_own(toolset(database, remembered, keep=files.keep, orders=orders))
         model = await stack.enter_async_context(_model(settings, tools))
         allowed = gate(settings, redis)
         sees = settings.has_model and settings.openai_vision
@@ -134,7 +143,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         receive = allowed.reception(commands)
         turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout)
         examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
-        examine.add("postgres", partial(role.report, pool))
+        examine.add("postgres", database.health)
         examine.add("model", model.health)
         for platform in platforms:
             if platform.name in settings.bot_roles:
@@ -164,7 +173,7 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
 
 
 async def _orders(
-    stack: AsyncExitStack, settings: Settings, database_url: str, readers: Pool
+    stack: AsyncExitStack, settings: Settings, database_url: str, readers: Database
 ) -> Orders | None:
     """What changes the database, in a pool of its own, since another role may do that."""
     if settings.sql_writes == "off":
@@ -172,8 +181,10 @@ async def _orders(
     dsn = plain(settings.database_write_url) or (
         database_url if settings.database_url else for_writing(database_url)
     )
-    writers = await stack.enter_async_context(open_pool(dsn, size=_WRITING_CONNECTIONS))
-    return Orders(writers, readers, refuses_powers=_role_policy(settings) == "refuse")
+    refuses_powers = _role_policy(settings) == "refuse"
+    return await stack.enter_async_context(
+        open_orders(dsn, readers, size=_WRITING_CONNECTIONS, refuses_powers=refuses_powers)
+    )
 
 
 def _role_policy(settings: Settings) -> RolePolicy:

@@ -12,12 +12,11 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from bot.files import FileStore
-from bot.tools import ToolFailure, files_of, open_pool, toolset
+from bot.tools import Database, ToolFailure, files_of, open_database, toolset
 from bot.tools.charts import Kind, labels
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
 from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Plot, arrange
 from bot.tools.sql_format import Column, Result
-from bot.tools.sql_pool import Pool
 
 
 def rows(columns: str, *given: tuple[object, ...]) -> Result:
@@ -274,12 +273,12 @@ def test_a_title_is_text_and_no_formula() -> None:
 
 
 @pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with open_pool(database_url, size=1) as pool:
+async def pool(database_url: str) -> AsyncIterator[Database]:
+    async with open_database(database_url, size=1) as pool:
         yield pool
 
 
-async def call(pool: Pool, redis: Redis, name: str, **arguments: str) -> ToolMessage:
+async def call(pool: Database, redis: Redis, name: str, **arguments: str) -> ToolMessage:
     tools = {each.name: each for each in toolset(pool, None, keep=FileStore(redis).keep)}
     message = await tools[name].ainvoke(
         {"type": "tool_call", "id": "call_1", "name": name, "args": arguments}
@@ -288,7 +287,7 @@ async def call(pool: Pool, redis: Redis, name: str, **arguments: str) -> ToolMes
     return message
 
 
-async def test_a_chart_is_kept_with_words_for_who_cannot_see_it(pool: Pool, redis: Redis) -> None:
+async def test_a_chart_is_kept_with_words_for_who_cannot_see_it(pool: Database, redis: Redis) -> None:
     query = "select date_trunc('month', ordered_at) as month, count(*) as orders from orders group by 1"
     message = await call(
         pool, redis, "chart", query=query, kind="line", x="month", y="orders", title="Orders"
@@ -304,7 +303,7 @@ async def test_a_chart_is_kept_with_words_for_who_cannot_see_it(pool: Pool, redi
     assert "highest" in message.text
 
 
-async def test_too_many_rows_are_not_drawn(pool: Pool, redis: Redis) -> None:
+async def test_too_many_rows_are_not_drawn(pool: Database, redis: Redis) -> None:
     with pytest.raises(ToolFailure, match="more than 5,000 rows"):
         await call(
             pool,
@@ -317,7 +316,7 @@ async def test_too_many_rows_are_not_drawn(pool: Pool, redis: Redis) -> None:
         )
 
 
-async def test_a_chart_passes_the_same_walls_as_a_query(pool: Pool, redis: Redis) -> None:
+async def test_a_chart_passes_the_same_walls_as_a_query(pool: Database, redis: Redis) -> None:
     for tool in ("chart", "export"):
         with pytest.raises(ToolFailure):
             await call(pool, redis, tool, query="delete from orders", kind="bar", x="a", y="b")

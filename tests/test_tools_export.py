@@ -9,19 +9,20 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.files import MOST_BYTES, FileStore
-from bot.tools import ToolFailure, open_pool
+from bot.tools import Database, ToolFailure, open_database
 from bot.tools.export import Export, Limits, export
-from bot.tools.sql_pool import Pool
 
 
 @pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
+async def pool(database_url: str) -> AsyncIterator[Database]:
     """One connection wide, so that one that was not given back is noticed."""
-    async with open_pool(database_url, size=1) as pool:
+    async with open_database(database_url, size=1) as pool:
         yield pool
 
 
-async def written(redis: Redis, pool: Pool, query: str, limits: Limits | None = None) -> tuple[Export, bytes]:
+async def written(
+    redis: Redis, pool: Database, query: str, limits: Limits | None = None
+) -> tuple[Export, bytes]:
     store = FileStore(redis)
     made = await export(pool, store.keep, query, limits)
     found = await store.find(made.file.id)
@@ -33,7 +34,7 @@ def read(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
-async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: Pool) -> None:
+async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: Database) -> None:
     made, content = await written(
         redis,
         pool,
@@ -51,7 +52,7 @@ async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: 
     assert "| 1 | Zürich" in made.words
 
 
-async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: Pool) -> None:
+async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: Database) -> None:
     made, content = await written(redis, pool, "select n from generate_series(1, 2345) as n")
     assert [row[0] for row in read(content)[1:]] == [str(n) for n in range(1, 2346)]
     assert "only the first" not in made.words
@@ -73,13 +74,15 @@ async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: 
         ("plain = text", "plain = text"),
     ],
 )
-async def test_no_cell_is_a_formula(redis: Redis, pool: Pool, text: str, kept: str) -> None:
+async def test_no_cell_is_a_formula(redis: Redis, pool: Database, text: str, kept: str) -> None:
     codes = " || ".join(f"chr({ord(character)})" for character in text)
     _, content = await written(redis, pool, f'select {codes} as "=a"')
     assert read(content) == [["'=a"], [kept]]
 
 
-async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(redis: Redis, pool: Pool) -> None:
+async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(
+    redis: Redis, pool: Database
+) -> None:
     made, content = await written(
         redis, pool, "select n from generate_series(1, 9999) as n", Limits(rows=600)
     )
@@ -93,7 +96,7 @@ async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(redis: 
     assert Limits().size <= MOST_BYTES
 
 
-async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Pool) -> None:
+async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Database) -> None:
     for query, words in (
         ("select 1 as a where false", "gave no rows"),
         ("delete from orders", "only SELECT"),
@@ -104,6 +107,6 @@ async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Po
             await written(redis, pool, query)
 
 
-async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Pool) -> None:
+async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Database) -> None:
     _, content = await written(redis, pool, "show server_version")
     assert read(content)[0] == ["server_version"]

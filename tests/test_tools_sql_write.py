@@ -9,12 +9,13 @@ import pytest_asyncio
 
 from bot.chat import Json, Proposal
 from bot.embedded import for_writing
-from bot.tools import Orders, ToolFailure, open_pool
-from bot.tools.sql_write import MAX_STATEMENT_CHARS, check
+from bot.tools import Database, Orders, ToolFailure, open_database, open_orders
+from bot.tools.sql_change import MAX_STATEMENT_CHARS, check
 from tests.shelf import Shelf, a_shelf
 from tests.waiting import wait_until
 
 TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
 TAKEN = {"apples": 9, "pears": 19, "plums": 30}
 
@@ -60,28 +61,45 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("statement", "why"), REFUSED.items(), ids=[each[:50] for each in REFUSED])
-def test_what_nobody_should_approve_is_not_shown(statement: str, why: str) -> None:
-    """Each is refused with a sentence before a person or the server sees it."""
-    with pytest.raises(ToolFailure, match=r"\.$|\n") as caught:
-        check(statement)
-    assert why in str(caught.value)
-
-
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "shown"),
     [
-        "insert into shelf values (4, 'figs', 1), (5, 'dates', 2)",
-        "INSERT INTO shelf SELECT id + 10, name, 0 FROM shelf ON CONFLICT (id) DO NOTHING",
-        "UPDATE shelf SET stock = stock + 1 FROM products WHERE products.name = shelf.name",
-        "DELETE FROM public.shelf USING products WHERE products.id = shelf.id;",
-        "WITH few AS (SELECT id FROM shelf WHERE stock < 5) DELETE FROM shelf WHERE id IN (TABLE few)",
-        "UPDATE shelf\n\tSET name = 'Zwetschgen, süß' WHERE id = 3",
+        (
+            "insert into shelf values (4, 'figs', 1), (5, 'dates', 2)",
+            "INSERT INTO shelf VALUES (4, 'figs', 1), (5, 'dates', 2)",
+        ),
+        ("INSERT INTO shelf SELECT id + 10, name, 0 FROM shelf ON CONFLICT (id) DO NOTHING", None),
+        ("UPDATE shelf SET stock = stock + 1 FROM products WHERE products.name = shelf.name", None),
+        (
+            "DELETE FROM public.shelf USING products WHERE products.id = shelf.id;",
+            "DELETE FROM public.shelf USING products WHERE products.id = shelf.id",
+        ),
+        (
+            "WITH few AS (SELECT id FROM shelf WHERE stock < 5) DELETE FROM shelf WHERE id IN (TABLE few)",
+            "WITH few AS (SELECT id FROM shelf WHERE stock < 5) "
+            "DELETE FROM shelf WHERE id IN (SELECT * FROM few)",
+        ),
+        (
+            "UPDATE shelf\n\tSET name = 'Zwetschgen, süß' WHERE id = 3",
+            "UPDATE shelf SET name = 'Zwetschgen, süß' WHERE id = 3",
+        ),
+        (
+            f"UPDATE shelf SET stock = 0 WHERE id = 1{' ' * 1_300}OR true -- only one",
+            "UPDATE shelf SET stock = 0 WHERE id = 1 OR TRUE",
+        ),
+        (
+            "DELETE FROM shelf WHERE id = 1\n\n\n\n/* or */ or id > 1",
+            "DELETE FROM shelf WHERE id = 1 OR id > 1",
+        ),
     ],
 )
-def test_plain_changes_may_be_shown(statement: str) -> None:
-    """As they were written, without the semicolon."""
-    assert check(statement).statement.text.strip() == statement.removesuffix(";")
+def test_what_is_shown_is_printed_from_the_parse_so_that_nothing_hides(
+    statement: str, shown: str | None
+) -> None:
+    """Blanks, empty lines, comments and the semicolon are gone; long statements stand on several lines."""
+    text = check(statement).statement.text
+    assert " ".join(text.split()) == (shown or statement)
+    assert check(text).statement.text == text
 
 
 @pytest_asyncio.fixture
@@ -92,10 +110,17 @@ async def shelf(database_url: str) -> AsyncIterator[Shelf]:
 
 
 @pytest_asyncio.fixture
-async def orders(shelf: Shelf) -> AsyncIterator[Orders]:
+async def readers(database_url: str) -> AsyncIterator[Database]:
+    """The database for the role that only reads."""
+    async with open_database(database_url, size=2) as database:
+        yield database
+
+
+@pytest_asyncio.fixture
+async def orders(shelf: Shelf, readers: Database) -> AsyncIterator[Orders]:
     """What changes it, with a role that may."""
-    async with open_pool(shelf.dsn, size=4) as pool:
-        yield Orders(pool)
+    async with open_orders(shelf.dsn, readers, size=4) as orders:
+        yield orders
 
 
 async def proposed(orders: Orders, statement: str, request: str = "7f3a9c21") -> Proposal:
@@ -115,6 +140,15 @@ async def proposed(orders: Orders, statement: str, request: str = "7f3a9c21") ->
 
 async def carry_out(orders: Orders, proposal: Proposal) -> str:
     return await orders.execute(proposal, "slack:UASKER", "slack:UBOSS")
+
+
+@pytest.mark.parametrize(("statement", "why"), REFUSED.items(), ids=[each[:50] for each in REFUSED])
+async def test_what_nobody_should_approve_is_not_shown(orders: Orders, statement: str, why: str) -> None:
+    """Each is refused with a sentence of ours before a person sees it, or the server runs it."""
+    with pytest.raises(ToolFailure, match=r"\.$|\n") as caught:
+        await orders.preview(statement)
+    assert "SQLSTATE" not in str(caught.value)
+    assert why in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +199,12 @@ async def test_an_order_is_carried_out_once_however_often_it_is_run(shelf: Shelf
     assert (entry["asked_by"], entry["approved_by"]) == ("slack:UASKER", "slack:UBOSS")
 
 
-async def test_two_processes_at_once_carry_it_out_once(shelf: Shelf, orders: Orders) -> None:
+async def test_two_processes_at_once_carry_it_out_once(
+    shelf: Shelf, orders: Orders, readers: Database
+) -> None:
     """They share nothing but the database."""
     proposal = await proposed(orders, TAKE)
-    async with open_pool(shelf.dsn, size=2) as pool:
-        elsewhere = Orders(pool)
+    async with open_orders(shelf.dsn, readers, size=2) as elsewhere:
         told = await asyncio.gather(*(carry_out(each, proposal) for each in (orders, elsewhere) * 3))
     assert len(set(told)) == 1
     assert await shelf.stock() == TAKEN
@@ -234,18 +269,18 @@ async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: Orders
 
 
 async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
-    shelf: Shelf, orders: Orders, monkeypatch: pytest.MonkeyPatch
+    shelf: Shelf, orders: Orders, readers: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can know then whether it ran: the words say so, and where to look."""
     proposal = await proposed(orders, TAKE)
     monkeypatch.setattr("bot.tools.sql_write._TRIES", 1)
-    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
+    async with open_orders(NOWHERE, readers, size=1) as away:
         with pytest.raises(ToolFailure, match=r"not known whether the statement ran.*7f3a9c21"):
-            await carry_out(Orders(pool), proposal)
+            await carry_out(away, proposal)
 
 
 async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
-    shelf: Shelf, database_url: str
+    shelf: Shelf, readers: Database
 ) -> None:
     """Nobody has approved it: it names no table that is closed, and its errors quote no value."""
     await shelf.owner.execute(
@@ -253,8 +288,7 @@ async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
         "GRANT SELECT ON secrets TO bot_writer; REVOKE ALL ON secrets FROM bot_reader"
     )
     try:
-        async with open_pool(shelf.dsn, size=1) as writers, open_pool(database_url, size=1) as readers:
-            orders = Orders(writers, readers)
+        async with open_orders(shelf.dsn, readers, size=1) as orders:
             with pytest.raises(ToolFailure, match='"secrets" may not be read'):
                 await orders.preview("UPDATE shelf SET stock = (SELECT token::int FROM secrets) WHERE id = 1")
             with pytest.raises(ToolFailure, match="wrong form") as caught:
@@ -267,38 +301,42 @@ async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
         await shelf.owner.execute("DROP TABLE secrets")
 
 
-async def test_a_role_with_powers_changes_nothing_in_production(shelf: Shelf, database_url: str) -> None:
+async def test_a_role_with_powers_changes_nothing_in_production(
+    shelf: Shelf, readers: Database, database_url: str
+) -> None:
     """What could do anything is not what runs a model's statements, be they approved."""
     superuser = database_url.replace("//bot_reader@", "//postgres@", 1)
-    async with open_pool(superuser, size=1) as pool:
+    async with open_orders(superuser, readers, size=1, refuses_powers=True) as orders:
         with pytest.raises(ToolFailure, match="Changes are switched off"):
-            await Orders(pool, refuses_powers=True).preview(TAKE)
-    async with open_pool(shelf.dsn, size=1) as pool:
-        assert "2 rows" in (await Orders(pool, refuses_powers=True).preview(TAKE)).effect
+            await orders.preview(TAKE)
+    async with open_orders(shelf.dsn, readers, size=1, refuses_powers=True) as orders:
+        assert "2 rows" in (await orders.preview(TAKE)).effect
 
 
-async def test_the_ledger_tells_what_came_of_an_order(shelf: Shelf, orders: Orders) -> None:
+async def test_the_ledger_tells_what_came_of_an_order(
+    shelf: Shelf, orders: Orders, readers: Database
+) -> None:
     """For people who are not told otherwise, since the answer was stopped or the model has failed."""
     proposal = await proposed(orders, TAKE)
     assert await orders.outcome(proposal) == "The approved change was not carried out."
     await carry_out(orders, proposal)
     assert await orders.outcome(proposal) == "The approved change was carried out: 2 rows."
-    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
-        assert "agent_ledger tells" in await Orders(pool).outcome(proposal)
+    async with open_orders(NOWHERE, readers, size=1) as away:
+        assert "agent_ledger tells" in await away.outcome(proposal)
 
 
 async def test_health_tells_whether_changes_could_be_made(
-    shelf: Shelf, orders: Orders, database_url: str
+    shelf: Shelf, orders: Orders, readers: Database, database_url: str
 ) -> None:
     """A green light must not hide that an approved change would fail."""
     assert (await orders.health()).state == "ok"
     await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    async with open_pool(database_url, size=1) as pool:
-        told = await Orders(pool).health()
+    async with open_orders(database_url, readers, size=1) as reading:
+        told = await reading.health()
     assert told.state == "degraded"
     assert "agent_ledger is missing" in told.evidence["error"]
-    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
-        assert (await Orders(pool).health()).state == "down"
+    async with open_orders(NOWHERE, readers, size=1) as away:
+        assert (await away.health()).state == "down"
 
 
 async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: Orders) -> None:
@@ -323,16 +361,16 @@ async def test_functions_that_hide_what_they_do_are_not_shown(shelf: Shelf, orde
 
 
 async def test_a_role_that_only_reads_is_told_before_a_person_is_asked(
-    shelf: Shelf, database_url: str
+    shelf: Shelf, readers: Database, database_url: str
 ) -> None:
     """The words name the operator and the page that says what to do."""
     await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    async with open_pool(database_url, size=1) as pool:
+    async with open_orders(database_url, readers, size=1) as orders:
         with pytest.raises(ToolFailure, match=r"agent_ledger is missing.*docs/approvals\.md"):
-            await Orders(pool).preview("DELETE FROM products WHERE id = 0")
+            await orders.preview("DELETE FROM products WHERE id = 0")
 
 
-async def test_the_role_in_the_docs_is_enough(shelf: Shelf, database_url: str) -> None:
+async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, database_url: str) -> None:
     """A ledger that its owner has made, and no right to make tables."""
     owner: asyncpg.Connection[asyncpg.Record] = shelf.owner
     await owner.execute("DROP TABLE IF EXISTS agent_ledger")
@@ -346,8 +384,7 @@ async def test_the_role_in_the_docs_is_enough(shelf: Shelf, database_url: str) -
         """
     )
     try:
-        async with open_pool(for_writing(database_url), size=1) as pool:
-            orders = Orders(pool)
+        async with open_orders(for_writing(database_url), readers, size=1) as orders:
             await carry_out(orders, await proposed(orders, TAKE))
         assert await shelf.stock() == TAKEN
         assert len(await shelf.ledger()) == 1

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from bot.chat import File, Keep
 from bot.tools.failure import ToolFailure
 from bot.tools.made import named
+from bot.tools.sql import Database
 from bot.tools.sql_format import NUMBERS, Column, row_line
-from bot.tools.sql_pool import Pool
-from bot.tools.sql_rows import Batch, reading_rows
+from bot.tools.sql_rows import Batch
 
 _SECONDS = 60.0
 _TOLD_ROWS = 3
@@ -43,10 +43,10 @@ class Export:
     words: str
 
 
-async def export(pool: Pool, keep: Keep, query: str, limits: Limits | None = None) -> Export:
+async def export(database: Database, keep: Keep, query: str, limits: Limits | None = None) -> Export:
     """Run the query, write its rows, keep the file. Raises `ToolFailure`."""
     limits = limits or Limits()
-    async with reading_rows(pool, query, _SECONDS) as (columns, batches):
+    async with database.rows(query, _SECONDS) as (columns, batches):
         if not columns:
             raise ToolFailure("The query has no columns, so there is nothing to export.")
         sheet = _Sheet(columns, limits)

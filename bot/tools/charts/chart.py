@@ -12,8 +12,7 @@ from bot.tools.charts import labels
 from bot.tools.charts.plot import Kind, Plot, arrange
 from bot.tools.failure import ToolFailure
 from bot.tools.made import named
-from bot.tools.sql import Limits, fetch
-from bot.tools.sql_pool import Pool
+from bot.tools.sql import Database, Limits
 
 LIMITS = Limits(rows=5_000, chars=1_000_000, seconds=30)
 
@@ -35,9 +34,9 @@ class Chart:
     words: str
 
 
-async def draw(pool: Pool, keep: Keep, query: str, kind: Kind, x: str, y: str, title: str) -> Chart:
+async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y: str, title: str) -> Chart:
     """Run the query, draw its rows, keep the picture. Raises `ToolFailure` with what to do instead."""
-    result = await fetch(pool, query, LIMITS)
+    result = await database.fetch(query, LIMITS)
     if not result.is_complete:
         raise ToolFailure(
             f"The query gives more than {LIMITS.rows:,} rows, too many to draw. Let the database group them "
