@@ -117,7 +117,7 @@ _REASONS = {
     "runs_triggers": "triggers or rules of the table run with it",
     "reaches_others": "rows of other tables are deleted or changed with it",
     "is_hidden": "it depends on rows that the reading role may not see",
-    "runs_functions": "the table has constraints or defaults with functions of their own",
+    "runs_functions": "its tables have types, constraints or defaults with functions of their own",
 }
 
 _CLOSED = """
@@ -165,7 +165,10 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger
                        OR NOT has_table_privilege(c.oid, 'SELECT'))) AS is_hidden,
        EXISTS (SELECT FROM pg_catalog.pg_depend p JOIN depending d USING (classid, objid)
                 WHERE p.refclassid IN ('pg_catalog.pg_proc'::regclass,
-                                       'pg_catalog.pg_operator'::regclass)) AS runs_functions
+                                       'pg_catalog.pg_operator'::regclass))
+       OR EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+                   WHERE a.attrelid IN (TABLE read) AND a.attnum > 0 AND NOT a.attisdropped
+                     AND t.typnamespace <> 'pg_catalog'::regnamespace AND t.typtype <> 'e') AS runs_functions
 """
 
 

@@ -149,7 +149,11 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_operator
     OR EXISTS (SELECT FROM unnest($2::text[]) AS asked (name)
                 WHERE (SELECT typnamespace FROM pg_catalog.pg_type WHERE oid = to_regtype(asked.name))
                       IS DISTINCT FROM 'pg_catalog'::regnamespace)
-    OR EXISTS (SELECT FROM pg_catalog.pg_cast WHERE castfunc >= 16384)
+    OR EXISTS (SELECT FROM pg_catalog.pg_cast c
+                 JOIN pg_catalog.pg_type s ON s.oid = c.castsource
+                 JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
+                WHERE c.castfunc >= 16384 AND s.typnamespace = 'pg_catalog'::regnamespace
+                  AND t.typnamespace = 'pg_catalog'::regnamespace)
 """
 
 
