@@ -1,5 +1,6 @@
 """Rehearsals tell nothing that the reading role may not know, whatever the statement."""
 
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -159,10 +160,14 @@ def invented(chance: random.Random) -> str:
 
 
 async def test_no_invented_change_is_an_oracle(vault: Vault) -> None:
-    """Hundreds of statements of random shapes: each is answered alike in both worlds, some with an effect."""
-    chance = random.Random(9)  # the same in every run
-    statements = list(dict.fromkeys(invented(chance) for _ in range(300)))
+    """Statements of random shapes are answered alike in both worlds, some with an effect.
+
+    The same ones in every run; HYPOTHESIS_PROFILE=search looks for new ones.
+    """
+    is_search = os.environ.get("HYPOTHESIS_PROFILE") == "search"
+    chance = random.Random(None if is_search else 9)
+    statements = list(dict.fromkeys(invented(chance) for _ in range(3_000 if is_search else 100)))
     told = await vault.in_both_worlds(vault.answer, statements)
     assert [each for each, answers in told.items() if len(set(answers)) > 1] == []
     assert not [one for one, _ in told.values() if any(secret in one for secret in SECRETS)]
-    assert sum(one.startswith("It would") for one, _ in told.values()) > 10
+    assert sum(one.startswith("It would") for one, _ in told.values()) > 5

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -9,8 +10,10 @@ import pytest_asyncio
 
 from bot.chat import Json, Proposal
 from bot.embedded import for_writing
-from bot.tools import Database, Orders, ToolFailure, open_database, open_orders
+from bot.tools import Database, Orders, ToolFailure, asking_for, open_database, open_orders, sql_change
 from bot.tools.sql_change import MAX_STATEMENT_CHARS, check
+from bot.tools.sql_rehearsal import Allowance
+from tests.places import discord_dm, turn_with
 from tests.shelf import Shelf, a_shelf
 from tests.waiting import wait_until
 
@@ -390,3 +393,158 @@ async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, d
         assert len(await shelf.ledger()) == 1
     finally:
         await owner.execute("DROP TABLE agent_ledger; GRANT CREATE ON SCHEMA public TO bot_writer")
+
+
+async def test_what_was_shown_is_what_runs(shelf: Shelf, orders: Orders) -> None:
+    """Fault: approved one thing, run another. Neither the call's arguments nor the role's path count."""
+    proposal = await proposed(orders, TAKE)
+    forged = replace(proposal, arguments={"statement": "DELETE FROM shelf WHERE id > 0"})
+    await shelf.owner.execute(
+        "CREATE SCHEMA lure; CREATE TABLE lure.shelf (id int, stock int);"
+        "INSERT INTO lure.shelf VALUES (1, 1), (2, 1);"
+        "GRANT USAGE ON SCHEMA lure TO bot_writer; GRANT ALL ON lure.shelf TO bot_writer;"
+        "ALTER ROLE bot_writer SET search_path = lure, public"
+    )
+    try:
+        async with (
+            open_database(shelf.dsn, size=1) as anyone,
+            open_orders(shelf.dsn, anyone, size=1) as later,
+        ):
+            assert await carry_out(later, forged) == "A person approved this, and it was done: 2 rows."
+        assert await shelf.stock() == TAKEN
+        assert await shelf.owner.fetchval("SELECT sum(stock) FROM lure.shelf") == 2
+    finally:
+        await shelf.owner.execute("DROP SCHEMA lure CASCADE; ALTER ROLE bot_writer RESET search_path")
+
+
+async def test_a_schema_that_only_the_reading_role_sees_ends_the_rehearsal(shelf: Shelf) -> None:
+    """Fault: a name meant one table to who looked, and another to who changed."""
+    await shelf.owner.execute(
+        "CREATE SCHEMA lure; CREATE TABLE lure.shelf AS TABLE shelf;"
+        "GRANT USAGE ON SCHEMA lure TO bot_reader;"
+        "GRANT SELECT ON lure.shelf TO bot_reader; ALTER ROLE bot_reader SET search_path = lure, public"
+    )
+    try:
+        reader = shelf.dsn.replace("bot_writer@", "bot_reader@")
+        async with open_database(reader, size=1) as others, open_orders(shelf.dsn, others, size=1) as orders:
+            with pytest.raises(ToolFailure, match="does not see the schema lure"):
+                await orders.preview(TAKE)
+    finally:
+        await shelf.owner.execute("DROP SCHEMA lure CASCADE; ALTER ROLE bot_reader RESET search_path")
+
+
+SHAPES = [
+    "UPDATE shelf AS s SET stock = s.stock + 1 WHERE s.id > 1",
+    "UPDATE ONLY public.shelf SET (name, stock) = ('x', DEFAULT), id = id + 10 WHERE shelf.stock > 10",
+    "UPDATE shelf SET (name, stock) = (SELECT 'x' || p.name, 5 FROM products p LIMIT 1) WHERE id = 2",
+    "UPDATE shelf SET stock = 1 FROM products p, products q WHERE p.id = q.id AND shelf.id < 3",
+    "WITH few AS (TABLE shelf) UPDATE shelf SET stock = 0 FROM few WHERE few.id = shelf.id AND few.id < 3",
+    "DELETE FROM shelf USING products p JOIN products q USING (id) WHERE shelf.id > 1",
+    "DELETE FROM shelf s WHERE NOT EXISTS (SELECT FROM products p WHERE p.name = s.name) AND name ~~ 'p%'",
+    "INSERT INTO shelf VALUES (4, 'a', 1), (5, DEFAULT, 2)",
+    "INSERT INTO shelf (stock, name, id) SELECT stock, name, id + 10 FROM shelf UNION SELECT 1, 'x', 99",
+    "WITH a AS (SELECT 7 AS n) INSERT INTO shelf WITH b AS (TABLE a) SELECT n, 'x', 1 FROM b",
+    "INSERT INTO shelf (id, name) SELECT 7, 'x' ORDER BY 1 LIMIT 1",
+    "UPDATE shelf SET stock = 1 FROM products p WHERE id = p.id",
+    "UPDATE shelf SET name = (ARRAY['a', 'b'])[id] WHERE id IN (1, 2)",
+]
+
+
+@pytest.mark.parametrize("statement", SHAPES)
+async def test_the_reading_part_has_a_row_for_each_that_is_changed(
+    shelf: Shelf, readers: Database, statement: str
+) -> None:
+    """What the reading role counts is what the statement changes; what cannot run cannot be counted."""
+    await shelf.owner.execute("ALTER TABLE shelf ALTER name SET DEFAULT 'd', ALTER stock SET DEFAULT 3")
+    transaction = shelf.owner.transaction()
+    await transaction.start()
+    try:
+        changed: int | None = int((await shelf.owner.execute(statement)).split()[-1])
+    except asyncpg.PostgresError:
+        changed = None
+    await transaction.rollback()
+    if changed is None:
+        with pytest.raises(ToolFailure, match="SQLSTATE"):
+            await readers.rehearse(check(statement))
+    else:
+        assert (await readers.rehearse(check(statement))).rows == changed
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("INSERT INTO shelf SELECT n, 'x', 1 FROM generate_series(4, 400000000) n", "too much work"),
+        ("UPDATE shelf SET stock = 1 FROM generate_series(1, 90000000) n WHERE n = id", "too much work"),
+        (
+            "WITH RECURSIVE r AS (SELECT 4 AS n UNION ALL SELECT n + 1 FROM r) "
+            "INSERT INTO shelf SELECT n, 'x', 1 FROM r",
+            "more than 10,000 rows",
+        ),
+        ("INSERT INTO shelf SELECT n, repeat('x', 99999), 1 FROM generate_series(4, 99) n", "1,000,000 char"),
+        (
+            "DELETE FROM shelf WHERE (SELECT count(*) FROM orders a, orders b, orders c) > 0",
+            "too much work",
+        ),
+    ],
+)
+async def test_a_rehearsal_writes_and_reads_little(
+    shelf: Shelf, orders: Orders, statement: str, why: str
+) -> None:
+    """Fault: an unapproved rehearsal filled the disk. It is planned first, then counted, and tried last."""
+    before = await shelf.owner.fetchval("SELECT pg_current_wal_insert_lsn()")
+    with pytest.raises(ToolFailure, match=why):
+        await orders.preview(statement)
+    written = await shelf.owner.fetchval("SELECT pg_current_wal_insert_lsn() - $1::pg_lsn", before)
+    assert written < 100_000
+
+
+async def test_a_large_change_is_counted_but_not_tried(shelf: Shelf, orders: Orders) -> None:
+    """Up to the limit it may be approved; what it writes is written once."""
+    many = "INSERT INTO shelf SELECT n, 'x', 1 FROM generate_series(4, 5003) AS n"
+    preview = await orders.preview(many)
+    assert preview.effect == (
+        "It would add 5,000 rows to shelf. It was not tried beforehand: it changes more than 1,000 rows."
+    )
+    assert "done: 5,000 rows" in await carry_out(orders, await proposed(orders, many))
+
+
+async def test_rehearsals_of_a_person_are_counted(shelf: Shelf, readers: Database) -> None:
+    """Fault: rehearsals without end. One person is not in another's way; after an hour all may again."""
+    async with open_orders(shelf.dsn, readers, size=1, rehearsals=2) as orders:
+        for person in ("1", "2"):
+            with asking_for(turn_with(discord_dm(user=person))):
+                for _ in range(2):
+                    await orders.preview(TAKE)
+                with pytest.raises(ToolFailure, match="2 changes prepared within an hour"):
+                    await orders.preview(TAKE)
+    allowance = Allowance(1, seconds=60)
+    allowance.take("slack:UA", 0)
+    allowance.take("slack:UA", 60)
+    with pytest.raises(ToolFailure):
+        allowance.take("slack:UA", 61)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE shelf SET name = 'a{' ' * 500}', stock = 0 WHERE id > 0",
+        "UPDATE shelf SET name = E'a\\n\\n\\n\\n', stock = 0 WHERE id > 0",
+        f'UPDATE shelf AS "s{" " * 40}" SET stock = 0 WHERE id > 0',
+        "DELETE FROM shelf WHERE name = E'\\u200b' OR id > 0",
+        "DELETE FROM shelf WHERE name = U&'\\202e' OR id > 0",
+        "DELETE FROM shelf WHERE name = E'\\x60\\x60\\x60' OR id > 0",
+        "DELETE FROM shelf WHERE name = E'\\r' OR id > 0",
+        f"DELETE FROM shelf WHERE {'NOT ' * 360} id = 1",
+    ],
+)
+def test_texts_and_escapes_hide_nothing_either(statement: str) -> None:
+    """Fault: blind approval. What an escape stands for is seen, or the statement is refused."""
+    with pytest.raises(ToolFailure, match=r"cannot be seen|hide|block of code|plainer"):
+        check(statement)
+
+
+def test_a_printer_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was printed must parse to the very tree that came in."""
+    monkeypatch.setattr(sql_change, "RawStream", lambda: lambda _: "DELETE FROM shelf WHERE id = 2")
+    with pytest.raises(ToolFailure, match="cannot be shown as it is"):
+        check("DELETE FROM shelf WHERE id = 1")

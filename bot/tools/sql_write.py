@@ -45,6 +45,7 @@ _TRIES = 4
 _ROWS = "rows"
 
 _PATH = "path"
+_IS_TRIED = "tried"
 _REHEARSALS_PER_HOUR = 60
 
 _BEGIN = """
@@ -66,13 +67,14 @@ ON CONFLICT (request) DO NOTHING RETURNING request
 class Order:
     """A statement that a person has approved: who asked, who approved, and how many rows it was to change.
 
-    `path` are the schemas in which its names were looked up when it was shown; None for one shown before
-    these were kept.
+    `is_tried`: the reading role may know how many it changes by now. `path` are the schemas in which its names
+    were looked up when it was shown; None for one shown before these were kept.
     """
 
     request: str
     change: Change
     rows: int
+    is_tried: bool
     path: tuple[str, ...] | None
     asked_by: str
     approved_by: str
@@ -119,10 +121,9 @@ class Orders:
         rehearsal = await self._readers.rehearse(change)
         await self._ensure_ledger()
         rows = await self._tried(change, rehearsal)
-        facts = {_ROWS: rows, _PATH: list(rehearsal.path)}
-        return Preview(
-            "Change the database", change.statement.text, _effect(change, rows, rehearsal), "sql", facts
-        )
+        effect = _effect(change, rows, rehearsal)
+        facts = {_ROWS: rows, _PATH: list(rehearsal.path), _IS_TRIED: not rehearsal.untried}
+        return Preview("Change the database", change.statement.text, effect, "sql", facts)
 
     async def _tried(self, change: Change, rehearsal: Rehearsal) -> int:
         text = change.statement.text
@@ -137,7 +138,11 @@ class Orders:
                     _MAY_CHANGE, change.target.quoted, change.statement.kind
                 )
                 _require(bool(may_change), f"The role that makes changes may not change {change.table}.")
-                return rehearsal.rows if rehearsal.untried else await _run(connection, text)
+                if rehearsal.untried:
+                    return rehearsal.rows
+                rows = await _run(connection, text)
+                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                return rows
 
     async def _ensure_ledger(self, *, again: bool = False) -> None:
         if self._has_ledger and not again:
@@ -169,6 +174,7 @@ class Orders:
             request=proposal.id,
             change=await asyncio.to_thread(check, proposal.action),  # what was shown, and nothing else
             rows=proposal.facts[_ROWS],
+            is_tried=bool(proposal.facts.get(_IS_TRIED, True)),
             path=None if path is None else tuple(path),
             asked_by=asked_by,
             approved_by=approved_by,
@@ -232,8 +238,9 @@ class Orders:
                 await require_harmless(connection, statement, is_change=True)
                 rows = await _run(connection, statement.text)
             if rows != order.rows:
-                raise ToolFailure(_OTHERWISE.format(rows=_counted(rows), approved=order.rows))
-            with translated("", _SECONDS):
+                now = _counted(rows) if order.is_tried else "another number of rows"
+                raise ToolFailure(_OTHERWISE.format(rows=now, approved=order.rows))
+            with discreet("", _SECONDS):
                 await connection.execute("COMMIT")
         log.info("order carried out", extra={"request": order.request, "rows": rows})
         return _done(rows)
