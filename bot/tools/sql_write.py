@@ -67,7 +67,7 @@ ON CONFLICT (request) DO NOTHING RETURNING request
 class Order:
     """A statement that a person has approved: who asked, who approved, and how many rows it was to change.
 
-    `is_tried`: the reading role may know how many it changes by now. `path` are the schemas in which its names
+    `is_tried`: the reading role may know how many it changes by now. `path`: the schemas in which its names
     were looked up when it was shown; None for one shown before these were kept.
     """
 
