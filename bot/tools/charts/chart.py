@@ -1,6 +1,7 @@
 """The tool `chart`: a query's rows in, a picture and words about it out."""
 
 import asyncio
+import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,10 +15,17 @@ from bot.tools.failure import ToolFailure
 from bot.tools.made import named
 from bot.tools.sql import Database, Limits
 
+log = logging.getLogger(__name__)
+
 LIMITS = Limits(rows=5_000, chars=1_000_000, seconds=30)
 
 _MOST_TOLD = 12
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
+
+_UNDRAWABLE = (
+    "These values cannot be drawn: numbers or dates among them are too extreme, or too far apart. Exclude "
+    "those with WHERE, or draw something else of them."
+)
 
 _painter = ThreadPoolExecutor(1, thread_name_prefix="chart")
 """One thread, since matplotlib is not thread-safe; it works on when the turn that waits for it is cancelled.
@@ -53,7 +61,11 @@ async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y
 def _rendered(plot: Plot) -> tuple[bytes, dict[str, str]]:
     from bot.tools.charts.image import render  # matplotlib takes more than a second: only for who draws
 
-    drawing = render(plot)
+    try:
+        drawing = render(plot)
+    except (ArithmeticError, ValueError) as error:  # matplotlib reckons with margins around what is drawn
+        log.warning("chart not drawn", exc_info=True)
+        raise ToolFailure(_UNDRAWABLE) from error
     return drawing.png, drawing.numbered
 
 
