@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import signal
 import sys
 import time
@@ -596,3 +597,59 @@ def test_guard_answers_any_text(query: str) -> None:
     """Either a statement or a failure for the model; no other exception."""
     with suppress(ToolFailure):
         check(query)
+
+
+async def test_a_quoted_name_means_that_table(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
+) -> None:
+    """Fault: `"Orders"` described `orders`. Names are read as SQL reads them first."""
+    await owner.execute(
+        'CREATE TABLE orders (small int); CREATE TABLE "Orders" (large int); CREATE TABLE "Only" (a int);'
+        'CREATE SCHEMA shop; CREATE TABLE shop.orders (other int); CREATE TABLE shop."x.y" (dotted int)'
+    )
+    try:
+        describe = toolset(owner_pool, None)[0]
+        for table, column in {
+            "orders": "- small",
+            "Orders": "- small",
+            '"Orders"': "- large",
+            'public."Orders"': "- large",
+            "shop.orders": "- other",
+            'shop."x.y"': "- dotted",
+            "only": "- a",
+            "PUBLIC.ONLY": "- a",
+            '"only"': "- a",
+        }.items():
+            assert column in await describe.ainvoke({"table": table}), table
+        for table in ("a.b.c.d", '"open', "nosuchdb.public.orders", "orders; drop table orders", "or\nders"):
+            with pytest.raises(ToolFailure, match="There is no table"):
+                await describe.ainvoke({"table": table})
+    finally:
+        await owner.execute('DROP TABLE orders, "Orders", "Only"; DROP SCHEMA shop CASCADE')
+
+
+async def test_no_table_is_too_many(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
+) -> None:
+    """Fault: from 501 tables on, tables "do not exist". The list says what it leaves out."""
+    tables = "; ".join(f"CREATE VIEW heap.v_{number:04d} AS SELECT 1 AS a" for number in range(700))
+    await owner.execute(f"CREATE SCHEMA heap; {tables}; CREATE TABLE heap.zebra (stripes int)")
+    try:
+        describe = toolset(owner_pool, None)[0]
+        text = await describe.ainvoke({})
+        total = await owner.fetchval(
+            "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'v') AND oid > 16384"
+        )
+        found = re.search(r"only (\d+) of (\d+) tables are listed", text)
+        assert found is not None
+        assert int(found[1]) == text.count("(view)") + text.count("(table")
+        assert int(found[2]) == total > 700
+        assert len(text) < 13_000
+        assert "- stripes integer" in await describe.ainvoke({"table": "heap.zebra"})
+        assert "- stripes integer" in await describe.ainvoke({"table": "ZEBRA"})
+        with pytest.raises(ToolFailure, match=r"Did you mean heap\.zebra"):
+            await describe.ainvoke({"table": "heap.zebraa"})
+        with pytest.raises(ToolFailure, match=r"and 6\d\d more"):
+            await describe.ainvoke({"table": "giraffe"})
+    finally:
+        await owner.execute("DROP SCHEMA heap CASCADE")

@@ -55,6 +55,7 @@ _NAMES = f"SELECT {_NAME} AS name {_READABLE} {_ORDER} {_MOST_NAMES}"
 
 _NO_SUCH_NAME = (
     asyncpg.InvalidNameError,
+    asyncpg.PostgresSyntaxError,  # too many dots
     asyncpg.FeatureNotSupportedError,  # of another database
     asyncpg.InsufficientPrivilegeError,
 )
