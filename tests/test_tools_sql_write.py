@@ -433,6 +433,24 @@ async def test_a_schema_that_only_the_reading_role_sees_ends_the_rehearsal(shelf
         await shelf.owner.execute("DROP SCHEMA lure CASCADE; ALTER ROLE bot_reader RESET search_path")
 
 
+async def test_dates_mean_to_who_changes_what_they_meant_to_who_looked(
+    shelf: Shelf, readers: Database
+) -> None:
+    """Fault: the same words, other rows. Whatever the roles' settings are, the reading role's count."""
+    await shelf.owner.execute(
+        "ALTER TABLE shelf ADD day date; UPDATE shelf SET day = '2026-02-03'; "
+        "ALTER ROLE bot_writer SET datestyle = 'ISO, DMY'"
+    )
+    try:
+        async with open_orders(shelf.dsn, readers, size=1) as orders:
+            proposal = await proposed(orders, "UPDATE shelf SET day = '04/05/2026' WHERE day = '02/03/2026'")
+            assert "change 3 rows" in proposal.effect
+            await carry_out(orders, proposal)
+        assert str(await shelf.owner.fetchval("SELECT max(day) FROM shelf")) == "2026-04-05"
+    finally:
+        await shelf.owner.execute("ALTER ROLE bot_writer RESET datestyle")
+
+
 SHAPES = [
     "UPDATE shelf AS s SET stock = s.stock + 1 WHERE s.id > 1",
     "UPDATE ONLY public.shelf SET (name, stock) = ('x', DEFAULT), id = id + 10 WHERE shelf.stock > 10",

@@ -31,12 +31,14 @@ _MOST_COST = 2_000_000  # about a minute, were all of it read from a disk
 class Rehearsal:
     """What a change would do. `path` are the schemas in which its names were looked up.
 
+    `settings` are those of the reading role by which dates, times and NULLs in its text are understood.
     `untried` is the reason why it must not be tried as the writing role before somebody approves; empty when
     nothing hidden has a say in how that ends.
     """
 
     rows: int
     path: tuple[str, ...]
+    settings: Mapping[str, str]
     untried: str
 
 
@@ -59,7 +61,9 @@ async def rehearsed(connection: Connection, change: Change) -> Rehearsal:
         "Exclude them with WHERE NOT EXISTS.",
     )
     path = await connection.fetchval("SELECT current_schemas(false)::text[]")
-    return Rehearsal(rows, tuple(path), untried)
+    records = await connection.fetch(_SETTINGS, list(_UNDERSTOOD_BY))
+    settings = {name: value for name, value in records}  # noqa: C416 - a record is no pair to the type checker
+    return Rehearsal(rows, tuple(path), settings, untried)
 
 
 async def _require_readable(connection: Connection, change: Change) -> None:
@@ -112,6 +116,10 @@ async def _reason_against_trying(connection: Connection, change: Change, rows: i
         return "it uses functions, operators or types of the database's own"
     return ""
 
+
+_UNDERSTOOD_BY = ("TimeZone", "DateStyle", "IntervalStyle", "transform_null_equals", "array_nulls")
+
+_SETTINGS = "SELECT name, current_setting(name) FROM unnest($1::text[]) AS asked (name)"
 
 _REASONS = {
     "runs_triggers": "triggers or rules of the table run with it",

@@ -7,7 +7,7 @@ the request again, after a crash or a lost connection, finds that row and change
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -45,6 +45,7 @@ _TRIES = 4
 _ROWS = "rows"
 
 _PATH = "path"
+_SETTINGS = "settings"
 _IS_TRIED = "tried"
 _REHEARSALS_PER_HOUR = 60
 
@@ -68,7 +69,7 @@ class Order:
     """A statement that a person has approved: who asked, who approved, and how many rows it was to change.
 
     `is_tried`: the reading role may know how many it changes by now. `path`: the schemas in which its names
-    were looked up when it was shown; None for one shown before these were kept.
+    were looked up when it was shown, None for one shown before these were kept; `settings`: see `Rehearsal`.
     """
 
     request: str
@@ -76,6 +77,7 @@ class Order:
     rows: int
     is_tried: bool
     path: tuple[str, ...] | None
+    settings: Mapping[str, str]
     asked_by: str
     approved_by: str
 
@@ -122,7 +124,12 @@ class Orders:
         await self._ensure_ledger()
         rows = await self._tried(change, rehearsal)
         effect = _effect(change, rows, rehearsal)
-        facts = {_ROWS: rows, _PATH: list(rehearsal.path), _IS_TRIED: not rehearsal.untried}
+        facts = {
+            _ROWS: rows,
+            _PATH: list(rehearsal.path),
+            _SETTINGS: dict(rehearsal.settings),
+            _IS_TRIED: not rehearsal.untried,
+        }
         return Preview("Change the database", change.statement.text, effect, "sql", facts)
 
     async def _tried(self, change: Change, rehearsal: Rehearsal) -> int:
@@ -131,7 +138,7 @@ class Orders:
             with discreet(text, REHEARSAL_SECONDS):
                 may_enter = await connection.fetchval(_MAY_ENTER, LEDGER)
                 _require(bool(may_enter), _NO_LEDGER)
-                await _look_up_in(connection, rehearsal.path)
+                await _understand_alike(connection, rehearsal.path, rehearsal.settings)
                 await require_harmless(connection, change.statement, is_change=True)
                 await connection.prepare(text)
                 may_change = await connection.fetchval(
@@ -176,6 +183,7 @@ class Orders:
             rows=proposal.facts[_ROWS],
             is_tried=bool(proposal.facts.get(_IS_TRIED, True)),
             path=None if path is None else tuple(path),
+            settings=proposal.facts.get(_SETTINGS, {}),
             asked_by=asked_by,
             approved_by=approved_by,
         )
@@ -234,7 +242,7 @@ class Orders:
             with discreet(statement.text, _SECONDS):
                 await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
                 if order.path is not None:
-                    await _look_up_in(connection, order.path)
+                    await _understand_alike(connection, order.path, order.settings)
                 await require_harmless(connection, statement, is_change=True)
                 rows = await _run(connection, statement.text)
             if rows != order.rows:
@@ -276,8 +284,12 @@ async def _writing(pool: Pool, seconds: int = _SECONDS) -> AsyncIterator[Connect
         yield connection
 
 
-async def _look_up_in(connection: Connection, path: tuple[str, ...]) -> None:
-    """Let each name mean what it means to the reading role. Raises `ToolFailure` when that cannot be."""
+async def _understand_alike(
+    connection: Connection, path: tuple[str, ...], settings: Mapping[str, str]
+) -> None:
+    """Let each name, date and time mean what it means to the reading role. Raises `ToolFailure`."""
+    for name, value in settings.items():
+        await connection.execute("SELECT set_config($1, $2, true)", name, value)
     await connection.execute("SELECT set_config('search_path', $1, true)", ", ".join(map(quoted, path)))
     found = await connection.fetchval("SELECT current_schemas(false)::text[]")
     hidden = sorted(set(path) - set(found))
