@@ -65,6 +65,11 @@ CREATE TABLE sized (id int, amount small);
 CREATE TABLE halves (id int, stock int) PARTITION BY LIST (id);
 CREATE TABLE half PARTITION OF halves FOR VALUES IN (1);
 CREATE TRIGGER watch BEFORE INSERT ON half FOR EACH ROW EXECUTE FUNCTION watch();
+CREATE TABLE keyed (id int) PARTITION BY LIST (public.frozen(id));
+CREATE TABLE keyed_one PARTITION OF keyed FOR VALUES IN (1);
+CREATE TABLE family (id int, stock int CHECK (stock > 0));
+CREATE TABLE heir () INHERITS (family); CREATE UNIQUE INDEX ON heir (public.frozen(id));
+INSERT INTO heir VALUES (1, 1), (2, 1);
 
 CREATE TABLE agent_ledger (request text PRIMARY KEY, statement text NOT NULL, rows bigint NOT NULL,
     asked_by text NOT NULL, approved_by text NOT NULL, executed_at timestamptz NOT NULL DEFAULT now());
@@ -191,6 +196,9 @@ ATTACKS = [
     "INSERT INTO indexed VALUES (1)",
     "INSERT INTO sized VALUES (1, 50)",
     "INSERT INTO halves VALUES (1, 1)",
+    "INSERT INTO keyed VALUES (1)",
+    "INSERT INTO keyed_one VALUES (1)",
+    "UPDATE family SET id = id + 2 WHERE id < 3",
 ]
 
 SURELY_TRIED = {

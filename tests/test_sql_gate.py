@@ -67,7 +67,7 @@ def test_no_tool_can_have_a_connection_or_a_pool() -> None:
 
 
 def test_every_statement_of_a_tool_passes_the_same_check() -> None:
-    """Where the database begins to read, it is for a fixed query of ours, or behind `require_harmless`."""
+    """A transaction is begun for a fixed query of ours, or behind `require_harmless`; nowhere else."""
     [database] = [tree for module, tree in modules() if module == "sql"]
     readers = {
         function.name

@@ -353,13 +353,23 @@ async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: Orders) -> No
 async def test_functions_that_hide_what_they_do_are_not_shown(shelf: Shelf, orders: Orders) -> None:
     """A person sees a name, not what the function changes."""
     await shelf.owner.execute(
-        "CREATE FUNCTION refund_all() RETURNS int LANGUAGE sql AS 'DELETE FROM shelf; SELECT 1'"
+        "CREATE FUNCTION refund_all() RETURNS int LANGUAGE sql AS 'DELETE FROM shelf; SELECT 1';"
+        "CREATE FUNCTION refund(int, int) RETURNS int LANGUAGE sql AS 'SELECT refund_all()';"
+        "CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = refund);"
+        "CREATE TYPE wallet AS (sum int); CREATE FUNCTION fill(int) RETURNS wallet LANGUAGE sql"
+        " AS 'SELECT ROW(refund_all())::wallet'; CREATE CAST (int AS wallet) WITH FUNCTION fill(int)"
     )
     try:
         with pytest.raises(ToolFailure, match="refund_all is not allowed"):
             await orders.preview("UPDATE shelf SET stock = refund_all() WHERE id = 1")
+        with pytest.raises(ToolFailure, match="operator ### is not allowed"):
+            await orders.preview("UPDATE shelf SET stock = 1 ### 2 WHERE id = 1")
+        with pytest.raises(ToolFailure, match="type wallet is not allowed"):
+            await orders.preview("UPDATE shelf SET stock = (1::wallet).sum WHERE id = 1")
     finally:
-        await shelf.owner.execute("DROP FUNCTION refund_all")
+        await shelf.owner.execute(
+            "DROP OPERATOR ### (int, int); DROP TYPE wallet CASCADE; DROP FUNCTION refund, refund_all"
+        )
     assert await shelf.stock() == UNTOUCHED
 
 

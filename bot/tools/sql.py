@@ -57,7 +57,7 @@ async def open_database(dsn: str, *, size: int, role: RoleCheck | None = None) -
 
 
 class Database:
-    """What may be read of the database. All methods raise `ToolFailure`."""
+    """Everything that tools may read of the database. All methods raise `ToolFailure`."""
 
     def __init__(self, pool: Pool, role: RoleCheck) -> None:
         self.__pool = pool

@@ -44,7 +44,7 @@ class Change:
 
     @property
     def tree(self) -> Any:  # pglast ships no types
-        """Its parse tree."""
+        """The parse tree of the statement."""
         return self.statement.tree
 
     @property
@@ -54,12 +54,12 @@ class Change:
 
     @property
     def skips_conflicts(self) -> bool:
-        """Whether rows that are there already are not added."""
+        """True when rows that are there already are not added."""
         return isinstance(self.tree, ast.InsertStmt) and self.tree.onConflictClause is not None
 
     @property
     def joins(self) -> bool:
-        """Whether one row of the table may match several of others, and still be changed once."""
+        """True when a row of the table may match several of others, and still is changed once."""
         tree = self.tree
         return bool(
             (isinstance(tree, ast.UpdateStmt) and tree.fromClause)

@@ -19,7 +19,7 @@ REHEARSAL_SECONDS = 5
 """Nobody has approved it, and it may hold locks."""
 
 MOST_ROWS = 10_000
-"""What a chat may change at once."""
+"""More are not changed at once from a chat."""
 
 _MOST_TRIED_ROWS = 1_000
 _MOST_CHARS = 1_000_000
@@ -29,7 +29,7 @@ _MOST_COST = 2_000_000  # about a minute, were all of it read from a disk
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a change would do. `path` are the schemas in which its names were looked up.
+    """Effect of a change, found by reading. `path` are the schemas in which its names were looked up.
 
     `settings` are those of the reading role by which dates, times and NULLs in its text are understood.
     `untried` is the reason why it must not be tried as the writing role before somebody approves; empty when
@@ -143,6 +143,10 @@ WITH RECURSIVE target (oid) AS (
     SELECT to_regclass($1)::oid
     UNION
     SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN target t ON i.inhparent = t.oid),
+family (oid) AS (
+    TABLE target
+    UNION
+    SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN family f ON i.inhrelid = f.oid),
 keys AS (
     SELECT * FROM pg_catalog.pg_constraint
      WHERE contype = 'f' AND (conrelid IN (TABLE target) OR confrelid IN (TABLE target))),
@@ -152,6 +156,8 @@ read (oid) AS (
     UNION SELECT confrelid FROM keys
     UNION SELECT to_regclass(name)::oid FROM unnest($2::text[]) AS named (name)),
 depending (classid, objid) AS (
+    SELECT 'pg_catalog.pg_class'::regclass, f.oid FROM family f
+    UNION ALL
     SELECT 'pg_catalog.pg_constraint'::regclass, c.oid FROM pg_catalog.pg_constraint c
      WHERE c.conrelid IN (TABLE target)
         OR c.contypid IN (SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid IN (TABLE target))

@@ -74,12 +74,12 @@ class Function:
 
     @property
     def may_do_anything(self) -> bool:
-        """Whether no read-only transaction stops it."""
+        """True when no read-only transaction stops it."""
         return self.is_volatile and self.is_untrusted and not _HARMLESS.fullmatch(self.name)
 
     @property
     def hides_effects(self) -> bool:
-        """Whether it may change what a statement does not show."""
+        """True when it may change what a statement does not show."""
         return self.is_volatile and not _HARMLESS.fullmatch(self.name)
 
 
@@ -102,6 +102,11 @@ async def require_harmless(connection: Connection, statement: Statement, *, is_c
             if attribute.refusal and any(each.is_foreign for each in found):
                 raise ToolFailure(attribute.refusal)
             _require_no_effects(found, is_change=is_change)
+    if is_change:
+        types = sorted(each.quoted for each in mentions.types)
+        hiding = await connection.fetchval(_HIDING, sorted(mentions.operators), types)
+        if hiding is not None:
+            raise ToolFailure(f"The {hiding} is not allowed here: nobody could see what it changes.")
 
 
 def _may_be(call: Name, function: Function) -> bool:
@@ -142,6 +147,18 @@ async def calls_own_code(connection: Connection, mentions: Mentions) -> bool:
         )
     )
 
+
+_HIDING = """
+SELECT 'operator ' || o.oprname
+  FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+ WHERE o.oprname = ANY ($1::text[]) AND o.oprnamespace <> 'pg_catalog'::regnamespace AND p.provolatile = 'v'
+UNION ALL
+SELECT 'type ' || format_type(c.casttarget, NULL)
+  FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+  JOIN unnest($2::text[]) AS asked (name) ON c.casttarget = to_regtype(asked.name)
+ WHERE p.oid >= 16384 AND p.provolatile = 'v'
+ LIMIT 1
+"""
 
 _OWN_CODE = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_operator
