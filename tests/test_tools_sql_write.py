@@ -59,6 +59,8 @@ REFUSED = {
     "DELETE FROM shelf WHERE id = 1 --\x1b[2K": "cannot be seen",
     "DELETE FROM shelf WHERE id = 1\0": "cannot be seen",
     "DELETE FROM shelf WHERE id IN (" + ", ".join(["1"] * MAX_STATEMENT_CHARS) + ")": "at most 1,500",
+    "INSERT INTO shelf (id, name[(SELECT count(*) FROM customers)]) VALUES (1, 'x')": "whole columns",
+    "UPDATE shelf SET stock = 1 WHERE CURRENT OF c": "plainer way",
     "DELETE FORM shelf": "syntax error",
     "": "empty",
 }

@@ -81,6 +81,9 @@ def check(text: str) -> Change:
             clause = tree.onConflictClause
             overwrites = clause is not None and clause.action == OnConflictAction.ONCONFLICT_UPDATE
             _require(not overwrites, "ON CONFLICT DO UPDATE hides what it overwrites: write an UPDATE.")
+            # a place in an array may be a sub-select, which would be no part of what is read beforehand
+            has_places = any(bound for column in tree.cols or () for bound in column.indirection or ())
+            _require(not has_places, "Only whole columns can be inserted.")
         case ast.UpdateStmt() | ast.DeleteStmt():
             _require(
                 tree.whereClause is not None,
