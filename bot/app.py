@@ -38,7 +38,17 @@ from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.shared import SharedState
 from bot.store import check_redis, open_redis, refusal
-from bot.tools import NOTHING_KEPT, KeyValueStore, Orders, Pool, RoleCheck, RolePolicy, open_pool, toolset
+from bot.tools import (
+    NOTHING_KEPT,
+    Database,
+    KeyValueStore,
+    Orders,
+    RoleCheck,
+    RolePolicy,
+    open_database,
+    open_orders,
+    toolset,
+)
 from bot.tools.plugins import open_plugins
 from bot.turn import Turns
 from bot.watchdog import Watchdog
@@ -59,8 +69,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
         database_url = await _database_url(stack, settings)
         role = RoleCheck(_role_policy(settings))
-        pool = await stack.enter_async_context(
-            open_pool(database_url, size=settings.db_pool_size, admit=role.admit)
+        database = await stack.enter_async_context(
+            open_database(database_url, size=settings.db_pool_size, role=role)
         )
         files = FileStore(redis)
         fenced = FencedRedis(redis)
@@ -75,7 +85,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             settings.approval_four_eyes,
             people.authors,
         )
-        orders = await _orders(stack, settings, database_url, pool)
+        orders = await _orders(stack, settings, database_url, database)
         platforms = Platforms()
         recall = Recall(
             fenced,
@@ -92,7 +102,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         plugins = await stack.enter_async_context(open_plugins(wanted, redis))
         tools = plugins.toolbox
-        tools.put_own(toolset(pool, remembered, keep=files.keep, orders=orders))
+        tools.put_own(toolset(database, remembered, keep=files.keep, orders=orders))
         model = await stack.enter_async_context(_model(settings, tools))
         allowed = gate(settings, redis)
         sees = settings.has_model and settings.openai_vision
@@ -141,7 +151,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         copies = Copies(approvals, platforms.of, shared, settings.approvals_channel)
         turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout, copies)
         examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
-        examine.add("postgres", partial(role.report, pool))
+        examine.add("postgres", database.health)
         examine.add("model", model.health)
         for platform in platforms:
             if platform.name in settings.bot_roles:
@@ -182,7 +192,7 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
 
 
 async def _orders(
-    stack: AsyncExitStack, settings: Settings, database_url: str, readers: Pool
+    stack: AsyncExitStack, settings: Settings, database_url: str, readers: Database
 ) -> Orders | None:
     """What changes the database, in a pool of its own, since another role may do that."""
     if settings.sql_writes == "off":
@@ -190,8 +200,10 @@ async def _orders(
     dsn = plain(settings.database_write_url) or (
         database_url if settings.database_url else for_writing(database_url)
     )
-    writers = await stack.enter_async_context(open_pool(dsn, size=_WRITING_CONNECTIONS))
-    return Orders(writers, readers, refuses_powers=_role_policy(settings) == "refuse")
+    refuses_powers = _role_policy(settings) == "refuse"
+    return await stack.enter_async_context(
+        open_orders(dsn, readers, size=_WRITING_CONNECTIONS, refuses_powers=refuses_powers)
+    )
 
 
 def _role_policy(settings: Settings) -> RolePolicy:

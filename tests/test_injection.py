@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from bot.agent import Agent
 from bot.chat import Attachment, Audience, Message, Part, ThreadId, ToolStep, Turn
 from bot.recall import OfflineEmbeddings, People, Recall
-from bot.tools import Pool, open_pool, toolset
+from bot.tools import Database, open_database, toolset
 from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
@@ -179,9 +179,9 @@ async def owner(owner_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Rec
 
 
 @pytest_asyncio.fixture
-async def pool(owner_url: str) -> AsyncIterator[Pool]:
+async def pool(owner_url: str) -> AsyncIterator[Database]:
     """The bot's pool as a superuser."""
-    async with open_pool(owner_url, size=2) as pool:
+    async with open_database(owner_url, size=2) as pool:
         yield pool
 
 
@@ -269,7 +269,7 @@ async def test_nothing_but_reading_comes_of_an_obedient_model(
     text: str,
     redis: Redis,
     model: ModelServer,
-    pool: Pool,
+    pool: Database,
     owner: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     """The database is as it was, other threads stay closed, and no tool is run that is not for reading."""
@@ -304,7 +304,7 @@ def _check_marks(requests: Sequence[dict[str, Any]]) -> None:
 
 
 async def test_what_is_hidden_in_tags_is_not_even_seen(
-    redis: Redis, model: ModelServer, pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
+    redis: Redis, model: ModelServer, pool: Database, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """A person who looks at the row sees nothing, so the model should not see more."""
     model.respond = Obedient(await plant(owner, "row", f"lunch at noon{TAGS}"))
@@ -315,7 +315,7 @@ async def test_what_is_hidden_in_tags_is_not_even_seen(
     assert r"\udb40" not in json.dumps(model.requests)
 
 
-async def test_a_turn_of_obedience_ends(redis: Redis, model: ModelServer, pool: Pool) -> None:
+async def test_a_turn_of_obedience_ends(redis: Redis, model: ModelServer, pool: Database) -> None:
     """Data that asks for one more call each time does not keep the bot at work for ever."""
     endless = iter(range(1000))
     model.respond = lambda request: Script(

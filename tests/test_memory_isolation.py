@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from bot.chat import Audience, Message, Turn
 from bot.recall import OfflineEmbeddings, People, Recall, account_of
 from bot.recall.readers import Account, fact_for, found_by, kept_for
-from bot.tools import ToolFailure, for_tools, open_pool, toolset
+from bot.tools import ToolFailure, for_tools, open_database, toolset
 from tests.places import (
     as_told,
     discord_dm,
@@ -68,7 +68,7 @@ def recall(redis: Redis) -> Recall:
 @pytest.fixture
 async def tools(recall: Recall) -> AsyncIterator[dict[str, BaseTool]]:
     """The model's tools by name; their database is not used."""
-    async with open_pool("postgresql://127.0.0.1:1/none", size=1) as pool:
+    async with open_database("postgresql://127.0.0.1:1/none", size=1) as pool:
         yield {tool.name: tool for tool in toolset(pool, recall)}
 
 

@@ -16,7 +16,7 @@ from bot.recall import Embeddings, Found, OfflineEmbeddings, People, Recall
 from bot.recall.embeddings import EmbeddingFailed, Vector, usable
 from bot.recall.recall import MOST_FACTS
 from bot.recall.words import indexed_terms, query_terms
-from bot.tools import ToolFailure, for_tools, open_pool, toolset
+from bot.tools import ToolFailure, for_tools, open_database, toolset
 from tests.places import as_told, discord_dm, http_message, slack_dm, slack_message, turn_with
 from tests.waiting import wait_until
 
@@ -336,7 +336,7 @@ async def test_vectors_are_made_beside_the_turns(recall: Recall, monkeypatch: py
 @pytest.fixture
 async def tools(recall: Recall) -> AsyncIterator[dict[str, BaseTool]]:
     """The tools by name; their database is not used."""
-    async with open_pool("postgresql://127.0.0.1:1/none", size=1) as pool:
+    async with open_database("postgresql://127.0.0.1:1/none", size=1) as pool:
         yield {tool.name: tool for tool in toolset(pool, recall)}
 
 
@@ -434,7 +434,7 @@ async def test_scope_that_the_place_does_not_have_is_refused(
 
 async def test_tools_say_when_redis_is_gone() -> None:
     """The model is told to go on without it."""
-    async with Redis.from_url("redis://127.0.0.1:1") as nowhere, open_pool("", size=1) as pool:
+    async with Redis.from_url("redis://127.0.0.1:1") as nowhere, open_database("", size=1) as pool:
         _, _, save, search, _ = toolset(pool, opened(nowhere))
         with pytest.raises(ToolFailure, match="go on without it"):
             await run(search, HERE, query="x")

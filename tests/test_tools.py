@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from bot.files import FileStore
 from bot.recall import OfflineEmbeddings, People, Recall
-from bot.tools import GuardedTool, Orders, open_pool, toolset
+from bot.tools import GuardedTool, open_database, open_orders, toolset
 from tests.places import as_told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
@@ -26,9 +26,10 @@ CONTRACT = {
 
 async def test_names_and_arguments_are_the_contract_and_documented(redis: Redis) -> None:
     """The table in docs/tools.md has each, in order; only what changes the database waits for a person."""
-    async with open_pool("postgresql://127.0.0.1:1/none", size=1) as pool:
+    nowhere = "postgresql://127.0.0.1:1/none"
+    async with open_database(nowhere, size=1) as database, open_orders(nowhere, database, size=1) as orders:
         recall = Recall(redis, OfflineEmbeddings(), People(redis), as_told, fact_days=1, turn_days=1)
-        tools = toolset(pool, recall, keep=FileStore(redis).keep, orders=Orders(pool))
+        tools = toolset(database, recall, keep=FileStore(redis).keep, orders=orders)
     arguments = {tool.name: list(tool.args) for tool in tools}
     assert arguments == CONTRACT
     documented = re.findall(r"^\| `(\w+)\((.*?)\)` \|", DOCUMENT.read_text(), re.MULTILINE)

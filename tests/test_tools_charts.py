@@ -2,22 +2,26 @@
 
 import io
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 
 import pytest
 import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langchain_core.messages import ToolMessage
 from PIL import Image
 from redis.asyncio import Redis
 
 from bot.files import FileStore
-from bot.tools import ToolFailure, files_of, open_pool, toolset
+from bot.tools import Database, ToolFailure, files_of, open_database, toolset
 from bot.tools.charts import Kind, labels
+from bot.tools.charts.chart import _rendered
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
 from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Plot, arrange
 from bot.tools.sql_format import Column, Result
-from bot.tools.sql_pool import Pool
 
 
 def rows(columns: str, *given: tuple[object, ...]) -> Result:
@@ -274,12 +278,12 @@ def test_a_title_is_text_and_no_formula() -> None:
 
 
 @pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with open_pool(database_url, size=1) as pool:
+async def pool(database_url: str) -> AsyncIterator[Database]:
+    async with open_database(database_url, size=1) as pool:
         yield pool
 
 
-async def call(pool: Pool, redis: Redis, name: str, **arguments: str) -> ToolMessage:
+async def call(pool: Database, redis: Redis, name: str, **arguments: str) -> ToolMessage:
     tools = {each.name: each for each in toolset(pool, None, keep=FileStore(redis).keep)}
     message = await tools[name].ainvoke(
         {"type": "tool_call", "id": "call_1", "name": name, "args": arguments}
@@ -288,7 +292,7 @@ async def call(pool: Pool, redis: Redis, name: str, **arguments: str) -> ToolMes
     return message
 
 
-async def test_a_chart_is_kept_with_words_for_who_cannot_see_it(pool: Pool, redis: Redis) -> None:
+async def test_a_chart_is_kept_with_words_for_who_cannot_see_it(pool: Database, redis: Redis) -> None:
     query = "select date_trunc('month', ordered_at) as month, count(*) as orders from orders group by 1"
     message = await call(
         pool, redis, "chart", query=query, kind="line", x="month", y="orders", title="Orders"
@@ -304,7 +308,7 @@ async def test_a_chart_is_kept_with_words_for_who_cannot_see_it(pool: Pool, redi
     assert "highest" in message.text
 
 
-async def test_too_many_rows_are_not_drawn(pool: Pool, redis: Redis) -> None:
+async def test_too_many_rows_are_not_drawn(pool: Database, redis: Redis) -> None:
     with pytest.raises(ToolFailure, match="more than 5,000 rows"):
         await call(
             pool,
@@ -317,7 +321,94 @@ async def test_too_many_rows_are_not_drawn(pool: Pool, redis: Redis) -> None:
         )
 
 
-async def test_a_chart_passes_the_same_walls_as_a_query(pool: Pool, redis: Redis) -> None:
+async def test_a_chart_passes_the_same_walls_as_a_query(pool: Database, redis: Redis) -> None:
     for tool in ("chart", "export"):
         with pytest.raises(ToolFailure):
             await call(pool, redis, tool, query="delete from orders", kind="bar", x="a", y="b")
+
+
+# --- times, titles and numbers that were shown wrongly, or not at all
+
+
+def test_a_month_of_timestamptz_is_labelled_with_that_month() -> None:
+    """Fault: midnight in Berlin is the evening before in UTC, and so January stood under February's bar."""
+    result = rows("month:timestamptz n:int8", ("2026-01-01 00:00:00+01", 1), ("2026-07-01 00:00:00+02", 2))
+    made = plot(result, "bar", "month", "n")
+    assert made.xs == (datetime(2026, 1, 1), datetime(2026, 7, 1))
+    assert labels.date_labels(cast("tuple[datetime, ...]", made.xs)) == ["Jan", "Jul"]
+
+
+def test_an_hour_that_comes_twice_stays_two_hours() -> None:
+    """Fault: when summer ends, two times read alike, and were taken for one."""
+    result = rows("hour:timestamptz n:int8", ("2026-10-25 02:00:00+02", 1), ("2026-10-25 02:00:00+01", 2))
+    assert plot(result, "line", "hour", "n").xs == (datetime(2026, 10, 25, 0), datetime(2026, 10, 25, 1))
+
+
+@pytest.mark.parametrize(
+    ("result", "kind", "title"),
+    [
+        (MONTHS, "line", "Revenue by month"),
+        (
+            rows("region:text SKU:int8 b:int8 c:int8 d:int8", ("EU", 1, 2, 3, 4)),
+            "bar",
+            "SKU, B, C and more by region",
+        ),
+        (rows("day:date region:text n:int8", ("2026-01-01", "EU", 1)), "stacked", "N by day"),
+        (rows("a:int8 price_eur:int8", (1, 2)), "scatter", "Price against A"),
+        (rows("p95_ms:int8", (1,)), "histogram", "Distribution of P95"),
+    ],
+)
+def test_a_chart_without_a_title_gets_one_from_its_columns(result: Result, kind: Kind, title: str) -> None:
+    """Fault: a picture that is passed on says nothing of what it shows."""
+    x = "p95_ms" if kind == "histogram" else ""
+    assert arrange(result, kind, x, "", "", is_ordered=False).title == title
+
+
+BEYOND = r"beyond ±1e\+300"
+EXTREME = [
+    (rows("a:text b:float8", ("x", 1e308), ("y", -1e308)), "bar", BEYOND),
+    (rows("a:text b:numeric c:int8", ("x", Decimal(10) ** 301, 1)), "stacked", BEYOND),
+    (rows("a:float8 b:float8", (1e308, 1.0), (-1e308, 2.0)), "scatter", BEYOND),
+    (rows("a:float8", (1e308,), (-1e308,)), "histogram", BEYOND),
+    (rows("a:date b:int8", ("0044-03-15 BC", 1)), "line", "before year 1 or after 9999"),
+    (rows("a:timestamptz b:int8", ("0001-12-31 23:00:00+00 BC", 1)), "bar", "before year 1 or after 9999"),
+    (rows("a:date b:int8", ("10000-01-01", 1)), "scatter", "before year 1 or after 9999"),
+    (rows("a:date b:int8", ("0001-01-01", 1), ("0001-02-01", 2)), "line", "cannot be drawn"),
+    (rows("a:date b:int8", ("0001-01-01", 1), ("9999-12-31", 2)), "scatter", "cannot be drawn"),
+    (
+        rows("a:timestamptz b:int8", ("0001-01-01 00:00:00+14", 1), ("9999-12-31 23:59:59-14", 2)),
+        "line",
+        "cannot be",
+    ),
+]
+
+
+@pytest.mark.parametrize(("result", "kind", "words"), EXTREME)
+def test_what_no_chart_can_show_is_refused_with_a_sentence(result: Result, kind: Kind, words: str) -> None:
+    """Fault: "failed for a reason of its own"."""
+    with pytest.raises(ToolFailure, match=words):
+        _rendered(arrange(result, kind, "a", "", "", is_ordered=False))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dates() | st.none(),
+            st.floats() | st.integers(-(2**63), 2**63) | st.decimals(allow_nan=False),
+            st.sampled_from(["a", "b", ""]),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda row: (row[0], row[2]),
+    ),
+    st.sampled_from(["line", "bar", "stacked", "scatter"]),
+)
+@settings(max_examples=8)
+def test_any_values_are_drawn_or_refused(given_rows: list[tuple[object, ...]], kind: Kind) -> None:
+    """Nothing but a picture or a sentence comes of rows, whatever is in them."""
+    values = tuple((day and str(day), number, name) for day, number, name in given_rows)
+    result = Result(
+        (Column("day", "date"), Column("n", "numeric"), Column("who", "text")), values, is_complete=True
+    )
+    with suppress(ToolFailure):
+        _rendered(arrange(result, kind, "day", "n", "", is_ordered=False))

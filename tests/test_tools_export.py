@@ -2,26 +2,31 @@
 
 import csv
 import io
+import re
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.files import MOST_BYTES, FileStore
-from bot.tools import ToolFailure, open_pool
-from bot.tools.export import Export, Limits, export
-from bot.tools.sql_pool import Pool
+from bot.tools import Database, ToolFailure, open_database
+from bot.tools.export import Export, Limits, export, harmless
 
 
 @pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
+async def pool(database_url: str) -> AsyncIterator[Database]:
     """One connection wide, so that one that was not given back is noticed."""
-    async with open_pool(database_url, size=1) as pool:
+    async with open_database(database_url, size=1) as pool:
         yield pool
 
 
-async def written(redis: Redis, pool: Pool, query: str, limits: Limits | None = None) -> tuple[Export, bytes]:
+async def written(
+    redis: Redis, pool: Database, query: str, limits: Limits | None = None
+) -> tuple[Export, bytes]:
     store = FileStore(redis)
     made = await export(pool, store.keep, query, limits)
     found = await store.find(made.file.id)
@@ -33,7 +38,7 @@ def read(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
-async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: Pool) -> None:
+async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: Database) -> None:
     made, content = await written(
         redis,
         pool,
@@ -51,7 +56,7 @@ async def test_every_row_is_written_as_spreadsheets_read_it(redis: Redis, pool: 
     assert "| 1 | Zürich" in made.words
 
 
-async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: Pool) -> None:
+async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: Database) -> None:
     made, content = await written(redis, pool, "select n from generate_series(1, 2345) as n")
     assert [row[0] for row in read(content)[1:]] == [str(n) for n in range(1, 2346)]
     assert "only the first" not in made.words
@@ -66,20 +71,22 @@ async def test_more_rows_than_an_answer_holds_are_all_there(redis: Redis, pool: 
         ("+49 30 1234", "'+49 30 1234"),
         ("-cmd", "'-cmd"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
         ("\uff1d1", "'\uff1d1"),
         ("-12.5", "-12.5"),
         ("plain = text", "plain = text"),
     ],
 )
-async def test_no_cell_is_a_formula(redis: Redis, pool: Pool, text: str, kept: str) -> None:
+async def test_no_cell_is_a_formula(redis: Redis, pool: Database, text: str, kept: str) -> None:
     codes = " || ".join(f"chr({ord(character)})" for character in text)
     _, content = await written(redis, pool, f'select {codes} as "=a"')
     assert read(content) == [["'=a"], [kept]]
 
 
-async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(redis: Redis, pool: Pool) -> None:
+async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(
+    redis: Redis, pool: Database
+) -> None:
     made, content = await written(
         redis, pool, "select n from generate_series(1, 9999) as n", Limits(rows=600)
     )
@@ -93,7 +100,7 @@ async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(redis: 
     assert Limits().size <= MOST_BYTES
 
 
-async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Pool) -> None:
+async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Database) -> None:
     for query, words in (
         ("select 1 as a where false", "gave no rows"),
         ("delete from orders", "only SELECT"),
@@ -104,6 +111,67 @@ async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Po
             await written(redis, pool, query)
 
 
-async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Pool) -> None:
+async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Database) -> None:
     _, content = await written(redis, pool, "show server_version")
     assert read(content)[0] == ["server_version"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (" =1+1", " '=1+1"),
+        ("\u00a0\u3000=1+1", "\u00a0\u3000'=1+1"),
+        ("\ufeff=1+1", "\ufeff'=1+1"),
+        ("\u200b\u2060@SUM(A1)", "\u200b\u2060'@SUM(A1)"),
+        ("x;=1+1", "x;'=1+1"),
+        ("x; \u200b=1+1;y", "x; \u200b'=1+1;y"),
+        (";;-2+3", ";;'-2+3"),
+        ("x\t=1+1", "x\t'=1+1"),
+        ("x\n=1+1\n +2", "x\n'=1+1\n '+2"),
+        ("a = b; c - d", "a = b; c - d"),
+        ("2026-05-01 10:00:00+02", "2026-05-01 10:00:00+02"),
+        ("ann@example.com", "ann@example.com"),
+        ("x\ny; z", "x\ny; z"),
+    ],
+)
+async def test_no_part_of_a_cell_is_a_formula(redis: Redis, pool: Database, text: str, kept: str) -> None:
+    """Fault: CSV formulas behind a semicolon, blanks, a byte order mark or characters without width."""
+    codes = " || ".join(f"chr({ord(character)})" for character in text)
+    made, content = await written(redis, pool, f"select {codes} as a")
+    assert read(content) == [["a"], [kept]]
+    assert ("apostrophe" in made.words) == (text != kept)
+
+
+async def test_the_words_say_which_columns_were_altered(redis: Redis, pool: Database) -> None:
+    """Fault: phone numbers altered without a word."""
+    query = "select '+49 30 1234' as phone, 'x' as name, -1 as n from generate_series(1, 3)"
+    made, content = await written(redis, pool, query)
+    assert read(content)[1] == ["'+49 30 1234", "x", "-1"]
+    assert "in phone (3 cells): tell the people" in made.words
+
+
+def test_a_cell_costs_linear_time() -> None:
+    """Fault: a pattern that begins again at each character of a long run."""
+
+    def steps(size: int) -> float:
+        cells = [piece * size for piece in ("\t", ";", " ", "\n ", ";=", "\ufeff", "1,", "-")]
+        times = []
+        for _ in range(5):
+            began = time.process_time()
+            for cell in cells:
+                harmless(cell + "x")
+            times.append(time.process_time() - began)
+        return min(times)
+
+    assert steps(32_000) < 3 * steps(16_000)
+
+
+@given(st.text(st.sampled_from(";=\t\n\r +-@x1\ufeff\u200b\uff1d")))
+def test_no_reading_of_a_cell_begins_with_a_formula(text: str) -> None:
+    """However a spreadsheet takes it apart, and whatever it passes over; what was written is all there."""
+    cell = harmless(text)
+    if cell != text or not text.strip("+-1"):
+        assert cell.replace("'", "") == text
+    for part in re.split(r"[;\t\r\n]", cell):
+        begins = part.strip(" \ufeff\u200b")[:1]
+        assert begins not in set("=+-@\uff1d") - {""} or re.fullmatch(r"[-+]?1+", cell)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import signal
 import sys
 import time
@@ -18,12 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.tools import BaseTool
 
-from bot.tools import Limits, RoleCheck, ToolFailure, open_pool, toolset
-from bot.tools.sql import fetch
+from bot.tools import Database, Limits, RoleCheck, ToolFailure, open_database, toolset
 from bot.tools.sql_format import Column, Result, markdown, point_at
 from bot.tools.sql_guard import READING, check, inspect, parse_one
 from bot.tools.sql_names import is_denied_function
-from bot.tools.sql_pool import Pool
 from tests.sql_attacks import ENDLESS
 from tests.waiting import wait_until
 
@@ -62,35 +61,35 @@ async def owner(owner_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Rec
 
 
 @pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
+async def pool(database_url: str) -> AsyncIterator[Database]:
     """The bot's pool, one connection wide so that a broken one is noticed."""
-    async with open_pool(database_url, size=1) as pool:
+    async with open_database(database_url, size=1) as pool:
         yield pool
 
 
 @pytest_asyncio.fixture
-async def owner_pool(owner_url: str) -> AsyncIterator[Pool]:
+async def owner_pool(owner_url: str) -> AsyncIterator[Database]:
     """The same as a superuser of the scratch database: only our own walls are left."""
-    async with open_pool(owner_url, size=1) as pool:
+    async with open_database(owner_url, size=1) as pool:
         yield pool
 
 
 @pytest.fixture
-def tools(pool: Pool) -> dict[str, BaseTool]:
+def tools(pool: Database) -> dict[str, BaseTool]:
     """The toolset by name."""
     return {tool.name: tool for tool in toolset(pool, None)}
 
 
-async def failure(pool: Pool, query: str, limits: Limits | None = None) -> str:
+async def failure(pool: Database, query: str, limits: Limits | None = None) -> str:
     """The text of the failure that `query` must end in."""
     with pytest.raises(ToolFailure) as caught:
-        await fetch(pool, query, limits or Limits())
+        await pool.fetch(query, limits or Limits())
     return str(caught.value)
 
 
-async def values(pool: Pool, query: str) -> tuple[object, ...]:
+async def values(pool: Database, query: str) -> tuple[object, ...]:
     """The only row of a query."""
-    (row,) = (await fetch(pool, query, Limits())).rows
+    (row,) = (await pool.fetch(query, Limits())).rows
     return row
 
 
@@ -101,24 +100,24 @@ async def test_function_called_like_a_column_is_a_real_hole(
     assert await owner.fetchval("SELECT f.pg_typeof FROM generate_series(1, 1) AS f") == "integer"
 
 
-async def test_writing_function_meets_the_read_only_transaction(owner_pool: Pool) -> None:
+async def test_writing_function_meets_the_read_only_transaction(owner_pool: Database) -> None:
     """A function of the database passes the guard, but cannot write."""
     assert "Only reading is possible" in await failure(owner_pool, "SELECT pay()")
 
 
 async def test_function_of_an_extension_that_is_volatile_by_chance_runs(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
 ) -> None:
     """Not everything volatile in C has effects; what is known not to is allowed."""
     await owner.execute("CREATE EXTENSION tablefunc")
     try:
-        assert len((await fetch(owner_pool, "SELECT * FROM normal_rand(2, 0, 1)", Limits())).rows) == 2
+        assert len((await owner_pool.fetch("SELECT * FROM normal_rand(2, 0, 1)", Limits())).rows) == 2
     finally:
         await owner.execute("DROP EXTENSION tablefunc")
 
 
 async def test_transaction_is_rolled_back(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
+    owner_pool: Database, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """A read-only transaction may notify, but only a committed one is heard."""
     heard: list[object] = []
@@ -135,7 +134,7 @@ async def test_backslash_means_the_same_to_guard_and_server(
     r"""With standard_conforming_strings off, what the guard reads as a string would be code."""
     await owner.execute("ALTER DATABASE scratch SET standard_conforming_strings = off")
     try:
-        async with open_pool(owner_url, size=1) as pool:
+        async with open_database(owner_url, size=1) as pool:
             sly = r"SELECT '\', ' || pg_sleep(60)::text --'"
             assert await values(pool, sly) == ("\\", " || pg_sleep(60)::text --")
     finally:
@@ -168,15 +167,14 @@ async def test_backslash_means_the_same_to_guard_and_server(
         "SELECT * FROM json_table('[1, 2]', '$[*]' COLUMNS (x int PATH '$')) AS t",
     ],
 )
-async def test_reading_queries_run(pool: Pool, query: str) -> None:
+async def test_reading_queries_run(pool: Database, query: str) -> None:
     """What people ask for is not refused."""
-    assert (await fetch(pool, query, Limits())).rows
+    assert (await pool.fetch(query, Limits())).rows
 
 
-async def test_values_are_typed_and_rendered(pool: Pool) -> None:
+async def test_values_are_typed_and_rendered(pool: Database) -> None:
     """Numbers stay numbers; dates, intervals, JSON, arrays and bytes are PostgreSQL's own text."""
-    result = await fetch(
-        pool,
+    result = await pool.fetch(
         r"""SELECT 1 AS a, 1.50::numeric AS b, true AS c, NULL AS d, '' AS e, date '2024-02-29' AS f,
         'infinity'::timestamptz AS g, interval '1 mon 2 days 03:00' AS h, '{"k": [1, null]}'::jsonb AS i,
         ARRAY['x', NULL] AS j, '\x00ff'::bytea AS k, 'p|q' AS l, E'two\nlines' AS m, (1, 'y') AS n""",
@@ -190,30 +188,29 @@ async def test_values_are_typed_and_rendered(pool: Pool) -> None:
     )
 
 
-async def test_long_value_is_cut_on_the_server(pool: Pool) -> None:
+async def test_long_value_is_cut_on_the_server(pool: Database) -> None:
     """A value of 50 MB arrives as a few hundred characters, and the reader is told."""
-    result = await fetch(pool, "SELECT repeat('x', 50000000) AS long", Limits())
+    result = await pool.fetch("SELECT repeat('x', 50000000) AS long", Limits())
     assert len(str(result.rows[0][0])) == 501
     assert "cut at 500 characters" in markdown(result)
 
 
-async def test_columns_of_the_same_name_and_no_columns_are_shown(pool: Pool) -> None:
+async def test_columns_of_the_same_name_and_no_columns_are_shown(pool: Database) -> None:
     """The wrapping of the query survives what SQL allows at its top."""
     assert await values(pool, "SELECT 1 AS a, 2 AS a, 3") == (1, 2, 3)
-    assert markdown(await fetch(pool, "SELECT FROM regions LIMIT 2", Limits())) == "2 rows."
+    assert markdown(await pool.fetch("SELECT FROM regions LIMIT 2", Limits())) == "2 rows."
 
 
-async def test_wide_result_is_cut_on_the_server(pool: Pool) -> None:
+async def test_wide_result_is_cut_on_the_server(pool: Database) -> None:
     """Of 1,000 columns 60 arrive, with their types; the reader is told, and can name others."""
-    result = await fetch(pool, "SELECT 1" + ", 1" * 999, Limits())
+    result = await pool.fetch("SELECT 1" + ", 1" * 999, Limits())
     assert (len(result.columns), len(result.rows[0]), result.hidden_columns) == (60, 60, 940)
     assert "The first 60 of 1,000 columns: name those that you need." in markdown(result)
 
 
-async def test_numbers_are_cut_on_the_server_and_stay_numbers(pool: Pool) -> None:
+async def test_numbers_are_cut_on_the_server_and_stay_numbers(pool: Database) -> None:
     """A numeric may have 131,072 digits; of each 501 characters leave the server."""
-    result = await fetch(
-        pool,
+    result = await pool.fetch(
         "SELECT repeat('9', 131000)::numeric, 1.50::numeric, 'NaN'::numeric::text, 'Infinity'::numeric",
         Limits(),
     )
@@ -224,44 +221,44 @@ async def test_numbers_are_cut_on_the_server_and_stay_numbers(pool: Pool) -> Non
 
 
 async def test_type_called_like_a_number_is_read_as_text(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
 ) -> None:
     """A schema may have its own `numeric`, of words."""
     await owner.execute("CREATE SCHEMA odd; CREATE TYPE odd.numeric AS ENUM ('one'); ")
     try:
-        result = await fetch(owner_pool, "SELECT 'one'::odd.numeric", Limits())
+        result = await owner_pool.fetch("SELECT 'one'::odd.numeric", Limits())
         assert result.rows == (("one",),)
         assert result.columns[0].type == "odd.numeric"
     finally:
         await owner.execute("DROP SCHEMA odd CASCADE")
 
 
-async def test_order_of_the_query_is_kept(pool: Pool) -> None:
+async def test_order_of_the_query_is_kept(pool: Database) -> None:
     """The rows come in the order that the query asks for."""
-    result = await fetch(pool, "SELECT id FROM orders ORDER BY id DESC", Limits(rows=50))
+    result = await pool.fetch("SELECT id FROM orders ORDER BY id DESC", Limits(rows=50))
     ids = [row[0] for row in result.rows]
     assert ids == sorted(ids, reverse=True)  # type: ignore[type-var]  # the ids are integers
     assert len(ids) == 50
 
 
-async def test_no_more_rows_are_computed_than_shown(pool: Pool) -> None:
+async def test_no_more_rows_are_computed_than_shown(pool: Database) -> None:
     """Row 102 would divide by zero: of 100 shown, 101 are asked for."""
-    result = await fetch(pool, "SELECT 1 / (102 - i) FROM generate_series(1, 1000) AS i", Limits(rows=100))
+    result = await pool.fetch("SELECT 1 / (102 - i) FROM generate_series(1, 1000) AS i", Limits(rows=100))
     assert len(result.rows) == 100
     assert not result.is_complete
     assert "The first 100 rows; there are more." in markdown(result)
 
 
-async def test_result_is_bounded_in_characters(pool: Pool) -> None:
+async def test_result_is_bounded_in_characters(pool: Database) -> None:
     """Wide rows end the result early, with at least one shown."""
-    result = await fetch(pool, "SELECT repeat('x', 400) FROM generate_series(1, 90)", Limits(chars=4_000))
+    result = await pool.fetch("SELECT repeat('x', 400) FROM generate_series(1, 90)", Limits(chars=4_000))
     assert 0 < len(result.rows) < 12
     assert not result.is_complete
 
 
-async def test_exactly_as_many_rows_as_allowed_are_complete(pool: Pool) -> None:
+async def test_exactly_as_many_rows_as_allowed_are_complete(pool: Database) -> None:
     """The last row that fits is not called the first of more."""
-    assert (await fetch(pool, "SELECT * FROM generate_series(1, 100)", Limits(rows=100))).is_complete
+    assert (await pool.fetch("SELECT * FROM generate_series(1, 100)", Limits(rows=100))).is_complete
 
 
 async def test_error_points_at_the_place_and_names_the_tables(tools: dict[str, BaseTool]) -> None:
@@ -277,7 +274,7 @@ async def test_error_points_at_the_place_and_names_the_tables(tools: dict[str, B
     assert "agents, categories, customers" in text
 
 
-async def test_syntax_error_points_at_the_place(pool: Pool) -> None:
+async def test_syntax_error_points_at_the_place(pool: Database) -> None:
     """Also what the parser refuses before the server sees it."""
     text = await failure(pool, "SELECT * FRM orders")
     assert text == 'ERROR: syntax error at or near "FRM"\nLINE 1: SELECT * FRM orders\n                 ^'
@@ -285,11 +282,11 @@ async def test_syntax_error_points_at_the_place(pool: Pool) -> None:
 
 async def test_missing_privilege_is_told(owner_url: str) -> None:
     """The role's rights are the last wall."""
-    async with open_pool(owner_url.replace("postgres@", "bot_reader@", 1), size=1) as pool:
+    async with open_database(owner_url.replace("postgres@", "bot_reader@", 1), size=1) as pool:
         assert "permission denied for table accounts" in await failure(pool, "SELECT * FROM accounts")
 
 
-async def test_slow_query_is_stopped_and_told(pool: Pool) -> None:
+async def test_slow_query_is_stopped_and_told(pool: Database) -> None:
     """The limit is the server's; the connection serves the next query."""
     text = await failure(pool, ENDLESS, Limits(seconds=0.2))
     assert "took longer than 0.2 s and was stopped" in text
@@ -297,7 +294,7 @@ async def test_slow_query_is_stopped_and_told(pool: Pool) -> None:
 
 
 async def test_locked_table_does_not_hold_us_up(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
+    owner_pool: Database, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """Somebody's exclusive lock ends the query after a tenth of its time."""
     async with owner.transaction():
@@ -313,11 +310,11 @@ async def running(owner: "asyncpg.Connection[asyncpg.Record]", backend: object) 
 
 
 async def test_cancelling_the_task_cancels_the_query_on_the_server(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
+    owner_pool: Database, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """pg_stat_activity shows it running, then not; the only connection of the pool serves on."""
     (backend,) = await values(owner_pool, "SELECT pg_backend_pid()")
-    task = asyncio.create_task(fetch(owner_pool, ENDLESS, Limits()))
+    task = asyncio.create_task(owner_pool.fetch(ENDLESS, Limits()))
     await wait_until(lambda: running(owner, backend), "the query runs on the server")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -327,11 +324,11 @@ async def test_cancelling_the_task_cancels_the_query_on_the_server(
 
 
 async def test_lost_connection_is_told_and_replaced(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
+    owner_pool: Database, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """A backend that is killed under a query costs that query only."""
     (backend,) = await values(owner_pool, "SELECT pg_backend_pid()")
-    task = asyncio.create_task(fetch(owner_pool, ENDLESS, Limits()))
+    task = asyncio.create_task(owner_pool.fetch(ENDLESS, Limits()))
     await wait_until(lambda: running(owner, backend), "the query runs on the server")
     await owner.execute("SELECT pg_terminate_backend($1)", backend)
     with pytest.raises(ToolFailure, match="cannot be reached"):
@@ -339,7 +336,7 @@ async def test_lost_connection_is_told_and_replaced(
     assert await values(owner_pool, "SELECT 1") == (1,)
 
 
-async def test_frozen_server_is_left(owner_pool: Pool) -> None:
+async def test_frozen_server_is_left(owner_pool: Database) -> None:
     """A backend that no longer reacts, not even to cancelling, costs seconds; the next query gets another."""
     (backend,) = await values(owner_pool, "SELECT pg_backend_pid()")
     assert isinstance(backend, int)
@@ -355,12 +352,12 @@ async def test_frozen_server_is_left(owner_pool: Pool) -> None:
 @pytest.mark.parametrize("dsn", ["postgresql://nobody@127.0.0.1:1/none", "postgresql:///x?host=/nonexistent"])
 async def test_unreachable_database_is_told_at_use(dsn: str) -> None:
     """The pool opens all the same, so the bot starts; health says down, the tool says so."""
-    async with open_pool(dsn, size=2) as pool:
+    async with open_database(dsn, size=2, role=RoleCheck("warn")) as pool:
         assert "cannot be reached" in await failure(pool, "SELECT 1")
-        assert (await RoleCheck("warn").report(pool)).state == "down"
+        assert (await pool.health()).state == "down"
 
 
-async def test_concurrent_queries_share_a_small_pool(pool: Pool) -> None:
+async def test_concurrent_queries_share_a_small_pool(pool: Database) -> None:
     """Twenty at once wait for the one connection, and all are answered."""
     answers = await asyncio.gather(*(values(pool, f"SELECT {number}") for number in range(20)))
     assert answers == [(number,) for number in range(20)]
@@ -392,7 +389,7 @@ async def test_unknown_table_gets_suggestions(tools: dict[str, BaseTool]) -> Non
 
 
 async def test_schema_is_cached_until_a_query_shows_a_change(
-    owner_pool: Pool, owner: "asyncpg.Connection[asyncpg.Record]"
+    owner_pool: Database, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """A new table appears after an undefined name, not before; views, odd names and odd values work."""
     schema, query, *_ = toolset(owner_pool, None)
@@ -422,7 +419,7 @@ async def test_schema_shows_only_what_the_role_may_read(
     """A role with two columns of a table sees these two, and no other table."""
     await owner.execute("CREATE ROLE peeper LOGIN; GRANT SELECT (id, owner) ON accounts TO peeper")
     try:
-        async with open_pool(owner_url.replace("postgres@", "peeper@", 1), size=1) as pool:
+        async with open_database(owner_url.replace("postgres@", "peeper@", 1), size=1) as pool:
             text = await toolset(pool, None)[0].ainvoke({})
             assert "id integer, owner text\n" in text
             assert "rich" not in text
@@ -431,7 +428,7 @@ async def test_schema_shows_only_what_the_role_may_read(
 
 
 async def test_schema_of_many_tables_is_bounded(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
 ) -> None:
     """Four hundred wide tables do not flood the model."""
     columns = ", ".join(f"some_column_{number} int" for number in range(30))
@@ -458,7 +455,7 @@ async def test_tool_names_and_arguments_are_the_contract(tools: dict[str, BaseTo
 
 
 async def test_table_with_many_columns_is_bounded(
-    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Pool
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
 ) -> None:
     """A thousand columns with comments do not flood the model; it is told where the rest is."""
     names = [f"some_column_{number}" for number in range(1_000)]
@@ -506,7 +503,7 @@ SLOW_TO_READ = [
 
 
 @pytest.mark.parametrize("query", SLOW_TO_READ, ids=["names", "deep", "long", "columns"])
-async def test_reading_a_large_query_does_not_hold_the_loop(pool: Pool, query: str) -> None:
+async def test_reading_a_large_query_does_not_hold_the_loop(pool: Database, query: str) -> None:
     """The longest gap of a ticking task is a fraction of what reading the query takes on the loop.
 
     In one of some tries: a collection of garbage, or another process, may stop everything for a while.
@@ -518,7 +515,7 @@ async def test_reading_a_large_query_does_not_hold_the_loop(pool: Pool, query: s
         began = time.perf_counter()
         check(query)
         on_the_loop = time.perf_counter() - began
-        shares.append(await longest_gap(fetch(pool, query, Limits())) / on_the_loop)
+        shares.append(await longest_gap(pool.fetch(query, Limits())) / on_the_loop)
 
 
 async def longest_gap(work: Awaitable[object]) -> float:
@@ -600,3 +597,59 @@ def test_guard_answers_any_text(query: str) -> None:
     """Either a statement or a failure for the model; no other exception."""
     with suppress(ToolFailure):
         check(query)
+
+
+async def test_a_quoted_name_means_that_table(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
+) -> None:
+    """Fault: `"Orders"` described `orders`. Names are read as SQL reads them first."""
+    await owner.execute(
+        'CREATE TABLE orders (small int); CREATE TABLE "Orders" (large int); CREATE TABLE "Only" (a int);'
+        'CREATE SCHEMA shop; CREATE TABLE shop.orders (other int); CREATE TABLE shop."x.y" (dotted int)'
+    )
+    try:
+        describe = toolset(owner_pool, None)[0]
+        for table, column in {
+            "orders": "- small",
+            "Orders": "- small",
+            '"Orders"': "- large",
+            'public."Orders"': "- large",
+            "shop.orders": "- other",
+            'shop."x.y"': "- dotted",
+            "only": "- a",
+            "PUBLIC.ONLY": "- a",
+            '"only"': "- a",
+        }.items():
+            assert column in await describe.ainvoke({"table": table}), table
+        for table in ("a.b.c.d", '"open', "nosuchdb.public.orders", "orders; drop table orders", "or\nders"):
+            with pytest.raises(ToolFailure, match="There is no table"):
+                await describe.ainvoke({"table": table})
+    finally:
+        await owner.execute('DROP TABLE orders, "Orders", "Only"; DROP SCHEMA shop CASCADE')
+
+
+async def test_no_table_is_too_many(
+    owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
+) -> None:
+    """Fault: from 501 tables on, tables "do not exist". The list says what it leaves out."""
+    tables = "; ".join(f"CREATE VIEW heap.v_{number:04d} AS SELECT 1 AS a" for number in range(700))
+    await owner.execute(f"CREATE SCHEMA heap; {tables}; CREATE TABLE heap.zebra (stripes int)")
+    try:
+        describe = toolset(owner_pool, None)[0]
+        text = await describe.ainvoke({})
+        total = await owner.fetchval(
+            "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'v') AND oid > 16384"
+        )
+        found = re.search(r"only (\d+) of (\d+) tables are listed", text)
+        assert found is not None
+        assert int(found[1]) == text.count("(view)") + text.count("(table")
+        assert int(found[2]) == total > 700
+        assert len(text) < 13_000
+        assert "- stripes integer" in await describe.ainvoke({"table": "heap.zebra"})
+        assert "- stripes integer" in await describe.ainvoke({"table": "ZEBRA"})
+        with pytest.raises(ToolFailure, match=r"Did you mean heap\.zebra"):
+            await describe.ainvoke({"table": "heap.zebraa"})
+        with pytest.raises(ToolFailure, match=r"and 6\d\d more"):
+            await describe.ainvoke({"table": "giraffe"})
+    finally:
+        await owner.execute("DROP SCHEMA heap CASCADE")

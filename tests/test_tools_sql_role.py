@@ -11,8 +11,7 @@ import pytest_asyncio
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.tools import RoleCheck, RolePolicy, ToolFailure, open_pool, toolset
-from bot.tools.sql_pool import Pool
+from bot.tools import Database, RoleCheck, RolePolicy, ToolFailure, open_database, toolset
 from tests.running import ROOT, running
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Slack
@@ -62,18 +61,18 @@ async def clerk_url(owner: Owner, database_url: str) -> str:
 
 async def rights(url: str, policy: RolePolicy = "warn") -> str:
     """What health says of the role."""
-    async with open_pool(url, size=1) as pool:
-        return str((await RoleCheck(policy).report(pool)).evidence["rights"])
+    async with open_database(url, size=1, role=RoleCheck(policy)) as database:
+        return str((await database.health()).evidence["rights"])
 
 
-def tools_of(pool: Pool, redis: Redis) -> dict[str, BaseTool]:
+def tools_of(pool: Database, redis: Redis) -> dict[str, BaseTool]:
     return {tool.name: tool for tool in toolset(pool, None)}
 
 
 async def test_reader_only_reads(database_url: str) -> None:
     """The sample database's role is a proper one: health is well, with ping and version."""
-    async with open_pool(database_url, size=1) as pool:
-        health = await RoleCheck("refuse").report(pool)
+    async with open_database(database_url, size=1, role=RoleCheck("refuse")) as database:
+        health = await database.health()
     assert health.state == "ok"
     assert health.evidence["role"] == "bot_reader"
     assert health.evidence["rights"] == "reads only"
@@ -128,8 +127,8 @@ async def test_health_says_what_follows(
 ) -> None:
     """A role that may write is told with what that means, and what to do."""
     await owner.execute("GRANT DELETE ON orders TO clerk")
-    async with open_pool(clerk_url, size=1) as pool:
-        health = await RoleCheck(policy).report(pool)
+    async with open_database(clerk_url, size=1, role=RoleCheck(policy)) as database:
+        health = await database.health()
     assert (health.state, health.evidence["rights"]) == (state, "may write orders")
     for key, words in evidence.items():
         assert words in str(health.evidence[key])
@@ -139,7 +138,7 @@ async def test_tools_are_off_until_the_role_is_mended(owner: Owner, clerk_url: s
     """Both refuse, say why and whom to tell; without a restart they come back, and go again."""
     await owner.execute("GRANT DELETE ON orders TO clerk")
     role = RoleCheck("refuse", trusted_seconds=0)
-    async with open_pool(clerk_url, size=1, admit=role.admit) as pool:
+    async with open_database(clerk_url, size=1, role=role) as pool:
         tools = tools_of(pool, redis)
         for name, arguments in (("sql_query", SUM), ("sql_schema", {}), ("sql_schema", {"table": "orders"})):
             with pytest.raises(ToolFailure, match="who operates the bot must give it a role that only reads"):
@@ -156,11 +155,11 @@ async def test_tools_are_off_until_the_role_is_mended(owner: Owner, clerk_url: s
 async def test_health_turns_the_tools_off_at_once(owner: Owner, clerk_url: str, redis: Redis) -> None:
     """A good role is trusted for a while, but not past the moment in which health has seen it changed."""
     role = RoleCheck("refuse")
-    async with open_pool(clerk_url, size=1, admit=role.admit) as pool:
+    async with open_database(clerk_url, size=1, role=role) as pool:
         tools = tools_of(pool, redis)
         assert "42" in await tools["sql_query"].ainvoke(SUM)
         await owner.execute("GRANT DELETE ON orders TO clerk")
-        assert (await role.report(pool)).state == "degraded"
+        assert (await pool.health()).state == "degraded"
         with pytest.raises(ToolFailure, match="switched off"):
             await tools["sql_query"].ainvoke(SUM)
 
@@ -171,8 +170,8 @@ async def test_tools_are_on_for_a_privileged_role_where_that_is_accepted(
 ) -> None:
     """In development a superuser is only warned of."""
     role = RoleCheck(policy)
-    async with open_pool(url_of("postgres", database_url), size=1, admit=role.admit) as pool:
-        assert "is a superuser" in str((await role.report(pool)).evidence["rights"])
+    async with open_database(url_of("postgres", database_url), size=1, role=role) as pool:
+        assert "is a superuser" in str((await pool.health()).evidence["rights"])
         assert "42" in await tools_of(pool, redis)["sql_query"].ainvoke(SUM)
 
 
@@ -185,9 +184,9 @@ async def test_database_that_is_away_at_first_decides_nothing(
     place = tmp_path / "sockets"
     role = RoleCheck("refuse")
     url = url_of(name, database_url).replace(sockets, str(place))
-    async with open_pool(url, size=1, admit=role.admit) as pool:
+    async with open_database(url, size=1, role=role) as pool:
         query = tools_of(pool, redis)["sql_query"]
-        assert (await role.report(pool)).state == "down"
+        assert (await pool.health()).state == "down"
         with pytest.raises(ToolFailure, match="cannot be reached"):
             await query.ainvoke(SUM)
         place.symlink_to(sockets.replace("%2F", "/"))
@@ -249,7 +248,7 @@ async def test_documented_role_only_reads(owner: Owner, database_url: str, redis
     await owner.execute(three_lines)
     url = url_of("chat_reader", database_url)
     assert await rights(url) == "reads only"
-    async with open_pool(url, size=1, admit=RoleCheck("refuse").admit) as pool:
+    async with open_database(url, size=1, role=RoleCheck("refuse")) as pool:
         tools = tools_of(pool, redis)
         assert "42" in await tools["sql_query"].ainvoke(SUM)
         assert "salaries" in await tools["sql_schema"].ainvoke({})
@@ -264,7 +263,7 @@ async def test_documented_role_for_some_tables_reads_no_others(
     await owner.execute("\n".join((first, some_tables, third)))
     url = url_of("chat_reader", database_url)
     assert await rights(url) == "reads only"
-    async with open_pool(url, size=1) as pool:
+    async with open_database(url, size=1) as pool:
         tools = tools_of(pool, redis)
         assert "42" in await tools["sql_query"].ainvoke(SUM)
         assert "salaries" not in await tools["sql_schema"].ainvoke({})
@@ -287,7 +286,7 @@ async def test_documented_limit_bounds_temporary_files(owner: Owner, database_ur
     )
     await owner.execute(documented()[0])
     await owner.execute(line.replace("1GB", "1MB"))
-    async with open_pool(url_of("chat_reader", database_url), size=1) as pool:
+    async with open_database(url_of("chat_reader", database_url), size=1) as pool:
         sort = "SELECT g FROM generate_series(1, 1000000) AS g ORDER BY g DESC OFFSET 10"
         with pytest.raises(ToolFailure, match="temp_file_limit"):
             await tools_of(pool, redis)["sql_query"].ainvoke({"query": sort})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -9,12 +10,15 @@ import pytest_asyncio
 
 from bot.chat import Json, Proposal
 from bot.embedded import for_writing
-from bot.tools import Orders, ToolFailure, open_pool
-from bot.tools.sql_write import MAX_STATEMENT_CHARS, check
+from bot.tools import Database, Orders, ToolFailure, asking_for, open_database, open_orders, sql_change
+from bot.tools.sql_change import MAX_STATEMENT_CHARS, check
+from bot.tools.sql_rehearsal import Allowance
+from tests.places import discord_dm, turn_with
 from tests.shelf import Shelf, a_shelf
 from tests.waiting import wait_until
 
 TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
 TAKEN = {"apples": 9, "pears": 19, "plums": 30}
 
@@ -55,33 +59,52 @@ REFUSED = {
     "DELETE FROM shelf WHERE id = 1 --\x1b[2K": "cannot be seen",
     "DELETE FROM shelf WHERE id = 1\0": "cannot be seen",
     "DELETE FROM shelf WHERE id IN (" + ", ".join(["1"] * MAX_STATEMENT_CHARS) + ")": "at most 1,500",
+    "INSERT INTO shelf (id, name[(SELECT count(*) FROM customers)]) VALUES (1, 'x')": "whole columns",
+    "UPDATE shelf SET stock = 1 WHERE CURRENT OF c": "plainer way",
     "DELETE FORM shelf": "syntax error",
     "": "empty",
 }
 
 
-@pytest.mark.parametrize(("statement", "why"), REFUSED.items(), ids=[each[:50] for each in REFUSED])
-def test_what_nobody_should_approve_is_not_shown(statement: str, why: str) -> None:
-    """Each is refused with a sentence before a person or the server sees it."""
-    with pytest.raises(ToolFailure, match=r"\.$|\n") as caught:
-        check(statement)
-    assert why in str(caught.value)
-
-
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "shown"),
     [
-        "insert into shelf values (4, 'figs', 1), (5, 'dates', 2)",
-        "INSERT INTO shelf SELECT id + 10, name, 0 FROM shelf ON CONFLICT (id) DO NOTHING",
-        "UPDATE shelf SET stock = stock + 1 FROM products WHERE products.name = shelf.name",
-        "DELETE FROM public.shelf USING products WHERE products.id = shelf.id;",
-        "WITH few AS (SELECT id FROM shelf WHERE stock < 5) DELETE FROM shelf WHERE id IN (TABLE few)",
-        "UPDATE shelf\n\tSET name = 'Zwetschgen, süß' WHERE id = 3",
+        (
+            "insert into shelf values (4, 'figs', 1), (5, 'dates', 2)",
+            "INSERT INTO shelf VALUES (4, 'figs', 1), (5, 'dates', 2)",
+        ),
+        ("INSERT INTO shelf SELECT id + 10, name, 0 FROM shelf ON CONFLICT (id) DO NOTHING", None),
+        ("UPDATE shelf SET stock = stock + 1 FROM products WHERE products.name = shelf.name", None),
+        (
+            "DELETE FROM public.shelf USING products WHERE products.id = shelf.id;",
+            "DELETE FROM public.shelf USING products WHERE products.id = shelf.id",
+        ),
+        (
+            "WITH few AS (SELECT id FROM shelf WHERE stock < 5) DELETE FROM shelf WHERE id IN (TABLE few)",
+            "WITH few AS (SELECT id FROM shelf WHERE stock < 5) "
+            "DELETE FROM shelf WHERE id IN (SELECT * FROM few)",
+        ),
+        (
+            "UPDATE shelf\n\tSET name = 'Zwetschgen, süß' WHERE id = 3",
+            "UPDATE shelf SET name = 'Zwetschgen, süß' WHERE id = 3",
+        ),
+        (
+            f"UPDATE shelf SET stock = 0 WHERE id = 1{' ' * 1_300}OR true -- only one",
+            "UPDATE shelf SET stock = 0 WHERE id = 1 OR TRUE",
+        ),
+        (
+            "DELETE FROM shelf WHERE id = 1\n\n\n\n/* or */ or id > 1",
+            "DELETE FROM shelf WHERE id = 1 OR id > 1",
+        ),
     ],
 )
-def test_plain_changes_may_be_shown(statement: str) -> None:
-    """As they were written, without the semicolon."""
-    assert check(statement).statement.text.strip() == statement.removesuffix(";")
+def test_what_is_shown_is_printed_from_the_parse_so_that_nothing_hides(
+    statement: str, shown: str | None
+) -> None:
+    """Blanks, empty lines, comments and the semicolon are gone; long statements stand on several lines."""
+    text = check(statement).statement.text
+    assert " ".join(text.split()) == (shown or statement)
+    assert check(text).statement.text == text
 
 
 @pytest_asyncio.fixture
@@ -92,10 +115,17 @@ async def shelf(database_url: str) -> AsyncIterator[Shelf]:
 
 
 @pytest_asyncio.fixture
-async def orders(shelf: Shelf) -> AsyncIterator[Orders]:
+async def readers(database_url: str) -> AsyncIterator[Database]:
+    """The database for the role that only reads."""
+    async with open_database(database_url, size=2) as database:
+        yield database
+
+
+@pytest_asyncio.fixture
+async def orders(shelf: Shelf, readers: Database) -> AsyncIterator[Orders]:
     """What changes it, with a role that may."""
-    async with open_pool(shelf.dsn, size=4) as pool:
-        yield Orders(pool)
+    async with open_orders(shelf.dsn, readers, size=4) as orders:
+        yield orders
 
 
 async def proposed(orders: Orders, statement: str, request: str = "7f3a9c21") -> Proposal:
@@ -115,6 +145,15 @@ async def proposed(orders: Orders, statement: str, request: str = "7f3a9c21") ->
 
 async def carry_out(orders: Orders, proposal: Proposal) -> str:
     return await orders.execute(proposal, "slack:UASKER", "slack:UBOSS")
+
+
+@pytest.mark.parametrize(("statement", "why"), REFUSED.items(), ids=[each[:50] for each in REFUSED])
+async def test_what_nobody_should_approve_is_not_shown(orders: Orders, statement: str, why: str) -> None:
+    """Each is refused with a sentence of ours before a person sees it, or the server runs it."""
+    with pytest.raises(ToolFailure, match=r"\.$|\n") as caught:
+        await orders.preview(statement)
+    assert "SQLSTATE" not in str(caught.value)
+    assert why in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +204,12 @@ async def test_an_order_is_carried_out_once_however_often_it_is_run(shelf: Shelf
     assert (entry["asked_by"], entry["approved_by"]) == ("slack:UASKER", "slack:UBOSS")
 
 
-async def test_two_processes_at_once_carry_it_out_once(shelf: Shelf, orders: Orders) -> None:
+async def test_two_processes_at_once_carry_it_out_once(
+    shelf: Shelf, orders: Orders, readers: Database
+) -> None:
     """They share nothing but the database."""
     proposal = await proposed(orders, TAKE)
-    async with open_pool(shelf.dsn, size=2) as pool:
-        elsewhere = Orders(pool)
+    async with open_orders(shelf.dsn, readers, size=2) as elsewhere:
         told = await asyncio.gather(*(carry_out(each, proposal) for each in (orders, elsewhere) * 3))
     assert len(set(told)) == 1
     assert await shelf.stock() == TAKEN
@@ -234,18 +274,18 @@ async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: Orders
 
 
 async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
-    shelf: Shelf, orders: Orders, monkeypatch: pytest.MonkeyPatch
+    shelf: Shelf, orders: Orders, readers: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can know then whether it ran: the words say so, and where to look."""
     proposal = await proposed(orders, TAKE)
     monkeypatch.setattr("bot.tools.sql_write._TRIES", 1)
-    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
+    async with open_orders(NOWHERE, readers, size=1) as away:
         with pytest.raises(ToolFailure, match=r"not known whether the statement ran.*7f3a9c21"):
-            await carry_out(Orders(pool), proposal)
+            await carry_out(away, proposal)
 
 
 async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
-    shelf: Shelf, database_url: str
+    shelf: Shelf, readers: Database
 ) -> None:
     """Nobody has approved it: it names no table that is closed, and its errors quote no value."""
     await shelf.owner.execute(
@@ -253,8 +293,7 @@ async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
         "GRANT SELECT ON secrets TO bot_writer; REVOKE ALL ON secrets FROM bot_reader"
     )
     try:
-        async with open_pool(shelf.dsn, size=1) as writers, open_pool(database_url, size=1) as readers:
-            orders = Orders(writers, readers)
+        async with open_orders(shelf.dsn, readers, size=1) as orders:
             with pytest.raises(ToolFailure, match='"secrets" may not be read'):
                 await orders.preview("UPDATE shelf SET stock = (SELECT token::int FROM secrets) WHERE id = 1")
             with pytest.raises(ToolFailure, match="wrong form") as caught:
@@ -267,38 +306,42 @@ async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
         await shelf.owner.execute("DROP TABLE secrets")
 
 
-async def test_a_role_with_powers_changes_nothing_in_production(shelf: Shelf, database_url: str) -> None:
+async def test_a_role_with_powers_changes_nothing_in_production(
+    shelf: Shelf, readers: Database, database_url: str
+) -> None:
     """What could do anything is not what runs a model's statements, be they approved."""
     superuser = database_url.replace("//bot_reader@", "//postgres@", 1)
-    async with open_pool(superuser, size=1) as pool:
+    async with open_orders(superuser, readers, size=1, refuses_powers=True) as orders:
         with pytest.raises(ToolFailure, match="Changes are switched off"):
-            await Orders(pool, refuses_powers=True).preview(TAKE)
-    async with open_pool(shelf.dsn, size=1) as pool:
-        assert "2 rows" in (await Orders(pool, refuses_powers=True).preview(TAKE)).effect
+            await orders.preview(TAKE)
+    async with open_orders(shelf.dsn, readers, size=1, refuses_powers=True) as orders:
+        assert "2 rows" in (await orders.preview(TAKE)).effect
 
 
-async def test_the_ledger_tells_what_came_of_an_order(shelf: Shelf, orders: Orders) -> None:
+async def test_the_ledger_tells_what_came_of_an_order(
+    shelf: Shelf, orders: Orders, readers: Database
+) -> None:
     """For people who are not told otherwise, since the answer was stopped or the model has failed."""
     proposal = await proposed(orders, TAKE)
     assert await orders.outcome(proposal) == "The approved change was not carried out."
     await carry_out(orders, proposal)
     assert await orders.outcome(proposal) == "The approved change was carried out: 2 rows."
-    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
-        assert "agent_ledger tells" in await Orders(pool).outcome(proposal)
+    async with open_orders(NOWHERE, readers, size=1) as away:
+        assert "agent_ledger tells" in await away.outcome(proposal)
 
 
 async def test_health_tells_whether_changes_could_be_made(
-    shelf: Shelf, orders: Orders, database_url: str
+    shelf: Shelf, orders: Orders, readers: Database, database_url: str
 ) -> None:
     """A green light must not hide that an approved change would fail."""
     assert (await orders.health()).state == "ok"
     await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    async with open_pool(database_url, size=1) as pool:
-        told = await Orders(pool).health()
+    async with open_orders(database_url, readers, size=1) as reading:
+        told = await reading.health()
     assert told.state == "degraded"
     assert "agent_ledger is missing" in told.evidence["error"]
-    async with open_pool("postgresql://nobody@127.0.0.1:1/nowhere", size=1) as pool:
-        assert (await Orders(pool).health()).state == "down"
+    async with open_orders(NOWHERE, readers, size=1) as away:
+        assert (await away.health()).state == "down"
 
 
 async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: Orders) -> None:
@@ -312,27 +355,37 @@ async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: Orders) -> No
 async def test_functions_that_hide_what_they_do_are_not_shown(shelf: Shelf, orders: Orders) -> None:
     """A person sees a name, not what the function changes."""
     await shelf.owner.execute(
-        "CREATE FUNCTION refund_all() RETURNS int LANGUAGE sql AS 'DELETE FROM shelf; SELECT 1'"
+        "CREATE FUNCTION refund_all() RETURNS int LANGUAGE sql AS 'DELETE FROM shelf; SELECT 1';"
+        "CREATE FUNCTION refund(int, int) RETURNS int LANGUAGE sql AS 'SELECT refund_all()';"
+        "CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = refund);"
+        "CREATE TYPE wallet AS (sum int); CREATE FUNCTION fill(int) RETURNS wallet LANGUAGE sql"
+        " AS 'SELECT ROW(refund_all())::wallet'; CREATE CAST (int AS wallet) WITH FUNCTION fill(int)"
     )
     try:
         with pytest.raises(ToolFailure, match="refund_all is not allowed"):
             await orders.preview("UPDATE shelf SET stock = refund_all() WHERE id = 1")
+        with pytest.raises(ToolFailure, match="operator ### is not allowed"):
+            await orders.preview("UPDATE shelf SET stock = 1 ### 2 WHERE id = 1")
+        with pytest.raises(ToolFailure, match="type wallet is not allowed"):
+            await orders.preview("UPDATE shelf SET stock = (1::wallet).sum WHERE id = 1")
     finally:
-        await shelf.owner.execute("DROP FUNCTION refund_all")
+        await shelf.owner.execute(
+            "DROP OPERATOR ### (int, int); DROP TYPE wallet CASCADE; DROP FUNCTION refund, refund_all"
+        )
     assert await shelf.stock() == UNTOUCHED
 
 
 async def test_a_role_that_only_reads_is_told_before_a_person_is_asked(
-    shelf: Shelf, database_url: str
+    shelf: Shelf, readers: Database, database_url: str
 ) -> None:
     """The words name the operator and the page that says what to do."""
     await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    async with open_pool(database_url, size=1) as pool:
+    async with open_orders(database_url, readers, size=1) as orders:
         with pytest.raises(ToolFailure, match=r"agent_ledger is missing.*docs/approvals\.md"):
-            await Orders(pool).preview("DELETE FROM products WHERE id = 0")
+            await orders.preview("DELETE FROM products WHERE id = 0")
 
 
-async def test_the_role_in_the_docs_is_enough(shelf: Shelf, database_url: str) -> None:
+async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, database_url: str) -> None:
     """A ledger that its owner has made, and no right to make tables."""
     owner: asyncpg.Connection[asyncpg.Record] = shelf.owner
     await owner.execute("DROP TABLE IF EXISTS agent_ledger")
@@ -346,10 +399,182 @@ async def test_the_role_in_the_docs_is_enough(shelf: Shelf, database_url: str) -
         """
     )
     try:
-        async with open_pool(for_writing(database_url), size=1) as pool:
-            orders = Orders(pool)
+        async with open_orders(for_writing(database_url), readers, size=1) as orders:
             await carry_out(orders, await proposed(orders, TAKE))
         assert await shelf.stock() == TAKEN
         assert len(await shelf.ledger()) == 1
     finally:
         await owner.execute("DROP TABLE agent_ledger; GRANT CREATE ON SCHEMA public TO bot_writer")
+
+
+async def test_what_was_shown_is_what_runs(shelf: Shelf, orders: Orders) -> None:
+    """Fault: approved one thing, run another. Neither the call's arguments nor the role's path count."""
+    proposal = await proposed(orders, TAKE)
+    forged = replace(proposal, arguments={"statement": "DELETE FROM shelf WHERE id > 0"})
+    await shelf.owner.execute(
+        "CREATE SCHEMA lure; CREATE TABLE lure.shelf (id int, stock int);"
+        "INSERT INTO lure.shelf VALUES (1, 1), (2, 1);"
+        "GRANT USAGE ON SCHEMA lure TO bot_writer; GRANT ALL ON lure.shelf TO bot_writer;"
+        "ALTER ROLE bot_writer SET search_path = lure, public"
+    )
+    try:
+        async with (
+            open_database(shelf.dsn, size=1) as anyone,
+            open_orders(shelf.dsn, anyone, size=1) as later,
+        ):
+            assert await carry_out(later, forged) == "A person approved this, and it was done: 2 rows."
+        assert await shelf.stock() == TAKEN
+        assert await shelf.owner.fetchval("SELECT sum(stock) FROM lure.shelf") == 2
+    finally:
+        await shelf.owner.execute("DROP SCHEMA lure CASCADE; ALTER ROLE bot_writer RESET search_path")
+
+
+async def test_a_schema_that_only_the_reading_role_sees_ends_the_rehearsal(shelf: Shelf) -> None:
+    """Fault: a name meant one table to who looked, and another to who changed."""
+    await shelf.owner.execute(
+        "CREATE SCHEMA lure; CREATE TABLE lure.shelf AS TABLE shelf;"
+        "GRANT USAGE ON SCHEMA lure TO bot_reader;"
+        "GRANT SELECT ON lure.shelf TO bot_reader; ALTER ROLE bot_reader SET search_path = lure, public"
+    )
+    try:
+        reader = shelf.dsn.replace("bot_writer@", "bot_reader@")
+        async with open_database(reader, size=1) as others, open_orders(shelf.dsn, others, size=1) as orders:
+            with pytest.raises(ToolFailure, match="does not see the schema lure"):
+                await orders.preview(TAKE)
+    finally:
+        await shelf.owner.execute("DROP SCHEMA lure CASCADE; ALTER ROLE bot_reader RESET search_path")
+
+
+async def test_dates_mean_to_who_changes_what_they_meant_to_who_looked(
+    shelf: Shelf, readers: Database
+) -> None:
+    """Fault: the same words, other rows. Whatever the roles' settings are, the reading role's count."""
+    await shelf.owner.execute(
+        "ALTER TABLE shelf ADD day date; UPDATE shelf SET day = '2026-02-03'; "
+        "ALTER ROLE bot_writer SET datestyle = 'ISO, DMY'"
+    )
+    try:
+        async with open_orders(shelf.dsn, readers, size=1) as orders:
+            proposal = await proposed(orders, "UPDATE shelf SET day = '04/05/2026' WHERE day = '02/03/2026'")
+            assert "change 3 rows" in proposal.effect
+            await carry_out(orders, proposal)
+        assert str(await shelf.owner.fetchval("SELECT max(day) FROM shelf")) == "2026-04-05"
+    finally:
+        await shelf.owner.execute("ALTER ROLE bot_writer RESET datestyle")
+
+
+SHAPES = [
+    "UPDATE shelf AS s SET stock = s.stock + 1 WHERE s.id > 1",
+    "UPDATE ONLY public.shelf SET (name, stock) = ('x', DEFAULT), id = id + 10 WHERE shelf.stock > 10",
+    "UPDATE shelf SET (name, stock) = (SELECT 'x' || p.name, 5 FROM products p LIMIT 1) WHERE id = 2",
+    "UPDATE shelf SET stock = 1 FROM products p, products q WHERE p.id = q.id AND shelf.id < 3",
+    "WITH few AS (TABLE shelf) UPDATE shelf SET stock = 0 FROM few WHERE few.id = shelf.id AND few.id < 3",
+    "DELETE FROM shelf USING products p JOIN products q USING (id) WHERE shelf.id > 1",
+    "DELETE FROM shelf s WHERE NOT EXISTS (SELECT FROM products p WHERE p.name = s.name) AND name ~~ 'p%'",
+    "INSERT INTO shelf VALUES (4, 'a', 1), (5, DEFAULT, 2)",
+    "INSERT INTO shelf (stock, name, id) SELECT stock, name, id + 10 FROM shelf UNION SELECT 1, 'x', 99",
+    "WITH a AS (SELECT 7 AS n) INSERT INTO shelf WITH b AS (TABLE a) SELECT n, 'x', 1 FROM b",
+    "INSERT INTO shelf (id, name) SELECT 7, 'x' ORDER BY 1 LIMIT 1",
+    "UPDATE shelf SET stock = 1 FROM products p WHERE id = p.id",
+    "UPDATE shelf SET name = (ARRAY['a', 'b'])[id] WHERE id IN (1, 2)",
+]
+
+
+@pytest.mark.parametrize("statement", SHAPES)
+async def test_the_reading_part_has_a_row_for_each_that_is_changed(
+    shelf: Shelf, readers: Database, statement: str
+) -> None:
+    """What the reading role counts is what the statement changes; what cannot run cannot be counted."""
+    await shelf.owner.execute("ALTER TABLE shelf ALTER name SET DEFAULT 'd', ALTER stock SET DEFAULT 3")
+    transaction = shelf.owner.transaction()
+    await transaction.start()
+    try:
+        changed: int | None = int((await shelf.owner.execute(statement)).split()[-1])
+    except asyncpg.PostgresError:
+        changed = None
+    await transaction.rollback()
+    if changed is None:
+        with pytest.raises(ToolFailure, match="SQLSTATE"):
+            await readers.rehearse(check(statement))
+    else:
+        assert (await readers.rehearse(check(statement))).rows == changed
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("INSERT INTO shelf SELECT n, 'x', 1 FROM generate_series(4, 400000000) n", "too much work"),
+        ("UPDATE shelf SET stock = 1 FROM generate_series(1, 90000000) n WHERE n = id", "too much work"),
+        (
+            "WITH RECURSIVE r AS (SELECT 4 AS n UNION ALL SELECT n + 1 FROM r) "
+            "INSERT INTO shelf SELECT n, 'x', 1 FROM r",
+            "more than 10,000 rows",
+        ),
+        ("INSERT INTO shelf SELECT n, repeat('x', 99999), 1 FROM generate_series(4, 99) n", "1,000,000 char"),
+        (
+            "DELETE FROM shelf WHERE (SELECT count(*) FROM orders a, orders b, orders c) > 0",
+            "too much work",
+        ),
+    ],
+)
+async def test_a_rehearsal_writes_and_reads_little(
+    shelf: Shelf, orders: Orders, statement: str, why: str
+) -> None:
+    """Fault: an unapproved rehearsal filled the disk. It is planned first, then counted, and tried last."""
+    before = await shelf.owner.fetchval("SELECT pg_current_wal_insert_lsn()")
+    with pytest.raises(ToolFailure, match=why):
+        await orders.preview(statement)
+    written = await shelf.owner.fetchval("SELECT pg_current_wal_insert_lsn() - $1::pg_lsn", before)
+    assert written < 100_000
+
+
+async def test_a_large_change_is_counted_but_not_tried(shelf: Shelf, orders: Orders) -> None:
+    """Up to the limit it may be approved; what it writes is written once."""
+    many = "INSERT INTO shelf SELECT n, 'x', 1 FROM generate_series(4, 5003) AS n"
+    preview = await orders.preview(many)
+    assert preview.effect == (
+        "It would add 5,000 rows to shelf. It was not tried beforehand: it changes more than 1,000 rows."
+    )
+    assert "done: 5,000 rows" in await carry_out(orders, await proposed(orders, many))
+
+
+async def test_rehearsals_of_a_person_are_counted(shelf: Shelf, readers: Database) -> None:
+    """Fault: rehearsals without end. One person is not in another's way; after an hour all may again."""
+    async with open_orders(shelf.dsn, readers, size=1, rehearsals=2) as orders:
+        for person in ("1", "2"):
+            with asking_for(turn_with(discord_dm(user=person))):
+                for _ in range(2):
+                    await orders.preview(TAKE)
+                with pytest.raises(ToolFailure, match="2 changes prepared within an hour"):
+                    await orders.preview(TAKE)
+    allowance = Allowance(1, seconds=60)
+    allowance.take("slack:UA", 0)
+    allowance.take("slack:UA", 60)
+    with pytest.raises(ToolFailure):
+        allowance.take("slack:UA", 61)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE shelf SET name = 'a{' ' * 500}', stock = 0 WHERE id > 0",
+        "UPDATE shelf SET name = E'a\\n\\n\\n\\n', stock = 0 WHERE id > 0",
+        f'UPDATE shelf AS "s{" " * 40}" SET stock = 0 WHERE id > 0',
+        "DELETE FROM shelf WHERE name = E'\\u200b' OR id > 0",
+        "DELETE FROM shelf WHERE name = U&'\\202e' OR id > 0",
+        "DELETE FROM shelf WHERE name = E'\\x60\\x60\\x60' OR id > 0",
+        "DELETE FROM shelf WHERE name = E'\\r' OR id > 0",
+        f"DELETE FROM shelf WHERE {'NOT ' * 360} id = 1",
+    ],
+)
+def test_texts_and_escapes_hide_nothing_either(statement: str) -> None:
+    """Fault: blind approval. What an escape stands for is seen, or the statement is refused."""
+    with pytest.raises(ToolFailure, match=r"cannot be seen|hide|block of code|plainer"):
+        check(statement)
+
+
+def test_a_printer_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was printed must parse to the very tree that came in."""
+    monkeypatch.setattr(sql_change, "RawStream", lambda: lambda _: "DELETE FROM shelf WHERE id = 2")
+    with pytest.raises(ToolFailure, match="cannot be shown as it is"):
+        check("DELETE FROM shelf WHERE id = 1")

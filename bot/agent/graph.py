@@ -34,7 +34,7 @@ from bot.chat import (
     Turn,
     unmetered,
 )
-from bot.tools import GuardedTool, files_of, for_tools
+from bot.tools import GuardedTool, asking_for, files_of, for_tools
 
 log = logging.getLogger(__name__)
 
@@ -223,8 +223,10 @@ class _Nodes:
         """Ask for leave, which may be done again; returns why it is not asked, if it is not."""
         if self._requests is None:
             return prompts.NOBODY_TO_ASK
+        turn = get_runtime(Context).context.turn
         try:
-            preview = await tool.previewed(call["args"])
+            with asking_for(turn):
+                preview = await tool.previewed(call["args"])
         except ToolException as error:
             return str(error)
         except ValidationError as error:
@@ -239,7 +241,7 @@ class _Nodes:
             language=preview.language,
             facts=preview.facts,
         )
-        asked = await self._requests.ask(get_runtime(Context).context.turn, proposal)
+        asked = await self._requests.ask(turn, proposal)
         if asked is None:
             return prompts.TOO_MANY_OPEN
         emit = get_stream_writer()

@@ -4,28 +4,29 @@ from bot.tools.failure import ToolFailure
 from bot.tools.guarded import GuardedTool, Preview
 from bot.tools.kv import NOTHING_KEPT, KeyValueStore
 from bot.tools.made import files_of, naming
-from bot.tools.scope import for_tools, proposal_of, turn_of
-from bot.tools.sql import Limits
-from bot.tools.sql_pool import Pool, open_pool
+from bot.tools.scope import asking_for, for_tools, proposal_of, turn_of
+from bot.tools.sql import Database, Limits, open_database
 from bot.tools.sql_role import RoleCheck, RolePolicy
-from bot.tools.sql_write import Orders
+from bot.tools.sql_write import Orders, open_orders
 from bot.tools.toolset import toolset
 
 __all__ = [
     "NOTHING_KEPT",
+    "Database",
     "GuardedTool",
     "KeyValueStore",
     "Limits",
     "Orders",
-    "Pool",
     "Preview",
     "RoleCheck",
     "RolePolicy",
     "ToolFailure",
+    "asking_for",
     "files_of",
     "for_tools",
     "naming",
-    "open_pool",
+    "open_database",
+    "open_orders",
     "proposal_of",
     "toolset",
     "turn_of",

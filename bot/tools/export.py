@@ -7,6 +7,7 @@ import asyncio
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,16 +15,22 @@ from dataclasses import dataclass
 from bot.chat import File, Keep
 from bot.tools.failure import ToolFailure
 from bot.tools.made import named
+from bot.tools.sql import Database
 from bot.tools.sql_format import NUMBERS, Column, row_line
-from bot.tools.sql_pool import Pool
-from bot.tools.sql_rows import Batch, reading_rows
+from bot.tools.sql_rows import Batch
 
 _SECONDS = 60.0
 _TOLD_ROWS = 3
 _ENCODING = "utf-8-sig"
 
-# https://owasp.org/www-community/attacks/CSV_Injection, and the same characters in full width
-_FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# https://owasp.org/www-community/attacks/CSV_Injection, and the same characters in full width; a spreadsheet
+# may be set to another separator than ours, and passes over what is not seen. One run, one match: linear.
+_BEGINNING = re.compile(
+    "(?:^|[;\t\r\n])"
+    "[;\\s\x00-\x1f\x7f-\xa0\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3000\ufe00-\ufe0f\ufeff]*+"
+    "(?P<formula>[=+\\-@\uff1d\uff0b\uff0d\uff20])?"
+)
+_STARTS_ODDLY = re.compile("[\t\r\n]")
 _PLAIN_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*%?")
 
 
@@ -43,10 +50,10 @@ class Export:
     words: str
 
 
-async def export(pool: Pool, keep: Keep, query: str, limits: Limits | None = None) -> Export:
+async def export(database: Database, keep: Keep, query: str, limits: Limits | None = None) -> Export:
     """Run the query, write its rows, keep the file. Raises `ToolFailure`."""
     limits = limits or Limits()
-    async with reading_rows(pool, query, _SECONDS) as (columns, batches):
+    async with database.rows(query, _SECONDS) as (columns, batches):
         if not columns:
             raise ToolFailure("The query has no columns, so there is nothing to export.")
         sheet = _Sheet(columns, limits)
@@ -70,11 +77,12 @@ class _Sheet:
         self.rows = 0
         self.first: list[Sequence[str | None]] = []
         self.is_cut = False
+        self.changed: Counter[str] = Counter()
         self._limits = limits
         self._are_numbers = [column.type in NUMBERS for column in columns]
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text, lineterminator="\r\n")
-        self._writer.writerow([_harmless(column.name) for column in columns])
+        self._writer.writerow([harmless(column.name) for column in columns])
         self._written = bytearray()
 
     def add(self, batch: Batch) -> bool:
@@ -87,15 +95,21 @@ class _Sheet:
 
     def _write(self, row: Sequence[str | None]) -> bool:
         self._flush()
-        self._writer.writerow(
-            "" if value is None else value if is_number else _harmless(value)
+        cells = [
+            value or "" if value is None or is_number else harmless(value)
             for value, is_number in zip(row, self._are_numbers, strict=True)
-        )
+        ]
+        self._writer.writerow(cells)
         if len(self._written) + len(self._text.getvalue().encode(_ENCODING)) > self._limits.size:
             self._text.seek(0)
             self._text.truncate()
             return False
         self.rows += 1
+        self.changed.update(
+            column.name
+            for column, cell, value in zip(self.columns, cells, row, strict=True)
+            if cell != (value or "")
+        )
         if len(self.first) < _TOLD_ROWS:
             self.first.append(row)
         return True
@@ -111,9 +125,22 @@ class _Sheet:
         return bytes(self._written)
 
 
-def _harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula; a quotation mark before it is how they write that."""
-    return f"'{text}" if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text) else text
+def harmless(text: str) -> str:
+    """Return a text no part of which a spreadsheet takes for a formula.
+
+    An apostrophe is how spreadsheets write that: before a text, and before what follows a separator in it.
+    """
+    if _PLAIN_NUMBER.fullmatch(text):
+        return text
+    if _STARTS_ODDLY.match(text):
+        text = f"'{text}"
+    return _BEGINNING.sub(_quoted, text)
+
+
+def _quoted(beginning: re.Match[str]) -> str:
+    if beginning["formula"] is None:
+        return beginning[0]
+    return f"{beginning[0][:-1]}'{beginning['formula']}"
 
 
 def _subject(query: str) -> str:
@@ -129,6 +156,12 @@ def _words(sheet: _Sheet, file: File) -> str:
         lines.append(
             f"It holds only the first {sheet.rows:,} rows, since all would be too large: say so, and offer "
             "to export a part of it or fewer columns."
+        )
+    if sheet.changed:
+        names = ", ".join(f"{name} ({_count(count, 'cell')})" for name, count in sheet.changed.most_common(5))
+        lines.append(
+            f"An apostrophe was put before values that a spreadsheet would take for formulas, such as phone "
+            f"numbers with a plus, in {names}: tell the people."
         )
     lines += ["It begins with:", row_line([column.name for column in sheet.columns])]
     lines += [row_line(row) for row in sheet.first]

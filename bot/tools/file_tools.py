@@ -8,7 +8,7 @@ from bot.tools.charts import Kind, draw
 from bot.tools.export import export as export_rows
 from bot.tools.failure import ToolFailure
 from bot.tools.made import naming
-from bot.tools.sql_pool import Pool
+from bot.tools.sql import Database
 
 _CHART = """\
 Draw a chart from the rows of a read-only query in the business database and show it to the people. Use it \
@@ -50,19 +50,19 @@ class ExportArguments(BaseModel):
     query: str = Field(description="One PostgreSQL SELECT")
 
 
-def file_tools(pool: Pool, keep: Keep) -> list[BaseTool]:
-    """`chart` and `export`, over the database of `pool`; `keep` takes the files. They raise `ToolFailure`."""
+def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
+    """`chart` and `export`, over the database; `keep` takes the files. They raise `ToolFailure`."""
 
     async def chart(query: str, kind: Kind, x: str = "", y: str = "", title: str = "") -> tuple[str, Json]:
         try:
-            drawn = await draw(pool, keep, query, kind, x, y, title)
+            drawn = await draw(database, keep, query, kind, x, y, title)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
         return drawn.words, naming([drawn.file])
 
     async def export(query: str) -> tuple[str, Json]:
         try:
-            exported = await export_rows(pool, keep, query)
+            exported = await export_rows(database, keep, query)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
         return exported.words, naming([exported.file])

@@ -1,10 +1,15 @@
 """For whom a tool works: what it may see follows from the turn, never from what the model says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 
 from bot.chat import Proposal, Turn
+
+_asker: ContextVar[str] = ContextVar("asker", default="")
 
 _TURN = "turn"
 _PROPOSAL = "proposal"
@@ -30,3 +35,18 @@ def proposal_of(config: RunnableConfig) -> Proposal:
     if proposal is None:
         raise KeyError(_PROPOSAL)
     return cast(Proposal, proposal)
+
+
+@contextmanager
+def asking_for(turn: Turn) -> Iterator[None]:
+    """Let a `GuardedTool` that prepares a call know for whom, by `asker`."""
+    token = _asker.set(turn.authors[0] if turn.authors else "")
+    try:
+        yield
+    finally:
+        _asker.reset(token)
+
+
+def asker() -> str:
+    """Return the person for whom a call is prepared; empty when nobody has said."""
+    return _asker.get()

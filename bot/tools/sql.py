@@ -1,26 +1,35 @@
-"""Queries that a model wrote, run so that they can change nothing and hold nothing up.
+"""The one gate to the business database: every tool gets its rows here, and no connection.
 
-The walls, from the outside in: `sql_guard` lets one reading statement pass, `sql_functions` none that an
-extension may use to get around the next; it runs in a read-only transaction that is always rolled back, with
-time limits; no more rows, columns and characters leave the server than are shown; and the rights of the
-database role, which `sql_role` looks at, bound everything.
+The walls, from the outside in: `sql_guard` lets one reading statement pass, `sql_resolution` none whose names
+stand for more than reading; it runs in a read-only transaction that is always rolled back, with time limits;
+no more rows, columns and characters leave the server than are shown; and the rights of the database role,
+which `sql_role` looks at, bound everything.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
-from bot.tools import sql_guard
-from bot.tools.sql_errors import translated
+from bot.chat import Health
+from bot.tools import sql_catalog, sql_guard, sql_rows
+from bot.tools.sql_catalog import Catalog, Relation
+from bot.tools.sql_change import Change
+from bot.tools.sql_errors import discreet, translated
 from bot.tools.sql_format import MAX_CELL_CHARS, Column, Result, row_line
-from bot.tools.sql_functions import refuse_foreign
-from bot.tools.sql_pool import Pool, reading
+from bot.tools.sql_guard import Statement
+from bot.tools.sql_pool import Connection, Pool, open_pool, reading
+from bot.tools.sql_rehearsal import REHEARSAL_SECONDS, Rehearsal, rehearsed
+from bot.tools.sql_resolution import require_harmless
+from bot.tools.sql_role import RoleCheck
+from bot.tools.sql_rows import Batch
 
 _PREFETCH_ROWS = 20
+_LOOK_SECONDS = 5
 
 _SMALL_TYPES = frozenset({"bool", "int2", "int4", "int8", "oid", "float4", "float8", "uuid", "void"})
 """Types of pg_catalog whose values are read as they are; others arrive as text, cut on the server."""
@@ -36,21 +45,94 @@ class Limits:
     columns: int = 60
 
 
-async def fetch(pool: Pool, query: str, limits: Limits) -> Result:
-    """The first rows of a query that nobody has checked. Raises `ToolFailure`, see `sql_guard.check`."""
-    # a long query takes a third of a second
-    statement = await asyncio.to_thread(sql_guard.check, query)
-    async with reading(pool, limits.seconds) as connection:
-        with translated(statement.text, limits.seconds):
-            await refuse_foreign(connection, statement.calls)
-            prepared = await connection.prepare(statement.text)
-        columns = _columns(prepared)
-        shown = columns[: limits.columns]
-        with translated("", limits.seconds):
-            if statement.is_select and columns:
-                bounded = _bounded(statement.text, shown, len(columns), limits.rows + 1)
-                prepared = await connection.prepare(bounded)
-            rows, is_complete = await _first_rows(prepared, shown, limits)
+@asynccontextmanager
+async def open_database(dsn: str, *, size: int, role: RoleCheck | None = None) -> AsyncIterator["Database"]:
+    """The database, on at most `size` connections; none is opened before it is needed, so this never fails.
+
+    `role` decides whether the role of the connections may be used; by default any may.
+    """
+    role = role or RoleCheck("accept")
+    async with open_pool(dsn, size=size, admit=role.admit) as pool:
+        yield Database(pool, role)
+
+
+class Database:
+    """Everything that tools may read of the database. All methods raise `ToolFailure`."""
+
+    def __init__(self, pool: Pool, role: RoleCheck) -> None:
+        self.__pool = pool
+        self.__role = role
+
+    async def fetch(self, query: str, limits: Limits) -> Result:
+        """Return the first rows of a query that nobody has checked."""
+        # a long query takes a third of a second
+        statement = await asyncio.to_thread(sql_guard.check, query)
+        async with self.__admitted(statement, limits.seconds) as connection:
+            return await _fetched(connection, statement, limits)
+
+    @asynccontextmanager
+    async def rows(
+        self, query: str, seconds: float
+    ) -> AsyncIterator[tuple[tuple[Column, ...], AsyncGenerator[Batch]]]:
+        """Give the columns of a query that nobody has checked, and its rows in batches as they are asked for.
+
+        The whole body may take `seconds`.
+        """
+        statement = await asyncio.to_thread(sql_guard.check, query)
+        async with self.__admitted(statement, seconds) as connection:
+            yield await sql_rows.batches(connection, statement, seconds)
+
+    async def rehearse(self, change: Change) -> Rehearsal:
+        """Return what a change would do, as far as the reading role may know; nothing is tried."""
+        async with self.__admitted(change.statement, REHEARSAL_SECONDS, is_change=True) as connection:
+            with discreet(change.statement.text, REHEARSAL_SECONDS):
+                return await rehearsed(connection, change)
+
+    async def catalog(self) -> Catalog:
+        """Return the relations that the role may read."""
+        async with reading(self.__pool, sql_catalog.SECONDS) as connection:
+            return await sql_catalog.read_catalog(connection)
+
+    async def relation(self, name: str) -> Relation | None:
+        """Return the relation that SQL means by `name`; None when there is none that may be read."""
+        async with reading(self.__pool, sql_catalog.SECONDS) as connection:
+            return await sql_catalog.read_relation(connection, name)
+
+    async def values(self, relation: Relation) -> Mapping[str, Sequence[str]]:
+        """Return the values of each text column that has only a few, as far as the first rows show."""
+        async with reading(self.__pool, sql_catalog.SAMPLE_SECONDS) as connection:
+            return await sql_catalog.read_values(connection, relation)
+
+    async def require_admission(self) -> None:
+        """Raise when the tools may not read, also for what they could answer from memory."""
+        async with reading(self.__pool, _LOOK_SECONDS):
+            pass
+
+    async def health(self) -> Health:
+        """Return Postgres as a part of the bot. Never raises."""
+        return await self.__role.report(self.__pool)
+
+    @asynccontextmanager
+    async def __admitted(
+        self, statement: Statement, seconds: float, *, is_change: bool = False
+    ) -> AsyncIterator[Connection]:
+        """Give a read-only transaction in which all that the statement names was found to be harmless."""
+        async with reading(self.__pool, seconds) as connection:
+            with translated("", seconds):
+                await require_harmless(connection, statement, is_change=is_change)
+            yield connection
+
+
+async def _fetched(connection: Connection, statement: Statement, limits: Limits) -> Result:
+    with translated(statement.text, limits.seconds):
+        prepared = await connection.prepare(statement.text)
+    columns = _columns(prepared)
+    shown = columns[: limits.columns]
+    with translated("", limits.seconds):
+        if statement.is_select and columns:
+            bounded = _bounded(statement.text, shown, len(columns), limits.rows + 1)
+            prepared = await connection.prepare(bounded)
+        rows, is_complete = await _first_rows(prepared, shown, limits)
     return Result(shown, tuple(rows), is_complete, hidden_columns=len(columns) - len(shown))
 
 

@@ -1,4 +1,4 @@
-"""The system catalog's answer to: which tables may the role read, and what is in them?"""
+"""Tables that the role may read, and what is in them, from the system catalog."""
 
 import asyncio
 import json
@@ -8,20 +8,34 @@ from dataclasses import dataclass
 import asyncpg
 
 from bot.tools.sql_errors import translated
-from bot.tools.sql_pool import Pool, reading
+from bot.tools.sql_pool import Connection
 
-_CATALOG_SECONDS = 10
-_SAMPLE_SECONDS = 3
+SECONDS = 10
+SAMPLE_SECONDS = 3
 _SAMPLE_ROWS = 5_000
 _MOST_RELATIONS = 500
+_MOST_NAMES = 20_000
 _MOST_SAMPLED_COLUMNS = 30
 _MOST_VALUES = 12
 _VALUE_CHARS = 40
 
+_NAME = """CASE WHEN pg_table_is_visible(c.oid) THEN quote_ident(c.relname)
+            ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END"""
+
 # Partitions stand behind their parent, and what an extension brought along is not the business's data.
+_READABLE = """
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+   AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+   AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
+   AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+"""
+
+_ORDER = " ORDER BY pg_table_is_visible(c.oid) DESC, 1 LIMIT "
+
 _RELATIONS = f"""
-SELECT CASE WHEN pg_table_is_visible(c.oid) THEN quote_ident(c.relname)
-            ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END AS name,
+SELECT {_NAME} AS name,
        c.relkind::text AS kind,
        c.reltuples::bigint AS rows,
        obj_description(c.oid, 'pg_class') AS comment,
@@ -35,15 +49,16 @@ SELECT CASE WHEN pg_table_is_visible(c.oid) THEN quote_ident(c.relname)
        (SELECT json_agg(pg_get_constraintdef(k.oid) ORDER BY k.contype = 'p' DESC, k.contype DESC, k.conname)
           FROM pg_constraint k
          WHERE k.conrelid = c.oid AND k.contype IN ('p', 'f', 'u', 'c')) AS constraints
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
-   AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
-   AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
-   AND NOT EXISTS (SELECT FROM pg_depend d
-                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
- ORDER BY pg_table_is_visible(c.oid) DESC, 1
- LIMIT {_MOST_RELATIONS}
-"""  # noqa: S608 - no part of it comes from outside
+{_READABLE}"""  # noqa: S608 - no part of it comes from outside
+
+_NAMES = f"SELECT {_NAME} AS name {_READABLE} {_ORDER} {_MOST_NAMES}"
+
+_NO_SUCH_NAME = (
+    asyncpg.InvalidNameError,
+    asyncpg.PostgresSyntaxError,  # too many dots
+    asyncpg.FeatureNotSupportedError,  # of another database
+    asyncpg.InsufficientPrivilegeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +87,36 @@ class Relation:
     constraints: tuple[str, ...]
 
 
-async def read_relations(pool: Pool) -> tuple[Relation, ...]:
-    """All that the role may read, those of the search path first. Raises `ToolFailure`."""
-    async with reading(pool, _CATALOG_SECONDS) as connection:
-        with translated("", _CATALOG_SECONDS):
-            records = await connection.fetch(_RELATIONS)
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All that the role may read: the first some hundred relations, and the names of all.
+
+    Those of the search path come first.
+    """
+
+    relations: tuple[Relation, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+async def read_catalog(connection: Connection) -> Catalog:
+    """Return the tables that the role may read. Raises `ToolFailure`."""
+    with translated("", SECONDS):
+        records = await connection.fetch(f"{_RELATIONS} {_ORDER} {_MOST_RELATIONS}")
+        names = await connection.fetch(_NAMES)
     # hundreds of wide tables take a second
-    return await asyncio.to_thread(lambda: tuple(map(_relation, records)))
+    return await asyncio.to_thread(
+        lambda: Catalog(tuple(map(_relation, records)), tuple(each["name"] for each in names))
+    )
+
+
+async def read_relation(connection: Connection, name: str) -> Relation | None:
+    """Return the relation that `name` means in SQL, if the role may read it. Raises `ToolFailure`."""
+    with translated("", SECONDS):
+        try:
+            record = await connection.fetchrow(f"{_RELATIONS} AND c.oid = to_regclass($1)", name)
+        except _NO_SUCH_NAME:
+            return None
+    return None if record is None else _relation(record)
 
 
 def _relation(record: asyncpg.Record) -> Relation:
@@ -92,17 +130,16 @@ def _relation(record: asyncpg.Record) -> Relation:
     )
 
 
-async def read_values(pool: Pool, relation: Relation) -> Mapping[str, Sequence[str]]:
-    """The values of each text column that has only a few, as far as the first rows show.
+async def read_values(connection: Connection, relation: Relation) -> Mapping[str, Sequence[str]]:
+    """Return the values of each text column that has only a few, as far as the first rows show.
 
     Raises `ToolFailure`, for example when a view takes too long.
     """
     names = [column.name for column in relation.columns if column.is_text][:_MOST_SAMPLED_COLUMNS]
     if not names:
         return {}
-    async with reading(pool, _SAMPLE_SECONDS) as connection:
-        with translated("", _SAMPLE_SECONDS):
-            record = await connection.fetchrow(_sample(relation.name, names))
+    with translated("", SAMPLE_SECONDS):
+        record = await connection.fetchrow(_sample(relation.name, names))
     found = zip(names, record.values() if record else (), strict=True)
     return {name: values for name, values in found if 0 < len(values) <= _MOST_VALUES}
 

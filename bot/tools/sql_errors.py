@@ -66,6 +66,61 @@ def translated(query: str, seconds: float) -> Iterator[None]:
         raise kind(_described(error, query, seconds)) from error
 
 
+@contextmanager
+def discreet(query: str, seconds: float) -> Iterator[None]:
+    """Raise `ToolFailure` in words of ours: those of the server may quote what the asker may not read.
+
+    For changes. `query` is what is run: of an error in its text the place is shown.
+    """
+    try:
+        with translated(query, seconds):
+            yield
+    except DatabaseDown:
+        raise
+    except ToolFailure as error:
+        cause = error.__cause__
+        if not isinstance(cause, asyncpg.PostgresError):
+            raise
+        state = cause.sqlstate or ""
+        log.info("change refused by the database", extra={"sqlstate": state})
+        reason = _REASONS.get(state) or _REASONS.get(state[:2]) or _REASONS[""]
+        place = point_at(query, int(cause.position) - 1) if cause.position and state[:2] == "42" else ""
+        told = f"It cannot run: {reason.format(seconds=seconds)} (SQLSTATE {state})."
+        kind = UnknownName if isinstance(error, UnknownName) else ToolFailure
+        raise kind(f"{told}\n{place}".rstrip()) from None
+
+
+_REASONS = {
+    "0A": "PostgreSQL cannot do this",
+    "21": "a sub-select gives more rows than one",
+    "22": "a value has a wrong form, or is out of range",
+    "23502": "it leaves a column without a value that must have one",
+    "23503": "it violates foreign keys: other rows refer to it, or what it refers to is missing",
+    "23505": "it violates unique constraints: there is such a row already",
+    "23514": "it violates check constraints of the table",
+    "23": "it violates constraints of the table",
+    "25006": "that database can only be read",
+    "42501": "the role that the bot has may not do this",
+    "42601": "its syntax is wrong",
+    "42702": "a column is named that more than one table has; write the table before it",
+    "42703": "a column that it names does not exist",
+    "42704": "a name in it does not exist",
+    "42804": "a value has another type than its column; cast it",
+    "42883": "a function or an operator in it does not exist for these types",
+    "42P01": "a table that it names does not exist, or not under this name here",
+    "3F000": "a schema that it names does not exist",
+    "42": "a name, a type or its form is wrong",
+    "44": "a row would not be in the view any more",
+    "53": "the server has not enough room for it",
+    "54": "it is too large or too deep for the server",
+    "55P03": "the rows are locked by somebody else at the moment. Try again later",
+    "57014": "it took longer than {seconds:g} s and was stopped. Change fewer rows at once",
+    "40": "it was in the way of another change. Try again",
+    "": "the database refuses it",
+}
+"""By SQLSTATE, or the class that its first two characters are: errcodes-appendix of PostgreSQL's manual."""
+
+
 def _described(error: asyncpg.PostgresError, query: str, seconds: float) -> str:
     advice = _ADVICE.get(type(error))
     lines = [

@@ -1,12 +1,14 @@
-"""Which SQL may run at all, decided on PostgreSQL's own parse tree. Pure.
+"""Kinds of statement that may run at all, decided on PostgreSQL's own parse tree. Pure.
 
-This is one of the walls that `bot.tools.sql` names. What a view or function of the database does inside is
-the database's business, hence the role's.
+This is one of the walls that `bot.tools.sql` names. Names are only collected here, some with the reason for
+which they may not be PostgreSQL's own or an extension's: `sql_resolution` asks the server what they are. What
+a view or function of the database does inside is the database's business, hence the role's.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pglast import ast, parse_sql
 from pglast.parser import ParseError
@@ -14,6 +16,7 @@ from pglast.visitors import Ancestor, Visitor
 
 from bot.tools.failure import ToolFailure
 from bot.tools.sql_format import point_at
+from bot.tools.sql_mentions import Mentions, Name, Source, given_by, source_of, strings
 from bot.tools.sql_names import XML_PATHS, is_denied_function, is_denied_relation, is_denied_setting
 
 MAX_QUERY_CHARS = 10_000
@@ -31,8 +34,13 @@ class Statement:
 
     text: str
     tree: ast.Node
-    calls: frozenset[str] = frozenset()
-    """The functions that it may call, once `check` has looked."""
+    mentions: Mentions = field(default_factory=Mentions)
+    """All that it names, once `check` has looked."""
+
+    @property
+    def calls(self) -> frozenset[str]:
+        """The names of the functions that it may call, also those that look like columns."""
+        return frozenset(each.name for each in self.mentions.calls | self.mentions.attributes)
 
     @property
     def kind(self) -> str:
@@ -54,7 +62,7 @@ def check(query: str) -> Statement:
         if not isinstance(explained, ast.SelectStmt):
             raise ToolFailure("EXPLAIN is possible only for a SELECT.")
         tree = explained
-    return replace(statement, calls=inspect(tree, READING, _READING_ONLY))
+    return replace(statement, mentions=inspect(tree, READING, _READING_ONLY))
 
 
 def parse_one(query: str) -> Statement:
@@ -76,22 +84,41 @@ def parse_one(query: str) -> Statement:
     return Statement(query[start:end], raw.stmt)
 
 
-def inspect(tree: ast.Node, allowed: Set[type[ast.Node]], otherwise: str) -> frozenset[str]:
-    """Walk all of a statement, whose parts, too, must be of the `allowed` kinds and name nothing denied.
+def inspect(tree: ast.Node, allowed: Set[type[ast.Node]], otherwise: str) -> Mentions:
+    """Walk all of a statement, whose parts, too, must be of the `allowed` kinds.
 
-    Returns the names of the functions that it may call. Raises `ToolFailure` at the first node that may not
-    run: `DELETE is not allowed: <otherwise>`.
+    Return what it names; `sql_resolution` then asks the server what these names are. Raise `ToolFailure` at
+    the first node that may not run whatever its names are: `DELETE is not allowed: <otherwise>`.
     """
     inspector = _Inspector(allowed, otherwise)
     inspector(tree)
-    return frozenset(inspector.calls)
+    return inspector.mentions
 
 
 class _Inspector(Visitor):
     def __init__(self, allowed: Set[type[ast.Node]], otherwise: str) -> None:
         self._allowed = allowed
         self._otherwise = otherwise
-        self.calls: set[str] = set()
+        self._calls: set[Name] = set()
+        self._attributes: set[Name] = set()
+        self._relations: set[Name] = set()
+        self._given: defaultdict[str, list[Source]] = defaultdict(list)
+        self._operators: set[str] = set()
+        self._types: set[Name] = set()
+        self._sources: defaultdict[str, list[Source]] = defaultdict(list)
+
+    @property
+    def mentions(self) -> Mentions:
+        """All that was named in what was visited."""
+        return Mentions(
+            frozenset(self._calls),
+            frozenset(self._attributes),
+            frozenset(self._relations),
+            frozenset(self._operators),
+            frozenset(self._types),
+            dict(self._sources),
+            dict(self._given),
+        )
 
     def visit(self, _: Ancestor, node: ast.Node) -> None:
         match node:
@@ -103,41 +130,57 @@ class _Inspector(Visitor):
                 raise ToolFailure("Parameters such as $1 are not possible: write the values into the query.")
             case ast.RangeTableFunc():
                 raise ToolFailure(XML_PATHS)
-            case ast.FuncCall(funcname=name, args=arguments):
-                self._check_function(_strings(name), arguments or ())
-            case ast.ColumnRef(fields=names):
-                self._check_attributes(_strings(names)[1:])
-            case ast.A_Indirection(indirection=names):
-                self._check_attributes(_strings(names))
-            case ast.RangeVar(relname=str(relation)):
-                _require(not is_denied_relation(relation), f"The catalog {relation} may not be read.")
             case ast.VariableShowStmt(name=str(setting)):
-                _check_setting(setting)
+                refusal = _setting_refusal(setting)
+                _require(not refusal, refusal)
             case _ if _is_statement(node) and type(node) not in self._allowed:
                 raise ToolFailure(f"{_kind(node)} is not allowed: {self._otherwise}")
+        self._note(node)
+        if source := source_of(node):
+            self._sources[source[0]].append(source[1])
 
-    def _check_function(self, path: Sequence[str], arguments: Sequence[ast.Node]) -> None:
-        name = path[-1]
-        if name == "current_setting":
-            _check_setting(_literal(arguments))
-        elif is_denied_function(name, path[-2] if len(path) > 1 else ""):
-            is_path = name.startswith(("xpath", "xmlexists"))
-            reason = f"The function {name} is not allowed: it may do more than read tables."
-            raise ToolFailure(XML_PATHS if is_path else reason)
-        self.calls.add(name)
+    def _note(self, node: ast.Node) -> None:
+        match node:
+            case ast.FuncCall(funcname=path, args=arguments):
+                *_, schema, name = ["", *strings(path)]
+                self._calls.add(Name(name, schema, _call_refusal(name, schema, arguments or ())))
+            case ast.ColumnRef(fields=[*_, ast.String(), ast.String()] as fields):
+                *_, before, name = strings(fields)
+                self._attributes.add(Name(name, before, _attribute_refusal(name)))
+            case ast.A_Indirection(indirection=names):
+                self._attributes |= {Name(name, "", _attribute_refusal(name)) for name in strings(names)}
+            case ast.RangeVar(relname=str(relation), schemaname=schema):
+                denied = is_denied_relation(relation)
+                refusal = f"The catalog {relation} may not be read." if denied else ""
+                self._relations.add(Name(relation, schema or "", refusal))
+            case ast.CommonTableExpr(ctename=str(name)):
+                self._given[name].append(given_by(node))
+            case ast.TypeName(names=path):
+                *_, schema, name = ["", *strings(path)]
+                self._types.add(Name(name, schema))
+            case ast.A_Expr(name=path):
+                self._operators |= set(strings(path)[-1:])
 
-    def _check_attributes(self, names: Sequence[str]) -> None:
-        """`t.f` and `(x).f` call the function `f` on the row or value when that has no such column."""
-        for name in names:
-            denied = name == "current_setting" or is_denied_function(name)
-            _require(not denied, f"{name} is not allowed: it may call the function of that name.")
-            self.calls.add(name)
+
+def _call_refusal(name: str, schema: str, arguments: Sequence[ast.Node]) -> str:
+    if name == "current_setting":
+        return _setting_refusal(_literal(arguments))
+    if not is_denied_function(name, schema):
+        return ""
+    is_path = name.startswith(("xpath", "xmlexists"))
+    return XML_PATHS if is_path else f"The function {name} is not allowed: it may do more than read tables."
 
 
-def _check_setting(name: str | None) -> None:
+def _attribute_refusal(name: str) -> str:
+    """The reason why `t.f` or `(x).f` may only be a column, or call one of the user's own functions."""
+    denied = name == "current_setting" or is_denied_function(name)
+    return f"{name} is not allowed: it may call the function of that name." if denied else ""
+
+
+def _setting_refusal(name: str | None) -> str:
     if name is None:
-        raise ToolFailure("current_setting is possible only with the setting's name as a plain string.")
-    _require(not is_denied_setting(name), f"The setting {name} may not be read: it may hold a secret.")
+        return "current_setting is possible only with the setting's name as a plain string."
+    return f"The setting {name} may not be read: it may hold a secret." if is_denied_setting(name) else ""
 
 
 def _literal(arguments: Sequence[ast.Node]) -> str | None:
@@ -146,11 +189,6 @@ def _literal(arguments: Sequence[ast.Node]) -> str | None:
             return text
         case _:
             return None
-
-
-def _strings(nodes: Sequence[ast.Node] | None) -> list[str]:
-    """The names in a list that may hold `*` and subscripts, too, in the order of the list."""
-    return [node.sval or "" for node in nodes or () if isinstance(node, ast.String)]
 
 
 def _kind(statement: ast.Node) -> str:

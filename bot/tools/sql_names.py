@@ -1,7 +1,7 @@
 """Which functions, catalogs and settings a query may name. Pure.
 
 PostgreSQL's own names beginning with `pg_` are refused unless they are known to be harmless, so that those of
-future versions are, too. Extensions have names here, and `bot.tools.sql_functions` asks the server.
+future versions are, too. Extensions have names here, and `bot.tools.sql_resolution` asks the server.
 """
 
 import re
@@ -85,6 +85,11 @@ def is_denied_function(name: str, schema: str = "") -> bool:
 def is_denied_relation(name: str) -> bool:
     """Whether it is a catalog that is not about the tables there are."""
     return bool(_DENIED_RELATION.fullmatch(name)) and not _HARMLESS_PG_RELATION.fullmatch(name)
+
+
+def is_known_catalog(name: str) -> bool:
+    """Return whether it is a catalog of PostgreSQL, before which no table of that name is ever found."""
+    return bool(_HARMLESS_PG_RELATION.fullmatch(name))
 
 
 def is_denied_setting(name: str) -> bool:

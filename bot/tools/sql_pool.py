@@ -83,12 +83,6 @@ async def reading(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def require_admission(pool: Pool) -> None:
-    """Raise `ToolFailure` when the tools may not read, also for what they could answer from memory."""
-    async with reading(pool, _CONNECT_SECONDS):
-        pass
-
-
 @asynccontextmanager
 async def transaction(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
     """A connection in a read-only transaction that is rolled back at the end, whatever happened.

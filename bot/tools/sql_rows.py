@@ -1,13 +1,12 @@
-"""All rows of a query as text, some at a time, behind the same walls as `bot.tools.sql.fetch`."""
+"""All rows of a query as text, some at a time."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
 from typing import TypeAlias
 
-from bot.tools import sql_guard
 from bot.tools.sql_errors import translated
 from bot.tools.sql_format import Column
-from bot.tools.sql_pool import Pool, reading
+from bot.tools.sql_guard import Statement
+from bot.tools.sql_pool import Connection
 
 MAX_TEXT_CHARS = 32_000
 """Longer values are cut on the server; a cell of Excel holds 32,767 characters."""
@@ -17,30 +16,24 @@ _BATCH = 500
 Batch: TypeAlias = Sequence[Sequence[str | None]]
 
 
-@asynccontextmanager
-async def reading_rows(
-    pool: Pool, query: str, seconds: float
-) -> AsyncIterator[tuple[tuple[Column, ...], AsyncGenerator[Batch]]]:
-    """The columns, and the rows in batches as they are asked for.
+async def batches(
+    connection: Connection, statement: Statement, seconds: float
+) -> tuple[tuple[Column, ...], AsyncGenerator[Batch]]:
+    """Return the columns, and the rows as they are asked for. Raises `ToolFailure`."""
+    with translated(statement.text, seconds):
+        prepared = await connection.prepare(statement.text)
+    columns = tuple(Column(each.name, each.type.name) for each in prepared.get_attributes())
 
-    The whole body may take `seconds`. Raises `ToolFailure`, see `sql_guard.check`.
-    """
-    statement = sql_guard.check(query)
-    async with reading(pool, seconds) as connection:
-        with translated(statement.text, seconds):
-            prepared = await connection.prepare(statement.text)
-        columns = tuple(Column(each.name, each.type.name) for each in prepared.get_attributes())
+    async def read() -> AsyncGenerator[Batch]:
+        with translated("", seconds):
+            rows = prepared
+            if statement.is_select and columns:
+                rows = await connection.prepare(_as_text(statement.text, len(columns)))
+            cursor = await rows.cursor()
+            while batch := await cursor.fetch(_BATCH):
+                yield [[None if value is None else str(value) for value in row] for row in batch]
 
-        async def batches() -> AsyncGenerator[Batch]:
-            with translated("", seconds):
-                rows = prepared
-                if statement.is_select and columns:
-                    rows = await connection.prepare(_as_text(statement.text, len(columns)))
-                cursor = await rows.cursor()
-                while batch := await cursor.fetch(_BATCH):
-                    yield [[None if value is None else str(value) for value in row] for row in batch]
-
-        yield columns, batches()
+    return columns, read()
 
 
 def _as_text(select: str, width: int) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from bot.tools.failure import ToolFailure
-from bot.tools.sql_catalog import Column, Relation, read_relations, read_values
+from bot.tools.sql import Database
+from bot.tools.sql_catalog import Catalog, Column, Relation
 from bot.tools.sql_format import cell
-from bot.tools.sql_pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -17,86 +17,108 @@ _FRESH_SECONDS = 300
 _MOST_CHARS = 12_000
 _MOST_NAME_CHARS = 200
 _MOST_NAMES = 50
+_MOST_COMPARED = 5_000
 _KINDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table"}
 
 
 class Schema:
     """The relations that the role may read. What was read is kept for some minutes."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._lock = asyncio.Lock()
         self.forget()
 
     def forget(self) -> None:
-        """Read anew at the next question: a query has just shown that something has changed."""
-        self._relations: tuple[Relation, ...] = ()
+        """Read again at the next question: a query has just shown that something has changed."""
+        self._catalog = Catalog()
         self._values: dict[str, Mapping[str, Sequence[str]]] = {}
         self._read_at = -float("inf")
 
     async def names(self) -> str:
-        """A sentence with the names of the tables. Raises `ToolFailure`."""
-        return _listed(await self._all())
+        """Return a sentence with the names of the tables. Raises `ToolFailure`."""
+        return _listed((await self._all()).names)
 
     async def describe(self, table: str | None = None) -> str:
-        """One table in detail, or all in short. Raises `ToolFailure`, also for a table that is not there."""
-        relations = await self._all()
+        """Return one table in detail, or all in short. Raises `ToolFailure`, also for an unknown one."""
+        catalog = await self._all()
         if not table:
-            return await asyncio.to_thread(_overview, relations)
-        relation = await asyncio.to_thread(_find, table[:_MOST_NAME_CHARS], relations)
+            return await asyncio.to_thread(_overview, catalog)
+        table = table.strip()[:_MOST_NAME_CHARS]
+        relation = await self._database.relation(table)
+        if relation is None:  # as SQL reads the name; in other capitals or without its schema it may be there
+            meant = await asyncio.to_thread(_find, table, catalog.names)
+            relation = await self._database.relation(meant)
+        if relation is None:
+            raise ToolFailure(f"There is no table {table!r} any more. {_listed(catalog.names)}")
         return _details(relation, await self._sample_values(relation))
 
-    async def _all(self) -> tuple[Relation, ...]:
+    async def _all(self) -> Catalog:
         async with self._lock:
             if time.monotonic() - self._read_at > _FRESH_SECONDS:
                 self.forget()
-                self._relations = await read_relations(self._pool)
+                self._catalog = await self._database.catalog()
                 self._read_at = time.monotonic()
-            return self._relations
+            return self._catalog
 
     async def _sample_values(self, relation: Relation) -> Mapping[str, Sequence[str]]:
         if relation.name not in self._values:
             try:
-                self._values[relation.name] = await read_values(self._pool, relation)
+                self._values[relation.name] = await self._database.values(relation)
             except ToolFailure as error:  # a view that is slow or broken is still worth describing
                 log.warning("no sample values", extra={"table": relation.name, "error": str(error)})
                 return {}
         return self._values[relation.name]
 
 
-def _find(table: str, relations: Sequence[Relation]) -> Relation:
-    """The relation of that name, spelled with or without quotes, capitals and schema."""
+def _find(table: str, names: Sequence[str]) -> str:
+    """Return the one of the names that is meant, spelled with or without quotes, capitals and schema."""
     name = _plain(table)
-    by_name = {_plain(relation.name): relation for relation in relations}
+    by_name = {_plain(each): each for each in reversed(names)}
     if found := by_name.get(name) or by_name.get(name.removeprefix("public.")):
         return found
-    for relation in relations:
-        if _plain(relation.name).rpartition(".")[2] == name:
-            return relation
-    near = get_close_matches(name, by_name, n=3, cutoff=0.5)
-    meant = f" Did you mean {' or '.join(by_name[each].name for each in near)}?" if near else ""
-    raise ToolFailure(f"There is no table {table!r}.{meant} {_listed(relations)}")
+    for each in names:
+        if _plain(each).rpartition(".")[2] == name:
+            return each
+    near = get_close_matches(name, list(by_name)[-_MOST_COMPARED:], n=3, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(by_name[each] for each in near)}?" if near else ""
+    raise ToolFailure(f"There is no table {table!r}.{meant} {_listed(names)}")
 
 
 def _plain(name: str) -> str:
     return name.replace('"', "").strip().lower()
 
 
-def _listed(relations: Sequence[Relation]) -> str:
-    if not relations:
+def _listed(names: Sequence[str]) -> str:
+    if not names:
         return "There are no tables that may be read."
-    names = ", ".join(relation.name for relation in relations[:_MOST_NAMES])
-    rest = len(relations) - _MOST_NAMES
-    return f"The tables are {names}" + (f" and {rest} more." if rest > 0 else ".")
+    rest = len(names) - _MOST_NAMES
+    more = f" and {rest:,} more." if rest > 0 else "."
+    return f"The tables are {', '.join(names[:_MOST_NAMES])}{more}"
 
 
-def _overview(relations: Sequence[Relation]) -> str:
-    if not relations:
-        return _listed(relations)
-    text = "\n".join(map(_summary, relations))
-    if len(text) > _MOST_CHARS:
-        text = _bounded("\n".join(map(_title, relations)))
+def _overview(catalog: Catalog) -> str:
+    if not catalog.names:
+        return _listed(catalog.names)
+    total = len(catalog.names)
+    listed = len(catalog.relations)
+    text = "\n".join(map(_summary, catalog.relations))
+    if len(text) > _MOST_CHARS or listed < total:
+        text, listed = _whole_lines(list(map(_title, catalog.relations)))
+    if listed < total:
+        text += f"\n… and more: only {listed:,} of {total:,} tables are listed; information_schema has all"
     return f"{text}\n\nCall sql_schema with a table's name for more on its columns."
+
+
+def _whole_lines(lines: Sequence[str]) -> tuple[str, int]:
+    """Return as many lines as may be shown, and how many these are."""
+    kept, size = 0, 0
+    for line in lines:
+        size += len(line) + 1
+        if size > _MOST_CHARS:
+            break
+        kept += 1
+    return "\n".join(lines[:kept]), kept
 
 
 def _title(relation: Relation) -> str:

@@ -7,32 +7,27 @@ the request again, after a crash or a lost connection, finds that row and change
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import asyncpg
 from pglast import ast
-from pglast.enums import OnConflictAction
-from pglast.visitors import Ancestor, Visitor
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from bot.chat import Health, Proposal
-from bot.tools import sql_guard
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
-from bot.tools.hidden import hidden_in
-from bot.tools.sql_errors import DatabaseDown, translated
-from bot.tools.sql_functions import refuse_hidden_effects
-from bot.tools.sql_guard import Statement
-from bot.tools.sql_pool import Connection, Pool, acquired, reading
+from bot.tools.scope import asker
+from bot.tools.sql import Database
+from bot.tools.sql_change import LEDGER, Change, check
+from bot.tools.sql_errors import DatabaseDown, discreet, translated
+from bot.tools.sql_mentions import quoted
+from bot.tools.sql_pool import Connection, Pool, acquired, open_pool
+from bot.tools.sql_rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
+from bot.tools.sql_resolution import require_harmless
 
 log = logging.getLogger(__name__)
-
-MAX_STATEMENT_CHARS = 1_500
-"""A longer one does not fit into one message, and nobody reads it to the end."""
-
-LEDGER = "agent_ledger"
 
 LEDGER_TABLE = f"""\
 CREATE TABLE IF NOT EXISTS {LEDGER} (
@@ -44,18 +39,15 @@ CREATE TABLE IF NOT EXISTS {LEDGER} (
     executed_at timestamptz NOT NULL DEFAULT now()
 )"""
 
-_WRITING: frozenset[type[ast.Node]] = frozenset(
-    {ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.SelectStmt}
-)
-_WRITING_ONLY = "only INSERT, UPDATE and DELETE are."
-
 _SECONDS = 30
 _LOCK_MILLISECONDS = 3_000
 _TRIES = 4
 _ROWS = "rows"
 
-_REHEARSAL_SECONDS = 5
-"""A rehearsal holds locks, and nobody has approved it."""
+_PATH = "path"
+_SETTINGS = "settings"
+_IS_TRIED = "tried"
+_REHEARSALS_PER_HOUR = 60
 
 _BEGIN = """
 BEGIN READ WRITE;
@@ -74,131 +66,100 @@ ON CONFLICT (request) DO NOTHING RETURNING request
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A statement that a person has allowed: who asked, who approved, and how many rows it was to change."""
+    """A statement that a person has approved: who asked, who approved, and how many rows it was to change.
+
+    `is_tried`: the reading role may know how many it changes by now. `path`: the schemas in which its names
+    were looked up when it was shown, None for one shown before these were kept; `settings`: see `Rehearsal`.
+    """
 
     request: str
-    statement: Statement
+    change: Change
     rows: int
+    is_tried: bool
+    path: tuple[str, ...] | None
+    settings: Mapping[str, str]
     asked_by: str
     approved_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A statement that may be shown to a person, and the table that it changes."""
+@asynccontextmanager
+async def open_orders(
+    dsn: str,
+    readers: Database,
+    *,
+    size: int,
+    refuses_powers: bool = False,
+    rehearsals: int = _REHEARSALS_PER_HOUR,
+) -> AsyncIterator["Orders"]:
+    """Give changes by the role of `dsn`, on connections of their own; what they read is read by `readers`.
 
-    statement: Statement
-    table: str
-
-
-def check(text: str) -> Change:
-    """The single INSERT, UPDATE or DELETE in `text`. Raises `ToolFailure` with the reason when there is none.
-
-    A person has to see all of it as it is: what is long, or would not look like what it is, is refused.
+    A person has `rehearsals` an hour. With `refuses_powers`, a role that may do more than write is refused.
     """
-    _require(len(text) <= MAX_STATEMENT_CHARS, f"Write at most {MAX_STATEMENT_CHARS:,} characters.")
-    hidden = hidden_in(text)
-    _require(not hidden, f"The statement holds a character that cannot be seen ({hidden!r}).")
-    _require("```" not in text, "The statement holds ```, which would end the block of code that shows it.")
-    statement = sql_guard.parse_one(text)
-    tree = statement.tree
-    match tree:
-        case ast.InsertStmt():
-            clause = tree.onConflictClause
-            overwrites = clause is not None and clause.action == OnConflictAction.ONCONFLICT_UPDATE
-            _require(not overwrites, "ON CONFLICT DO UPDATE hides what it overwrites: write an UPDATE.")
-        case ast.UpdateStmt() | ast.DeleteStmt():
-            _require(
-                tree.whereClause is not None,
-                f"{statement.kind} without WHERE would change every row; say which rows are meant.",
-            )
-        case _:
-            raise ToolFailure(f"{statement.kind} is not allowed: {_WRITING_ONLY}")
-    _require(not tree.returningClause, "RETURNING is not possible: look with sql_query afterwards.")
-    _require(_Parts.of(tree).writing == 1, "What stands inside the statement may only read.")
-    relation = tree.relation
-    assert relation is not None  # the grammar has none without
-    table = f"{relation.schemaname}.{relation.relname}" if relation.schemaname else str(relation.relname)
-    own = relation.relname == LEDGER or (relation.schemaname or "") in ("pg_catalog", "information_schema")
-    _require(not own and not str(relation.relname).startswith("pg_"), f"{table} may not be changed.")
-    calls = sql_guard.inspect(tree, _WRITING, _WRITING_ONLY)
-    return Change(replace(statement, calls=calls), table)
-
-
-class _Parts(Visitor):
-    """The statements that write, the tables that are named, and the names that WITH gives."""
-
-    def __init__(self) -> None:
-        self.writing = 0
-        self.tables: set[str] = set()
-        self.given: set[str] = set()
-
-    def visit(self, _: Ancestor, node: ast.Node) -> None:
-        match node:
-            case ast.InsertStmt() | ast.UpdateStmt() | ast.DeleteStmt():
-                self.writing += 1
-            case ast.RangeVar(schemaname=schema, relname=str(name)):
-                self.tables.add(".".join(_quoted(each) for each in (schema, name) if each))
-            case ast.CommonTableExpr(ctename=str(name)):
-                self.given.add(_quoted(name))
-
-    @classmethod
-    def of(cls, tree: ast.Node) -> "_Parts":
-        parts = cls()
-        parts(tree)
-        return parts
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    async with open_pool(dsn, size=size) as pool:
+        yield Orders(pool, readers, Allowance(rehearsals), refuses_powers=refuses_powers)
 
 
 class Orders:
-    """Statements that change the database `pool`, each behind a person's approval."""
+    """Statements that change the database, each behind a person's approval."""
 
-    def __init__(self, pool: Pool, readers: Pool | None = None, *, refuses_powers: bool = False) -> None:
-        self._pool = pool
+    def __init__(
+        self, pool: Pool, readers: Database, allowance: Allowance, *, refuses_powers: bool = False
+    ) -> None:
+        self.__pool = pool
         self._readers = readers
+        self._allowance = allowance
         self._refuses_powers = refuses_powers
         self._has_ledger = False
 
     async def preview(self, statement: str) -> Preview:
-        """What the statement would do, found by running it in a transaction that is rolled back.
+        """Return what the statement would do.
 
-        Raises `ToolFailure`, also when the ledger could not be written: better before a person is asked.
+        It is read as the reading role first. Only where nothing hidden has a say is it tried, too, in a
+        transaction that is rolled back. Raises `ToolFailure`, also when the ledger could not be written:
+        better before a person is asked.
         """
-        change = check(statement)
-        await self._require_readable(change.statement.tree)
+        change = await asyncio.to_thread(check, statement)
+        self._allowance.take(asker(), time.monotonic())
+        rehearsal = await self._readers.rehearse(change)
         await self._ensure_ledger()
-        async with _writing(self._pool, _REHEARSAL_SECONDS) as connection:
-            with _without_values(), translated(statement, _REHEARSAL_SECONDS):
-                await refuse_hidden_effects(connection, change.statement.calls)
-                rows = await _run(connection, change.statement.text)
-            with translated("", _SECONDS):
-                await connection.fetchval(_CLAIM, "a rehearsal", "", 0, "", "")
-        effect = _effect(change, rows)
-        return Preview("Change the database", change.statement.text.strip(), effect, "sql", {_ROWS: rows})
+        rows = await self._tried(change, rehearsal)
+        effect = _effect(change, rows, rehearsal)
+        facts = {
+            _ROWS: rows,
+            _PATH: list(rehearsal.path),
+            _SETTINGS: dict(rehearsal.settings),
+            _IS_TRIED: not rehearsal.untried,
+        }
+        return Preview("Change the database", change.statement.text, effect, "sql", facts)
 
-    async def _require_readable(self, tree: ast.Node) -> None:
-        """Nobody has approved the rehearsal: it may look at nothing that the reading role may not see."""
-        if self._readers is None:
-            return
-        parts = _Parts.of(tree)
-        async with reading(self._readers, _REHEARSAL_SECONDS) as connection:
-            for table in sorted(parts.tables - parts.given):
-                with translated("", _REHEARSAL_SECONDS):
-                    readable = await connection.fetchval(_READABLE, table)
-                _require(readable is not False, f"{table} may not be read, so no statement may name it.")
+    async def _tried(self, change: Change, rehearsal: Rehearsal) -> int:
+        text = change.statement.text
+        async with _writing(self.__pool, REHEARSAL_SECONDS) as connection:
+            with discreet(text, REHEARSAL_SECONDS):
+                may_enter = await connection.fetchval(_MAY_ENTER, LEDGER)
+                _require(bool(may_enter), _NO_LEDGER)
+                await _understand_alike(connection, rehearsal.path, rehearsal.settings)
+                await require_harmless(connection, change.statement, is_change=True)
+                await connection.prepare(text)
+                may_change = await connection.fetchval(
+                    _MAY_CHANGE, change.target.quoted, change.statement.kind
+                )
+                _require(bool(may_change), f"The role that makes changes may not change {change.table}.")
+                if rehearsal.untried:
+                    return rehearsal.rows
+                rows = await _run(connection, text)
+                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                return rows
 
     async def _ensure_ledger(self, *, again: bool = False) -> None:
         if self._has_ledger and not again:
             return
-        async with _writing(self._pool) as connection:
+        async with _writing(self.__pool) as connection:
             with translated("", _SECONDS):
                 powers = await connection.fetchval(_POWERS)
         _require(not (self._refuses_powers and powers), _TOO_POWERFUL)
         try:
-            async with _writing(self._pool) as connection:
+            async with _writing(self.__pool) as connection:
                 with translated("", _SECONDS):
                     if await connection.fetchval("SELECT to_regclass($1)", LEDGER) is None:
                         await connection.execute(LEDGER_TABLE)
@@ -215,10 +176,14 @@ class Orders:
         Raises `ToolFailure` when it did not run, or when that cannot be found out. Being cancelled it still
         goes on to its end: half an order would be nobody's order.
         """
+        path = proposal.facts.get(_PATH)
         order = Order(
             request=proposal.id,
-            statement=check(proposal.arguments["statement"]).statement,
+            change=await asyncio.to_thread(check, proposal.action),  # what was shown, and nothing else
             rows=proposal.facts[_ROWS],
+            is_tried=bool(proposal.facts.get(_IS_TRIED, True)),
+            path=None if path is None else tuple(path),
+            settings=proposal.facts.get(_SETTINGS, {}),
             asked_by=asked_by,
             approved_by=approved_by,
         )
@@ -246,8 +211,8 @@ class Orders:
     async def outcome(self, proposal: Proposal) -> str:
         """Whether an approved statement has run, as the ledger tells."""
         try:
-            async with _writing(self._pool, _REHEARSAL_SECONDS) as connection:
-                with translated("", _REHEARSAL_SECONDS):
+            async with _writing(self.__pool, REHEARSAL_SECONDS) as connection:
+                with translated("", REHEARSAL_SECONDS):
                     rows = await connection.fetchval(_CARRIED_OUT, proposal.id)
         except ToolFailure:
             return f"The table {LEDGER} tells whether the approved change was made (request {proposal.id})."
@@ -269,30 +234,35 @@ class Orders:
         return outcome
 
     async def _once(self, order: Order) -> str:
-        async with _writing(self._pool) as connection:
+        async with _writing(self.__pool) as connection:
             if not await _claim(connection, order):
                 log.info("order was carried out before", extra={"request": order.request})
                 return _done(order.rows)
-            with translated(order.statement.text, _SECONDS):
+            statement = order.change.statement
+            with discreet(statement.text, _SECONDS):
                 await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
-                await refuse_hidden_effects(connection, order.statement.calls)
-                rows = await _run(connection, order.statement.text)
+                if order.path is not None:
+                    await _understand_alike(connection, order.path, order.settings)
+                await require_harmless(connection, statement, is_change=True)
+                rows = await _run(connection, statement.text)
             if rows != order.rows:
-                raise ToolFailure(_OTHERWISE.format(rows=_counted(rows), approved=order.rows))
-            with translated("", _SECONDS):
+                now = _counted(rows) if order.is_tried else "another number of rows"
+                raise ToolFailure(_OTHERWISE.format(rows=now, approved=order.rows))
+            with discreet("", _SECONDS):
                 await connection.execute("COMMIT")
         log.info("order carried out", extra={"request": order.request, "rows": rows})
         return _done(rows)
 
 
-def _effect(change: Change, rows: int) -> str:
-    match change.statement.tree:
+def _effect(change: Change, rows: int, rehearsal: Rehearsal) -> str:
+    match change.tree:
         case ast.InsertStmt():
-            return f"It would add {_counted(rows)} to {change.table}."
+            effect = f"It would add {_counted(rows)} to {change.table}."
         case ast.DeleteStmt():
-            return f"It would delete {_counted(rows)} of {change.table}."
+            effect = f"It would delete {_counted(rows)} of {change.table}."
         case _:
-            return f"It would change {_counted(rows)} of {change.table}."
+            effect = f"It would change {_counted(rows)} of {change.table}."
+    return f"{effect} It was not tried beforehand: {rehearsal.untried}." if rehearsal.untried else effect
 
 
 def _counted(rows: int) -> str:
@@ -309,25 +279,25 @@ async def _writing(pool: Pool, seconds: int = _SECONDS) -> AsyncIterator[Connect
     async with acquired(pool, seconds) as connection:
         with translated("", seconds):
             await connection.execute(_BEGIN.format(seconds=seconds))
-            if seconds == _REHEARSAL_SECONDS:
+            if seconds == REHEARSAL_SECONDS:
                 await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
         yield connection
 
 
-@contextmanager
-def _without_values() -> Iterator[None]:
-    """Errors of a rehearsal tell nothing of what is in the tables: it was run without leave."""
-    try:
-        yield
-    except ToolFailure as error:
-        cause = error.__cause__
-        if isinstance(cause, asyncpg.DataError):
-            raise ToolFailure(
-                f"It cannot run: a value has a wrong form, or is out of range (SQLSTATE {cause.sqlstate})."
-            ) from None
-        if isinstance(cause, asyncpg.IntegrityConstraintViolationError):
-            raise ToolFailure(f"It cannot run: {cause.message} (SQLSTATE {cause.sqlstate}).") from None
-        raise
+async def _understand_alike(
+    connection: Connection, path: tuple[str, ...], settings: Mapping[str, str]
+) -> None:
+    """Let each name, date and time mean what it means to the reading role. Raises `ToolFailure`."""
+    for name, value in settings.items():
+        await connection.execute("SELECT set_config($1, $2, true)", name, value)
+    await connection.execute("SELECT set_config('search_path', $1, true)", ", ".join(map(quoted, path)))
+    found = await connection.fetchval("SELECT current_schemas(false)::text[]")
+    hidden = sorted(set(path) - set(found))
+    _require(
+        tuple(found) == path,
+        f"The role that makes changes does not see the schema {', '.join(hidden)}, which the reading role "
+        "has in its search path: names could mean something else to it. The operator can grant it USAGE.",
+    )
 
 
 async def _claim(connection: Connection, order: Order) -> bool:
@@ -336,7 +306,7 @@ async def _claim(connection: Connection, order: Order) -> bool:
     Somebody who is at it at this moment is waited for. Raises `DatabaseDown` when that takes too long, since
     nobody knows then what will come of it.
     """
-    entry = (order.request, order.statement.text, order.rows, order.asked_by, order.approved_by)
+    entry = (order.request, order.change.statement.text, order.rows, order.asked_by, order.approved_by)
     try:
         with translated("", _SECONDS):
             return await connection.fetchval(_CLAIM, *entry) is not None
@@ -360,11 +330,16 @@ _UNKNOWN = (
 
 _OTHERWISE = (
     "Nothing was changed: the statement would now change {rows}, not {approved:,} as when it was approved. "
-    "Look at the data again, and ask anew if it is still wanted."
+    "Look at the data again, and ask again if it is still wanted."
 )
 
-_READABLE = """
-SELECT has_any_column_privilege(to_regclass($1), 'SELECT')
+_MAY_ENTER = """
+SELECT has_table_privilege(to_regclass($1), 'SELECT') AND has_table_privilege(to_regclass($1), 'INSERT')
+"""
+
+_MAY_CHANGE = """
+SELECT CASE $2 WHEN 'DELETE' THEN has_table_privilege(to_regclass($1), $2)
+               ELSE has_any_column_privilege(to_regclass($1), $2) END
 """
 
 _POWERS = """

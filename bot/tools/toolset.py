@@ -14,10 +14,9 @@ from bot.tools.file_tools import file_tools
 from bot.tools.guarded import GuardedTool
 from bot.tools.memory import memory_tools
 from bot.tools.scope import proposal_of, turn_of
-from bot.tools.sql import Limits, fetch
+from bot.tools.sql import Database, Limits
 from bot.tools.sql_errors import UnknownName
 from bot.tools.sql_format import markdown
-from bot.tools.sql_pool import Pool, require_admission
 from bot.tools.sql_schema import Schema
 from bot.tools.sql_write import Orders
 
@@ -66,13 +65,13 @@ class CurrentTimeArguments(BaseModel):
 
 
 def toolset(
-    pool: Pool,
+    database: Database,
     recall: Recall | None,
     limits: Limits | None = None,
     keep: Keep | None = None,
     orders: Orders | None = None,
 ) -> list[BaseTool]:
-    """The tools, over the database of `pool` and what `recall` holds; None leaves memory out.
+    """The tools, over the database and what `recall` holds; None leaves memory out.
 
     Those that make files are among them where there is somebody to `keep` the files. With `orders` the
     database may be changed, too, when a person approves.
@@ -81,21 +80,21 @@ def toolset(
     they may see, never from the model.
     """
     changing = [_sql_execute(orders)] if orders else []
-    files = file_tools(pool, keep) if keep else []
+    files = file_tools(database, keep) if keep else []
     memory = memory_tools(recall) if recall else []
-    return [*_sql_tools(pool, limits or Limits()), *files, *changing, *memory, _current_time()]
+    return [*_sql_tools(database, limits or Limits()), *files, *changing, *memory, _current_time()]
 
 
-def _sql_tools(pool: Pool, limits: Limits) -> list[BaseTool]:
-    schema = Schema(pool)
+def _sql_tools(database: Database, limits: Limits) -> list[BaseTool]:
+    schema = Schema(database)
 
     async def sql_schema(table: str | None = None) -> str:
-        await require_admission(pool)
+        await database.require_admission()
         return await schema.describe(table)
 
     async def sql_query(query: str) -> str:
         try:
-            return markdown(await fetch(pool, query, limits))
+            return markdown(await database.fetch(query, limits))
         except UnknownName as error:
             schema.forget()
             raise ToolFailure(f"{error}\n{await schema.names()} sql_schema describes them.") from error

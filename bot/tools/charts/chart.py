@@ -1,6 +1,7 @@
 """The tool `chart`: a query's rows in, a picture and words about it out."""
 
 import asyncio
+import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +13,19 @@ from bot.tools.charts import labels
 from bot.tools.charts.plot import Kind, Plot, arrange
 from bot.tools.failure import ToolFailure
 from bot.tools.made import named
-from bot.tools.sql import Limits, fetch
-from bot.tools.sql_pool import Pool
+from bot.tools.sql import Database, Limits
+
+log = logging.getLogger(__name__)
 
 LIMITS = Limits(rows=5_000, chars=1_000_000, seconds=30)
 
 _MOST_TOLD = 12
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
+
+_UNDRAWABLE = (
+    "These values cannot be drawn: numbers or dates among them are too extreme, or too far apart. Exclude "
+    "those with WHERE, or draw something else of them."
+)
 
 _painter = ThreadPoolExecutor(1, thread_name_prefix="chart")
 """One thread, since matplotlib is not thread-safe; it works on when the turn that waits for it is cancelled.
@@ -35,9 +42,9 @@ class Chart:
     words: str
 
 
-async def draw(pool: Pool, keep: Keep, query: str, kind: Kind, x: str, y: str, title: str) -> Chart:
+async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y: str, title: str) -> Chart:
     """Run the query, draw its rows, keep the picture. Raises `ToolFailure` with what to do instead."""
-    result = await fetch(pool, query, LIMITS)
+    result = await database.fetch(query, LIMITS)
     if not result.is_complete:
         raise ToolFailure(
             f"The query gives more than {LIMITS.rows:,} rows, too many to draw. Let the database group them "
@@ -54,7 +61,11 @@ async def draw(pool: Pool, keep: Keep, query: str, kind: Kind, x: str, y: str, t
 def _rendered(plot: Plot) -> tuple[bytes, dict[str, str]]:
     from bot.tools.charts.image import render  # matplotlib takes more than a second: only for who draws
 
-    drawing = render(plot)
+    try:
+        drawing = render(plot)
+    except (ArithmeticError, ValueError) as error:  # matplotlib reckons with margins around what is drawn
+        log.warning("chart not drawn", exc_info=True)
+        raise ToolFailure(_UNDRAWABLE) from error
     return drawing.png, drawing.numbered
 
 

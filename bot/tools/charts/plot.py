@@ -18,6 +18,7 @@ MOST_DATES = 60
 """How many bars there may be over dates or numbers, whose labels are thinned out."""
 
 _MOST_STACKED_BARS = 36
+_MOST_TITLED = 3
 
 _PLAIN_YEARS = range(1900, 2101)
 
@@ -63,9 +64,9 @@ class Plot:
 
 
 def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordered: bool) -> Plot:
-    """What there is to draw; `is_ordered` tells that the query has an order of its own, which then is kept.
+    """Return what there is to draw; `is_ordered`: the query has an order of its own, which then is kept.
 
-    Without names x is the first column, and y all other numbers.
+    Without names x is the first column, and y all other numbers. Without a title the columns make one.
     Raises `ToolFailure` with what to do instead.
     """
     if not result.columns or not result.rows:
@@ -82,7 +83,7 @@ def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordere
     table = _table(result, x_at, y_at)
     plot = Plot(
         kind=kind,
-        title=title,
+        title=title or _title(result, x_at, y_at, "by"),
         x=labels.heading(result.columns[x_at].name),
         x_unit=labels.unit_of(result.columns[x_at].name),
         scale=table.scale,
@@ -95,6 +96,14 @@ def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordere
         raise ToolFailure("All values of y are NULL, so there is nothing to draw.")
     plot = _largest_series(plot)
     return _in_order(plot) if kind == "line" and plot.scale != "name" else _bars(plot, is_ordered=is_ordered)
+
+
+def _title(result: Result, x_at: int, y_at: Sequence[int], relation: str) -> str:
+    """Return a title such as “Orders by month”."""
+    shown = [labels.heading(result.columns[at].name) for at in y_at[:_MOST_TITLED]]
+    more = " and more" if len(y_at) > len(shown) else ""
+    x = labels.heading(result.columns[x_at].name)
+    return f"{', '.join(shown)}{more} {relation} {x if x.isupper() else x[:1].lower() + x[1:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +231,7 @@ def _histogram(result: Result, x: str, y: str, title: str) -> Plot:
     name = result.columns[at].name
     return Plot(
         kind="histogram",
-        title=title,
+        title=title or f"Distribution of {labels.heading(name)}",
         x=labels.heading(name),
         x_unit=labels.unit_of(name),
         scale="number",
@@ -257,7 +266,7 @@ def _scatter(result: Result, x_at: int, y_at: Sequence[int], title: str) -> Plot
             }
     plot = Plot(
         kind="scatter",
-        title=title,
+        title=title or _title(result, x_at, y_at, "against"),
         x=labels.heading(result.columns[x_at].name),
         x_unit=labels.unit_of(result.columns[x_at].name),
         scale=scale,

@@ -15,6 +15,9 @@ Values = Sequence[float | None]
 
 _NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "oid"})
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
+_OUT_OF_CALENDAR = re.compile(r" BC$|^\d{5,}-")
+_LARGEST = 1e300
+"""Beyond, the sums and margins of a chart overflow."""
 _DATE_TEXT = re.compile(r"\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
 NOTHING = "(none)"
 """The name of NULL and of an empty text."""
@@ -64,19 +67,42 @@ def numbers(result: Result, index: int) -> list[float | None]:
             f"The column {column.name} is {column.type}, not a number. Cast it in the query (for example "
             f"{column.name}::numeric, or extract(epoch from {column.name}) for a duration), or count it."
         )
-    return [_number(row[index]) for row in result.rows]
+    found = [_number(row[index]) for row in result.rows]
+    if any(number is not None and abs(number) > _LARGEST for number in found):
+        raise ToolFailure(
+            f"The column {column.name} has numbers beyond ±{_LARGEST:g}, which no chart can show. Exclude "
+            "them with WHERE, or draw their logarithm."
+        )
+    return found
 
 
 def _number(value: object) -> float | None:
-    if not isinstance(value, int | float | Decimal):
+    if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
         return None
-    number = float(value)
-    return number if math.isfinite(number) else None
+    return float(value)
 
 
 def moments(result: Result, index: int) -> list[datetime | None]:
-    """The column as times in UTC; NULL and what no calendar here knows (infinity, BC) are None."""
-    return [_moment(row[index]) for row in result.rows]
+    """Return the column as times without a zone; NULL and infinity are None.
+
+    A time with a zone stays as the database writes it: a month that begins at midnight there begins at
+    midnight in the chart. Only where a clock was put back, so that two times read alike, all are in UTC.
+    Raises `ToolFailure` for years that no chart can show.
+    """
+    found = [_moment(row[index]) for row in result.rows]
+    if any(_OUT_OF_CALENDAR.search(str(row[index])) for row in result.rows):
+        raise ToolFailure(
+            f"The column {result.columns[index].name} has dates before year 1 or after 9999, which no chart "
+            "can show. Exclude them with WHERE."
+        )
+    zoned = {moment for moment in found if moment and moment.tzinfo}
+    local = [moment and moment.replace(tzinfo=None) for moment in found]
+    is_ambiguous = len({moment.replace(tzinfo=None) for moment in zoned}) < len(zoned)
+    return [moment and _in_utc(moment) for moment in found] if is_ambiguous else local
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _moment(value: object) -> datetime | None:
@@ -86,8 +112,7 @@ def _moment(value: object) -> datetime | None:
     except ValueError:
         return None
     if isinstance(moment, datetime):
-        # without its zone: what is drawn names none
-        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        return moment
     return datetime(moment.year, moment.month, moment.day) if isinstance(moment, date) else None
 
 
@@ -98,6 +123,6 @@ def names(result: Result, index: int) -> list[Name]:
 
 
 def _plain_name(value: object) -> Name:
-    if isinstance(value, Decimal | float) and value == int(value):
+    if isinstance(value, Decimal | float) and math.isfinite(value) and value == int(value):
         value = int(value)
     return " ".join(cell(value).split())

@@ -1,0 +1,288 @@
+"""Statements that change the database: which may be shown to a person, and the part of each that only reads.
+
+What is shown is printed from the parse tree, so that blanks, empty lines and comments hide nothing. Pure.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pglast import ast, parse_sql
+from pglast.enums import OnConflictAction
+from pglast.stream import IndentedStream, RawStream
+from pglast.visitors import Ancestor, Visitor
+
+from bot.tools import sql_guard
+from bot.tools.failure import ToolFailure
+from bot.tools.hidden import hidden_in
+from bot.tools.sql_guard import Statement
+from bot.tools.sql_mentions import Name
+from bot.tools.sql_names import is_known_catalog
+
+MAX_STATEMENT_CHARS = 1_500
+"""A longer one does not fit into one message, and nobody reads it to the end."""
+
+LEDGER = "agent_ledger"
+
+_MOST_ON_A_LINE = 100
+_GAP = re.compile(r"[ \t]{16}|\n[ \t]*\n[ \t]*\n")
+"""Blanks or empty lines in a row, behind which the end of a statement could hide."""
+
+_WRITING: frozenset[type[ast.Node]] = frozenset(
+    {ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.SelectStmt}
+)
+_WRITING_ONLY = "only INSERT, UPDATE and DELETE are."
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A statement that may be shown to a person, and the table that it changes."""
+
+    statement: Statement
+    target: Name
+
+    @property
+    def tree(self) -> Any:  # pglast ships no types
+        """The parse tree of the statement."""
+        return self.statement.tree
+
+    @property
+    def table(self) -> str:
+        """The table as the statement names it."""
+        return ".".join(each for each in (self.target.schema, self.target.name) if each)
+
+    @property
+    def skips_conflicts(self) -> bool:
+        """True when rows that are there already are not added."""
+        return isinstance(self.tree, ast.InsertStmt) and self.tree.onConflictClause is not None
+
+    @property
+    def joins(self) -> bool:
+        """True when a row of the table may match several of others, and still is changed once."""
+        tree = self.tree
+        return bool(
+            (isinstance(tree, ast.UpdateStmt) and tree.fromClause)
+            or (isinstance(tree, ast.DeleteStmt) and tree.usingClause)
+        )
+
+
+def check(text: str) -> Change:
+    """Return the single INSERT, UPDATE or DELETE in `text`, printed again from its parse tree.
+
+    Raises `ToolFailure` with the reason when there is none, or when a person could not see all of it.
+    """
+    _require(len(text) <= MAX_STATEMENT_CHARS, f"Write at most {MAX_STATEMENT_CHARS:,} characters.")
+    _require_visible(text)
+    tree: Any = sql_guard.parse_one(text).tree
+    statement = Statement(_shown(tree), tree)
+    match tree:
+        case ast.InsertStmt():
+            clause = tree.onConflictClause
+            overwrites = clause is not None and clause.action == OnConflictAction.ONCONFLICT_UPDATE
+            _require(not overwrites, "ON CONFLICT DO UPDATE hides what it overwrites: write an UPDATE.")
+            # a place in an array may be a sub-select, which would be no part of what is read beforehand
+            has_places = any(bound for column in tree.cols or () for bound in column.indirection or ())
+            _require(not has_places, "Only whole columns can be inserted.")
+        case ast.UpdateStmt() | ast.DeleteStmt():
+            _require(
+                tree.whereClause is not None,
+                f"{statement.kind} without WHERE would change every row; say which rows are meant.",
+            )
+        case _:
+            raise ToolFailure(f"{statement.kind} is not allowed: {_WRITING_ONLY}")
+    _require(not tree.returningClause, "RETURNING is not possible: look with sql_query afterwards.")
+    _require(_writing_parts(tree) == 1, "What stands inside the statement may only read.")
+    target = Name(tree.relation.relname, tree.relation.schemaname or "")
+    mentions = sql_guard.inspect(tree, _WRITING, _WRITING_ONLY)
+    change = Change(Statement(statement.text, tree, mentions), target)
+    is_given = not target.schema and target.name in mentions.given
+    _require(not is_given, f"WITH gives the name {target.name} to something else than the table.")
+    own = target.name == LEDGER or target.schema in ("pg_catalog", "information_schema")
+    _require(not own and not is_known_catalog(target.name), f"{change.table} may not be changed.")
+    return change
+
+
+def _shown(tree: ast.Node) -> str:
+    """Return the statement as a person reads it: on one line, or on several when it is long."""
+    line = printed(tree)
+    _require_visible(line)
+    _require(not _GAP.search(line), "A text in it holds many blanks or empty lines, which hide what follows.")
+    _require(
+        len(line) <= MAX_STATEMENT_CHARS,
+        f"Written out it is longer than {MAX_STATEMENT_CHARS:,} characters: make it shorter.",
+    )
+    if len(line) <= _MOST_ON_A_LINE:
+        return line
+    lines = _faithful(IndentedStream(), tree)
+    return lines if len(lines) <= MAX_STATEMENT_CHARS else line
+
+
+def _require_visible(text: str) -> None:
+    hidden = hidden_in(text)
+    _require(not hidden, f"The statement holds a character that cannot be seen ({hidden!r}).")
+    _require("```" not in text, "The statement holds ```, which would end the block of code that shows it.")
+
+
+def printed(tree: ast.Node) -> str:
+    """Return SQL that parses to this very tree. Raises `ToolFailure` when the printer cannot write it."""
+    return _faithful(RawStream(), tree)
+
+
+def _faithful(printer: Callable[[ast.Node], str], tree: ast.Node) -> str:
+    try:
+        text = printer(tree)
+        again = parse_sql(text)
+        is_faithful = len(again) == 1 and _plain(again[0].stmt) == _plain(tree)
+    except Exception as error:  # a printer for hundreds of kinds of nodes
+        raise ToolFailure("The statement cannot be shown as it is: write it in a plainer way.") from error
+    _require(is_faithful, "The statement cannot be shown as it is: write it in a plainer way.")
+    return text
+
+
+def _plain(node: Any) -> Any:
+    """Return the tree as plain data without the places in the text that its nodes came from."""
+    match node:
+        case ast.Node():
+            fields = {name: _plain(getattr(node, name)) for name in node if not _is_place(name)}
+            return (type(node).__name__, fields)
+        case tuple() | list():
+            return [_plain(each) for each in node]
+        case _:
+            return node
+
+
+def _is_place(field: str) -> bool:
+    return field.endswith(("location", "_start", "_end")) or field == "stmt_len"
+
+
+class _WritingParts(Visitor):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def visit(self, _: Ancestor, node: ast.Node) -> None:
+        if isinstance(node, ast.InsertStmt | ast.UpdateStmt | ast.DeleteStmt | ast.MergeStmt):
+            self.count += 1
+
+
+def _writing_parts(tree: ast.Node) -> int:
+    parts = _WritingParts()
+    parts(tree)
+    return parts.count
+
+
+# --- the part that only reads
+
+
+def reading_part(change: Change, schema: str) -> str:
+    """Return a SELECT over the same tables and conditions that works out every value the change would.
+
+    It has a row for each that would be changed, in a join perhaps several. `schema` is the target's: a name
+    in WITH must not stand for it.
+    """
+    tree = change.tree
+    match tree:
+        case ast.InsertStmt():
+            return printed(_inserted(tree))
+        case ast.UpdateStmt():
+            values = [value for target in tree.targetList or () for value in _values(target)]
+            select = _select(tree, schema, tree.fromClause)
+            if values:
+                row = _parsed("SELECT ROW(1)")
+                row.targetList[0].val.args = tuple(values)
+                select.targetList = row.targetList
+            return printed(select)
+        case _:
+            return printed(_select(tree, schema, tree.usingClause))
+
+
+def matching_rows(change: Change, schema: str) -> str:
+    """Return a SELECT with exactly one row for each row of the table that a change with joins matches."""
+    tree = change.tree
+    others = tree.fromClause if isinstance(tree, ast.UpdateStmt) else tree.usingClause
+    select: Any = _parsed("SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE true)")
+    select.fromClause = (_qualified(tree.relation, schema),)
+    select.whereClause.subselect.fromClause = others
+    select.whereClause.subselect.whereClause = tree.whereClause
+    select.withClause = tree.withClause
+    return printed(select)
+
+
+def _parsed(text: str) -> Any:
+    [raw] = parse_sql(text)
+    return raw.stmt
+
+
+def _select(tree: Any, schema: str, others: Sequence[ast.Node] | None) -> Any:
+    select = _parsed("SELECT 1 FROM t WHERE true")
+    select.fromClause = (_qualified(tree.relation, schema), *(others or ()))
+    select.whereClause = tree.whereClause
+    select.withClause = tree.withClause
+    return select
+
+
+def _qualified(relation: Any, schema: str) -> Any:
+    """Return the same relation under its full name, for which WITH can give no other meaning."""
+    qualified = _parsed("SELECT 1 FROM s.t").fromClause[0]
+    qualified.schemaname, qualified.relname = schema, relation.relname
+    qualified.inh, qualified.alias = relation.inh, relation.alias
+    return qualified
+
+
+def _inserted(tree: Any) -> Any:
+    """Return what an INSERT adds; a DEFAULT is the database's own affair, and NULL here."""
+    if tree.selectStmt is None:
+        return _parsed("SELECT 1")
+    select = tree.selectStmt
+    if select.valuesLists:
+        select = _without_defaults(select)
+    if tree.withClause is None:
+        return select
+    around = _parsed("SELECT * FROM (SELECT 1) AS added")
+    around.fromClause[0].subquery = select
+    around.withClause = tree.withClause
+    return around
+
+
+def _without_defaults(values: Any) -> Any:
+    null = _parsed("SELECT NULL").targetList[0].val
+    again = _parsed("VALUES (1)")
+    again.valuesLists = tuple(
+        tuple(null if isinstance(each, ast.SetToDefault) else each for each in row)
+        for row in values.valuesLists
+    )
+    for part in ("withClause", "sortClause", "limitCount", "limitOffset", "limitOption"):
+        setattr(again, part, getattr(values, part))
+    return again
+
+
+def _values(target: Any) -> list[ast.Node]:
+    """Return what the server works out for one `column = value` of an UPDATE."""
+    places = [bound for each in target.indirection or () for bound in _bounds(each)]
+    value = target.val
+    if not isinstance(value, ast.MultiAssignRef):
+        return [*places, *_unless_default([value])]
+    if value.colno != 1:  # the same source again
+        return places
+    source: Any = value.source
+    if isinstance(source, ast.RowExpr):
+        return [*places, *_unless_default(source.args or ())]
+    # (a, b) = (SELECT …): the whole row as one value
+    whole = _parsed("SELECT (SELECT CAST(q.* AS text) FROM (SELECT 1) AS q)").targetList[0].val
+    whole.subselect.fromClause[0].subquery = source.subselect
+    return [*places, whole]
+
+
+def _unless_default(values: Sequence[ast.Node]) -> list[ast.Node]:
+    return [each for each in values if not isinstance(each, ast.SetToDefault)]
+
+
+def _bounds(indirection: Any) -> list[ast.Node]:
+    if not isinstance(indirection, ast.A_Indices):
+        return []
+    return [each for each in (indirection.lidx, indirection.uidx) if each is not None]
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ToolFailure(otherwise)
