@@ -244,7 +244,7 @@ async def test_model_that_fails_is_told_in_words_everywhere(
         dm = discord.dm(discord.alice)
         await discord.say(discord.alice, dm, "hello")
         status, answer = await post_chat(bot, message="hello")
-        assert (status, answer["status"]) == (502, "error")
+        assert (status, answer["status"]) == (503, "error")
         assert "OPENAI_API_KEY" in answer["message"]
         assert "OPENAI_API_KEY" in await slack.answer(GENERAL, ts)
         await discord.answer(dm, lambda messages: "OPENAI_API_KEY" in messages[-1].content)

@@ -1,16 +1,19 @@
 """A first call to the model's service, so that a wrong key or model is noticed at start and not by a user."""
 
+import json
 import logging
 from collections.abc import Mapping
 
-import openai
+import aiohttp
 from pydantic import SecretStr
 
-from bot.chat import CredentialsRejected
+from bot.agent.openai_model import endpoint, service_headers
+from bot.chat import CredentialsRejected, Json
 
 log = logging.getLogger(__name__)
 
 SECONDS = 5.0
+_MOST_BYTES = 8 << 20
 
 
 async def check_model_service(
@@ -21,20 +24,34 @@ async def check_model_service(
     A model that is not listed and a service that does not answer are logged: both may change.
     Raises `CredentialsRejected` when the key is refused.
     """
-    key = api_key.get_secret_value() if api_key else "none"
-    async with openai.AsyncOpenAI(api_key=key, base_url=base_url, timeout=seconds, max_retries=0) as client:
-        try:
-            offered = {each.id for each in (await client.models.list()).data}
-        except openai.AuthenticationError as error:
-            raise CredentialsRejected(
-                "OPENAI_API_KEY: the model service does not accept this key; set a valid one, or unset it"
-            ) from error
-        except openai.APIConnectionError as error:
-            hint = "check OPENAI_BASE_URL"
-            log.warning("model service not reached", extra={"error": str(error), "hint": hint})
-            return
-        except (openai.OpenAIError, AttributeError, TypeError, ValueError):  # it cannot list its models
-            return
+    url = endpoint(base_url, "models")
+    limit = aiohttp.ClientTimeout(total=seconds)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
+            session.get(url, headers=service_headers(api_key, url), allow_redirects=False) as response,
+        ):
+            status, body = response.status, await response.content.read(_MOST_BYTES)
+            while len(body) < _MOST_BYTES and (more := await response.content.read(_MOST_BYTES - len(body))):
+                body += more
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        what = {"error": type(error).__name__, "hint": "check OPENAI_BASE_URL"}
+        log.warning("model service not reached", extra=what)
+        return
+    if status == 401:
+        raise CredentialsRejected(
+            "OPENAI_API_KEY: the model service does not accept this key; set a valid one, or unset it"
+        )
+    offered = _ids(body) if status == 200 else frozenset()
     for setting, name in models.items():
         if offered and name not in offered:
             log.warning("model not listed by its service", extra={"model": name, "setting": setting})
+
+
+def _ids(body: bytes) -> frozenset[str]:
+    """Return the ids of a list of models; none when it is something else, as some services send it."""
+    try:
+        listed: Json = json.loads(body)["data"]
+        return frozenset(str(each["id"]) for each in listed)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return frozenset()

@@ -229,18 +229,8 @@ async def open_model(
     pause: float = 0.5,
 ) -> AsyncIterator[Model]:
     """Open `name` and then `fallback`; `timeout` and `pause` are in seconds, see `Model`."""
-    url = _endpoint(base_url or OPENAI)
-    key = (api_key.get_secret_value().strip() if api_key else "") or "none"
-    headers = {
-        "Authorization": f"Bearer {key}",
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream, application/json",
-        "Accept-Encoding": "identity",  # what is compressed comes in lumps
-        "User-Agent": "bot",
-        **_account(),
-    }
-    if (url.host or "").endswith(".azure.com"):
-        headers["api-key"] = key  # Azure's older addresses take no other
+    url = endpoint(base_url)
+    headers = service_headers(api_key, url)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -257,10 +247,26 @@ async def open_model(
         yield Model(services, timeout, pause)
 
 
-def _endpoint(base_url: str) -> URL:
+def service_headers(api_key: SecretStr | None, url: URL) -> dict[str, str]:
+    """Return what each request to the service carries."""
+    key = (api_key.get_secret_value().strip() if api_key else "") or "none"
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",  # what is compressed comes in lumps
+        "User-Agent": "bot",
+        **_account(),
+    }
+    if (url.host or "").endswith(".azure.com"):
+        headers["api-key"] = key  # Azure's older addresses take no other
+    return headers
+
+
+def endpoint(base_url: str | None, path: str = "chat/completions") -> URL:
     """Return where questions go; a query such as Azure's `?api-version=` stays."""
-    url = URL(base_url)
-    return url.with_path(f"{url.path.rstrip('/')}/chat/completions").with_query(url.query)
+    url = URL(base_url or OPENAI)
+    return url.with_path(f"{url.path.rstrip('/')}/{path}").with_query(url.query)
 
 
 def _account() -> dict[str, str]:
