@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,23}(?<!_)")
 _NAME_FORM = "use 1 to 24 of a-z, 0-9, - and _, without __ and without _ at either end"
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
 _Read = TypeVar("_Read")
 

@@ -101,9 +101,9 @@ class Rendering:
         while self._length > _SEGMENT and not self._is_held:
             line = self._line
             self._is_held = not self._fence and not self._is_segment and _is_row(line)
-            end = line.find(" ", _SEGMENT, _LONGEST_WORD) + 1 or (
-                len(line) >= _LONGEST_WORD and _LONGEST_WORD
-            )
+            end = line.find(" ", _SEGMENT, _LONGEST_WORD) + 1
+            if not end and len(line) >= _LONGEST_WORD:
+                end = _LONGEST_WORD
             if self._is_held or not end:
                 return
             self._end_segment(line[:end])
@@ -213,7 +213,7 @@ class Rendering:
         return (is_short and self._may_be_first_cell(text)) or self._may_be_header(line)
 
     def _may_be_first_cell(self, text: str) -> bool:
-        """Whether a table without a pipe before each row can begin so: not within a paragraph or a sentence."""
+        """Whether a table whose rows begin without a pipe can begin so: not in a paragraph or a sentence."""
         if self._no_header or not self._after_blank or "||" in text or _OTHER_BLOCK.match(text):
             return False
         return not _SENTENCE_END.search(text.partition("|")[0][:_FIRST_CELL])
@@ -224,7 +224,7 @@ def _is_row(line: str) -> bool:
 
 
 def _title(text: str) -> str:
-    """A heading's text without its closing marks, which stand behind a blank: the language C# keeps its own."""
+    """A heading's text without its closing marks, which stand behind a blank: `C#` keeps its own."""
     title = text.strip(" \t")
     bare = title.rstrip("#")
     return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else title

@@ -80,7 +80,7 @@ def _link_end(line: str, start: int, last_word: int) -> int:
     text = _LINK_TEXT.match(line, start)
     end = text.end() if text else start
     goes_on = last_word <= len(line)
-    if end == len(line) or line.startswith("]", end) and end + 1 == len(line):
+    if end == len(line) or (line.startswith("]", end) and end + 1 == len(line)):
         return len(line) if goes_on else 0
     if not line.startswith("](", end):
         return 0
@@ -116,10 +116,8 @@ def _shown(text: str, line_break: str) -> str:
 def prose_so_far(line: str) -> str:
     """The same for an unfinished line: as much as stays, whatever follows."""
     tag = line.rfind("<", -_LONGEST_BREAK)
-    if tag >= 0 and _BREAK_BEGINS.fullmatch(line, tag):
-        line = line[:tag]
-    else:
-        line = line.rstrip("`|")
+    begins_tag = tag >= 0 and _BREAK_BEGINS.fullmatch(line, tag)
+    line = line[:tag] if begins_tag else line.rstrip("`|")
     code, unended = code_spans(line)
     ends = [end for _, end in code]
     starts = [start for start, _ in code]

@@ -180,10 +180,9 @@ def _is_bold_behind(line: str, is_bold: bool) -> bool:
         before, behind = line[: mark.start()][-1:], line[mark.end() : mark.end() + 1]
         if code[mark.start()] or before == "\\":
             continue
-        if is_bold:
-            is_bold = not before or before.isspace()
-        else:
-            is_bold = bool(behind.strip()) and not before.isalnum()
+        ends = bool(before.strip())
+        begins = bool(behind.strip()) and not before.isalnum()
+        is_bold = not ends if is_bold else begins
     return is_bold
 
 

@@ -72,11 +72,9 @@ def _lines(row: Sequence[Cell], widths: Sequence[int], rights: Sequence[bool]) -
         [part for line in cell for part in _wrapped(line, width)]
         for cell, width in zip(row, widths, strict=False)
     ]
-    height = max(len(column) for column in columns)
-    return [
-        _line([column[at] if at < len(column) else "" for column in columns], widths, rights)
-        for at in range(height)
-    ]
+    height = max(map(len, columns))
+    across = ([column[at] if at < len(column) else "" for column in columns] for at in range(height))
+    return [_line(texts, widths, rights) for texts in across]
 
 
 def _line(texts: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> str:

@@ -116,7 +116,7 @@ class Blocks:
         return bool(self._table) or "|" in line
 
     def is_row(self, line: str) -> bool:
-        """Whether a line that begins so holds cells. A header without a pipe before it is not known as one."""
+        """Whether a line that begins so holds cells; a header without a pipe before it is not known."""
         if self.fence_after(line):
             return False
         return line.lstrip(" >").startswith("|") or bool(self._table and not _OTHER_BLOCK.match(line))

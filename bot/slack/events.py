@@ -136,7 +136,7 @@ def _message(
 
 def plain_text(text: str, bot_user_id: str) -> str:
     """`text` as a person reads it: no mention of the bot, references by name, entities decoded."""
-    without_us = re.sub(rf"[ \t]*<@{re.escape(bot_user_id)}(\|[^<>]*)?>", "", text)
+    without_us = re.sub(rf"(?<![ \t])[ \t]*+<@{re.escape(bot_user_id)}(\|[^<>]*)?>", "", text)
     return html.unescape(_REFERENCE.sub(_readable, without_us)).strip()
 
 
