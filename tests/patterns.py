@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, permutations
 from pathlib import Path
-from re import _constants as ops  # type: ignore[attr-defined] # no public way to a pattern's parts
-from re import _parser as parser
+from re import _constants as ops  # type: ignore[attr-defined] # the parts of a pattern have no public name
+from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 ROOT = Path(__file__).parent.parent

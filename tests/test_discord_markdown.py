@@ -1,6 +1,7 @@
 """What of an answer lands in which Discord message, and how it is written there."""
 
 import re
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import Notice, Text, ToolStep
-from bot.discord.dialect import render
+from bot.discord.dialect import Rendering, render
 from bot.discord.fences import left_open
 from bot.discord.markdown import split
 from bot.discord.transcript import Transcript
@@ -405,6 +406,32 @@ parts = st.lists(
     ),
     max_size=12,
 )
+
+
+@unhurried
+@given(anything, st.lists(st.integers(0, 900), max_size=20), st.data())
+def test_how_an_answer_arrives_changes_nothing(text: str, places: list[int], data: st.DataObject) -> None:
+    edges = sorted({min(place, len(text)) for place in places} | {0, len(text)})
+    streamed, whole = Transcript(), Transcript()
+    for start, end in pairwise(edges):
+        streamed.add(Text(text[start:end]))
+        if data.draw(st.booleans()):
+            streamed.messages()
+    whole.add(Text(text))
+    streamed.finish()
+    whole.finish()
+    assert streamed.messages() == whole.messages()
+
+
+@unhurried
+@given(st.text("ab `|<", max_size=60), st.integers(1, 80))
+def test_a_line_longer_than_a_message_is_rewritten_as_it_arrives(unit: str, size: int) -> None:
+    text = (f"word {unit} " * 400)[:5_000] + "\n" + unit
+    rendering, shown = Rendering(), ""
+    for at in range(0, len(text), size):
+        rendering.feed(text[at : at + size])
+        shown += rendering.take()
+    assert shown + rendering.finish() == render(text, finished=True)
 
 
 @unhurried

@@ -44,7 +44,9 @@ def test_nothing_is_loaded_from_another_host(path: Path) -> None:
 def rendered(sources: list[Any], *options: str) -> list[Any]:
     """What the page's renderer makes of each source."""
     command = [NODE or "node", str(Path(__file__).parent / "page.mjs"), str(PAGE / "markdown.js"), *options]
-    done = subprocess.run(command, input=json.dumps(sources), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, input=json.dumps(sources), capture_output=True, text=True, check=True, timeout=50
+    )
     return list(json.loads(done.stdout))
 
 

@@ -37,11 +37,16 @@ MARKUP = [
     "> ",
     "- ```\n",
     "1. ~~~\n",
+    "> ```\n",
+    "| <!channel> | *a* |\n|---|---|\n",
+    "~~~ <@U1>\n",
 ]
 SPACES = ["\n", "\n\n", " ", "    ", "\r\n", "\t"]
 WORDS = ["word ", "end.\n", "好", "は", "chan", "nel>", "here> ", "@U2> "]
 LONG = [
     "| a | b |\n|---|---|\n" + "| x | y |\n" * 900,
+    "| <!here> | <@U1> |\n|---|---|\n" + "| x_ | *y* |\n" * 900,
+    "> " + "quoted " * 900,
     "lorem ipsum " * 300,
     "x = 1\n" * 500,
     "字" * 3000,
@@ -113,6 +118,16 @@ def test_what_is_shown_before_a_tool_call_pings_nobody_either(text: str, places:
         shown += "".join(item for item in [*pager.feed(piece), *pager.flush()] if isinstance(item, str))
     assert as_written(shown) == as_written(text)
     assert not PING.search(shown)
+
+
+@given(answers)
+@thorough
+def test_every_message_but_the_last_closes_its_code(text: str) -> None:
+    for sheet in paginate(text)[:-1]:
+        pager = Pager()
+        pager.feed(sheet.text)
+        pager.flush()
+        assert not pager.cut().close
 
 
 def test_no_cut_falls_into_a_word() -> None:
