@@ -19,6 +19,7 @@ from bot.discord.dialect import render
 from bot.discord.markdown import split
 from bot.discord.place import thread_name
 from bot.discord.transcript import Transcript
+from bot.recall.recall import _is_reworded
 from bot.slack.draft import Draft
 from bot.slack.events import parse
 from bot.slack.markdown import mrkdwn, paginate
@@ -188,6 +189,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "pages of Discord": lambda text: split(render(text, finished=True)),
     "a stream to Discord": stream_to_discord,
     "the name of a thread": thread_name,
+    "facts that are much alike": lambda text: _is_reworded(text, text[: len(text) // 2] + "x" + text[::-1]),
 }
 
 PIECES = [

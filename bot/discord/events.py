@@ -14,7 +14,7 @@ DIRECT = "dm"
 STOP_REACTION = "❌"
 
 _ANSWERABLE = frozenset({discord.MessageType.default, discord.MessageType.reply})
-_MENTION = re.compile(r"<(@!?|@&|#)(\d+)>")
+_MENTION = re.compile(r"<(@!?|@&|#)(\d{1,20})>")
 
 
 def parse(message: discord.Message, me: int, bots: Set[str] = frozenset()) -> Message | None:
