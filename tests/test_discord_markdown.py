@@ -379,6 +379,16 @@ def test_a_tool_step_at_work_is_a_passing_line_below_the_text() -> None:
     assert transcript.messages() == ["Let me see.\n-# ✅ Looking up orders: 12 rows\nThere are 12."]
 
 
+def test_a_short_line_is_shown_at_once_though_it_may_become_a_table() -> None:
+    transcript = Transcript()
+    transcript.add(Text("Words.\n\nname"))
+    assert transcript.messages() == ["Words.\n\nname"]
+    transcript.add(Text(" | size\n---|--"))
+    assert transcript.messages() == ["Words."]
+    transcript.add(Text("-\na | b\n\n"))
+    assert transcript.messages() == ["Words.\n\n```\nname  size\n────  ────\na     b\n```"]
+
+
 def test_failed_and_forgotten_steps_are_marked_and_notices_stand_alone() -> None:
     transcript = Transcript()
     transcript.add(step("started", "1"))

@@ -49,7 +49,6 @@ class Rendering:
         self._ahead = 0  # characters of the unfinished line, rewritten, that were taken already
         self._is_segment = False  # the unfinished line began in a segment before
         self._is_held = False  # it is a long row of a table
-        self._no_header = False  # it is no table's header, whatever follows
         self._after_blank = True
         self._rows: list[str] = []  # of a table, or what may be its header
         self._quote = ""  # the one that they stand in
@@ -62,10 +61,6 @@ class Rendering:
         for each in others:
             self._end_line("\n")
             self._grow(each)
-
-    def decide(self) -> None:
-        """Hold back no unfinished line only because it may become the header of a table."""
-        self._no_header = self._length > 0 and "|" not in self._line
 
     def take(self) -> str:
         """What can be shown by now and was not taken before."""
@@ -126,7 +121,6 @@ class Rendering:
         else:
             self._put((_harmless(line) if self._fence else prose(line)) + end)
         self._after_blank = not line.strip(" \t\r>") and not is_segment
-        self._no_header = False
 
     def _take_line(self, line: str, end: str) -> None:
         if self._fence and self._fence.left_by(line):
@@ -203,9 +197,15 @@ class Rendering:
             return "" if is_open else _harmless(line.rstrip("`"))
         if self._is_segment:
             return prose_so_far(line)
-        if self._rows or self._is_held or _UNDECIDED.fullmatch(line) or self._may_become_header(line):
-            return ""
-        return prose_so_far(line)
+        is_open = self._rows or self._is_held or _UNDECIDED.fullmatch(line)
+        return "" if is_open or self._may_become_header(line) else prose_so_far(line)
+
+    @property
+    def tentative(self) -> str:
+        """The beginning of a line that is shown at once, although it may yet become a table's header."""
+        line = self._line
+        is_open = self._fence or self._is_segment or self._rows or "|" in line or _UNDECIDED.fullmatch(line)
+        return prose_so_far(line) if not is_open and self._may_become_header(line) else ""
 
     def _may_become_header(self, line: str) -> bool:
         text = line.removeprefix(quote_of(line))
@@ -214,7 +214,7 @@ class Rendering:
 
     def _may_be_first_cell(self, text: str) -> bool:
         """Whether a table whose rows begin without a pipe can begin so: not in a paragraph or a sentence."""
-        if self._no_header or not self._after_blank or "||" in text or _OTHER_BLOCK.match(text):
+        if not self._after_blank or "||" in text or _OTHER_BLOCK.match(text):
             return False
         return not _SENTENCE_END.search(text.partition("|")[0][:_FIRST_CELL])
 

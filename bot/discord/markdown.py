@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 from bot.discord.fences import Fence, after
@@ -69,6 +70,7 @@ class Splitter:
         self._at = 0
         self._blank_to = 0  # up to there nothing but blanks is known
         self._open = _Open()
+        self._last = ""
 
     def feed(self, text: str) -> None:
         """Take more text."""
@@ -80,8 +82,14 @@ class Splitter:
             pass
         self._last = last
 
-    def pieces(self) -> list[str]:
-        """All pieces; the last one may still grow."""
+    def pieces(self, tentative: str = "") -> list[str]:
+        """All pieces; the last one may still grow. It ends with what is `tentative`, if that fits."""
+        if tentative:
+            grown = copy(self)
+            grown._made = list(self._made)
+            grown.feed(tentative)
+            if len(grown._made) == len(self._made):
+                return grown.pieces()
         return [*self._made, self._last] if self._last else list(self._made)
 
     def _next(self) -> str | None:

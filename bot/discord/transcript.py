@@ -46,7 +46,6 @@ class Transcript:
                 self._set_apart(part.text, apart=2)
             case ToolStep(state="started"):
                 self._steps[part.id] = part
-                self._run.decide()
             case File():  # a message of its own: see bot.discord.uploads
                 self.files.append(part)
             case ToolStep():
@@ -63,7 +62,7 @@ class Transcript:
     def messages(self) -> list[str]:
         """What each message shows now. As the answer grows only the last one changes, or new ones follow."""
         self._settle(self._run.take())
-        pieces = self._pages.pieces()
+        pieces = self._pages.pieces(self._run.tentative)
         if pieces and (fence := left_open(pieces[-1])):
             pieces[-1] += f"\n{fence.closing}"
         if self._steps:
