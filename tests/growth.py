@@ -13,11 +13,11 @@ LENGTH = 40_000
 _FLOOR = 0.03
 """CPU seconds that are too few to be measured; what grows faster than linear takes more for `LENGTH`."""
 
-_ENOUGH = 5
+_ENOUGH = 3
 """Times the floor: more takes no longer measurement."""
 
-_HARD_STOP = 0.6
-_REPEATS = 5
+_HARD_STOP = 0.3
+_REPEATS = 4
 
 
 class _TooLong(Exception):
@@ -36,7 +36,7 @@ def grows(call: Callable[[str], object], document: Callable[[int], str], floor: 
         return 0
     if cost == float("inf"):
         length = 16
-        while length < LENGTH and _cost(call, document(length + length // 4), _HARD_STOP / 4) < float("inf"):
+        while length < LENGTH and _cost(call, document(length + length // 4), _HARD_STOP / 6) < float("inf"):
             length += length // 4
     while (cost := _cost(call, document(length))) > _ENOUGH * floor and length > LENGTH // 16:
         length //= 2

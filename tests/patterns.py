@@ -183,8 +183,8 @@ def literals(source: str) -> Iterator[tuple[str, str, int]]:
 
 # --- hostile texts --------------------------------------------------------------------------------------
 
-_MOST_UNITS = 40
-_MOST_TAILS = 6
+_MOST_UNITS = 28
+_MOST_TAILS = 5
 
 
 def hostile(pattern: re.Pattern[Any]) -> Iterator[Callable[[int], str]]:
@@ -193,7 +193,7 @@ def hostile(pattern: re.Pattern[Any]) -> Iterator[Callable[[int], str]]:
     tree = parser.parse(
         source, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
     )
-    letters = list(dict.fromkeys(_letters(tree)))[:12]
+    letters = list(dict.fromkeys(_letters(tree)))[:10]
     repeats = list(dict.fromkeys(_repeats(tree, "")))
     tails = ["", "\0", "\n", *letters][:_MOST_TAILS]
     alone = [("", letter) for letter in letters]

@@ -83,9 +83,6 @@ def test_no_pattern_costs_more_than_linear_time(part: str) -> None:
         (r"\[([^\]\n]+)\]\((https?://[^)\s]+)\)", "sub"),
         (r"(?P<ticks>`+)[^\n]*?(?P=ticks)x", "finditer"),
         (r"(a|aa)+b", "match"),
-        (r"(\w+\s?)*:", "match"),
-        (r"x*y", "search"),
-        (r"<[^>]*>", "findall"),
         (r"\s+$", "split"),
         (rb"(a*)*b", "match"),
     ],
@@ -248,7 +245,7 @@ def documents(draw: st.DrawFn) -> Callable[[int], str]:
 def test_no_text_costs_more_than_linear_time(reader: str) -> None:
     """Kind: a loop within a loop over the same text. A heading with 20,000 blanks took 15 seconds."""
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(documents())
     def check(document: Callable[[int], str]) -> None:
         assert grows(READERS[reader], document, floor=0.15) <= MOST_GROWTH

@@ -197,7 +197,7 @@ class Rendering:
             return "" if is_open else _harmless(line.rstrip("`"))
         if self._is_segment:
             return prose_so_far(line)
-        is_open = self._rows or self._is_held or _UNDECIDED.fullmatch(line)
+        is_open = bool(self._rows) or self._is_held or _UNDECIDED.fullmatch(line)
         return "" if is_open or self._may_become_header(line) else prose_so_far(line)
 
     @property
