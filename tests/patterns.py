@@ -200,13 +200,20 @@ def hostile(pattern: re.Pattern[Any]) -> Iterator[Callable[[int], str]]:
     joined = [("", head + body) for head, body in repeats if head]
     pairs = [("", one + other) for one, other in permutations(letters[:5], 2)]
     seen: set[tuple[str, str, str]] = set()
-    for head, unit in [*repeats, *alone, *joined, *pairs][:_MOST_UNITS]:
+    for head, unit in [*repeats, *joined, *alone, *pairs][:_MOST_UNITS]:
         for tail in tails:
             if unit and (head, unit, tail) not in seen:
                 seen.add((head, unit, tail))
                 yield lambda length, head=head, unit=unit, tail=tail: _document(head, [unit], tail, length)  # type: ignore[misc]
+    if "(?P=" in source or r"\1" in source:  # what is matched again: runs of each length
+        for letter in letters:
+            yield lambda length, letter=letter: _runs(letter, length)  # type: ignore[misc]
     for one, other in permutations(letters[:5], 2):
         yield lambda length, units=(one, other): _document("", units, "\0", length)  # type: ignore[misc]
+
+
+def _runs(letter: str, length: int) -> str:
+    return " ".join(letter * size for size in range(1, int((2 * length) ** 0.5)))
 
 
 def _document(head: str, units: Iterable[str], tail: str, length: int) -> str:
