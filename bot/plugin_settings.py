@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,23}(?<!_)")
 _NAME_FORM = "use 1 to 24 of a-z, 0-9, - and _, without __ and without _ at either end"
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
 _Read = TypeVar("_Read")
 
@@ -160,8 +161,8 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    seen = Counter(name for name, _ in pairs)
+    if twice := next((name for name, times in seen.items() if times > 1), None):
         raise Problems([f"names {twice[:40]!r} twice"])
     return dict(pairs)
 

@@ -1,6 +1,7 @@
 """What of an answer lands in which Discord message, and how it is written there."""
 
 import re
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import Notice, Text, ToolStep
-from bot.discord.dialect import render
+from bot.discord.dialect import Rendering, render
 from bot.discord.fences import left_open
 from bot.discord.markdown import split
 from bot.discord.transcript import Transcript
+from bot.tools import sql_format
 
 LIMIT = 200
 State = Literal["started", "finished", "failed"]
@@ -61,14 +63,14 @@ def test_prose_loses_and_gains_nothing_and_no_word_is_cut(text: str) -> None:
 
 @unhurried
 @given(anything)
-def test_nothing_is_lost_and_only_fences_are_added(text: str) -> None:
+def test_nothing_is_lost_and_only_what_a_cut_repeats_is_added(text: str) -> None:
     pieces, at = split(text, LIMIT), 0
     wanted = squeezed(text)
     for character in squeezed("".join(pieces)):
         if at < len(wanted) and wanted[at] == character:
             at += 1
     assert at == len(wanted)
-    if "```" not in text and "~~~" not in text:
+    if not any(mark in text for mark in ("```", "~~~", "**", ">")):
         assert squeezed("".join(pieces)) == wanted
 
 
@@ -218,8 +220,95 @@ def test_a_rendered_answer_leaves_no_block_open(text: str) -> None:
 def test_a_table_becomes_an_aligned_code_block() -> None:
     table = "Here:\n\n| Name | Count |\n|:---|---:|\n| **Bolt** | 12 |\n| 東京 | 3 |\n\nDone."
     assert render(table, finished=True) == (
-        "Here:\n\n```\nName  Count\n────  ─────\nBolt     12\n東京      3\n```\n\nDone."
+        "Here:\n\n```\nName      Count\n────────  ─────\n**Bolt**     12\n東京          3\n```\n\nDone."
     )
+
+
+values = st.text("ab_*~`|<>\\&[]()#1 é好", max_size=30).map(str.strip)
+
+
+@unhurried
+@given(st.lists(st.tuples(values, values), min_size=1, max_size=5))
+def test_the_cells_of_a_table_are_data_and_lose_no_character(rows: list[tuple[str, str]]) -> None:
+    """Kind: values are formatted. `stg_orders__daily` was shown as `stg_ordersdaily`, `2*3*4` as `234`."""
+    lines = "".join(f"| {sql_format.row_line(row)[2:]}\n" for row in rows)
+    shown = render(f"| a | b |\n|---|---|\n{lines}", finished=True).replace("\u200b", "")
+    for value in {value for row in rows for value in row}:
+        assert value in shown
+
+
+def test_a_long_cell_is_wrapped_within_a_width_that_a_screen_has() -> None:
+    """Kind: one cell decides the size of all. A cell of 500 characters made 14 messages."""
+    rows = "".join(f"| {number} | {'word ' * (100 if number == 7 else 1)}|\n" for number in range(20))
+    shown = render(f"| id | words |\n|---:|---|\n{rows}", finished=True)
+    assert max(map(len, shown.split("\n"))) <= 90
+    assert shown.count("word") == 120
+    assert len(split(shown)) == 1
+
+
+def test_a_table_too_wide_for_any_screen_stays_as_it_is() -> None:
+    row = "| " + " | ".join(f"value number {number}" for number in range(30)) + " |"
+    shown = render(f"{row}\n{'|-' * 30}|\n{row}\n", finished=True)
+    assert shown == f"```\n{row}\n{'|-' * 30}|\n{row}\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "shown"),
+    [
+        ("a | b\n---|---\n1 | 2\n\nEnd", "```\na  b\n─  ─\n1  2\n```\n\nEnd"),
+        ("a | b\n:--|--:\n1 | 2", "```\na  b\n─  ─\n1  2\n```"),
+        ("> | a | b |\n> |---|---|\n> | 1 | 2 |\nEnd", "> ```\n> a  b\n> ─  ─\n> 1  2\n> ```\nEnd"),
+        ("| a |\n|---|\n| 1<br>2<br/>3 |", "```\na\n─\n1\n2\n3\n```"),
+        ("text\n| a | b |\n|---|---|\n", "text\n```\na  b\n─  ─\n```\n"),
+    ],
+    ids=["no outer pipes", "aligned", "in a quote", "line breaks", "no rows"],
+)
+def test_tables_are_seen_in_every_form(table: str, shown: str) -> None:
+    """Kind: a form of Markdown that models write is not known."""
+    assert render(table, finished=True) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["a | b\n---\n", "- a | b\n  - c\n", "words\na | b\n", "| a\n| b\n", "a || b\n---|---\n"]
+)
+def test_lines_that_only_look_like_a_table_stay(text: str) -> None:
+    assert render(text, finished=True).replace("\\", "") == text
+
+
+def test_a_tag_of_a_line_break_breaks_the_line_outside_of_code() -> None:
+    assert render("> one<br>two `<br>`<BR/>", finished=True) == "> one\n> two `<br>`\n> "
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("#### C#", "**C#**"), ("#### C# ##", "**C#**"), ("#### F# and C#", "**F# and C#**")]
+)
+def test_a_heading_loses_only_the_marks_that_close_it(text: str, shown: str) -> None:
+    assert render(text, finished=True) == shown
+
+
+def test_a_quote_goes_on_behind_a_cut() -> None:
+    """Kind: what a cut goes through is lost behind it."""
+    pieces = split("> " + "word " * 200 + "\nAfter.", LIMIT)
+    assert len(pieces) > 5
+    assert all(piece.startswith("> word") for piece in pieces)
+    assert pieces[-1].endswith("\nAfter.")
+
+
+def test_bold_text_goes_on_behind_a_cut_and_ends_where_it_ended() -> None:
+    pieces = split("**" + "word " * 99 + "word** plain " + "text " * 100, LIMIT)
+    assert all(piece.count("**") % 2 == 0 and len(piece) <= LIMIT for piece in pieces)
+    assert all(piece.startswith("**word") for piece in pieces[:3])
+    assert "**" not in "".join(pieces[-2:])
+
+
+def test_code_in_a_quote_is_closed_and_opened_within_the_quote() -> None:
+    pieces = split("> ```py\n" + "> x = compute(1)\n" * 40 + "> ```\nAfter.", LIMIT)
+    assert all(piece.startswith("> ```py\n> x") for piece in pieces)
+    assert all(piece.endswith("\n> ```") for piece in pieces[:-1])
+
+
+def test_code_in_a_quote_ends_with_the_quote() -> None:
+    assert render("> ```\n> x\nno longer", finished=True) == "> ```\n> x\n> ```\nno longer"
 
 
 def test_lines_with_pipes_that_are_no_table_stay() -> None:
@@ -290,6 +379,16 @@ def test_a_tool_step_at_work_is_a_passing_line_below_the_text() -> None:
     assert transcript.messages() == ["Let me see.\n-# ✅ Looking up orders: 12 rows\nThere are 12."]
 
 
+def test_a_short_line_is_shown_at_once_though_it_may_become_a_table() -> None:
+    transcript = Transcript()
+    transcript.add(Text("Words.\n\nname"))
+    assert transcript.messages() == ["Words.\n\nname"]
+    transcript.add(Text(" | size\n---|--"))
+    assert transcript.messages() == ["Words."]
+    transcript.add(Text("-\na | b\n\n"))
+    assert transcript.messages() == ["Words.\n\n```\nname  size\n────  ────\na     b\n```"]
+
+
 def test_failed_and_forgotten_steps_are_marked_and_notices_stand_alone() -> None:
     transcript = Transcript()
     transcript.add(step("started", "1"))
@@ -317,6 +416,32 @@ parts = st.lists(
     ),
     max_size=12,
 )
+
+
+@unhurried
+@given(anything, st.lists(st.integers(0, 900), max_size=20), st.data())
+def test_how_an_answer_arrives_changes_nothing(text: str, places: list[int], data: st.DataObject) -> None:
+    edges = sorted({min(place, len(text)) for place in places} | {0, len(text)})
+    streamed, whole = Transcript(), Transcript()
+    for start, end in pairwise(edges):
+        streamed.add(Text(text[start:end]))
+        if data.draw(st.booleans()):
+            streamed.messages()
+    whole.add(Text(text))
+    streamed.finish()
+    whole.finish()
+    assert streamed.messages() == whole.messages()
+
+
+@unhurried
+@given(st.text("ab `|<", max_size=60), st.integers(1, 80))
+def test_a_line_longer_than_a_message_is_rewritten_as_it_arrives(unit: str, size: int) -> None:
+    text = (f"word {unit} " * 400)[:5_000] + "\n" + unit
+    rendering, shown = Rendering(), ""
+    for at in range(0, len(text), size):
+        rendering.feed(text[at : at + size])
+        shown += rendering.take()
+    assert shown + rendering.finish() == render(text, finished=True)
 
 
 @unhurried

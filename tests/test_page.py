@@ -1,10 +1,18 @@
 """The page's files: what no reading of untrusted text may do, and that nothing comes from elsewhere."""
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.growth import MOST_GROWTH
+
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(not NODE, reason="the page's script is run by node")
 PAGE = Path(__file__).parent.parent / "bot" / "http" / "page"
 SCRIPTS = sorted(PAGE.glob("*.js"))
 
@@ -41,3 +49,98 @@ def test_a_long_line_of_a_request_is_wrapped_and_hides_no_end() -> None:
     assert "overflow-wrap: anywhere" in rule
     assert "max-height" not in rule
     assert '{ class: "approval markdown"' in (PAGE / "view.js").read_text()
+
+
+def rendered(sources: list[Any], *options: str) -> list[Any]:
+    """What the page's renderer makes of each source."""
+    command = [NODE or "node", str(Path(__file__).parent / "page.mjs"), str(PAGE / "markdown.js"), *options]
+    done = subprocess.run(
+        command, input=json.dumps(sources), capture_output=True, text=True, check=True, timeout=50
+    )
+    return list(json.loads(done.stdout))
+
+
+VALUES = [
+    "2*3*4",
+    "stg_orders__daily",
+    "__init__",
+    "**a**",
+    "~~a~~",
+    "`a`",
+    "[a](b)",
+    "<b>",
+    "\\*",
+    "&lt;",
+    "a_b_",
+]
+
+
+@needs_node
+def test_the_cells_of_a_table_are_data() -> None:
+    """Kind: values are formatted. `2*3*4` was shown as `234`."""
+    (table,) = rendered(["| a |\n|---|\n" + "".join(f"| {value} |\n" for value in VALUES)])
+    assert table["text"] == "a" + "".join(VALUES)
+    assert set(table["tags"]) <= {"div", "table", "thead", "tbody", "tr", "th", "td"}
+
+
+@needs_node
+def test_an_address_in_a_cell_can_be_followed_and_a_tag_of_a_line_break_breaks_the_line() -> None:
+    (table,) = rendered(["| a |\n|---|\n| see https://a.b/c<br>(https://a.b/d) |"])
+    assert table["text"] == "asee https://a.b/c\n(https://a.b/d)"
+    assert table["tags"][-3:] == ["a", "br", "a"]
+
+
+@needs_node
+def test_what_the_page_shows_of_headings_and_code() -> None:
+    sources = [
+        "# C#",
+        "# a ##",
+        "~~~py x\n`a`\n~~~",
+        "`` a`b `` ```c``",
+        r"\`a`",
+        "https://[https://[",
+        "- a\n  - b",
+    ]
+    texts = ["C#", "a", "pyCopy`a`", "a`b ```c``", "`a`", "https://[https://[", "ab"]
+    assert [each["text"] for each in rendered(sources)] == texts
+
+
+@needs_node
+def test_no_text_costs_the_page_more_than_linear_time() -> None:
+    """Kind: a pattern or a loop that goes back. `# x`, 30,000 blanks and `y` took 11 seconds."""
+    hostile = [
+        *(("# x", blank, "y") for blank in (" ", "\t", "#", "# ")),
+        *(("https://a", tail, "") for tail in (")", ".", "*", "[https://", "xhttps://")),
+        *(
+            ("", unit, "")
+            for unit in ("https://[", "<https://a", "[", "[a](", "![a](b", "](", "**a ", "*a* ", "_", "~~a")
+        ),
+        *(
+            ("", unit, "x")
+            for unit in ("- ", "> ", "1. ", "```\n", "~~~`", "\n", "a\n", "- a\n", "  - a\n\n", "|\n")
+        ),
+        ("| a |\n|", "-", "|x"),
+        ("| a |\n|", "-|", "x"),
+        ("|" + "a|" * 9_000 + "\n|" + "-|" * 9_000 + "\n", "|\n", ""),
+        ("", "".join("`" * size + " " for size in range(1, 280)), ""),
+        ("` ", "a", " `"),
+        ("*", "a *b* ", "*"),
+    ]
+    faults = [
+        (text, growth)
+        for text, growth in zip(hostile, rendered(hostile, "--growth"), strict=True)
+        if growth > MOST_GROWTH
+    ]
+    assert not faults
+
+
+@needs_node
+def test_a_text_of_any_length_is_shown() -> None:
+    """Kind: a limit of the language. An address with 30,000 brackets ended the page with a RangeError."""
+    sources = [
+        "https://a" + ")" * 120_000,
+        "a\n" * 120_000,
+        "| a |\n|-|\n" + "| b |\n" * 60_000,
+        "> " * 5_000 + "a",
+    ]
+    assert all(each["text"] for each in rendered(sources))

@@ -8,84 +8,234 @@ import re
 
 from bot.discord import tables
 from bot.discord.fences import Fence, opened_by
-from bot.discord.inline import CODE, without_spoilers, without_spoilers_so_far
+from bot.discord.inline import code_spans, prose, prose_so_far, quote_of
 
-_DEEP_HEADING = re.compile(r"[ ]{0,3}#{4,6}[ \t]+(?P<title>.*?)[ \t]*#*")
+_DEEP_HEADING = re.compile(r"[ ]{0,3}#{4,6}[ \t]+")
 _BACKTICKS = re.compile(r"`{3,}")
-_BOLD_OR_CODE = re.compile(rf"(?P<code>{CODE})|\*\*")
+_OTHER_BLOCK = re.compile(r"[ \t]*(?:[-*+][ \t]|\d{1,9}[.)][ \t]|#|`{3}|~{3})")
 
 # An unfinished line whose beginning could still become a fence, a table row or a heading.
 _UNDECIDED = re.compile(
-    r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)]?)[ \t]*)?(?:`{0,2}|~{0,2}|(?:`{3,16}|~{3,16})[^`~]{0,41}|\|.*|#.*)"
+    r"[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)]?)[ \t]*+)?(?:`{0,2}|~{0,2}|(?:`{3,16}|~{3,16})[^`~]{0,41}|\|.*|#.*)"
 )
-_UNDECIDED_IN_CODE = re.compile(r"[ \t>]*[`~]*[ \t\r]*")
+_UNDECIDED_IN_CODE = re.compile(r"[ \t>]*+[`~]*+[ \t\r]*")
+
+_SENTENCE_END = re.compile(r"[.!?:…\u3002\uff01\uff1f]")
+_FIRST_CELL = 40
+"""A table whose rows do not begin with a pipe has one within so many characters: else each line waits."""
+
+_SEGMENT, _LONGEST_WORD = 1_000, 2_000
+"""A longer line is rewritten in segments that end at a blank, so that its cost does not grow with it."""
 
 
 def render(text: str, *, finished: bool) -> str:
-    """Rewrite `text` for Discord; `finished` tells that nothing more comes.
+    """Rewrite `text` for Discord; `finished` tells that nothing more comes. See `Rendering`."""
+    rendering = Rendering()
+    rendering.feed(text)
+    return rendering.finish() if finished else rendering.take()
 
-    While `text` grows, the result only grows too: what cannot be decided yet (a table whose end is not in
-    sight, the first backticks of a line) is held back. A code block left open at the end is closed.
+
+class Rendering:
+    """A growing text, rewritten once.
+
+    What was given out stays: what cannot be decided yet (a table whose end is not in sight, the first
+    backticks of a line) is held back. A code block left open at the end is closed.
     """
-    *lines, last = text.split("\n")
-    rewriter = _Rewriter()
-    for line in lines:
-        rewriter.take(line)
-    return rewriter.end(last) if finished else rewriter.so_far(last)
 
-
-class _Rewriter:
     def __init__(self) -> None:
-        self._done: list[str] = []
-        self._rows: list[str] = []
+        self._done: list[str] = []  # rewritten, but not taken yet
+        self._parts: list[str] = []  # of the unfinished line, as far as it is not done
+        self._length = 0
+        self._ahead = 0  # characters of the unfinished line, rewritten, that were taken already
+        self._is_segment = False  # the unfinished line began in a segment before
+        self._is_held = False  # it is a long row of a table
+        self._after_blank = True
+        self._rows: list[str] = []  # of a table, or what may be its header
+        self._quote = ""  # the one that they stand in
         self._fence: Fence | None = None
 
-    def take(self, line: str) -> None:
-        if self._fence is None and tables.is_row(line):
+    def feed(self, text: str) -> None:
+        """Take the next piece."""
+        first, *others = text.split("\n")
+        self._grow(first)
+        for each in others:
+            self._end_line("\n")
+            self._grow(each)
+
+    def take(self) -> str:
+        """What can be shown by now and was not taken before."""
+        certain = self._certain()
+        self._done.append(certain[self._ahead :])
+        self._ahead = max(self._ahead, len(certain))
+        return self._taken()
+
+    def finish(self) -> str:
+        """The rest: there comes nothing more."""
+        last = self._length > 0 or self._is_segment
+        if last:
+            self._end_line("")
+        self._end_table("" if last else "\n")
+        if self._fence:
+            self._done.append(("\n" if last else "") + self._fence.quote + "```")
+        return self._taken()
+
+    def _taken(self) -> str:
+        taken, self._done = "".join(self._done), []
+        return taken
+
+    @property
+    def _line(self) -> str:
+        self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+    def _grow(self, piece: str) -> None:
+        if not piece:
+            return
+        self._parts.append(piece)
+        self._length += len(piece)
+        while self._length > _SEGMENT and not self._is_held:
+            line = self._line
+            self._is_held = not self._fence and not self._is_segment and _is_row(line)
+            end = line.find(" ", _SEGMENT, _LONGEST_WORD) + 1
+            if not end and len(line) >= _LONGEST_WORD:
+                end = _LONGEST_WORD
+            if self._is_held or not end:
+                return
+            self._end_segment(line[:end])
+            self._parts, self._length = [line[end:]], len(line) - end
+
+    def _end_segment(self, text: str) -> None:
+        if self._fence and not self._is_segment and self._fence.left_by(text):
+            self._leave_fence()
+        if not self._fence:
+            self._end_table("\n")
+        self._put(_harmless(text) if self._fence else prose(text))
+        self._is_segment = True
+
+    def _end_line(self, end: str) -> None:
+        line, is_segment = self._line, self._is_segment
+        self._parts, self._length = [], 0
+        self._is_segment = self._is_held = False
+        if not is_segment:
+            self._take_line(line, end)
+        else:
+            self._put((_harmless(line) if self._fence else prose(line)) + end)
+        self._after_blank = not line.strip(" \t\r>") and not is_segment
+
+    def _take_line(self, line: str, end: str) -> None:
+        if self._fence and self._fence.left_by(line):
+            self._leave_fence()
+        if self._fence:
+            self._put(self._rewritten_code(self._fence, line) + end)
+            return
+        if self._continues_table(line):
             self._rows.append(line)
             return
-        self._end_table()
-        self._done.append(self._rewritten(line))
-
-    def end(self, last: str) -> str:
-        if last:
-            self.take(last)
-        self._end_table()
-        if self._fence:
-            self._done.append("```")
-        return "\n".join(self._done) + ("" if last or self._fence else "\n" * bool(self._done))
-
-    def so_far(self, last: str) -> str:
-        shown = "".join(f"{line}\n" for line in self._done)
-        if self._fence:
-            held = _UNDECIDED_IN_CODE.fullmatch(last)
-            return shown if held else shown + _harmless(last.rstrip("`"))
-        return shown if self._rows or _UNDECIDED.fullmatch(last) else shown + without_spoilers_so_far(last)
-
-    def _end_table(self) -> None:
-        table = tables.aligned(self._rows)
-        if table is None:
-            self._done += map(without_spoilers, self._rows)
+        self._end_table("\n")
+        if self._may_be_header(line):
+            self._rows, self._quote = [line], quote_of(line)
         else:
-            self._done += ["```", *table.split("\n"), "```"]
-        self._rows = []
+            self._put(self._rewritten(line) + end)
+
+    def _put(self, text: str) -> None:
+        """Give out the rest of the line whose beginning may have been taken."""
+        self._done.append(text[self._ahead :])
+        self._ahead = 0
+
+    def _leave_fence(self) -> None:
+        assert self._fence is not None
+        self._done.append(f"{self._fence.quote}```\n")
+        self._fence = None
+
+    def _may_be_header(self, line: str) -> bool:
+        if _is_row(line):
+            return True
+        text = line.removeprefix(quote_of(line))
+        return self._may_be_first_cell(text) and 0 < text.find("|") < _FIRST_CELL
+
+    def _continues_table(self, line: str) -> bool:
+        if not self._rows or quote_of(line) != self._quote:
+            return False
+        text = line.removeprefix(self._quote)
+        if len(self._rows) > 1:
+            return "|" in text and not _OTHER_BLOCK.match(text)
+        header = self._rows[0].removeprefix(self._quote)
+        is_table = tables.starts_row(header) or len(tables.cells(header)) == len(tables.cells(text))
+        return is_table and tables.is_delimiter(text)
+
+    def _end_table(self, end: str) -> None:
+        rows, self._rows = self._rows, []
+        if len(rows) > 1:
+            table = tables.aligned([row.removeprefix(self._quote) for row in rows])
+            lines = ["```", *map(_harmless, table), "```"]
+            self._put("\n".join(self._quote + line for line in lines) + end)
+        elif rows:
+            self._put(self._rewritten(rows[0]) + end)
 
     def _rewritten(self, line: str) -> str:
-        if self._fence:
-            return self._rewritten_code(self._fence, line)
         self._fence = opened_by(line)
         if self._fence:
             language = self._fence.info.split(" ")[0]
             return line[: line.index(self._fence.mark)] + "```" + language
-        heading = _DEEP_HEADING.fullmatch(line)
-        title = _BOLD_OR_CODE.sub(lambda match: match["code"] or "", heading["title"]) if heading else ""
-        return without_spoilers(f"**{title}**" if title.strip() else line)
+        heading = _DEEP_HEADING.match(line)
+        title = _without_bold(_title(line[heading.end() :])) if heading else ""
+        return prose(f"**{title}**" if title.strip() else line)
 
     def _rewritten_code(self, fence: Fence, line: str) -> str:
         if not fence.closed_by(line):
             return _harmless(line)
         self._fence = None
         return line[: line.index(fence.mark)] + "```"
+
+    def _certain(self) -> str:
+        """As much of the unfinished line as stays, whatever follows."""
+        line = self._line
+        if self._fence:
+            if self._is_segment:
+                return _harmless(line.rstrip("`"))
+            is_open = self._fence.left_by(line) or _UNDECIDED_IN_CODE.fullmatch(line)
+            return "" if is_open else _harmless(line.rstrip("`"))
+        if self._is_segment:
+            return prose_so_far(line)
+        is_open = bool(self._rows) or self._is_held or _UNDECIDED.fullmatch(line)
+        return "" if is_open or self._may_become_header(line) else prose_so_far(line)
+
+    @property
+    def tentative(self) -> str:
+        """The beginning of a line that is shown at once, although it may yet become a table's header."""
+        line = self._line
+        is_open = self._fence or self._is_segment or self._rows or "|" in line or _UNDECIDED.fullmatch(line)
+        return prose_so_far(line) if not is_open and self._may_become_header(line) else ""
+
+    def _may_become_header(self, line: str) -> bool:
+        text = line.removeprefix(quote_of(line))
+        is_short = "|" not in text and len(text) < _FIRST_CELL
+        return (is_short and self._may_be_first_cell(text)) or self._may_be_header(line)
+
+    def _may_be_first_cell(self, text: str) -> bool:
+        """Whether a table whose rows begin without a pipe can begin so: not in a paragraph or a sentence."""
+        if not self._after_blank or "||" in text or _OTHER_BLOCK.match(text):
+            return False
+        return not _SENTENCE_END.search(text.partition("|")[0][:_FIRST_CELL])
+
+
+def _is_row(line: str) -> bool:
+    return tables.starts_row(line.removeprefix(quote_of(line)))
+
+
+def _title(text: str) -> str:
+    """A heading's text without its closing marks, which stand behind a blank: `C#` keeps its own."""
+    title = text.strip(" \t")
+    bare = title.rstrip("#")
+    return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else title
+
+
+def _without_bold(title: str) -> str:
+    kept, at = [], 0
+    for start, end in code_spans(title)[0]:
+        kept += [title[at:start].replace("**", ""), title[start:end]]
+        at = end
+    return "".join([*kept, title[at:].replace("**", "")])
 
 
 def _harmless(code: str) -> str:

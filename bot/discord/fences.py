@@ -5,32 +5,46 @@ from dataclasses import dataclass
 
 # CommonMark sets no bounds on indentation, fence and info string; these keep lines that a split adds short
 _OPENING = re.compile(
-    r"[ \t>]{0,40}(?:(?:[-*+]|\d{1,9}[.)])[ \t]{1,4})?(?P<mark>`{3,16}|~{3,16})(?P<info>[^\n`~]{0,40})"
+    r"(?P<lead>[ \t>]{0,40})(?:(?:[-*+]|\d{1,9}[.)])[ \t]{1,4})?"
+    r"(?P<mark>`{3,16}|~{3,16})(?P<info>[^\n`~]{0,40})"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """An open code block: the run of backticks or tildes that began it, and its info string."""
+    """An open code block: the run of backticks or tildes that began it, and its info string.
+
+    `quote` are the marks of the quote that it stands in.
+    """
 
     mark: str
     info: str
+    quote: str = ""
 
     @property
     def opening(self) -> str:
         """The line that begins the block, without indentation."""
-        return self.mark + self.info
+        return self.quote + self.mark + self.info
+
+    @property
+    def closing(self) -> str:
+        """The line that ends the block."""
+        return self.quote + self.mark
 
     def closed_by(self, line: str) -> bool:
         """Whether `line` ends the block: the same character, at least as often, and nothing else."""
         bare = line.lstrip(" \t>").rstrip(" \t\r")
         return len(bare) >= len(self.mark) and not bare.strip(self.mark[0])
 
+    def left_by(self, line: str) -> bool:
+        """Whether `line` ends the quote around the block, and the block with it."""
+        return bool(self.quote) and not line.lstrip(" \t").startswith(">")
+
 
 def opened_by(line: str) -> Fence | None:
     """The block that `line` begins, also in a list item or a quotation."""
     match = _OPENING.fullmatch(line.rstrip("\r"))
-    return Fence(match["mark"], match["info"].strip()) if match else None
+    return Fence(match["mark"], match["info"].strip(), "> " * match["lead"].count(">")) if match else None
 
 
 def left_open(text: str) -> Fence | None:
@@ -43,6 +57,6 @@ def left_open(text: str) -> Fence | None:
 
 def after(line: str, fence: Fence | None) -> Fence | None:
     """The block that is open after `line`, given the one that was open before it."""
-    if fence is None:
+    if fence is None or fence.left_by(line):
         return opened_by(line)
     return None if fence.closed_by(line) else fence

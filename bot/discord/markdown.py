@@ -2,10 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass
 
 from bot.discord.fences import Fence, after
-from bot.discord.inline import spans
+from bot.discord.inline import code_spans, quote_of, spans
 
 # From the best place for a cut to the worst. What is matched at its end belongs to neither side.
 _BREAKS = (
@@ -20,49 +22,117 @@ _LIST_LINE = re.compile(r"[ \t]{1,40}(?:[-*+]|\d{1,9}[.)])[ \t]")
 _ABOVE_INDENTATION = "\u200b\n"
 """Discord trims a message, and a nested item at its beginning would become an item of the first level."""
 
+_CONTEXT = 50
+"""Characters before a piece that are looked at: the indentation of its first line, and the newline before."""
+
+_INK = re.compile(r"\S")
+_BOLD = re.compile(r"\*\*")
 _JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 
 
 def split(text: str, limit: int = 2000) -> list[str]:
-    """Cut `text` into pieces of at most `limit` characters (200 or more), none of them blank.
+    """Cut `text` into pieces of at most `limit` characters. See `Splitter`."""
+    splitter = Splitter(limit)
+    splitter.feed(text)
+    return splitter.pieces()
 
-    Whitespace at a cut is dropped, and nothing else is, but for the indentation of a list item. A cut never
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What a cut goes through: a block of code, or within one line a quote (its marks) and bold text."""
+
+    fence: Fence | None = None
+    quote: str = ""
+    is_bold: bool = False
+
+    @property
+    def reopening(self) -> str:
+        """What the next piece begins with."""
+        return f"{self.fence.opening}\n" if self.fence else self.quote + "**" * self.is_bold
+
+
+class Splitter:
+    """Cuts a growing text into pieces of at most `limit` characters (200 or more), none of them blank.
+
+    Whitespace at a cut is dropped, and nothing else is, except the indentation of a list item. A cut never
     goes through a word, inline code, a link or a code block that fits in one piece; a longer block is closed
-    before the cut and opened again after it.
+    before the cut and opened again after it, and so are a quote and bold text whose line is cut.
 
-    A cut depends only on the `limit + 1` characters before which it is needed. So as `text` grows, every
-    piece but the last stays as it is.
+    A cut depends only on the `limit + 1` characters before which it is needed. So as the text grows, every
+    piece but the last stays as it is, and is made once.
     """
-    pieces: list[str] = []
-    at, fence = 0, None
-    while (start := _skip(text, at, fence)) is not None:
-        at, fence = start
-        head = f"{fence.opening}\n" if fence else _ABOVE_INDENTATION if _indented(text, at) else ""
-        room = limit - len(head)
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._made: list[str] = []
+        self._text = ""  # what is not made yet, and `_CONTEXT` characters before it
+        self._at = 0
+        self._blank_to = 0  # up to there nothing but blanks is known
+        self._open = _Open()
+        self._last = ""
+
+    def feed(self, text: str) -> None:
+        """Take more text."""
+        kept = max(self._at - _CONTEXT, 0)
+        self._text = self._text[kept:] + text
+        self._at -= kept
+        self._blank_to -= kept
+        while (last := self._next()) is None:
+            pass
+        self._last = last
+
+    def pieces(self, tentative: str = "") -> list[str]:
+        """All pieces; the last one may still grow. It ends with what is `tentative`, if that fits."""
+        if tentative:
+            grown = copy(self)
+            grown._made = list(self._made)
+            grown.feed(tentative)
+            if len(grown._made) == len(self._made):
+                return grown.pieces()
+        return [*self._made, self._last] if self._last else list(self._made)
+
+    def _next(self) -> str | None:
+        """Make one piece that stays, and return None; or return what is left, which may be nothing."""
+        if not self._skip():
+            return ""
+        text, at, opened = self._text, self._at, self._open
+        above = _ABOVE_INDENTATION if not opened.fence and _indented(text, at) else ""
+        head = above or opened.reopening
+        room = self._limit - len(head)
         window = text[at : at + room + 1]
         if len(window) <= room:
-            return [*pieces, head + window.rstrip()]
-        end, fence = _cut(window, room, fence, _within_line(text, at))
-        at += end
-        pieces.append(head + (_closed(window[:end], fence) if fence else window[:end].rstrip()))
-    return pieces
-
-
-def _skip(text: str, at: int, fence: Fence | None) -> tuple[int, Fence | None] | None:
-    """Where the next piece begins and the block it begins in; None when nothing is left to show."""
-    if fence and not _within_line(text, at):
-        line = text[at:].split("\n", 1)[0]
-        if fence.closed_by(line):  # the piece before has closed the block already
-            at, fence = at + len(line), None
-    rest = len(text) - len(text[at:].lstrip())
-    if rest == len(text):
+            return head + window.rstrip()
+        within = _within_line(text, at)
+        end, piece, self._open = _cut(window, room, opened, within)
+        if len(head) + len(piece) > self._limit:  # what closes the bold text does not fit any more
+            end, piece, self._open = _cut(window[:-2], room - 2, opened, within)
+        self._at += end
+        self._made.append(head + piece)
         return None
-    if fence:
-        return at, fence
-    begin = text.rfind("\n", 0, rest) + 1
-    whole_line = not text[begin:rest].strip()
-    return (begin if whole_line and _indented(text, begin) else rest), None
+
+    def _skip(self) -> bool:
+        """Go to where the next piece begins; whether anything is left to show."""
+        text, at, fence = self._text, self._at, self._open.fence
+        if fence and not _within_line(text, at):
+            end = text.find("\n", at)
+            line = text[at : end if end >= 0 else len(text)]
+            if fence.left_by(line) and line.strip():
+                self._open, fence = _Open(), None
+            elif fence.closed_by(line):  # the piece before has closed the block already
+                self._at, self._open, fence = at + len(line), _Open(), None
+        ink = _INK.search(text, max(self._at, self._blank_to))
+        if not ink:
+            self._blank_to = len(text)
+            return False
+        if fence:
+            return True
+        if text.find("\n", self._at, ink.start()) >= 0:
+            self._open = _Open()  # a quote and bold text go on within their line only
+        begin = text.rfind("\n", max(self._at - _CONTEXT, 0), ink.start()) + 1
+        is_line = begin > 0 and not text[begin : ink.start()].strip()
+        self._at = begin if is_line and _indented(text, begin) else ink.start()
+        return True
 
 
 def _indented(text: str, at: int) -> bool:
@@ -74,29 +144,54 @@ def _within_line(text: str, at: int) -> bool:
     return at > 0 and text[at - 1] != "\n"
 
 
-def _closed(code: str, fence: Fence) -> str:
-    return code + ("" if code.endswith("\n") else "\n") + fence.mark
-
-
-def _cut(window: str, room: int, fence: Fence | None, within_line: bool) -> tuple[int, Fence | None]:
-    """How much of `window` the piece takes, and the block that the cut goes through, if it must."""
+def _cut(window: str, room: int, opened: _Open, within_line: bool) -> tuple[int, str, _Open]:
+    """How much of `window` the piece takes, the piece, and what the cut goes through, if it must."""
+    fence = opened.fence
     closed: list[tuple[int, int]] = []
     start = -1  # of the open block; one that an earlier piece began starts before this window
     for begin, end, line in _lines(window):
         if fence and within_line and begin == 0:
             continue  # the rest of a line of code closes nothing
         before, fence = fence, after(line, fence)
-        if before is None and fence:
+        if fence and fence is not before:
             start = begin
         elif before and fence is None and end <= room and end < len(window):
             closed.append((start, end))
         elif before and fence is None:
             fence = before  # the last line goes on behind the window: whether it closes is not known here
-    if fence is None:
-        return _cut_prose(window, room, closed), None
-    if start > 0:
-        return start, None
-    return _cut_code(window, room - len(f"\n{fence.mark}"), start == 0), fence
+    if fence is None or start > 0:
+        end = start if fence else _cut_prose(window, room, closed)
+        piece = window[:end].rstrip()
+        passed = _passed(piece, window, end, opened)
+        return end, piece + "**" * passed.is_bold, passed
+    end = _cut_code(window, room - len(f"\n{fence.closing}"), start == 0)
+    code = window[:end]
+    return end, code + ("" if code.endswith("\n") else "\n") + fence.closing, _Open(fence)
+
+
+def _passed(piece: str, window: str, end: int, opened: _Open) -> _Open:
+    """The quote and the bold text that a cut goes through."""
+    if "\n" in window[len(piece) : end]:
+        return _Open()
+    line = piece[piece.rfind("\n") + 1 :]
+    if len(line) < len(piece):
+        opened = _Open()
+    return _Open(None, opened.quote or quote_of(line), _is_bold_behind(line, opened.is_bold))
+
+
+def _is_bold_behind(line: str, is_bold: bool) -> bool:
+    """Whether bold text goes on at the end of `line`, given whether it began before."""
+    code = bytearray(len(line))
+    for start, end in code_spans(line)[0]:
+        code[start:end] = b"\1" * (end - start)
+    for mark in _BOLD.finditer(line):
+        before, behind = line[: mark.start()][-1:], line[mark.end() : mark.end() + 1]
+        if code[mark.start()] or before == "\\":
+            continue
+        ends = bool(before.strip())
+        begins = bool(behind.strip()) and not before.isalnum()
+        is_bold = not ends if is_bold else begins
+    return is_bold
 
 
 def _lines(window: str) -> Iterator[tuple[int, int, str]]:
@@ -119,9 +214,11 @@ def _cut_code(window: str, room: int, opens: bool) -> int:
 def _cut_prose(window: str, room: int, blocks: list[tuple[int, int]]) -> int:
     first = len(window) - len(window.lstrip())
     whole = [(start, end) for start, end in spans(window) if start > first or end <= room]
+    is_whole = _inside(whole, len(window))
+    kinds = list(_candidates(window, room, blocks))
     for least in (room // 2, first):  # a short message is worse than a cut between two sentences
-        for candidates in _candidates(window, room, blocks):
-            fit = [end for end in candidates if end > least and not _inside(end, whole)]
+        for candidates in kinds:
+            fit = [end for end in candidates if end > least and not is_whole[end]]
             if fit:
                 return max(fit)
     before = min((start for start, end in whole if start < room < end), default=room)
@@ -131,14 +228,20 @@ def _cut_prose(window: str, room: int, blocks: list[tuple[int, int]]) -> int:
 def _candidates(window: str, room: int, blocks: list[tuple[int, int]]) -> Iterator[list[int]]:
     """Where a cut may go, the best kind of place first."""
     edges = [edge for block in blocks for edge in block if edge > 0]
+    is_block = _inside(blocks, len(window))
     for pattern in _BREAKS:
         matches = pattern.finditer(window)
         ends = [min(m.end(), room) for m in matches if m.start() + len(m.group().rstrip()) <= room]
-        yield [end for end in ends if not (_inside(end, blocks) or _joined(window, end))] + edges
+        yield [end for end in ends if not (is_block[end] or _joined(window, end))] + edges
 
 
-def _inside(at: int, ranges: list[tuple[int, int]]) -> bool:
-    return any(start < at < end for start, end in ranges)
+def _inside(ranges: Iterable[tuple[int, int]], size: int) -> bytearray:
+    """For each place whether a cut there would go through one of `ranges`."""
+    inside = bytearray(size + 1)
+    for start, end in ranges:
+        if end - start > 1:
+            inside[start + 1 : end] = b"\1" * (end - start - 1)
+    return inside
 
 
 def _between_characters(window: str, at: int, first: int) -> int:

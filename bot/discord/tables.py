@@ -2,47 +2,109 @@
 
 import re
 import unicodedata
-from itertools import zip_longest
+from collections.abc import Sequence
 
-_DELIMITER = re.compile(r"[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|?)+[ \t]*")
+_RULE = re.compile(r":?-+:?")
 _CELL_END = re.compile(r"(?<!\\)\|")
-_STYLE = re.compile(r"\*\*|__|~~|`")
+_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
+
+_WIDEST_COLUMN = 60
+_NARROWEST_COLUMN = 12
+_WIDTH = 90
+"""Columns of text that a code block shows on a screen. Longer cells are wrapped to stay within it."""
+
+Cell = Sequence[str]
+"""The lines of a cell."""
 
 
-def is_row(line: str) -> bool:
-    """Whether `line` can be part of a table; models begin every row with a pipe."""
-    return line.lstrip(" \t").startswith("|")
+def starts_row(text: str) -> bool:
+    """Whether a line, without the marks of a quote, begins as models begin every row: with a pipe."""
+    return text.lstrip(" \t").startswith("|")
 
 
-def aligned(rows: list[str]) -> str | None:
-    """The table as aligned lines, or None when `rows` are no table: its second line must be a delimiter."""
-    if len(rows) < 2 or "-" not in rows[1] or not _DELIMITER.fullmatch(rows[1].rstrip()):
-        return None
-    header, *body = [_cells(row) for row in (rows[0], *rows[2:])]
-    columns = list(zip_longest(header, *body, fillvalue=""))
-    widths = [max(map(_width, column)) for column in columns]
-    rights = [cell.endswith(":") and not cell.startswith(":") for cell in _cells(rows[1])]
-    rights += [False] * (len(columns) - len(rights))
-    lines = [_line(cells, widths, rights) for cells in zip(*columns, strict=True)]
-    lines.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join(lines)
+def is_delimiter(row: str) -> bool:
+    """Whether it is a table's second row. Cell by cell: one pattern for all would try every division."""
+    return "-" in row and all(_RULE.fullmatch(cell) for cell in cells(row))
 
 
-def _cells(row: str) -> list[str]:
-    inner = re.sub(r"(?<!\\)\|$", "", row.strip().removeprefix("|"))
-    return [_STYLE.sub("", cell.replace("\\|", "|")).strip() for cell in _CELL_END.split(inner)]
+def cells(row: str) -> list[str]:
+    """The cells of a row as they are; only a pipe has a backslash before it."""
+    inner = row.strip().removeprefix("|")
+    if inner.endswith("|") and not inner.endswith("\\|"):
+        inner = inner[:-1]
+    return [cell.replace("\\|", "|").strip() for cell in _CELL_END.split(inner)]
 
 
-def _line(cells: tuple[str, ...], widths: list[int], rights: list[bool]) -> str:
+def aligned(rows: Sequence[str]) -> list[str]:
+    """The lines of a table, whose second row is the delimiter. One too wide for a screen stays as it is."""
+    header, *body = [cells(row) for row in (rows[0], *rows[2:])]
+    table = [[_BREAK.split(cell) for cell in row] for row in (header, *body)]
+    widths = _fitting(_widths(table))
+    if widths is None:
+        return list(rows)
+    rights = [cell.endswith(":") and not cell.startswith(":") for cell in cells(rows[1])[: len(widths)]]
+    rights += [False] * (len(widths) - len(rights))
+    first, *others = [_lines(row, widths, rights) for row in table]
+    rule = "  ".join("─" * width for width in widths)
+    return [*first, rule, *(line for row in others for line in row)]
+
+
+def _widths(table: Sequence[Sequence[Cell]]) -> list[int]:
+    widths: list[int] = []
+    for row in table:
+        widths += [0] * (len(row) - len(widths))
+        for index, cell in enumerate(row):
+            widths[index] = max(widths[index], *map(_width, cell))
+    return widths
+
+
+def _fitting(widths: Sequence[int]) -> list[int] | None:
+    """The widths with the widest made narrower, so that a line fits; None when that is not possible."""
+    room = _WIDTH - 2 * (len(widths) - 1)
+    for most in range(_WIDEST_COLUMN, _NARROWEST_COLUMN - 1, -4):
+        if sum(min(width, most) for width in widths) <= room:
+            return [min(width, most) for width in widths]
+    return None
+
+
+def _lines(row: Sequence[Cell], widths: Sequence[int], rights: Sequence[bool]) -> list[str]:
+    columns = [
+        [part for line in cell for part in _wrapped(line, width)]
+        for cell, width in zip(row, widths, strict=False)
+    ]
+    height = max(map(len, columns))
+    across = ([column[at] if at < len(column) else "" for column in columns] for at in range(height))
+    return [_line(texts, widths, rights) for texts in across]
+
+
+def _line(texts: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> str:
     padded = [
-        " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
-        for cell, width, right in zip(cells, widths, rights, strict=False)
+        " " * (width - _width(text)) + text if right else text + " " * (width - _width(text))
+        for text, width, right in zip(texts, widths, rights, strict=False)
     ]
     return "  ".join(padded).rstrip()
 
 
+def _wrapped(text: str, most: int) -> list[str]:
+    """`text` in lines of at most `most` columns, cut behind blanks where there are some."""
+    lines: list[str] = []
+    start = blank = used = 0
+    for at, char in enumerate(text):
+        width = _width(char)
+        if used + width > most and at > start:
+            end = blank if blank > start else at
+            lines.append(text[start:end])
+            start, used = end, _width(text[end:at])
+        used += width
+        if char == " ":
+            blank = at + 1
+    return [*lines, text[start:]]
+
+
 def _width(text: str) -> int:
     """Columns that `text` takes in a fixed-width font: East Asian wide characters take two."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text

@@ -3,9 +3,9 @@
 from discord.utils import escape_markdown
 
 from bot.chat import File, Notice, Part, Text, ToolStep
-from bot.discord.dialect import render
+from bot.discord.dialect import Rendering, render
 from bot.discord.fences import left_open
-from bot.discord.markdown import split
+from bot.discord.markdown import Splitter
 
 PIECE = 1_800
 """Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the line of what
@@ -26,8 +26,10 @@ class Transcript:
 
     def __init__(self) -> None:
         self.files: list[File] = []
-        self._settled = ""
-        self._run = ""  # text since the last part that was no text
+        self._pages = Splitter(PIECE)
+        self._trailing = 0  # newlines at the end of what is settled
+        self._is_blank = True
+        self._run = Rendering()  # of the text since the last part that was no text
         self._steps: dict[str, ToolStep] = {}  # those at work
 
     @property
@@ -39,45 +41,50 @@ class Transcript:
         """Take the next part of the answer."""
         match part:
             case Text():
-                self._run += part.text
+                self._run.feed(part.text)
             case Notice():
-                self._settle(part.text, apart=2)
+                self._set_apart(part.text, apart=2)
             case ToolStep(state="started"):
                 self._steps[part.id] = part
             case File():  # a message of its own: see bot.discord.uploads
                 self.files.append(part)
             case ToolStep():
                 self._steps.pop(part.id, None)
-                self._settle(_line(part), apart=1)
+                self._set_apart(_line(part), apart=1)
 
     def finish(self) -> None:
         """No part comes after this; steps that never told how they ended are kept as lines."""
         for step in self._steps.values():
-            self._settle(_line(step), apart=1)
+            self._set_apart(_line(step), apart=1)
         self._steps.clear()
         self._end_run()
 
     def messages(self) -> list[str]:
         """What each message shows now. As the answer grows only the last one changes, or new ones follow."""
-        pieces = split(self._settled + render(self._run, finished=False), PIECE)
+        self._settle(self._run.take())
+        pieces = self._pages.pieces(self._run.tentative)
         if pieces and (fence := left_open(pieces[-1])):
-            pieces[-1] += f"\n{fence.mark}"
+            pieces[-1] += f"\n{fence.closing}"
         if self._steps:
             status = _status(list(self._steps.values()))
             pieces[-1:] = ["\n".join([*pieces[-1:], status])]
         return pieces
 
-    def _settle(self, block: str, apart: int) -> None:
+    def _set_apart(self, block: str, apart: int) -> None:
         """Add lines that stand `apart` newlines from what is around them."""
         self._end_run()
-        if self._settled.strip():
-            ends = len(self._settled) - len(self._settled.rstrip("\n"))
-            self._settled += "\n" * (apart - ends)
-        self._settled += render(block, finished=True) + "\n" * apart
+        lead = "" if self._is_blank else "\n" * (apart - self._trailing)
+        self._settle(lead + render(block, finished=True) + "\n" * apart)
 
     def _end_run(self) -> None:
-        self._settled += render(self._run, finished=True)
-        self._run = ""
+        self._settle(self._run.finish())
+        self._run = Rendering()
+
+    def _settle(self, text: str) -> None:
+        bare = text.rstrip("\n")
+        self._trailing = len(text) - len(bare) + (0 if bare else self._trailing)
+        self._is_blank = self._is_blank and not text.strip()
+        self._pages.feed(text)
 
 
 def _line(step: ToolStep) -> str:
@@ -92,5 +99,5 @@ def _status(steps: list[ToolStep]) -> str:
 
 def _plain(text: str, longest: int) -> str:
     """Text from a model or from data as a piece of a line, without meaning as Markdown."""
-    line = " ".join(text.split())
+    line = " ".join(text[: 4 * longest].split())
     return escape_markdown(line if len(line) <= longest else f"{line[: longest - 1]}…")

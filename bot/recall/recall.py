@@ -37,6 +37,9 @@ _SAME_WORDS = 0.9
 """Two facts are one when both are reached. Offline "the budget is 5,000" and "… 6,000" have a cosine of 0.92,
 and "Ann leads Bob" and "Bob leads Ann" one of 1: vectors alone would let a fact take another's place."""
 
+_MOST_COMPARED = 200
+"""Words between what two facts begin and end with alike: the time to compare more grows with their cube."""
+
 _RANK_OFFSET = 60
 """Of reciprocal rank fusion: https://plg.uwaterloo.ca/~gvcormac/cormacksigir09-rrf.pdf"""
 
@@ -249,7 +252,21 @@ class Recall:
 
 def _is_reworded(one: str, other: str) -> bool:
     words, others = indexed_terms(one), indexed_terms(other)
-    return SequenceMatcher(None, words, others, autojunk=False).ratio() >= _SAME_WORDS
+    most = _SAME_WORDS * (len(words) + len(others)) / 2
+    begin = _alike(words, others)
+    words, others = words[begin:], others[begin:]
+    end = _alike(words[::-1], others[::-1])
+    words, others = words[: len(words) - end], others[: len(others) - end]
+    if max(len(words), len(others)) > _MOST_COMPARED:
+        return False
+    same = SequenceMatcher(None, words, others, autojunk=False).get_matching_blocks()
+    return begin + end + sum(block.size for block in same) >= most
+
+
+def _alike(words: Sequence[str], others: Sequence[str]) -> int:
+    """How many words both begin with."""
+    pairs = enumerate(zip(words, others, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(words), len(others)))
 
 
 def _said(message: Message) -> Said:

@@ -8,11 +8,12 @@ import re
 from dataclasses import dataclass
 
 _MARKER = r"`{3,32}(?!`)|~{3,32}(?!~)"
-_CONTAINERS = r"(?: *(?:>|(?:[-*+]|\d{1,9}[.)])(?= )))*"
-_OPENING = re.compile(rf"({_CONTAINERS} *)({_MARKER})(.*)")
+_CONTAINERS = r"(?> *(?:>|(?:[-*+]|\d{1,9}[.)])(?= )))*+"
+_OPENING = re.compile(rf"({_CONTAINERS} *+)({_MARKER})(.*)")
 _ITEM = re.compile(r" *(?:[-*+]|\d{1,9}[.)])(?: +|$)")
-_DELIMITER = re.compile(r" {0,3}\|? *:?-+:? *(?:\| *:?-+:? *)*\|? *")
+_RULE = re.compile(r":?-+:?")
 _OTHER_BLOCK = re.compile(r" {0,3}(?:$|>|#{1,6} |[-*+] |`{3}|~{3})")
+_QUOTE = re.compile(r" {0,3}(?:> ?){1,20}")
 
 _LEAD_LIMIT = 40
 _INFO_LIMIT = 40
@@ -45,10 +46,8 @@ class Fence:
 
     def inside(self, line: str) -> str | None:
         """What the block holds of `line`; None when the line ends the quote or list item around it."""
-        quotes = self.lead.count(">")
-        if quotes:
-            match = re.match(rf"(?: *>){{{quotes}}} ?", line)
-            return line[match.end() :] if match else None
+        if quotes := self.lead.count(">"):
+            return _behind(quotes, line)
         text = line.lstrip(" ")
         indent = len(line) - len(text)
         if text and indent < self.column:
@@ -57,8 +56,29 @@ class Fence:
 
     def closed_by(self, content: str) -> bool:
         """Whether a line inside, as `inside` gives it, is the one that closes the block."""
-        mark = re.fullmatch(rf" {{0,3}}({re.escape(self.marker[0])}+) *", content)
-        return mark is not None and len(mark[1]) >= len(self.marker)
+        text = content.rstrip(" ")
+        mark = text.lstrip(" ")
+        is_mark = len(mark) >= len(self.marker) and not mark.strip(self.marker[0])
+        return is_mark and len(text) - len(mark) <= 3
+
+
+def _behind(quotes: int, line: str) -> str | None:
+    """The rest of a line behind so many marks of a quote; None when it has fewer."""
+    for _ in range(quotes):
+        line = line.lstrip(" ")
+        if not line.startswith(">"):
+            return None
+        line = line[1:]
+    return line.removeprefix(" ")
+
+
+def _is_delimiter(line: str) -> bool:
+    """Whether a line is the second of a table. Cell by cell: one pattern for all would try every division."""
+    row = line.strip(" ")
+    if "-" not in row or len(line) - len(line.lstrip(" ")) > 3:
+        return False
+    cells = row.removeprefix("|").removesuffix("|").split("|")
+    return all(_RULE.fullmatch(cell.strip(" ")) for cell in cells)
 
 
 class Blocks:
@@ -95,6 +115,18 @@ class Blocks:
         """Whether the beginning of a line seems to belong to a table."""
         return bool(self._table) or "|" in line
 
+    def is_row(self, line: str) -> bool:
+        """Whether a line that begins so holds cells; a header without a pipe before it is not known."""
+        if self.fence_after(line):
+            return False
+        return line.lstrip(" >").startswith("|") or bool(self._table and not _OTHER_BLOCK.match(line))
+
+    @staticmethod
+    def quote(line: str) -> str:
+        """The marks of the quote that a line stands in."""
+        match = _QUOTE.match(line)
+        return match[0] if match else ""
+
     @property
     def table_begins(self) -> bool:
         """Whether the line before may be the header, or is the delimiter, of a table without a row yet."""
@@ -126,7 +158,7 @@ class Blocks:
     def _follow_table(self, line: str) -> None:
         if self._table and not _OTHER_BLOCK.match(line):
             self._rows += 1
-        elif "|" in self._previous and "-" in line and _DELIMITER.fullmatch(line):
+        elif "|" in self._previous and _is_delimiter(line):
             self._table, self._rows = f"{self._previous}\n{line}\n", 0
         else:
             self._table = ""

@@ -19,14 +19,14 @@ _STATUS = {"started": "in_progress", "finished": "complete", "failed": "error"}
 class Draft:
     """What is to be shown of one answer.
 
-    `rendered` is all of its text so far, `files` are still to be shown.
+    `files` are still to be shown.
     """
 
     def __init__(self) -> None:
-        self.rendered = ""
         self.files: list[File] = []
         self._pager = Pager()
         self._items: list[Item] = []
+        self._size = 0
         self._titles: dict[str, str] = {}
         self._told: set[str] = set()
 
@@ -49,8 +49,13 @@ class Draft:
 
     def take(self) -> list[Item]:
         """What was not taken before, in order."""
-        items, self._items = self._items, []
+        items, self._items, self._size = self._items, [], 0
         return items
+
+    @property
+    def rendered(self) -> str:
+        """All of its text so far, as `paginate` takes it."""
+        return "".join(self._pager.source)
 
     @property
     def waiting(self) -> bool:
@@ -60,7 +65,7 @@ class Draft:
     @property
     def waiting_size(self) -> int:
         """Characters to take; a card counts as many."""
-        return sum(len(item) if isinstance(item, str) else FIELD_LIMIT for item in self._items)
+        return self._size
 
     def cut_soon(self) -> None:
         """Let the message end at the next place that breaks no word and no line of code."""
@@ -77,7 +82,7 @@ class Draft:
     def _queue(self, items: Iterable[Item]) -> None:
         for item in items:
             self._items.append(item)
-            self.rendered += item if isinstance(item, str) else ""
+            self._size += len(item) if isinstance(item, str) else FIELD_LIMIT
 
     def _card(self, step: ToolStep) -> Card:
         # when a card comes again, Slack replaces its title and status but appends to its output

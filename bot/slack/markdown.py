@@ -26,7 +26,15 @@ _WORD_LIMIT = 2_000
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
 _PIECE = re.compile(rf"\s|[{_WIDE}]|[^\s{_WIDE}]{{1,{_WORD_LIMIT}}}")
 
+_LEAD = "> \t\r\n"
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+_BULLET = re.compile(r"^([ \t]*+)[-*] ", re.MULTILINE)
+_BOLD = re.compile(r"\*\*([^\n*]++(?:\*[^\n*]++)*+)\*\*")
+_LINK = re.compile(r"\[([^\[\]\n]+)\]\((https?://(?:[^()\s]|\([^()\s]*\))+)\)")
+
+# what would format the text of a cell. Underscores within a word, and an address, mean nothing else
+_CELL_MARKUP = re.compile(r"\\(?!\|)|[`*~\[]|(?<!\w)_+|(?<=[^\W_])_++(?!\w)|&(?=#?\w{1,31};)")
+_ADDRESS = re.compile(r"https?://[^\s|]+")
 _PING = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam)|@[UWB][A-Z0-9])")
 _UNFINISHED_PING = re.compile(r"<(?=!\w{0,8}$|@[UWB]?$|$)")
 _INVISIBLE = "\u200b"
@@ -50,9 +58,25 @@ def mrkdwn(markdown: str) -> str:
 
 
 def _prose(text: str) -> str:
-    text = re.sub(r"^(\s*)[-*] ", r"\1• ", text, flags=re.MULTILINE)
-    text = re.sub(r"\*\*(.+?)\*\*", r"*\1*", text)
-    return re.sub(r"\[([^\]\n]+)\]\((https?://[^)\s]+)\)", r"<\2|\1>", text)
+    text = _BULLET.sub(r"\1• ", text)
+    text = _BOLD.sub(r"*\1*", text)
+    return _LINK.sub(r"<\2|\1>", text)
+
+
+def as_data(cells: str) -> str:
+    """The text of table cells so that every character of it is shown: values are not Markdown.
+
+    https://docs.slack.dev/reference/block-kit/blocks/markdown-block (escaping special characters)
+    """
+    shown, at = [], 0
+    for address in _ADDRESS.finditer(cells):
+        shown += [_escaped(cells[at : address.start()]), address[0]]
+        at = address.end()
+    return "".join([*shown, _escaped(cells[at:])])
+
+
+def _escaped(text: str) -> str:
+    return _CELL_MARKUP.sub(lambda markup: "".join(f"\\{each}" for each in markup[0]), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +91,13 @@ class Pager:
     """Cuts a growing answer into messages, deciding only forwards.
 
     However the answer is divided over calls of `feed`, the text that comes out and its cuts are the
-    same. The text that comes out joined is the whole answer, neutralised; what a cut adds is apart from it.
-    The last word is kept back until it is complete, so that no cut falls into it.
+    same. The text that comes out joined is the whole answer, neutralised, with the cells of tables as data;
+    what a cut adds is apart from it. The last word is kept back until it is complete, so that no cut falls
+    into it. `source` is what was fed, in pieces: cut again, it gives the same.
     """
 
     def __init__(self) -> None:
+        self.source: list[str] = []
         self._held = ""
         self._size = 0
         self._blocks = Blocks()
@@ -79,10 +105,13 @@ class Pager:
         self._last = "\n"
         self._line_begins = True
         self._paragraph_begins = True
+        self._is_lead = True  # the line has no more than marks of a quote yet
+        self._is_row = False
         self._cut_soon = False
 
     def feed(self, text: str) -> list[str | Cut]:
         """Take the next piece; what can be shown by now comes out, in order."""
+        self.source.append(text)
         pieces = _PIECE.findall(self._held + text)
         complete = not pieces or pieces[-1].isspace() or len(pieces[-1]) >= _WORD_LIMIT
         self._held = "" if complete else pieces.pop()
@@ -107,11 +136,13 @@ class Pager:
         """End this message here; `following` is what the next one begins with, if that is known."""
         fence = self._blocks.fence_after(self._line)
         if fence:
-            cut = Cut(self._closing(), fence.opening)
+            cut = Cut(self._closing(), neutralise(fence.opening))
+        elif self._line_begins:
+            cut = Cut("", neutralise(as_data(self._blocks.table_head(following))))
         else:
-            cut = Cut("", self._blocks.table_head(following) if self._line_begins else "")
+            cut = Cut("", self._blocks.quote(self._line))
         self._blocks.fence = fence
-        self._line = ""
+        self._line = "" if fence or self._line_begins else cut.reopen
         self._size = len(cut.reopen)
         self._cut_soon = False
         return cut
@@ -126,7 +157,9 @@ class Pager:
         return items
 
     def _emit(self, piece: str) -> Iterator[str | Cut]:
-        shown = neutralise(piece)
+        if self._is_lead and piece.strip(_LEAD):
+            self._is_lead, self._is_row = False, self._blocks.is_row(self._line + piece)
+        shown = neutralise(as_data(piece) if self._is_row else piece)
         if len(piece) >= _WORD_LIMIT:
             shown = _break_off(shown)
         if self._is_full(piece, shown):
@@ -159,7 +192,7 @@ class Pager:
     def _track(self, piece: str) -> None:
         if piece == "\n":
             self._blocks.end_line(self._line)
-            self._line = ""
+            self._line, self._is_lead, self._is_row = "", True, False
             self._paragraph_begins = self._line_begins
             self._line_begins = True
             return
@@ -193,14 +226,14 @@ class Sheet:
 
 def clipped(text: str, limit: int) -> str:
     """`text` on one line, neutralised, in at most `limit` characters."""
-    line = neutralise(" ".join(text.split()))
+    line = neutralise(" ".join(text[: 4 * limit].split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def paginate(text: str) -> list[Sheet]:
     """Cut a complete answer into messages."""
     pager = Pager()
-    sheets, reopen, body = [], "", ""
+    sheets, reopen, body = list[Sheet](), "", ""
     for item in [*pager.feed(text), *pager.flush(), Cut()]:
         if isinstance(item, str):
             body += item

@@ -70,7 +70,8 @@ _HARMLESS_PG_RELATION = re.compile(
 _DENIED_RELATION = re.compile(r"_?pg_.* | (user_mapping|foreign_server)_options | user_mappings", re.VERBOSE)
 
 _DENIED_SETTING = re.compile(
-    r"all | .*\..* | primary_conninfo | .*(_command|_file|_directory|_directories|passphrase).*", re.VERBOSE
+    r"all | .*\..* | primary_conninfo | .*(_command|_file|_directory|_directories|passphrase).*",
+    re.VERBOSE | re.DOTALL,
 )
 """Those hold commands, passwords or files; with a dot they are an application's own, often its keys."""
 

@@ -3,26 +3,27 @@
 /** A document fragment that shows `source`. */
 export function render(source) {
   const fragment = document.createDocumentFragment();
-  fragment.append(...blocks(source.replace(/\r\n?/g, "\n").split("\n")));
+  for (const node of blocks(source.replace(/\r\n?/g, "\n").split("\n"))) fragment.append(node);
   return fragment;
 }
 
+/** An element; children may be lists, which have no limit of their length as arguments have. */
 export function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
+  for (const child of children.flat()) node.append(child);
   return node;
 }
 
 // --- blocks ---------------------------------------------------------------------------------------------
 
 const MAX_DEPTH = 30; // of nesting: more is no document, and would exhaust the stack
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^`\s]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/;
+const FENCE = /^ {0,3}(`{3,}(?!`)|~{3,}(?!~))([^`]*)$/;
+const HEADING = /^ {0,3}(#{1,6})\s/;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^( *)([-*+]|\d{1,9}[.)])(\s+|$)(.*)$/;
-const DIVIDER = /^ {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const ITEM = /^( *)([-*+]|\d{1,9}[.)])(\s+|$)(.*)$/s;
+const DASHES = /^:?-+:?$/;
 
 function blocks(lines, depth = 0) {
   if (depth > MAX_DEPTH) return [element("p", {}, lines.join("\n"))];
@@ -47,11 +48,16 @@ function block(lines, at, depth) {
 }
 
 function fenced(lines, at) {
-  const [, fence, language] = FENCE.exec(lines[at]);
-  const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}\\s*$`);
+  const [, fence, info] = FENCE.exec(lines[at]);
   let end = at + 1;
-  while (end < lines.length && !closing.test(lines[end])) end += 1;
-  return [codeBlock(lines.slice(at + 1, end).join("\n"), language), end + 1];
+  while (end < lines.length && !closesFence(lines[end], fence)) end += 1;
+  return [codeBlock(lines.slice(at + 1, end).join("\n"), info.trim().split(/\s/)[0]), end + 1];
+}
+
+function closesFence(line, fence) {
+  const marks = line.trim();
+  const indent = line.length - line.trimStart().length;
+  return indent <= 3 && marks.length >= fence.length && marks.replaceAll(fence[0], "") === "";
 }
 
 function codeBlock(code, language) {
@@ -66,15 +72,23 @@ function codeBlock(code, language) {
 }
 
 function heading(line) {
-  const [, marks, text] = HEADING.exec(line);
-  return element(`h${Math.min(marks.length + 2, 6)}`, {}, ...inline(text)); // the page has h1 and h2
+  const [lead, marks] = HEADING.exec(line);
+  const title = withoutClosing(line.slice(lead.length).trim());
+  return element(`h${Math.min(marks.length + 2, 6)}`, {}, inline(title)); // the page has h1 and h2
+}
+
+/** The marks that close a heading stand behind a blank: the language C# keeps its own. */
+function withoutClosing(title) {
+  let end = title.length;
+  while (title[end - 1] === "#") end -= 1;
+  return end === 0 || /\s/.test(title[end - 1]) ? title.slice(0, end).trimEnd() : title;
 }
 
 function quote(lines, at, depth) {
   let end = at;
   while (end < lines.length && QUOTE.test(lines[end])) end += 1;
   const inner = lines.slice(at, end).map((line) => line.replace(QUOTE, ""));
-  return [element("blockquote", {}, ...blocks(inner, depth + 1)), end];
+  return [element("blockquote", {}, blocks(inner, depth + 1)), end];
 }
 
 function list(lines, at, depth) {
@@ -118,7 +132,7 @@ function item(lines, depth) {
   if (task) lines[0] = (task[1] === " " ? "☐ " : "☑ ") + lines[0].slice(task[0].length);
   const nodes = blocks(lines, depth + 1);
   const [first, ...rest] = nodes; // a paragraph alone in its item needs no margins of its own
-  return first?.tagName === "P" ? element("li", {}, ...first.childNodes, ...rest) : element("li", {}, ...nodes);
+  return first?.tagName === "P" ? element("li", {}, [...first.childNodes], rest) : element("li", {}, nodes);
 }
 
 function skipBlank(lines, at) {
@@ -127,14 +141,13 @@ function skipBlank(lines, at) {
 }
 
 const startsTable = (lines, at) =>
-  lines[at].includes("|") && DIVIDER.test(lines[at + 1] ?? "") && cells(lines[at]).length === cells(lines[at + 1]).length;
+  lines[at].includes("|") && isDivider(lines[at + 1] ?? "") && cells(lines[at]).length === cells(lines[at + 1]).length;
+
+const isDivider = (line) => line.includes("-") && /^ {0,3}\S/.test(line) && cells(line).every((text) => DASHES.test(text));
 
 function table(lines, at) {
   const sides = cells(lines[at + 1]).map(side);
-  const row = (line, name) => {
-    const texts = cells(line);
-    return element("tr", {}, ...sides.map((which, index) => cell(name, texts[index] ?? "", which)));
-  };
+  const row = (line, name) => element("tr", {}, cells(line).map((text, index) => cell(name, text, sides[index] ?? "start")));
   const head = element("thead", {}, row(lines[at], "th"));
   const body = element("tbody");
   for (at += 2; at < lines.length && lines[at].includes("|"); at += 1) body.append(row(lines[at], "td"));
@@ -142,7 +155,24 @@ function table(lines, at) {
 }
 
 const side = (dashes) => (!dashes.endsWith(":") ? "start" : dashes.startsWith(":") ? "center" : "end");
-const cell = (name, text, which) => element(name, { class: which }, ...inline(text));
+const cell = (name, text, which) => element(name, { class: which }, verbatim(text));
+
+/** A cell's text as it is: values are data. Only addresses can be followed, and <br> breaks the line. */
+const verbatim = (text) =>
+  text.split(/<br ?\/?>/i).flatMap((line, index) => [...(index ? [element("br")] : []), ...withAddresses(line)]);
+
+function withAddresses(text) {
+  const nodes = [];
+  let at = 0;
+  for (const { index } of text.matchAll(/https?:\/\//g)) {
+    const found = index < at ? null : bareLink(text, index);
+    if (!found) continue;
+    nodes.push(text.slice(at, index), found.node);
+    at = found.end;
+  }
+  nodes.push(text.slice(at));
+  return nodes.filter((node) => node !== "");
+}
 
 const cells = (line) =>
   line
@@ -158,7 +188,7 @@ const startsBlock = (lines, at) =>
 function paragraph(lines, at) {
   let end = at + 1;
   while (end < lines.length && lines[end].trim() && !startsBlock(lines, end)) end += 1;
-  return [element("p", {}, ...inline(lines.slice(at, end).map((line) => line.trim()).join("\n"))), end];
+  return [element("p", {}, inline(lines.slice(at, end).map((line) => line.trim()).join("\n"))), end];
 }
 
 // --- inline ---------------------------------------------------------------------------------------------
@@ -174,12 +204,12 @@ const WRAPPERS = [
 
 function inline(text, depth = 0) {
   if (depth > MAX_DEPTH) return [text];
-  const hopeless = new Map(); // mark -> where nothing closes it any more: looked for once, not at each opening
+  const marks = { hopeless: new Map(), ticks: tickRuns(text) };
   const nodes = [];
   let plain = "";
   let at = 0;
   while (at < text.length) {
-    const found = span(text, at, hopeless, depth);
+    const found = span(text, at, marks, depth);
     if (found) {
       nodes.push(plain, found.node);
       plain = "";
@@ -190,15 +220,16 @@ function inline(text, depth = 0) {
       at += 1;
     }
   }
-  return [...nodes, plain].filter((node) => node !== "");
+  nodes.push(plain);
+  return nodes.filter((node) => node !== "");
 }
 
-function span(text, at, hopeless, depth) {
+function span(text, at, marks, depth) {
   switch (text[at]) {
     case "\n":
       return { node: element("br"), end: at + 1 };
     case "`":
-      return codeSpan(text, at, hopeless);
+      return codeSpan(text, at, marks);
     case "!":
       return text[at + 1] === "[" ? link(text, at + 1) : null; // a picture becomes a link: nothing is fetched
     case "[":
@@ -209,30 +240,41 @@ function span(text, at, hopeless, depth) {
     case "*":
     case "_":
     case "~":
-      return wrapped(text, at, hopeless, depth);
+      return wrapped(text, at, marks, depth);
     default:
       return null;
   }
 }
 
-function codeSpan(text, at, hopeless) {
+function codeSpan(text, at, marks) {
   const [ticks] = run(/`+/y, text, at);
-  const end = hopeless.get(ticks) <= at ? -1 : closingTicks(text, at + ticks.length, ticks.length);
-  if (end < 0) {
-    hopeless.set(ticks, Math.min(at, hopeless.get(ticks) ?? at));
-    return { node: ticks, end: at + ticks.length };
-  }
+  const end = closingTicks(at + ticks.length, ticks.length, marks);
+  if (end < 0) return { node: ticks, end: at + ticks.length };
   const code = text.slice(at + ticks.length, end).replaceAll("\n", " ");
-  return { node: element("code", {}, code.replace(/^ (.*\S.*) $/, "$1")), end: end + ticks.length };
+  const isPadded = code.startsWith(" ") && code.endsWith(" ") && code.trim();
+  return { node: element("code", {}, isPadded ? code.slice(1, -1) : code), end: end + ticks.length };
 }
 
-function closingTicks(text, from, length) {
-  const runs = /`+/g;
-  runs.lastIndex = from;
-  for (let found = runs.exec(text); found; found = runs.exec(text)) {
-    if (found[0].length === length) return found.index;
+/** Where the runs of backticks begin, by their length: looked for once, not at each opening. */
+function tickRuns(text) {
+  const runs = new Map();
+  for (const { 0: ticks, index } of text.matchAll(/`+/g)) {
+    if (runs.has(ticks.length)) runs.get(ticks.length).push(index);
+    else runs.set(ticks.length, [index]);
   }
-  return -1;
+  return runs;
+}
+
+/** The first run of this length from `from` on, by halving; -1 when there is none. */
+function closingTicks(from, length, { ticks }) {
+  const starts = ticks.get(length) ?? [];
+  let [low, high] = [0, starts.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (starts[middle] < from) low = middle + 1;
+    else high = middle;
+  }
+  return starts[low] ?? -1;
 }
 
 /** What a sticky pattern matches at one place. */
@@ -241,29 +283,36 @@ function run(pattern, text, at) {
   return pattern.exec(text);
 }
 
-function wrapped(text, at, hopeless, depth) {
+function wrapped(text, at, marks, depth) {
+  const { hopeless } = marks; // mark -> where nothing closes it any more
   for (const [mark, name] of WRAPPERS) {
     if (hopeless.get(mark) <= at || !text.startsWith(mark, at) || !opens(text, at, mark)) continue;
     const start = at + mark.length;
-    const end = closing(text, start, mark, hopeless);
+    const end = closing(text, start, mark, marks);
     if (end < 0) hopeless.set(mark, at);
-    else return { node: element(name, {}, ...inline(text.slice(start, end), depth + 1)), end: end + mark.length };
+    else return { node: element(name, {}, inline(text.slice(start, end), depth + 1)), end: end + mark.length };
   }
-  const [marks] = run(/\*+|_+|~+/y, text, at);
-  return { node: marks, end: at + marks.length };
+  const [signs] = run(/\*+|_+|~+/y, text, at);
+  return { node: signs, end: at + signs.length };
 }
 
 const opens = (text, at, mark) =>
   /\S/.test(text[at + mark.length] ?? "") && !(mark[0] === "_" && WORD.test(text[at - 1] ?? ""));
 
-function closing(text, from, mark, hopeless) {
+function closing(text, from, mark, marks) {
   for (let at = from; at < text.length; at += 1) {
     if (text[at] === "\\") at += 1;
-    else if (text[at] === "`") at = codeSpan(text, at, hopeless).end - 1;
+    else if (text[at] === "`") at = afterTicks(text, at, marks) - 1;
     else if (text.startsWith(mark, at) && at > from && closes(text, at, mark)) return at;
     else if (mark.length === 1 && text[at] === mark && text[at + 1] === mark) at += 1; // bold inside italics
   }
   return -1;
+}
+
+function afterTicks(text, at, marks) {
+  const [ticks] = run(/`+/y, text, at);
+  const end = closingTicks(at + ticks.length, ticks.length, marks);
+  return (end < 0 ? at : end) + ticks.length;
 }
 
 function closes(text, at, mark) {
@@ -273,28 +322,34 @@ function closes(text, at, mark) {
   return text[at + 2] !== mark[0] || text[at + 3] === mark[0]; // ***: the inner, single one closes first
 }
 
-const LINK = /^\[((?:\\.|[^[\]\\]|\[[^[\]]*\])*)\]\(\s*<?((?:[^\s()<>]|\([^\s()]*\))+)>?(?:\s+["'][^"']*["'])?\s*\)/;
+const LINK = /\[((?:\\.|[^[\]\\]|\[[^[\]]*\])*)\]\(\s*<?((?:[^\s()<>]|\([^\s()]*\))+)>?(?:\s+["'][^"']*["'])?\s*\)/y;
 
 function link(text, at) {
-  const match = LINK.exec(text.slice(at));
+  const match = run(LINK, text, at);
   const address = match && safeAddress(match[2]);
   if (!address) return null;
-  return { node: anchor(address, ...inline(match[1] || match[2])), end: at + match[0].length };
+  return { node: anchor(address, inline(match[1] || match[2])), end: at + match[0].length };
 }
 
+const ADDRESS = /<(https?:\/\/[^\s<>]+)>|(https?:\/\/[^\s<>"`|\\]+)/y;
+
 function bareLink(text, at) {
-  const match = /^(?:<(https?:\/\/[^\s<>]+)>|(https?:\/\/[^\s<>"`|\\]+))/.exec(text.slice(at));
-  if (!match || (match[2] && WORD.test(text[at - 1] ?? ""))) return null;
+  if (text[at] === "h" && WORD.test(text[at - 1] ?? "")) return null;
+  const match = run(ADDRESS, text, at);
+  if (!match) return null;
   const shown = match[1] ?? withoutTail(match[2]);
   const address = safeAddress(shown);
-  if (!address) return null;
-  return { node: anchor(address, shown), end: at + (match[1] ? match[0].length : shown.length) };
+  const end = at + (match[1] ? match[0].length : shown.length);
+  // what is no address is text, all of it: else each address within it would be read to its end again
+  return address ? { node: anchor(address, shown), end } : { node: text.slice(at, end), end };
 }
 
 /** A sentence's punctuation, and a closing bracket that was opened before the address, are not part of it. */
 function withoutTail(address) {
-  const trimmed = address.replace(/[.,;:!?'*_~]+$/, "");
-  return trimmed.endsWith(")") && !trimmed.includes("(") ? withoutTail(trimmed.slice(0, -1)) : trimmed;
+  const tail = address.includes("(") ? ".,;:!?'*_~" : ".,;:!?'*_~)";
+  let end = address.length;
+  while (tail.includes(address[end - 1])) end -= 1;
+  return address.slice(0, end);
 }
 
 function safeAddress(text) {
@@ -306,8 +361,8 @@ function safeAddress(text) {
   }
 }
 
-const anchor = (address, ...children) =>
-  element("a", { href: address, title: address, target: "_blank", rel: "noopener noreferrer" }, ...children);
+const anchor = (address, children) =>
+  element("a", { href: address, title: address, target: "_blank", rel: "noopener noreferrer" }, children);
 
 // --- copying --------------------------------------------------------------------------------------------
 

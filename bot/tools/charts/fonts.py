@@ -43,6 +43,7 @@ class Writing:
 
     def __init__(self) -> None:
         self.numbered: dict[str, str] = {}
+        self._numbers: dict[str, str] = {}  # the same, by name
 
     def title(self, text: str) -> str:
         """As much of a text as can be drawn; nothing if that says nothing."""
@@ -55,10 +56,9 @@ class Writing:
         lost = sum(character.isalnum() for character in text) - sum(each.isalnum() for each in drawn)
         if lost == 0 and (drawn or not text):
             return drawn
-        number = f"#{len(self.numbered) + 1}"
-        known = next((number for number, name in self.numbered.items() if name == text), None)
-        self.numbered[known or number] = text
-        return known or number
+        number = self._numbers.setdefault(text, f"#{len(self._numbers) + 1}")
+        self.numbered[number] = text
+        return number
 
     def names(self, texts: Iterable[str]) -> list[str]:
         """Each as a name."""
