@@ -305,5 +305,6 @@ async def test_the_whole_bot_reads_common_events_and_skips_the_broken_ones(
 
 
 def asked(model: ModelServer) -> str:
-    """The newest question in the newest request."""
-    return str([each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"][-1])
+    """The newest question in the newest request, without the indentation of its following lines."""
+    question = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "user"][-1]
+    return str(question).replace("\n  ", "\n")
