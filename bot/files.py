@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.chat import File, FileTooLarge, Json, StorageDown
+from bot.chat import File, FileTooLarge, Json, StorageDown, well_formed
 
 MOST_BYTES = 8 << 20
 """The size of one file at most."""
@@ -71,10 +71,10 @@ class FileStore:
         if len(content) > MOST_BYTES:
             raise FileTooLarge(f"{name} has {len(content):,} bytes; {MOST_BYTES:,} are kept at most")
         name = _plain(name)
-        media_type = media_type.encode("utf-8", "replace").decode()
+        media_type = well_formed(media_type)
         digest = hashlib.sha256(b"\0".join([name.encode(), media_type.encode(), content])).hexdigest()
         about: dict[str, Json] = {"name": name, "media_type": media_type, "size": len(content)}
-        about["alt"] = _one_line(alt)[:_ALT_CHARS]
+        about["alt"] = well_formed(_one_line(alt)[:_ALT_CHARS])
         keys = [f"{_TAG}:files", f"{_TAG}:file_sizes", f"{_TAG}:same_file:{digest}"]
         with _storage():
             id: bytes = await self._keep(

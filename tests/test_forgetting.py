@@ -202,6 +202,12 @@ async def test_export_is_a_file_with_everything_of_the_person_and_nothing_of_oth
     async with running(**storage, **of_slack(slack)):
         await slack.connected()
         await leave_traces(slack, redis, model)
+        share = {"is_share": True, "author_name": "Bob", "text": "words that Bob wrote"}
+        forward = {"type": "message", "channel": slack.dm(ALICE), "channel_type": "im", "user": ALICE}
+        ts = slack.send_message(forward | {"text": f"a forward {MARK}", "attachments": [share]})
+        await slack.answer(slack.dm(ALICE), ts)
+        await slack.settled()
+        assert "words that Bob wrote" in json.dumps(model.requests[-1]["messages"])
         assert "a file" in await command(slack, "export")
     (file,) = [
         each for message in slack.messages(slack.dm(ALICE)) for each in message.files if message.from_bot
@@ -213,7 +219,8 @@ async def test_export_is_a_file_with_everything_of_the_person_and_nothing_of_oth
     asked = [text for each in exported["conversations"] for text in each["you_wrote"]]
     assert f"a shared {MARK}" in asked
     said = [text for each in exported["threads"] for text in each["your_messages"]]
-    assert {f"a direct {MARK}", f"a shared {MARK}"} <= set(said)
+    assert {f"a direct {MARK}", f"a shared {MARK}", f"a forward {MARK}"} <= set(said)
+    assert f"a forward {MARK}" in asked
     assert exported["usage"][f"slack:{ALICE}"]
     assert exported["requests"] == []
     assert BOBS not in file.data.decode()

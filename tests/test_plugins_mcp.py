@@ -133,6 +133,12 @@ async def test_faulty_servers_are_reported_and_the_others_work(
         assert (await plugins.health()).state == "degraded"
 
 
+async def test_half_of_a_character_in_a_result_costs_only_that_character(redis: Redis) -> None:
+    """JSON can hold it (`"\\ud83d"`), and mcp reads no message that does: the call was never answered."""
+    async with plugged(redis, {"shop": stdio("halves")}) as plugins:
+        assert await called(plugins, "shop__half") == "cut \ufffd off"
+
+
 async def test_at_the_end_no_process_is_left(redis: Redis) -> None:
     """Neither of a server that serves nor of one that has never spoken; within seconds."""
     before = {each.pid for each in psutil.Process().children(recursive=True)}

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from bot.chat import Attachment, Correction, Event, Message, Stop, ThreadId, Withdrawal
+from bot.chat import Attachment, Correction, Event, Message, Quote, Stop, ThreadId, Withdrawal
 from bot.slack.content import content_of
 from bot.slack.events import Unreadable, parse, past_message
 from tests.running import running
@@ -59,6 +59,8 @@ def written(value: Any) -> Any:
             return told(value)
         case Attachment():
             return [value.name, value.media_type, value.size, value.url]
+        case Quote():
+            return [value.source, value.text]
         case tuple():
             return [written(each) for each in value]
         case _:
@@ -84,7 +86,7 @@ def test_a_message_of_the_past_says_the_same(name: str) -> None:
     message = past_message(past, event["channel"], kind, TEAM, BOT_USER, bots)
     assert message is not None
     now = told(message)
-    for key in ("id", "thread", "author", "text", "attachments", "addressed"):
+    for key in ("id", "thread", "author", "text", "quotes", "attachments", "addressed"):
         assert now.get(key) == sample["expected"].get(key)
 
 
@@ -94,8 +96,9 @@ def test_the_longest_messages_are_read_to_a_bound() -> None:
     assert whole.text == "a" * 40_000
     forwarded = {"is_share": True, "author_name": "Bob", "text": "word " * 6_000}
     cut = content_of({"text": "read all", "attachments": [forwarded] * 100}, BOT_USER)
-    assert len(cut.text) < 41_000
-    assert cut.text.endswith("[The rest of this message is left out: it is too long.]")
+    assert cut.text == "read all"
+    assert sum(len(each.source + each.text) for each in cut.quotes) < 41_000
+    assert cut.quotes[-1].text.endswith("[The rest of this message is left out: it is too long.]")
 
 
 HOSTILE = {
@@ -220,7 +223,12 @@ def check_sound(event: Event | None) -> None:
             assert isinstance(event.addressed, bool)
             assert isinstance(event.is_guest, bool)
             texts = [event.id, str(event.thread), event.author, event.author_name, event.author_space]
-            texts += [event.text, *event.bot_ids, *(each.name + each.url for each in event.attachments)]
+            texts += [
+                event.text,
+                *(each.source + each.text for each in event.quotes),
+                *event.bot_ids,
+                *(each.name + each.url for each in event.attachments),
+            ]
             "".join(texts).encode()
         case Correction():
             assert math.isfinite(event.edited_at)
@@ -265,6 +273,9 @@ COMMON = [
     "rich-text-of-a-person",
     "forwarded",
     "forwarded-alert",
+    "forwarded-alone",
+    "forwarded-approval",
+    "forwarded-stop",
     "forwarded-from-private-channel",
     "pasted-table",
     "bot-blocks",
@@ -295,9 +306,15 @@ async def test_the_whole_bot_reads_common_events_and_skips_the_broken_ones(
         for name in COMMON:
             body = SAMPLES[name]["body"]
             event = {key: value for key, value in body["event"].items() if key != "files"}
+            if event.get("channel_type") == "im":
+                event["channel"] = slack.dm(event["user"])
             ts = slack.send_message(event, is_ext_shared_channel=body["is_ext_shared_channel"])
             await slack.answer(event["channel"], ts)
-            assert SAMPLES[name]["expected"]["text"] in asked(model), name
+            expected, question = SAMPLES[name]["expected"], asked(model)
+            assert all(line in question for line in expected["text"].splitlines()), name
+            for source, text in expected.get("quotes", ()):
+                quote = [f"[data from {source}]", *(f"> {line}" for line in text.splitlines())]
+                assert "\n".join([*quote, "[end of data]"]) in question, name
         await slack.settled()
     assert all(len(each.attempts) == 1 for each in slack.deliveries)
     assert len(model.requests) == len(COMMON)

@@ -44,6 +44,10 @@ log = logging.getLogger(__name__)
 
 
 _PROBLEMS = "file_problems"
+
+_QUOTED = "quoted"
+"""Under this a message keeps where the words of others begin and end in it."""
+
 Note = Callable[[str, Turn], Awaitable[None]]
 """Notes who writes in a thread's memory, of that name, before they do."""
 
@@ -189,9 +193,12 @@ class Agent:
         return outcome
 
     async def said_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
-        """What these wrote, as far as the memory of that name still has it. Raises `StorageDown`."""
+        """Return what these wrote, without what they quoted, as far as that memory still has it.
+
+        Raises `StorageDown`.
+        """
         messages = await self._messages(thread_id)
-        return [each.text for each in messages if author(each) in authors]
+        return list(filter(None, (_own(each) for each in messages if author(each) in authors)))
 
     async def forget(self, thread_id: str, authors: frozenset[str], *, wholly: bool) -> None:
         """Remove what these wrote from the memory of that name, and the answers; or `wholly` all of it.
@@ -255,7 +262,19 @@ def _human(message: Message, enclosed: Enclosed) -> HumanMessage:
         more[PICTURES] = [picture.id for picture in enclosed.pictures]
     if enclosed.problems:
         more[_PROBLEMS] = list(enclosed.problems)
-    return HumanMessage(_readable(message, enclosed), id=_id(message), additional_kwargs=more)
+    quotes = "\n\n".join(marked(each.source, each.text) for each in message.quotes)
+    text = message.text.strip() or ("" if quotes or enclosed.text else prompts.NO_TEXT)
+    text = prompts.CORRECTION.format(text=text) if message.corrects else text
+    content = "\n\n".join(filter(None, [text, quotes, enclosed.text]))
+    if quotes:
+        more[_QUOTED] = [len(text), len(content) - len(enclosed.text)]
+    return HumanMessage(content, id=_id(message), additional_kwargs=more)
+
+
+def _own(message: AnyMessage) -> str:
+    """Return a person's message without what it quotes of others."""
+    begin, end = message.additional_kwargs.get(_QUOTED, (len(message.text), len(message.text)))
+    return "\n\n".join(filter(None, [message.text[:begin], message.text[end:]]))
 
 
 def _signed(message: Message) -> dict[str, str]:
@@ -266,13 +285,6 @@ def _signed(message: Message) -> dict[str, str]:
 
 def _problems(messages: Sequence[AnyMessage]) -> list[Part]:
     return [Notice(words) for message in messages for words in message.additional_kwargs.get(_PROBLEMS, ())]
-
-
-def _readable(message: Message, enclosed: Enclosed) -> str:
-    quotes = [marked(each.source, each.text) for each in message.quotes]
-    text = message.text.strip() or ("" if quotes or enclosed.text else prompts.NO_TEXT)
-    text = prompts.CORRECTION.format(text=text) if message.corrects else text
-    return "\n\n".join([*filter(None, [text, *quotes, enclosed.text])])
 
 
 def _id(message: Message) -> str:

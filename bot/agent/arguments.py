@@ -5,6 +5,8 @@ import math
 import re
 from typing import Any
 
+from bot.chat import well_formed
+
 LONGEST = 200_000
 _DEEPEST = 50
 _LARGEST = 2**63 - 1
@@ -100,12 +102,3 @@ def _storable(value: Any, depth: int = 1) -> Any:
     if isinstance(value, int) and abs(value) > _LARGEST:
         raise ValueError("a number is too large")
     return value
-
-
-def well_formed(text: str) -> str:
-    """Return `text` with pairs of surrogates joined, and U+FFFD for what is left alone."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

@@ -13,7 +13,8 @@ from typing import Any
 
 from langchain_core.messages import ToolCall
 
-from bot.agent.arguments import LONGEST, Unreadable, read_arguments, well_formed
+from bot.agent.arguments import LONGEST, Unreadable, read_arguments
+from bot.chat import well_formed
 
 MOST_CALLS = 16
 """Calls of one answer that are run; a model that wants more can make them in its next answer."""

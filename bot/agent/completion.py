@@ -11,12 +11,11 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage
 
 from bot.agent import failures, prompts
-from bot.agent.arguments import well_formed
 from bot.agent.calls import CallPieces, Calls
 from bot.agent.failures import CallFailed
 from bot.agent.sse import Event
 from bot.agent.thinking import Thinking
-from bot.chat import Notice, Part, Text, Tokens
+from bot.chat import Notice, Part, Text, Tokens, well_formed
 
 Manner = Literal["act", "conclude", "plain"]
 """`act` may call tools, `conclude` knows of them (the history refers to them) but may call none."""

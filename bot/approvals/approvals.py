@@ -33,6 +33,7 @@ from bot.chat import (
     Turn,
     Verdict,
     decided,
+    well_formed,
 )
 from bot.commands import Decided, nothing_waits, nothing_waits_in_words
 
@@ -167,6 +168,7 @@ class Approvals:
         record = await self._read(id)
         if record is None:
             return await nothing_waits(id, by, approve=approve)
+        reason, name = well_formed(reason), well_formed(name)
         return await self._decided(record, by, approve=approve, reason=reason, name=name)
 
     async def decide_in_words(self, order: Order, message: Message) -> str:

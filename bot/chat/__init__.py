@@ -37,6 +37,7 @@ from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep,
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
 from bot.chat.requests import Proposal, Requests, Showing
 from bot.chat.shared import Shared
+from bot.chat.text import well_formed, well_formed_json
 from bot.chat.work import work_at_hand, working_on
 
 __all__ = [
@@ -98,6 +99,8 @@ __all__ = [
     "harmless",
     "order_in",
     "unmetered",
+    "well_formed",
+    "well_formed_json",
     "work_at_hand",
     "working_on",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from bot.chat.text import well_formed_json
+
 Json = Any
 """Whatever `json.dumps` takes; the standard library has no narrower name for it."""
 
@@ -103,6 +105,12 @@ class Message:
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""
         return asdict(self)
+
+    def well_formed(self) -> "Message":
+        """Return the message with texts that every store and service takes; see `bot.chat.text`."""
+        fields = self.to_json()
+        sound = well_formed_json(fields)
+        return self if sound is fields else Message.from_json(sound)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> "Message":

@@ -1,9 +1,12 @@
 """discord.py's client as both sides of the bot use it, to listen and to send."""
 
+import json
 import logging
 from typing import Any
 
 import discord
+
+from bot.chat import Json, well_formed_json
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,27 @@ _NO_DETAILS = {
 
 # the bot does not speak: no warning that the libraries for voice are missing
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+
+_read_json, _write_json = discord.utils._from_json, discord.utils._to_json
+
+
+def _from_json(text: str | bytes | bytearray | memoryview) -> Json:
+    """Read JSON as discord.py does: with orjson, if that is installed, which takes no half of a character."""
+    try:
+        return _read_json(text)
+    except ValueError:
+        return well_formed_json(json.loads(text if isinstance(text, str) else bytes(text)))
+
+
+def _to_json(obj: Json) -> str:
+    try:
+        return _write_json(obj)
+    except TypeError:
+        return _write_json(well_formed_json(obj))
+
+
+# else one event would end the connection, and again each time that Discord repeats it
+discord.utils._from_json, discord.utils._to_json = _from_json, _to_json
 
 
 def _plain_reconnect(record: logging.LogRecord) -> bool:

@@ -15,7 +15,7 @@ from discord import ui
 from discord.http import handle_message_parameters
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from bot.chat import Json, Unreachable
+from bot.chat import Json, Unreachable, well_formed
 from bot.discord.client import PINGS, Client
 from bot.discord.errors import translated
 from bot.discord.exchange import Hold, guarded, traced
@@ -348,8 +348,3 @@ def _is_by(data: Json, user: int) -> bool:
             return id == str(user)
         case _:
             return False
-
-
-def well_formed(text: str) -> str:
-    """Return the text with halves of characters joined, or replaced: Discord takes no single ones."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -100,9 +100,9 @@ class Inbox:
         """
         match event:
             case Message():
-                return await self._put_message(event)
+                return await self._put_message(event.well_formed())
             case Correction():
-                return await self._put_correction(event)
+                return await self._put_correction(replace(event, message=event.message.well_formed()))
             case Withdrawal():
                 return await self._take_out(event.message_id, whole_turn=False, reason=WITHDRAWN)
             case Decision():

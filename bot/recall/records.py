@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bot.chat import well_formed
 from bot.recall.words import indexed_terms
 
 Kind = Literal["fact", "turn"]
@@ -63,7 +64,7 @@ class Record:
 
     def fields(self, readers: frozenset[str], thread: str) -> dict[str, str | float]:
         """The record as a Redis hash, with what it is found by."""
-        said = [[each.by, each.name, _encodable(each.text)] for each in self.said]
+        said = [[each.by, each.name, well_formed(each.text)] for each in self.said]
         return {
             "kind": self.kind,
             "readers": ",".join(sorted(readers)),
@@ -71,7 +72,7 @@ class Record:
             "thread": thread,
             "terms": " ".join(indexed_terms(self.text)),
             "at": self.at,
-            "body": json.dumps([said, _encodable(self.answer), self.source, self.scope]),
+            "body": json.dumps([said, well_formed(self.answer), self.source, self.scope]),
         }
 
 
@@ -102,7 +103,3 @@ def readers_of(fields: Mapping[bytes, Any]) -> frozenset[str]:
 def digest(*names: str) -> str:
     """One name for several, of 40 hex digits."""
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:40]
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

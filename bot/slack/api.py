@@ -13,7 +13,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.chat import Json, Unreachable
+from bot.chat import Json, Unreachable, well_formed_json
 from bot.download import Hosts, download
 from bot.slack.errors import translated
 
@@ -130,7 +130,7 @@ class SlackApi:
     ) -> Mapping[str, Json]:
         with translated(method, variable):
             response = await client.api_call(
-                method, json=dict(arguments), headers={"Authorization": f"Bearer {token}"}
+                method, json=well_formed_json(dict(arguments)), headers={"Authorization": f"Bearer {token}"}
             )
         return response.data if isinstance(response.data, dict) else {}
 

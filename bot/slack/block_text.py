@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.chat import Json
+from bot.chat import Json, well_formed
 
 _MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 _REFERENCE = re.compile(r"<([^<>]*)>")
@@ -34,7 +34,7 @@ def plain_text(text: str, bot_user_id: str) -> str:
             pieces.append(text[end : mention.start()].rstrip(" \t"))
             end = mention.end()
     without_us = "".join([*pieces, text[end:]])
-    return sound(_decoded(_REFERENCE.sub(_readable, without_us)).strip())
+    return well_formed(_decoded(_REFERENCE.sub(_readable, without_us)).strip())
 
 
 def mentions(text: str, user_id: str) -> bool:
@@ -62,12 +62,7 @@ def _readable(match: re.Match[str]) -> str:
 
 def word(value: Json) -> str:
     """Return a string that Slack may leave out, send as null or as something else: then an empty one."""
-    return sound(value) if isinstance(value, str) else ""
-
-
-def sound(text: str) -> str:
-    """Return `text` without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return well_formed(value) if isinstance(value, str) else ""
 
 
 def objects(value: Json) -> Iterator[Mapping[str, Json]]:
@@ -83,7 +78,7 @@ class BlockText:
 
     def read(self, blocks: Json) -> str:
         """Return the text of all blocks, a line or more for each."""
-        return sound(_lines(self._block(block, 0) for block in objects(blocks)).strip())
+        return well_formed(_lines(self._block(block, 0) for block in objects(blocks)).strip())
 
     def _block(self, block: Mapping[str, Json], depth: int) -> str:
         if depth > _DEEPEST:
@@ -120,16 +115,16 @@ class BlockText:
     def _text(self, value: Json) -> str:
         """Return the text of a text object, or the string that some blocks have in its place."""
         if isinstance(value, str):
-            return sound(value)
+            return well_formed(value)
         if not isinstance(value, dict) or not isinstance(value.get("text"), str):
             return ""
         match value.get("type"):
             case "mrkdwn":
                 return plain_text(value["text"], self.bot_user_id)
             case "plain_text":
-                return sound(_decoded(value["text"]))
+                return well_formed(_decoded(value["text"]))
             case "raw_text" | "raw_number":
-                return sound(value["text"])
+                return well_formed(value["text"])
             case _:
                 return ""
 

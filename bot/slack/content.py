@@ -1,14 +1,15 @@
-"""Content of a message: its words, those that it forwards, and the files of both. Pure.
+"""Content of a message: its author's words, what others wrote that it forwards, and the files of both. Pure.
 
 A person's words are in `text`; a bot's are in its blocks, or in attachments of the older kind, and its `text`
 is what a notification shows. A forwarded message is an attachment (`is_share`), as is a message that somebody
-links to (`is_msg_unfurl`) and the preview of a link, which nobody wrote: that is left out.
+links to (`is_msg_unfurl`): both become quotes. So is the preview of a link, which nobody wrote: that is left
+out.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from bot.chat import Attachment, Json
+from bot.chat import Attachment, Json, Quote
 from bot.slack.block_text import BlockText, mentions, objects, plain_text, word
 
 FILE_ID = "slack-file:"
@@ -24,11 +25,16 @@ _LABEL_CHARS = 100
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Words and files of a message. `mentions_bot`: its author names the bot, not only somebody it quotes."""
+    """Words and files of a message; `text` is its author's alone.
+
+    `mentions_bot` tells that its author names the bot, `is_named_by_others` that a quote or a preview does.
+    """
 
     text: str
+    quotes: tuple[Quote, ...]
     files: tuple[Attachment, ...]
     mentions_bot: bool
+    is_named_by_others: bool
 
 
 def content_of(message: Mapping[str, Json], bot_user_id: str) -> Content:
@@ -44,13 +50,16 @@ class _Reader:
     def content(self, message: Mapping[str, Json]) -> Content:
         attachments = list(objects(message.get("attachments")))
         quoted = [each for each in attachments if _is_message(each)]
+        previews = [each for each in attachments if not _is_message(each) and _is_preview(each)]
         own = [each for each in attachments if not _is_message(each) and not _is_preview(each)]
-        texts = [self._own(message), *map(self._attached, own), *map(self._quoted, quoted)]
+        text = _cut("\n\n".join(filter(None, [self._own(message), *map(self._attached, own)])), _MOST_CHARS)
         holders = [message, *own, *quoted]
         return Content(
-            text=_bounded("\n\n".join(filter(None, texts))),
+            text=text,
+            quotes=tuple(_bounded(map(self._quote, quoted), _MOST_CHARS - len(text))),
             files=tuple(file for each in holders for file in _files(each.get("files"))),
             mentions_bot=self._is_mentioned([message.get("text"), message.get("blocks"), own]),
+            is_named_by_others=self._is_mentioned([*quoted, *previews]),
         )
 
     def _own(self, message: Mapping[str, Json]) -> str:
@@ -70,20 +79,21 @@ class _Reader:
     def _field(self, field: Mapping[str, Json]) -> str:
         return ": ".join(filter(None, (self._text(field, "title"), self._text(field, "value"))))
 
-    def _quoted(self, attachment: Mapping[str, Json]) -> str:
-        """Read a forwarded message: a line that names its author, then its words, each line as a quote."""
+    def _quote(self, attachment: Mapping[str, Json]) -> Quote:
+        """Read a forwarded or linked message: who wrote it and where, its words, the names of its files."""
         blocks = [
             self._blocks.read(inner.get("blocks"))
             for each in objects(attachment.get("message_blocks"))
             if isinstance(inner := each.get("message"), dict)
         ]
+        files = [f"[attached: {file.name}]" for file in _files(attachment.get("files"))]
         said = self._text(attachment, "text") or "\n".join(filter(None, blocks))
         said = said or self._text(attachment, "fallback")
-        kind = "Forwarded" if attachment.get("is_share") else "Linked"
-        head = f"[{kind} message of {_author(attachment)}]"
-        if not said and not any(objects(attachment.get("files"))):
-            return f"{head}\n{_NOTHING}"
-        return "\n".join([head, *("> " + line for line in said.splitlines())])
+        kind = "forwarded" if attachment.get("is_share") else "linked"
+        return Quote(
+            source=f"the message by {_author(attachment)} that is {kind} here",
+            text="\n".join(filter(None, [said, *files])) or _NOTHING,
+        )
 
     def _text(self, holder: Mapping[str, Json], name: str) -> str:
         return plain_text(word(holder.get(name)), self._bot_user_id)
@@ -114,15 +124,23 @@ def _is_preview(attachment: Mapping[str, Json]) -> bool:
 
 
 def _author(attachment: Mapping[str, Json]) -> str:
-    """Return the author's name and Slack's words for the place, on one line and without brackets of ours."""
+    """Return the author's name and Slack's words for the place, on one line."""
     names = (word(attachment.get(name)) for name in ("author_name", "author_subname", "author_id"))
     author, place = next(filter(None, names), "somebody"), word(attachment.get("footer"))
-    label = " ".join(f"{author} ({place})".split() if place else author.split())
-    return label.replace("[", "(").replace("]", ")")[:_LABEL_CHARS]
+    return " ".join(f"{author} ({place})".split() if place else author.split())[:_LABEL_CHARS]
 
 
-def _bounded(text: str) -> str:
-    return text if len(text) <= _MOST_CHARS else text[:_MOST_CHARS] + _CUT
+def _bounded(quotes: Iterable[Quote], most: int) -> Iterator[Quote]:
+    """Yield quotes with so many characters at most; the one that has no room any more is the last one."""
+    for quote in quotes:
+        left, most = max(most, 0), most - len(quote.source) - len(quote.text)
+        yield replace(quote, text=_cut(quote.text, left))
+        if most < 0:
+            return
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most] + _CUT
 
 
 def _files(files: Json) -> Iterator[Attachment]:

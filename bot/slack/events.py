@@ -124,7 +124,9 @@ def _message(
     if not _is_written(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
         return None
     content, kind = content_of(event, bot_user_id), word(event.get("channel_type"))
-    addressed = event["type"] == "app_mention" or kind == "im" or content.mentions_bot
+    # an `app_mention` does not tell whose words name the bot
+    is_named = content.mentions_bot or (event["type"] == "app_mention" and not content.is_named_by_others)
+    addressed = is_named or kind == "im"
     if not event.get("thread_ts") and not addressed:
         return None
     team, channel, ts = _team(body), _id(event["channel"]), _ts(event["ts"])
@@ -140,6 +142,7 @@ def _message(
         addressed=addressed,
         direct=kind == "im",
         attachments=content.files,
+        quotes=content.quotes,
         place={
             "team": team,
             "channel": channel,

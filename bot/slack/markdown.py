@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bot.chat import well_formed
 from bot.slack.blocks import Blocks
 
 MESSAGE_LIMIT = 11_500
@@ -53,7 +54,7 @@ def mrkdwn(markdown: str) -> str:
 
     https://docs.slack.dev/messaging/formatting-message-text
     """
-    text = html.escape(markdown, quote=False)
+    text = html.escape(well_formed(markdown), quote=False)
     return "".join(part if part.startswith("`") else _prose(part) for part in _CODE.split(text))
 
 

@@ -8,6 +8,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.chat import BotError, Json, Unreachable
 from bot.commands import Caller, PersonalMemory
 from bot.slack.api import SlackApi
+from bot.slack.block_text import word
 from bot.slack.markdown import mrkdwn
 from bot.slack.respond import respond
 
@@ -26,7 +27,7 @@ def answer_memory(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: st
         await ack()  # at once: it may take longer than the 3 s that Slack waits
         caller = Caller(f"slack:{body['user_id']}", team)
         try:
-            words = await _done(memory, api, caller, str(body.get("text") or ""))
+            words = await _done(memory, api, caller, word(body.get("text")))
         except BotError as error:
             words = str(error)
         await respond(api.session, body["response_url"], mrkdwn(words))

@@ -46,9 +46,12 @@ _SENTENCE_ENDS = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
+    """A sentence and its words; `spoken` are those without the author's name, which a fact may leave out."""
+
     author: str
     text: str
     words: Sequence[str]
+    spoken: Sequence[str]
 
 
 def quoted(fact: str, messages: Sequence[Message]) -> str | None:
@@ -63,7 +66,7 @@ def quoted(fact: str, messages: Sequence[Message]) -> str | None:
     if not known or len(known) < _MOST_OF * len(wanted) or any(_has_digit(term) for term in foreign):
         return None
     said = _passage(known, sentences)
-    if said and not foreign and _agree(fact, known, [word for each in said for word in each.words]):
+    if said and not foreign and _agree(fact, known, said):
         return fact
     own = " ".join(f"{each.author}: {each.text}" if each.author else each.text for each in said)
     return own if 0 < len(own) <= MOST_CHARS else None
@@ -73,7 +76,7 @@ def _sentences(message: Message) -> list[_Sentence]:
     texts = [each.strip() for each in _SENTENCE_ENDS.split(message.text[:_MOST_READ])]
     named = [f"{message.author_name} {each}" for each in texts]  # a fact may name who says it
     return [
-        _Sentence(message.author_name, text, indexed_terms(words))
+        _Sentence(message.author_name, text, indexed_terms(words), indexed_terms(text))
         for text, words in zip(texts, named, strict=True)
         if text
     ]
@@ -90,13 +93,22 @@ def _passage(terms: Sequence[str], sentences: Sequence[_Sentence]) -> list[_Sent
     return [] if left else [sentences[place] for place in sorted(chosen)]
 
 
-def _agree(fact: str, terms: Sequence[str], words: Sequence[str]) -> bool:
-    """Return whether the fact says what the words say: nothing left out, the same order and negations."""
-    content = [each for each in query_terms(" ".join(words)) if each not in _REQUEST]
+def _agree(fact: str, terms: Sequence[str], said: Sequence[_Sentence]) -> bool:
+    """Return whether the fact says what was said: nothing left out, the same order and negations."""
+    words = [word for each in said for word in each.words]
+    spoken = [word for each in said for word in each.spoken]
+    content = [each for each in query_terms(" ".join(spoken)) if each not in _REQUEST]
     kept = indexed_terms(fact)
     is_whole = all(any(_is_form_of(each, word) for word in kept) for each in content if len(each) > 1)
-    places = [next(place for place, word in enumerate(words) if _is_form_of(term, word)) for term in terms]
-    return is_whole and places == sorted(places) and _negations(kept) == _negations(words)
+    places = [_place(term, words) for term in terms]
+    return is_whole and places == sorted(places) and _negations(kept) == _negations(spoken)
+
+
+def _place(term: str, words: Sequence[str]) -> int:
+    """Return where the words hold the term, or a form of it."""
+    if term in words:
+        return words.index(term)
+    return next(place for place, word in enumerate(words) if _is_form_of(term, word))
 
 
 def _negations(words: Sequence[str]) -> int:

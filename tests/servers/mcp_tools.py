@@ -3,15 +3,17 @@
 `mcp_tools.py stdio` speaks over its standard streams, `mcp_tools.py http PORT` streamable HTTP on the
 loopback interface (it wants the header `Authorization: Bearer $TOKEN`, and prints the port once it listens),
 `mcp_tools.py mute` never says a word, `mcp_tools.py many` offers 200 tools, `mcp_tools.py babble` writes
-things to its standard output that are no messages.
+things to its standard output that are no messages, `mcp_tools.py halves` writes half of a surrogate pair.
 """
 
 import asyncio
+import io
 import os
 import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 if sys.argv[1] == "mute":
     while True:
@@ -46,6 +48,13 @@ async def note_and_hang(text: str) -> str:
     _write(text)
     await asyncio.Event().wait()
     return text
+
+
+class _Halves(io.BufferedWriter):
+    """Writes half of an emoji, as JavaScript does, where Python refuses to."""
+
+    def write(self, data: Any, /) -> int:
+        return super().write(bytes(data).replace(b"HALF", b"\\ud83d"))
 
 
 def _write(text: str) -> None:
@@ -165,6 +174,9 @@ match sys.argv[1]:
         if kind == "many":
             for number in range(200):
                 server.add_tool(lambda: "many", name=f"tool_{number}", description="One of many.")
+        if kind == "halves":
+            server.add_tool(lambda: "cut HALF off", name="half", description="Half of an emoji.")
+            sys.stdout = io.TextIOWrapper(_Halves(io.FileIO(1, "w")))
         if kind == "babble":
             print("hello, this is no message", flush=True)
         print("started with", os.environ.get("SECRET", "no secret"), file=sys.stderr, flush=True)

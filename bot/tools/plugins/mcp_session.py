@@ -22,9 +22,10 @@ from langchain_mcp_adapters.sessions import StreamableHttpConnection, create_ses
 from mcp import ClientSession, McpError, StdioServerParameters, types
 from mcp.client.stdio import stdio_client
 from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
 
 from bot import __version__
-from bot.chat import Json
+from bot.chat import Json, well_formed_json
 from bot.plugin_settings import McpServer
 from bot.tasks import cancel
 from bot.tools.plugins.offer import ConnectionLost, PluginError, SessionGone
@@ -222,11 +223,20 @@ async def _copy(
     try:
         async with send:
             async for message in read:
-                await send.send(message)
+                await send.send(_well_formed(message) if isinstance(message, ValidationError) else message)
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
         pass  # the session is being closed
     finally:
         ended.set()
+
+
+def _well_formed(error: ValidationError) -> SessionMessage | Exception:
+    """Read a message again that held half of a character, which pydantic refuses; else return the error."""
+    try:
+        data = well_formed_json(json.loads(error.errors()[0]["input"]))
+        return SessionMessage(types.JSONRPCMessage.model_validate(data))
+    except (TypeError, ValueError, RecursionError):
+        return error
 
 
 def _text(result: types.CallToolResult) -> str:

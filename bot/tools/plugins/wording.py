@@ -1,5 +1,6 @@
 """Foreign text, made fit for the model and for people. Pure."""
 
+from bot.chat import well_formed
 from bot.tools.hidden import is_hidden
 
 
@@ -16,7 +17,7 @@ def line(text: str, limit: int) -> str:
 
 def bounded(text: str, limit: int) -> str:
     """The beginning of a result, fit to be stored, with a word to the model when there was more."""
-    storable = text[:limit].replace("\0", " ").encode("utf-8", "replace").decode()
+    storable = well_formed(text[:limit].replace("\0", " "))
     if len(text) <= limit:
         return storable
     return f"{storable}\n[cut here: {len(text) - limit:,} more characters; ask for less]"
