@@ -249,7 +249,7 @@ async def test_an_approver_of_another_platform_has_a_name_or_none_but_no_id(
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
         his = discord.dm(bob)
         (copy,) = await discord.answer(his, lambda shown: bool(shown[-1].components))
-        assert "Asked for by somebody on Slack" in copy.content
+        assert "Asked for by alice" in copy.content
         await wait_until(lambda: any(map(buttons_of, slack.bot_replies(GENERAL, ts))), "shown")
         shown = next(each for each in slack.bot_replies(GENERAL, ts) if buttons_of(each))
         assert "An approver on Discord may press a button" in str(shown.blocks)

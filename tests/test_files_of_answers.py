@@ -22,7 +22,7 @@ async def test_a_chart_over_http_without_any_model(redis_url: str, database_url:
         async with client.post("/chat", json={"message": f"CHART: bar {QUERY}"}) as response:
             answer = await response.json()
         [file] = answer["files"]
-        assert file["alt"].startswith("Bar chart of Orders over Status (delivered")
+        assert file["alt"].startswith("Orders by status. Bar chart of Orders over Status (delivered")
         async with client.get(file["url"]) as response:
             assert Image.open(io.BytesIO(await response.read())).format == "PNG"
         async with client.post("/chat", json={"message": f"EXPORT: {QUERY}"}) as response:
