@@ -4,6 +4,7 @@ import io
 
 import aiohttp
 from PIL import Image
+from redis.asyncio import Redis
 
 from tests.running import http_port, running
 from tests.servers.discord import Discord
@@ -32,7 +33,7 @@ async def test_a_chart_over_http_without_any_model(redis_url: str, database_url:
 
 
 async def test_a_chart_comes_into_the_threads_of_slack_and_discord(
-    redis_url: str, database_url: str, model: ModelServer, slack: Slack, discord: Discord
+    redis: Redis, redis_url: str, database_url: str, model: ModelServer, slack: Slack, discord: Discord
 ) -> None:
     def respond(request: dict[str, list[dict[str, str]]]) -> Script | str:
         if request["messages"][-1]["role"] == "tool":
