@@ -65,7 +65,11 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         files = FileStore(redis)
         fenced = FencedRedis(redis)
         name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
-        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
+
+        async def overrules(author: str, thread: str) -> bool:
+            return author in settings.admin_users or await approvals.waits_for(author, thread)
+
+        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days, overrules=overrules)
         people = People(redis)
         approvals = Approvals(
             redis,

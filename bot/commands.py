@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.chat import Approval, Event, Health, Message, Stop, ThreadId
+from bot.chat import Approval, Event, Health, Message, Stop, StopRefused, ThreadId
 from bot.operations import Operations
 
 STOP = "!stop"
@@ -93,7 +93,7 @@ class Commands:
 
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
-    """Stops turns at once, in whichever process they run; returns how many."""
+    """Stops turns at once, in whichever process they run; returns how many. Raises `StopRefused`."""
     decide: Decide = nothing_waits
     """Decides what the bot has asked leave for."""
     operations: Operations | None = None
@@ -107,7 +107,10 @@ class Commands:
 
     async def stop(self, request: Stop) -> str:
         """`/agent-stop`: end the answers that `request` names."""
-        stopped = await self.halt(request)
+        try:
+            stopped = await self.halt(request)
+        except StopRefused as refusal:
+            return str(refusal)
         if not stopped:
             return "There is nothing to stop here."
         return "Stopped." if stopped == 1 else f"Stopped {stopped} answers."

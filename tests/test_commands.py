@@ -5,7 +5,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from bot.chat import Health, Message, Stop, ThreadId
+from bot.chat import Health, Message, Stop, StopRefused, ThreadId
 from bot.commands import MARKS, Commands, describe, typed
 
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
@@ -69,6 +69,15 @@ async def test_stop_says_what_came_of_it(stopped: int, words: str) -> None:
         return stopped
 
     assert words in await Commands(nobody, halt).stop(Stop(by="slack:U1", channel="C1"))
+
+
+async def test_who_stops_what_others_asked_is_told_who_can() -> None:
+    """In the answer to the command, which only they read."""
+
+    async def halt(stop: Stop) -> int:
+        raise StopRefused("Only who asked can stop it.")
+
+    assert "Only who asked" in await Commands(nobody, halt).stop(Stop(by="slack:U1", channel="C1"))
 
 
 @pytest.mark.parametrize("text", ["!stop", " !STOP\n"])

@@ -23,7 +23,8 @@ from bot.chat import (
     working_on,
 )
 from bot.inbox.fence import behind
-from bot.inbox.inbox import WITHDRAWN, Begun, Inbox, Lease
+from bot.inbox.inbox import Begun, Inbox, Lease
+from bot.inbox.stops import WITHDRAWN
 from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
