@@ -62,6 +62,12 @@ class AccessSettings(BaseSettings):
     channel_rate: PositiveInt | None = Field(
         None, description="messages a minute that are answered in one channel; default without a limit"
     )
+    user_turns: PositiveInt = Field(
+        3,
+        description="turns at once of one person in a process, at most MAX_WORKERS - 1; the others wait "
+        "([how](access.md#fair-shares))",
+    )
+    channel_turns: PositiveInt = Field(5, description="turns at once in one channel, in the same way")
     budget_user: Budget = Field(
         None, description="what one person may spend a day: `200000 tokens` or `2.50 EUR`; default no limit"
     )

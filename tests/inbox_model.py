@@ -280,9 +280,11 @@ class Model:
         if not mailbox.messages:
             self.ready.remove(entry)
             return None
+        entry.expired = False
         task = mailbox.fix()
         task.attempts += 1
-        task.crashed, task.running, task.runner = task.running, True, entry.holder
+        task.crashed = task.running and task.runner != entry.holder
+        task.running, task.runner = True, entry.holder
         task.crashes += task.crashed
         return task
 

@@ -204,7 +204,7 @@ class Inbox:
         """Make the consumer group; again, too, after Redis came back empty."""
         await ensure_group(self._redis)
 
-    async def take(self, count: int, block_ms: int) -> list[Lease]:
+    async def take(self, count: int, block_ms: int | None) -> list[Lease]:
         """Lease up to `count` threads that have messages, waiting up to `block_ms` milliseconds for one."""
         answer = await self._redis.xreadgroup(
             GROUP, self._consumer, {READY: ">"}, count=count, block=block_ms
@@ -321,10 +321,10 @@ class Inbox:
         )
         _check(postponed, lease)
 
-    async def defer(self, leases: Sequence[Lease], seconds: float) -> None:
-        """Give leases up under which no turn has begun, and have their threads taken again in `seconds`."""
+    async def defer(self, leases: Sequence[Lease]) -> None:
+        """Give leases up under which no turn has begun; `wake` makes their threads ready again."""
         pairs = [each for lease in leases for each in (lease.entry, lease.thread)]
-        await self._defer(keys=[READY, LATER], args=[self._consumer, time.time() + seconds, *pairs])
+        await self._defer(keys=[READY, LATER], args=[self._consumer, time.time(), *pairs])
 
     async def renew(self, turns: Mapping[Lease, str]) -> tuple[list[Lease], set[str]]:
         """Renew the leases of these turns; returns the leases no longer ours, and the turns to stop."""

@@ -19,6 +19,7 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[3])
   return {}
 end
+redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID') -- the lease may have waited
 local id = fix(tag, waiting)
 local turn = tag .. ':turn:' .. id
 -- one that runs it again itself has lost Redis for a while, or its lease, but lives
