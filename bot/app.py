@@ -131,7 +131,15 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             elsewhere=[approvals.forget, allowed.forget],
             told={"requests": approvals.tell, "usage": allowed.tell},
         )
-        commands = Commands(examine, inbox.stop, approvals.decide, operations, allowed.usage, personal)
+        commands = Commands(
+            examine,
+            inbox.stop,
+            approvals.decide,
+            operations,
+            allowed.usage,
+            personal,
+            allowed.access.is_admin,
+        )
         platforms += await open_platforms(stack, settings, commands, operations, shared, files)
         receive = allowed.reception(commands)
         turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout)

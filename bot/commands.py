@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bot.chat import Approval, Event, Health, Message, Stop, StopRefused, ThreadId
 from bot.operations import Operations
@@ -25,6 +25,14 @@ MOST_NAMES = 5
 """Approvers that are named; there may be more."""
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
+
+_WORST_FIRST: tuple[Literal["down", "degraded"], ...] = ("down", "degraded")
+_FOR_ADMINISTRATORS = "The details are for administrators."
+_IN_A_LINE = {
+    "ok": "Everything works.",
+    "degraded": f"I am working, but not everything does. {_FOR_ADMINISTRATORS}",
+    "down": f"Something that I need does not work. {_FOR_ADMINISTRATORS}",
+}
 
 
 Usage = Callable[[str, bool], Awaitable[str]]
@@ -87,6 +95,11 @@ class PersonalMemory(Protocol):
         """Undo that."""
 
 
+def nobody_administers(author: str) -> bool:
+    """Know no administrators."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Commands:
     """The commands a platform offers. Each returns Markdown for the caller's eyes only."""
@@ -100,10 +113,12 @@ class Commands:
     """What `/agent-redis` runs; without it the platforms do not offer that command."""
     usage: Usage = nothing_used
     memory: PersonalMemory | None = None
+    is_admin: Callable[[str], bool] = nobody_administers
 
-    async def health(self) -> str:
-        """`/agent-health`: the state of each part and the evidence for it."""
-        return describe(await self.examine())
+    async def health(self, by: str) -> str:
+        """`/agent-health`: a line; for administrators the state of each part and the evidence for it."""
+        parts = await self.examine()
+        return describe(parts) if self.is_admin(by) else in_a_line(parts)
 
     async def stop(self, request: Stop) -> str:
         """`/agent-stop`: end the answers that `request` names."""
@@ -122,7 +137,7 @@ class Commands:
         """
         command = message.text.strip().lower()
         if command == HEALTH:
-            return await self.health()
+            return await self.health(message.author)
         if order := _DECISION.fullmatch(message.text.strip()):
             verb, request, reason = order.groups()
             approve = verb.lower() == "approve"
@@ -172,6 +187,13 @@ def standing(approval: Approval, name: Callable[[str], str] = str) -> str:
             mark = "✅" if verdict == "approved" else "🚫"
             reason = f": {approval.reason[:_MOST_REASON]}" if approval.reason else "."
             return f"{mark} {verdict.capitalize()} by {name(approval.by)}{reason}"
+
+
+def in_a_line(parts: Sequence[Health]) -> str:
+    """Health as everybody may know it: no names, versions or numbers."""
+    states = {part.state for part in parts}
+    state: Literal["down", "degraded", "ok"] = next((each for each in _WORST_FIRST if each in states), "ok")
+    return f"{MARKS[state]} {_IN_A_LINE[state]}"
 
 
 def describe(parts: Sequence[Health]) -> str:

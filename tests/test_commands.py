@@ -1,7 +1,7 @@
 """What slash commands answer, the same on every platform."""
 
 from collections.abc import Sequence
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -47,11 +47,31 @@ async def test_health_is_a_line_a_part_with_its_evidence() -> None:
             Health(name="discord", state="off"),
         ]
 
-    assert (await Commands(examine, nothing_to_stop).health()).splitlines() == [
+    commands = Commands(examine, nothing_to_stop, is_admin=lambda by: by == "slack:U1")
+    assert (await commands.health("slack:U1")).splitlines() == [
         "- 🟢 **redis** ok: ping ms 0.4, maxmemory policy noeviction",
         "- 🔴 **slack** down: error no answer",
         "- ⚪ **discord** off",
     ]
+
+
+@pytest.mark.parametrize(
+    ("states", "line"),
+    [
+        (["ok", "off"], "🟢 Everything works."),
+        (["ok", "degraded"], "🟡 I am working, but not everything does. The details are for administrators."),
+        (["down", "degraded"], "🔴 Something that I need does not work. The details are for administrators."),
+    ],
+)
+async def test_health_without_evidence_for_who_is_no_administrator(states: list[Any], line: str) -> None:
+    """Names, versions, roles and ports help whoever looks for a way in. Typed or as a slash command."""
+
+    async def examine() -> Sequence[Health]:
+        return [Health(name="postgres", state=each, evidence={"version": "17.2"}) for each in states]
+
+    commands = Commands(examine, nothing_to_stop, is_admin=lambda by: by == "slack:U9")
+    assert await commands.health("slack:U1") == line
+    assert await commands.said(a_message("!health")) == line
 
 
 @pytest.mark.parametrize("text", ["refused\nDETAIL: role is missing\nHINT: create it", "a\r\nb", "a\u2028b"])

@@ -90,7 +90,7 @@ def _covers(theirs: Json, ours: Json) -> bool:
 def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-health", description="Show how the bot and its parts are doing")
     async def agent_health(interaction: discord.Interaction[discord.Client]) -> None:
-        await answer(interaction, commands.health)
+        await answer(interaction, partial(commands.health, f"{PLATFORM}:{interaction.user.id}"))
 
     return agent_health
 
