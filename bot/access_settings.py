@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from pydantic_settings import BaseSettings, NoDecode
@@ -49,6 +49,12 @@ class AccessSettings(BaseSettings):
     allowed_bots: Ids = Field(
         frozenset(),
         description="other bots that are answered: `slack:B…` or `slack:U…`, `discord:…`; default none",
+    )
+    allow_external: Literal["no", "chat", "all"] = Field(
+        "no",
+        description="people of other organisations (Slack Connect) and guests: `no` refuses them, `chat` "
+        "answers without the database and plug-ins, `all` treats them like members "
+        "([how](access.md#external-people))",
     )
     bot_loop_limit: PositiveInt = Field(
         5, description="answers to other bots in a row in a thread, until a person writes there"

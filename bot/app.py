@@ -116,6 +116,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 ttl_days=settings.thread_ttl_days,
                 has_memory=settings.enable_memory,
                 meter=allowed.meter,
+                is_limited=allowed.access.is_limited,
             )
         )
         store = KeyValueStore(redis, settings.redis_ops_prefix)

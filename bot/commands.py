@@ -21,6 +21,8 @@ _DECISION = re.compile(
 _MOST_REASON = 200
 """Characters of a reason that are shown; the model is told all of it."""
 
+NOT_FOR_EXTERNAL = "People of other organisations and guests cannot approve anything."
+
 MOST_NAMES = 5
 """Approvers that are named; there may be more."""
 
@@ -137,10 +139,12 @@ class Commands:
         """
         command = message.text.strip().lower()
         if command == HEALTH:
-            return await self.health(message.author)
+            return await self.health("" if message.is_external else message.author)
         if order := _DECISION.fullmatch(message.text.strip()):
             verb, request, reason = order.groups()
             approve = verb.lower() == "approve"
+            if approve and message.is_external:
+                return NOT_FOR_EXTERNAL
             decided = await self.decide(request.lower(), message.author, approve=approve, reason=reason or "")
             return decided.words
         if command == USAGE:

@@ -39,14 +39,19 @@ def cut(messages: Sequence[AnyMessage], budget: int) -> int:
 
 
 def prompt(
-    messages: Sequence[AnyMessage], summary: str, conclude: bool, waiting: Collection[str] = ()
+    messages: Sequence[AnyMessage],
+    summary: str,
+    conclude: bool,
+    waiting: Collection[str] = (),
+    *,
+    is_limited: bool = False,
 ) -> list[AnyMessage]:
     """What the model sees: the rules, the summary, the history; at the end the order to conclude.
 
     What tools have returned, and what was made of it, is marked as data. `waiting` are the ids of the calls
-    that a person has not decided yet.
+    that a person has not decided yet; `is_limited` tells it that most tools are not for who asks.
     """
-    head = prompts.SYSTEM
+    head = prompts.SYSTEM + (f"\n\n{prompts.LIMITED}" if is_limited else "")
     if summary:
         head += "\n\n" + prompts.SUMMARY.format(summary=marked("the summary", summary))
     tail = [SystemMessage(prompts.CONCLUDE)] if conclude else []

@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -26,6 +26,7 @@ from bot.agent import metering, prompts
 from bot.agent.metering import Metered
 from bot.agent.offline import OfflineModel
 from bot.chat import AnswerError, Health, Notice, Part, Spending, Text, Tokens
+from bot.tools import OPEN_TOOLS
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,16 @@ Manner = Literal["act", "conclude", "plain"]
 """`act` may call tools, `conclude` knows of them (the history refers to them) but may call none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A chat model with tools bound, which take about so many tokens in each request."""
+
+    manners: Mapping[Manner, Chat]
+    tools_size: int
+
+
 class Candidate:
-    """A chat model with the tools bound: anew only when they change, since that converts every schema."""
+    """A chat model with the tools bound: again only when they change, since that converts every schema."""
 
     def __init__(
         self, name: str, chat: BaseChatModel, tools: Sequence[BaseTool], explain: Explain = explain_stream
@@ -102,31 +111,25 @@ class Candidate:
         self._chat = chat
         self._tools = tools
         self._bound: tuple[BaseTool, ...] | None = None
-        self._manners: dict[Manner, Chat] = {}
-        self._tools_size = 0
+        self._offers: dict[bool, Offer] = {}
 
-    @property
-    def manners(self) -> dict[Manner, Chat]:
-        """The model with the tools as they are now."""
-        self._bind()
-        return self._manners
-
-    @property
-    def tools_size(self) -> int:
-        """About how many tokens the tools take in each request."""
-        self._bind()
-        return self._tools_size
-
-    def _bind(self) -> None:
+    def offer(self, *, is_limited: bool) -> Offer:
+        """Return the model with the tools as they are now, or with those alone that are for everybody."""
         tools = tuple(self._tools)
         if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
-            self._bound = tools
-            self._tools_size = metering.tools_size(tools)
-            self._manners = {
-                "act": self._chat.bind_tools(tools),
-                "conclude": self._chat.bind_tools(tools, tool_choice="none"),
-                "plain": self._chat,
-            }
+            self._bound, self._offers = tools, {}
+        if is_limited not in self._offers:
+            offered = [each for each in tools if not is_limited or each.name in OPEN_TOOLS]
+            self._offers[is_limited] = self._bind(offered)
+        return self._offers[is_limited]
+
+    def _bind(self, tools: Sequence[BaseTool]) -> Offer:
+        manners: dict[Manner, Chat] = {
+            "act": self._chat.bind_tools(tools),
+            "conclude": self._chat.bind_tools(tools, tool_choice="none"),
+            "plain": self._chat,
+        }
+        return Offer(manners, metering.tools_size(tools))
 
 
 class Model:
@@ -138,9 +141,15 @@ class Model:
         self._stats = ModelStats()
 
     async def answer(
-        self, messages: list[AnyMessage], emit: Emit, metered: Metered, manner: Manner = "act"
+        self,
+        messages: list[AnyMessage],
+        emit: Emit,
+        metered: Metered,
+        manner: Manner = "act",
+        *,
+        is_limited: bool = False,
     ) -> AIMessage:
-        """The complete answer; its text is also emitted as it comes.
+        """The complete answer; its text is also emitted as it comes. `is_limited` offers `OPEN_TOOLS` alone.
 
         Raises `AnswerError`, and what `metered` raises for a call that may not be made.
         """
@@ -154,12 +163,13 @@ class Model:
             shown = _Shown(emit)
             began = time.monotonic()
             try:
-                estimate = metering.estimate(messages, 0 if manner == "plain" else candidate.tools_size)
+                offer = candidate.offer(is_limited=is_limited)
+                estimate = metering.estimate(messages, 0 if manner == "plain" else offer.tools_size)
                 async with (
                     metered(candidate.name, estimate) as spending,
                     _counted(spending, estimate) as chunks,
                 ):
-                    await self._collect(candidate.manners[manner], messages, shown, chunks)
+                    await self._collect(offer.manners[manner], messages, shown, chunks)
                 answer = _answer(chunks, shown, manner)
             except Exception as error:  # the service's own errors are told from ours by `explain`
                 failure = candidate.explain(error)

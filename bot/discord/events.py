@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Set
+from typing import Any
 
 import discord
 
@@ -61,6 +62,12 @@ def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
     """An author's roles as in ALLOWED_ROLES; none where they are not known: outside of a guild, by REST."""
     known = author.roles if isinstance(author, discord.Member) else []
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
+
+
+def space_of(interaction: discord.Interaction[Any]) -> str:
+    """Return the space where a command is run: a server only if the bot was added to it."""
+    is_in_guild = interaction.guild_id and interaction.is_guild_integration()
+    return str(interaction.guild_id) if is_in_guild else DIRECT
 
 
 def correction(message: discord.Message, me: int) -> Correction | None:

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Mapping
 import aiohttp
 
 from bot.chat import Approval, Json, Part, Shared, StorageDown
-from bot.commands import Commands, standing
+from bot.commands import NOT_FOR_EXTERNAL, Commands, standing
 from bot.slack.errors import Refused
 from bot.slack.messages import Extra, Messages
+from bot.slack.people import People
 from bot.slack.respond import respond
 
 log = logging.getLogger(__name__)
@@ -91,21 +92,25 @@ async def _settle(approval: Approval, messages: Messages, shared: Shared) -> Non
 class Presses:
     """Takes the presses on our buttons; who presses one is told what comes of it, for their eyes only."""
 
-    def __init__(self, commands: Commands, session: aiohttp.ClientSession) -> None:
+    def __init__(self, commands: Commands, people: People, session: aiohttp.ClientSession) -> None:
         self._commands = commands
+        self._people = people
         self._session = session
         self._answers: set[asyncio.Task[None]] = set()
 
-    async def take(self, body: Mapping[str, Json]) -> None:
+    async def take(self, body: Mapping[str, Json], team: str) -> None:
         """Handle a `block_actions` payload, which Slack sends once. Presses on other things do nothing."""
         for action in body.get("actions") or ():
             if action.get("action_id") in (APPROVE, REJECT) and action.get("value"):
-                words = await self._decide(action, f"slack:{body['user']['id']}")
+                words = await self._decide(action, body["user"]["id"], team)
                 await self._answer(body["response_url"], words)
 
-    async def _decide(self, action: Mapping[str, Json], by: str) -> str:
+    async def _decide(self, action: Mapping[str, Json], user: str, team: str) -> str:
+        approve = action["action_id"] == APPROVE
+        if approve and await self._people.is_external(team, user):
+            return NOT_FOR_EXTERNAL
         try:
-            decided = await self._commands.decide(action["value"], by, approve=action["action_id"] == APPROVE)
+            decided = await self._commands.decide(action["value"], f"slack:{user}", approve=approve)
         except StorageDown as error:
             log.warning("A decision was not taken", extra={"error": str(error)})
             return "That could not be taken just now. Please press the button again in a moment."

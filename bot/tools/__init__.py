@@ -9,10 +9,11 @@ from bot.tools.sql import Limits
 from bot.tools.sql_pool import Pool, open_pool
 from bot.tools.sql_role import RoleCheck, RolePolicy
 from bot.tools.sql_write import Orders
-from bot.tools.toolset import toolset
+from bot.tools.toolset import OPEN_TOOLS, toolset
 
 __all__ = [
     "NOTHING_KEPT",
+    "OPEN_TOOLS",
     "GuardedTool",
     "KeyValueStore",
     "Limits",
