@@ -249,7 +249,9 @@ async def main(rounds: int) -> None:
         model.respond = lambda _: Script(text=ANSWER)
         data_dir = stack.enter_context(tempfile.TemporaryDirectory())
         environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": model.base_url, "OPENAI_MODEL": "model"}
-        own = {"DATA_DIR": data_dir, "HTTP_PORT": "0", "MAX_WORKERS": str(AT_ONCE)}
+        # all are asked by one person in one channel
+        turns = {"MAX_WORKERS": str(AT_ONCE + 1), "USER_TURNS": str(AT_ONCE), "CHANNEL_TURNS": str(AT_ONCE)}
+        own = {"DATA_DIR": data_dir, "HTTP_PORT": "0", **turns}
         starts = [await start_ups(environ) for _ in range(rounds)]
         contestants = [
             await stack.enter_async_context(connected(BOT, {**environ, **own}, "benchmarks.unmetered")),

@@ -2,9 +2,12 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Literal
 
-from bot.chat import Message
+from bot.chat import Message, Turn
 from bot.scopes import scopes_of
+
+External = Literal["no", "chat", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,8 @@ class Access:
 
     A message is answered when its author *and* its space *and* its channel are allowed. A person is allowed
     by `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord
-    they are the space `discord:dm`, and nobody has a role there.
+    they are the space `discord:dm`, and nobody has a role there. `external` is ALLOW_EXTERNAL: what people of
+    other organisations and guests may do.
     """
 
     admins: Set[str] = frozenset()
@@ -22,6 +26,7 @@ class Access:
     spaces: Set[str] = frozenset()
     roles: Set[str] = frozenset()
     bots: Set[str] = frozenset()
+    external: External = "no"
 
     async def refusal(self, message: Message) -> str | None:
         """Why `message` is not answered, as a sentence for its author; None when it is.
@@ -37,6 +42,16 @@ class Access:
         if self.spaces and scopes_of(message).space not in self.spaces:
             where = "in direct messages" if message.direct else "in this workspace or server"
             return f"I may not answer {where}. Ask the bot's operator to add it to ALLOWED_SPACES."
+        if self.spaces and message.author_space and message.author_space not in self.spaces:
+            return (
+                "I may not answer people of other organisations here. Ask the bot's operator to add yours to "
+                "ALLOWED_SPACES."
+            )
+        if message.is_external and self.external == "no":
+            return (
+                "I may not answer people of other organisations, or guests. Ask the bot's operator to change "
+                "ALLOW_EXTERNAL."
+            )
         if self.channels and not message.direct and not self._is_allowed_channel(message):
             return "I may not answer in this channel. Ask the bot's operator to add it to ALLOWED_CHANNELS."
         return None
@@ -59,6 +74,10 @@ class Access:
         # a Discord thread is a channel of its own: its parent counts as well
         ids = {message.thread.channel, message.place.get("channel"), message.place.get("parent")}
         return any(f"{message.thread.platform}:{each}" in self.channels for each in ids if each)
+
+    def is_limited(self, turn: Turn) -> bool:
+        """Tell if an external person takes part in a turn, which then has only the tools for everybody."""
+        return self.external != "all" and any(message.is_external for message in turn.messages)
 
     def is_admin(self, user: str) -> bool:
         """Whether `user` may run operations."""

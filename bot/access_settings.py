@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
@@ -64,6 +64,12 @@ class AccessSettings(BaseSettings):
         frozenset(),
         description="other bots that are answered: `slack:B…` or `slack:U…`, `discord:…`; default none",
     )
+    allow_external: Literal["no", "chat", "all"] = Field(
+        "no",
+        description="people of other organisations (Slack Connect) and guests: `no` refuses them, `chat` "
+        "answers without the database and plug-ins, `all` treats them like members "
+        "([how](access.md#external-people))",
+    )
     bot_loop_limit: PositiveInt = Field(
         5, description="answers to other bots in a row in a thread, until a person writes there"
     )
@@ -76,6 +82,12 @@ class AccessSettings(BaseSettings):
     channel_rate: PositiveInt | None = Field(
         None, description="messages a minute that are answered in one channel; default without a limit"
     )
+    user_turns: PositiveInt = Field(
+        3,
+        description="turns at once of one person in a process, at most MAX_WORKERS - 1; the others wait "
+        "([how](access.md#fair-shares))",
+    )
+    channel_turns: PositiveInt = Field(5, description="turns at once in one channel, in the same way")
     budget_user: Budget = Field(
         None, description="what one person may spend a day: `200000 tokens` or `2.50 EUR`; default no limit"
     )

@@ -75,7 +75,11 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         files = FileStore(redis)
         fenced = FencedRedis(redis)
         name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
-        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days)
+
+        async def overrules(author: str, thread: str) -> bool:
+            return author in settings.admin_users or await approvals.waits_for(author, thread)
+
+        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days, overrules=overrules)
         people = People(redis)
         approvals = Approvals(
             redis,
@@ -122,6 +126,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 ttl_days=settings.thread_ttl_days,
                 has_memory=settings.enable_memory,
                 meter=allowed.meter,
+                is_limited=allowed.access.is_limited,
             )
         )
         store = KeyValueStore(redis, settings.redis_ops_prefix)
@@ -145,6 +150,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             allowed.usage,
             personal,
             approvals.decide_in_words,
+            allowed.access.is_admin,
         )
         platforms += await open_platforms(stack, settings, commands, operations, shared, files)
         receive = allowed.reception(commands)

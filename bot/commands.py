@@ -4,9 +4,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
-from bot.chat import SIGN, Approval, Event, Health, Message, Order, Stop, ThreadId, harmless, order_in
+from bot.chat import (
+    SIGN,
+    Approval,
+    Event,
+    Health,
+    Message,
+    Order,
+    Stop,
+    StopRefused,
+    ThreadId,
+    harmless,
+    order_in,
+)
 from bot.operations import Operations
 
 STOP = "!stop"
@@ -17,6 +29,8 @@ MEMORY = "!memory"
 _MOST_REASON = 200
 """Characters of a reason that are shown; the model is told all of it."""
 
+NOT_FOR_EXTERNAL = "People of other organisations and guests cannot approve anything."
+
 MOST_NAMES = 5
 """Approvers that are named; there may be more."""
 
@@ -24,6 +38,14 @@ _MOST_NAME = 60
 """Characters of a display name."""
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
+
+_WORST_FIRST: tuple[Literal["down", "degraded"], ...] = ("down", "degraded")
+_FOR_ADMINISTRATORS = "The details are for administrators."
+_IN_A_LINE = {
+    "ok": "Everything works.",
+    "degraded": f"I am working, but not everything does. {_FOR_ADMINISTRATORS}",
+    "down": f"Something that I need does not work. {_FOR_ADMINISTRATORS}",
+}
 
 
 Usage = Callable[[str, bool], Awaitable[str]]
@@ -96,13 +118,18 @@ class PersonalMemory(Protocol):
         """Undo that."""
 
 
+def nobody_administers(author: str) -> bool:
+    """Know no administrators."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Commands:
     """The commands a platform offers. Each returns Markdown for the caller's eyes only."""
 
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
-    """Stops turns at once, in whichever process they run; returns how many."""
+    """Stops turns at once, in whichever process they run; returns how many. Raises `StopRefused`."""
     decide: Decide = nothing_waits
     """Decides about approval requests, by buttons and over HTTP."""
     operations: Operations | None = None
@@ -110,14 +137,19 @@ class Commands:
     usage: Usage = nothing_used
     memory: PersonalMemory | None = None
     decide_in_words: DecideInWords = nothing_waits_in_words
+    is_admin: Callable[[str], bool] = nobody_administers
 
-    async def health(self) -> str:
-        """`/agent-health`: the state of each part and the evidence for it."""
-        return describe(await self.examine())
+    async def health(self, by: str) -> str:
+        """`/agent-health`: a line; for administrators the state of each part and the evidence for it."""
+        parts = await self.examine()
+        return describe(parts) if self.is_admin(by) else in_a_line(parts)
 
     async def stop(self, request: Stop) -> str:
         """`/agent-stop`: end the answers that `request` names."""
-        stopped = await self.halt(request)
+        try:
+            stopped = await self.halt(request)
+        except StopRefused as refusal:
+            return str(refusal)
         if not stopped:
             return "There is nothing to stop here."
         return "Stopped." if stopped == 1 else f"Stopped {stopped} answers."
@@ -129,9 +161,10 @@ class Commands:
         """
         command = message.text.strip().lower()
         if command == HEALTH:
-            return await self.health()
+            return await self.health("" if message.is_external else message.author)
         if order := order_in(message.text):
-            return await self.decide_in_words(order, message)
+            is_refused = order.approve and message.is_external
+            return NOT_FOR_EXTERNAL if is_refused else await self.decide_in_words(order, message)
         if command == USAGE:
             return await self.usage(message.author, False)
         if self.memory and command == MEMORY:
@@ -230,6 +263,13 @@ def standing(
             reason = harmless(" ".join(approval.reason.split())[:_MOST_REASON])
             reason = f": {reason}" if reason else "."
             return f"{mark} {verdict.capitalize()} by {name(approval.by)}{reason}"
+
+
+def in_a_line(parts: Sequence[Health]) -> str:
+    """Health as everybody may know it: no names, versions or numbers."""
+    states = {part.state for part in parts}
+    state: Literal["down", "degraded", "ok"] = next((each for each in _WORST_FIRST if each in states), "ok")
+    return f"{MARKS[state]} {_IN_A_LINE[state]}"
 
 
 def describe(parts: Sequence[Health]) -> str:

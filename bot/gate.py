@@ -75,6 +75,7 @@ def gate(settings: Settings, redis: Redis) -> Gate:
         spaces=settings.allowed_spaces,
         roles=settings.allowed_roles,
         bots=settings.allowed_bots,
+        external=settings.allow_external,
     )
     limits = Limits(
         user=settings.user_rate,

@@ -103,6 +103,8 @@ class Bot:
                 grace=self.settings.shutdown_grace,
                 stop=stop,
                 stops=stops,
+                user_turns=self.settings.user_turns,
+                channel_turns=self.settings.channel_turns,
             )
 
     async def _take(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:

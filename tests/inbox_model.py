@@ -7,9 +7,11 @@ here is that somebody says so.
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from bot.chat import Correction, Decision, Event, Json, Message, Stop, Withdrawal
-from bot.inbox.inbox import STOPPED, WITHDRAWN, as_message
+from bot.inbox.inbox import as_message
+from bot.inbox.stops import STOPPED, WITHDRAWN
 
 NEVER = -1.0
 """When a message was edited that was not."""
@@ -100,7 +102,8 @@ class Dead:
 class Model:
     """The state of an inbox, and its steps; each returns what the real one does."""
 
-    def __init__(self) -> None:
+    def __init__(self, overruler: str = "") -> None:
+        self.overruler = overruler
         self.known: dict[str, Known] = {}
         self.mailboxes: dict[str, Mailbox] = defaultdict(Mailbox)
         self.ready: list[Entry] = []
@@ -124,7 +127,7 @@ class Model:
             case Decision():
                 return self._put(as_message(event), NEVER)
             case Stop():
-                return "stopped" if self._stop(event) else "idle"
+                return self._stop(event)
 
     def _put(self, message: Message, edited: float) -> str:
         if message.id in self.known:
@@ -178,18 +181,29 @@ class Model:
         known.withdrawn = True
         return self._take_out(id, known.thread, WITHDRAWN) if known.thread else "ignored"
 
-    def _take_out(self, id: str, thread: str, reason: str) -> str:
+    def _take_out(self, id: str, thread: str, reason: str, by: str = "") -> str:
         mailbox = self.mailboxes[thread]
-        gone = [each for each in mailbox.waiting if id in (each.id, each.corrects)]
-        for each in gone:
+        is_theirs = reason == WITHDRAWN or self._is_theirs(self.known[id].author, by)
+        found = [each for each in mailbox.waiting if id in (each.id, each.corrects)]
+        for each in found if is_theirs else []:
             mailbox.remove(each)
         task = mailbox.task
         is_asked = task and any(id in (each.id, each.corrects) for each in task.messages)
         # somebody may still wait for the answer to another one
-        if task and is_asked and (reason == STOPPED or all(map(self._is_withdrawn, task.messages))):
+        may_end = task and (
+            all(map(self._is_withdrawn, task.messages))
+            if reason == WITHDRAWN
+            else is_theirs or any(self._is_theirs(each.author, by) for each in task.messages)
+        )
+        if task and is_asked and may_end:
             self._end(thread, task, reason)
             return "stopped"
-        return "removed" if gone else "ignored"
+        if not is_theirs and (found or is_asked):
+            return "refused"
+        return "removed" if found else "ignored"
+
+    def _is_theirs(self, author: str, by: str) -> bool:
+        return by in (author, self.overruler)
 
     def _is_withdrawn(self, message: Message) -> bool:
         return self.known[message.corrects or message.id].withdrawn
@@ -199,31 +213,40 @@ class Model:
         if thread in self.later:
             self.later[thread] = 0
 
-    def _stop(self, stop: Stop) -> bool:
+    def _stop(self, stop: Stop) -> str:
         if stop.thread is not None:
-            return self._stop_thread(str(stop.thread))
-        if stop.message_id:
-            return self._stop_message(stop.message_id, stop.by)
-        by = {
-            thread
-            for thread, mailbox in self.mailboxes.items()
-            if any(message.author == stop.by for message in mailbox.messages)
-        }
-        return len([thread for thread in by if self._stop_thread(thread)]) > 0
+            outcome = self._stop_thread(str(stop.thread), stop.by)
+        elif stop.message_id:
+            outcome = self._stop_message(stop.message_id, stop.by)
+        else:
+            by = {
+                thread
+                for thread, mailbox in self.mailboxes.items()
+                if any(message.author == stop.by for message in mailbox.messages)
+            }
+            outcome = "stopped" if [self._stop_thread(each, stop.by) for each in by] else "idle"
+        return {"removed": "stopped", "ignored": "idle"}.get(outcome, outcome)
 
-    def _stop_thread(self, thread: str) -> bool:
+    def _stop_thread(self, thread: str, by: str) -> str:
         mailbox = self.mailboxes[thread]
         if not mailbox.messages:
-            return False
-        task = mailbox.fix()
-        for message in [each for each in mailbox.waiting if not each.decision]:
+            return "idle"
+        if mailbox.task is None and self._is_theirs(mailbox.waiting[0].author, by):
+            own = list(takewhile(lambda each: self._is_theirs(each.author, by), mailbox.waiting))
+            others, mailbox.waiting = mailbox.waiting[len(own) :], own
+            mailbox.fix()
+            mailbox.waiting += others
+        gone = [each for each in mailbox.waiting if not each.decision and self._is_theirs(each.author, by)]
+        for message in gone:
             mailbox.remove(message)
-        self._end(thread, task, STOPPED)
-        return True
+        if mailbox.task and any(self._is_theirs(each.author, by) for each in mailbox.task.messages):
+            self._end(thread, mailbox.task, STOPPED)
+            return "stopped"
+        return "removed" if gone else "refused"
 
-    def _stop_message(self, id: str, by: str) -> bool:
+    def _stop_message(self, id: str, by: str) -> str:
         known = self.known.get(id, Known())
-        return known.author == by and self._take_out(id, known.thread, STOPPED) != "ignored"
+        return self._take_out(id, known.thread, STOPPED, by) if known.thread else "idle"
 
     def take(self, worker: str, count: int) -> list[Entry]:
         """Lease what is free, the one that waits longest first."""
@@ -257,9 +280,11 @@ class Model:
         if not mailbox.messages:
             self.ready.remove(entry)
             return None
+        entry.expired = False
         task = mailbox.fix()
         task.attempts += 1
-        task.crashed, task.running, task.runner = task.running, True, entry.holder
+        task.crashed = task.running and task.runner != entry.holder
+        task.running, task.runner = True, entry.holder
         task.crashes += task.crashed
         return task
 
@@ -309,10 +334,11 @@ class Model:
         return len(due)
 
     def hand_over(self, worker: str) -> int:
-        """Anybody can have what the worker has, and it did not crash."""
+        """Anybody can have what the worker has. Its own turns did not crash."""
         mine = self.held(worker)
         for entry in mine:
-            if task := self.mailboxes[entry.thread].task:
+            task = self.mailboxes[entry.thread].task
+            if task and task.runner == worker:
                 task.running = False
             self.ready.remove(entry)
             self.ready.append(Entry(entry.thread))

@@ -1,12 +1,14 @@
 """Who may talk to the bot, and where."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from bot.access import Access
-from bot.chat import Message, ThreadId
+from bot.chat import Message, ThreadId, Turn
 
 
 def a_message(
@@ -142,7 +144,7 @@ async def test_the_lists_combine(
     lists: str, author: str, roles: tuple[str, ...], space: str, channel: str, names: str
 ) -> None:
     """The author by a user or a role, and the space, and the channel; a refusal names what to change."""
-    chosen = {name: LISTS[name] for name in lists.split()}
+    chosen: dict[str, Any] = {name: LISTS[name] for name in lists.split()}
     message = a_message(
         f"discord:{author}",
         ThreadId("discord", space, "99"),
@@ -184,6 +186,56 @@ async def test_a_bot_is_known_by_either_id_and_refused_in_silence(
     """A refusal would be an answer, which the other bot may answer."""
     lists = Access(bots={"slack:B1", "slack:U1"}, users={"slack:U9"})
     assert await lists.refusal(a_message("slack:U1", bot_ids=bot_ids)) == words
+
+
+PARTNER: dict[str, Any] = {"author_space": "slack:T2", "author_name": "Bob of Othercorp"}
+GUEST: dict[str, Any] = {"is_guest": True}
+
+
+@pytest.mark.parametrize(
+    ("who", "spaces", "external", "names"),
+    [
+        (PARTNER, set(), "no", "ALLOW_EXTERNAL"),
+        (GUEST, set(), "no", "ALLOW_EXTERNAL"),
+        (PARTNER, set(), "chat", ""),
+        (GUEST, {"slack:T1"}, "chat", ""),
+        (PARTNER, set(), "all", ""),
+        # the place and the own team
+        (PARTNER, {"slack:T1"}, "all", "ALLOWED_SPACES"),
+        (PARTNER, {"slack:T2"}, "all", "ALLOWED_SPACES"),
+        (PARTNER, {"slack:T1", "slack:T2"}, "all", ""),
+        (PARTNER, {"slack:T1", "slack:T2"}, "no", "ALLOW_EXTERNAL"),
+        ({}, {"slack:T1"}, "no", ""),
+    ],
+)
+async def test_external_people_are_let_in_by_the_setting_and_by_their_own_team(
+    who: dict[str, Any], spaces: set[str], external: Any, names: str
+) -> None:
+    """A refusal names what to change, and neither the person nor whom they work for."""
+    refusal = await Access(spaces=spaces, external=external).refusal(replace(a_message(), **who))
+    assert (refusal is None) == (names == "")
+    assert names in (refusal or "")
+    assert "T2" not in (refusal or "")
+    assert "Bob" not in (refusal or "")
+
+
+@pytest.mark.parametrize(
+    ("external", "messages", "expected"),
+    [
+        ("chat", [PARTNER], True),
+        ("chat", [{}, GUEST], True),
+        ("chat", [{}, {}], False),
+        ("all", [PARTNER, GUEST], False),
+        ("no", [PARTNER], True),
+    ],
+)
+def test_a_turn_with_an_external_person_is_limited(
+    external: Any, messages: list[dict[str, Any]], expected: bool
+) -> None:
+    """Whoever else takes part in it."""
+    asked = tuple(replace(a_message(), id=f"{n}", **who) for n, who in enumerate(messages))
+    turn = Turn(id="0", thread=asked[0].thread, messages=asked)
+    assert Access(external=external).is_limited(turn) == expected
 
 
 async def test_bots_are_bound_to_the_places() -> None:

@@ -68,7 +68,7 @@ RULES = {
     "watchdog": rule("chat"),
     "process": rule(),
     "platforms": rule("chat commands config discord http operations slack", "pydantic"),
-    "inbox": rule("chat tasks", "redis"),
+    "inbox": rule("chat scopes tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),
     "tools": rule(
         "__version__ chat keyspace operations plugin_settings recall tasks",

@@ -115,8 +115,8 @@ async def test_slack_shows_tools_at_work_on_the_real_database(
 
 
 async def test_slack_health_command(storage: dict[str, Any], slack: Slack) -> None:
-    """`/agent-health` tells the caller the state of every part."""
-    async with running(**storage, **of_slack(slack)):
+    """`/agent-health` tells an administrator the state of every part."""
+    async with running(**storage, **of_slack(slack), admin_users=f"slack:{ALICE}"):
         await slack.connected()
         command = await slack.command("/agent-health", "", ALICE, GENERAL)
         await wait_until(lambda: "postgres" in str((command.response, slack.ephemerals)), "answered")
@@ -180,7 +180,7 @@ async def test_discord_long_answer_continues_in_further_messages(
 
 async def test_discord_health_command(storage: dict[str, Any], discord: Discord) -> None:
     """`/agent-health` works in a guild and in a direct message, for the caller's eyes only."""
-    async with running(**storage, **of_discord(discord)):
+    async with running(**storage, **of_discord(discord), admin_users=f"discord:{discord.alice.id}"):
         await discord.connected()
         for channel in (discord.general, discord.dm(discord.alice)):
             shown = await discord.command("agent-health", discord.alice, channel)

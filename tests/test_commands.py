@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from bot.chat import Health, Message, Stop, ThreadId
+from bot.chat import Health, Message, Stop, StopRefused, ThreadId
 from bot.commands import MARKS, Commands, describe, typed
 
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
@@ -48,11 +48,31 @@ async def test_health_is_a_line_a_part_with_its_evidence() -> None:
             Health(name="discord", state="off"),
         ]
 
-    assert (await Commands(examine, nothing_to_stop).health()).splitlines() == [
+    commands = Commands(examine, nothing_to_stop, is_admin=lambda by: by == "slack:U1")
+    assert (await commands.health("slack:U1")).splitlines() == [
         "- 🟢 **redis** ok: ping ms 0.4, maxmemory policy noeviction",
         "- 🔴 **slack** down: error no answer",
         "- ⚪ **discord** off",
     ]
+
+
+@pytest.mark.parametrize(
+    ("states", "line"),
+    [
+        (["ok", "off"], "🟢 Everything works."),
+        (["ok", "degraded"], "🟡 I am working, but not everything does. The details are for administrators."),
+        (["down", "degraded"], "🔴 Something that I need does not work. The details are for administrators."),
+    ],
+)
+async def test_health_without_evidence_for_who_is_no_administrator(states: list[Any], line: str) -> None:
+    """Names, versions, roles and ports help whoever looks for a way in. Typed or as a slash command."""
+
+    async def examine() -> Sequence[Health]:
+        return [Health(name="postgres", state=each, evidence={"version": "17.2"}) for each in states]
+
+    commands = Commands(examine, nothing_to_stop, is_admin=lambda by: by == "slack:U9")
+    assert await commands.health("slack:U1") == line
+    assert await commands.said(a_message("!health")) == line
 
 
 @pytest.mark.parametrize("text", ["refused\nDETAIL: role is missing\nHINT: create it", "a\r\nb", "a\u2028b"])
@@ -70,6 +90,15 @@ async def test_stop_says_what_came_of_it(stopped: int, words: str) -> None:
         return stopped
 
     assert words in await Commands(nobody, halt).stop(Stop(by="slack:U1", channel="C1"))
+
+
+async def test_who_stops_what_others_asked_is_told_who_can() -> None:
+    """In the answer to the command, which only they read."""
+
+    async def halt(stop: Stop) -> int:
+        raise StopRefused("Only who asked can stop it.")
+
+    assert "Only who asked" in await Commands(nobody, halt).stop(Stop(by="slack:U1", channel="C1"))
 
 
 @pytest.mark.parametrize("text", ["!stop", " !STOP\n"])

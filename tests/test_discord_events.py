@@ -7,7 +7,7 @@ import discord
 import pytest
 
 from bot.chat import Attachment, Message, Quote, ThreadId
-from bot.discord.events import correction, parse
+from bot.discord.events import correction, parse, space_of
 
 ME, ALICE, BOB = 900, 501, 502
 GUILD, GENERAL, THREAD, DM = 10, 200_000_000_000_000_020, 30, 40
@@ -303,3 +303,16 @@ def test_a_members_roles_come_along(library: Library) -> None:
     assert f"discord:{ROLE}" in message.roles
     assert read(library.read(f"<@{ME}> hello", mentions=[ME])).roles == ()
     assert Message.from_json(message.to_json()) == message
+
+
+@pytest.mark.parametrize(
+    ("guild", "owners", "space"),
+    [(7, {0: 7}, "7"), (7, {1: 42}, "dm"), (7, {0: 7, 1: 42}, "7"), (None, {1: 42}, "dm")],
+)
+def test_a_command_of_somebody_who_installed_the_bot_for_themselves_is_in_no_server(
+    guild: int | None, owners: dict[int, int], space: str
+) -> None:
+    """Where the bot is no member, the rules of direct messages hold."""
+    interaction: Any = object.__new__(discord.Interaction)
+    interaction.guild_id, interaction._integration_owners = guild, owners
+    assert space_of(interaction) == space

@@ -104,6 +104,31 @@ async def test_who_writes_too_fast_is_refused_in_the_thread(storage: dict[str, A
         assert "offline" in await slack.answer(GENERAL, ts)
 
 
+async def test_health_on_slack_is_a_line_for_who_is_no_administrator(
+    storage: dict[str, Any], slack: Slack
+) -> None:
+    """Also as `!health` in a thread; the administrator reads what the bot is made of."""
+    async with running(**storage, **of_slack(slack), admin_users=f"slack:{ALICE}"):
+        await slack.connected()
+        command = await slack.command("/agent-health", "", "U0BOB", GENERAL)
+        await wait_until(lambda: "works" in str((command.response, slack.ephemerals)), "answered")
+        assert "postgres" not in str((command.response, slack.ephemerals))
+        ts = await slack.say("U0BOB", GENERAL, f"{slack.mention} !health")
+        assert "postgres" not in await slack.answer(GENERAL, ts)
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} !health")
+        assert "postgres" in await slack.answer(GENERAL, ts)
+
+
+async def test_health_on_discord_is_a_line_for_who_is_no_administrator(
+    storage: dict[str, Any], discord: Discord
+) -> None:
+    async with running(**storage, **of_discord(discord), admin_users=f"discord:{discord.alice.id}"):
+        await discord.connected()
+        shown = await discord.command("agent-health", discord.bob, discord.general)
+        assert "postgres" not in shown.content
+        assert "work" in shown.content
+
+
 async def test_a_bot_that_is_not_listed_gets_no_word(storage: dict[str, Any], slack: Slack) -> None:
     """Not even a refusal; nothing of it is kept."""
     other = slack.add_bot("U0OTHER", "B0OTHER")

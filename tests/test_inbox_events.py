@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal
-from bot.inbox import Inbox, desk
+from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
+from bot.inbox import Inbox, desk, overview
 from bot.inbox.inbox import Begun, Lease
 from bot.shared import SharedState
 
@@ -184,7 +184,7 @@ async def test_a_stop_of_the_thread_ends_the_turn_and_what_waits_behind_it(inbox
     await inbox.put(a_message("one"))
     lease, begun = await begin(inbox)
     await inbox.put(a_message("two"))
-    stop = Stop(by="test:bob", thread=begun.turn.thread)
+    stop = Stop(by="test:ada", thread=begun.turn.thread)
     assert await inbox.put(stop) == "stopped"
     await inbox.put(a_message("three"))
     assert await inbox.renew({lease: begun.turn.id}) == ([], {begun.turn.id})
@@ -221,8 +221,64 @@ async def test_a_message_is_stopped_by_its_author_alone(inbox: Inbox) -> None:
     """Nobody takes back what somebody else asked."""
     await inbox.put(a_message("one"))
     await begin(inbox)
-    assert await inbox.stop(Stop(by="test:eve", message_id="test:t1:one")) == 0
+    with pytest.raises(StopRefused):
+        await inbox.stop(Stop(by="test:eve", message_id="test:t1:one"))
     assert await inbox.stop(Stop(by="test:ada", message_id="test:t1:one")) == 1
+
+
+async def test_a_stop_by_somebody_who_did_not_ask_ends_nothing_of_others(redis: Redis) -> None:
+    """Not the turn under way, not what waits behind it; who may overrule others ends both."""
+
+    async def overrules(author: str, thread: str) -> bool:
+        return (author, thread) == ("test:root", str(a_message("").thread))
+
+    inbox = Inbox(redis, name="one", follow_days=30, overrules=overrules)
+    await inbox.enter()
+    await inbox.put(a_message("one"))
+    lease, begun = await begin(inbox)
+    await inbox.put(a_message("two"))
+    thread = begun.turn.thread
+    assert await inbox.put(Stop(by="test:eve", id="test:t1:!stop", thread=thread)) == "refused"
+    assert await inbox.put(Stop(by="test:eve", message_id="test:t1:two")) == "refused"
+    assert await inbox.renew({lease: begun.turn.id}) == ([], set())
+    assert [each.text for each in await overview.waiting(redis)] == ["one", "two"]
+    assert await inbox.put(Stop(by="test:root", thread=thread)) == "stopped"
+    assert await inbox.renew({lease: begun.turn.id}) == ([], {begun.turn.id})
+    assert [each.text for each in await overview.waiting(redis)] == ["one"]
+
+
+async def test_a_stop_behind_somebody_elses_turn_takes_out_only_the_own_messages(inbox: Inbox) -> None:
+    """The turn under way goes on, and so does what others asked behind it."""
+    await inbox.put(a_message("one"))
+    lease, begun = await begin(inbox)
+    await inbox.put(a_message("two", author="test:bob"))
+    await inbox.put(a_message("three", author="test:cid"))
+    assert await inbox.stop(Stop(by="test:bob", thread=begun.turn.thread)) == 1
+    assert await inbox.renew({lease: begun.turn.id}) == ([], set())
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["three"]
+
+
+async def test_a_stop_before_a_turn_is_made_ends_only_what_its_author_asked(inbox: Inbox) -> None:
+    """What others asked meanwhile would have been in the same turn; it is answered."""
+    await inbox.put(a_message("one"))
+    await inbox.put(a_message("two", author="test:bob"))
+    await inbox.put(a_message("three"))
+    assert await inbox.stop(Stop(by="test:ada", thread=a_message("").thread)) == 1
+    lease, begun = await begin(inbox)
+    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("stop", ["one"])
+    await inbox.finish(lease, begun.turn)
+    assert await answer(inbox) == ["two"]
+
+
+@pytest.mark.parametrize("message", ["one", "two"])
+async def test_an_author_of_a_turn_can_end_it(inbox: Inbox, message: str) -> None:
+    """Also with a cross on what the other one asked in the same turn."""
+    await inbox.put(a_message("one"))
+    await inbox.put(a_message("two", author="test:bob"))
+    lease, begun = await begin(inbox)
+    assert await inbox.stop(Stop(by="test:bob", message_id=f"test:t1:{message}")) == 1
+    assert await inbox.renew({lease: begun.turn.id}) == ([], {begun.turn.id})
 
 
 async def test_a_stop_in_a_channel_ends_what_this_person_asked_there(inbox: Inbox) -> None:

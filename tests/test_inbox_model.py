@@ -49,6 +49,7 @@ LATE = 1e9  # when a turn that was postponed for long is due, on the model's clo
 
 NAMES = ("one", "two")
 AUTHORS = ("test:ada", "test:bob")
+ADMIN = "test:eve"
 THREADS = tuple(ThreadId("test", "space", "channel", name) for name in ("t1", "t2"))
 WITHOUT_EXPIRY = ("{bot}:ready", "{bot}:dead", "{bot}:starts:", "{bot}:threads:")
 """What stays: one key for the deployment, each process's name, each platform."""
@@ -82,6 +83,10 @@ def a_decision(thread: ThreadId, number: int) -> Decision:
     )
 
 
+async def is_admin(author: str, thread: str) -> bool:
+    return author == ADMIN
+
+
 NUMBERS = range(5)
 ADDRESSED = st.sampled_from((False, False, True))  # so that some come before the bot takes part
 ID = st.sampled_from([f"{thread.thread}-{number}" for thread in THREADS for number in NUMBERS])
@@ -91,8 +96,8 @@ EDIT = st.builds(an_edit, THREAD, NUMBER, ADDRESSED, st.integers(1, 3))
 DECISION = st.builds(a_decision, THREAD, NUMBER)
 DELETION = st.builds(Withdrawal, message_id=ID)
 STOP = st.one_of(
-    st.builds(Stop, by=st.just("test:eve"), thread=THREAD),
-    st.builds(Stop, by=AUTHOR, message_id=ID),
+    st.builds(Stop, by=st.sampled_from((*AUTHORS, ADMIN, "test:mallory")), thread=THREAD),
+    st.builds(Stop, by=st.sampled_from((*AUTHORS, ADMIN)), message_id=ID),
     st.builds(Stop, by=AUTHOR, channel=st.just("channel")),
 )
 
@@ -148,7 +153,7 @@ class InboxMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = Model(overruler=ADMIN)
         self.workers: list[Worker] = []
         self.claims: list[Claim] = []
         self.settled: dict[str, list[str]] = defaultdict(list)
@@ -169,7 +174,7 @@ class InboxMachine(RuleBasedStateMachine):
         self.redis = await self.stack.enter_async_context(open_redis(self.url, pool_size=2))
         await self.redis.flushall()
         self.fenced = FencedRedis(self.redis)
-        self.door = Inbox(self.redis, name="door", follow_days=30)
+        self.door = Inbox(self.redis, name="door", follow_days=30, overrules=is_admin)
         for name in NAMES:
             await self.start(name)
 

@@ -156,7 +156,7 @@ async def connected(
         "signing_secret": None,
         "api_url": server.api_url,
     }
-    commands = Commands(examine, nothing_to_stop, usage=usage)
+    commands = Commands(examine, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}")
     arguments |= {"shared": SHARED[0], "files": NO_FILES, "catch_up_hours": 24}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform

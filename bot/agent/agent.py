@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.agent.course import Course, decided_course, repeated_course
 from bot.agent.forgetting import AUTHOR, AUTHOR_NAME, author, without
-from bot.agent.graph import Context, Graph, State, build_graph
+from bot.agent.graph import Context, Graph, IsLimited, State, build_graph, nobody_is_limited
 from bot.agent.marking import marked
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.model import Model
@@ -320,10 +320,11 @@ async def open_agent(
     ttl_days: int,
     has_memory: bool,
     meter: Meter = unmetered,
+    is_limited: IsLimited = nobody_is_limited,
 ) -> AsyncIterator[Agent]:
     """The agent with its memory in `redis`, where an idle thread is forgotten after `ttl_days`.
 
-    `meter` wraps each call of the model.
+    `meter` wraps each call of the model. Turns of which `is_limited` is true have `OPEN_TOOLS` alone.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """
@@ -343,6 +344,7 @@ async def open_agent(
         requests=requests,
         meter=meter,
         see=see,
+        is_limited=is_limited,
     )
     yield Agent(
         graph,

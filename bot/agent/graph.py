@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -19,7 +19,7 @@ from langgraph.types import Send, interrupt
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
-from bot.agent.completion import UNREADABLE
+from bot.agent.completion import UNREADABLE, Manner
 from bot.agent.metering import Metered, metered
 from bot.agent.model import Emit, Model
 from bot.agent.pictures import See, see_nothing
@@ -34,12 +34,21 @@ from bot.chat import (
     Turn,
     unmetered,
 )
-from bot.tools import GuardedTool, asking_for, files_of, for_tools
+from bot.tools import OPEN_TOOLS, GuardedTool, asking_for, files_of, for_tools
 
 log = logging.getLogger(__name__)
 
 Graph = CompiledStateGraph["State", "Context", "State", "State"]
 Update = dict[str, Any]
+
+
+IsLimited = Callable[[Turn], bool]
+"""Tells if a turn has `OPEN_TOOLS` alone."""
+
+
+def nobody_is_limited(turn: Turn) -> bool:
+    """Let every turn have all tools."""
+    return False
 
 
 class State(TypedDict):
@@ -83,14 +92,16 @@ def build_graph(
     requests: Requests | None = None,
     meter: Meter = unmetered,
     see: See = see_nothing,
+    is_limited: IsLimited = nobody_is_limited,
 ) -> Graph:
     """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
 
-    `tools` is looked at whenever one is needed: it may change while the graph runs.
+    `tools` is looked at whenever one is needed: it may change while the graph runs. A turn for which
+    `is_limited` holds is offered `OPEN_TOOLS` alone, and can call no other.
     A call of a `GuardedTool` is proposed to a person by way of `requests` and interrupts the graph. Run it
     again, with a turn whose decision is about that request, to go on.
     """
-    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, see)
+    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, see, is_limited)
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
@@ -138,7 +149,9 @@ class _Nodes:
         requests: Requests | None,
         meter: Meter,
         see: See,
+        is_limited: IsLimited,
     ) -> None:
+        self._is_limited_turn = is_limited
         self._model = model
         self._see = see
         self._requests = requests
@@ -173,11 +186,13 @@ class _Nodes:
             emit = parts.new_paragraph(emit)
         conclude = state["iterations"] >= self._max_iterations
         waiting = state.get("proposals") or {}
+        summary, is_limited, budget = state.get("summary", ""), self._is_limited, self._history_tokens
         prompt = history.prompt(
-            state["messages"], state.get("summary", ""), conclude, waiting.keys(), self._history_tokens
+            state["messages"], summary, conclude, waiting.keys(), budget, is_limited=is_limited
         )
         prompt = await self._see(prompt)
-        answer = await self._model.answer(prompt, emit, self._metered(), "conclude" if conclude else "act")
+        manner: Manner = "conclude" if conclude else "act"
+        answer = await self._model.answer(prompt, emit, self._metered(), manner, is_limited=is_limited)
         if conclude and not answer.text.strip():
             answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)
             emit(Text(answer.text))
@@ -196,8 +211,14 @@ class _Nodes:
         return await _tool_tasks(state) or END
 
     @property
+    def _is_limited(self) -> bool:
+        return self._is_limited_turn(get_runtime(Context).context.turn)
+
+    @property
     def _tools(self) -> dict[str, BaseTool]:
-        return {tool.name: tool for tool in self._all_tools}
+        """The tools of the turn under way, by name: all that is shown, proposed or run is one of these."""
+        is_limited = self._is_limited
+        return {each.name: each for each in self._all_tools if not is_limited or each.name in OPEN_TOOLS}
 
     @property
     def _guarded(self) -> dict[str, GuardedTool]:
@@ -281,9 +302,12 @@ class _Nodes:
 
     async def _result(self, call: ToolCall, config: RunnableConfig) -> ToolMessage:
         """What the tool returns, or why it failed, in words that let the model mend its call."""
-        tool = self._tools.get(call["name"])
+        tools = self._tools
+        tool = tools.get(call["name"])
+        if tool is None and call["name"] in [each.name for each in self._all_tools]:
+            return _failure(call, prompts.NOT_FOR_THEM)
         if tool is None:
-            return _failure(call, f"There is no tool {call['name']!r}; there are {', '.join(self._tools)}.")
+            return _failure(call, f"There is no tool {call['name']!r}; there are {', '.join(tools)}.")
         try:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
         except ToolException as error:

@@ -68,14 +68,17 @@ def prompt(
     conclude: bool,
     waiting: Collection[str] = (),
     budget: int | None = None,
+    *,
+    is_limited: bool = False,
 ) -> list[AnyMessage]:
     """What the model sees: one message of ours with the rules and the summary, then the history.
 
     The order to conclude stands with the rules: some services take a system message only in the first place.
     What tools have returned, and what was made of it, is marked as data. `waiting` are the ids of the calls
     that a person has not decided yet. Older results are shortened where all would exceed `budget` tokens.
+    `is_limited` tells the model that most tools are not for the person who asks.
     """
-    head = prompts.SYSTEM
+    head = prompts.SYSTEM + (f"\n\n{prompts.LIMITED}" if is_limited else "")
     if summary:
         summary = bounded(summary, budget) if budget else summary
         head += "\n\n" + prompts.SUMMARY.format(summary=marked("the summary", summary))

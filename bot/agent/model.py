@@ -39,16 +39,20 @@ class Service(Protocol):
 
     name: str
 
-    @property
-    def tools_size(self) -> int:
+    def tools_size(self, *, is_limited: bool = False) -> int:
         """About how many tokens the tools take in each request."""
 
     def stream(
-        self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
+        self,
+        messages: Sequence[AnyMessage],
+        manner: Manner,
+        completion: Completion,
+        *,
+        is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
         """Fill `completion` and yield what people may see, or nothing, whenever something came.
 
-        Raises `CallFailed`.
+        `is_limited` offers `bot.tools.OPEN_TOOLS` alone. Raises `CallFailed`.
         """
 
 
@@ -85,10 +89,17 @@ class Model:
         self._stats = ModelStats()
 
     async def answer(
-        self, messages: list[AnyMessage], emit: Emit, metered: Metered, manner: Manner = "act"
+        self,
+        messages: list[AnyMessage],
+        emit: Emit,
+        metered: Metered,
+        manner: Manner = "act",
+        *,
+        is_limited: bool = False,
     ) -> AIMessage:
         """Return the complete answer; its text is also emitted as it comes.
 
+        `is_limited` offers `bot.tools.OPEN_TOOLS` alone.
         Raises `AnswerError`, and what `metered` raises for a call that may not be made.
         """
         failure = CallFailed(failures.TROUBLE, "there is no model")
@@ -100,7 +111,7 @@ class Model:
                     emit(Notice(prompts.BROKEN_OFF))
                 shown = _Shown(emit)
                 try:
-                    return await self._call(service, asked, shown, metered, manner)
+                    return await self._call(service, asked, shown, metered, manner, is_limited)
                 except CallFailed as error:
                     failure = error
                 tried += 1
@@ -121,15 +132,23 @@ class Model:
         return float("inf") if has_other and failure.wait > _WORTH_WAITING else failure.wait
 
     async def _call(
-        self, service: Service, messages: list[AnyMessage], shown: "_Shown", metered: Metered, manner: Manner
+        self,
+        service: Service,
+        messages: list[AnyMessage],
+        shown: "_Shown",
+        metered: Metered,
+        manner: Manner,
+        is_limited: bool,
     ) -> AIMessage:
         began = time.monotonic()
         completion = Completion()
         try:
-            estimate = metering.estimate(messages, 0 if manner == "plain" else service.tools_size)
+            size = 0 if manner == "plain" else service.tools_size(is_limited=is_limited)
+            estimate = metering.estimate(messages, size)
             async with metered(service.name, estimate) as spending:
                 try:
-                    await self._collect(service.stream(messages, manner, completion), completion, shown)
+                    stream = service.stream(messages, manner, completion, is_limited=is_limited)
+                    await self._collect(stream, completion, shown)
                 finally:
                     spending.used = completion.used(estimate)
             answer = completion.message(service.name, manner)

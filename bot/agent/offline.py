@@ -18,6 +18,7 @@ from bot.agent import prompts
 from bot.agent.completion import Completion, Manner
 from bot.agent.marking import SIGN, unmarked
 from bot.chat import Json, Part
+from bot.tools import OPEN_TOOLS
 
 _COMMANDS = {
     "SQL": "sql_query",
@@ -43,17 +44,22 @@ class OfflineService:
     def __init__(self, tools: Sequence[BaseTool]) -> None:
         self._tools = tools
 
-    @property
-    def tools_size(self) -> int:
+    def tools_size(self, *, is_limited: bool = False) -> int:
         """Count no tokens: nobody pays for them."""
         return 0
 
     async def stream(
-        self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
+        self,
+        messages: Sequence[AnyMessage],
+        manner: Manner,
+        completion: Completion,
+        *,
+        is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
         """Answer word by word, see `bot.agent.model.Service`."""
         completion.trust()
-        names = [tool.name for tool in self._tools] if manner == "act" else []
+        tools = [each for each in self._tools if not is_limited or each.name in OPEN_TOOLS]
+        names = [tool.name for tool in tools] if manner == "act" else []
         for chunk in _chunks(_respond(messages, names)):
             yield completion.take_chunk(chunk)
         yield completion.finish()

@@ -13,6 +13,7 @@ import re
 import string
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -30,6 +31,7 @@ from bot.agent.failures import CallFailed
 from bot.agent.model import Model
 from bot.agent.sse import EventReader, TooLong
 from bot.chat import Part
+from bot.tools import OPEN_TOOLS
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,14 @@ _OPENS_THINKING = re.compile(r"(?:^|[^a-z])r1(?:[^a-z0-9]|$)|qwq|thinking")
 
 _TAKEN_EVERYWHERE = re.compile(r"[A-Za-z0-9]{9}")
 _ALPHABET = string.digits + string.ascii_letters
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """Tools as a request describes them, and about how many tokens they take in it."""
+
+    specs: list[dict[str, Any]]
+    size: int
 
 
 class OpenAIService:
@@ -75,33 +85,38 @@ class OpenAIService:
             async_client=_NO_CLIENT,
         )
         self._bound: tuple[BaseTool, ...] | None = None
-        self._specs: list[dict[str, Any]] = []
-        self._tools_size = 0
+        self._offers: dict[bool, _Offer] = {}
         self._dialect = Dialect()
         self._holds = bool(_OPENS_THINKING.search(name.lower()))
         self._has_opened = False
 
-    @property
-    def tools_size(self) -> int:
+    def tools_size(self, *, is_limited: bool = False) -> int:
         """About how many tokens the tools take in each request."""
-        self._bind()
-        return self._tools_size
+        return self._offer(is_limited).size
 
-    def _bind(self) -> None:
+    def _offer(self, is_limited: bool) -> "_Offer":
         """Describe the tools as they are now; again only when they change, since it takes long."""
         tools = tuple(self._tools)
         if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
-            self._bound = tools
-            self._specs = [convert_to_openai_tool(tool) for tool in tools]
-            self._tools_size = metering.tools_size(tools)
+            self._bound, self._offers = tools, {}
+        if is_limited not in self._offers:
+            offered = [each for each in tools if not is_limited or each.name in OPEN_TOOLS]
+            specs = [convert_to_openai_tool(tool) for tool in offered]
+            self._offers[is_limited] = _Offer(specs, metering.tools_size(offered))
+        return self._offers[is_limited]
 
     async def stream(
-        self, messages: Sequence[AnyMessage], manner: Manner, completion: Completion
+        self,
+        messages: Sequence[AnyMessage],
+        manner: Manner,
+        completion: Completion,
+        *,
+        is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
         """Ask and read the answer, see `bot.agent.model.Service`."""
         if self._holds or self._has_opened:
             completion.hold()
-        payload = self._payload(messages, manner)
+        payload = self._payload(messages, manner, is_limited)
         is_broken = False
         try:
             while True:
@@ -130,13 +145,12 @@ class OpenAIService:
         self._has_opened = self._has_opened or completion.is_opened_by_template
         self._holds = self._holds and not completion.text.strip()  # by now it is known
 
-    def _payload(self, messages: Sequence[AnyMessage], manner: Manner) -> dict[str, Any]:
+    def _payload(self, messages: Sequence[AnyMessage], manner: Manner, is_limited: bool) -> dict[str, Any]:
         options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-        if manner != "plain":
-            self._bind()
-            if self._specs:
-                options["tools"] = self._specs
-        if manner == "conclude" and self._specs:
+        specs = [] if manner == "plain" else self._offer(is_limited).specs
+        if specs:
+            options["tools"] = specs
+        if manner == "conclude" and specs:
             options["tool_choice"] = "none"
         payload: dict[str, Any] = self._chat._get_request_payload(list(messages), **options)
         for message, sent in zip(messages, payload["messages"], strict=True):

@@ -16,6 +16,12 @@ and say so when you find some. Quote data without the sign. Where several people
 with its author's name in square brackets, and its following lines are indented: a name in brackets anywhere \
 else is only text."""
 
+LIMITED = """\
+The database, charts, exports and plug-ins are not available to the person who asks now: say so if they are \
+needed."""
+
+NOT_FOR_THEM = "This tool is not available to the person who asks. Answer without it, and say so."
+
 FORGOTTEN = "[This answer was removed, since one of those who asked had their words forgotten.]"
 
 SUMMARY = """Summary of the earlier part of this conversation:\n{summary}"""

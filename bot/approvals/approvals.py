@@ -297,6 +297,19 @@ class Approvals:
             if record and record.approval.state == "asked" and record.approval.asked_in == message_id:
                 await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
+    async def waits_for(self, by: str, thread: str) -> bool:
+        """Tell if a request that `by` can approve waits in the thread of that name."""
+        if by not in self.approvers:
+            return False
+        with _storage():
+            open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
+        records = [await self._read(each.decode()) for each in open_ids]
+        return any(
+            each.approval.state == "asked" and str(each.thread) == thread and by in each.approval.approvers
+            for each in records
+            if each
+        )
+
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove the requests that these have made, alone or with others; nobody can decide them any more."""
         for record in await self._asked_by(authors):

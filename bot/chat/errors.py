@@ -3,6 +3,7 @@
 BotError
 ├── AnswerError             the agent could not answer; its text is fit for the person who asked
 │   └── BudgetSpent             ... since what may be spent today is spent
+├── StopRefused             who wants a stop has not asked; its text tells them so
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
 ├── FileRefused             a file that a person sent cannot be had or read; its text tells them why
 ├── FileTooLarge            a file is not kept, since it is larger than what fits
@@ -36,6 +37,10 @@ class BudgetSpent(AnswerError):
 
     def __init__(self, sentence: str, *, status: int = 429) -> None:
         super().__init__(sentence, status=status)
+
+
+class StopRefused(BotError):
+    """Somebody wants to stop what others have asked; `str()` tells them who can."""
 
 
 class LeaseLost(BotError):

@@ -102,6 +102,11 @@ class Message:
     is_guest: bool = False
     quotes: tuple[Quote, ...] = ()
 
+    @property
+    def is_external(self) -> bool:
+        """Tell if the author is no full member of the thread's space, as far as that is known."""
+        return bool(self.author_space) or self.is_guest
+
     def to_json(self) -> dict[str, Json]:
         """The message as a JSON object; `from_json` reverses it."""
         return asdict(self)

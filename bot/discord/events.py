@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence, Set
+from typing import Any
 
 import discord
 
@@ -71,6 +72,12 @@ def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
     """
     known = author.roles if isinstance(author, discord.Member) and not _is_guest(author) else []
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
+
+
+def space_of(interaction: discord.Interaction[Any]) -> str:
+    """Return the space where a command is run: a server only if the bot was added to it."""
+    is_in_guild = interaction.guild_id and interaction.is_guild_integration()
+    return str(interaction.guild_id) if is_in_guild else DIRECT
 
 
 def correction(message: discord.Message, me: int, lost: Sequence[str] = ()) -> Correction | None:

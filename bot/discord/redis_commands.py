@@ -7,7 +7,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.ephemeral import Asked, answer, apologise
-from bot.discord.events import DIRECT, PLATFORM
+from bot.discord.events import PLATFORM, space_of
 from bot.operations import (
     All,
     Caller,
@@ -135,5 +135,5 @@ class Form(discord.ui.Modal):
 
 
 def _caller(interaction: Asked) -> Caller:
-    space = str(interaction.guild_id) if interaction.guild_id else DIRECT
+    space = space_of(interaction)
     return Caller(f"{PLATFORM}:{interaction.user.id}", f"{PLATFORM}:{space}:{interaction.channel_id}")

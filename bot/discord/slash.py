@@ -12,7 +12,7 @@ from bot.chat import Json, Stop, ThreadId
 from bot.commands import Commands
 from bot.discord.ephemeral import answer, apologise
 from bot.discord.errors import translated
-from bot.discord.events import DIRECT, PLATFORM
+from bot.discord.events import PLATFORM, space_of
 from bot.discord.handlers import Handlers
 from bot.discord.memory_commands import memory_group
 from bot.discord.redis_commands import redis_group
@@ -112,7 +112,7 @@ def _covers(theirs: Json, ours: Json) -> bool:
 def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-health", description="Show how the bot and its parts are doing")
     async def agent_health(interaction: discord.Interaction[discord.Client]) -> None:
-        await answer(interaction, commands.health)
+        await answer(interaction, partial(commands.health, f"{PLATFORM}:{interaction.user.id}"))
 
     return agent_health
 
@@ -120,7 +120,7 @@ def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
 def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-stop", description="Stop the answers to what you asked here")
     async def agent_stop(interaction: discord.Interaction[discord.Client]) -> None:
-        space = str(interaction.guild_id) if interaction.guild_id else DIRECT
+        space = space_of(interaction)
         channel = str(interaction.channel_id)
         request = Stop(
             by=f"{PLATFORM}:{interaction.user.id}",

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from bot.chat import Json, ThreadId, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
-from bot.inbox.keys import ACTIVE, DEAD, LATER, READY, TAG
+from bot.inbox.keys import ACTIVE, DEAD, LATER, TAG
 from bot.inbox.overview import SEEN_SECONDS, waiting
 
 HOLD_SECONDS = 30
@@ -77,7 +77,7 @@ class Erasure:
                 yield
         finally:
             await self._resume(
-                keys=[ACTIVE, keys.paused(thread), LATER, READY, keys.mailbox(thread)], args=[thread, token]
+                keys=[ACTIVE, keys.paused(thread), LATER, keys.mailbox(thread)], args=[thread, token, TAG]
             )
 
     async def _is_paused(self, thread: str, token: str) -> bool:

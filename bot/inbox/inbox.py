@@ -13,34 +13,45 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Correction, Decision, Event, Json, LeaseLost, Message, Stop, Turn, Withdrawal
+from bot.chat import (
+    Correction,
+    Decision,
+    Event,
+    Json,
+    LeaseLost,
+    Message,
+    Stop,
+    StopRefused,
+    Turn,
+    Withdrawal,
+)
 from bot.inbox import keys, scripts
 from bot.inbox.fence import Fence
 from bot.inbox.journal import Journal
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.inbox.overview import SEEN_SECONDS, ensure_group, waiting
+from bot.inbox.overview import SEEN_SECONDS, ensure_group
+from bot.inbox.stops import EARLY_SECONDS, Overrules, Stops, nobody_overrules
+from bot.scopes import scopes_of
 
 log = logging.getLogger(__name__)
 
 _DAY = 86_400
 _TURN_SECONDS = 3 * _DAY
-_EARLY_SECONDS = 600
-"""How long a reply waits for the mention that it overtook, and a deletion for the message."""
-
 _RECENT_SECONDS = _DAY
 """An edit of a message that was never seen counts as that message, if it is not older."""
-
-STOPPED = "stop"
-WITHDRAWN = "withdrawn"
-"""Why a turn is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to run the turns of one thread; `entry` is its id in the stream `ready`."""
+    """The right to run the turns of one thread; `entry` is its id in the stream `ready`.
+
+    `author` and `channel` are those of the first message that waited; empty in entries of older versions.
+    """
 
     entry: str
     thread: str
+    author: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +76,11 @@ class Begun:
 class Inbox:
     """Keeps messages until they are answered. Errors of redis-py pass through."""
 
-    def __init__(self, redis: Redis, *, name: str, follow_days: int) -> None:
+    def __init__(
+        self, redis: Redis, *, name: str, follow_days: int, overrules: Overrules = nobody_overrules
+    ) -> None:
         self._redis = redis
+        self._stops = Stops(redis, overrules)
         self._name = name
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
@@ -74,13 +88,12 @@ class Inbox:
         self._under_way: set[str] = set()
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
-        self._withdraw = redis.register_script(scripts.WITHDRAW)
-        self._stop = redis.register_script(scripts.STOP)
         self._begin = redis.register_script(scripts.BEGIN)
         self._keep = redis.register_script(scripts.KEEP)
         self._finish = redis.register_script(scripts.FINISH)
         self._renew = redis.register_script(scripts.RENEW)
         self._postpone = redis.register_script(scripts.POSTPONE)
+        self._defer = redis.register_script(scripts.DEFER)
         self._wake = redis.register_script(scripts.WAKE)
         self._take_back = redis.register_script(scripts.TAKE_BACK)
         self._hand_over = redis.register_script(scripts.HAND_OVER)
@@ -96,7 +109,7 @@ class Inbox:
         A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
         `replaced` a waiting message, or `corrected` the answered one, too. A withdrawal has `removed` one, or
         `stopped` its turn. A decision is `kept`, or a `duplicate` when there was one before. A stop has
-        `stopped` something or found all `idle`, or is a `duplicate`.
+        `stopped` something, was `refused`, found all `idle`, or is a `duplicate`.
         """
         match event:
             case Message():
@@ -104,7 +117,7 @@ class Inbox:
             case Correction():
                 return await self._put_correction(replace(event, message=event.message.well_formed()))
             case Withdrawal():
-                return await self._take_out(event.message_id, whole_turn=False, reason=WITHDRAWN)
+                return await self._stops.withdraw(event.message_id)
             case Decision():
                 return await self._put_message(as_message(event))
             case Stop():
@@ -130,7 +143,8 @@ class Inbox:
             json.dumps(asdict(message.thread)),
             SEEN_SECONDS,
             self._follow_seconds,
-            _EARLY_SECONDS,
+            EARLY_SECONDS,
+            scopes_of(message).channel,
         ]
 
     async def _put_correction(self, correction: Correction) -> str:
@@ -153,45 +167,22 @@ class Inbox:
             self._journal.taken(again if outcome == "corrected" else message)
         return outcome
 
-    async def _take_out(self, message_id: str, *, whole_turn: bool, reason: str) -> str:
-        outcome = await self._withdraw(
-            keys=[keys.seen(message_id)], args=[TAG, message_id, int(whole_turn), _EARLY_SECONDS, reason]
-        )
-        return keys.text(outcome)
-
     async def _put_stop(self, stop: Stop) -> str:
         # typed, it is a message, which comes again from the history: it would find other things to stop
         if stop.id and await self._redis.exists(keys.seen(stop.id)):
             return "duplicate"
-        outcome = "stopped" if await self.stop(stop) else "idle"
+        try:
+            outcome = "stopped" if await self.stop(stop) else "idle"
+        except StopRefused:
+            outcome = "refused"
         if stop.id:
             await self._redis.hset(keys.seen(stop.id), "author", stop.by)
             await self._redis.expire(keys.seen(stop.id), SEEN_SECONDS)
         return outcome
 
     async def stop(self, stop: Stop) -> int:
-        """Stop what `stop` names, in whichever process it runs; returns how many turns."""
-        if stop.thread is not None and await self._stop_thread(str(stop.thread), stop.at):
-            return 1
-        if stop.message_id and await self._stop_message(stop.message_id, stop.by):
-            return 1
-        if not stop.channel:
-            return 0
-        threads = {str(each.thread) for each in await waiting(self._redis) if _is_named(each, stop)}
-        return sum([await self._stop_thread(thread, stop.at) for thread in threads])
-
-    async def _stop_message(self, message_id: str, by: str) -> bool:
-        author: Any = await self._redis.hget(keys.seen(message_id), "author")
-        if author is None or keys.text(author) != by:
-            return False
-        outcome = await self._take_out(message_id, whole_turn=True, reason=STOPPED)
-        return outcome in ("removed", "stopped")
-
-    async def _stop_thread(self, thread: str, at: float) -> bool:
-        outcome = await self._stop(
-            keys=[keys.mailbox(thread), keys.messages(thread)], args=[TAG, thread, STOPPED, at]
-        )
-        return keys.text(outcome) == "stopped"
+        """Stop what `stop` names; returns how many turns. Raises `StopRefused`."""
+        return await self._stops.stop(stop)
 
     async def enter(self) -> list[Lease]:
         """Join the workers under a new consumer name; returns the leases that our earlier self left."""
@@ -206,16 +197,14 @@ class Inbox:
         return leases
 
     async def _take_from(self, earlier: str) -> list[Lease]:
-        taken = [
-            keys.text(each) for each in await self._take_back(keys=[READY], args=[earlier, self._consumer])
-        ]
-        return [Lease(entry, thread) for entry, thread in zip(taken[::2], taken[1::2], strict=True)]
+        taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])
+        return _leases((entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken)
 
     async def ensure_group(self) -> None:
         """Make the consumer group; again, too, after Redis came back empty."""
         await ensure_group(self._redis)
 
-    async def take(self, count: int, block_ms: int) -> list[Lease]:
+    async def take(self, count: int, block_ms: int | None) -> list[Lease]:
         """Lease up to `count` threads that have messages, waiting up to `block_ms` milliseconds for one."""
         answer = await self._redis.xreadgroup(
             GROUP, self._consumer, {READY: ">"}, count=count, block=block_ms
@@ -332,6 +321,11 @@ class Inbox:
         )
         _check(postponed, lease)
 
+    async def defer(self, leases: Sequence[Lease]) -> None:
+        """Give leases up under which no turn has begun; `wake` makes their threads ready again."""
+        pairs = [each for lease in leases for each in (lease.entry, lease.thread)]
+        await self._defer(keys=[READY, LATER], args=[self._consumer, time.time(), *pairs])
+
     async def renew(self, turns: Mapping[Lease, str]) -> tuple[list[Lease], set[str]]:
         """Renew the leases of these turns; returns the leases no longer ours, and the turns to stop."""
         pairs = [each for lease, turn in turns.items() for each in (lease.entry, turn)]
@@ -341,7 +335,7 @@ class Inbox:
 
     async def wake(self) -> int:
         """Make postponed threads that are due ready again; returns how many."""
-        return int(await self._wake(keys=[READY, LATER], args=[time.time(), TAG]))
+        return int(await self._wake(keys=[LATER], args=[time.time(), TAG]))
 
     async def hand_over(self, keep: Iterable[Lease] = ()) -> int:
         """Give up what we hold, but for what to `keep`: others can take it at once. Returns how many threads.
@@ -377,14 +371,15 @@ def _put_keys(message: Message) -> list[str]:
     ]
 
 
-def _is_named(message: Message, stop: Stop) -> bool:
-    channels = {message.thread.channel, message.place.get("channel"), message.place.get("parent")}
-    platform = stop.by.partition(":")[0]
-    return message.author == stop.by and message.thread.platform == platform and stop.channel in channels
-
-
-def _leases(entries: Sequence[Any]) -> list[Lease]:
-    return [Lease(keys.text(entry), keys.text(fields[b"thread"])) for entry, fields in entries if fields]
+def _leases(entries: Iterable[Any]) -> list[Lease]:
+    return [
+        Lease(
+            keys.text(entry),
+            *(keys.text(fields.get(each, b"")) for each in (b"thread", b"author", b"channel")),
+        )
+        for entry, fields in entries
+        if fields
+    ]
 
 
 def _check(held: int, lease: Lease) -> None:

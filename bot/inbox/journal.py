@@ -21,6 +21,7 @@ from bot.chat import Json, Message, ThreadId, Turn
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
 from bot.inbox.overview import SEEN_SECONDS
+from bot.scopes import scopes_of
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ class Journal:
                     SEEN_SECONDS,
                     json.dumps(entry.receipt) if entry.receipt else "",
                     message.corrects,
+                    scopes_of(message).channel,
                 ],
             )
         )

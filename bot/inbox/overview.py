@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from bot.chat import Health, Message
 from bot.inbox import keys, scripts
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
+from bot.scopes import scopes_of
 
 _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY
@@ -97,7 +98,8 @@ async def replay(redis: Redis, entry: str) -> bool:
         return False
     again = replace(message, replays=message.replays + 1)
     script = redis.register_script(scripts.REPLAY)
-    args: list[str | int] = [TAG, entry, SEEN_SECONDS, again.author, json.dumps(again.to_json())]
+    text, channel = json.dumps(again.to_json()), scopes_of(again).channel
+    args: list[str | int] = [TAG, entry, SEEN_SECONDS, again.author, text, channel]
     return bool(await script(keys=[DEAD], args=args))
 
 

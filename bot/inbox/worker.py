@@ -22,8 +22,10 @@ from bot.chat import (
     Undeliverable,
     working_on,
 )
+from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import behind
-from bot.inbox.inbox import WITHDRAWN, Begun, Inbox, Lease
+from bot.inbox.inbox import Begun, Inbox, Lease
+from bot.inbox.stops import WITHDRAWN
 from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,10 @@ HUNG = (
 _HAND_OVER_SECONDS = 3.0
 _CANCEL_SECONDS = 2.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
+_LOOK_SECONDS = 0.2
+"""Between two looks, when no turn is free, for somebody who has none."""
+
+_CROWDED_BLOCK_MS = 100  # while threads were sent back that may be wanted soon
 _LONGEST_BACK_OFF = 60.0
 _HELD_SHARE = 0.6
 """The part of a lease after whose last renewal Redis is asked before something is shown."""
@@ -84,21 +90,25 @@ async def serve(
     grace: float,
     stop: asyncio.Event,
     stops: AsyncIterator[Json],
+    user_turns: int | None = None,
+    channel_turns: int | None = None,
 ) -> None:
-    """Run turns, at most `limit` at once, until `stop` is set.
+    """Run turns, at most `limit` at once, until `stop` is set; how they are shared, `FairQueue` says.
 
     Turns under way then have `grace` seconds to finish; the rest is cancelled and handed over, so that
     another process (or the next start) goes on with it at once. `stops` are the ids of turns that people
     want to end, as they are announced; one that is missed is seen at the next renewal of the lease.
     """
-    await _Worker(inbox, work, limit, lease_seconds).serve(stop, grace, stops)
+    queue = FairQueue(limit, user_turns, channel_turns)
+    await _Worker(inbox, work, queue, lease_seconds).serve(stop, grace, stops)
 
 
 class _Worker:
-    def __init__(self, inbox: Inbox, work: Work, limit: int, lease_seconds: float) -> None:
+    def __init__(self, inbox: Inbox, work: Work, queue: FairQueue, lease_seconds: float) -> None:
         self._inbox = inbox
         self._work = work
-        self._limit = limit
+        self._queue = queue
+        self._is_crowded = False
         self._lease_seconds = lease_seconds
         self._running: dict[Lease, _Running] = {}
         self._draining = False
@@ -115,6 +125,7 @@ class _Worker:
             await cancel(loops[0])
             await self._drain(grace)
         finally:
+            self._draining = True
             await cancel(*loops, waiter, *self._tasks())
         if not stop.is_set():
             raise RuntimeError("the inbox's loops ended by themselves")  # they never return: a bug
@@ -124,6 +135,7 @@ class _Worker:
 
     async def _drain(self, grace: float) -> None:
         self._draining = True
+        self._queue.clear()
         await self._hand_over(list(self._running))  # what was leased when the reading was cut short
         turns = self._tasks()
         if turns:
@@ -146,15 +158,26 @@ class _Worker:
         while True:
             try:
                 if not entered:
-                    self._start(await self._inbox.enter())
+                    await self._enqueue(await self._inbox.enter())
                     entered = True
-                free = self._limit - len(self._running)
-                if free > 0:
-                    self._start(await self._inbox.take(free, _BLOCK_MS))
-                else:
-                    await asyncio.wait(self._tasks(), return_when=asyncio.FIRST_COMPLETED)
+                wanted = self._queue.wanted
+                if not (wanted and await self._take(wanted)) and not self._queue.free:
+                    timeout = _LOOK_SECONDS if wanted else None
+                    await asyncio.wait(self._tasks(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             except (RedisError, OSError) as error:
                 await self._recover(error)
+
+    async def _take(self, wanted: int) -> bool:
+        """Lease what waits, and tell if there was anything.
+
+        When no turn is free, nothing is waited for: what comes then may be for a process that has one.
+        """
+        block_ms = _CROWDED_BLOCK_MS if self._is_crowded else _BLOCK_MS
+        leases = await self._inbox.take(wanted, block_ms if self._queue.free else None)
+        await self._enqueue(leases)
+        if not leases and self._is_crowded and self._queue.is_short:
+            self._is_crowded = await self._inbox.wake() > 0
+        return bool(leases)
 
     async def _recover(self, error: Exception) -> None:
         log.warning("the inbox cannot be read, trying again", extra={"error": repr(error)})
@@ -188,22 +211,25 @@ class _Worker:
                 await self._mend_group(error)
 
     async def _keep_leases_once(self) -> None:
-        for lease in await self._renew([each for each, of in self._running.items() if not of.settling]):
+        running_leases = [each for each, of in self._running.items() if not of.settling]
+        for lease in await self._renew([*running_leases, *self._queue]):
+            self._queue.discard(lease)
             running = self._running.get(lease)
             if running and not running.settling:
                 log.warning("lease lost, cancelling the turn", extra={"thread_id": lease.thread})
                 running.task.cancel()
         await self._inbox.wake()
-        free = 0 if self._draining else self._limit - len(self._running)
-        if free > 0:
-            self._start(await self._inbox.take_over(int(self._lease_seconds * 1000), free))
+        wanted = 0 if self._draining else self._queue.wanted
+        if wanted > 0:
+            await self._enqueue(await self._inbox.take_over(int(self._lease_seconds * 1000), wanted))
 
     async def _renew(self, leases: list[Lease]) -> list[Lease]:
-        """Renew leases of running turns; returns those that are lost."""
+        """Renew leases; returns those that are lost."""
         if not leases:
             return []
         asked = time.monotonic()
-        lost, stopped = await self._inbox.renew({lease: self._running[lease].turn for lease in leases})
+        turns = {each: self._running[each].turn if each in self._running else "" for each in leases}
+        lost, stopped = await self._inbox.renew(turns)
         for lease in leases:
             if lease not in lost and lease in self._running:
                 self._running[lease].renewed = asked
@@ -217,16 +243,28 @@ class _Worker:
         if not is_fresh and await self._renew([lease]):
             raise LeaseLost(lease.thread)
 
-    def _start(self, leases: list[Lease]) -> None:
+    async def _enqueue(self, leases: list[Lease]) -> None:
+        """Run the turns of these leases once there is a share for each; send back what finds no room."""
+        without_room = []
         for lease in leases:
-            if lease not in self._running:
-                task = asyncio.create_task(self._run(lease), name=f"turn {lease.thread}")
-                halt = asyncio.get_running_loop().create_future()
-                self._running[lease] = _Running(task, halt, time.monotonic())
-                task.add_done_callback(partial(self._ended, lease))
+            if lease not in self._running and lease not in self._queue and not self._queue.add(lease):
+                without_room.append(lease)
+            self._start()
+        if without_room:
+            self._is_crowded = True
+            await self._inbox.defer(without_room)
+
+    def _start(self) -> None:
+        while not self._draining and (lease := self._queue.next()):
+            task = asyncio.create_task(self._run(lease), name=f"turn {lease.thread}")
+            halt = asyncio.get_running_loop().create_future()
+            self._running[lease] = _Running(task, halt, time.monotonic())
+            task.add_done_callback(partial(self._ended, lease))
 
     def _ended(self, lease: Lease, _: asyncio.Task[None]) -> None:
         self._running.pop(lease, None)
+        self._queue.end(lease)
+        self._start()
 
     async def _run(self, lease: Lease) -> None:
         """One lease, one turn. After a failure here the lease expires, and the turn is taken again."""

@@ -102,7 +102,7 @@ class Recall:
             source=str(turn.thread),
             answer=answer[:MAX_TEXT_CHARS],
         )
-        readers = kept_for(turn, await self._audience(turn.messages[0]))
+        readers = kept_for(turn, await self._audience_of(turn))
         await self.store.keep(record, readers, thread_reader(turn.thread), self._turn_seconds)
         self._kept.set()  # its vector is made beside the turns: a service may take its time
 
@@ -112,7 +112,7 @@ class Recall:
         What says the same replaces the earlier one, and renews its time.
         """
         text = " ".join(text.split())[:MAX_FACT_CHARS]
-        reader = fact_for(turn, scope, await self._audience(turn.messages[0]))
+        reader = fact_for(turn, scope, await self._audience_of(turn))
         said = {account_of(each).digest: each.author_name for each in turn.messages}
         record = Record(
             kind="fact",
@@ -132,6 +132,12 @@ class Recall:
         await self._make_room(facts)
         self._kept.set()
         return Saved(text, scope, replaced[0] if replaced else None)
+
+    async def _audience_of(self, turn: Turn) -> Audience:
+        """Who reads a turn; the memory of the whole space is not for people who are no members of it."""
+        if any(message.is_external for message in turn.messages):
+            return "outsiders"
+        return await self._audience(turn.messages[0])
 
     async def _same(self, facts: FilterExpression, record: Record, vector: Vector | None) -> list[Record]:
         """The facts that say what `record` says."""
@@ -161,7 +167,7 @@ class Recall:
         """
         message = turn.messages[0]
         accounts = await self._people.accounts(account_of(message))
-        readers = found_by(turn, accounts, await self._audience(message))
+        readers = found_by(turn, accounts, await self._audience_of(turn))
         within = _between(since, until)
         allowed = (Tag("readers") == sorted(readers)) & within
         ranked = await self._ranked(allowed, query)

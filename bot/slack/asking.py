@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Mapping
 import aiohttp
 
 from bot.chat import Approval, Json, Part, Receipt, Shared, StorageDown, ThreadId
-from bot.commands import Commands, headline, named, standing
+from bot.commands import NOT_FOR_EXTERNAL, Commands, headline, named, standing
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
 from bot.slack.limits import Limits
 from bot.slack.markdown import mrkdwn
 from bot.slack.messages import Extra, Messages
+from bot.slack.people import People
 from bot.slack.respond import respond
 
 log = logging.getLogger(__name__)
@@ -123,20 +124,23 @@ async def settle(approval: Approval, receipt: Receipt, api: SlackApi, limits: Li
 class Presses:
     """Takes the presses on our buttons; who presses one is told what comes of it, for their eyes only."""
 
-    def __init__(self, commands: Commands, session: aiohttp.ClientSession) -> None:
+    def __init__(self, commands: Commands, people: People, session: aiohttp.ClientSession) -> None:
         self._commands = commands
+        self._people = people
         self._session = session
         self._answers: set[asyncio.Task[None]] = set()
 
-    async def take(self, body: Mapping[str, Json]) -> None:
+    async def take(self, body: Mapping[str, Json], team: str) -> None:
         """Handle a `block_actions` payload, which Slack sends once. Presses on other things do nothing."""
         for action in body.get("actions") or ():
             if action.get("action_id") in (APPROVE, REJECT) and action.get("value"):
-                words = await self._decide(action, body["user"])
+                words = await self._decide(action, body["user"], team)
                 await self._answer(body["response_url"], words)
 
-    async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json]) -> str:
+    async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json], team: str) -> str:
         approve, name = action["action_id"] == APPROVE, user.get("name") or ""
+        if approve and await self._people.is_external(team, user["id"]):
+            return NOT_FOR_EXTERNAL
         try:
             decided = await self._commands.decide(
                 action["value"], f"slack:{user['id']}", approve=approve, name=name

@@ -30,7 +30,7 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
     """Let `app` answer slash commands, for the caller's eyes only."""
 
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await answer_in_time(ack, session, body, commands.health())
+        await answer_in_time(ack, session, body, commands.health(f"slack:{body['user_id']}"))
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])

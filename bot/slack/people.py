@@ -61,6 +61,11 @@ class People:
 
         return deliver_introduced
 
+    async def is_external(self, team: str, user: str) -> bool:
+        """Tell if somebody is of another organisation than `team`, or a guest, as far as Slack says."""
+        person = await self._person(team, user)
+        return is_guest(person) or (bool(word(person.get("team_id"))) and team not in _teams(person))
+
     async def _introduced(self, message: Message) -> Message:
         if message.bot_ids:
             return message

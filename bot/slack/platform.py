@@ -133,12 +133,12 @@ class Slack:
         self._limits = limits
         self._statuses = statuses
         self._shared = shared
-        self._presses = asking.Presses(commands, api.session)
         self._bots = bots
         self._part_seconds = part_seconds
         self._budget = StreamBudget(limits)
         self._audiences = Audiences(api)
         self._people = People(api, limits)
+        self._presses = asking.Presses(commands, self._people, api.session)
         self._probe = TokenProbe(api)
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -257,7 +257,7 @@ class Slack:
             if "command" in body or body.get("type") == "url_verification" or is_form(body):
                 return await next()
             if body.get("type") == "block_actions":
-                await self._presses.take(body)
+                await self._presses.take(body, identity.team_id)
                 return BoltResponse(status=200)
             id = event_id(body.get("event"))
             if self._shared.has_hung(id):

@@ -8,10 +8,11 @@ from bot.tools.scope import asking_for, for_tools, proposal_of, turn_of
 from bot.tools.sql import Database, Limits, open_database
 from bot.tools.sql_role import RoleCheck, RolePolicy
 from bot.tools.sql_write import Orders, open_orders
-from bot.tools.toolset import toolset
+from bot.tools.toolset import OPEN_TOOLS, toolset
 
 __all__ = [
     "NOTHING_KEPT",
+    "OPEN_TOOLS",
     "Database",
     "GuardedTool",
     "KeyValueStore",

@@ -33,6 +33,9 @@ Change the business database (PostgreSQL) with one INSERT, UPDATE or DELETE. A p
 and how many rows it would change, and it runs only when that person approves. Use it when somebody asks for \
 the change; look at the rows with sql_query first, and name them exactly in WHERE."""
 
+OPEN_TOOLS = frozenset({"current_time", "memory_save", "memory_search"})
+"""Tools for everybody who talks with the bot. The others, those of plug-ins and new ones, are for members."""
+
 _CURRENT_TIME = "Tell the date, the weekday and the time, now, in a time zone."
 
 

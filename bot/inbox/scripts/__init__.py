@@ -4,9 +4,11 @@ Every key carries the hash tag `{bot}`, so all of them live in one slot of a Red
 script computes (`turn:<id>`) therefore are where the declared ones are.
 
 A thread with work has exactly one entry: in `ready` (free, or leased: pending in the group `workers`) or in
-`later` (backing off). The pending entry *is* the lease: `held` is the fence that each write passes first.
+`later` (backing off). The pending entry *is* the lease: `held` is the fence that each write passes first. It
+names its `thread`, and the `author` and the `channel` of the first message that waits there.
 
-    seen:<message id>    hash: thread, author, edited (-1: never), turn (once in one), corrects, withdrawn
+    seen:<message id>    hash: thread, author, channel, edited (-1: never), turn (once in one), corrects,
+                         withdrawn
     mailbox:<thread>     stream: the ids of the messages that wait or are being answered, in order
     messages:<thread>    hash: their texts by id
     joined:<thread>      the bot takes part; holds the message that was answered last
@@ -23,6 +25,7 @@ from bot.inbox.scripts.pause import PAUSE, RESUME
 from bot.inbox.scripts.rescue import REPLAY, RESTORE
 from bot.inbox.scripts.turns import (
     BEGIN,
+    DEFER,
     FINISH,
     GUARDED,
     HAND_OVER,
@@ -37,6 +40,7 @@ from bot.inbox.scripts.turns import (
 __all__ = [
     "BEGIN",
     "CORRECT",
+    "DEFER",
     "FINISH",
     "GUARDED",
     "HAND_OVER",

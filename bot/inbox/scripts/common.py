@@ -16,19 +16,31 @@ end
 """
 )
 
-# `tag` is what every key begins with
-ACCEPT = """
-local function accept(tag, thread, id, author, message, edited, seconds)
+# `tag` is what every key begins with. Who asked first, and in which channel, is what workers share themselves
+# out by.
+ENQUEUE = """
+local function enqueue(tag, thread)
+  local head = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)[1]
+  local owner = head and redis.call('HMGET', tag .. ':seen:' .. head[2][2], 'author', 'channel') or {}
+  redis.call(
+    'XADD', tag .. ':ready', '*', 'thread', thread, 'author', owner[1] or '', 'channel', owner[2] or ''
+  )
+end
+"""
+
+ACCEPT = (
+    ENQUEUE
+    + """
+local function accept(tag, thread, id, author, channel, message, edited, seconds)
   local seen = tag .. ':seen:' .. id
-  redis.call('HSET', seen, 'thread', thread, 'author', author, 'edited', edited)
+  redis.call('HSET', seen, 'thread', thread, 'author', author, 'channel', channel, 'edited', edited)
   redis.call('EXPIRE', seen, seconds)
   redis.call('XADD', tag .. ':mailbox:' .. thread, '*', 'id', id)
   redis.call('HSET', tag .. ':messages:' .. thread, id, message)
-  if redis.call('SADD', tag .. ':active', thread) == 1 then
-    redis.call('XADD', tag .. ':ready', '*', 'thread', thread)
-  end
+  if redis.call('SADD', tag .. ':active', thread) == 1 then enqueue(tag, thread) end
 end
 """
+)
 
 # A decision is a turn of its own. A turn that a stop fixed before it began is no different: nothing comes
 # into it or out of it any more.

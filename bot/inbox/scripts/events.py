@@ -3,13 +3,14 @@
 from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
 
 # KEYS seen joined early threads ...
-# | ARGV tag thread id author message addressed sent_at place seen_seconds joined_seconds early_seconds ...
+# | ARGV tag thread id author message addressed sent_at place seen_seconds joined_seconds early_seconds
+#   channel ...
 # Slack does not keep the order: a reply may come before the mention that it belongs to. It waits in `early`.
 _TAKE = (
     ACCEPT
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local addressed, sent_at = ARGV[6] == '1', tonumber(ARGV[7])
+local addressed, sent_at, channel = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12]
 local function wait_early(edited)
   local known = redis.call('HGET', KEYS[3], id)
   if not known and redis.call('HLEN', KEYS[3]) >= 100 then return end -- people who talk among themselves
@@ -29,7 +30,7 @@ local function accept_early()
   table.sort(later, function(a, b) return a[2][1] < b[2][1] end)
   for _, each in ipairs(later) do
     if redis.call('EXISTS', tag .. ':seen:' .. each[1]) == 0 then
-      accept(tag, thread, each[1], each[2][2], each[2][3], each[2][4] or '-1', ARGV[9])
+      accept(tag, thread, each[1], each[2][2], channel, each[2][3], each[2][4] or '-1', ARGV[9])
     end
   end
   redis.call('DEL', KEYS[3])
@@ -41,7 +42,7 @@ local function take(edited)
     wait_early(edited)
     return 'ignored'
   end
-  accept(tag, thread, id, author, message, edited, ARGV[9])
+  accept(tag, thread, id, author, channel, message, edited, ARGV[9])
   redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) or '', 'EX', ARGV[10])
   redis.call('ZADD', KEYS[4], 'GT', sent_at, ARGV[8])
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', sent_at - ARGV[10])
@@ -60,8 +61,8 @@ PUT = _TAKE + "return take('-1')"
 CORRECT = (
     _TAKE
     + """
-local edited, again = ARGV[12], ARGV[13]
-if redis.call('EXISTS', KEYS[1]) == 0 then return ARGV[15] == '1' and take(edited) or 'ignored' end
+local edited, again = ARGV[13], ARGV[14]
+if redis.call('EXISTS', KEYS[1]) == 0 then return ARGV[16] == '1' and take(edited) or 'ignored' end
 if redis.call('HEXISTS', KEYS[1], 'withdrawn') == 1 then return 'ignored' end
 if tonumber(redis.call('HGET', KEYS[1], 'edited') or '-1') >= tonumber(edited) then return 'duplicate' end
 redis.call('HSET', KEYS[1], 'edited', edited)
@@ -71,78 +72,104 @@ if waits and not redis.call('HGET', KEYS[1], 'turn') then
   return 'replaced'
 end
 if not waits and redis.call('GET', KEYS[2]) ~= id then return 'ignored' end
-accept(tag, thread, again, author, ARGV[14], '-1', ARGV[9])
+accept(tag, thread, again, author, channel, ARGV[15], '-1', ARGV[9])
 redis.call('HSET', tag .. ':seen:' .. again, 'corrects', id)
 return 'corrected'
 """
 )
 
-# KEYS seen | ARGV tag id whole_turn unknown_seconds reason -> ignored | removed | stopped
+# KEYS seen | ARGV tag id whole_turn unknown_seconds reason by overrules
+# -> ignored | refused | removed | stopped
 # What corrects the message goes with it. One that has not come yet is remembered, so that it is not taken
 # when it does. Somebody may still wait for the other messages of its turn, unless the whole turn is to end.
+# `by` wants that: an author of the turn can end it, who wrote the message can take it out, and who overrules
+# others can do both.
 WITHDRAW = (
     STOP_TURN
     + """
-local tag, id, whole_turn = ARGV[1], ARGV[2], ARGV[3] == '1'
-local thread = redis.call('HGET', KEYS[1], 'thread')
+local tag, id, whole_turn, by = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
+local thread, author = unpack(redis.call('HMGET', KEYS[1], 'thread', 'author'))
+local is_theirs = not whole_turn or ARGV[7] == '1' or author == by
 if not whole_turn then redis.call('HSET', KEYS[1], 'withdrawn', 1) end
 if not thread then
   redis.call('EXPIRE', KEYS[1], ARGV[4])
   return 'ignored'
 end
 local mailbox, messages = tag .. ':mailbox:' .. thread, tag .. ':messages:' .. thread
-local removed, stopped, wanted = false, false, false
+local removed, stopped, wanted, found, asked = false, false, false, false, {}
 for _, entry in ipairs(redis.call('XRANGE', mailbox, '-', '+')) do
   local each = entry[2][2]
-  local corrects, turn = unpack(redis.call('HMGET', tag .. ':seen:' .. each, 'corrects', 'turn'))
+  local known = redis.call('HMGET', tag .. ':seen:' .. each, 'corrects', 'turn', 'author')
+  local corrects, turn, asker = unpack(known)
   local original = corrects or each
+  found = found or original == id
   if turn then
+    if asker == by then asked[turn] = true end
     if original == id then stopped = turn end
     if redis.call('HEXISTS', tag .. ':seen:' .. original, 'withdrawn') == 0 then wanted = true end
-  elseif original == id then
+  elseif original == id and is_theirs then
     redis.call('XDEL', mailbox, entry[1])
     redis.call('HDEL', messages, each)
     removed = true
   end
 end
-if stopped and (whole_turn or not wanted) then
+if stopped and (whole_turn and (is_theirs or asked[stopped]) or not whole_turn and not wanted) then
   stop_turn(tag, thread, stopped, ARGV[5])
   return 'stopped'
 end
-return removed and 'removed' or 'ignored'
+if removed then return 'removed' end
+return found and not is_theirs and 'refused' or 'ignored'
 """
 )
 
-# KEYS mailbox messages | ARGV tag thread reason at -> idle | stopped
-# What waits behind the turn under way was asked before the stop, too, and goes without a word, but for a
-# decision. A stop may come late, from the history: what was asked after it stays (`at` is when it was said,
-# 0: now).
+# KEYS mailbox messages | ARGV tag thread reason at by overrules -> idle | refused | removed | stopped
+# An author of the turn under way can end it, and who overrules others. What waits behind it was asked before
+# the stop, too, and goes without a word, except decisions; only their own goes for who overrules nobody.
+# A stop may come late, from the history: what was asked after it stays (`at` is when it was said, 0: now).
 STOP = (
     FIX
     + STOP_TURN
     + """
-local tag, thread, at = ARGV[1], ARGV[2], tonumber(ARGV[4])
+local tag, thread, at, by, overrules = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5], ARGV[6] == '1'
 local function is_meant(entry)
   local is_readable, message = pcall(cjson.decode, redis.call('HGET', KEYS[2], entry[2][2]) or '')
   return at == 0 or not is_readable or message.sent_at <= at
 end
-local waiting, first = redis.call('XRANGE', KEYS[1], '-', '+'), {}
-for i, entry in ipairs(waiting) do
-  if not is_meant(entry) or (i > 1 and is_decision(entry)) then break end
-  first[#first + 1] = entry
+local function is_theirs(entry)
+  return overrules or redis.call('HGET', tag .. ':seen:' .. entry[2][2], 'author') == by
 end
-if #first == 0 then return 'idle' end
-local turn = fix(tag, first)
+local waiting = redis.call('XRANGE', KEYS[1], '-', '+')
+if #waiting == 0 or not is_meant(waiting[1]) then return 'idle' end
+local turn = waiting[1][2][2]
 local last = redis.call('HGET', tag .. ':turn:' .. turn, 'last')
-local behind = false
+local may_end = false
+if last then
+  for _, entry in ipairs(waiting) do
+    may_end = may_end or is_theirs(entry)
+    if entry[1] == last then break end
+  end
+elseif is_theirs(waiting[1]) then -- a turn of what they have asked so far
+  local first = {}
+  for i, entry in ipairs(waiting) do
+    if not is_meant(entry) or not is_theirs(entry) or (i > 1 and is_decision(entry)) then break end
+    first[i] = entry
+  end
+  fix(tag, first)
+  last, may_end = redis.call('HGET', tag .. ':turn:' .. turn, 'last'), true
+end
+local behind, removed = not last, false
 for _, entry in ipairs(waiting) do
-  if behind and is_meant(entry) and not is_decision(entry) then
+  if behind and is_meant(entry) and is_theirs(entry) and not is_decision(entry) then
     redis.call('XDEL', KEYS[1], entry[1])
     redis.call('HDEL', KEYS[2], entry[2][2])
+    removed = true
   end
   behind = behind or entry[1] == last
 end
-stop_turn(tag, thread, turn, ARGV[3])
-return 'stopped'
+if may_end then
+  stop_turn(tag, thread, turn, ARGV[3])
+  return 'stopped'
+end
+return removed and 'removed' or 'refused'
 """
 )

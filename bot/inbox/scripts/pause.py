@@ -1,5 +1,7 @@
 """Holding a thread while something other than a turn works on what is kept of it."""
 
+from bot.inbox.scripts.common import ENQUEUE
+
 # KEYS active paused later | ARGV thread token seconds due -> 0 it has a turn, or is held | 1
 # An active thread has a lease or a wait: this is a wait, which ends by itself if its holder dies.
 PAUSE = """
@@ -9,15 +11,18 @@ redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
 return 1
 """
 
-# KEYS active paused later ready mailbox | ARGV thread token -> 0 it was not held any more | 1
-RESUME = """
+# KEYS active paused later mailbox | ARGV thread token tag -> 0 it was not held any more | 1
+RESUME = (
+    ENQUEUE
+    + """
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
 redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[3], ARGV[1])
-if redis.call('XLEN', KEYS[5]) > 0 then
-  redis.call('XADD', KEYS[4], '*', 'thread', ARGV[1])
+if redis.call('XLEN', KEYS[4]) > 0 then
+  enqueue(ARGV[3], ARGV[1])
 else
   redis.call('SREM', KEYS[1], ARGV[1])
 end
 return 1
 """
+)

@@ -2,7 +2,7 @@
 
 from bot.inbox.scripts.common import ACCEPT
 
-# KEYS dead | ARGV tag entry seen_seconds author message -> 0 there is no such entry | 1
+# KEYS dead | ARGV tag entry seen_seconds author message channel -> 0 there is no such entry | 1
 # A fresh turn: what the old one knew of failures and of its reply would end it again. What is known of the
 # message's edits stays, so that one which comes late is still known to be.
 REPLAY = (
@@ -16,19 +16,20 @@ local seen = ARGV[1] .. ':seen:' .. dead.id
 redis.call('DEL', ARGV[1] .. ':turn:' .. dead.id)
 redis.call('HDEL', seen, 'turn', 'withdrawn')
 local edited = redis.call('HGET', seen, 'edited') or '-1'
-accept(ARGV[1], dead.thread, dead.id, ARGV[4], ARGV[5], edited, ARGV[3])
+accept(ARGV[1], dead.thread, dead.id, ARGV[4], ARGV[6], ARGV[5], edited, ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
 """
 )
 
-# KEYS seen turn | ARGV tag thread id author message seen_seconds receipt corrects -> 0 it is known | 1
+# KEYS seen turn | ARGV tag thread id author message seen_seconds receipt corrects channel
+# -> 0 it is known | 1
 # For a Redis that came back without its data: what a process remembers of a message, and of its reply.
 RESTORE = (
     ACCEPT
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-accept(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], '-1', ARGV[6])
+accept(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[9], ARGV[5], '-1', ARGV[6])
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'corrects', ARGV[8]) end
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[2], 'receipt', ARGV[7]) end
 return 1

@@ -1,6 +1,6 @@
 """Turns and the leases that they run under."""
 
-from bot.inbox.scripts.common import FIX, HELD, LEASE
+from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread
 # -> nil fenced | {} nothing to do, lease given up
@@ -19,6 +19,7 @@ if #waiting == 0 then
   release(KEYS[1], ARGV[3])
   return {}
 end
+redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID') -- the lease may have waited
 local id = fix(tag, waiting)
 local turn = tag .. ':turn:' .. id
 -- one that runs it again itself has lost Redis for a while, or its lease, but lives
@@ -69,7 +70,8 @@ return 1
 # Takes the turn's messages out (into `dead` when there is a reason) and frees the thread; one with more to do
 # queues behind the others, so that a busy thread cannot starve them.
 FINISH = (
-    LEASE
+    ENQUEUE
+    + LEASE
     + """
 local tag, thread = ARGV[1], ARGV[4]
 if not held(KEYS[1], ARGV[2], ARGV[3]) then return 0 end
@@ -89,7 +91,7 @@ newest = redis.call('HGET', tag .. ':seen:' .. newest, 'corrects') or newest
 redis.call('SET', KEYS[7], newest, 'EX', ARGV[7])
 release(KEYS[1], ARGV[3])
 if redis.call('XLEN', KEYS[2]) > 0 then
-  redis.call('XADD', KEYS[1], '*', 'thread', thread)
+  enqueue(tag, thread)
 else
   redis.call('DEL', KEYS[2], KEYS[3])
   redis.call('SREM', KEYS[4], thread)
@@ -133,31 +135,48 @@ return 1
 """
 )
 
-# KEYS ready later | ARGV now tag -> how many threads are ready again
+# KEYS ready later | ARGV consumer due (lease thread)...
+# Puts off leases under which no turn has begun; what an earlier attempt has left stays as it is. One that is
+# not held any more is passed over.
+DEFER = (
+    LEASE
+    + """
+for i = 3, #ARGV, 2 do
+  if held(KEYS[1], ARGV[1], ARGV[i]) then
+    redis.call('ZADD', KEYS[2], ARGV[2], ARGV[i + 1])
+    release(KEYS[1], ARGV[i])
+  end
+end
+"""
+)
+
+# KEYS later | ARGV now tag -> how many threads are ready again
 # One that is held is looked at again, whatever a stop has made of its time.
-WAKE = """
-local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, 100)
+WAKE = (
+    ENQUEUE
+    + """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 100)
 local woken = 0
 for _, thread in ipairs(due) do
   if redis.call('EXISTS', ARGV[2] .. ':paused:' .. thread) == 1 then
-    redis.call('ZADD', KEYS[2], ARGV[1] + 1, thread)
+    redis.call('ZADD', KEYS[1], ARGV[1] + 1, thread)
   else
-    redis.call('ZREM', KEYS[2], thread)
-    redis.call('XADD', KEYS[1], '*', 'thread', thread)
+    redis.call('ZREM', KEYS[1], thread)
+    enqueue(ARGV[2], thread)
     woken = woken + 1
   end
 end
 return woken
 """
+)
 
-# KEYS ready | ARGV earlier consumer -> {lease, thread, lease, thread, ...}
+# KEYS ready | ARGV earlier consumer -> {{lease, fields}, ...}
 # One step, since deleting a consumer drops what it has leased: nothing may be leased in between.
 TAKE_BACK = """
 local taken = {}
 for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[1])) do
   for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, pending[1])) do
-    taken[#taken + 1] = entry[1]
-    taken[#taken + 1] = entry[2][2]
+    taken[#taken + 1] = entry
   end
 end
 if #redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 1, ARGV[1]) == 0 then
@@ -167,7 +186,9 @@ return taken
 """
 
 # KEYS ready | ARGV tag consumer lease_to_keep... -> how many threads another process can take at once
-HAND_OVER = """
+HAND_OVER = (
+    ENQUEUE
+    + """
 local kept, handed = {}, 0
 for i = 3, #ARGV do kept[ARGV[i]] = true end
 local mine = redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[2])
@@ -179,8 +200,10 @@ for _, pending in ipairs(mine) do
     if #entry == 1 then
       local thread = entry[1][2][2]
       local head = redis.call('XRANGE', ARGV[1] .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)
-      if #head == 1 then redis.call('HDEL', ARGV[1] .. ':turn:' .. head[1][2][2], 'running') end
-      redis.call('XADD', KEYS[1], '*', 'thread', thread)
+      local turn = #head == 1 and ARGV[1] .. ':turn:' .. head[1][2][2]
+      -- one that somebody else has begun has crashed there: whoever begins it has to know
+      if turn and redis.call('HGET', turn, 'running') == ARGV[2] then redis.call('HDEL', turn, 'running') end
+      enqueue(ARGV[1], thread)
     end
     handed = handed + 1
   end
@@ -188,6 +211,7 @@ end
 if handed == #mine then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'workers', ARGV[2]) end
 return handed
 """
+)
 
 # KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
 # Runs other writes behind the fence; an error of one is its reply, as in a pipeline.

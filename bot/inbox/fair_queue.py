@@ -1,0 +1,106 @@
+"""Fair shares: one person and one channel never take all turns of a process, however much they ask."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from bot.inbox.inbox import Lease
+
+ROOM = 10
+"""So many leases wait in a process for each turn that it runs at once; the rest waits in Redis."""
+
+
+class FairQueue:
+    """Leases whose turns have not begun, and the number of turns that run, by person and by channel. Pure.
+
+    At most `limit` turns run at once: `user` of one person and `channel` in one channel (None: no bound),
+    but no more than `limit - 1`. Where callers cannot be told apart, all of them share `limit - 1`.
+    """
+
+    def __init__(self, limit: int, user: int | None = None, channel: int | None = None) -> None:
+        self._limit = limit
+        self._bounds = {"user": user, "channel": channel}
+        self._waiting: dict[Lease, None] = {}
+        self._running: set[Lease] = set()
+        self._turns: Counter[tuple[str, str]] = Counter()
+
+    def __contains__(self, lease: Lease) -> bool:
+        return lease in self._waiting
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(tuple(self._waiting))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def free(self) -> int:
+        """How many more turns can run."""
+        return self._limit - len(self._running)
+
+    @property
+    def is_short(self) -> bool:
+        """Tell if most of the room is empty."""
+        return len(self._waiting) <= ROOM * self._limit // 2
+
+    @property
+    def wanted(self) -> int:
+        """How many leases to take now; when no turn is free, one at a time until a newcomer's is there."""
+        return self.free or (0 if any(map(self._is_newcomer, self._waiting)) else 1)
+
+    def add(self, lease: Lease) -> bool:
+        """Let a lease wait; False when there is no room for it."""
+        can_begin = self._has_share(lease) and (self.free > 0 or self._is_newcomer(lease))
+        if not can_begin and len(self._waiting) >= ROOM * self._limit:
+            return False
+        self._waiting[lease] = None
+        return True
+
+    def discard(self, lease: Lease) -> None:
+        """Let a lease wait no more."""
+        self._waiting.pop(lease, None)
+
+    def clear(self) -> None:
+        """Let none wait any more."""
+        self._waiting.clear()
+
+    def next(self) -> Lease | None:
+        """Return the lease whose turn begins now; None when there is none.
+
+        It is the first one of the person who has the fewest turns.
+        """
+        ready = [lease for lease in self._waiting if self._has_share(lease)] if self.free > 0 else []
+        if not ready:
+            return None
+        lease = min(ready, key=self._turns_of_person)
+        del self._waiting[lease]
+        self._running.add(lease)
+        self._turns.update(self._shares(lease).keys())
+        return lease
+
+    def end(self, lease: Lease) -> None:
+        """Note that a turn has ended."""
+        self._running.remove(lease)
+        self._turns.subtract(self._shares(lease).keys())
+        self._turns += Counter()  # drops the zeros
+
+    def _shares(self, lease: Lease) -> dict[tuple[str, str], int]:
+        """Return the most turns at once by who shares them; nobody does in entries of older versions."""
+        most = max(self._limit - 1, 1)
+        if lease.author and lease.author == lease.channel:  # HTTP's callers
+            return {("surface", lease.author): most}
+        owners = {"user": lease.author, "channel": lease.channel}
+        return {
+            (kind, name): min(bound, most)
+            for kind, name in owners.items()
+            if name and (bound := self._bounds[kind]) is not None
+        }
+
+    def _has_share(self, lease: Lease) -> bool:
+        return all(self._turns[owner] < most for owner, most in self._shares(lease).items())
+
+    def _turns_of_person(self, lease: Lease) -> int:
+        return next((self._turns[owner] for owner in self._shares(lease)), 0)
+
+    def _is_newcomer(self, lease: Lease) -> bool:
+        """Tell if a lease is of somebody who has no turn and can have one."""
+        return self._has_share(lease) and not self._turns_of_person(lease)

@@ -1,0 +1,93 @@
+"""Stops and deletions: people want no more of an answer, and end nothing that others have asked."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bot.chat import Message, Stop, StopRefused
+from bot.inbox import keys, scripts
+from bot.inbox.keys import TAG
+from bot.inbox.overview import waiting
+
+STOPPED = "stop"
+WITHDRAWN = "withdrawn"
+"""Why a turn is stopped."""
+
+EARLY_SECONDS = 600
+"""How long a reply waits for the mention that it overtook, and a deletion for the message."""
+
+_NOT_THEIRS = (
+    "I am working on nothing here that you have asked. It can be stopped by the person who asked, by an "
+    "administrator, or by somebody who can approve what waits here."
+)
+
+Overrules = Callable[[str, str], Awaitable[bool]]
+"""Tells if an author can stop what others have asked in the thread of that name."""
+
+
+async def nobody_overrules(author: str, thread: str) -> bool:
+    """Let people stop nothing of others."""
+    return False
+
+
+class Stops:
+    """Takes messages out and ends turns, in whichever process they run."""
+
+    def __init__(self, redis: Redis, overrules: Overrules) -> None:
+        self._redis = redis
+        self._overrules = overrules
+        self._withdraw = redis.register_script(scripts.WITHDRAW)
+        self._stop = redis.register_script(scripts.STOP)
+
+    async def withdraw(self, message_id: str) -> str:
+        """Take a deleted message out; returns what came of it, see `Inbox.put`."""
+        return await self._take_out(message_id, WITHDRAWN)
+
+    async def stop(self, stop: Stop) -> int:
+        """Stop what `stop` names; returns how many turns.
+
+        Nobody ends what others have asked unless they overrule them: `StopRefused` says so if that is all.
+        """
+        outcomes = [await self._stop_thread(stop, str(stop.thread))] if stop.thread else []
+        if stop.message_id and not _stopped(outcomes):
+            outcomes.append(await self._stop_message(stop))
+        if stop.channel and not _stopped(outcomes):
+            named = {str(each.thread) for each in await waiting(self._redis) if _is_named(each, stop)}
+            outcomes += [await self._stop_thread(stop, each, own=True) for each in sorted(named)]
+        if "refused" in outcomes and not _stopped(outcomes):
+            raise StopRefused(_NOT_THEIRS)
+        return _stopped(outcomes)
+
+    async def _stop_message(self, stop: Stop) -> str:
+        thread: Any = await self._redis.hget(keys.seen(stop.message_id), "thread")
+        if thread is None:
+            return "ignored"
+        overrules = await self._overrules(stop.by, keys.text(thread))
+        return await self._take_out(stop.message_id, STOPPED, stop.by, overrules=overrules)
+
+    async def _stop_thread(self, stop: Stop, thread: str, *, own: bool = False) -> str:
+        overrules = not own and await self._overrules(stop.by, thread)
+        outcome = await self._stop(
+            keys=[keys.mailbox(thread), keys.messages(thread)],
+            args=[TAG, thread, STOPPED, stop.at, stop.by, int(overrules)],
+        )
+        return keys.text(outcome)
+
+    async def _take_out(self, message_id: str, reason: str, by: str = "", *, overrules: bool = False) -> str:
+        whole_turn = reason == STOPPED
+        outcome = await self._withdraw(
+            keys=[keys.seen(message_id)],
+            args=[TAG, message_id, int(whole_turn), EARLY_SECONDS, reason, by, int(overrules)],
+        )
+        return keys.text(outcome)
+
+
+def _stopped(outcomes: Sequence[str]) -> int:
+    return sum(each in ("removed", "stopped") for each in outcomes)
+
+
+def _is_named(message: Message, stop: Stop) -> bool:
+    channels = {message.thread.channel, message.place.get("channel"), message.place.get("parent")}
+    platform = stop.by.partition(":")[0]
+    return message.author == stop.by and message.thread.platform == platform and stop.channel in channels

@@ -1,0 +1,135 @@
+"""People of other organisations and guests, with the whole bot on Slack: what ALLOW_EXTERNAL lets them do."""
+
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from bot.agent import prompts
+from bot.tools import OPEN_TOOLS
+from tests.obedient import obey, order
+from tests.running import running
+from tests.servers.model import ModelServer
+from tests.servers.slack import TEAM, Slack
+from tests.shelf import Shelf, a_shelf
+from tests.test_bot import ALICE, GENERAL, of_model, of_slack
+
+BOB = "U0BOB"
+PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
+GUEST = {"is_restricted": True}
+COUNT = order("sql_query", query="select count(*) as n from customers")
+
+
+@pytest.fixture
+def settings(
+    redis: Redis, redis_url: str, database_url: str, model: ModelServer, slack: Slack
+) -> dict[str, Any]:
+    """A bot whose model does whatever it is told, tools or not; Redis is empty."""
+    model.respond = obey
+    storage = {"redis_url": redis_url, "database_url": database_url}
+    return {**storage, **of_model(model), **of_slack(slack)}
+
+
+async def ask(slack: Slack, user: str, text: str, channel: str = GENERAL) -> str:
+    """The answer to a mention in a thread of its own."""
+    ts = await slack.say(user, channel, f"{slack.mention} {text}")
+    return await slack.answer(channel, ts)
+
+
+def offered(model: ModelServer) -> set[str]:
+    """The tools of the newest request."""
+    return {each["function"]["name"] for each in model.requests[-1].get("tools", ())}
+
+
+@pytest.mark.parametrize("who", [PARTNER, GUEST])
+@pytest.mark.parametrize("more", [{}, {"allow_external": "chat", "allowed_spaces": "slack:T0ELSE"}])
+async def test_external_people_are_refused_by_default_and_learn_nothing_of_themselves(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, who: dict[str, Any], more: dict[str, str]
+) -> None:
+    """No model is asked, and others who read the thread do not learn whom the person works for."""
+    slack.describe(BOB, **who)
+    async with running(**settings, **more):
+        await slack.connected()
+        refusal = await ask(slack, BOB, "hello")
+    assert "Ask the bot's operator" in refusal
+    assert not model.requests
+    for name in ("T0OTHER0001", "Othercorp", BOB):
+        assert name not in refusal
+
+
+async def test_the_own_team_of_people_in_a_shared_channel_has_to_be_allowed_too(
+    settings: dict[str, Any], slack: Slack
+) -> None:
+    """ALLOWED_SPACES of our workspace alone lets nobody else in."""
+    slack.describe(BOB, **PARTNER)
+    more = {"allow_external": "all", "allowed_spaces": f"slack:{TEAM}"}
+    async with running(**settings, **more):
+        await slack.connected()
+        assert "ALLOWED_SPACES" in await ask(slack, BOB, "hello")
+        assert "ALLOWED_SPACES" not in await ask(slack, ALICE, "hello")
+
+
+@pytest.mark.parametrize("who", [PARTNER, GUEST])
+async def test_external_people_who_may_chat_have_no_tool_that_reads_the_database(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, who: dict[str, Any]
+) -> None:
+    """None is offered, the model is told so in a line, and one that calls it all the same gets nothing."""
+    slack.describe(BOB, **who)
+    async with running(**settings, allow_external="chat"):
+        await slack.connected()
+        assert "not available" in await ask(slack, BOB, COUNT)
+        assert offered(model) == OPEN_TOOLS
+        assert prompts.LIMITED in model.requests[-1]["messages"][0]["content"]
+        assert "| n |" in await ask(slack, ALICE, COUNT)
+        assert offered(model) > OPEN_TOOLS
+        assert prompts.LIMITED not in model.requests[-1]["messages"][0]["content"]
+
+
+async def test_external_people_who_are_treated_like_members_have_all_tools(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    slack.describe(BOB, **PARTNER)
+    async with running(**settings, allow_external="all"):
+        await slack.connected()
+        assert "| n |" in await ask(slack, BOB, COUNT)
+
+
+async def test_the_memory_of_the_workspace_is_not_for_external_people(
+    settings: dict[str, Any], slack: Slack
+) -> None:
+    """Not in any of the settings: neither what members saved for all, nor what they said in public."""
+    slack.describe(BOB, **PARTNER)
+    save = order("memory_save", text="zeppelins are green", scope="workspace")
+    search = order("memory_search", query="zeppelins")
+    other, third = slack.add_channel("C0OTHER"), slack.add_channel("C0THIRD")
+    async with running(**settings, allow_external="all"):
+        await slack.connected()
+        assert "Saved for the whole workspace" in await ask(slack, ALICE, f"zeppelins are green {save}")
+        assert "green" in await ask(slack, ALICE, search, other)
+        assert "Nothing that may be read" in await ask(slack, BOB, search, third)
+        assert "Not everybody" in await ask(slack, BOB, f"zeppelins are green {save}", third)
+
+
+@pytest_asyncio.fixture
+async def shelf(database_url: str) -> Any:
+    """A table that may be changed."""
+    async with a_shelf(database_url) as made:
+        yield made
+
+
+async def test_external_people_approve_nothing(settings: dict[str, Any], slack: Slack, shelf: Shelf) -> None:
+    """Even one who is in APPROVERS, by a button or in words; and they cannot ask for a change."""
+    slack.describe(BOB, **PARTNER)
+    change = order("sql_execute", statement="UPDATE shelf SET stock = 0 WHERE id = 1")
+    writes = {"sql_writes": "approval", "database_write_url": shelf.dsn, "approvers": f"slack:{BOB}"}
+    async with running(**settings, **writes, allow_external="chat"):
+        await slack.connected()
+        before = await shelf.stock()
+        assert "not available" in await ask(slack, BOB, change)
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} {change}")
+        await slack.answer(GENERAL, ts)
+        (asked,) = [each for each in slack.bot_replies(GENERAL, ts) if "approve " in str(each)]
+        await slack.press(BOB, GENERAL, asked.ts, "approve")
+        assert "cannot approve" in str(slack.ephemerals)
+        assert await shelf.stock() == before
