@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import discord
 
 from bot.chat import (
+    Correction,
     CredentialsRejected,
     Deliver,
     Message,
@@ -57,8 +58,8 @@ class History:
             except Undeliverable as error:  # the others may still be read
                 log.info("a channel is not read", extra={"channel": channel, "reason": str(error)})
                 continue
-            for message in found:
-                missed = max(missed, await self._hand_over(message, deliver))
+            for event in found:
+                missed = max(missed, await self._hand_over(event, deliver))
         if failure:
             raise failure
         return missed
@@ -111,7 +112,7 @@ class History:
         direct = [int(thread.channel) for thread in threads if thread.space == events.DIRECT]
         return set(direct[:MOST_DIRECT])
 
-    async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message]:
+    async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message | Correction]:
         assert self._client.user is not None  # set by login
         with translated():
             place = await self._client.fetch_channel(channel)
@@ -125,12 +126,21 @@ class History:
                     continue
                 with working_on(f"event:{id}"):
                     parsed = events.parse(message, self._client.user.id, self._bots)
-                if parsed:
-                    yield parsed
+                    # told as an edit, since the event of that may still come: it must be known to be the same
+                    edit = (
+                        None
+                        if parsed and parsed.bot_ids
+                        else events.correction(message, self._client.user.id)
+                    )
+                if event := edit or parsed:
+                    yield event
 
-    async def _hand_over(self, message: Message, deliver: Deliver) -> float:
+    async def _hand_over(self, event: Message | Correction, deliver: Deliver) -> float:
+        message = event.message if isinstance(event, Correction) else event
         is_known = await self._shared.is_known(message.id)
-        await deliver(message if is_known else await self._with_roles(message))
+        if not is_known:
+            message = await self._with_roles(message)
+        await deliver(replace(event, message=message) if isinstance(event, Correction) else message)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
     async def _with_roles(self, message: Message) -> Message:

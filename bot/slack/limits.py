@@ -10,7 +10,8 @@ import math
 from bot.chat import RateLimited, Shared
 
 PER_MINUTE = {
-    "agents.sessions.setStatus": 22,  # of 50: whoever begins will call once more to end
+    # of 50: whoever begins will call once more to end, and so do an attempt after a crash and a stop
+    "agents.sessions.setStatus": 16,
     "chat.appendStream": 90,  # of 100
     "chat.delete": 45,  # of 50
     "chat.postMessage": 55,  # of about one a second in a channel

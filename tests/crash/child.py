@@ -8,10 +8,8 @@ from pathlib import Path
 from bot import main, supervise
 from tests import hanging
 
-_CATCH_UP_SECONDS = 0.2
 
-
-def run(environ: Mapping[str, str], log: str, is_faulty: bool) -> None:
+def run(environ: Mapping[str, str], log: str, is_faulty: bool, catch_up_seconds: float) -> None:
     """`python -m bot` with only these variables set, its output added to the file `log`."""
     _check_parent()
     os.environ.clear()
@@ -21,7 +19,7 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool) -> None:
     os.dup2(output, sys.stderr.fileno())
     if is_faulty:
         hanging.install()
-    supervise.CATCH_UP_SECONDS = _CATCH_UP_SECONDS
+    supervise.CATCH_UP_SECONDS = catch_up_seconds
     sys.exit(main.main([]))
 
 

@@ -113,6 +113,7 @@ class Slack(SlackServer):
         """The author changes a message."""
         message = self.message(channel, ts)
         before, message.text, message.edited = message.shown, text, True
+        message.edited_ts = self.workspace.new_ts()
         message.record("update")
         self._announce("changed", message, before)
 
