@@ -64,7 +64,8 @@ class Statuses:
         """Say that the bot is at work, and no longer when it is not. Raises `LeaseLost`."""
         await receipt.hold()
         has_session = await self._begin_session(thread)
-        if not has_session:
+        has_line = not has_session
+        if has_line:
             await self._show_line(thread, THINKING)
         has_session |= receipt.turn.attempt > 1  # an earlier attempt may have begun one, and died
         ours = True
@@ -76,7 +77,10 @@ class Statuses:
         finally:
             if ours:
                 await receipt.hold()
-                await (self.end(thread) if has_session else self._show_line(thread, ""))
+                if has_line:  # Slack clears it with an answer, but an earlier attempt may have shown that
+                    await self._show_line(thread, "")
+                if has_session:
+                    await self.end(thread)
 
     async def end(self, thread: ThreadId) -> None:
         """Say that the bot is not at work, whoever said that it is. Never raises."""

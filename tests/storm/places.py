@@ -16,6 +16,7 @@ class Place(Protocol):
     """One conversation, which a message has begun; `asked` are the tokens."""
 
     name: str
+    root: str
     asked: list[str]
 
     async def say(self, text: str) -> None:
@@ -44,28 +45,28 @@ class SlackPlace:
         self._slack = slack
         self._user = user
         self._channel = channel
-        self._root = root
+        self.root = root
         self.name = f"Slack {channel} {root}"
         self.asked: list[str] = []
 
     async def say(self, text: str) -> None:
-        await self._slack.say(self._user, self._channel, text, thread_ts=self._root)
+        await self._slack.say(self._user, self._channel, text, thread_ts=self.root)
 
     def shown(self) -> str:
-        replies = self._slack.replies(self._channel, self._root)
+        replies = self._slack.replies(self._channel, self.root)
         return "\n".join(each.shown for each in replies if each.from_bot)
 
     def edit(self, text: str) -> None:
-        self._slack.edit(self._channel, self._root, f"{self._slack.mention} {text}")
+        self._slack.edit(self._channel, self.root, f"{self._slack.mention} {text}")
 
     def remove(self) -> None:
-        self._slack.remove(self._channel, self._root)
+        self._slack.remove(self._channel, self.root)
 
     async def stop(self) -> None:
         await self.say("!stop")
 
     async def decide(self, *, approve: bool) -> bool:
-        for each in self._slack.bot_replies(self._channel, self._root):
+        for each in self._slack.bot_replies(self._channel, self.root):
             if any(block["type"] == "actions" for block in each.blocks or ()):
                 button = "approve" if approve else "reject"
                 await self._slack.press(self._user, self._channel, each.ts, button)
@@ -85,7 +86,8 @@ class DiscordPlace:
         self._root = root
         self._dm = dm
         self._decided: set[str] = set()
-        self.name = f"Discord {dm.id if dm else root and root.id}"
+        self.root = str(dm.id if dm else root and root.id)
+        self.name = f"Discord {self.root}"
         self.asked: list[str] = []
 
     @property

@@ -138,6 +138,11 @@ class Storm:
         is_idle = all(line.startswith(("dead", "The inbox is empty.")) for line in listing.splitlines())
         return is_idle and not await self.problems_of_acts()
 
+    def unfinished(self) -> list[str]:
+        """What looks unfinished on Slack, except in threads that were deleted."""
+        gone = [each.place.root for each in self.acts if isinstance(each, Deletion)]
+        return [each for each in self.slack.unfinished() if not any(root in each for root in gone)]
+
     @property
     def given_up(self) -> set[str]:
         """The tokens of the messages that have to be dead letters in the end."""

@@ -65,10 +65,10 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
             await storm.acted()
             await wait_until(storm.is_settled, "all settled", QUIET_SECONDS)
             problems += await storm.recall()
-            await wait_until(lambda: not slack.unfinished(), "all finished", FINISH_SECONDS)
+            await wait_until(lambda: not storm.unfinished(), "all finished", FINISH_SECONDS)
         except AssertionError:
             problems += [f"lost: {each.token} in {each.place.name}" for each in storm.unanswered()]
-            problems += [f"unfinished on Slack: {each}" for each in slack.unfinished()]
+            problems += [f"unfinished on Slack: {each}" for each in storm.unfinished()]
             problems.append(f"in the inbox: {await desk.listing(redis)}")
         problems += await storm.problems_of_acts()
         problems += [f"over Slack's limit: {each}" for each in slack.over_tier().items()]
