@@ -22,7 +22,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.slack.api import SlackApi
-from bot.slack.limits import Limits
+from bot.slack.limits import END_SESSION, Limits
 from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class Statuses:
     async def _end_session(self, thread: ThreadId) -> None:
         try:
             async with asyncio.timeout(_END_SECONDS):
+                await self._limits.wait(thread.space, END_SESSION)
                 await self._set_session_patiently(thread, "active")
         except (PlatformError, TimeoutError) as error:
             log.warning("A session in Slack may look busy", extra={"error": repr(error)})

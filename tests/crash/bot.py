@@ -37,11 +37,14 @@ class Bot:
         log: Path,
         *,
         is_faulty: bool = False,
-        catch_up_seconds: float = 0.2,
+        is_hasty: bool = True,
     ) -> None:
-        """With `is_faulty` it hangs where it is told to, see `tests.hanging`."""
+        """With `is_faulty` it hangs where it is told to, see `tests.hanging`.
+
+        With `is_hasty` it reads the history often, and begins sessions on Discord without a pause.
+        """
         self._environ = dict(environ)
-        self._options = is_faulty, catch_up_seconds
+        self._options = is_faulty, is_hasty
         self._log = log
         self._begins_at = 0
         self._process: ForkServerProcess | None = None

@@ -143,6 +143,7 @@ class DiscordScene:
 
     def __init__(self) -> None:
         self.discord = Discord()
+        self.discord.starts.seconds = 0.1
         self.question: DiscordMessage | None = None
 
     async def __aenter__(self) -> Self:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.crash.bot import Bot
 
-_CATCH_UP_SECONDS = 10.0
+_RESTART_SECONDS = 1.5
 
 
 class Node:
@@ -20,7 +20,7 @@ class Node:
     """
 
     def __init__(self, environ: Mapping[str, str], log: Path) -> None:
-        self._bot = Bot(environ, log, is_faulty=True, catch_up_seconds=_CATCH_UP_SECONDS)
+        self._bot = Bot(environ, log, is_faulty=True, is_hasty=False)
         self._closing = False
         self.ends: Counter[int] = Counter()
 
@@ -32,6 +32,7 @@ class Node:
                 self.ends[await self._bot.ended(timeout=math.inf)] += 1
             finally:
                 self._bot.kill()
+            await asyncio.sleep(_RESTART_SECONDS)  # as whoever looks after processes does
 
     def send(self, which: signal.Signals) -> None:
         """Send a signal to the program, if one runs."""
