@@ -199,7 +199,7 @@ async def lanes(
         ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", [SlackDesk, DiscordDesk])
 async def test_a_change_is_made_once_whenever_the_bot_is_killed(
     kind: type[Desk], lanes: list[tuple[Lane, Shelf]]

@@ -16,7 +16,7 @@ from tests.servers.slack import TEAM, Slack
 from tests.waiting import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class Named(Protocol):
