@@ -207,8 +207,10 @@ async def test_a_change_is_made_once_whenever_the_bot_is_killed(
     """Asked once, carried out once, answered once, and the buttons are gone."""
     undisturbed = Trial(*_placed(lanes[0], kind), end="")
     assert not await undisturbed.run()
-    ends = [f"after {each}" for each in dict.fromkeys(undisturbed.asking + undisturbed.deciding)]
-    assert len(ends) > 20
+    steps = dict.fromkeys(undisturbed.asking + undisturbed.deciding)
+    assert len(steps) > 20
+    # the agent keeps its memory in the same way on both platforms
+    ends = [f"after {each}" for each in steps if kind is SlackDesk or "redis: memory" not in each]
     print(f"{len(ends)} points")
     problems: list[str] = []
     waiting = iter(["before redis: PUT #1", *ends])
