@@ -86,7 +86,8 @@ class Bot:
         outcome = await self.inbox.put(event)
         match event:
             case Correction():
-                await self.approvals.withdraw(event.message.id, "the question was edited")
+                edited_at, reason = event.edited_at, "the question was edited"
+                await self.approvals.withdraw(event.message.id, reason, before=edited_at)
             case Withdrawal():
                 await self.approvals.withdraw(event.message_id, "the question was deleted")
             case _:

@@ -8,11 +8,14 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.tools import BaseTool, ToolException, tool
+from langgraph.types import StateSnapshot
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from bot.agent import Agent, offline_model, open_agent, prompts
+from bot.agent.course import repeated_course
 from bot.agent.history import MOST_MESSAGES
 from bot.agent.marking import marked
 from bot.agent.openai_model import open_model
@@ -566,3 +569,17 @@ async def test_what_a_service_wants_back_is_remembered(redis: Redis, model: Mode
     assistant = model.requests[-1]["messages"][2]
     assert assistant["reasoning_content"] == "hm"
     assert assistant["tool_calls"][0]["extra_content"] == signature
+
+
+def test_a_question_in_the_memory_that_nothing_is_left_to_answer_is_asked_again() -> None:
+    """A Redis that died may lose a step: the turn would end without a word. An answer is kept."""
+
+    def state(*messages: AnyMessage) -> StateSnapshot:
+        return StateSnapshot({"messages": list(messages)}, (), {}, None, None, None, (), ())
+
+    question = HumanMessage("how much is it?", id="q")
+    assert repeated_course(state(question), "q", []) is None
+    answered = repeated_course(state(question, AIMessage("42", id="a")), "q", [])
+    assert answered
+    assert answered.is_over
+    assert answered.earlier == [Text("42")]

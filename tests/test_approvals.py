@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import secrets
+import time
 from collections import Counter
 from collections.abc import Set
 from dataclasses import replace
@@ -214,6 +215,17 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
     (decision,) = await decisions(redis)
     assert (decision.request, decision.verdict, decision.by) == (PROPOSAL.id, "rejected", ADA)
     assert decision.reason == "the question was edited"
+
+
+async def test_an_edit_that_is_reported_again_rejects_nothing_that_its_answer_asked_for(redis: Redis) -> None:
+    """Only what was asked for before the edit was meant for the old wording."""
+    kept = approvals(redis)
+    edited_at = time.time()
+    await kept.ask(TURN, PROPOSAL)
+    await kept.withdraw(TURN.id, "the question was edited", before=edited_at)
+    assert await decisions(redis) == []
+    await kept.withdraw(TURN.id, "the question was edited", before=time.time() + 1)
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]
 
 
 async def test_what_somebody_has_asked_for_is_told_and_forgotten(redis: Redis) -> None:

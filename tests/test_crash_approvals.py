@@ -253,7 +253,7 @@ async def lanes(
         ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", [SlackDesk, DiscordDesk])
 async def test_a_change_is_made_once_whenever_the_bot_is_killed(
     kind: type[Desk], lanes: list[tuple[Lane, Shelf]]
@@ -261,8 +261,10 @@ async def test_a_change_is_made_once_whenever_the_bot_is_killed(
     """Asked once, carried out once, answered once, and the buttons are gone."""
     undisturbed = Trial(*_placed(lanes[0], kind), end="")
     assert not await undisturbed.run()
-    ends = [f"after {each}" for each in dict.fromkeys(undisturbed.asking + undisturbed.deciding)]
-    assert len(ends) > 20
+    steps = dict.fromkeys(undisturbed.asking + undisturbed.deciding)
+    assert len(steps) > 20
+    # the agent keeps its memory in the same way on both platforms
+    ends = [f"after {each}" for each in steps if kind is SlackDesk or "redis: memory" not in each]
     await killed_at(["before redis: PUT #1", *ends], kind, lanes)
 
 

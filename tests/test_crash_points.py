@@ -30,6 +30,11 @@ TRIES = 3
 ENOUGH = 10
 """After so many faults the rest is not tried: one that waits in vain takes long."""
 
+MOST_PASSED_BY = 0.1
+"""The share of the recorded steps that other turns may not take."""
+
+PASSED_BY = f"passed by {TRIES} times"
+
 BEFORE_ALL = "before redis: PUT #1"
 CERTAIN = frozenset(held(what) for what in MARKS.values())
 
@@ -112,7 +117,7 @@ def undisturbed_turns() -> dict[tuple[type[Scene], bool, bool], Outcome]:
     return {}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 async def test_a_turn_survives_a_kill_at_every_step(
     case: Case, lanes: list[Lane], undisturbed_turns: dict[tuple[type[Scene], bool, bool], Outcome]
@@ -136,6 +141,7 @@ async def _problems(
 ) -> list[str]:
     """What goes wrong with these ends of lives, tried in as many lanes as there are."""
     problems: list[str] = []
+    passed_by: list[str] = []
     waiting = iter(ends)
 
     async def run(lane: Lane) -> None:
@@ -143,11 +149,19 @@ async def _problems(
             if len(problems) > ENOUGH:
                 return
             found = await _faults(lane, case, each, undisturbed)
+            if found == [PASSED_BY]:
+                # a busy machine adds steps, such as a lease that is taken again: no turn has to take them
+                if each[-1].removeprefix("after ") in await _steps(lane, case):
+                    problems.append(f"{', then '.join(each)}: {PASSED_BY}")
+                passed_by.append(each[-1])
+                continue
             problems.extend(f"{', then '.join(each)}: {fault}" for fault in found)
 
     async with asyncio.TaskGroup() as group:
         for lane in lanes:
             group.create_task(run(lane))
+    if len(passed_by) > len(ends) * MOST_PASSED_BY:
+        problems.append(f"so many points were passed by that little was tried: {passed_by}")
     return problems
 
 
@@ -157,4 +171,9 @@ async def _faults(lane: Lane, case: Case, ends: Sequence[str], undisturbed: Outc
             return faults(await case.trial(lane, ends), undisturbed)
         except Missed:
             continue
-    return [f"passed by {TRIES} times"]
+    return [PASSED_BY]
+
+
+async def _steps(lane: Lane, case: Case) -> list[str]:
+    """The steps of the life to kill, as another turn takes them."""
+    return (await case.trial(lane, case.first)).lives[len(case.first)]

@@ -68,6 +68,56 @@ async def test_slack_messages_of_an_outage_are_answered(
     assert len(model.requests) == 4
 
 
+async def test_slack_edits_of_an_outage_are_answered_once(
+    storage: dict[str, Any], redis: Redis, model: ModelServer
+) -> None:
+    """Of a question that was answered, and of one that nobody had heard: each in its last form."""
+    async with Slack(ack_timeout=0.1, redelivery_delays=()) as slack:
+        settings = {**storage, **of_model(model), **of_slack(slack)}
+        async with running(**settings):
+            await slack.connected()
+            answered = await slack.say(ALICE, GENERAL, f"{slack.mention} five")
+            await slack.answer(GENERAL, answered)
+            await caught_up(redis, SLACK)
+        slack.edit(GENERAL, answered, f"{slack.mention} six")
+        unheard = await slack.say(ALICE, GENERAL, f"{slack.mention} seven")
+        slack.edit(GENERAL, unheard, f"{slack.mention} eight")
+        for _ in range(2):
+            async with running(**settings):
+                await wait_until(lambda: "six" in slack.transcript(GENERAL, answered), "the edit is answered")
+                assert "eight" in await slack.answer(GENERAL, unheard)
+                last = await slack.say(ALICE, slack.dm(ALICE), "and now?")
+                await slack.answer(slack.dm(ALICE), last)
+        assert not slack.violations
+    asked = [each["messages"][-1]["content"] for each in model.requests]
+    words = [word for text in asked for word in ("five", "six", "seven", "eight") if word in text]
+    assert sorted(words) == ["eight", "five", "six"]
+
+
+async def test_discord_edits_of_an_outage_are_answered_once(
+    storage: dict[str, Any], redis: Redis, model: ModelServer, discord: Discord
+) -> None:
+    """As on Slack."""
+    settings = {**storage, **of_model(model), **of_discord(discord)}
+    async with running(**settings):
+        await discord.connected()
+        question = await discord.say(discord.alice, discord.general, f"{discord.mention} five")
+        thread = await discord.thread_of(question)
+        await discord.answer(thread, lambda messages: "five" in messages[-1].content)
+        await caught_up(redis, DISCORD)
+    discord.edit(question, f"{discord.mention} six")
+    for _ in range(2):
+        async with running(**settings):
+            await discord.answer(thread, lambda messages: any("six" in each.content for each in messages))
+            await discord.connected()
+            last = await discord.say(discord.alice, discord.dm(discord.alice), "and now?")
+            await discord.answer(
+                last.channel, lambda messages: "and now?" in messages[-1].content, after=last
+            )
+    asked = [each["messages"][-1]["content"] for each in model.requests]
+    assert [word for text in asked for word in ("five", "six") if word in text] == ["five", "six"]
+
+
 async def test_a_bot_that_was_never_there_does_not_answer_its_past(
     storage: dict[str, Any], redis: Redis, model: ModelServer
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def wait_until(
-    predicate: Callable[[], bool | Awaitable[bool]], description: str, timeout: float = 10
+    predicate: Callable[[], bool | Awaitable[bool]], description: str, timeout: float = 30
 ) -> None:
     """Return once `predicate` holds; fail with `description` when it does not within `timeout` seconds."""
     try:

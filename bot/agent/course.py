@@ -32,12 +32,14 @@ class Course:
 
 
 def repeated_course(state: StateSnapshot, newest: str, guarded: Collection[str]) -> Course | None:
-    """How a repeated turn goes on, whose last message is `newest`; None if it never got into the state."""
+    """Return how a repeated turn goes on, whose last message is `newest`; None where it begins again."""
     messages: list[AnyMessage] = state.values.get("messages", [])
     ids = [message.id for message in messages]
     if newest not in ids:
         return None
     made = _with_pending(state, messages[ids.index(newest) + 1 :])
+    if not made and not state.tasks:  # a Redis that died has lost a step: nothing would answer any more
+        return None
     proposals: dict[str, Proposed] = state.values.get("proposals") or {}
     calls = [call["id"] for message in made for call in _calls(message)]
     asked = [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]

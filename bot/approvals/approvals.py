@@ -8,6 +8,7 @@ shown, and later what was decided.
 import asyncio
 import json
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
@@ -288,13 +289,19 @@ class Approvals:
                 await self.redis.zrem(_OPEN, id)
         return len(due)
 
-    async def withdraw(self, message_id: str, reason: str) -> None:
-        """Reject what was asked for in answer to a message that is not as it was any more."""
+    async def withdraw(self, message_id: str, reason: str, *, before: float = math.inf) -> None:
+        """Reject what was asked for, `before` a time, in answer to a message that is not as it was any more.
+
+        An edit may be reported again at any time, and must not reject what its answer has asked for.
+        """
         with _storage():
             open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
         for id in (each.decode() for each in open_ids):
             record = await self._read(id)
-            if record and record.approval.state == "asked" and record.approval.asked_in == message_id:
+            if record is None or record.approval.state != "asked":
+                continue
+            asked_at = record.approval.expires_at - self.hours * 3600
+            if record.approval.asked_in == message_id and asked_at < before:
                 await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
     async def waits_for(self, by: str, thread: str) -> bool:

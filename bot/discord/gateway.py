@@ -58,7 +58,7 @@ class Listener(Client):
         self._hand_over = HandOver(deliver)
         self._shared = shared
         self._bots = bots
-        self._history = History(self, shared, self.parse)
+        self._history = History(self, shared, self.parse_past)
         self.commands = commands
         self.handling = Handlers()
         self._tree = Tree(self, commands, self.handling)
@@ -146,6 +146,16 @@ class Listener(Client):
             return events.parse(message, self.user.id, self._bots, lost)
 
         return self._guarded(data, lambda: read_message(self, data, read, channel))
+
+    def parse_past(self, data: Payload, channel: object) -> Message | Correction | None:
+        """Read a message of the history, with its last edit, which may not have been heard.
+
+        Told as an edit, since the event of that may still come: it must be known to be the same.
+        """
+        parsed = self.parse(data, channel)
+        if parsed is None or parsed.bot_ids or not data.get("edited_timestamp"):
+            return parsed
+        return self._guarded(data, lambda: read_message(self, data, self._correction, channel)) or parsed
 
     def _message_created(self, data: Payload) -> None:
         event = self.parse(data)

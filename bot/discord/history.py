@@ -11,6 +11,7 @@ from typing import Any
 import discord
 
 from bot.chat import (
+    Correction,
     CredentialsRejected,
     Deliver,
     Message,
@@ -39,7 +40,7 @@ _WITH_MESSAGES = frozenset({0, 2, 5, 10, 11, 12, 13})
 """Text, voice, announcements, three kinds of threads, stages
 (https://discord.com/developers/docs/resources/channel#channel-object-channel-types)."""
 
-Parse = Callable[[Payload, object], Message | None]
+Parse = Callable[[Payload, object], Message | Correction | None]
 """Reads a message of a channel; None when it does not concern the bot."""
 
 
@@ -70,8 +71,8 @@ class History:
                 log.warning("a channel cannot be read", extra={"channel": channel, "reason": str(error)})
                 failure = error
                 continue
-            for message in found:
-                missed = max(missed, await self._hand_over(message, deliver))
+            for event in found:
+                missed = max(missed, await self._hand_over(event, deliver))
         if failure:
             raise failure
         return missed
@@ -138,15 +139,15 @@ class History:
         direct = [int(thread.channel) for thread in threads if thread.space == events.DIRECT]
         return set(direct[:MOST_DIRECT])
 
-    async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message]:
+    async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message | Correction]:
         with translated(reading=True):
             place = await self._client.fetch_channel(channel)
             if not isinstance(place, discord.abc.Messageable):
                 return
             begin = max(after, _joined_at(place) or after)
             async for data in self._payloads(channel, discord.utils.time_snowflake(begin, high=False)):
-                if parsed := self._read(data, place):
-                    yield parsed
+                if event := self._read(data, place):
+                    yield event
 
     async def _payloads(self, channel: int, after: int) -> AsyncIterator[Payload]:
         """The messages of a channel after an id, the oldest first."""
@@ -159,7 +160,7 @@ class History:
                 return
             after = newest
 
-    def _read(self, data: Payload, place: object) -> Message | None:
+    def _read(self, data: Payload, place: object) -> Message | Correction | None:
         """Read one message; one that cannot be read is skipped, since it never could be."""
         try:
             return self._parse(data, place)
@@ -167,9 +168,12 @@ class History:
             log.warning("message of the history not read", exc_info=error)
             return None
 
-    async def _hand_over(self, message: Message, deliver: Deliver) -> float:
+    async def _hand_over(self, event: Message | Correction, deliver: Deliver) -> float:
+        message = event.message if isinstance(event, Correction) else event
         is_known = await self._shared.is_known(message.id)
-        await deliver(message if is_known else await self._with_roles(message))
+        if not is_known:
+            message = await self._with_roles(message)
+        await deliver(replace(event, message=message) if isinstance(event, Correction) else message)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
     async def _with_roles(self, message: Message) -> Message:

@@ -312,7 +312,10 @@ class _Worker:
             log.warning(
                 "reply impossible", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
             )
-            dead = dead or ("" if begun.stopped else f"the reply cannot be shown: {error}")
+            is_stopped = (
+                begun.stopped or running.halt.done()
+            )  # nobody waits for it, and its place may be gone
+            dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
         except Exception as error:  # noqa: BLE001 - whatever failed, the turn is tried again or kept for an operator
             if not dead:
                 await self._try_again(lease, turn, error)

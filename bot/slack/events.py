@@ -70,6 +70,25 @@ def past_message(
         raise Unreadable(f"a message of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
+def past_event(
+    message: Mapping[str, Json],
+    channel: str,
+    channel_kind: str,
+    team: str,
+    bot_user_id: str,
+    bots: Set[str] = frozenset(),
+) -> Message | Correction | None:
+    """Read a message of the history, with its last edit, which may not have been heard. Raises `Unreadable`.
+
+    Told as an edit, since the event of that may still come: it must be known to be the same.
+    """
+    read = past_message(message, channel, channel_kind, team, bot_user_id, bots)
+    edited = message.get("edited")
+    if read is None or read.bot_ids or not isinstance(edited, Mapping):
+        return read
+    return Correction(message=read, edited_at=moment(edited.get("ts")))
+
+
 def _event(
     body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: str, bots: Set[str]
 ) -> Event | None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Set
 from functools import partial
 
 from bot.chat import (
+    Correction,
     CredentialsRejected,
     Deliver,
     Json,
@@ -23,7 +24,7 @@ from bot.chat import (
 )
 from bot.slack.api import Identity, SlackApi, pages
 from bot.slack.block_text import word
-from bot.slack.events import Unreadable, event_id, moment, past_message
+from bot.slack.events import Unreadable, event_id, moment, past_event
 from bot.slack.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,8 @@ class History:
             known = threads[conversation["id"]]
             try:
                 async for written in self._written(who, conversation, since, min(since, active_since), known):
-                    for message in written:
-                        missed = max(missed, await self._hand_over(message, deliver))
+                    for event in written:
+                        missed = max(missed, await self._hand_over(event, deliver))
             except (Undeliverable, CredentialsRejected) as error:  # the others may still be read
                 log.warning(
                     "A conversation is not read", extra={"channel": conversation["id"], "error": str(error)}
@@ -76,7 +77,7 @@ class History:
         since: float,
         active_since: float,
         threads: set[str],
-    ) -> AsyncIterator[list[Message]]:
+    ) -> AsyncIterator[list[Message | Correction]]:
         """What people wrote since `since`: outside of threads, then thread by thread, each in order of time.
 
         A root tells when its thread was last replied to. So the roots since `active_since` are read, which
@@ -110,7 +111,7 @@ class History:
 
     def _messages(
         self, written: Iterable[Mapping[str, Json]], begin: float, channel: str, kind: str, who: Identity
-    ) -> Iterable[Message]:
+    ) -> Iterable[Message | Correction]:
         """What people wrote after `begin`, in the order of time."""
         bots = self._bots - who.names
         for each in sorted(written, key=lambda each: float(each["ts"])):
@@ -120,16 +121,17 @@ class History:
                 continue
             try:
                 with working_on(f"event:{id}"):
-                    message = past_message(each, channel, kind, who.team_id, who.user_id, bots)
+                    event = past_event(each, channel, kind, who.team_id, who.user_id, bots)
             except Unreadable as error:
                 log.warning("message skipped", extra={"channel": channel, "error": str(error)})
                 continue
-            if message and message.sent_at > begin:
-                yield message
+            if event and _message(event).sent_at > begin:
+                yield event
 
-    async def _hand_over(self, message: Message, deliver: Deliver) -> float:
+    async def _hand_over(self, event: Message | Correction, deliver: Deliver) -> float:
+        message = _message(event)
         is_known = await self._shared.is_known(message.id)
-        await deliver(message)
+        await deliver(event)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
     def _pages(
@@ -145,6 +147,10 @@ class History:
             except RateLimited as error:
                 log.info("Slack limits reading", extra={"method": method, "seconds": error.retry_after})
                 await asyncio.sleep(error.retry_after)
+
+
+def _message(event: Message | Correction) -> Message:
+    return event.message if isinstance(event, Correction) else event
 
 
 def _joined_at(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> float:

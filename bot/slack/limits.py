@@ -9,8 +9,13 @@ import math
 
 from bot.chat import RateLimited, Shared
 
+END_SESSION = "agents.sessions.setStatus (end)"
+"""The calls of that method that end a session, which are counted apart."""
+
 PER_MINUTE = {
-    "agents.sessions.setStatus": 22,  # of 50: whoever begins will call once more to end
+    # of 50 together: an attempt after a crash, and a stop, end a session, too
+    "agents.sessions.setStatus": 16,
+    END_SESSION: 30,
     "chat.appendStream": 90,  # of 100
     "chat.delete": 45,  # of 50
     "chat.postMessage": 55,  # of about one a second in a channel

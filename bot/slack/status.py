@@ -24,7 +24,7 @@ from bot.chat import (
 )
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
-from bot.slack.limits import Limits
+from bot.slack.limits import END_SESSION, Limits
 from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class Statuses:
         """Say that the bot is at work, and no longer when it is not. Raises `LeaseLost`."""
         await receipt.hold()
         has_session = await self._begin_session(thread)
-        if not has_session:
+        has_line = not has_session
+        if has_line:
             await self._show_line(thread, THINKING)
         has_session |= receipt.turn.attempt > 1  # an earlier attempt may have begun one, and died
         ours = True
@@ -95,7 +96,10 @@ class Statuses:
         finally:
             if ours:
                 await receipt.hold()
-                await (self.end(thread) if has_session else self._show_line(thread, ""))
+                if has_line:  # Slack clears it with an answer, but an earlier attempt may have shown that
+                    await self._show_line(thread, "")
+                if has_session:
+                    await self.end(thread)
 
     async def end(self, thread: ThreadId) -> None:
         """Say that the bot is not at work, whoever said that it is. Never raises."""
@@ -116,6 +120,7 @@ class Statuses:
     async def _end_session(self, thread: ThreadId) -> None:
         try:
             async with asyncio.timeout(_END_SECONDS):
+                await self._limits.wait(thread.space, END_SESSION)
                 await self._set_session_patiently(thread, "active")
         except (PlatformError, TimeoutError) as error:
             log.warning("A session in Slack may look busy", extra={"error": repr(error)})

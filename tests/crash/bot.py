@@ -31,10 +31,20 @@ _FORKS.set_forkserver_preload(
 class Bot:
     """One bot, which has as many lives as it is started."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, *, is_faulty: bool = False) -> None:
-        """With `is_faulty` it hangs where it is told to, see `tests.hanging`."""
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        is_faulty: bool = False,
+        is_hasty: bool = True,
+    ) -> None:
+        """With `is_faulty` it hangs where it is told to, see `tests.hanging`.
+
+        With `is_hasty` it reads the history often, and begins sessions on Discord without a pause.
+        """
         self._environ = dict(environ)
-        self._is_faulty = is_faulty
+        self._options = is_faulty, is_hasty
         self._log = log
         self._begins_at = 0
         self._process: ForkServerProcess | None = None
@@ -42,7 +52,7 @@ class Bot:
     def start(self) -> None:
         """Begin a life."""
         self._begins_at = self._log.stat().st_size if self._log.exists() else 0
-        arguments = (self._environ, str(self._log), self._is_faulty)
+        arguments = (self._environ, str(self._log), *self._options)
         self._process = _FORKS.Process(target=child.run, args=arguments, daemon=True)
         self._process.start()
 
@@ -54,9 +64,9 @@ class Bot:
             self._process.close()
             self._process = None
 
-    async def ended(self) -> int:
+    async def ended(self, timeout: float = 30) -> int:
         """Wait until this life has ended by itself; returns the exit code."""
-        await wait_until(lambda: not self.lives, "the end", timeout=30)
+        await wait_until(lambda: not self.lives, "the end", timeout)
         assert self._process is not None
         assert self._process.exitcode is not None
         return self._process.exitcode

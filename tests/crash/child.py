@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bot import main, supervise
+from bot.discord import starts
 from tests import hanging
 
-_CATCH_UP_SECONDS = 0.2
 
-
-def run(environ: Mapping[str, str], log: str, is_faulty: bool) -> None:
+def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -> None:
     """`python -m bot` with only these variables set, its output added to the file `log`."""
     _check_parent()
     os.environ.clear()
@@ -21,7 +20,9 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool) -> None:
     os.dup2(output, sys.stderr.fileno())
     if is_faulty:
         hanging.install()
-    supervise.CATCH_UP_SECONDS = _CATCH_UP_SECONDS
+    if is_hasty:
+        supervise.CATCH_UP_SECONDS = 0.2
+        starts.IDENTIFY_SECONDS, starts.LOOK_SECONDS = 0.15, 0.02
     sys.exit(main.main([]))
 
 

@@ -16,7 +16,7 @@ from tests.servers.slack import TEAM, Slack
 from tests.waiting import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class Named(Protocol):
@@ -143,6 +143,7 @@ class DiscordScene:
 
     def __init__(self) -> None:
         self.discord = Discord()
+        self.discord.starts.seconds = 0.1
         self.question: DiscordMessage | None = None
 
     async def __aenter__(self) -> Self:

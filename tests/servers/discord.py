@@ -164,7 +164,7 @@ class Discord(DiscordServer):
         channel: Channel | None = None,
         options: Mapping[str, Json] | None = None,
         *,
-        timeout: float = 10,
+        timeout: float = 30,
     ) -> Interaction:
         """A person (alice) uses a command (in `general`); returns when the outcome is shown to them.
 
@@ -222,7 +222,7 @@ class Discord(DiscordServer):
         button: str,
         *,
         values: Sequence[str] = (),
-        timeout: float = 10,
+        timeout: float = 30,
     ) -> Interaction:
         """A person presses a button, named by its label or `custom_id`; `values` choose from a select."""
         for component in walk(message.components):
@@ -239,7 +239,7 @@ class Discord(DiscordServer):
         return await self._outcome(*sent, timeout)
 
     async def submit(
-        self, opened: Interaction, values: Mapping[str, str], *, timeout: float = 10
+        self, opened: Interaction, values: Mapping[str, str], *, timeout: float = 30
     ) -> Interaction:
         """The person sends off the form that `opened` showed; `values` by the inputs' `custom_id`."""
         if opened.modal is None:
@@ -274,7 +274,7 @@ class Discord(DiscordServer):
         finished: Callable[[Sequence[Message]], bool],
         *,
         after: Message | None = None,
-        timeout: float = 10,
+        timeout: float = 30,
     ) -> list[Message]:
         """The bot's messages in `channel` (after a message), once there are some and `finished` holds."""
 
@@ -289,7 +289,7 @@ class Discord(DiscordServer):
             raise AssertionError(f"no finished answer within {timeout} s; so far: {texts}") from None
         return written()
 
-    async def thread_of(self, message: Message, *, timeout: float = 10) -> Channel:
+    async def thread_of(self, message: Message, *, timeout: float = 30) -> Channel:
         """The thread made from a message, once there is one."""
         await wait_until(lambda: message.thread is not None, "a thread is opened", timeout)
         assert message.thread
@@ -328,7 +328,7 @@ class Discord(DiscordServer):
         """The shards that are connected now, each with the count that it was told; sorted."""
         return sorted(each.shard for each in self.sessions if each.connected)
 
-    async def connected(self, sessions: int = 1, *, timeout: float = 10) -> None:
+    async def connected(self, sessions: int = 1, *, timeout: float = 30) -> None:
         """Wait until so many sessions are connected: from then on they hear what happens."""
         await wait_until(
             lambda: sum(each.connected for each in self.sessions) >= sessions,

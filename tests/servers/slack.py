@@ -114,6 +114,7 @@ class Slack(SlackServer):
         """The author changes a message."""
         message = self.message(channel, ts)
         before, message.text, message.edited = message.shown, text, True
+        message.edited_ts = self.workspace.new_ts()
         message.record("update")
         self._announce("changed", message, before)
 
@@ -247,7 +248,7 @@ class Slack(SlackServer):
         thread_ts: str,
         *,
         until: Callable[[str], bool] = bool,
-        timeout: float = 10,
+        timeout: float = 30,
     ) -> str:
         """Wait for the bot's answer to the last message of a thread to be finished; return what it shows.
 
@@ -342,7 +343,7 @@ class Slack(SlackServer):
         """The Socket Mode connections that are open now."""
         return self.socket_mode.sockets
 
-    async def connected(self, sockets: int = 1, timeout: float = 10) -> None:
+    async def connected(self, sockets: int = 1, timeout: float = 30) -> None:
         """Wait until the app has at least so many connections that Slack has not asked it to leave."""
         await wait_until(
             lambda: sum(not each.retiring for each in self.sockets) >= sockets,

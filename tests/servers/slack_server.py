@@ -208,6 +208,6 @@ class SlackServer:
         """Every payload so far, with its attempts."""
         return self.courier.deliveries
 
-    async def settled(self, timeout: float = 10) -> None:
+    async def settled(self, timeout: float = 30) -> None:
         """Wait until every payload is acknowledged or given up."""
         await wait_until(lambda: not self.courier.open(), "every delivery has ended", timeout)

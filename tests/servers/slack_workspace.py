@@ -94,6 +94,8 @@ class Message:
     recipient: str | None = None
     broadcast: bool = False
     edited: bool = False
+    edited_ts: str = ""
+    """When a person has edited it."""
     deleted: bool = False
     reactions: set[tuple[str, str]] = field(default_factory=set)
     history: list[Step] = field(default_factory=list)
@@ -352,7 +354,7 @@ def message_json(workspace: Workspace, message: Message, *, metadata: bool = Fal
     if message.streaming_state:
         body["streaming_state"] = message.streaming_state
     if message.edited:
-        body["edited"] = {"user": message.user, "ts": message.ts}
+        body["edited"] = {"user": message.user, "ts": message.edited_ts or message.ts}
     if metadata and message.metadata:
         body["metadata"] = message.metadata
     return body | _thread_json(workspace, message)

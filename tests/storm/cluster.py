@@ -2,46 +2,47 @@
 
 import asyncio
 import contextlib
+import math
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from tests.running import Program, program
+from tests.crash.bot import Bot
+
+_RESTART_SECONDS = 1.5
 
 
 class Node:
-    """One process of the bot under a name that it keeps; it is started again whenever it has ended."""
+    """One process of the bot under a name that it keeps; it is started again whenever it has ended.
 
-    def __init__(self, name: str, environ: Mapping[str, str]) -> None:
-        self.name = name
-        self._environ = environ
-        self._current: Program | None = None
-        self.log: list[str] = []
+    It has the fault of `tests.hanging`. `ends` counts how its lives ended.
+    """
+
+    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
+        self._bot = Bot(environ, log, is_faulty=True, is_hasty=False)
         self._closing = False
+        self.ends: Counter[int] = Counter()
 
     async def run(self) -> None:
-        """Run until closed, one program after another."""
+        """Run until closed, one life after another."""
         while not self._closing:
-            async with program(self._environ) as current:
-                self._current = current
-                await current.process.wait()
-            self.log += [f"--- {self.name} ended with {current.process.returncode}", *current.output]
+            self._bot.start()
+            try:
+                self.ends[await self._bot.ended(timeout=math.inf)] += 1
+            finally:
+                self._bot.kill()
+            await asyncio.sleep(_RESTART_SECONDS)  # as whoever looks after processes does
 
     def send(self, which: signal.Signals) -> None:
         """Send a signal to the program, if one runs."""
-        if self._current and self._current.process.returncode is None:
-            self._current.process.send_signal(which)
-
-    @property
-    def all_output(self) -> list[str]:
-        """What the programs under this name have logged."""
-        return [*self.log, *(self._current.output if self._current else [])]
+        if self._bot.lives:
+            self._bot.signal(which)
 
     @property
     def serves(self) -> bool:
         """Whether the program has told that it is ready."""
-        current = self._current
-        return bool(current and current.process.returncode is None and current.said("ready"))
+        return self._bot.lives and bool(self._bot.said("ready"))
 
     def close(self) -> None:
         """Let the program end, and start no other."""
@@ -52,13 +53,14 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def cluster(count: int, environ: Mapping[str, str], directory: Path) -> AsyncIterator[list[Node]]:
-    """So many nodes, each with a directory and a name of its own."""
+    """So many nodes, each with a directory, a name and a log of its own."""
+    names = [f"node-{number}" for number in range(count)]
     nodes = [
         Node(
-            f"node-{number}",
-            {**environ, "BOT_NAME": f"node-{number}", "DATA_DIR": str(directory / str(number))},
+            {**environ, "BOT_NAME": name, "DATA_DIR": str(directory / name)},
+            directory / f"{name}.log",
         )
-        for number in range(count)
+        for name in names
     ]
     async with asyncio.TaskGroup() as group:
         for node in nodes:

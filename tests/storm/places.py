@@ -1,57 +1,125 @@
 """Where people talk with the bot in a storm: threads and direct messages of both services."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from typing import Protocol
 
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as DiscordMessage
 from tests.servers.slack import Slack
 
+GENERAL = "C0GENERAL"
+ALICE, BOB = "U0ALICE", "U0BOB"
 
-@dataclass(eq=False)
-class Place:
-    """One conversation: `say` writes there, `shown` is what it shows of the bot; `asked` are the tokens."""
+
+class Place(Protocol):
+    """One conversation, which a message has begun; `asked` are the tokens."""
 
     name: str
-    say: Callable[[str], Awaitable[object]]
-    shown: Callable[[], str]
-    asked: list[str] = field(default_factory=list)
+    root: str
+    asked: list[str]
+
+    async def say(self, text: str) -> None:
+        """Write there."""
+
+    def shown(self) -> str:
+        """What it shows of the bot."""
+
+    def edit(self, text: str) -> None:
+        """Change the first message."""
+
+    def remove(self) -> None:
+        """Delete the first message."""
+
+    async def stop(self) -> None:
+        """Tell the bot to stop."""
+
+    async def decide(self, *, approve: bool) -> bool:
+        """Decide what the bot asks there; returns whether it asks, or asked, for something."""
 
 
-def slack_thread(slack: Slack, user: str, channel: str, root: str) -> Place:
-    """A thread of Slack, in a channel or in direct messages."""
+class SlackPlace:
+    """A thread of Slack, in a channel or in direct messages. Requests are decided by their buttons."""
 
-    async def say(text: str) -> None:
-        await slack.say(user, channel, text, thread_ts=root)
+    def __init__(self, slack: Slack, user: str, channel: str, root: str) -> None:
+        self._slack = slack
+        self._user = user
+        self._channel = channel
+        self.root = root
+        self.name = f"Slack {channel} {root}"
+        self.asked: list[str] = []
 
-    def shown() -> str:
-        return "\n".join(each.shown for each in slack.replies(channel, root) if each.from_bot)
+    async def say(self, text: str) -> None:
+        await self._slack.say(self._user, self._channel, text, thread_ts=self.root)
 
-    return Place(f"Slack {channel} {root}", say, shown)
+    def shown(self) -> str:
+        replies = self._slack.replies(self._channel, self.root)
+        return "\n".join(each.shown for each in replies if each.from_bot)
 
+    def edit(self, text: str) -> None:
+        self._slack.edit(self._channel, self.root, f"{self._slack.mention} {text}")
 
-def discord_channel(discord: Discord, channel: Channel) -> Place:
-    """A direct message channel."""
-    return Place(
-        f"Discord {channel.id}",
-        lambda text: discord.say(discord.alice, channel, text),
-        lambda: _of_bot(discord, channel),
-    )
+    def remove(self) -> None:
+        self._slack.remove(self._channel, self.root)
 
+    async def stop(self) -> None:
+        await self.say("!stop")
 
-def discord_thread(discord: Discord, root: DiscordMessage) -> Place:
-    """The thread that the bot makes from a message, and before that the message's channel."""
-
-    async def say(text: str) -> None:
-        assert root.thread
-        await discord.say(discord.alice, root.thread, text)
-
-    def shown() -> str:
-        return _of_bot(discord, root.thread) if root.thread else ""
-
-    return Place(f"Discord thread of {root.id}", say, shown)
+    async def decide(self, *, approve: bool) -> bool:
+        for each in self._slack.bot_replies(self._channel, self.root):
+            if any(block["type"] == "actions" for block in each.blocks or ()):
+                button = "approve" if approve else "reject"
+                await self._slack.press(self._user, self._channel, each.ts, button)
+        return _is_settled(self.shown())
 
 
-def _of_bot(discord: Discord, channel: Channel) -> str:
-    mine = (each for each in discord.messages(channel) if each.author is discord.bot)
-    return "\n".join(each.content for each in mine)
+class DiscordPlace:
+    """A direct message channel, or the thread that the bot makes from a message.
+
+    Before there is the thread, nothing can be written there. Requests are decided by words.
+    """
+
+    def __init__(
+        self, discord: Discord, *, root: DiscordMessage | None = None, dm: Channel | None = None
+    ) -> None:
+        self._discord = discord
+        self._root = root
+        self._dm = dm
+        self._decided: set[str] = set()
+        self.root = str(dm.id if dm else root and root.id)
+        self.name = f"Discord {self.root}"
+        self.asked: list[str] = []
+
+    @property
+    def _channel(self) -> Channel | None:
+        return self._dm or (self._root.thread if self._root else None)
+
+    async def say(self, text: str) -> None:
+        if self._channel:
+            await self._discord.say(self._discord.alice, self._channel, text)
+
+    def shown(self) -> str:
+        written: Sequence[DiscordMessage] = self._discord.messages(self._channel) if self._channel else ()
+        return "\n".join(each.content for each in written if each.author is self._discord.bot)
+
+    def edit(self, text: str) -> None:
+        assert self._root
+        self._discord.edit(self._root, f"{self._discord.mention} {text}")
+
+    def remove(self) -> None:
+        assert self._root
+        self._discord.remove(self._root)
+
+    async def stop(self) -> None:
+        await self.say("!stop")
+
+    async def decide(self, *, approve: bool) -> bool:
+        shown = self.shown()
+        for request in set(re.findall(r"`approve ([0-9a-f]{8})`", shown)) - self._decided:
+            self._decided.add(request)  # what was written stays, so it is written once
+            await self.say(f"{'approve' if approve else 'reject'} {request}")
+        return _is_settled(shown)
+
+
+def _is_settled(shown: str) -> bool:
+    return "Approved by" in shown or "Rejected by" in shown

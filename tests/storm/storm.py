@@ -1,6 +1,7 @@
 """People who ask, and trouble while they are answered; both drawn from one seed."""
 
 import asyncio
+import itertools
 import os
 import random
 import re
@@ -11,20 +12,24 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bot.inbox import desk
+from bot.watchdog import HUNG
 from tests.servers.discord import Discord
-from tests.servers.model import ModelServer
+from tests.servers.model import ModelServer, Script
 from tests.servers.slack import Slack
+from tests.storm.acts import Act, Deletion, Hang, Unreadable, begin_act, begin_hang
 from tests.storm.cluster import Node
-from tests.storm.places import Place, discord_channel, discord_thread, slack_thread
+from tests.storm.orders import Orders
+from tests.storm.places import ALICE, BOB, GENERAL, DiscordPlace, Place, SlackPlace
 from tests.waiting import wait_until
 
 Json = Any
 
-GENERAL = "C0GENERAL"
-ALICE, BOB = "U0ALICE", "U0BOB"
-
 LEASE_SECONDS = 2.0
 _TOKEN = re.compile(r"\bq\d+\b")
+_SHOW = re.compile(r"\[show:\w+\]")
+_LONG, _PACE = 60, 0.2
+"""Words of a long answer, and the seconds between two of them."""
 
 MOST_REMEMBERED = 12
 """Questions in a thread up to which the model still sees all of them: beyond that they are summarised."""
@@ -56,6 +61,7 @@ class Storm:
     model: ModelServer
     nodes: list[Node]
     redis: Redis
+    orders: Orders
     counts: Counter[str] = field(default_factory=Counter)
     questions: list[Question] = field(default_factory=list)
 
@@ -63,7 +69,10 @@ class Storm:
         self._random = random.Random(self.seed)
         self._slack_threads: list[Place] = []
         self._discord_threads: list[Place] = []
-        self._direct = discord_channel(self.discord, self.discord.dm(self.discord.alice))
+        self._direct = DiscordPlace(self.discord, dm=self.discord.dm(self.discord.alice))
+        self._tokens = itertools.count()
+        self.acts: list[Act] = []
+        self._acting: list[asyncio.Task[None]] = []
         self._conversations: dict[str, list[Json]] = {}
         self.model.respond = self._respond
 
@@ -81,7 +90,7 @@ class Storm:
         """Ask and make trouble for so long."""
         async with asyncio.timeout(seconds + 30):
             end = asyncio.get_running_loop().time() + seconds
-            await asyncio.gather(self._ask_until(end), self._trouble_until(end))
+            await asyncio.gather(self._ask_until(end), self._act_until(end), self._trouble_until(end))
         for node in self.nodes:
             node.send(signal.SIGCONT)
 
@@ -91,8 +100,61 @@ class Storm:
             await ask(self._new_token())
             await asyncio.sleep(self._random.uniform(0.1, 0.7))  # the load, not a wait for something
 
+    async def _act_until(self, end: float) -> None:
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(self._random.uniform(0.5, 2))  # the load, as above
+            self._add(await begin_act(self._random, self._begin, self._new_token, self.orders.made))
+
+    def _add(self, act: Act) -> None:
+        self.acts.append(act)
+        self.counts[type(act).__name__.lower() + "s"] += 1
+        self._acting.append(asyncio.create_task(act.run()))
+
+    async def _begin(self, text: str) -> Place:
+        if self._random.random() < 0.5:
+            return SlackPlace(self.slack, ALICE, GENERAL, await self._mention_on_slack(text))
+        root = await self.discord.say(
+            self.discord.alice, self.discord.general, f"{self.discord.mention} {text}"
+        )
+        return DiscordPlace(self.discord, root=root)
+
+    async def _mention_on_slack(self, text: str) -> str:
+        return await self.slack.say(ALICE, GENERAL, f"{self.slack.mention} {text}")
+
+    async def problems_of_acts(self) -> list[str]:
+        """What is not as it should be with what people did beside asking."""
+        found = [(act, await act.problem()) for act in self.acts]
+        return [
+            f"{type(act).__name__} {act.token} in {act.place.name}: {what}" for act, what in found if what
+        ]
+
+    async def acted(self) -> None:
+        """Wait until everybody has done what they wanted."""
+        await asyncio.gather(*self._acting)
+
+    async def is_settled(self) -> bool:
+        """Whether nothing is under way any more, and all is as it should be."""
+        listing = await desk.listing(self.redis)
+        is_idle = all(line.startswith(("dead", "The inbox is empty.")) for line in listing.splitlines())
+        return is_idle and not await self.problems_of_acts()
+
+    def unfinished(self) -> list[str]:
+        """What looks unfinished on Slack, except in threads that were deleted."""
+        gone = [each.place.root for each in self.acts if isinstance(each, Deletion)]
+        return [each for each in self.slack.unfinished() if not any(root in each for root in gone)]
+
+    @property
+    def given_up(self) -> set[str]:
+        """The tokens of the messages that have to be dead letters in the end."""
+        return {each.token for each in self.acts if isinstance(each, Hang)}
+
+    @property
+    def deleted(self) -> set[str]:
+        """Those that may be: their thread on Slack is gone, whether or not the bot has heard why."""
+        return {each.token for each in self.acts if isinstance(each, Deletion)}
+
     def _new_token(self) -> str:
-        return f"q{len(self.questions)}"
+        return f"q{next(self._tokens)}"
 
     async def _ask_in(self, place: Place, token: str) -> None:
         await place.say(token)
@@ -115,7 +177,7 @@ class Storm:
         if kind == "direct":
             user, channel, text = BOB, slack.dm(BOB), token
         root = await slack.say(user, channel, text, copies=copies, mention_last=last)
-        self._slack_threads.append(slack_thread(slack, user, channel, root))
+        self._slack_threads.append(SlackPlace(slack, user, channel, root))
         self._note(self._slack_threads[-1], token)
 
     async def _ask_discord(self, token: str) -> None:
@@ -128,7 +190,7 @@ class Storm:
             await self._ask_in(self._direct, token)
         else:
             root = await discord.say(discord.alice, discord.general, f"{discord.mention} {token}")
-            self._discord_threads.append(discord_thread(discord, root))
+            self._discord_threads.append(DiscordPlace(discord, root=root))
             self._note(self._discord_threads[-1], token)
 
     async def _trouble_until(self, end: float) -> None:
@@ -142,6 +204,7 @@ class Storm:
             self._lose_discord_answer,
             self._limit,
             self._cut_connections,
+            self._hang,
         ]
         while asyncio.get_running_loop().time() < end:
             await self._random.choice(troubles)()
@@ -161,6 +224,11 @@ class Storm:
         self.counts["SIGSTOP"] += 1
         await asyncio.sleep(self._random.uniform(0.5, 2.5 * LEASE_SECONDS))
         node.send(signal.SIGCONT)
+
+    async def _hang(self) -> None:
+        """One at a time: each takes every process down twice."""
+        if not any([await each.problem() for each in self.acts if isinstance(each, Hang | Unreadable)]):
+            self._add(await begin_hang(self._random, self._begin, self._new_token()))
 
     async def _kill_redis(self) -> None:
         info = await self.redis.info("server")
@@ -232,22 +300,34 @@ class Storm:
             return [f"order: {place.name} was asked {remembered} and answered {shown}"]
         return []
 
-    def _respond(self, request: dict[str, Json]) -> str:
+    def _respond(self, request: dict[str, Json]) -> Script | str:
         """Answer with the tokens that nobody has answered in this conversation yet."""
-        unanswered: list[str] = []
+        asked: list[str] = []
         for message in request["messages"]:
-            if message["role"] == "assistant":
-                unanswered = []
+            if message["role"] == "assistant" and not message.get("tool_calls"):
+                asked = []
             elif message["role"] == "user":
-                unanswered += _TOKEN.findall(message["content"])
+                asked.append(message["content"])
+        text = "\n".join(asked)
+        unanswered = _TOKEN.findall(text)
+        if "order q" in text and request["messages"][-1]["role"] == "user":
+            return self.orders.of(unanswered[-1])
         for token in unanswered:
             self._conversations[token] = request["messages"]
-        return "This is the answer to " + " and ".join(unanswered) + ", and nothing else."
+        answer = "This is the answer to " + " and ".join(unanswered) + ", and nothing else."
+        if "long q" in text:
+            return Script(text=answer + " more" * _LONG, pace=_PACE)
+        return " ".join([answer, *_SHOW.findall(text)])
 
     def report(self) -> str:
         """What was done and what came of it, a line each."""
         facts = dict(sorted(self.counts.items()))
-        facts |= {"lost": len(self.unanswered()), "twice": len(self.repeated())}
+        ends: Counter[int] = sum((each.ends for each in self.nodes), Counter())
+        facts |= {
+            "deaths of a hang": ends[HUNG],
+            "lost": len(self.unanswered()),
+            "twice": len(self.repeated()),
+        }
         return "\n".join([f"seed {self.seed}", *(f"{name:>20} {count}" for name, count in facts.items())])
 
 

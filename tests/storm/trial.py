@@ -4,12 +4,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bot.embedded import embedded_postgres, embedded_redis
-from bot.inbox import inbox_health
+from bot.inbox import desk, overview
 from bot.store import open_redis
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, model_server
 from tests.servers.slack import Slack
-from tests.storm.cluster import Node, cluster
+from tests.storm.cluster import cluster
+from tests.storm.orders import open_orders
+from tests.storm.places import ALICE
 from tests.storm.storm import LEASE_SECONDS, Storm
 from tests.waiting import wait_until
 
@@ -26,9 +28,12 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
     async with AsyncExitStack() as stack:
         redis_url = await stack.enter_async_context(embedded_redis(directory / "servers"))
         database_url = await stack.enter_async_context(embedded_postgres(directory / "servers"))
+        orders = await stack.enter_async_context(open_orders(database_url))
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=5))
         slack = await stack.enter_async_context(Slack(ack_timeout=1, redelivery_delays=(0.2, 2, 5)))
         slack.tolerate("message_not_in_streaming_state")  # of a stream whose end we were not told of
+        # of a question that was deleted meanwhile
+        slack.tolerate("invalid_thread_ts", "cannot_reply_to_message", "thread_not_found")
         discord = await stack.enter_async_context(Discord())
         discord.starts.shards = 2
         model = await stack.enter_async_context(model_server())
@@ -40,22 +45,32 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
             "OPENAI_API_KEY": KEY,
             "OPENAI_BASE_URL": model.base_url,
             "LEASE_SECONDS": str(LEASE_SECONDS),
+            "SHUTDOWN_GRACE": "5",
+            "HTTP_PORT": "0",
+            "LOG_FORMAT": "json",
+            "SQL_WRITES": "approval",
+            "DATABASE_WRITE_URL": orders.dsn,
+            "APPROVERS": f"slack:{ALICE},discord:{discord.alice.id}",
         }
         nodes = await stack.enter_async_context(cluster(count, environ, directory))
         await wait_until(lambda: all(node.serves for node in nodes), "the cluster serves", timeout=60)
         await slack.connected(timeout=30)
         await discord.connected(2, timeout=30)
-        storm = Storm(seed, slack, discord, model, nodes, redis)
+        storm = Storm(seed, slack, discord, model, nodes, redis, orders)
         await storm.greet()
         await storm.rage(seconds)
         problems: list[str] = []
         try:
             await wait_until(lambda: not storm.unanswered(), "all answered", QUIET_SECONDS)
+            await storm.acted()
+            await wait_until(storm.is_settled, "all settled", QUIET_SECONDS)
             problems += await storm.recall()
-            await wait_until(lambda: not slack.unfinished(), "all finished", FINISH_SECONDS)
+            await wait_until(lambda: not storm.unfinished(), "all finished", FINISH_SECONDS)
         except AssertionError:
             problems += [f"lost: {each.token} in {each.place.name}" for each in storm.unanswered()]
-            problems += [f"unfinished on Slack: {each}" for each in slack.unfinished()]
+            problems += [f"unfinished on Slack: {each}" for each in storm.unfinished()]
+            problems.append(f"in the inbox: {await desk.listing(redis)}")
+        problems += await storm.problems_of_acts()
         problems += [f"over Slack's limit: {each}" for each in slack.over_tier().items()]
         problems += [
             f"twice: {each.token} in {each.place.name}: {each.place.shown()!r}" for each in storm.repeated()
@@ -63,15 +78,9 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         problems += [
             f"violation: {each}" for each in (*slack.violations, *discord.violations, *model.violations)
         ]
-        health = await inbox_health(redis)
-        if health.evidence["dead"]:
-            problems.append(f"dead messages: {health.evidence}")
+        dead = {each.text.partition(" ")[0] for each in await overview.dead(redis)}
+        if not storm.given_up <= dead <= storm.given_up | storm.deleted:
+            problems.append(f"given up: {dead}, due: {storm.given_up}")
         if problems:
-            _keep_logs(nodes, directory)
             problems.append(f"the logs are in {directory}")
         return problems, storm.report()
-
-
-def _keep_logs(nodes: list[Node], directory: Path) -> None:
-    for node in nodes:
-        (directory / f"{node.name}.log").write_text("\n".join(node.all_output))

@@ -1,0 +1,161 @@
+"""What people do beside asking: approve and reject, edit, delete, stop; and messages that hang the bot.
+
+Each happens in a place of its own.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tests.storm.places import Place
+from tests.waiting import wait_until
+
+PATIENCE = 300.0
+"""Seconds until a person who has to decide is asked, or told what was decided."""
+
+_GIVEN_UP = re.compile(r"so I gave up|could not finish it")
+
+
+class Act(Protocol):
+    """One question and what its author does then; `token` is in the answer."""
+
+    token: str
+    place: Place
+
+    async def run(self) -> None:
+        """Do what the person does after asking."""
+
+    async def problem(self) -> str:
+        """What is not as it should be in the end; empty when all is."""
+
+
+@dataclass
+class _Act:
+    token: str
+    place: Place
+
+    @property
+    def answers(self) -> int:
+        """How often the place names the token, as answers do."""
+        return _count(self.token, self.place)
+
+
+@dataclass
+class Order(_Act):
+    """A change that needs an approval: made once when that is given, never when it is not."""
+
+    approve: bool
+    made: Callable[[str], Awaitable[int]]
+
+    async def run(self) -> None:
+        async def is_decided() -> bool:
+            return await self.place.decide(approve=self.approve)
+
+        await wait_until(is_decided, f"{self.token} is decided", PATIENCE)
+
+    async def problem(self) -> str:
+        made = await self.made(self.token)
+        if made == int(self.approve) and self.answers == 1:
+            return ""
+        return f"approved: {self.approve}, made {made} times, answered {self.answers} times"
+
+
+@dataclass
+class Edit(_Act):
+    """A question that gets another wording, with another token: that one is answered once."""
+
+    last: str
+    delay: float
+
+    async def run(self) -> None:
+        await asyncio.sleep(self.delay)  # a person's time
+        self.place.edit(self.last)
+
+    async def problem(self) -> str:
+        before, after = self.answers, _count(self.last, self.place)
+        return "" if before <= 1 and after == 1 else f"answered {before} times, and {after} times the edit"
+
+
+@dataclass
+class Deletion(_Act):
+    """A question that is deleted: its turn ends, with one answer at most."""
+
+    delay: float
+
+    async def run(self) -> None:
+        await asyncio.sleep(self.delay)  # as above
+        self.place.remove()
+
+    async def problem(self) -> str:
+        return "" if self.answers <= 1 else f"answered {self.answers} times"
+
+
+@dataclass
+class Stop(_Act):
+    """A question whose long answer is stopped: its turn ends, with one answer at most."""
+
+    delay: float
+
+    async def run(self) -> None:
+        await asyncio.sleep(self.delay)  # as above
+        await self.place.stop()
+
+    async def problem(self) -> str:
+        return "" if self.answers <= 1 else f"answered {self.answers} times"
+
+
+@dataclass
+class Hang(_Act):
+    """A question that hangs the event loop: given up once, with a word."""
+
+    async def run(self) -> None:
+        pass
+
+    async def problem(self) -> str:
+        told = len(_GIVEN_UP.findall(self.place.shown()))
+        return "" if told == 1 and self.answers <= 1 else f"given up {told} times: {self.place.shown()!r}"
+
+
+@dataclass
+class Unreadable(_Act):
+    """A message that hangs whoever reads it: passed over in the end."""
+
+    async def run(self) -> None:
+        pass
+
+    async def problem(self) -> str:
+        return f"shown: {self.place.shown()!r}" if self.place.shown() else ""
+
+
+def _count(token: str, place: Place) -> int:
+    return len(re.findall(rf"\b{token}\b", place.shown()))
+
+
+Begin = Callable[[str], Awaitable[Place]]
+"""Says something in a place that nobody has used."""
+
+
+async def begin_act(
+    chance: random.Random, begin: Begin, new_token: Callable[[], str], made: Callable[[str], Awaitable[int]]
+) -> Act:
+    """Let somebody begin one of these; the model knows an order by its word, and a long answer by its."""
+    token, delay = new_token(), chance.uniform(0, 2.5)
+    kind = chance.choice([Order, Order, Edit, Edit, Deletion, Stop])
+    if kind is Order:
+        return Order(token, await begin(f"order {token}"), chance.random() < 0.6, made)
+    if kind is Edit:
+        return Edit(token, await begin(token), new_token(), delay)
+    if kind is Deletion:
+        return Deletion(token, await begin(token), delay)
+    return Stop(token, await begin(f"long {token}"), delay)
+
+
+async def begin_hang(chance: random.Random, begin: Begin, token: str) -> Act:
+    """Let somebody hang a bot."""
+    how = chance.choice(["backtrack", "compute", "block"])
+    where = chance.choice(["answer", "show", "take"])
+    place = await begin(f"{token} [{where}:{how}]")
+    return Unreadable(token, place) if where == "take" else Hang(token, place)
