@@ -296,7 +296,8 @@ async def test_the_whole_bot_reads_common_events_and_skips_the_broken_ones(
     connection |= {"openai_api_key": KEY, "openai_base_url": model.base_url}
     connection |= {"slack_bot_token": slack.bot_token, "slack_app_token": slack.app_token}
     bots = ",".join(sorted({bot for name in COMMON for bot in SAMPLES[name].get("bots", ())}))
-    async with running(**connection, slack_api_url=slack.api_url, allowed_bots=bots):
+    options = {"slack_api_url": slack.api_url, "allowed_bots": bots, "allow_external": "all"}
+    async with running(**connection, **options):
         await slack.connected(2)
         for name in [*SKIPPED, *IGNORED]:
             slack.send_payload(SAMPLES[name]["body"])
