@@ -18,7 +18,11 @@ _GONE = frozenset({401, 403, 404, 410})
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """Where files may be: on the `names`, or below them, by https; or where the API of `origin` is."""
+    """Where files may be: on the `names`, or below them, by https; or where the API of `origin` is.
+
+    Never a method of the API itself: others may choose a file's address, and the token that goes along would
+    have it carried out.
+    """
 
     names: frozenset[str]
     origin: str = ""
@@ -26,13 +30,18 @@ class Hosts:
     def allow(self, url: URL) -> bool:
         """Whether an address is one of them."""
         host = url.host or ""
-        if url.scheme not in ("http", "https") or not host:
+        if url.scheme not in ("http", "https") or not host or _is_of_api(url):
             return False
         if self.origin and url.origin() == URL(self.origin).origin():
             return True
         if url.scheme != "https" or url.user is not None or _is_number(host):
             return False
         return any(host == name or host.endswith(f".{name}") for name in self.names)
+
+
+def _is_of_api(url: URL) -> bool:
+    first = next(filter(None, url.path.split("/")), "")
+    return first.strip().lower() == "api"
 
 
 def _is_number(host: str) -> bool:
@@ -71,7 +80,7 @@ async def _get(
     for _ in range(_REDIRECTS + 1):
         async with session.get(url, headers=headers, allow_redirects=False) as response:
             if response.status in (301, 302, 303, 307, 308):
-                url = _checked(str(url.join(URL(response.headers.get("Location", "")))), hosts)
+                url = _checked(response.headers.get("Location", ""), hosts, url)
                 continue
             if response.status in _GONE:
                 raise FileRefused("it is gone, or I may not see it")
@@ -80,9 +89,9 @@ async def _get(
     raise FileRefused("its address leads from one place to the next")
 
 
-def _checked(address: str, hosts: Hosts) -> URL:
+def _checked(address: str, hosts: Hosts, base: URL | None = None) -> URL:
     try:
-        url = URL(address)
+        url = base.join(URL(address)) if base else URL(address)
         allowed = hosts.allow(url)
     except ValueError:
         allowed = False

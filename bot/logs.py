@@ -5,18 +5,21 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 _TOKEN_SHAPES = re.compile(
     r"xox[a-z]-[\w-]+|xapp-[\w-]+"  # Slack
-    r"|(?<=Bearer )[\w.~+/=-]+|(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"  # authorization headers
+    # authorization headers
+    r"|(?<=Bearer )[\w.~+/=-]+|(?<=Authorization: Basic )[\w+/=-]+|(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"
     r"|\bsk-[\w-]{8,}"  # OpenAI
-    r"|(?<=://)[^\s/@'\"]+(?=@)"  # user:password@ in addresses
+    r"|(?<=://)[^\s/'\"]+(?=@)"  # user:password@ in addresses
 )
 _HIDDEN = "***"
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What moves a terminal's cursor, ends a line for some readers, or turns the direction of a text."""
 
 
 def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets: Iterable[str]) -> None:
@@ -34,7 +37,7 @@ def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             _Redactor(secrets),
-            _renderer(style),
+            *_renderers(style),
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -44,12 +47,32 @@ def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets
     logging.captureWarnings(True)
 
 
-def _renderer(style: Literal["console", "json"]) -> Processor:
+def _renderers(style: Literal["console", "json"]) -> list[Processor]:
     if style == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
+        return [structlog.processors.JSONRenderer(ensure_ascii=False), _in_ascii]
     # traces are plain: rich ones print local variables, secrets among them
     plain = structlog.dev.plain_traceback
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    return [
+        _on_one_line,
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
+    ]
+
+
+def _in_ascii(logger: WrappedLogger, method: str, line: Any) -> str:
+    """Write what cannot be seen as JSON may write any character; it stands in strings only."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", str(line))
+
+
+def _on_one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Escape what is not seen, so that no text looks like a line of its own; traces are set off."""
+
+    def escaped(key: str, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        text = _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+        return text.replace("\n", "\n  " if key in ("exception", "stack") else "\\n")
+
+    return {key: escaped(key, value) for key, value in event.items()}
 
 
 class _Redactor:

@@ -27,6 +27,13 @@ SLACK = Hosts(frozenset({"slack.com"}), origin="https://slack.com/api/")
         ("https://[::1]/a", False),
         ("file:///etc/passwd", False),
         ("ftp://files.slack.com/a", False),
+        ("https://files.slack.com/files-pri/T1-F1/api", True),
+        ("https://slack.com/api/chat.postMessage?channel=C1&text=hi", False),
+        ("https://acme.slack.com/api/auth.revoke", False),
+        ("https://slack.com//api/auth.revoke", False),
+        ("https://slack.com/%61pi/auth.revoke", False),
+        ("https://slack.com/files-pri/../api/auth.revoke", False),
+        ("https://slack.com/files-pri/%2e%2e/api/auth.revoke", False),
     ],
 )
 def test_only_the_services_own_hosts_are_allowed(address: str, is_allowed: bool) -> None:
@@ -57,6 +64,10 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
                 raise web.HTTPFound("https://evil.example/file")
             case "near":
                 raise web.HTTPFound("/file")
+            case "behind":
+                raise web.HTTPFound("/api/auth.revoke")
+            case "broken":
+                return web.Response(status=302, headers={"Location": "http://[::1"})
             case "round":
                 raise web.HTTPFound("/round")
             case "endless":
@@ -94,6 +105,8 @@ async def test_a_file_is_read_also_behind_a_redirection_on_the_same_hosts(server
     ("path", "reason"),
     [
         ("away", "not on the service's own servers"),
+        ("behind", "not on the service's own servers"),
+        ("broken", "not on the service's own servers"),
         ("round", "from one place to the next"),
         ("missing", "it is gone, or I may not see it"),
         ("endless", "it is larger than"),

@@ -1,14 +1,18 @@
 """Texts as vectors: offline with wordllama, and from an OpenAI-compatible service."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
+from bot.recall import openai_embeddings
 from bot.recall.embeddings import EmbeddingFailed, OfflineEmbeddings, Vector
 from bot.recall.openai_embeddings import OpenAIEmbeddings, open_embeddings
 from tests.servers.model import KEY, ModelServer
+from tests.waiting import wait_until
 
 
 def cosine(one: Vector | None, other: Vector | None) -> float:
@@ -76,3 +80,45 @@ async def test_service_that_is_away_is_the_same_error() -> None:
     async with open_embeddings(name="m", api_key=None, base_url="http://127.0.0.1:1/v1", timeout=1) as away:
         with pytest.raises(EmbeddingFailed):
             await away.embed(["a"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "begin", "again"),
+    [
+        ({}, b'{"data": [', b"0," * 8_192),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b" " * (8 << 20)), b""),
+    ],
+    ids=["no end", "a small body that becomes a huge one"],
+)
+async def test_an_answer_without_an_end_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], begin: bytes, again: bytes
+) -> None:
+    """Memory is bounded, and so is the time that an answer takes as long as it comes."""
+    monkeypatch.setattr(openai_embeddings, "MOST_BYTES", 64 << 10)
+    left = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal left
+        response = web.StreamResponse(headers={"Content-Type": "application/json", **headers})
+        await response.prepare(request)
+        try:
+            await response.write(begin)
+            while True:
+                await response.write(again)
+                await asyncio.sleep(0)
+        finally:
+            left += 1
+
+    app = web.Application()
+    app.router.add_post("/v1/embeddings", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        async with open_embeddings(name="m", api_key=None, base_url=url, timeout=5) as hostile:
+            with pytest.raises(EmbeddingFailed):
+                await hostile.embed(["a"])
+        await wait_until(lambda: left > 0, "the service has lost its listener")
+    finally:
+        await runner.cleanup()

@@ -75,6 +75,26 @@ async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
     assert "I have read it." in answer
 
 
+async def test_no_file_makes_the_bot_call_a_method_of_slack(
+    settings: dict[str, Any], model: ModelServer, slack: Slack
+) -> None:
+    """Whose app shares a remote file chooses its address; the bot's token would go there."""
+    settings |= {
+        "slack_bot_token": slack.bot_token,
+        "slack_app_token": slack.app_token,
+        "slack_api_url": slack.api_url,
+    }
+    address = f"{slack.api_url}chat.postMessage?channel=C0GENERAL&text=%3C!channel%3E"
+    file = {"id": "F1", "name": "plan.txt", "mode": "external", "is_external": True, "external_url": address}
+    event = {"type": "message", "channel": "C0GENERAL", "channel_type": "channel", "user": "U0ALICE"}
+    async with running(**settings):
+        await slack.connected(2)
+        ts = slack.send_message(event | {"text": f"{slack.mention} what is in it?", "files": [file]})
+        answer = await slack.answer("C0GENERAL", ts, until=lambda text: "read it" in text)
+    assert "I could not read plan.txt: it is not on the service's own servers." in answer
+    assert not slack.count("chat.postMessage")
+
+
 async def test_slacks_sign_in_page_is_not_taken_for_a_file(
     settings: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:

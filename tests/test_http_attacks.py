@@ -10,13 +10,20 @@ from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
-from bot.http.connections import Bounds
+from bot.http.bodies import receive
+from bot.http.connections import BOUNDS, Bounds
+from bot.http.errors import Refusal
+from bot.http.platform import _LARGE_AT_ONCE
 from tests.http_server import HttpServer, http_server, status_of
+from tests.waiting import wait_until
 
 TOKEN = "a-token-of-sixteen"
 HASTY = Bounds(connections=50, head=0.2, body=0.2, bytes_per_second=1e12, idle=0.5)
@@ -503,3 +510,48 @@ async def test_no_change_of_bytes_makes_an_error_of_ours(
     # what follows ends the head that is still open, so that nothing is waited for
     response = await server.exchange(base + b"\r\n\r\n")
     assert status_of(response) < 500
+
+
+async def test_bodies_of_strangers_take_little_memory_together(redis: Redis) -> None:
+    """Many large bodies that do not end are not kept all at once, and small ones still arrive."""
+
+    def head(size: int) -> bytes:
+        return f"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+
+    async with (
+        http_server(redis, api_token=TOKEN, mounts={"/hook": hook}) as server,
+        AsyncExitStack() as stack,
+    ):
+        held = []
+        for _ in range(_LARGE_AT_ONCE):
+            held.append(await asyncio.open_connection("127.0.0.1", server.port))
+            stack.callback(held[-1][1].close)
+            held[-1][1].write(head(1 << 20) + b"x" * 1_000)
+        chunked = b"POST /hook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+
+        async def is_full() -> bool:
+            return await server.status(head(1 << 20)) == 503
+
+        await wait_until(is_full, "no more large bodies are taken")
+        assert await server.status(chunked) == 503
+        small = head(2).replace(b"Host", b"Connection: close\r\nHost") + b"{}"
+        assert await server.status(small) == 200
+        held[0][1].close()
+
+        async def has_room() -> bool:
+            large = head(100_000).replace(b"Host", b"Connection: close\r\nHost") + b"x" * 100_000
+            return await server.status(large) == 200
+
+        await wait_until(has_room, "a large body is taken again")
+
+
+async def test_a_connection_that_is_gone_before_its_body_is_read_is_no_error_of_ours() -> None:
+    """aiohttp raises an error of its own then."""
+    loop = asyncio.get_running_loop()
+    app = web.Application()
+    app[BOUNDS] = HASTY
+    gone = StreamReader(BaseProtocol(loop=loop), 2**16, loop=loop)
+    request = make_mocked_request("POST", "/hook", payload=gone, app=app)
+    with pytest.raises(Refusal) as refused:
+        await receive(request)
+    assert refused.value.status == 400

@@ -295,3 +295,29 @@ def test_console_line_has_the_fields_without_colours(configured: Configure) -> N
     assert "turn finished" in written.text
     assert "seconds=1.5" in written.text
     assert "\x1b" not in written.text
+
+
+UNSEEN = "\x1b[2J\x9b31m\x7f\u202e\u2028\x85\r"
+"""It clears a terminal, colours it, turns a text's direction, and ends lines for some readers."""
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_text_moves_the_cursor_or_looks_like_a_line(configured: Configure, style: Style) -> None:
+    """Log injection: in the event, in a field, in a key and in an exception."""
+    written = configured(style)
+    forged = f"x{UNSEEN}\n2026-01-01T00:00:00Z [info     ] approved"
+    log.warning(forged, extra={"name_of_file": UNSEEN, "more": {UNSEEN: forged}})
+    try:
+        fail(ValueError(forged))
+    except ValueError:
+        log.exception("failed")
+    assert not set(UNSEEN) - set("[2J31m") & set(written.text)
+    assert not any(line.startswith("2026-01-01") for line in written.text.splitlines())
+    if style == "json":
+        assert written.events[0]["event"] == forged
+
+
+def test_a_password_that_holds_an_at_sign_is_hidden_whole(configured: Configure) -> None:
+    written = configured()
+    log.warning("said", extra={"text": "postgres://ann:p@ss@host/base and b@c"})
+    assert written.event["text"] == "postgres://***@host/base and b@c"

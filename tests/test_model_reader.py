@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from bot.agent.arguments import Unreadable, read_arguments
 from bot.agent.calls import MOST_CALLS, CallPieces
-from bot.agent.completion import Completion
+from bot.agent.completion import LONGEST_ANSWER, WIRE, Completion
 from bot.agent.failures import CallFailed, of_error, of_status
 from bot.agent.openai_model import wire_id
-from bot.agent.sse import LONGEST_LINE, Event, EventReader, TooLong
+from bot.agent.sse import LONGEST_EVENT, Event, EventReader, TooLong
 from bot.agent.thinking import Thinking
 from bot.chat import Text, Tokens
 
@@ -71,10 +71,60 @@ def test_no_bytes_stop_the_reader(pieces: list[bytes]) -> None:
 
 def test_a_line_without_end_is_not_kept_for_ever() -> None:
     reader = EventReader()
-    for _ in range(LONGEST_LINE // 2**16):
+    for _ in range(LONGEST_EVENT // 2**16):
         assert not list(reader.feed(b"x" * 2**16))
     with pytest.raises(TooLong):
         list(reader.feed(b"x"))
+
+
+def test_an_event_without_end_is_not_kept_for_ever() -> None:
+    """Each of its lines is short, and no blank line ends it."""
+    reader = EventReader()
+    line = b"data: " + b"x" * (2**16 - 7) + b"\n"
+    for _ in range(LONGEST_EVENT // 2**16):
+        assert not list(reader.feed(line))
+    with pytest.raises(TooLong):
+        list(reader.feed(line + line))
+
+
+def test_what_a_service_wants_back_is_not_kept_for_ever() -> None:
+    """Fields of a call, each under another name; small ones that are repeated in each piece stay."""
+    pieces = CallPieces()
+    for number in range(300):
+        function = {"name": f"tool_{number % 2}", "arguments": ""}
+        large = {f"field_{number}": "x" * 1_000} if number % 2 else {"signature": "x" * 1_000}
+        pieces.take({"index": number % 2, "id": str(number % 2), "function": function, **large})
+    assert not pieces._calls[1].extras
+    found = pieces.finish()
+    repeated, many = (str(call["id"]) for call in found.calls)
+    assert found.extras[repeated] == {"signature": "x" * 1_000}
+    assert many not in found.extras
+
+
+def test_a_refusal_in_parts_is_not_kept_for_ever() -> None:
+    completion = Completion()
+    delta = {"content": [{"type": "refusal", "refusal": "x" * 1_000}]}
+    for _ in range(1_000):
+        completion.take_chunk({"choices": [{"delta": delta}]})
+    assert len(completion._refusal) <= LONGEST_ANSWER // 1_000 + 1
+
+
+def test_no_nesting_is_an_error_of_ours() -> None:
+    """Also a chunk that can just be read, and not be written again; nor is it stored with the message."""
+    for depth in range(850, 1_000):
+        nest = "[" * depth + "]" * depth
+        call = f'{{"index": 0, "more": {nest}, "function": {{"name": "x", "arguments": {{"a": {nest}}}}}}}'
+        for chunk in (
+            f'{{"error": {{"message": {nest}}}}}',
+            f'{{"choices": [{{"delta": {{"reasoning_details": [{nest}], "tool_calls": [{call}]}}}}]}}',
+            f'{{"choices": [{{"delta": {{"content": [{{"type": "thinking", "thinking": {nest}}}]}}}}]}}',
+        ):
+            for name in ("", "error"):
+                completion = Completion()
+                with contextlib.suppress(CallFailed):
+                    completion.take(Event(chunk, name))
+                    completion.take(Event('{"choices": [{"finish_reason": "stop"}]}'))
+                    assert WIRE not in completion.message("m", "act").additional_kwargs
 
 
 @given(st.lists(chunks, max_size=6))

@@ -10,6 +10,11 @@ from bot.chat import well_formed
 LONGEST = 200_000
 _DEEPEST = 50
 _LARGEST = 2**63 - 1
+_MARKS = (
+    {"lc", "type"},
+    *({f"__{name}__"} for name in ("interrupt", "send", "delta_snapshot", "bytes", "set_items")),
+)
+"""Keys by which checkpoints tell objects from data: data with such keys would come back as an object."""
 
 _NOTHING = frozenset({"", "null", "none", "[]", "{}", '""'})
 _FENCE = "```"
@@ -50,7 +55,7 @@ def _read(text: str, depth: int) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise ValueError(f"it is {type(value).__name__}")  # noqa: TRY004 - read as any other broken JSON
-    return {well_formed(key): _storable(each) for key, each in value.items()}
+    return storable(value, depth=0)  # type: ignore[no-any-return]  # a dictionary, as it was
 
 
 def _parsed(text: str) -> Any:
@@ -89,16 +94,20 @@ def _finite(text: str) -> float:
 _DECODER = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_finite)
 
 
-def _storable(value: Any, depth: int = 1) -> Any:
+def storable(value: Any, depth: int = 1) -> Any:
     """Return the value as every store and service takes it. Raises `ValueError` where that cannot be."""
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
     if isinstance(value, str):
         return well_formed(value)
     if isinstance(value, dict):
-        return {well_formed(key): _storable(each, depth + 1) for key, each in value.items()}
+        if marks := next((each for each in _MARKS if each <= value.keys()), None):
+            raise ValueError(f"an object may not have the keys {' and '.join(sorted(marks))}")
+        return {well_formed(key): storable(each, depth + 1) for key, each in value.items()}
     if isinstance(value, list):
-        return [_storable(each, depth + 1) for each in value]
+        return [storable(each, depth + 1) for each in value]
     if isinstance(value, int) and abs(value) > _LARGEST:
         raise ValueError("a number is too large")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a number that JSON knows")
     return value

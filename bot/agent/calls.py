@@ -8,12 +8,13 @@ import json
 import re
 import secrets
 import string
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import ToolCall
 
-from bot.agent.arguments import LONGEST, Unreadable, read_arguments
+from bot.agent.arguments import LONGEST, Unreadable, read_arguments, storable
 from bot.chat import well_formed
 
 MOST_CALLS = 16
@@ -46,6 +47,7 @@ class _Call:
     size: int = 0
     value: dict[str, Any] | list[Any] | None = None
     extras: dict[str, Any] = field(default_factory=dict)
+    extras_size: int = 0
     checks: int = 0
 
     def is_whole(self) -> bool:
@@ -101,8 +103,9 @@ class CallPieces:
             if is_cut_off and call is self._calls[-1] and (id in found.unreadable or not call.size):
                 found.unreadable[id] = _CUT_OFF
             found.calls.append(ToolCall(name=_name(call.name), args=arguments, id=id, type="tool_call"))
-            if call.extras and len(json.dumps(call.extras)) <= _MOST_EXTRAS:
-                found.extras[id] = call.extras
+            with suppress(ValueError):  # what cannot be kept cannot be given back
+                if call.extras:
+                    found.extras[id] = storable(call.extras)
         return found
 
     def _of(self, index: int | None, id: str, name: str) -> _Call | None:
@@ -177,4 +180,7 @@ def _keep_extras(call: _Call, piece: dict[str, Any], function: dict[str, Any]) -
         inner = {key: value for key, value in function.items() if key not in known and value is not None}
         if inner:
             more["function"] = call.extras.get("function", {}) | inner
-    call.extras.update(more)
+    fresh = {key: value for key, value in more.items() if call.extras.get(key) != value}
+    if fresh:  # some repeat them in each piece
+        call.extras_size += len(json.dumps(fresh))
+        call.extras = call.extras | fresh if call.extras_size <= _MOST_EXTRAS else {}

@@ -6,11 +6,13 @@ https://platform.openai.com/docs/api-reference/chat-streaming is what everybody 
 import json
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage
 
 from bot.agent import failures, prompts
+from bot.agent.arguments import storable
 from bot.agent.calls import CallPieces, Calls
 from bot.agent.failures import CallFailed
 from bot.agent.sse import Event
@@ -105,12 +107,18 @@ class Completion:
                     failures.BROKEN, f"a chunk of {len(event.data)} characters cannot be read"
                 ) from None
             return ()  # some say `ping`
-        if event.name == "error" and not (isinstance(chunk, dict) and chunk.get("choices")):
-            raise failures.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
-        return self.take_chunk(chunk)
+        return self.take_chunk(chunk, is_error=event.name == "error")
 
-    def take_chunk(self, chunk: object) -> Sequence[Part]:
+    def take_chunk(self, chunk: object, *, is_error: bool = False) -> Sequence[Part]:
         """Return what people may see of a chunk, or of a whole answer in its place. Raises `CallFailed`."""
+        try:
+            return self._take_chunk(chunk, is_error)
+        except RecursionError:
+            raise CallFailed(failures.BROKEN, "a chunk is nested too deeply") from None
+
+    def _take_chunk(self, chunk: object, is_error: bool) -> Sequence[Part]:
+        if is_error and not (isinstance(chunk, dict) and chunk.get("choices")):
+            raise failures.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
         if not isinstance(chunk, dict):
             return ()
         if error := chunk.get("error"):
@@ -190,9 +198,8 @@ class Completion:
         elif isinstance(content, list):  # Mistral, and whoever sends parts
             self._take_parts(content, said)
         refusal = delta.get("refusal")
-        if isinstance(refusal, str) and self._received <= LONGEST_ANSWER:
-            self._received += len(refusal)
-            self._refusal.append(refusal)
+        if isinstance(refusal, str):
+            self._refuse(refusal)
         for name in _REASONING:
             if isinstance(value := delta.get(name), str):
                 self._reason(name, value)
@@ -223,9 +230,14 @@ class Completion:
             elif isinstance(part, dict) and part.get("type") in (None, "text", "output_text"):
                 said.append(str(part.get("text") or ""))
             elif isinstance(part, dict) and part.get("type") == "refusal":
-                self._refusal.append(str(part.get("refusal") or ""))
+                self._refuse(str(part.get("refusal") or ""))
             elif isinstance(part, dict):
                 self._reason("thinking", json.dumps(part.get("thinking")))
+
+    def _refuse(self, words: str) -> None:
+        if self._received <= LONGEST_ANSWER:
+            self._received += len(words)
+            self._refusal.append(words)
 
     def _reason(self, name: str, value: object) -> None:
         """Keep what the model thinks, as its service names it."""
@@ -288,7 +300,8 @@ class Completion:
         message: dict[str, Any] = {}
         if self._reasoning_size <= _MOST_REASONING:
             message = {name: well_formed("".join(self._reasoning.get(name, ()))) for name in _REASONING}
-            message["reasoning_details"] = self._reasoning.get("reasoning_details")
+            with suppress(ValueError):  # what cannot be kept cannot be given back
+                message["reasoning_details"] = storable(self._reasoning.get("reasoning_details"))
         message = {name: value for name, value in message.items() if value}
         found = {"message": message, "calls": calls.extras}
         return {name: each for name, each in found.items() if each}

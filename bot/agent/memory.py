@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
+from langgraph.checkpoint.redis.jsonplus_redis import JsonPlusRedisSerializer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
@@ -25,6 +26,18 @@ T = TypeVar("T")
 logging.getLogger("redisvl.index.index").setLevel(logging.CRITICAL)
 
 
+class _Serializer(JsonPlusRedisSerializer):
+    """The saver's serializer, which looks for no class under a name that is stored.
+
+    Version 0.5 imports whatever module a stored object names, to see whether it names a dataclass. Arguments
+    of tool calls are stored as they came, so that anybody who got the model to make such a call would choose
+    what is imported. Nothing of ours is a dataclass there; messages are known without.
+    """
+
+    def _constructor_class(self, obj: dict[str, Any]) -> type[Any]:
+        raise ValueError("no dataclasses are stored")
+
+
 class Memory(AsyncRedisSaver):
     """The checkpoint saver, which knows its writes under way.
 
@@ -35,6 +48,7 @@ class Memory(AsyncRedisSaver):
     def __init__(self, redis: Redis, ttl_days: int) -> None:
         # minutes; each write renews it
         super().__init__(redis_client=redis, ttl={"default_ttl": ttl_days * 24 * 60})
+        self.serde = _Serializer()
         self._writes: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
 
     async def set_up(self) -> None:

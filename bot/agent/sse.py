@@ -7,7 +7,7 @@ blank lines and the last one, end lines in three ways, begin with a BOM, and put
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LONGEST_LINE = 8 * 2**20
+LONGEST_EVENT = 8 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _DONE = "[done]"
 
@@ -26,7 +26,7 @@ class Event:
 
 
 class TooLong(Exception):
-    """A line is longer than any event of a model is."""
+    """A line or an event is longer than any of a model's is."""
 
 
 class EventReader:
@@ -37,6 +37,7 @@ class EventReader:
         self._line_size = 0
         self._is_first = True
         self._data: list[str] = []
+        self._data_size = 0
         self._name = ""
         self._stray: list[bytes] = []
         self._stray_size = 0
@@ -69,7 +70,7 @@ class EventReader:
     def _keep(self, chunk: bytes) -> None:
         self._line.append(chunk)
         self._line_size += len(chunk)
-        if self._line_size > LONGEST_LINE:
+        if self._line_size > LONGEST_EVENT:
             raise TooLong("a line of the stream is too long")
 
     def _take(self, line: bytes) -> Iterator[Event]:
@@ -80,19 +81,22 @@ class EventReader:
         elif line.startswith(b"data:"):
             if len(self._data) == 1 and _is_whole(self._data[0]):
                 yield from self._dispatch()  # no blank line stands between two events
+            self._data_size += len(line)
+            if self._data_size > LONGEST_EVENT:
+                raise TooLong("an event of the stream is too long")
             self._data.append(line[5:].removeprefix(b" ").decode(errors="replace"))
         elif line.startswith(b"event:"):
             yield from self._dispatch()
             self._name = line[6:].strip().decode(errors="replace")
         elif not line.startswith((b":", b"id:", b"retry:")):
             self._stray_size += len(line)
-            if self._stray_size <= LONGEST_LINE:
+            if self._stray_size <= LONGEST_EVENT:
                 self._stray.append(line)
 
     def _dispatch(self) -> Iterator[Event]:
         if self._data:
             event = Event("\n".join(self._data), self._name)
-            self._data, self._name = [], ""
+            self._data, self._data_size, self._name = [], 0, ""
             yield event
 
 

@@ -45,7 +45,7 @@ async def receive(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> byt
             return await bounded.read()
     except TimeoutError as error:
         raise Refusal(408, f"The body did not arrive within {seconds:.0f} seconds.") from error
-    except (web.RequestPayloadError, ConnectionError) as error:
+    except (web.RequestPayloadError, ConnectionError, RuntimeError) as error:  # the last: closed before
         raise Refusal(400, "The body ended early or is not encoded as its headers say.") from error
 
 

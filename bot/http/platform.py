@@ -35,7 +35,7 @@ from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES, receive
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
 from bot.http.conversation import AUTHOR, Conversation
-from bot.http.errors import Handler, errors_as_json
+from bot.http.errors import Handler, errors_as_json, not_now
 from bot.http.files import read_kept, send
 from bot.http.guard import PROBES, add_security_headers, check_exposure, guard
 from bot.http.memory import MemoryRoutes
@@ -49,6 +49,10 @@ PAGE = Path(__file__).with_name("page")
 
 GOODBYE = 3.0
 """Seconds that running requests have to finish when the server closes."""
+
+_SMALL_BYTES = 64 << 10
+_LARGE_AT_ONCE = 32
+"""How many bodies that are not small may arrive at once without a token."""
 
 
 class Http:
@@ -203,10 +207,20 @@ def _routes(
 
 
 def _bounded(handler: Handler) -> Handler:
-    """Read the body within our bounds before `handler` does: until then anybody may have sent it."""
+    """Read the body within our bounds before `handler` does: until then anybody may have sent it.
+
+    Bodies are small, except a few; so are those that a stranger may have us hold on all connections at once.
+    """
+    large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def bounded(request: web.Request) -> web.StreamResponse:
-        await receive(request)
+        if request.content_length is not None and request.content_length <= _SMALL_BYTES:
+            await receive(request)
+        elif large.locked():
+            raise not_now("Too many large bodies arrive at once. Try again in a moment.")
+        else:
+            async with large:
+                await receive(request)
         return await handler(request)
 
     return bounded

@@ -1,5 +1,6 @@
 """Embeddings of an OpenAI-compatible service: `POST /embeddings`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,24 +13,38 @@ from bot.recall.embeddings import MAX_CHARS, EmbeddingFailed, Vector, usable
 _MOST_SECONDS = 10.0
 """A search does without vectors rather than wait for longer."""
 
+MOST_BYTES = 32 << 20
+"""The size of an answer at most, which the SDK keeps whole."""
+
 
 class OpenAIEmbeddings:
     """Implements `Embeddings`; the SDK repeats once what failed (408, 409, 429, 5xx, no connection)."""
 
-    def __init__(self, client: openai.AsyncOpenAI, model: str) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, model: str, seconds: float) -> None:
         self.model = model
         self._client = client
+        self._seconds = seconds
 
     async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         """See `Embeddings.embed`."""
         cut = [text[:MAX_CHARS].encode("utf-8", "replace").decode() or " " for text in texts]
         try:
-            # as floats: the SDK's own default is base64, which not every compatible service gives
-            answer = await self._client.embeddings.create(
-                input=cut, model=self.model, encoding_format="float"
-            )
+            # the SDK's own limit is for each piece of the answer
+            async with asyncio.timeout(2 * self._seconds):
+                # as floats: the SDK's own default is base64, which not every compatible service gives
+                answer = await self._client.embeddings.create(
+                    input=cut, model=self.model, encoding_format="float"
+                )
             found = sorted(answer.data, key=lambda each: each.index)
-        except (openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
+        except (
+            openai.OpenAIError,
+            httpx2.HTTPError,
+            TimeoutError,
+            RecursionError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise EmbeddingFailed(f"{type(error).__name__}: {str(error)[:200]}") from error
         if len(found) != len(cut):
             raise EmbeddingFailed(f"asked for {len(cut)} vectors, got {len(found)}")
@@ -42,7 +57,9 @@ async def open_embeddings(
 ) -> AsyncIterator[OpenAIEmbeddings]:
     """Embeddings by the model `name`; `timeout` is in seconds, and cut to what a search can wait."""
     seconds = min(timeout, _MOST_SECONDS)
-    async with openai.DefaultAsyncHttpxClient(timeout=seconds) as http:
+    async with openai.DefaultAsyncHttpxClient(
+        timeout=seconds, headers={"Accept-Encoding": "identity"}, event_hooks={"response": [_bound]}
+    ) as http:
         sdk = openai.AsyncOpenAI(
             api_key=(api_key or SecretStr("none")).get_secret_value(),
             base_url=base_url,
@@ -50,4 +67,31 @@ async def open_embeddings(
             max_retries=1,
             http_client=http,
         )
-        yield OpenAIEmbeddings(sdk, name)
+        yield OpenAIEmbeddings(sdk, name, seconds)
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """Bound the body, before any of it is read; what is compressed could be small and become huge."""
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise httpx2.DecodingError("the answer is compressed, which was not asked for")
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _Bounded(response.stream)
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The same bytes, up to `MOST_BYTES` of them."""
+
+    def __init__(self, source: httpx2.AsyncByteStream) -> None:
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._source:
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise httpx2.ReadError("the answer is too long")
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Close the connection, or give it back."""
+        await self._source.aclose()

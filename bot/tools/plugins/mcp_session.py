@@ -28,6 +28,7 @@ from bot import __version__
 from bot.chat import Json, well_formed_json
 from bot.plugin_settings import McpServer
 from bot.tasks import cancel
+from bot.tools.plugins.mcp_http import bounded_client
 from bot.tools.plugins.offer import ConnectionLost, PluginError, SessionGone
 from bot.tools.plugins.stderr import stderr_to_log
 
@@ -182,6 +183,7 @@ async def _client(plugin: str, server: McpServer, session: Session) -> AsyncIter
             headers=dict(server.headers),
             timeout=_CONNECT_SECONDS,
             sse_read_timeout=server.policy.timeout + 60,
+            httpx_client_factory=bounded_client,
             session_kwargs=own,
         )
         async with create_session(connection) as client:

@@ -1,0 +1,61 @@
+"""The HTTP client of MCP servers: no answer takes more memory than one may.
+
+The client library keeps each answer whole, and reads on after the caller has given up. What is compressed is
+refused, since a small body could become a huge one.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+MOST_BYTES = 16 << 20
+"""The size of an answer at most, or of one event in a stream of them."""
+
+
+def bounded_client(
+    headers: dict[str, str] | None = None,
+    timeout: httpx.Timeout | None = None,
+    auth: httpx.Auth | None = None,
+) -> httpx.AsyncClient:
+    """Make a client as `mcp.shared._httpx_utils.McpHttpClientFactory` has it, whose answers are bounded."""
+    return httpx.AsyncClient(
+        headers={"Accept-Encoding": "identity", **(headers or {})},
+        timeout=timeout,
+        auth=auth,
+        event_hooks={"response": [_bound]},
+    )
+
+
+async def _bound(response: httpx.Response) -> None:
+    """Bound the body, before any of it is read."""
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise httpx.DecodingError("the answer is compressed, which was not asked for")
+    is_stream = response.headers.get("Content-Type", "").lower().startswith("text/event-stream")
+    response.stream = _Bounded(response.stream, is_stream=is_stream)
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """The same bytes, up to `MOST_BYTES` of them between two ends of an event."""
+
+    def __init__(self, source: Any, *, is_stream: bool) -> None:
+        self._source = source
+        self._is_stream = is_stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size, last = 0, b""
+        async for chunk in self._source:
+            if self._is_stream and _ends_an_event(last + chunk):
+                size = 0
+            size, last = size + len(chunk), chunk[-3:]
+            if size > MOST_BYTES:
+                raise httpx.ReadError("the answer is too long")
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Close the connection, or give it back."""
+        await self._source.aclose()
+
+
+def _ends_an_event(text: bytes) -> bool:
+    return any(end in text for end in (b"\n\n", b"\r\r", b"\r\n\r\n"))

@@ -1,0 +1,111 @@
+"""A hostile MCP server: nothing that it answers takes more memory or time than one answer may."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from bot.tools.plugins import mcp_http
+from tests.plugging import called, is_up, plugged
+from tests.waiting import wait_until
+
+_MOST = 64 << 10
+
+
+class Hostile:
+    """Offers the tool `talk`, whose answer never ends; `is_hung_up` tells that nobody listens any more."""
+
+    def __init__(self, headers: dict[str, str], begin: bytes, again: bytes) -> None:
+        self.headers, self.begin, self.again = headers, begin, again
+        self.is_hung_up = False
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Be an MCP server, as far as a client has to believe it."""
+        if request.method != "POST":
+            return web.Response(status=405)
+        asked = await request.json()
+        results: dict[str, Any] = {
+            "initialize": {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "hostile", "version": "1"},
+            },
+            "tools/list": {"tools": [{"name": "talk", "inputSchema": {"type": "object"}}]},
+        }
+        if result := results.get(asked["method"]):
+            return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": result})
+        return await self._talk(request) if "id" in asked else web.Response(status=202)
+
+    async def _talk(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=self.headers)
+        await response.prepare(request)
+        try:
+            await response.write(self.begin)
+            while True:
+                await response.write(self.again)
+                await asyncio.sleep(0)
+        except (ConnectionError, asyncio.CancelledError):
+            self.is_hung_up = True
+            raise
+
+
+@asynccontextmanager
+async def served(hostile: Hostile) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/mcp", hostile.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+    finally:
+        await runner.cleanup()
+
+
+JSON, STREAM = {"Content-Type": "application/json"}, {"Content-Type": "text/event-stream"}
+ENDLESS = {
+    "JSON": Hostile(JSON, b'{"jsonrpc": "', b"a" * 16_384),
+    "one line of a stream": Hostile(STREAM, b"data: ", b"a" * 16_384),
+    "lines of one event": Hostile(STREAM, b"", b"data: " + b"a" * 16_384 + b"\n"),
+    "a small body that becomes a huge one": Hostile(
+        JSON | {"Content-Encoding": "gzip"}, gzip.compress(b" " * (8 << 20)), b""
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_an_answer_without_an_end_is_hung_up_on(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Memory is bounded by the size of one answer, however the server sends it; other calls can be made."""
+    monkeypatch.setattr(mcp_http, "MOST_BYTES", _MOST)
+    hostile = ENDLESS[kind]
+    async with (
+        served(hostile) as url,
+        plugged(redis, {"shop": {"url": url, "approval": False, "timeout": 1}}) as plugins,
+    ):
+        assert (await called(plugins, "shop__talk")).startswith("failed: ")
+        await wait_until(lambda: hostile.is_hung_up, "the server has lost its listener")
+
+        async def is_back() -> bool:
+            return await is_up(plugins, "shop")
+
+        await wait_until(is_back, "the server can be used")
+
+
+async def test_a_stream_may_be_longer_than_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is on an event: a stream that stays open tells of many things."""
+    monkeypatch.setattr(mcp_http, "MOST_BYTES", 1_000)
+
+    async def source() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"data: " + b"a" * 500 + b"\n"
+            yield b"\n"
+
+    bounded = mcp_http._Bounded(source(), is_stream=True)
+    assert len(b"".join([chunk async for chunk in bounded])) == 100 * 508
