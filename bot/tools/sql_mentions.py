@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pglast import ast
+
+UNKNOWN = ""
+"""Stands for the name of a FROM item whose name is not known, so that it may be any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,25 @@ def source_of(item: ast.Node) -> tuple[str, Source] | None:
         case ast.RangeFunction(alias=ast.Alias() as alias, coldeflist=definitions):
             defined = [each.colname or "" for each in definitions or ()]
             return alias.aliasname or "", Source(frozenset([*strings(alias.colnames), *defined]))
-        case ast.JoinExpr(alias=ast.Alias() as alias):
+        case ast.RangeFunction(functions=functions):
+            return _called(functions), Source()
+        case ast.JoinExpr(alias=ast.Alias() as alias) | ast.JsonTable(alias=ast.Alias() as alias):
             return alias.aliasname or "", Source(frozenset(strings(alias.colnames)))
+        case ast.JoinExpr(join_using_alias=ast.Alias() as alias):
+            return alias.aliasname or "", Source()
+        case ast.JsonTable():
+            return UNKNOWN, Source()
         case _:
             return None
+
+
+def _called(functions: Any) -> str:  # pglast ships no types
+    """Return the name that PostgreSQL gives to functions in FROM that have no alias."""
+    match functions:
+        case [[ast.FuncCall(funcname=path), *_], *_]:
+            return strings(path)[-1]
+        case _:  # CAST, COALESCE and the like have names that are found by many rules
+            return UNKNOWN
 
 
 def given_by(query: ast.CommonTableExpr) -> Source:
