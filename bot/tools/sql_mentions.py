@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pglast import ast
+from pglast.enums import A_Expr_Kind
 
 UNKNOWN = ""
 """Stands for the name of a FROM item whose name is not known, so that it may be any."""
@@ -96,6 +97,22 @@ def _called(functions: Any) -> str:  # pglast ships no types
             return strings(path)[-1]
         case _:  # CAST, COALESCE and the like have names that are found by many rules
             return UNKNOWN
+
+
+def operators_of(node: ast.Node) -> frozenset[str]:
+    """Return the operators that a node names, and those that it uses without naming them."""
+    match node:
+        case ast.A_Expr(kind=kind) if kind in _BETWEEN:
+            return frozenset({"<", "<=", ">", ">="})
+        case ast.A_Expr(name=path) | ast.SubLink(operName=[*_] as path) | ast.SortBy(useOp=[*_] as path):
+            return frozenset(strings(path)[-1:])
+        case ast.SubLink() | ast.CaseExpr() | ast.JoinExpr():  # x IN (SELECT …), CASE x WHEN …, USING (x)
+            return frozenset({"="})
+        case _:
+            return frozenset()
+
+
+_BETWEEN = frozenset(each for each in A_Expr_Kind if "BETWEEN" in each.name)
 
 
 def given_by(query: ast.CommonTableExpr) -> Source:

@@ -169,8 +169,8 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_operator
     OR EXISTS (SELECT FROM pg_catalog.pg_cast c
                  JOIN pg_catalog.pg_type s ON s.oid = c.castsource
                  JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
-                WHERE c.castfunc >= 16384 AND s.typnamespace = 'pg_catalog'::regnamespace
-                  AND t.typnamespace = 'pg_catalog'::regnamespace)
+                WHERE c.castfunc >= 16384 AND (s.typnamespace = 'pg_catalog'::regnamespace OR s.typtype = 'e')
+                  AND (t.typnamespace = 'pg_catalog'::regnamespace OR t.typtype = 'e'))
 """
 
 
