@@ -376,6 +376,7 @@ REFUSED = {
         "SELECT text.pg_ls_dir, (SELECT 1 FROM (VALUES (1)) AS text(pg_ls_dir)) FROM CAST('/' AS text)",
         "WITH f(pg_ls_dir) AS (VALUES (1)) SELECT (SELECT max(unnest.pg_ls_dir) FROM unnest(ARRAY['/'])) "
         "FROM f AS unnest",
+        "SELECT CASE WHEN current_user = 'writer' THEN currtid2('accounts', '(0,1)') END",
         "SELECT pg_advisory_lock(1)",
         "SELECT pg_advisory_lock_shared(1, 2)",
         "SELECT pg_try_advisory_xact_lock(1)",
