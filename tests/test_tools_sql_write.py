@@ -23,6 +23,8 @@ UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
 TAKEN = {"apples": 9, "pears": 19, "plums": 30}
 
 REFUSED = {
+    "INSERT INTO shelf SELECT 9, 'x', 0xffffffffff": "plain decimals",
+    "UPDATE shelf SET stock = 1_000.5 WHERE id = 1": "plain decimals",
     "SELECT * FROM shelf": "SELECT is not allowed",
     "DROP TABLE shelf": "DROP is not allowed",
     "TRUNCATE shelf": "TRUNCATE is not allowed",

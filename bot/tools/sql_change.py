@@ -35,6 +35,8 @@ _RIGHT_TO_LEFT = re.compile(
 )
 """Scripts such as Hebrew and Arabic: https://www.unicode.org/reports/tr9/#Bidirectional_Character_Types"""
 
+_ODD_NUMBER = re.compile("[_xXoObB]")
+
 _WRITING: frozenset[type[ast.Node]] = frozenset(
     {ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.SelectStmt}
 )
@@ -114,6 +116,11 @@ def _shown(tree: ast.Node) -> str:
     line = printed(tree)
     _require_visible(line)
     _require(not _GAP.search(line), "A text in it holds many blanks or empty lines, which hide what follows.")
+    numbers = [line[each.start : each.end + 1] for each in scan(line) if each.name == "FCONST"]
+    _require(
+        not any(map(_ODD_NUMBER.search, numbers)),
+        "Write numbers as plain decimals: to PostgreSQL 14 1_000 is 1, and 0xff is 0.",
+    )
     is_turned = bool(_RIGHT_TO_LEFT.search(line))
     if is_turned:
         line = _faithful(lambda each: _in_reading_order(RawStream()(each)), tree)
