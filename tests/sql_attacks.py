@@ -377,6 +377,8 @@ REFUSED = {
         "WITH f(pg_ls_dir) AS (VALUES (1)) SELECT (SELECT max(unnest.pg_ls_dir) FROM unnest(ARRAY['/'])) "
         "FROM f AS unnest",
         "SELECT CASE WHEN current_user = 'writer' THEN currtid2('accounts', '(0,1)') END",
+        "SELECT CASE WHEN current_user = 'writer' THEN lastval() END",
+        "SELECT currval('tickets_seq')",
         "SELECT pg_advisory_lock(1)",
         "SELECT pg_advisory_lock_shared(1, 2)",
         "SELECT pg_try_advisory_xact_lock(1)",
@@ -552,8 +554,6 @@ HARMLESS = {
         "SELECT robbed(id) OVER () FROM accounts",
         "TABLE trap",
         "SELECT * FROM guarded",
-        "SELECT lastval()",
-        "SELECT currval('tickets_seq')",
         'SELECT "Odd; name"()',
     ],
     "words that only look dangerous": [
