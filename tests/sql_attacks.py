@@ -362,6 +362,23 @@ REFUSED = {
         'SELECT f.U&"\\0070g_sleep" FROM generate_series(60, 60) AS f',
         "SELECT g.\"pg_read_file\" FROM (VALUES ('FILE')) AS v(g), LATERAL unnest(ARRAY[g]) AS g",
         "SELECT (x).lo_get FROM (SELECT 4242::oid AS x) AS f",
+        # a column of that name elsewhere, under the name that a FROM item has without having been given any
+        "SELECT generate_series.pg_sleep, (SELECT 1 FROM (VALUES (1)) AS generate_series(pg_sleep)) "
+        "FROM generate_series(60, 60)",
+        "SELECT unnest.pg_read_file, (SELECT 1 FROM (VALUES (1)) AS unnest(pg_read_file)) "
+        "FROM unnest(ARRAY['FILE'])",
+        "SELECT unnest.current_setting, (SELECT 1 FROM (VALUES (1)) AS unnest(current_setting)) "
+        "FROM unnest(ARRAY['app.key'])",
+        "SELECT upper.pg_ls_dir, (SELECT 1 FROM (VALUES (1)) AS upper(pg_ls_dir)) "
+        "FROM ROWS FROM (upper('/'), upper('x'))",
+        'SELECT "coalesce".pg_ls_dir, (SELECT 1 FROM (VALUES (1)) AS "coalesce"(pg_ls_dir)) '
+        "FROM coalesce('/'::text, 'x')",
+        "SELECT text.pg_ls_dir, (SELECT 1 FROM (VALUES (1)) AS text(pg_ls_dir)) FROM CAST('/' AS text)",
+        "WITH f(pg_ls_dir) AS (VALUES (1)) SELECT (SELECT max(unnest.pg_ls_dir) FROM unnest(ARRAY['/'])) "
+        "FROM f AS unnest",
+        "SELECT CASE WHEN current_user = 'writer' THEN currtid2('accounts', '(0,1)') END",
+        "SELECT CASE WHEN current_user = 'writer' THEN lastval() END",
+        "SELECT currval('tickets_seq')",
         "SELECT pg_advisory_lock(1)",
         "SELECT pg_advisory_lock_shared(1, 2)",
         "SELECT pg_try_advisory_xact_lock(1)",
@@ -537,8 +554,6 @@ HARMLESS = {
         "SELECT robbed(id) OVER () FROM accounts",
         "TABLE trap",
         "SELECT * FROM guarded",
-        "SELECT lastval()",
-        "SELECT currval('tickets_seq')",
         'SELECT "Odd; name"()',
     ],
     "words that only look dangerous": [

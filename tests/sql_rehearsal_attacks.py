@@ -31,6 +31,11 @@ CREATE FUNCTION frozen(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE
     AS $$ BEGIN RETURN n * (1 - public.peek()); END $$;
 CREATE FUNCTION peeks(int, int) RETURNS int LANGUAGE sql STABLE AS 'SELECT public.peek() + $1 + $2';
 CREATE OPERATOR @#@ (LEFTARG = int, RIGHTARG = int, FUNCTION = peeks);
+CREATE FUNCTION equals_peek(int, int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT public.peek() = $1';
+CREATE FUNCTION equals_peek(text, int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT public.peek() = $2';
+CREATE OPERATOR @=@ (LEFTARG = int, RIGHTARG = int, FUNCTION = equals_peek);
+CREATE OPERATOR <= (LEFTARG = text, RIGHTARG = int, FUNCTION = equals_peek);
+CREATE OPERATOR >= (LEFTARG = text, RIGHTARG = int, FUNCTION = equals_peek);
 CREATE FUNCTION hidden_count(shelf) RETURNS int LANGUAGE sql STABLE AS 'SELECT public.peek()';
 CREATE TYPE tally AS (sum int);
 CREATE FUNCTION to_tally(int) RETURNS tally LANGUAGE sql STABLE
@@ -177,6 +182,9 @@ ATTACKS = [
     "UPDATE plain SET stock = 1 - 2 * peek() WHERE id = 1",
     "DELETE FROM plain WHERE id = peek() OR peek() = 1",
     "UPDATE plain SET stock = 1 - 2 * (1 @#@ -1) WHERE id = 1",
+    "DELETE FROM plain WHERE 1 @=@ ANY (SELECT id FROM plain)",
+    "DELETE FROM plain WHERE 1 @=@ ANY (ARRAY[1])",
+    "DELETE FROM plain WHERE name BETWEEN 1 AND 1",
     "UPDATE plain SET stock = (1::tally).sum - 2 WHERE id = 1",
     "UPDATE plain SET stock = 1 - 2 * s.hidden_count FROM shelf s WHERE s.id = 1 AND plain.id = 1",
     "INSERT INTO plain SELECT 9, 'x', 1::small",

@@ -186,6 +186,22 @@ async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) 
     assert (await kept.decide(PROPOSAL.id, EVE, approve=True)).words.startswith("Approved.\n")
 
 
+async def test_with_four_eyes_an_account_unlinked_meanwhile_stays_the_same_person(
+    redis: Redis,
+) -> None:
+    """Fault: who asks on Slack unlinks the account on Discord, and approves there."""
+    links = {ADA: frozenset({ADA, BOB})}
+
+    async def linked(author: str, space: str) -> frozenset[str]:
+        return links.get(author, frozenset({author}))
+
+    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), people=linked)
+    assert await kept.ask(TURN, PROPOSAL)
+    links.clear()
+    assert "somebody else" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words
+    assert not await decisions(redis)
+
+
 async def test_after_its_time_it_is_nobodys_to_decide(redis: Redis) -> None:
     """Who comes too late makes it expire, for all; later ones are told so."""
     kept = approvals(redis, hours=0)

@@ -1,6 +1,7 @@
 """Requests whose approver does not read the thread that asks, with the whole bot: shown, decided, settled."""
 
 import html
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -209,6 +210,28 @@ async def test_on_discord_who_takes_no_direct_messages_is_passed_over(
         assert not now.components
         assert f"Approved by <@{carol.id}>" in now.content
         assert not discord.messages(discord.dm(bob))
+
+
+async def test_on_discord_words_in_direct_messages_are_read_back_first(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, discord: Discord
+) -> None:
+    """Fault: a blind approval in direct messages that have gone on since the request, which is far above."""
+    bob = discord.bob
+    async with running(**settings | {"approvers": f"discord:{bob.id}"}, **of_discord(discord)):
+        await discord.connected()
+        model.script(ASK, "Done.")
+        hers, his = discord.dm(discord.alice), discord.dm(bob)
+        await discord.say(discord.alice, hers, "take one of each")
+        (shown,) = await discord.answer(his, lambda shown: bool(shown[-1].components))
+        command = f"approve {request_in(shown.content)}"
+        await discord.say(bob, his, command)
+        said = await discord.answer(his, lambda shown: "Nothing is decided yet" in shown[-1].content)
+        assert TAKE in said[-1].content
+        assert await shelf.stock() != TAKEN
+        (word,) = re.findall(rf"`{command} (\d{{4}})`", said[-1].content)
+        await discord.say(bob, his, f"{command} {word}")
+        await discord.answer(hers, lambda shown: "Done." in shown[-1].content)
+        assert await shelf.stock() == TAKEN
 
 
 async def test_a_request_that_can_be_shown_to_nobody_waits_and_its_asker_knows(

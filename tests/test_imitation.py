@@ -20,6 +20,7 @@ PIECES = st.sampled_from(
         SIGN,
         "🔐",
         ":lock",
+        r":lock\_with_ink_pen",
         ":",
         "unlock",
         "\n",
@@ -42,6 +43,8 @@ def test_a_copied_request_loses_its_sign_and_its_id() -> None:
 def test_names_of_signs_stay_names() -> None:
     """Slack would show `:lock:` as a sign."""
     assert harmless("a :lock: and :lock_with_ink_pen:") == "a :lock\u200b: and :lock_with_ink_pen\u200b:"
+    escaped = r"\:lock\_with_ink\_pen\:"
+    assert harmless(escaped) == escaped[:-1] + "\u200b:"
 
 
 def test_other_text_stays_as_it_is() -> None:

@@ -128,6 +128,8 @@ async def test_what_is_no_select_is_exported_too(redis: Redis, pool: Database) -
         (";;-2+3", ";;'-2+3"),
         ("x\t=1+1", "x\t'=1+1"),
         ("x\n=1+1\n +2", "x\n'=1+1\n '+2"),
+        ('x;"=1+1', "x;\"'=1+1"),
+        ('x\t""@SUM(A1)', 'x\t""\'@SUM(A1)'),
         ("a = b; c - d", "a = b; c - d"),
         ("2026-05-01 10:00:00+02", "2026-05-01 10:00:00+02"),
         ("ann@example.com", "ann@example.com"),
@@ -175,3 +177,21 @@ def test_no_reading_of_a_cell_begins_with_a_formula(text: str) -> None:
     for part in re.split(r"[;\t\r\n]", cell):
         begins = part.strip(" \ufeff\u200b")[:1]
         assert begins not in set("=+-@\uff1d") - {""} or re.fullmatch(r"[-+]?1+", cell)
+
+
+@given(st.text(st.sampled_from(';=\t\n\r "@x,+\uff1d')), st.text(st.sampled_from(';=\t\n\r "@x,+')))
+def test_no_value_is_a_formula_to_a_spreadsheet_with_another_separator(first: str, second: str) -> None:
+    """Fault: CSV formulas that only a program with semicolons or tabs sees."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow([harmless(first), harmless(second)])
+    for delimiter in ",;\t":
+        values = csv.reader(io.StringIO(text.getvalue(), newline=""), delimiter=delimiter)
+        assert not [value for row in values for value in row if value.strip()[:1] in {*"=+@\uff1d"}]
+
+
+async def test_no_line_is_a_formula_to_a_spreadsheet_with_another_separator(
+    redis: Redis, pool: Database
+) -> None:
+    """Fault: `-1` and `0+x` as one value, a formula where a comma is decimal."""
+    _, content = await written(redis, pool, "select -1 as n, '0+cmd|x' as a union all select 2, 'b'")
+    assert b'\r\n"-1","0+cmd|x"\r\n2,b\r\n' in content

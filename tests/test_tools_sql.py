@@ -553,9 +553,9 @@ def test_depth_of_a_query_costs_no_python_stack() -> None:
 
 
 HARMLESS_VOLATILE = """
-amvalidate array_sample array_shuffle bernoulli brinhandler bthandler clock_timestamp current_query currtid2
-currval dsnowball_init dsnowball_lexize gen_random_uuid ginhandler gisthandler hashhandler
-heap_tableam_handler lastval pg_database_size pg_indexes_size pg_is_in_recovery pg_partition_ancestors
+amvalidate array_sample array_shuffle bernoulli brinhandler bthandler clock_timestamp current_query
+dsnowball_init dsnowball_lexize gen_random_uuid ginhandler gisthandler hashhandler
+heap_tableam_handler pg_database_size pg_indexes_size pg_is_in_recovery pg_partition_ancestors
 pg_partition_tree pg_relation_size pg_table_size pg_total_relation_size plpgsql_validator random random_normal
 spghandler system timeofday txid_status uuidv4 uuidv7
 """

@@ -23,6 +23,8 @@ UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
 TAKEN = {"apples": 9, "pears": 19, "plums": 30}
 
 REFUSED = {
+    "INSERT INTO shelf SELECT 9, 'x', 0xffffffffff": "plain decimals",
+    "UPDATE shelf SET stock = 1_000.5 WHERE id = 1": "plain decimals",
     "SELECT * FROM shelf": "SELECT is not allowed",
     "DROP TABLE shelf": "DROP is not allowed",
     "TRUNCATE shelf": "TRUNCATE is not allowed",
@@ -571,6 +573,16 @@ def test_texts_and_escapes_hide_nothing_either(statement: str) -> None:
     """Fault: blind approval. What an escape stands for is seen, or the statement is refused."""
     with pytest.raises(ToolFailure, match=r"cannot be seen|hide|block of code|plainer"):
         check(statement)
+
+
+@pytest.mark.parametrize("texts", [("\u05d0", "\u05d1"), ("\u0645\u0646", "\u0625\u0644\u0649")])
+def test_texts_from_right_to_left_turn_no_values_around(texts: tuple[str, str]) -> None:
+    """Fault: between two of them on a line people see the values in the opposite order."""
+    payer, payee = texts
+    change = check(f"INSERT INTO payments SELECT '{payer}', 1, 900, '{payee}' WHERE \"{payer}\" = 1")
+    lines = change.statement.text.splitlines()
+    assert [f"'{payer}'", ", 1, 900,", f"'{payee}'", "WHERE", f'"{payer}"', "= 1"] == lines[1:]
+    assert check(change.statement.text).statement.text == change.statement.text
 
 
 def test_a_printer_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

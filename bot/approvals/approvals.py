@@ -221,8 +221,11 @@ class Approvals:
     async def _refusal(self, record: Record, by: str, approve: bool) -> str:
         if not approve and by in record.askers:
             return ""
-        if self.four_eyes and by in await self._same(record.askers, record.thread):
-            return words.refusal_of_asker(record.approval)
+        if self.four_eyes:
+            # those of then, too: an account that is unlinked meanwhile does not become somebody else's
+            same = await self._same(record.askers, record.thread)
+            if by in same.union(record.people):
+                return words.refusal_of_asker(record.approval)
         if by not in self.approvers:
             return words.refusal(record.approval)
         return ""

@@ -14,7 +14,8 @@ SIGN = "🔏"
 _COMMAND = rf"(?<![^\W_])(?:approve|reject)[{re.escape(AROUND)}~:,>-]{{1,{MOST_BETWEEN}}}"
 _IMITATION = re.compile(
     r"(?P<sign>[🔏🔐🔒🔓])"
-    r"|:(?:lock_with_ink_pen|closed_lock_with_key|unlock|lock)(?P<colon>:)"  # Slack shows such signs
+    # Slack shows such signs; in Markdown a backslash before a mark is not shown
+    r"|:(?:lock\\?_with\\?_ink\\?_pen|closed\\?_lock\\?_with\\?_key|unlock|lock)\\?(?P<colon>:)"
     rf"|{_COMMAND}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
     re.IGNORECASE,
 )

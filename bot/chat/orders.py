@@ -41,8 +41,8 @@ class Order:
     def reason(self) -> str | None:
         """The reason, empty without one; None when it is not certain that the decision is meant.
 
-        Behind `approve` and the id nothing may stand except end punctuation, or a reason behind a colon that
-        is no question. A `reject` takes any words. A second command makes both uncertain.
+        Behind `approve` and the id nothing may stand except end punctuation, or a reason in words behind a
+        colon, in which nothing is asked. A `reject` takes any words. A second command makes both uncertain.
         """
         rest = self.rest.strip(AROUND)
         if _COMMAND.search(rest):
@@ -54,9 +54,11 @@ class Order:
         if not rest.startswith(_COLONS):
             return None
         reason = rest[1:].strip(AROUND)
-        if reason.rstrip(AROUND + _ENDS).endswith(_QUESTIONS):
+        if not reason.strip(AROUND + _ENDS):
+            return ""
+        if any(each in reason for each in _QUESTIONS) or not any(map(str.isalnum, reason)):
             return None
-        return _cut(reason) if reason.strip(AROUND + _ENDS) else ""
+        return _cut(reason)
 
     def confirmed(self, word: str) -> "Order | None":
         """The order without the word that confirms it; None when that word does not come first."""

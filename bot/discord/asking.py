@@ -10,11 +10,11 @@ from typing import Any, Protocol, Self, cast
 import discord
 from discord import ui
 
-from bot.chat import Approval, Json, Receipt, Shared, StorageDown, ThreadId, Undeliverable
+from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
 from bot.commands import MOST_NAMES, Commands, asked, named
 from bot.discord.display import CLOCKS, nonce_of
 from bot.discord.errors import Refused
-from bot.discord.events import DIRECT, PLATFORM
+from bot.discord.events import PLATFORM
 from bot.discord.handlers import Handlers
 from bot.discord.markdown import split
 from bot.discord.place import Place
@@ -116,10 +116,11 @@ async def _settle(approval: Approval, place: Json, sender: Sender, receipt: Rece
 
 async def show(
     approval: Approval, to: str, receipt: Receipt, sender: Sender, shared: Shared, *, is_channel: bool
-) -> ThreadId | None:
+) -> None:
     """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`.
 
-    Below a message in a channel people write in threads and replies of their own.
+    No thread begins below it: in a channel people write in threads and replies of their own, and direct
+    messages go on for ever, with the request far above.
     """
     if "channel" not in receipt.state:
         name = to.partition(":")[2]
@@ -129,7 +130,6 @@ async def show(
         await receipt.save(channel=str(id if is_channel else await sender.open_direct(id)))
     channel = receipt.state["channel"]
     await Asking(sender, Place(int(channel)), receipt, shared).show(approval)
-    return None if is_channel else ThreadId(PLATFORM, DIRECT, channel)
 
 
 async def settle(approval: Approval, receipt: Receipt, sender: Sender) -> None:

@@ -137,11 +137,9 @@ class Discord:
         """What was known when the message came; what was not is taken for a private channel."""
         return "everyone" if message.place.get("open") else "members"
 
-    async def show_request(
-        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
-    ) -> ThreadId | None:
+    async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """See `bot.chat.Platform`."""
-        return await asking.show(approval, to, receipt, self._sender, self._shared, is_channel=is_channel)
+        await asking.show(approval, to, receipt, self._sender, self._shared, is_channel=is_channel)
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """See `bot.chat.Platform`."""

@@ -24,10 +24,11 @@ _TOLD_ROWS = 3
 _ENCODING = "utf-8-sig"
 
 # https://owasp.org/www-community/attacks/CSV_Injection, and the same characters in full width; a spreadsheet
-# may be set to another separator than ours, and passes over what is not seen. One run, one match: linear.
+# may be set to another separator than ours, behind which a value may begin with a quotation mark, and passes
+# over what is not seen. One run, one match: linear.
 _BEGINNING = re.compile(
     "(?:^|[;\t\r\n])"
-    "[;\\s\x00-\x1f\x7f-\xa0\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3000\ufe00-\ufe0f\ufeff]*+"
+    '[;"\\s\x00-\x1f\x7f-\xa0\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3000\ufe00-\ufe0f\ufeff]*+'
     "(?P<formula>[=+\\-@\uff1d\uff0b\uff0d\uff20])?"
 )
 _STARTS_ODDLY = re.compile("[\t\r\n]")
@@ -82,6 +83,7 @@ class _Sheet:
         self._are_numbers = [column.type in NUMBERS for column in columns]
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text, lineterminator="\r\n")
+        self._quoting_writer = csv.writer(self._text, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
         self._writer.writerow([harmless(column.name) for column in columns])
         self._written = bytearray()
 
@@ -99,7 +101,9 @@ class _Sheet:
             value or "" if value is None or is_number else harmless(value)
             for value, is_number in zip(row, self._are_numbers, strict=True)
         ]
-        self._writer.writerow(cells)
+        # with another separator the whole line is one value, and -1,0+x a formula where a comma is decimal
+        is_signed = cells[0].startswith(("+", "-"))
+        (self._quoting_writer if is_signed else self._writer).writerow(cells)
         if len(self._written) + len(self._text.getvalue().encode(_ENCODING)) > self._limits.size:
             self._text.seek(0)
             self._text.truncate()

@@ -10,6 +10,7 @@ from typing import Any
 
 from pglast import ast, parse_sql
 from pglast.enums import OnConflictAction
+from pglast.parser import scan
 from pglast.stream import IndentedStream, RawStream
 from pglast.visitors import Ancestor, Visitor
 
@@ -28,6 +29,13 @@ LEDGER = "agent_ledger"
 _MOST_ON_A_LINE = 100
 _GAP = re.compile(r"[ \t]{16}|\n[ \t]*\n[ \t]*\n")
 """Blanks or empty lines in a row, behind which the end of a statement could hide."""
+
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+"""Scripts such as Hebrew and Arabic: https://www.unicode.org/reports/tr9/#Bidirectional_Character_Types"""
+
+_ODD_NUMBER = re.compile("[_xXoObB]")
 
 _WRITING: frozenset[type[ast.Node]] = frozenset(
     {ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.SelectStmt}
@@ -108,14 +116,36 @@ def _shown(tree: ast.Node) -> str:
     line = printed(tree)
     _require_visible(line)
     _require(not _GAP.search(line), "A text in it holds many blanks or empty lines, which hide what follows.")
+    numbers = [line[each.start : each.end + 1] for each in scan(line) if each.name == "FCONST"]
+    _require(
+        not any(map(_ODD_NUMBER.search, numbers)),
+        "Write numbers as plain decimals: to PostgreSQL 14 1_000 is 1, and 0xff is 0.",
+    )
+    is_turned = bool(_RIGHT_TO_LEFT.search(line))
+    if is_turned:
+        line = _faithful(lambda each: _in_reading_order(RawStream()(each)), tree)
     _require(
         len(line) <= MAX_STATEMENT_CHARS,
         f"Written out it is longer than {MAX_STATEMENT_CHARS:,} characters: make it shorter.",
     )
-    if len(line) <= _MOST_ON_A_LINE:
+    if is_turned or len(line) <= _MOST_ON_A_LINE:
         return line
     lines = _faithful(IndentedStream(), tree)
     return lines if len(lines) <= MAX_STATEMENT_CHARS else line
+
+
+def _in_reading_order(text: str) -> str:
+    """Return the statement with each part in a right-to-left script on a line of its own.
+
+    Two of them on one line turn around what stands between them, so that people see the end of it first.
+    """
+    pieces, end = [], 0
+    for token in scan(text):
+        piece = text[token.start : token.end + 1]
+        if _RIGHT_TO_LEFT.search(piece):
+            pieces += [text[end : token.start].strip(" "), f"\n{piece}\n"]
+            end = token.end + 1
+    return "".join([*pieces, text[end:].strip(" ")]).strip()
 
 
 def _require_visible(text: str) -> None:

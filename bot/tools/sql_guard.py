@@ -16,7 +16,7 @@ from pglast.visitors import Ancestor, Visitor
 
 from bot.tools.failure import ToolFailure
 from bot.tools.sql_format import point_at
-from bot.tools.sql_mentions import Mentions, Name, Source, given_by, source_of, strings
+from bot.tools.sql_mentions import Mentions, Name, Source, given_by, operators_of, source_of, strings
 from bot.tools.sql_names import XML_PATHS, is_denied_function, is_denied_relation, is_denied_setting
 
 MAX_QUERY_CHARS = 10_000
@@ -158,8 +158,7 @@ class _Inspector(Visitor):
             case ast.TypeName(names=path):
                 *_, schema, name = ["", *strings(path)]
                 self._types.add(Name(name, schema))
-            case ast.A_Expr(name=path):
-                self._operators |= set(strings(path)[-1:])
+        self._operators |= operators_of(node)
 
 
 def _call_refusal(name: str, schema: str, arguments: Sequence[ast.Node]) -> str:

@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pglast import ast
+from pglast.enums import A_Expr_Kind
+
+UNKNOWN = ""
+"""Stands for the name of a FROM item whose name is not known, so that it may be any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,41 @@ def source_of(item: ast.Node) -> tuple[str, Source] | None:
         case ast.RangeFunction(alias=ast.Alias() as alias, coldeflist=definitions):
             defined = [each.colname or "" for each in definitions or ()]
             return alias.aliasname or "", Source(frozenset([*strings(alias.colnames), *defined]))
-        case ast.JoinExpr(alias=ast.Alias() as alias):
+        case ast.RangeFunction(functions=functions):
+            return _called(functions), Source()
+        case ast.JoinExpr(alias=ast.Alias() as alias) | ast.JsonTable(alias=ast.Alias() as alias):
             return alias.aliasname or "", Source(frozenset(strings(alias.colnames)))
+        case ast.JoinExpr(join_using_alias=ast.Alias() as alias):
+            return alias.aliasname or "", Source()
+        case ast.JsonTable():
+            return UNKNOWN, Source()
         case _:
             return None
+
+
+def _called(functions: Any) -> str:  # pglast ships no types
+    """Return the name that PostgreSQL gives to functions in FROM that have no alias."""
+    match functions:
+        case [[ast.FuncCall(funcname=path), *_], *_]:
+            return strings(path)[-1]
+        case _:  # CAST, COALESCE and the like have names that are found by many rules
+            return UNKNOWN
+
+
+def operators_of(node: ast.Node) -> frozenset[str]:
+    """Return the operators that a node names, and those that it uses without naming them."""
+    match node:
+        case ast.A_Expr(kind=kind) if kind in _BETWEEN:
+            return frozenset({"<", "<=", ">", ">="})
+        case ast.A_Expr(name=path) | ast.SubLink(operName=[*_] as path) | ast.SortBy(useOp=[*_] as path):
+            return frozenset(strings(path)[-1:])
+        case ast.SubLink() | ast.CaseExpr() | ast.JoinExpr():  # x IN (SELECT …), CASE x WHEN …, USING (x)
+            return frozenset({"="})
+        case _:
+            return frozenset()
+
+
+_BETWEEN = frozenset(each for each in A_Expr_Kind if "BETWEEN" in each.name)
 
 
 def given_by(query: ast.CommonTableExpr) -> Source:

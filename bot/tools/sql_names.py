@@ -37,6 +37,7 @@ _DENIED_FUNCTION = re.compile(
     | dblink.* | postgres_fdw_.* | .*_(call|inline)_handler
     | http | http_(delete|get|head|list_curlopt|patch|post|put|reset_curlopt|set_curlopt)
     | heap_force_(freeze|kill) | autoprewarm_.* | set_limit | isn_weak       # change what outlives the query
+    | currtid2? | currval | lastval                          # tell of tables that are not named
     | get_raw_page | page_(checksum|header) | fsm_page_contents | tuple_data_split     # read past all rights
     | (brin|bt|gin|gist|hash|heap)_page_.*
     | brin_(metapage_info|revmap_data) | bt_(metap|multi_page_stats) | gin_(leafpage_items|metapage_info)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bot.tools.failure import ToolFailure
 from bot.tools.sql_guard import Statement
-from bot.tools.sql_mentions import Mentions, Name, Source
+from bot.tools.sql_mentions import UNKNOWN, Mentions, Name, Source
 from bot.tools.sql_pool import Connection
 
 # Functions of PostgreSQL itself are looked up only where a refusal hangs on it.
@@ -169,8 +169,8 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_operator
     OR EXISTS (SELECT FROM pg_catalog.pg_cast c
                  JOIN pg_catalog.pg_type s ON s.oid = c.castsource
                  JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
-                WHERE c.castfunc >= 16384 AND s.typnamespace = 'pg_catalog'::regnamespace
-                  AND t.typnamespace = 'pg_catalog'::regnamespace)
+                WHERE c.castfunc >= 16384 AND (s.typnamespace = 'pg_catalog'::regnamespace OR s.typtype = 'e')
+                  AND (t.typnamespace = 'pg_catalog'::regnamespace OR t.typtype = 'e'))
 """
 
 
@@ -197,7 +197,7 @@ async def _require_own_relations(connection: Connection, mentions: Mentions) -> 
 async def _is_column(connection: Connection, attribute: Name, mentions: Mentions) -> bool:
     """Return whether `t.f` is surely a column: each FROM item called `t`, in any scope, has one."""
     sources = mentions.sources.get(attribute.schema, ())
-    for source in sources:
+    for source in (*sources, *mentions.sources.get(UNKNOWN, ())):
         if not await _has_column(connection, source, attribute.name, mentions):
             return False
     return bool(sources)
