@@ -40,10 +40,11 @@ class Display:
     """Keeps the messages on Discord equal to the texts it is given, and the receipt equal to both.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
-    `sending` (its text, the time, and the number of the message that it `replaces`), since it may have
-    arrived although we never heard so; `replaced` (the numbers of those that were sent anew), `obsolete` (the
-    id of one that is yet to be taken back for that), and `cut_short` once Discord refused a text for good;
-    `plain` are the numbers of those that it refused with all that is around them.
+    `sending` (its text, the time, the characters `shown` with it, and the number of the message that it
+    `replaces`), since it may have arrived although we never heard so; `replaced` (the numbers of those that
+    were sent anew), `obsolete` (the id of one that is yet to be taken back for that), and `cut_short` once
+    Discord refused a text for good; `plain` are the numbers of those that it refused with all that is around
+    them.
     """
 
     def __init__(self, sender: Sender, place: Place, receipt: Receipt, patience: Patience) -> None:
@@ -89,7 +90,7 @@ class Display:
                 if "replaces" in sending:
                     await self._put_in_place(sending["replaces"], message.id)
                 else:
-                    await self._keep(message.id, message.text)
+                    await self._keep(message.id, message.text, sending.get("shown", 0))
                 return
 
     async def show(self, texts: list[str]) -> None:
@@ -175,10 +176,11 @@ class Display:
             log.info("message cannot be taken back", extra={"reason": str(error)})
 
     async def _send(self, text: str) -> None:
-        await self._receipt.save(sending={"text": text, "at": time.time()})
+        shown = sum(len(each or "") for each in self._texts) + len(text)
+        await self._receipt.save(sending={"text": text, "at": time.time(), "shown": shown})
         sent = await self._post(text, len(self._ids), str(len(self._ids)))
         # Discord trims what it keeps: only a text of another attempt differs by more than that
-        await self._keep(sent.id, text if sent.text == text.strip() else sent.text)
+        await self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
 
     async def _post(self, text: str, index: int, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
@@ -192,7 +194,8 @@ class Display:
                 hold=self._receipt.hold,
             )
 
-    async def _keep(self, id: int, text: str) -> None:
+    async def _keep(self, id: int, text: str, shown: int) -> None:
         self._ids.append(id)
         self._texts.append(text)
-        await self._receipt.save(messages=[str(each) for each in self._ids], sending=None)
+        ids = [str(each) for each in self._ids]
+        await self._receipt.save(messages=ids, sending=None, shown=max(shown, self.shown))

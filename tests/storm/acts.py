@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.storm.places import Place
+from tests.storm.places import ALICE, CAROL, Place
 from tests.waiting import wait_until
 
 PATIENCE = 300.0
@@ -134,8 +134,11 @@ def _count(token: str, place: Place) -> int:
     return len(re.findall(rf"\b{token}\b", place.shown()))
 
 
-Begin = Callable[[str], Awaitable[Place]]
-"""Says something in a place that nobody has used."""
+class Begin(Protocol):
+    """Says something in a place that nobody has used."""
+
+    async def __call__(self, text: str, user: str = ALICE) -> Place:
+        """`user` is who says it on Slack."""
 
 
 async def begin_act(
@@ -150,7 +153,8 @@ async def begin_act(
         return Edit(token, await begin(token), new_token(), delay)
     if kind is Deletion:
         return Deletion(token, await begin(token), delay)
-    return Stop(token, await begin(f"long {token}"), delay)
+    # where nothing is under way any more, a stop ends all that its author has asked in the channel
+    return Stop(token, await begin(f"long {token}", CAROL), delay)
 
 
 async def begin_hang(chance: random.Random, begin: Begin, token: str) -> Act:

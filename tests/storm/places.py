@@ -9,7 +9,7 @@ from tests.servers.discord import Message as DiscordMessage
 from tests.servers.slack import Slack
 
 GENERAL = "C0GENERAL"
-ALICE, BOB = "U0ALICE", "U0BOB"
+ALICE, BOB, CAROL = "U0ALICE", "U0BOB", "U0CAROL"
 
 
 class Place(Protocol):

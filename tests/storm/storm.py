@@ -110,16 +110,14 @@ class Storm:
         self.counts[type(act).__name__.lower() + "s"] += 1
         self._acting.append(asyncio.create_task(act.run()))
 
-    async def _begin(self, text: str) -> Place:
+    async def _begin(self, text: str, user: str = ALICE) -> Place:
         if self._random.random() < 0.5:
-            return SlackPlace(self.slack, ALICE, GENERAL, await self._mention_on_slack(text))
+            ts = await self.slack.say(user, GENERAL, f"{self.slack.mention} {text}")
+            return SlackPlace(self.slack, user, GENERAL, ts)
         root = await self.discord.say(
             self.discord.alice, self.discord.general, f"{self.discord.mention} {text}"
         )
         return DiscordPlace(self.discord, root=root)
-
-    async def _mention_on_slack(self, text: str) -> str:
-        return await self.slack.say(ALICE, GENERAL, f"{self.slack.mention} {text}")
 
     async def problems_of_acts(self) -> list[str]:
         """What is not as it should be with what people did beside asking."""
