@@ -133,7 +133,7 @@ async def test_a_full_redis_takes_nothing_and_loses_nothing(
         await wait_until(lambda: "on Slack" in slack.transcript(GENERAL, ts), "answered on Slack", timeout=30)
         thread = await discord.thread_of(asked)
         await discord.answer(thread, lambda shown: "on Discord" in shown[-1].content)
-        assert await readiness(bot) == 200
+        await wait_until(lambda: _is_ready(bot), "ready again")
     assert len(model.requests) == 2
 
 

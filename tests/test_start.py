@@ -324,7 +324,6 @@ async def test_a_redis_that_keeps_nothing_is_degraded(tmp_path: Path) -> None:
         assert "appendonly" in str(health.evidence["advice"])
         await client.config_set("save", "60 1000")
         assert (await _redis_health(store, no_problem)).state == "ok"
-        await client.config_set("appendonly", "yes")
 
 
 # --- ./dev

@@ -112,7 +112,7 @@ class Erasure:
             await self._redis.delete(keys.turn(turn or _id(key)), keys.turn(_id(key)))
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hset(key, mapping={"author": "", "thread": ""})
-                pipeline.hdel(key, "turn")
+                pipeline.hdel(key, "turn", "channel")
                 pipeline.expire(key, SEEN_SECONDS)  # it may have ended just now
                 await pipeline.execute()
         async for key in self._keys("early:"):
