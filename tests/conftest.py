@@ -76,3 +76,17 @@ async def discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
         monkeypatch.setattr(starts, "LOOK_SECONDS", 0.02)
         yield server
         assert not server.violations
+
+
+LONGEST_FIRST = (
+    *("test_crash_points", "test_storm", "test_crash_approvals", "test_program", "test_linear_time"),
+    *("test_plugins_mcp", "test_start", "test_redis_confinement", "test_sql_redteam", "test_sentinel"),
+    *("test_slack", "test_redis_faults", "test_watchdog", "test_tools_sql", "test_bot"),
+)
+"""Files that take longest: begun last, one of them would keep a process waiting for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files in order; within a file nothing changes."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
