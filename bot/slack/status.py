@@ -38,8 +38,9 @@ _NO_SESSIONS = frozenset({"unknown_method", "not_agent_app", "feature_not_enable
 _BEGIN_SECONDS = 2.0
 """For saying that the bot is at work, which is a nicety."""
 
-_END_SECONDS = 20.0
-"""For saying that it is not: a session would look busy for an hour."""
+_END_SECONDS = 75.0
+"""For saying that it is not, which may wait for the calls of the next minute: a session would look busy for
+an hour."""
 
 
 class Statuses:
