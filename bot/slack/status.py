@@ -56,8 +56,9 @@ _NONE_SECONDS = 3600.0
 _BEGIN_SECONDS = 2.0
 """For saying that the bot is at work, which is a nicety."""
 
-_END_SECONDS = 20.0
-"""For saying that it is not: a session would look busy for an hour."""
+_END_SECONDS = 75.0
+"""For saying that it is not, which may wait for the calls of the next minute: a session would look busy for
+an hour."""
 
 
 class Statuses:
