@@ -180,14 +180,15 @@ class Approvals:
         by = message.author
         if record.is_open and not await self._refusal(record, by, order.approve):
             word = ""
-            if not record.is_shown_in(message.thread):
+            is_above = record.is_shown_in(message.thread)
+            if not record.is_seen_by(message):
                 word = await self._word(order.request, message)
                 confirmed = order.confirmed(word)
                 if confirmed is None:
-                    return words.read_back(record.approval, order, word)
+                    return words.read_back(record.approval, order, word, is_above=is_above)
                 order = confirmed
             if order.reason is None:
-                return words.read_back(record.approval, order, word)
+                return words.read_back(record.approval, order, word, is_above=is_above)
         reason, name = order.reason or "", message.author_name
         return (await self._decided(record, by, approve=order.approve, reason=reason, name=name)).words
 

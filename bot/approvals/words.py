@@ -29,13 +29,15 @@ def too_late(approval: Approval, *, may_see: bool) -> str:
     return f"{first}\n\n{_shown(approval)}" if may_see else first
 
 
-def read_back(approval: Approval, order: Order, word: str) -> str:
+def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = False) -> str:
     """The request, for somebody who has not seen it there or whose words were not clear, and how to go on.
 
-    `word` confirms a decision where the request is not shown; it is empty where it is.
+    `word` confirms a decision where the request is not shown; it is empty where it is. `is_above`: the thread
+    has the request, but it may be far above.
     """
     command = f"{approval.id} {word}".strip()
-    why = "this request is shown in another place" if word else ""
+    where = "may be far above, and you did not reply to it" if is_above else "is shown in another place"
+    why = f"this request {where}" if word else ""
     if quoted := _quoted(order.rest.strip()):
         unclear = f"you wrote “{quoted}” behind the command"
         why = f"{why}, and {unclear}" if why else unclear

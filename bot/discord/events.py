@@ -62,6 +62,7 @@ def parse(
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
         is_guest=_is_guest(message.author),
+        seen_request=None if kind == "thread" else _answered_request(message, me),
     )
 
 
@@ -164,6 +165,20 @@ def _answered(message: discord.Message, me: int) -> int | None:
     if isinstance(answer, discord.Message) and answer.author.id == me and answer.reference:
         return answer.reference.message_id
     return None
+
+
+def _answered_request(message: discord.Message, me: int) -> str:
+    """The id of the request for approval that a message replies to, told by its buttons, which only we make.
+
+    A chain of replies and direct messages are one thread each, which goes on for ever.
+    """
+    answer = message.reference.resolved if message.reference else None
+    if not isinstance(answer, discord.Message) or answer.author.id != me:
+        return ""
+    # discord.py sets no components where the payload has none
+    rows = (each for each in getattr(answer, "components", ()) if isinstance(each, discord.ActionRow))
+    names = (str(getattr(each, "custom_id", None) or "") for row in rows for each in row.children)
+    return next((id for verb, _, id in (each.partition(":") for each in names) if verb == "approve"), "")
 
 
 def _text(message: discord.Message, me: int) -> str:
