@@ -206,6 +206,24 @@ async def test_an_order_is_carried_out_once_however_often_it_is_run(shelf: Shelf
     assert (entry["asked_by"], entry["approved_by"]) == ("slack:UASKER", "slack:UBOSS")
 
 
+@pytest.mark.parametrize("other", ["statement", "asked_by"])
+async def test_a_request_with_the_name_of_another_in_the_ledger_is_refused_and_never_done(
+    shelf: Shelf, orders: Orders, other: str
+) -> None:
+    """Fault: names of 32 bits collide in a ledger that is kept for good; the second was said to be done."""
+    proposal = await proposed(orders, TAKE)
+    await carry_out(orders, proposal)
+    before = await shelf.stock()
+    second = await proposed(orders, "DELETE FROM shelf WHERE id = 3") if other == "statement" else proposal
+    second = replace(second, id=proposal.id)
+    with pytest.raises(ToolFailure, match="Nothing was changed: the table agent_ledger has another change"):
+        await orders.execute(second, "slack:UEVE" if other == "asked_by" else "slack:UADA", "slack:UBOB")
+    assert await shelf.stock() == before
+    assert len(await shelf.ledger()) == 1
+    if other == "statement":
+        assert await orders.outcome(second) == "The approved change was not carried out."
+
+
 async def test_two_processes_at_once_carry_it_out_once(
     shelf: Shelf, orders: Orders, readers: Database
 ) -> None:
