@@ -20,9 +20,10 @@ from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
 from bot.tools.scope import asker
 from bot.tools.sql import Database
-from bot.tools.sql_change import LEDGER, Change, check
+from bot.tools.sql_change import Change, check
 from bot.tools.sql_errors import DatabaseDown, discreet, translated
 from bot.tools.sql_mentions import quoted
+from bot.tools.sql_names import LEDGER
 from bot.tools.sql_pool import Connection, Pool, acquired, open_pool
 from bot.tools.sql_rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
 from bot.tools.sql_resolution import require_harmless
