@@ -210,8 +210,9 @@ class Approvals:
 
     async def _decided(self, record: Record, by: str, *, approve: bool, reason: str, name: str) -> Decided:
         if record.approval.state != "asked":
-            may_see = by in self.approvers or by in record.askers
-            return Decided(words.too_late(record.approval, may_see=may_see), record.thread)
+            if by not in self.approvers and by not in record.askers:
+                return await nothing_waits(record.approval.id, by, approve=approve)
+            return Decided(words.too_late(record.approval), record.thread)
         if refusal := await self._refusal(record, by, approve):
             return Decided(refusal)
         if record.approval.expires_at <= time.time():
@@ -237,7 +238,7 @@ class Approvals:
         if outcome != "kept":  # somebody was faster by a moment
             found = await self._read(record.approval.id)
             approval = found.approval if found else record.approval
-            return Decided(words.too_late(approval, may_see=True), record.thread)
+            return Decided(words.too_late(approval), record.thread)
         log.info(
             "request decided",
             extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},

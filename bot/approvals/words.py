@@ -17,8 +17,8 @@ def taken(approval: Approval) -> str:
     return f"{first}\n\n{_shown(approval)}"
 
 
-def too_late(approval: Approval, *, may_see: bool) -> str:
-    """The answer to a decision that does not count, since there is one; not all may see what it was about."""
+def too_late(approval: Approval) -> str:
+    """The answer to a decision that does not count, since there is one, for those who may see it."""
     match approval.state:
         case "asked":
             first = "This has just been decided."
@@ -26,7 +26,7 @@ def too_late(approval: Approval, *, may_see: bool) -> str:
             first = "This has expired before anybody decided it. Ask again."
         case verdict:
             first = f"This was {verdict} already, by {named(approval, approval.by)}."
-    return f"{first}\n\n{_shown(approval)}" if may_see else first
+    return f"{first}\n\n{_shown(approval)}"
 
 
 def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = False) -> str:
