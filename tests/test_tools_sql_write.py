@@ -574,6 +574,21 @@ async def test_rehearsals_of_a_person_are_counted(shelf: Shelf, readers: Databas
         allowance.take("slack:UA", 61)
 
 
+async def test_a_rehearsal_of_a_merged_turn_is_charged_to_who_wrote_last(
+    shelf: Shelf, readers: Database
+) -> None:
+    """Fault: one person's share used up by what others ask in the same turn, which they began."""
+    ann, ben = discord_dm(user="1"), discord_dm(user="2")
+    merged = replace(turn_with(ann), messages=(ann, ben))
+    async with open_orders(shelf.dsn, readers, size=1, rehearsals=1) as orders:
+        with asking_for(merged):
+            await orders.preview(TAKE)
+            with pytest.raises(ToolFailure, match="within an hour"):
+                await orders.preview(TAKE)
+        with asking_for(turn_with(ann)):
+            await orders.preview(TAKE)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
