@@ -17,10 +17,11 @@ WITHDRAWN = "withdrawn"
 EARLY_SECONDS = 600
 """How long a reply waits for the mention that it overtook, and a deletion for the message."""
 
-_NOT_THEIRS = (
+NOT_THEIRS = (
     "I am working on nothing here that you have asked. It can be stopped by the person who asked, by an "
     "administrator, or by somebody who can approve what waits here."
 )
+"""The answer to a stop by somebody who may not end what others have asked."""
 
 Overrules = Callable[[str, str], Awaitable[bool]]
 """Tells if an author can stop what others have asked in the thread of that name."""
@@ -56,7 +57,7 @@ class Stops:
             named = {str(each.thread) for each in await waiting(self._redis) if _is_named(each, stop)}
             outcomes += [await self._stop_thread(stop, each, own=True) for each in sorted(named)]
         if "refused" in outcomes and not _stopped(outcomes):
-            raise StopRefused(_NOT_THEIRS)
+            raise StopRefused(NOT_THEIRS)
         return _stopped(outcomes)
 
     async def _stop_message(self, stop: Stop) -> str:
