@@ -1,5 +1,6 @@
 """People of other organisations and guests, with the whole bot on Slack: what ALLOW_EXTERNAL lets them do."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,13 +8,16 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.agent import prompts
+from bot.commands import ADMINISTER_NOTHING
+from bot.inbox import NOT_THEIRS
 from bot.tools import OPEN_TOOLS
 from tests.obedient import obey, order
 from tests.running import running
-from tests.servers.model import ModelServer
+from tests.servers.model import ModelServer, Script
 from tests.servers.slack import TEAM, Slack
 from tests.shelf import Shelf, a_shelf
 from tests.test_bot import ALICE, GENERAL, of_model, of_slack
+from tests.waiting import wait_until
 
 BOB = "U0BOB"
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
@@ -109,6 +113,39 @@ async def test_the_memory_of_the_workspace_is_not_for_external_people(
         assert "green" in await ask(slack, ALICE, search, other)
         assert "Nothing that may be read" in await ask(slack, BOB, search, third)
         assert "Not everybody" in await ask(slack, BOB, f"zeppelins are green {save}", third)
+
+
+@pytest.mark.parametrize("who", [PARTNER, GUEST])
+async def test_external_people_administer_nothing_though_they_are_listed(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, who: dict[str, Any]
+) -> None:
+    """Fault: ADMIN_USERS named somebody of another organisation, and only messages asked whether they are."""
+    slack.describe(BOB, **who)
+    gate = asyncio.Event()
+    admins = f"slack:{BOB},slack:{ALICE}"
+    async with running(**settings, allow_external="all", admin_users=admins):
+        await slack.connected()
+        for text in ("info", "keys", "set a 1", "set a", "nonsense"):
+            told = await slack.command("/agent-redis", text, BOB, GENERAL)
+            assert "never people of other organisations" in told.response["text"], text
+        assert (
+            "never people"
+            not in (await slack.command("/agent-redis", "info", ALICE, GENERAL)).response["text"]
+        )
+        health = await slack.command("/agent-health", "", BOB, GENERAL)
+        assert "redis" not in health.response["text"]
+        usage = await slack.command("/agent-usage", "all", BOB, GENERAL)
+        assert usage.response["text"] == ADMINISTER_NOTHING
+        model.script(Script(text="Done.", gate=gate))
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
+        await wait_until(lambda: len(model.requests) == 1, "asked")
+        await slack.say(BOB, GENERAL, "!stop", thread_ts=ts)
+        slack.stop(BOB, GENERAL, ts)
+        item = {"type": "message", "channel": GENERAL, "ts": ts}
+        slack.send_event({"type": "reaction_added", "user": BOB, "reaction": "x", "item": item})
+        await wait_until(lambda: str(slack.ephemerals).count(NOT_THEIRS) == 3, "each is refused")
+        gate.set()
+        assert await slack.answer(GENERAL, ts) == "Done."
 
 
 @pytest_asyncio.fixture

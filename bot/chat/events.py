@@ -201,7 +201,8 @@ class Stop:
     platform, in all its threads.
 
     `id` tells one stop from the next and is the same over redeliveries. `at` (Unix seconds) is when it was
-    said: what was asked later is not meant; 0 when it cannot come late.
+    said: what was asked later is not meant; 0 when it cannot come late. `is_external` as in `Message`: such a
+    person ends nothing of others, be they an administrator.
     """
 
     by: str
@@ -210,6 +211,7 @@ class Stop:
     thread: ThreadId | None = None
     message_id: str = ""
     channel: str = ""
+    is_external: bool = False
 
 
 Verdict = Literal["approved", "rejected", "expired"]

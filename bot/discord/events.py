@@ -61,7 +61,7 @@ def parse(
         },
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
-        is_guest=_is_guest(message.author),
+        is_guest=is_guest(message.author),
         seen_request=None if kind == "thread" else _answered_request(message, me),
     )
 
@@ -71,7 +71,7 @@ def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
 
     There are none outside of a guild and by REST. A guest of a voice channel has not even that of everyone.
     """
-    known = author.roles if isinstance(author, discord.Member) and not _is_guest(author) else []
+    known = author.roles if isinstance(author, discord.Member) and not is_guest(author) else []
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
 
 
@@ -101,10 +101,15 @@ def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
     """What a reaction means: a cross stops the answer to the message, if its author made it."""
     if reaction.emoji.name != STOP_REACTION:
         return None
-    return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=id_of(reaction.message_id))
+    return Stop(
+        by=f"{PLATFORM}:{reaction.user_id}",
+        message_id=id_of(reaction.message_id),
+        is_external=is_guest(reaction.member),
+    )
 
 
-def _is_guest(author: discord.User | discord.Member) -> bool:
+def is_guest(author: discord.User | discord.Member | None) -> bool:
+    """Return whether somebody is a guest of a voice channel; not known outside of a server."""
     return isinstance(author, discord.Member) and author.flags.guest
 
 

@@ -64,11 +64,11 @@ class Stops:
         thread: Any = await self._redis.hget(keys.seen(stop.message_id), "thread")
         if thread is None:
             return "ignored"
-        overrules = await self._overrules(stop.by, keys.text(thread))
+        overrules = not stop.is_external and await self._overrules(stop.by, keys.text(thread))
         return await self._take_out(stop.message_id, STOPPED, stop.by, overrules=overrules)
 
     async def _stop_thread(self, stop: Stop, thread: str, *, own: bool = False) -> str:
-        overrules = not own and await self._overrules(stop.by, thread)
+        overrules = not (own or stop.is_external) and await self._overrules(stop.by, thread)
         outcome = await self._stop(
             keys=[keys.mailbox(thread), keys.messages(thread)],
             args=[TAG, thread, STOPPED, stop.at, stop.by, int(overrules)],

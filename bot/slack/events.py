@@ -140,6 +140,11 @@ def place_of(stop: Stop) -> tuple[str, str]:
     return channel, ""
 
 
+def team_of(stop: Stop) -> str:
+    """Return the workspace where a stop was wanted."""
+    return stop.thread.space if stop.thread else stop.message_id.split(":")[1]
+
+
 def _message_id(team: str, channel: str, ts: str) -> str:
     return f"slack:{team}:{channel}:{ts}"
 

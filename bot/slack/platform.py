@@ -306,9 +306,10 @@ class Slack:
             authorize=authorize,
             before_authorize=hand_over,
         )
+        is_external = partial(self._people.is_external, identity.team_id)
         if self._commands.operations:
-            answer_redis(app, self._commands.operations, self._api)
+            answer_redis(app, self._commands.operations, self._api, is_external)
         if self._commands.memory:  # first: what follows answers whatever is not known
             answer_memory(app, self._commands.memory, self._api, identity.team_id)
-        answer_commands(app, self._commands, self._api.session)
+        answer_commands(app, self._commands, self._api.session, is_external)
         return app
