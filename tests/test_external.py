@@ -1,4 +1,4 @@
-"""People of other organisations and guests, with the whole bot on Slack: what ALLOW_EXTERNAL lets them do."""
+"""People of other organisations and guests, with the whole bot: what ALLOW_EXTERNAL lets them do."""
 
 import asyncio
 from typing import Any
@@ -8,15 +8,17 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.agent import prompts
-from bot.commands import ADMINISTER_NOTHING
+from bot.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
 from bot.tools import OPEN_TOOLS
 from tests.obedient import obey, order
 from tests.running import running
+from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack import TEAM, Slack
 from tests.shelf import Shelf, a_shelf
-from tests.test_bot import ALICE, GENERAL, of_model, of_slack
+from tests.test_approvals_bot import ASK
+from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
 from tests.waiting import wait_until
 
 BOB = "U0BOB"
@@ -170,3 +172,37 @@ async def test_external_people_approve_nothing(settings: dict[str, Any], slack: 
         await slack.press(BOB, GENERAL, asked.ts, "approve")
         assert "cannot approve" in str(slack.ephemerals)
         assert await shelf.stock() == before
+
+
+async def test_guests_of_a_voice_channel_on_discord_administer_and_approve_nothing(
+    redis: Redis, redis_url: str, database_url: str, model: ModelServer, discord: Discord, shelf: Shelf
+) -> None:
+    """Fault: only messages asked who is a guest; commands, reactions and buttons did not."""
+    bob, gate = discord.bob, asyncio.Event()
+    bob.is_guest = bob.administrator = True
+    storage = {"redis_url": redis_url, "database_url": database_url}
+    writes = {"sql_writes": "approval", "database_write_url": shelf.dsn, "approvers": f"discord:{bob.id}"}
+    admin = {"admin_users": f"discord:{bob.id}"}
+    async with running(**storage, **of_model(model), **of_discord(discord), **writes, **admin):
+        await discord.connected()
+        before = await shelf.stock()
+        told = [
+            await discord.command("agent-redis info", bob, discord.general),
+            await discord.command("agent-health", bob, discord.general),
+            await discord.command("agent-usage", bob, discord.general, {"all": True}),
+        ]
+        assert "never people of other organisations" in told[0].content
+        assert "redis" not in told[1].content
+        assert told[2].content == ADMINISTER_NOTHING
+        model.script(ASK, Script(text="Done.", gate=gate))
+        asked = await discord.say(discord.alice, discord.general, f"{discord.mention} take one of each")
+        thread = await discord.thread_of(asked)
+        card = (await discord.answer(thread, lambda shown: bool(shown[-1].components)))[-1]
+        assert (await discord.click(bob, card, "Approve")).content == NOT_FOR_EXTERNAL
+        assert await shelf.stock() == before
+        await discord.say(discord.alice, thread, "count")
+        await wait_until(lambda: len(model.requests) == 2, "asked")
+        stop = await discord.command("agent-stop", bob, thread)
+        assert stop.content == NOT_THEIRS
+        gate.set()
+        await discord.answer(thread, lambda shown: shown[-1].content == "Done.")
