@@ -111,7 +111,7 @@ class Erasure:
                 continue
             await self._redis.delete(keys.turn(turn or _id(key)), keys.turn(_id(key)))
             async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.hset(key, mapping={"author": "", "thread": ""})
+                pipeline.hset(key, mapping={"author": "", "thread": "", "channel": ""})
                 pipeline.hdel(key, "turn")
                 pipeline.expire(key, SEEN_SECONDS)  # it may have ended just now
                 await pipeline.execute()
