@@ -31,6 +31,8 @@ _MOST_REASON = 200
 
 NOT_FOR_EXTERNAL = "People of other organisations and guests cannot approve anything."
 
+ADMINISTER_NOTHING = "People of other organisations and guests administer nothing here."
+
 MOST_NAMES = 5
 """Approvers that are named; there may be more."""
 
@@ -139,10 +141,14 @@ class Commands:
     decide_in_words: DecideInWords = nothing_waits_in_words
     is_admin: Callable[[str], bool] = nobody_administers
 
-    async def health(self, by: str) -> str:
+    async def health(self, by: str, *, is_external: bool = False) -> str:
         """`/agent-health`: a line; for administrators the state of each part and the evidence for it."""
         parts = await self.examine()
-        return describe(parts) if self.is_admin(by) else in_a_line(parts)
+        return describe(parts) if self.is_admin(by) and not is_external else in_a_line(parts)
+
+    async def spending(self, by: str, *, of_all: bool, is_external: bool) -> str:
+        """`/agent-usage`: what somebody has used, or for administrators what all have."""
+        return ADMINISTER_NOTHING if of_all and is_external else await self.usage(by, of_all)
 
     async def stop(self, request: Stop) -> str:
         """`/agent-stop`: end the answers that `request` names."""
@@ -161,7 +167,7 @@ class Commands:
         """
         command = message.text.strip().lower()
         if command == HEALTH:
-            return await self.health("" if message.is_external else message.author)
+            return await self.health(message.author, is_external=message.is_external)
         if order := order_in(message.text):
             is_refused = order.approve and message.is_external
             return NOT_FOR_EXTERNAL if is_refused else await self.decide_in_words(order, message)
@@ -184,6 +190,7 @@ def typed(message: Message) -> Event:
             at=message.sent_at,
             thread=message.thread,
             channel=message.place.get("channel", ""),
+            is_external=message.is_external,
         )
     if not message.addressed and order_in(message.text):
         return replace(message, addressed=True)

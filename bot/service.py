@@ -14,7 +14,7 @@ from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Recei
 from bot.commands import typed
 from bot.config import Settings, summary
 from bot.health import Examination
-from bot.inbox import Inbox, serve
+from bot.inbox import NOT_THEIRS, Inbox, serve
 from bot.shared import SharedState
 from bot.supervise import keep_up, supervise
 from bot.tasks import cancel
@@ -90,9 +90,16 @@ class Bot:
                 await self.approvals.withdraw(event.message.id, reason, before=edited_at)
             case Withdrawal():
                 await self.approvals.withdraw(event.message_id, "the question was deleted")
+            case Stop() if outcome == "refused":
+                self._refuse(event)
             case _:
                 pass
         log.info("event taken", extra={"kind": type(event).__name__, "outcome": outcome, **_names(event)})
+
+    def _refuse(self, stop: Stop) -> None:
+        for each in self.platforms:
+            if each.name == stop.by.partition(":")[0]:
+                each.refuse_stop(stop, NOT_THEIRS)
 
     async def _work(self, stop: asyncio.Event) -> None:
         async with self.shared.news("stop") as stops:

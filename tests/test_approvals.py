@@ -202,6 +202,23 @@ async def test_with_four_eyes_an_account_unlinked_meanwhile_stays_the_same_perso
     assert not await decisions(redis)
 
 
+@pytest.mark.parametrize("hours", [1, 0])
+async def test_who_may_not_see_a_request_does_not_learn_who_has_decided_it(
+    redis: Redis, hours: float
+) -> None:
+    """Fault: whoever knew the id was told the verdict and the name; it reads like an id that nobody knows."""
+    kept = approvals(redis, approvers={BOB}, hours=hours)
+    await kept.ask(TURN, PROPOSAL)
+    await kept.decide(PROPOSAL.id, BOB, approve=True, name="Bob")
+    unknown = await kept.decide("00000000", EVE, approve=True)
+    decided = await kept.decide(PROPOSAL.id, EVE, approve=True)
+    assert decided == replace(unknown, words=unknown.words.replace("00000000", PROPOSAL.id))
+    in_words = await answered(kept, said(f"approve {PROPOSAL.id}", by=EVE))
+    assert in_words == decided.words
+    for by in (ADA, BOB):
+        assert SHOWN in (await kept.decide(PROPOSAL.id, by, approve=True)).words
+
+
 async def test_after_its_time_it_is_nobodys_to_decide(redis: Redis) -> None:
     """Who comes too late makes it expire, for all; later ones are told so."""
     kept = approvals(redis, hours=0)

@@ -234,6 +234,30 @@ async def test_on_discord_words_in_direct_messages_are_read_back_first(
         assert await shelf.stock() == TAKEN
 
 
+async def test_on_discord_words_in_a_chain_of_replies_decide_only_in_a_reply_to_the_request(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, discord: Discord
+) -> None:
+    """Fault: a blind approval in a chain of replies, which is one thread with the request far above."""
+    bob, general = discord.bob, discord.general
+    general.denied.add("create_public_threads")
+    async with running(**settings | {"approvers": f"discord:{bob.id}"}, **of_discord(discord)):
+        await discord.connected()
+        model.script(ASK, "A later answer.", "Done.")
+        await discord.say(discord.alice, general, f"{discord.mention} take one of each")
+        card = (await discord.answer(general, lambda shown: bool(shown[-1].components)))[-1]
+        await discord.say(bob, general, "something else", reply_to=card)
+        later = (await discord.answer(general, lambda shown: "A later answer." in shown[-1].content))[-1]
+        command = f"approve {request_in(card.content)}"
+        await discord.say(bob, general, command, reply_to=later)
+        said = await discord.answer(general, lambda shown: "Nothing is decided yet" in shown[-1].content)
+        assert "may be far above" in said[-1].content
+        assert TAKE in said[-1].content
+        assert await shelf.stock() != TAKEN
+        await discord.say(bob, general, command, reply_to=card)
+        await discord.answer(general, lambda shown: "Done." in shown[-1].content)
+        assert await shelf.stock() == TAKEN
+
+
 async def test_a_request_that_can_be_shown_to_nobody_waits_and_its_asker_knows(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, discord: Discord
 ) -> None:

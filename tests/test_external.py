@@ -1,5 +1,6 @@
-"""People of other organisations and guests, with the whole bot on Slack: what ALLOW_EXTERNAL lets them do."""
+"""People of other organisations and guests, with the whole bot: what ALLOW_EXTERNAL lets them do."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,13 +8,18 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.agent import prompts
+from bot.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
+from bot.inbox import NOT_THEIRS
 from bot.tools import OPEN_TOOLS
 from tests.obedient import obey, order
 from tests.running import running
-from tests.servers.model import ModelServer
+from tests.servers.discord import Discord
+from tests.servers.model import ModelServer, Script
 from tests.servers.slack import TEAM, Slack
 from tests.shelf import Shelf, a_shelf
-from tests.test_bot import ALICE, GENERAL, of_model, of_slack
+from tests.test_approvals_bot import ASK
+from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
+from tests.waiting import wait_until
 
 BOB = "U0BOB"
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
@@ -111,6 +117,39 @@ async def test_the_memory_of_the_workspace_is_not_for_external_people(
         assert "Not everybody" in await ask(slack, BOB, f"zeppelins are green {save}", third)
 
 
+@pytest.mark.parametrize("who", [PARTNER, GUEST])
+async def test_external_people_administer_nothing_though_they_are_listed(
+    settings: dict[str, Any], slack: Slack, model: ModelServer, who: dict[str, Any]
+) -> None:
+    """Fault: ADMIN_USERS named somebody of another organisation, and only messages asked whether they are."""
+    slack.describe(BOB, **who)
+    gate = asyncio.Event()
+    admins = f"slack:{BOB},slack:{ALICE}"
+    async with running(**settings, allow_external="all", admin_users=admins):
+        await slack.connected()
+        for text in ("info", "keys", "set a 1", "set a", "nonsense"):
+            told = await slack.command("/agent-redis", text, BOB, GENERAL)
+            assert "never people of other organisations" in told.response["text"], text
+        assert (
+            "never people"
+            not in (await slack.command("/agent-redis", "info", ALICE, GENERAL)).response["text"]
+        )
+        health = await slack.command("/agent-health", "", BOB, GENERAL)
+        assert "redis" not in health.response["text"]
+        usage = await slack.command("/agent-usage", "all", BOB, GENERAL)
+        assert usage.response["text"] == ADMINISTER_NOTHING
+        model.script(Script(text="Done.", gate=gate))
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
+        await wait_until(lambda: len(model.requests) == 1, "asked")
+        await slack.say(BOB, GENERAL, "!stop", thread_ts=ts)
+        slack.stop(BOB, GENERAL, ts)
+        item = {"type": "message", "channel": GENERAL, "ts": ts}
+        slack.send_event({"type": "reaction_added", "user": BOB, "reaction": "x", "item": item})
+        await wait_until(lambda: str(slack.ephemerals).count(NOT_THEIRS) == 3, "each is refused")
+        gate.set()
+        assert await slack.answer(GENERAL, ts) == "Done."
+
+
 @pytest_asyncio.fixture
 async def shelf(database_url: str) -> Any:
     """A table that may be changed."""
@@ -133,3 +172,37 @@ async def test_external_people_approve_nothing(settings: dict[str, Any], slack: 
         await slack.press(BOB, GENERAL, asked.ts, "approve")
         assert "cannot approve" in str(slack.ephemerals)
         assert await shelf.stock() == before
+
+
+async def test_guests_of_a_voice_channel_on_discord_administer_and_approve_nothing(
+    redis: Redis, redis_url: str, database_url: str, model: ModelServer, discord: Discord, shelf: Shelf
+) -> None:
+    """Fault: only messages asked who is a guest; commands, reactions and buttons did not."""
+    bob, gate = discord.bob, asyncio.Event()
+    bob.is_guest = bob.administrator = True
+    storage = {"redis_url": redis_url, "database_url": database_url}
+    writes = {"sql_writes": "approval", "database_write_url": shelf.dsn, "approvers": f"discord:{bob.id}"}
+    admin = {"admin_users": f"discord:{bob.id}"}
+    async with running(**storage, **of_model(model), **of_discord(discord), **writes, **admin):
+        await discord.connected()
+        before = await shelf.stock()
+        told = [
+            await discord.command("agent-redis info", bob, discord.general),
+            await discord.command("agent-health", bob, discord.general),
+            await discord.command("agent-usage", bob, discord.general, {"all": True}),
+        ]
+        assert "never people of other organisations" in told[0].content
+        assert "redis" not in told[1].content
+        assert told[2].content == ADMINISTER_NOTHING
+        model.script(ASK, Script(text="Done.", gate=gate))
+        asked = await discord.say(discord.alice, discord.general, f"{discord.mention} take one of each")
+        thread = await discord.thread_of(asked)
+        card = (await discord.answer(thread, lambda shown: bool(shown[-1].components)))[-1]
+        assert (await discord.click(bob, card, "Approve")).content == NOT_FOR_EXTERNAL
+        assert await shelf.stock() == before
+        await discord.say(discord.alice, thread, "count")
+        await wait_until(lambda: len(model.requests) == 2, "asked")
+        stop = await discord.command("agent-stop", bob, thread)
+        assert stop.content == NOT_THEIRS
+        gate.set()
+        await discord.answer(thread, lambda shown: shown[-1].content == "Done.")

@@ -22,6 +22,7 @@ from bot.chat import (
 )
 from bot.inbox import Inbox, Work, inbox_health, note_hang, overview, serve
 from bot.inbox.inbox import Lease
+from bot.inbox.keys import DEAD
 from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
 from bot.shared import SharedState
 from tests.waiting import wait_until
@@ -246,6 +247,37 @@ async def test_turn_that_always_fails_is_kept_for_an_operator(
         await inbox.put(a_message("fine"))
         await wait_until(lambda: recorder.texts == [["fine"]], "the next one answered")
     assert (await inbox_health(redis)).evidence["dead"] == 1
+
+
+async def test_the_number_of_starts_is_forgotten_after_the_process_and_not_before(redis: Redis) -> None:
+    """Fault: Redis grew by a key for each name that a process ever had."""
+    inbox = an_inbox(redis)
+    async with serving(redis, inbox, Recorder(), lease_seconds=0.1):
+        await wait_until(lambda: _has_begun(redis), "it has begun")
+        assert await redis.ttl("{bot}:starts:one") > 0
+        await redis.expire("{bot}:starts:one", 60)
+        await wait_until(lambda: _lives_long(redis), "it is kept while the process lives")
+
+
+async def _has_begun(redis: Redis) -> bool:
+    return bool(await redis.exists("{bot}:starts:one"))
+
+
+async def _lives_long(redis: Redis) -> bool:
+    return int(await redis.ttl("{bot}:starts:one")) > 60
+
+
+async def test_health_says_what_to_do_about_more_dead_messages_than_anybody_reads(redis: Redis) -> None:
+    """Fault: Redis fills with what was given up, and nobody is told."""
+    async with redis.pipeline() as step:
+        for _ in range(overview.MANY_DEAD):
+            step.xadd(DEAD, {"id": "1", "thread": "t", "reason": "a bug", "message": "{}"})
+        await step.execute()
+    assert "hint" not in (await inbox_health(redis)).evidence
+    await redis.xadd(DEAD, {"id": "1", "thread": "t", "reason": "a bug", "message": "{}"})
+    told = await inbox_health(redis)
+    assert told.state == "degraded"
+    assert "replay or drop" in told.evidence["hint"]
 
 
 async def _die_of_hangs(redis: Redis, count: int, culprit: str, *beside: str) -> None:

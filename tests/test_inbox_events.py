@@ -299,6 +299,22 @@ async def test_a_reply_that_overtakes_its_mention_is_answered_after_it(inbox: In
     assert await inbox.put(a_message("after", addressed=False, sent_at=NOW + 1)) == "duplicate"
 
 
+async def test_a_reply_that_overtakes_its_mention_is_answered_in_a_busy_thread_too(
+    inbox: Inbox, redis: Redis
+) -> None:
+    """Fault: a store that was full stayed full for as long as people talked, and took nothing more."""
+    for number in range(150):
+        talk = a_message(f"talk {number}", addressed=False, sent_at=NOW - 150 + number)
+        assert await inbox.put(talk) == "ignored"
+    for number in range(2):
+        await inbox.put(a_message(f"after {number}", addressed=False, sent_at=NOW + 1 + number))
+    (early,) = await redis.keys("{bot}:early:*")
+    assert await redis.hlen(early) == 100
+    assert await redis.ttl(early) > 0
+    await inbox.put(a_message("mention"))
+    assert await answer(inbox) == ["mention", "after 0", "after 1"]
+
+
 async def test_crashes_and_failures_are_counted_apart(inbox: Inbox, redis: Redis) -> None:
     """A service that is away uses up neither; a hand-over is no crash."""
     await inbox.put(a_message("one"))

@@ -51,8 +51,8 @@ NAMES = ("one", "two")
 AUTHORS = ("test:ada", "test:bob")
 ADMIN = "test:eve"
 THREADS = tuple(ThreadId("test", "space", "channel", name) for name in ("t1", "t2"))
-WITHOUT_EXPIRY = ("{bot}:ready", "{bot}:dead", "{bot}:starts:", "{bot}:threads:")
-"""What stays: one key for the deployment, each process's name, each platform."""
+WITHOUT_EXPIRY = ("{bot}:ready", "{bot}:dead", "{bot}:threads:")
+"""What stays: one key for the deployment, each platform."""
 
 
 def a_message(thread: ThreadId, number: int, addressed: bool, wording: str = "") -> Message:

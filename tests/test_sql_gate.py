@@ -95,6 +95,8 @@ CREATE TABLE user_mappings (id int, "user" text); INSERT INTO user_mappings VALU
 CREATE TYPE reply AS (http int, xpath text);
 CREATE TABLE logs (http int, xpath text, set_limit real, pg_sleep float8, reply reply);
 INSERT INTO logs VALUES (200, '/a', 0.5, 1.5, ROW(404, '/b'));
+CREATE TABLE agent_ledger (request text PRIMARY KEY, statement text NOT NULL, rows bigint NOT NULL,
+    asked_by text NOT NULL, approved_by text NOT NULL, executed_at timestamptz NOT NULL DEFAULT now());
 CREATE SCHEMA net; CREATE FUNCTION net.cost(int) RETURNS int LANGUAGE sql AS 'SELECT $1 * 2';
 CREATE FUNCTION http(code int) RETURNS text LANGUAGE sql AS $$ SELECT 'status ' || code $$;
 CREATE FUNCTION pg_label(int) RETURNS text LANGUAGE sql AS $$ SELECT 'number ' || $1 $$;
@@ -123,6 +125,9 @@ OWN_NAMES = [
 ]
 
 STILL_REFUSED = {
+    "SELECT statement, asked_by FROM agent_ledger": "tells what other people have asked for",
+    'SELECT (l).asked_by FROM public."agent_ledger" AS l': "agent_ledger may not be read",
+    "WITH x AS (TABLE agent_ledger) SELECT count(*) FROM x": "agent_ledger may not be read",
     "SELECT f.pg_ls_dir FROM (VALUES ('/')) AS v(t), unnest(ARRAY[t]) AS f": "pg_ls_dir is not allowed",
     "SELECT f.pg_sleep FROM generate_series(1, 3) AS f": "pg_sleep is not allowed",
     "SELECT (9.0::float8).pg_sleep": "pg_sleep is not allowed",
@@ -229,6 +234,17 @@ async def test_a_change_refuses_the_same(query: str, own_url: str, database: Dat
         with pytest.raises(ToolFailure) as caught:
             await orders.preview(f"DELETE FROM logs WHERE EXISTS ({query})")
     assert "SQLSTATE" not in str(caught.value)
+
+
+async def test_the_ledger_of_changes_is_listed_and_described_for_nobody(
+    tools: dict[str, BaseTool], database: Database
+) -> None:
+    """Fault: a table of the bot's own, with what others asked, that everybody could read."""
+    assert "agent_ledger" not in await tools["sql_schema"].ainvoke({})
+    with pytest.raises(ToolFailure, match="no table 'agent_ledger'"):
+        await tools["sql_schema"].ainvoke({"table": "agent_ledger"})
+    own = "WITH agent_ledger_of_mine AS (SELECT 1 AS n) TABLE agent_ledger_of_mine"
+    assert (await database.fetch(own, Limits())).rows
 
 
 def test_columns_are_known_only_where_every_item_of_that_name_has_them() -> None:

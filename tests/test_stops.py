@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Message, Proposal, Stop, ThreadId, Turn
+from bot.inbox import NOT_THEIRS
 from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
@@ -23,10 +24,15 @@ def settings(redis: Redis, redis_url: str, database_url: str, model: ModelServer
     return {"redis_url": redis_url, "database_url": database_url, **of_model(model)}
 
 
+def refused(slack: Slack) -> list[str]:
+    """Who was told, for their eyes only, that they may not stop what others have asked."""
+    return [each.user for each in slack.ephemerals if each.text == NOT_THEIRS]
+
+
 async def test_somebody_who_did_not_ask_stops_nothing_on_slack(
     settings: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
-    """Whether they type it, press the stop button, set a cross or run the command."""
+    """Fault: a stop that did nothing and said nothing: typed, the stop button, a cross or the command."""
     gate = asyncio.Event()
     model.script(Script(text="Done.", gate=gate))
     async with running(**settings, **of_slack(slack)):
@@ -39,6 +45,7 @@ async def test_somebody_who_did_not_ask_stops_nothing_on_slack(
         slack.send_event({"type": "reaction_added", "user": BOB, "reaction": "x", "item": item})
         command = await slack.command("/agent-stop", "", BOB, GENERAL)
         assert command.response["text"] == "There is nothing to stop here."
+        await wait_until(lambda: refused(slack) == [BOB] * 3, "told why, each time, for their eyes only")
         await slack.settled()
         gate.set()
         assert await slack.answer(GENERAL, ts) == "Done."

@@ -18,6 +18,7 @@ from bot.chat import (
     Health,
     Message,
     Receipt,
+    Stop,
     StorageDown,
     Thread,
     ThreadId,
@@ -91,6 +92,9 @@ class ScriptedPlatform:
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId | None:
+        raise NotImplementedError
+
+    def refuse_stop(self, stop: Stop, words: str) -> None:
         raise NotImplementedError
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:

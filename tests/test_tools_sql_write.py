@@ -206,6 +206,24 @@ async def test_an_order_is_carried_out_once_however_often_it_is_run(shelf: Shelf
     assert (entry["asked_by"], entry["approved_by"]) == ("slack:UASKER", "slack:UBOSS")
 
 
+@pytest.mark.parametrize("other", ["statement", "asked_by"])
+async def test_a_request_with_the_name_of_another_in_the_ledger_is_refused_and_never_done(
+    shelf: Shelf, orders: Orders, other: str
+) -> None:
+    """Fault: names of 32 bits collide in a ledger that is kept for good; the second was said to be done."""
+    proposal = await proposed(orders, TAKE)
+    await carry_out(orders, proposal)
+    before = await shelf.stock()
+    second = await proposed(orders, "DELETE FROM shelf WHERE id = 3") if other == "statement" else proposal
+    second = replace(second, id=proposal.id)
+    with pytest.raises(ToolFailure, match="Nothing was changed: the table agent_ledger has another change"):
+        await orders.execute(second, "slack:UEVE" if other == "asked_by" else "slack:UADA", "slack:UBOB")
+    assert await shelf.stock() == before
+    assert len(await shelf.ledger()) == 1
+    if other == "statement":
+        assert await orders.outcome(second) == "The approved change was not carried out."
+
+
 async def test_two_processes_at_once_carry_it_out_once(
     shelf: Shelf, orders: Orders, readers: Database
 ) -> None:
@@ -554,6 +572,21 @@ async def test_rehearsals_of_a_person_are_counted(shelf: Shelf, readers: Databas
     allowance.take("slack:UA", 60)
     with pytest.raises(ToolFailure):
         allowance.take("slack:UA", 61)
+
+
+async def test_a_rehearsal_of_a_merged_turn_is_charged_to_who_wrote_last(
+    shelf: Shelf, readers: Database
+) -> None:
+    """Fault: one person's share used up by what others ask in the same turn, which they began."""
+    ann, ben = discord_dm(user="1"), discord_dm(user="2")
+    merged = replace(turn_with(ann), messages=(ann, ben))
+    async with open_orders(shelf.dsn, readers, size=1, rehearsals=1) as orders:
+        with asking_for(merged):
+            await orders.preview(TAKE)
+            with pytest.raises(ToolFailure, match="within an hour"):
+                await orders.preview(TAKE)
+        with asking_for(turn_with(ann)):
+            await orders.preview(TAKE)
 
 
 @pytest.mark.parametrize(

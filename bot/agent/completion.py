@@ -88,6 +88,11 @@ class Completion:
         return self._is_ended or (self.is_done and self._is_any)
 
     @property
+    def progress(self) -> int:
+        """Return a number that grows with each piece of an answer, its thinking and calls included."""
+        return self._received + self._calls.size + self._reasoning_size
+
+    @property
     def is_opened_by_template(self) -> bool:
         """Tell whether the answer ended a thinking that it had not begun."""
         return self._thinking.is_opened_by_template

@@ -34,6 +34,10 @@ _WORTH_WAITING = 5.0
 """Seconds that are waited for a busy model while another one could be asked."""
 
 
+_MOST_KEPT_ALIVE = 4
+"""Time-outs that may pass with signs of life, such as comments, and no piece of an answer."""
+
+
 class Service(Protocol):
     """A chat model."""
 
@@ -78,8 +82,9 @@ class ModelStats:
 class Model:
     """One or two chat models, asked in order until one answers.
 
-    `timeout` is how many seconds the next piece of an answer may take, and how long waits before a repetition
-    may take together; the first of them is about `pause` seconds unless the service names one.
+    `timeout` is how many seconds may pass without a byte; four times as many may pass without a piece of an
+    answer. All waits before repetitions may take so long together; the first of them is about `pause` seconds
+    unless the service names one.
     """
 
     def __init__(self, services: Sequence[Service], timeout: float | None = None, pause: float = 0.5) -> None:
@@ -167,14 +172,19 @@ class Model:
     ) -> None:
         try:
             # one timer that is moved on; one for each piece would cost a task each
+            now = asyncio.get_running_loop().time
+            progress, moved = 0, now()
             async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
                 async for parts in stream:
+                    if completion.progress > progress:
+                        progress, moved = completion.progress, now()
                     if self._timeout is not None:
-                        limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
+                        latest = moved + _MOST_KEPT_ALIVE * self._timeout
+                        limit.reschedule(min(now() + self._timeout, latest))
                     shown(parts)
         except TimeoutError:
             if not completion.is_ended:  # else the answer is there, and only its connection is still open
-                raise CallFailed(failures.SLOW, f"nothing came for {self._timeout} seconds") from None
+                raise CallFailed(failures.SLOW, f"no answer came in {self._timeout} seconds") from None
             shown(completion.finish())
 
     async def health(self) -> Health:

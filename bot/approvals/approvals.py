@@ -180,14 +180,15 @@ class Approvals:
         by = message.author
         if record.is_open and not await self._refusal(record, by, order.approve):
             word = ""
-            if not record.is_shown_in(message.thread):
+            is_above = record.is_shown_in(message.thread)
+            if not record.is_seen_by(message):
                 word = await self._word(order.request, message)
                 confirmed = order.confirmed(word)
                 if confirmed is None:
-                    return words.read_back(record.approval, order, word)
+                    return words.read_back(record.approval, order, word, is_above=is_above)
                 order = confirmed
             if order.reason is None:
-                return words.read_back(record.approval, order, word)
+                return words.read_back(record.approval, order, word, is_above=is_above)
         reason, name = order.reason or "", message.author_name
         return (await self._decided(record, by, approve=order.approve, reason=reason, name=name)).words
 
@@ -209,8 +210,9 @@ class Approvals:
 
     async def _decided(self, record: Record, by: str, *, approve: bool, reason: str, name: str) -> Decided:
         if record.approval.state != "asked":
-            may_see = by in self.approvers or by in record.askers
-            return Decided(words.too_late(record.approval, may_see=may_see), record.thread)
+            if by not in self.approvers and by not in record.askers:
+                return await nothing_waits(record.approval.id, by, approve=approve)
+            return Decided(words.too_late(record.approval), record.thread)
         if refusal := await self._refusal(record, by, approve):
             return Decided(refusal)
         if record.approval.expires_at <= time.time():
@@ -236,7 +238,7 @@ class Approvals:
         if outcome != "kept":  # somebody was faster by a moment
             found = await self._read(record.approval.id)
             approval = found.approval if found else record.approval
-            return Decided(words.too_late(approval, may_see=True), record.thread)
+            return Decided(words.too_late(approval), record.thread)
         log.info(
             "request decided",
             extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},

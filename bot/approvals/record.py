@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bot.chat import Approval, Decision, Proposal, ThreadId, Turn, Verdict
+from bot.chat import Approval, Decision, Message, Proposal, ThreadId, Turn, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,14 @@ class Record:
         return self.approval.state == "asked" and self.approval.expires_at > time.time()
 
     def is_shown_in(self, thread: ThreadId) -> bool:
-        """Whether people see the request in a thread."""
+        """Whether a thread has the request, be it far above."""
         return str(thread) in (str(self.thread), *self.shown)
+
+    def is_seen_by(self, message: Message) -> bool:
+        """Whether who wrote a message has the request before their eyes."""
+        if message.seen_request is None:
+            return self.is_shown_in(message.thread)
+        return message.seen_request == self.approval.id
 
     def to_json(self) -> str:
         """What does not change of it."""

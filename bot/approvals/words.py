@@ -17,8 +17,8 @@ def taken(approval: Approval) -> str:
     return f"{first}\n\n{_shown(approval)}"
 
 
-def too_late(approval: Approval, *, may_see: bool) -> str:
-    """The answer to a decision that does not count, since there is one; not all may see what it was about."""
+def too_late(approval: Approval) -> str:
+    """The answer to a decision that does not count, since there is one, for those who may see it."""
     match approval.state:
         case "asked":
             first = "This has just been decided."
@@ -26,16 +26,18 @@ def too_late(approval: Approval, *, may_see: bool) -> str:
             first = "This has expired before anybody decided it. Ask again."
         case verdict:
             first = f"This was {verdict} already, by {named(approval, approval.by)}."
-    return f"{first}\n\n{_shown(approval)}" if may_see else first
+    return f"{first}\n\n{_shown(approval)}"
 
 
-def read_back(approval: Approval, order: Order, word: str) -> str:
+def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = False) -> str:
     """The request, for somebody who has not seen it there or whose words were not clear, and how to go on.
 
-    `word` confirms a decision where the request is not shown; it is empty where it is.
+    `word` confirms a decision where the request is not shown; it is empty where it is. `is_above`: the thread
+    has the request, but it may be far above.
     """
     command = f"{approval.id} {word}".strip()
-    why = "this request is shown in another place" if word else ""
+    where = "may be far above, and you did not reply to it" if is_above else "is shown in another place"
+    why = f"this request {where}" if word else ""
     if quoted := _quoted(order.rest.strip()):
         unclear = f"you wrote “{quoted}” behind the command"
         why = f"{why}, and {unclear}" if why else unclear

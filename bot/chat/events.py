@@ -80,7 +80,9 @@ class Message:
     has made; only the inbox sets these three. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
     names by which ALLOWED_BOTS may know an author that is a bot, none for a person. `author_space` is the
     author's own space, as in ALLOWED_SPACES, empty when it is the thread's or is not known; `is_guest` marks
-    an author who is a guest. `quotes` are what others wrote and the message shows.
+    an author who is a guest. `quotes` are what others wrote and the message shows. `seen_request` is the id
+    of the request for approval that the message replies to; None where everybody reads all of the thread,
+    empty where the thread goes on for ever and the message replies to no request.
     """
 
     id: str
@@ -101,6 +103,7 @@ class Message:
     author_space: str = ""
     is_guest: bool = False
     quotes: tuple[Quote, ...] = ()
+    seen_request: str | None = None
 
     @property
     def is_external(self) -> bool:
@@ -198,7 +201,8 @@ class Stop:
     platform, in all its threads.
 
     `id` tells one stop from the next and is the same over redeliveries. `at` (Unix seconds) is when it was
-    said: what was asked later is not meant; 0 when it cannot come late.
+    said: what was asked later is not meant; 0 when it cannot come late. `is_external` as in `Message`: such a
+    person ends nothing of others, be they an administrator.
     """
 
     by: str
@@ -207,6 +211,7 @@ class Stop:
     thread: ThreadId | None = None
     message_id: str = ""
     channel: str = ""
+    is_external: bool = False
 
 
 Verdict = Literal["approved", "rejected", "expired"]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bot.chat.events import Attachment, Deliver, Json, Message, ThreadId, Turn
+from bot.chat.events import Attachment, Deliver, Json, Message, Stop, ThreadId, Turn
 from bot.chat.parts import Approval, Part
 
 
@@ -112,6 +112,12 @@ class Platform(Protocol):
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Let the message that `show_request` has shown say what was decided. Raises `PlatformError`."""
+
+    def refuse_stop(self, stop: Stop, words: str) -> None:
+        """Begin to tell who wants a stop that it is refused, for their eyes only.
+
+        Nothing is told where that is not possible. Returns at once, and never raises.
+        """
 
     async def health(self) -> Health:
         """Whether it is connected, and how that is known. Never raises, and ends within seconds."""

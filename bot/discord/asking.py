@@ -11,10 +11,10 @@ import discord
 from discord import ui
 
 from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
-from bot.commands import MOST_NAMES, Commands, asked, named
+from bot.commands import MOST_NAMES, NOT_FOR_EXTERNAL, Commands, asked, named
 from bot.discord.display import CLOCKS, nonce_of
 from bot.discord.errors import Refused
-from bot.discord.events import PLATFORM
+from bot.discord.events import PLATFORM, is_guest
 from bot.discord.handlers import Handlers
 from bot.discord.markdown import split
 from bot.discord.place import Place
@@ -177,8 +177,10 @@ class Press(ui.DynamicItem[ui.Button[Any]], template=r"(?P<verb>approve|reject):
         by, name = f"{PLATFORM}:{interaction.user.id}", interaction.user.display_name
         approve = self._verb == "approve"
         try:
-            decided = await host.commands.decide(self._request, by, approve=approve, name=name)
-            words = decided.words
+            if approve and is_guest(interaction.user):
+                words = NOT_FOR_EXTERNAL
+            else:
+                words = (await host.commands.decide(self._request, by, approve=approve, name=name)).words
         except StorageDown as error:
             log.warning("a decision was not taken", extra={"error": str(error)})
             words = "That could not be taken just now. Please press the button again in a moment."

@@ -61,7 +61,8 @@ def parse(
         },
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
-        is_guest=_is_guest(message.author),
+        is_guest=is_guest(message.author),
+        seen_request=None if kind == "thread" else _answered_request(message, me),
     )
 
 
@@ -70,7 +71,7 @@ def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
 
     There are none outside of a guild and by REST. A guest of a voice channel has not even that of everyone.
     """
-    known = author.roles if isinstance(author, discord.Member) and not _is_guest(author) else []
+    known = author.roles if isinstance(author, discord.Member) and not is_guest(author) else []
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
 
 
@@ -100,10 +101,15 @@ def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
     """What a reaction means: a cross stops the answer to the message, if its author made it."""
     if reaction.emoji.name != STOP_REACTION:
         return None
-    return Stop(by=f"{PLATFORM}:{reaction.user_id}", message_id=id_of(reaction.message_id))
+    return Stop(
+        by=f"{PLATFORM}:{reaction.user_id}",
+        message_id=id_of(reaction.message_id),
+        is_external=is_guest(reaction.member),
+    )
 
 
-def _is_guest(author: discord.User | discord.Member) -> bool:
+def is_guest(author: discord.User | discord.Member | None) -> bool:
+    """Return whether somebody is a guest of a voice channel; not known outside of a server."""
     return isinstance(author, discord.Member) and author.flags.guest
 
 
@@ -164,6 +170,20 @@ def _answered(message: discord.Message, me: int) -> int | None:
     if isinstance(answer, discord.Message) and answer.author.id == me and answer.reference:
         return answer.reference.message_id
     return None
+
+
+def _answered_request(message: discord.Message, me: int) -> str:
+    """The id of the request for approval that a message replies to, told by its buttons, which only we make.
+
+    A chain of replies and direct messages are one thread each, which goes on for ever.
+    """
+    answer = message.reference.resolved if message.reference else None
+    if not isinstance(answer, discord.Message) or answer.author.id != me:
+        return ""
+    # discord.py sets no components where the payload has none
+    rows = (each for each in getattr(answer, "components", ()) if isinstance(each, discord.ActionRow))
+    names = (str(getattr(each, "custom_id", None) or "") for row in rows for each in row.children)
+    return next((id for verb, _, id in (each.partition(":") for each in names) if verb == "approve"), "")
 
 
 def _text(message: discord.Message, me: int) -> str:

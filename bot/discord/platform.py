@@ -18,6 +18,7 @@ from bot.chat import (
     Message,
     Receipt,
     Shared,
+    Stop,
     ThreadId,
 )
 from bot.commands import Commands
@@ -140,6 +141,9 @@ class Discord:
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """See `bot.chat.Platform`."""
         await asking.show(approval, to, receipt, self._sender, self._shared, is_channel=is_channel)
+
+    def refuse_stop(self, stop: Stop, words: str) -> None:
+        """Tell nothing: what is for one person's eyes answers commands and buttons alone."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """See `bot.chat.Platform`."""

@@ -7,7 +7,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.ephemeral import Asked, answer, apologise
-from bot.discord.events import PLATFORM, space_of
+from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.operations import (
     All,
     Caller,
@@ -136,4 +136,5 @@ class Form(discord.ui.Modal):
 
 def _caller(interaction: Asked) -> Caller:
     space = space_of(interaction)
-    return Caller(f"{PLATFORM}:{interaction.user.id}", f"{PLATFORM}:{space}:{interaction.channel_id}")
+    where = f"{PLATFORM}:{space}:{interaction.channel_id}"
+    return Caller(f"{PLATFORM}:{interaction.user.id}", where, is_external=is_guest(interaction.user))

@@ -12,7 +12,7 @@ from bot.chat import Json, Stop, ThreadId
 from bot.commands import Commands
 from bot.discord.ephemeral import answer, apologise
 from bot.discord.errors import translated
-from bot.discord.events import PLATFORM, space_of
+from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.discord.handlers import Handlers
 from bot.discord.memory_commands import memory_group
 from bot.discord.redis_commands import redis_group
@@ -112,7 +112,8 @@ def _covers(theirs: Json, ours: Json) -> bool:
 def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-health", description="Show how the bot and its parts are doing")
     async def agent_health(interaction: discord.Interaction[discord.Client]) -> None:
-        await answer(interaction, partial(commands.health, f"{PLATFORM}:{interaction.user.id}"))
+        by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
+        await answer(interaction, partial(commands.health, by, is_external=is_external))
 
     return agent_health
 
@@ -126,6 +127,7 @@ def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
             by=f"{PLATFORM}:{interaction.user.id}",
             thread=ThreadId(PLATFORM, space, channel),
             channel=channel,
+            is_external=is_guest(interaction.user),
         )
         await answer(interaction, partial(commands.stop, request))
 
@@ -136,6 +138,7 @@ def _usage(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-usage", description="Show what you have used of the model today")
     @app_commands.describe(all="What all have used, for administrators")
     async def agent_usage(interaction: discord.Interaction[discord.Client], all: bool = False) -> None:
-        await answer(interaction, partial(commands.usage, f"{PLATFORM}:{interaction.user.id}", all))
+        by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
+        await answer(interaction, partial(commands.spending, by, of_all=all, is_external=is_external))
 
     return agent_usage

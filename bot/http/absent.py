@@ -11,6 +11,7 @@ from bot.chat import (
     Health,
     Message,
     Receipt,
+    Stop,
     Thread,
     ThreadId,
     Undeliverable,
@@ -51,6 +52,9 @@ class AbsentHttp:
     ) -> ThreadId | None:
         """Nobody can be written to over HTTP."""
         raise Undeliverable("HTTP callers are only answered")
+
+    def refuse_stop(self, stop: Stop, words: str) -> None:
+        """See `bot.chat.Platform`: whoever asks over HTTP is answered at once."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """There is nothing to change, since nothing was shown."""

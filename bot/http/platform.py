@@ -25,6 +25,7 @@ from bot.chat import (
     Message,
     Receipt,
     Shared,
+    Stop,
     Thread,
     ThreadId,
     Undeliverable,
@@ -97,6 +98,9 @@ class Http:
     ) -> ThreadId | None:
         """Nobody can be written to over HTTP."""
         raise Undeliverable("HTTP callers are only answered")
+
+    def refuse_stop(self, stop: Stop, words: str) -> None:
+        """See `bot.chat.Platform`: whoever asks over HTTP is answered at once."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """There is nothing to change, since nothing was shown."""

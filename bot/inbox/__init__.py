@@ -6,9 +6,11 @@ from bot.inbox.fence import FencedRedis
 from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
 from bot.inbox.overview import health as inbox_health
+from bot.inbox.stops import NOT_THEIRS
 from bot.inbox.worker import Work, serve
 
 __all__ = [
+    "NOT_THEIRS",
     "Erasure",
     "FencedRedis",
     "Inbox",

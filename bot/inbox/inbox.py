@@ -188,6 +188,7 @@ class Inbox:
         """Join the workers under a new consumer name; returns the leases that our earlier self left."""
         await self.ensure_group()
         start = await self._redis.incr(keys.starts(self._name))
+        await self.stay()
         self._consumer = f"{self._name}.{start}"
         leases: list[Lease] = []
         for consumer in await self._redis.xinfo_consumers(READY, GROUP):
@@ -195,6 +196,10 @@ class Inbox:
             if earlier.rsplit(".", 1)[0] == self._name:
                 leases += await self._take_from(earlier)
         return leases
+
+    async def stay(self) -> None:
+        """Keep the number of starts while we live: it is forgotten only when no lease of then can be left."""
+        await self._redis.expire(keys.starts(self._name), SEEN_SECONDS)
 
     async def _take_from(self, earlier: str) -> list[Lease]:
         taken = await self._take_back(keys=[READY], args=[earlier, self._consumer])

@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bot.chat import Health, Message
+from bot.chat import Health, Json, Message
 from bot.inbox import keys, scripts
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.scopes import scopes_of
@@ -16,6 +16,10 @@ from bot.scopes import scopes_of
 _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY
 """How long a message is known again: longer than any platform redelivers."""
+
+
+MANY_DEAD = 1_000
+"""Messages that were given up, above which somebody should look at them: nothing takes them away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,19 @@ async def health(redis: Redis) -> Health:
         pipe.xlen(DEAD)
         ready, pending, later, given_up = await pipe.execute()
     leased = pending["pending"]
-    evidence = {"waiting": ready - leased, "running": leased, "postponed": later, "dead": given_up}
+    evidence: dict[str, Json] = {
+        "waiting": ready - leased,
+        "running": leased,
+        "postponed": later,
+        "dead": given_up,
+    }
     if ready or later:
         evidence["oldest_s"] = await _oldest_age(redis)
+    if given_up > MANY_DEAD:
+        evidence["hint"] = (
+            f"more than {MANY_DEAD:,} messages were given up and are kept: look with `./dev run inbox`, then "
+            "replay or drop them"
+        )
     return Health(name="inbox", state="degraded" if given_up else "ok", evidence=evidence)
 
 

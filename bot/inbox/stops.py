@@ -17,10 +17,11 @@ WITHDRAWN = "withdrawn"
 EARLY_SECONDS = 600
 """How long a reply waits for the mention that it overtook, and a deletion for the message."""
 
-_NOT_THEIRS = (
+NOT_THEIRS = (
     "I am working on nothing here that you have asked. It can be stopped by the person who asked, by an "
     "administrator, or by somebody who can approve what waits here."
 )
+"""The answer to a stop by somebody who may not end what others have asked."""
 
 Overrules = Callable[[str, str], Awaitable[bool]]
 """Tells if an author can stop what others have asked in the thread of that name."""
@@ -56,18 +57,18 @@ class Stops:
             named = {str(each.thread) for each in await waiting(self._redis) if _is_named(each, stop)}
             outcomes += [await self._stop_thread(stop, each, own=True) for each in sorted(named)]
         if "refused" in outcomes and not _stopped(outcomes):
-            raise StopRefused(_NOT_THEIRS)
+            raise StopRefused(NOT_THEIRS)
         return _stopped(outcomes)
 
     async def _stop_message(self, stop: Stop) -> str:
         thread: Any = await self._redis.hget(keys.seen(stop.message_id), "thread")
         if thread is None:
             return "ignored"
-        overrules = await self._overrules(stop.by, keys.text(thread))
+        overrules = not stop.is_external and await self._overrules(stop.by, keys.text(thread))
         return await self._take_out(stop.message_id, STOPPED, stop.by, overrules=overrules)
 
     async def _stop_thread(self, stop: Stop, thread: str, *, own: bool = False) -> str:
-        overrules = not own and await self._overrules(stop.by, thread)
+        overrules = not (own or stop.is_external) and await self._overrules(stop.by, thread)
         outcome = await self._stop(
             keys=[keys.mailbox(thread), keys.messages(thread)],
             args=[TAG, thread, STOPPED, stop.at, stop.by, int(overrules)],

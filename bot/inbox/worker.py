@@ -218,6 +218,7 @@ class _Worker:
             if running and not running.settling:
                 log.warning("lease lost, cancelling the turn", extra={"thread_id": lease.thread})
                 running.task.cancel()
+        await self._inbox.stay()
         await self._inbox.wake()
         wanted = 0 if self._draining else self._queue.wanted
         if wanted > 0:

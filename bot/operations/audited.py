@@ -29,10 +29,11 @@ class NotAllowed(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as `platform:id`, and in which place of the platform."""
+    """Who asks, as `platform:id`, in which place of the platform, and whether as an external person."""
 
     user: str
     where: str
+    is_external: bool = False
 
 
 class Operations:
@@ -83,17 +84,22 @@ class Operations:
 
         The operation is None when it was not understood.
         """
-        if self._is_admin(caller.user):
+        if self._may(caller):
             return None
         _audit(operation, caller, "refused", {})
+        if caller.is_external:
+            return "Only administrators may do this, never people of other organisations or guests."
         return (
             f"Only administrators may do this, and {caller.user} is none. Ask the bot's operator to add "
             f"{caller.user} to ADMIN_USERS."
         )
 
+    def _may(self, caller: Caller) -> bool:
+        return self._is_admin(caller.user) and not caller.is_external
+
     async def suggest(self, part: str, caller: Caller) -> Sequence[str]:
         """Keys that contain `part`, those that begin with it first; none for who is no administrator."""
-        if not self._is_admin(caller.user):
+        if not self._may(caller):
             return []
         try:
             found = await self._store.search(part, 10 * _MOST_SUGGESTED, _SUGGEST_SECONDS)

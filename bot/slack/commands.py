@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -26,11 +26,24 @@ ACK_SECONDS = 2.0
 """Slack waits 3 s for the acknowledgement; what takes longer is answered after it."""
 
 
-def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSession) -> None:
+IsExternal = Callable[[str], Awaitable[bool]]
+"""Tells if the user of that id is of another organisation or a guest, as far as Slack says."""
+
+
+def answer_commands(
+    app: AsyncApp, commands: Commands, session: aiohttp.ClientSession, is_external: IsExternal
+) -> None:
     """Let `app` answer slash commands, for the caller's eyes only."""
 
+    async def examined(user: str) -> str:
+        return await commands.health(f"slack:{user}", is_external=await is_external(user))
+
+    async def spent(user: str, *, of_all: bool) -> str:
+        is_outsider = of_all and await is_external(user)
+        return await commands.spending(f"slack:{user}", of_all=of_all, is_external=is_outsider)
+
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await answer_in_time(ack, session, body, commands.health(f"slack:{body['user_id']}"))
+        await answer_in_time(ack, session, body, examined(body["user_id"]))
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
@@ -38,7 +51,7 @@ def answer_commands(app: AsyncApp, commands: Commands, session: aiohttp.ClientSe
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         of_all = body.get("text", "").strip().lower() == "all"
-        await answer_in_time(ack, session, body, commands.usage(f"slack:{body['user_id']}", of_all))
+        await answer_in_time(ack, session, body, spent(body["user_id"], of_all=of_all))
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]

@@ -132,6 +132,19 @@ def _reaction(body: Mapping[str, Json], event: Mapping[str, Json]) -> Stop | Non
     return Stop(by=f"slack:{_id(event['user'])}", message_id=message_id)
 
 
+def place_of(stop: Stop) -> tuple[str, str]:
+    """Return the channel and the thread where a stop was wanted; no thread where that is not known."""
+    if stop.thread:
+        return stop.thread.channel, stop.thread.thread
+    _, _, channel, _ = stop.message_id.split(":")
+    return channel, ""
+
+
+def team_of(stop: Stop) -> str:
+    """Return the workspace where a stop was wanted."""
+    return stop.thread.space if stop.thread else stop.message_id.split(":")[1]
+
+
 def _message_id(team: str, channel: str, ts: str) -> str:
     return f"slack:{team}:{channel}:{ts}"
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, PlatformError
+from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Message, PlatformError, Stop
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
-from bot.slack.events import is_guest, name_of
+from bot.slack.events import is_guest, name_of, team_of
 from bot.slack.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -50,13 +50,16 @@ class People:
         self._forbidden_until = 0.0
 
     def introducing(self, deliver: Deliver) -> Deliver:
-        """Return `deliver` with what Slack says of a message's author added to the message."""
+        """Return `deliver` with what Slack says of a message's author added to it; the same for a stop."""
 
         async def deliver_introduced(event: Event) -> None:
             if isinstance(event, Message):
                 event = await self._introduced(event)
             elif isinstance(event, Correction):
                 event = replace(event, message=await self._introduced(event.message))
+            elif isinstance(event, Stop):
+                user = event.by.partition(":")[2]
+                event = replace(event, is_external=await self.is_external(team_of(event), user))
             await deliver(event)
 
         return deliver_introduced

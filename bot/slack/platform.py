@@ -5,6 +5,7 @@ Bolt acknowledges an event before its listener has run, and drops it when its ow
 `before_authorize`, which runs after the signature check and before everything else.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -25,6 +26,7 @@ from bot.chat import (
     Health,
     Json,
     Message,
+    PlatformError,
     Receipt,
     Shared,
     Stop,
@@ -40,9 +42,10 @@ from bot.slack.audiences import Audiences
 from bot.slack.commands import answer_commands
 from bot.slack.downloads import fetch
 from bot.slack.endpoint import serve
-from bot.slack.events import Unreadable, event_id, parse
+from bot.slack.events import Unreadable, event_id, parse, place_of
 from bot.slack.history import History
 from bot.slack.limits import Limits
+from bot.slack.markdown import mrkdwn
 from bot.slack.memory_commands import answer_memory
 from bot.slack.people import People
 from bot.slack.probe import State, TokenProbe
@@ -140,6 +143,7 @@ class Slack:
         self._people = People(api, limits)
         self._presses = asking.Presses(commands, self._people, api.session)
         self._probe = TokenProbe(api)
+        self._telling: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
         self._sockets: Sockets | None = None
@@ -199,6 +203,21 @@ class Slack:
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """See `bot.chat.Platform`."""
         await asking.settle(approval, receipt, self._api, self._limits)
+
+    def refuse_stop(self, stop: Stop, words: str) -> None:
+        """See `bot.chat.Platform`. The event waits for nothing: it is to be acknowledged in three seconds."""
+        telling = asyncio.create_task(self._tell(stop, words))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self, stop: Stop, words: str) -> None:
+        channel, thread = place_of(stop)
+        where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
+        try:
+            user = stop.by.partition(":")[2]
+            await self._api.write("chat.postEphemeral", **where, user=user, text=mrkdwn(words))
+        except PlatformError as error:
+            log.info("refusal of a stop not shown", extra={"error": str(error)})
 
     async def health(self) -> Health:
         """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
@@ -287,9 +306,10 @@ class Slack:
             authorize=authorize,
             before_authorize=hand_over,
         )
+        is_external = partial(self._people.is_external, identity.team_id)
         if self._commands.operations:
-            answer_redis(app, self._commands.operations, self._api)
+            answer_redis(app, self._commands.operations, self._api, is_external)
         if self._commands.memory:  # first: what follows answers whatever is not known
             answer_memory(app, self._commands.memory, self._api, identity.team_id)
-        answer_commands(app, self._commands, self._api.session)
+        answer_commands(app, self._commands, self._api.session, is_external)
         return app

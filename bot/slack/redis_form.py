@@ -46,11 +46,13 @@ def is_form(body: Mapping[str, Json]) -> bool:
     return body.get("type") == "view_submission" and view.get("callback_id") == FORM
 
 
-def answer_form(app: AsyncApp, operations: Operations, api: SlackApi) -> None:
+def answer_form(
+    app: AsyncApp, operations: Operations, api: SlackApi, is_external: commands.IsExternal
+) -> None:
     """Let `app` store what is sent off; what is wrong is told in the form, so that nothing typed is lost."""
 
     async def submitted(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        storing = asyncio.ensure_future(_store(operations, body))
+        storing = asyncio.ensure_future(_store(operations, body, is_external))
         await asyncio.wait([storing], timeout=commands.ACK_SECONDS)
         if storing.done() and (faults := storing.result()[0]):
             await ack(response_action="errors", errors=faults)
@@ -62,10 +64,13 @@ def answer_form(app: AsyncApp, operations: Operations, api: SlackApi) -> None:
     app.view(FORM)(submitted)
 
 
-async def _store(operations: Operations, body: Mapping[str, Json]) -> tuple[dict[str, str], str]:
+async def _store(
+    operations: Operations, body: Mapping[str, Json], is_external: commands.IsExternal
+) -> tuple[dict[str, str], str]:
     """What is wrong by the block that it is shown at; what to say when nothing is."""
     user = body["user"]
-    caller = Caller(f"slack:{user['id']}", f"slack:{user['team_id']}:{_channel(body)}")
+    where = f"slack:{user['team_id']}:{_channel(body)}"
+    caller = Caller(f"slack:{user['id']}", where, is_external=await is_external(user["id"]))
     typed = {block: next(iter(each.values())) for block, each in body["view"]["state"]["values"].items()}
     key, value, ttl = (typed[block].get("value") or "" for block in ("key", "value", "ttl"))
     try:

@@ -39,8 +39,8 @@ def proposal_of(config: RunnableConfig) -> Proposal:
 
 @contextmanager
 def asking_for(turn: Turn) -> Iterator[None]:
-    """Let a `GuardedTool` that prepares a call know for whom, by `asker`."""
-    token = _asker.set(turn.authors[0] if turn.authors else "")
+    """Let a `GuardedTool` that prepares a call know for whom, by `asker`: who wrote the newest message."""
+    token = _asker.set(turn.messages[-1].author if turn.messages else "")
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from bot.tools.sql_errors import translated
+from bot.tools.sql_names import LEDGER
 from bot.tools.sql_pool import Connection
 
 SECONDS = 10
@@ -22,11 +23,11 @@ _VALUE_CHARS = 40
 _NAME = """CASE WHEN pg_table_is_visible(c.oid) THEN quote_ident(c.relname)
             ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END"""
 
-# Partitions stand behind their parent, and what an extension brought along is not the business's data.
-_READABLE = """
+# Partitions stand behind their parent. The ledger and what an extension brought along are not the business's.
+_READABLE = f"""
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
-   AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+   AND c.relname <> '{LEDGER}' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
    AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
    AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')

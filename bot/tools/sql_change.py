@@ -19,12 +19,11 @@ from bot.tools.failure import ToolFailure
 from bot.tools.hidden import hidden_in
 from bot.tools.sql_guard import Statement
 from bot.tools.sql_mentions import Name
-from bot.tools.sql_names import is_known_catalog
+from bot.tools.sql_names import LEDGER, is_known_catalog
 
 MAX_STATEMENT_CHARS = 1_500
 """A longer one does not fit into one message, and nobody reads it to the end."""
 
-LEDGER = "agent_ledger"
 
 _MOST_ON_A_LINE = 100
 _GAP = re.compile(r"[ \t]{16}|\n[ \t]*\n[ \t]*\n")

@@ -17,7 +17,13 @@ from pglast.visitors import Ancestor, Visitor
 from bot.tools.failure import ToolFailure
 from bot.tools.sql_format import point_at
 from bot.tools.sql_mentions import Mentions, Name, Source, given_by, operators_of, source_of, strings
-from bot.tools.sql_names import XML_PATHS, is_denied_function, is_denied_relation, is_denied_setting
+from bot.tools.sql_names import (
+    LEDGER,
+    XML_PATHS,
+    is_denied_function,
+    is_denied_relation,
+    is_denied_setting,
+)
 
 MAX_QUERY_CHARS = 10_000
 """Longer queries are refused: nobody writes them by hand, and these already take 0.3 s and 2 MiB of stack."""
@@ -150,15 +156,19 @@ class _Inspector(Visitor):
             case ast.A_Indirection(indirection=names):
                 self._attributes |= {Name(name, "", _attribute_refusal(name)) for name in strings(names)}
             case ast.RangeVar(relname=str(relation), schemaname=schema):
-                denied = is_denied_relation(relation)
-                refusal = f"The catalog {relation} may not be read." if denied else ""
-                self._relations.add(Name(relation, schema or "", refusal))
+                self._relations.add(Name(relation, schema or "", _relation_refusal(relation)))
             case ast.CommonTableExpr(ctename=str(name)):
                 self._given[name].append(given_by(node))
             case ast.TypeName(names=path):
                 *_, schema, name = ["", *strings(path)]
                 self._types.add(Name(name, schema))
         self._operators |= operators_of(node)
+
+
+def _relation_refusal(name: str) -> str:
+    if name == LEDGER:
+        return f"The table {LEDGER} may not be read: it tells what other people have asked for."
+    return f"The catalog {name} may not be read." if is_denied_relation(name) else ""
 
 
 def _call_refusal(name: str, schema: str, arguments: Sequence[ast.Node]) -> str:

@@ -6,6 +6,9 @@ future versions are, too. Extensions have names here, and `bot.tools.sql_resolut
 
 import re
 
+LEDGER = "agent_ledger"
+"""The bot's own table of changes that were carried out: what others asked is nobody's to read by a tool."""
+
 _HARMLESS_PG_FUNCTION = re.compile(
     r"""
     pg_(?:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bot.tools.failure import ToolFailure
 from bot.tools.sql_guard import Statement
 from bot.tools.sql_mentions import UNKNOWN, Mentions, Name, Source
+from bot.tools.sql_names import LEDGER
 from bot.tools.sql_pool import Connection
 
 # Functions of PostgreSQL itself are looked up only where a refusal hangs on it.
@@ -30,8 +31,8 @@ SELECT p.proname::text AS name, n.nspname::text AS schema,
  WHERE p.proname = ANY ($1::text[]) AND (n.nspname <> 'pg_catalog' OR p.proname = ANY ($2::text[]))
 """
 
-_RELATIONS = """
-SELECT n.nspname IN ('pg_catalog', 'information_schema') OR n.nspname LIKE 'pg\\_%'
+_RELATIONS = f"""
+SELECT c.relname = '{LEDGER}' OR n.nspname IN ('pg_catalog', 'information_schema') OR n.nspname LIKE 'pg\\_%'
            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
                        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                          AND d.deptype = 'e') AS is_foreign
@@ -39,7 +40,7 @@ SELECT n.nspname IN ('pg_catalog', 'information_schema') OR n.nspname LIKE 'pg\\
   LEFT JOIN pg_catalog.pg_class c ON c.oid = to_regclass(asked.name)
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  ORDER BY place
-"""
+"""  # noqa: S608 - the table's name is ours
 
 _COLUMN = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute

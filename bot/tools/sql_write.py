@@ -20,9 +20,10 @@ from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
 from bot.tools.scope import asker
 from bot.tools.sql import Database
-from bot.tools.sql_change import LEDGER, Change, check
+from bot.tools.sql_change import Change, check
 from bot.tools.sql_errors import DatabaseDown, discreet, translated
 from bot.tools.sql_mentions import quoted
+from bot.tools.sql_names import LEDGER
 from bot.tools.sql_pool import Connection, Pool, acquired, open_pool
 from bot.tools.sql_rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
 from bot.tools.sql_resolution import require_harmless
@@ -56,7 +57,7 @@ SET LOCAL idle_in_transaction_session_timeout = '60s';
 SET LOCAL standard_conforming_strings = on;
 """
 
-_CARRIED_OUT = f"SELECT rows FROM {LEDGER} WHERE request = $1"  # noqa: S608 - the table's name is ours
+_CARRIED_OUT = f"SELECT statement, rows, asked_by FROM {LEDGER} WHERE request = $1"  # noqa: S608 - our table
 
 _CLAIM = f"""
 INSERT INTO {LEDGER} (request, statement, rows, asked_by, approved_by) VALUES ($1, $2, $3, $4, $5)
@@ -213,12 +214,12 @@ class Orders:
         try:
             async with _writing(self.__pool, REHEARSAL_SECONDS) as connection:
                 with translated("", REHEARSAL_SECONDS):
-                    rows = await connection.fetchval(_CARRIED_OUT, proposal.id)
+                    entry = await connection.fetchrow(_CARRIED_OUT, proposal.id)
         except ToolFailure:
             return f"The table {LEDGER} tells whether the approved change was made (request {proposal.id})."
-        if rows is None:
+        if entry is None or entry["statement"] != proposal.action:
             return "The approved change was not carried out."
-        return f"The approved change was carried out: {_counted(rows)}."
+        return f"The approved change was carried out: {_counted(entry['rows'])}."
 
     async def _repeated(self, order: Order) -> str:
         repeated = AsyncRetrying(
@@ -236,6 +237,7 @@ class Orders:
     async def _once(self, order: Order) -> str:
         async with _writing(self.__pool) as connection:
             if not await _claim(connection, order):
+                await _require_ours(connection, order)
                 log.info("order was carried out before", extra={"request": order.request})
                 return _done(order.rows)
             statement = order.change.statement
@@ -316,6 +318,16 @@ async def _claim(connection: Connection, order: Order) -> bool:
         raise
 
 
+async def _require_ours(connection: Connection, order: Order) -> None:
+    """Raise `ToolFailure` when the ledger's entry is of another order, which has the same short name."""
+    with translated("", _SECONDS):
+        entry = await connection.fetchrow(_CARRIED_OUT, order.request)
+    ours = (order.change.statement.text, order.asked_by)
+    if entry is None or (entry["statement"], entry["asked_by"]) != ours:
+        log.error("request has the name of another in the ledger", extra={"request": order.request})
+        raise ToolFailure(_TAKEN_NAME.format(request=order.request))
+
+
 async def _run(connection: Connection, statement: str) -> int:
     """Run a statement; how many rows it has changed, which stands last in its status (`INSERT 0 3`)."""
     prepared = await connection.prepare(statement)
@@ -326,6 +338,11 @@ async def _run(connection: Connection, statement: str) -> int:
 _UNKNOWN = (
     "The database could not be reached, and it is not known whether the statement ran. A person has to look "
     f"into the table {LEDGER}: it ran if there is a row for request {{request}}."
+)
+
+_TAKEN_NAME = (
+    f"Nothing was changed: the table {LEDGER} has another change under the name {{request}}. Ask for this "
+    "one again, which gives it another name."
 )
 
 _OTHERWISE = (

@@ -91,13 +91,17 @@ SYSTEM_MESSAGES = frozenset({MessageType.THREAD_CREATED, MessageType.THREAD_STAR
 
 @dataclass(eq=False)
 class User:
-    """Somebody on Discord. Clear `accepts_dms` and the bot's direct messages are refused (50007)."""
+    """Somebody on Discord. Clear `accepts_dms` and the bot's direct messages are refused (50007).
+
+    `is_guest`: came by the invitation to a voice channel, and is no member of the server.
+    """
 
     id: int
     name: str
     bot: bool = False
     accepts_dms: bool = True
     administrator: bool = False
+    is_guest: bool = False
     roles: set[int] = field(default_factory=set)
 
     @property

@@ -47,7 +47,7 @@ def partial_member(user_: User) -> Json:
         "joined_at": timestamp(1_700_000_000),
         "deaf": False,
         "mute": False,
-        "flags": 0,
+        "flags": 1 << 4 if user_.is_guest else 0,
         "nick": None,
         "avatar": None,
         "pending": False,

@@ -18,7 +18,7 @@ from aiohttp import web
 from tests.servers.steps import Steps, unobserved
 
 Json = Any
-Ending = Literal["close", "drop", "hang"]
+Ending = Literal["close", "drop", "hang", "comment"]
 KEY = "sk-test-0123456789abcdef"
 MODELS = ("main-model", "other-model")
 
@@ -27,7 +27,8 @@ MODELS = ("main-model", "other-model")
 class Wire:
     """An answer byte for byte, one write for each of `chunks`.
 
-    At the end the connection is closed as it should be, dropped, or left open without a word (`hang`).
+    At the end the connection is closed as it should be, dropped, left open without a word (`hang`), or kept
+    alive for ever by comments (`comment`).
     """
 
     chunks: Sequence[bytes] = ()
@@ -183,6 +184,9 @@ class ModelServer:
                 await asyncio.sleep(0)
             if wire.ending == "hang":
                 await asyncio.Event().wait()
+            while wire.ending == "comment":
+                await response.write(b": keep-alive\n\n")
+                await asyncio.sleep(0.02)  # a service that is busy is what is being simulated
         except (asyncio.CancelledError, ConnectionResetError):
             self.cancelled += 1
             raise

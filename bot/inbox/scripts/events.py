@@ -6,14 +6,23 @@ from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
 # | ARGV tag thread id author message addressed sent_at place seen_seconds joined_seconds early_seconds
 #   channel ...
 # Slack does not keep the order: a reply may come before the mention that it belongs to. It waits in `early`.
+# Where people talk among themselves that is full; then the oldest makes room.
 _TAKE = (
     ACCEPT
     + """
 local tag, thread, id, author, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local addressed, sent_at, channel = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[12]
+local function make_room()
+  local early, oldest, at = redis.call('HGETALL', KEYS[3]), nil, math.huge
+  for i = 1, #early, 2 do
+    local sent = tonumber(cjson.decode(early[i + 1])[1])
+    if sent < at then oldest, at = early[i], sent end
+  end
+  redis.call('HDEL', KEYS[3], oldest)
+end
 local function wait_early(edited)
   local known = redis.call('HGET', KEYS[3], id)
-  if not known and redis.call('HLEN', KEYS[3]) >= 100 then return end -- people who talk among themselves
+  if not known and redis.call('HLEN', KEYS[3]) >= 100 then make_room() end
   if not known or tonumber(cjson.decode(known)[4] or '-1') <= tonumber(edited) then
     redis.call('HSET', KEYS[3], id, cjson.encode({ARGV[7], author, message, edited}))
   end
