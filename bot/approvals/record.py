@@ -44,15 +44,15 @@ class Record:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody can still decide it."""
+        """Return whether the request can still be decided."""
         return self.approval.state == "asked" and self.approval.expires_at > time.time()
 
     def is_shown_in(self, thread: ThreadId) -> bool:
-        """Whether people see the request in a thread."""
+        """Return whether a thread shows the request."""
         return str(thread) in (str(self.thread), *self.shown)
 
     def to_json(self) -> str:
-        """What does not change of it."""
+        """Return the fields that never change, as JSON."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "shown"})
 
     @classmethod
@@ -74,5 +74,5 @@ class Record:
 
 
 def askers_of(turn: Turn) -> tuple[str, ...]:
-    """Who asks; in a turn that a decision has begun, those who asked for what was decided."""
+    """Return the requesters of a turn, or of the decision that began it."""
     return turn.decision.askers if turn.decision and turn.decision.askers else turn.authors
