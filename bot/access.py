@@ -44,13 +44,13 @@ class Access:
             return f"I may not answer {where}. Ask the bot's operator to add it to ALLOWED_SPACES."
         if self.spaces and message.author_space and message.author_space not in self.spaces:
             return (
-                "I may not answer people of other organisations here. Ask the bot's operator to add yours to "
-                "ALLOWED_SPACES."
+                "I may not answer people from other organisations here. Ask the bot's operator to add yours "
+                "to ALLOWED_SPACES."
             )
         if message.is_external and self.external == "no":
             return (
-                "I may not answer people of other organisations, or guests. Ask the bot's operator to change "
-                "ALLOW_EXTERNAL."
+                "I may not answer people from other organisations, or guests. Ask the bot's operator to "
+                "change ALLOW_EXTERNAL."
             )
         if self.channels and not message.direct and not self._is_allowed_channel(message):
             return "I may not answer in this channel. Ask the bot's operator to add it to ALLOWED_CHANNELS."

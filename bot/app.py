@@ -62,7 +62,7 @@ _WRITING_CONNECTIONS = 2
 
 @asynccontextmanager
 async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
-    """Open every part that `settings` asks for. Raises `ConfigError` when a person must mend something."""
+    """Open every part that `settings` asks for. Raises `ConfigError` when a setting must be fixed."""
     async with AsyncExitStack() as stack:
         redis_url = await _redis_url(stack, settings)
         await check_redis(redis_url)
@@ -200,7 +200,7 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
 async def _orders(
     stack: AsyncExitStack, settings: Settings, database_url: str, readers: Database
 ) -> Orders | None:
-    """What changes the database, in a pool of its own, since another role may do that."""
+    """Open the statements that change the database, in a pool of their own for a separate role."""
     if settings.sql_writes == "off":
         return None
     dsn = plain(settings.database_write_url) or (

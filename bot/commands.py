@@ -29,7 +29,7 @@ MEMORY = "!memory"
 _MOST_REASON = 200
 """Characters of a reason that are shown; the model is told all of it."""
 
-NOT_FOR_EXTERNAL = "People of other organisations and guests cannot approve anything."
+NOT_FOR_EXTERNAL = "People from other organisations and guests cannot approve anything."
 
 ADMINISTER_NOTHING = "People of other organisations and guests administer nothing here."
 
@@ -82,11 +82,11 @@ else shows the request and tells how to go on. Returns the answer. Raises `Stora
 
 async def nothing_waits(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
     """The answer where there is no such request."""
-    return Decided(f"I know of no request `{id}` that waits. It may be too old: ask again.", is_known=False)
+    return Decided(f"I know of no open request `{id}`. It may be too old: ask again.", is_known=False)
 
 
 async def nothing_waits_in_words(order: Order, message: Message) -> str:
-    """The same for a decision that was typed."""
+    """Answer a typed decision where there is no such request."""
     return (await nothing_waits(order.request, message.author, approve=order.approve)).words
 
 
@@ -198,13 +198,13 @@ def typed(message: Message) -> Event:
 
 
 Name = Callable[[str], str]
-"""How to write an author of a request."""
+"""Function that returns the display form of an author."""
 
 _TITLES = {"slack": "on Slack", "discord": "on Discord", "http": "over HTTP"}
 
 
 def named(approval: Approval, author: str) -> str:
-    """What an author is called where nobody can be mentioned; never by an account's id."""
+    """Return an author's name for a place without mentions. It is never the id of the account."""
     name = harmless(approval.names.get(author, ""))
     letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
     return " ".join("".join(letters).split())[:_MOST_NAME] or f"somebody {_place(author)}"
@@ -216,14 +216,14 @@ def _place(author: str) -> str:
 
 
 def approvers_of(approval: Approval, name: Name, is_named: Callable[[str], bool]) -> str:
-    """Who can decide: those who have a name, as many as a message shows, and how many others there are."""
+    """Return the approvers in words: up to `MOST_NAMES` names, and how many others there are."""
     known = [name(each) for each in approval.approvers if is_named(each)][:MOST_NAMES]
     others = counted(each for each in approval.approvers if not is_named(each))
     return " or ".join([*known, *others])
 
 
 def counted(authors: Iterable[str]) -> list[str]:
-    """How many approvers there are on each platform, in words."""
+    """Return the number of approvers on each platform, in words."""
     places = Counter(_place(each) for each in authors)
     return [
         f"{'an approver' if many == 1 else f'{many} approvers'} {place}" for place, many in places.items()
@@ -231,14 +231,14 @@ def counted(authors: Iterable[str]) -> list[str]:
 
 
 def described(approval: Approval, name: Name | None = None) -> str:
-    """What would be done, what that changes and who has asked for it, as Markdown."""
+    """Return the action, its effect and its requesters, as Markdown."""
     action = approval.action.replace("```", "`\u200b`\u200b`")  # which would end the block
     language = approval.language if approval.language.isalnum() else ""
     return f"{headline(approval, name)}\n\n```{language}\n{action}\n```"
 
 
 def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> str:
-    """The same in a line, without the action itself."""
+    """Return a request's title, effect and requesters in one line of Markdown, without the action."""
     name = name or partial(named, approval)
     asked_by = " and ".join(dict.fromkeys(name(each) for each in approval.askers[:MOST_NAMES]))
     who = f" Asked for by {asked_by}." if asked_by else ""
@@ -246,22 +246,22 @@ def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> 
 
 
 def asked(approval: Approval, name: Name | None = None, is_named: Callable[[str], bool] | None = None) -> str:
-    """What needs an approval, as Markdown, with who may decide or who has."""
+    """Return a request as Markdown, with its approvers or the decision."""
     return f"{described(approval, name)}\n{standing(approval, name, is_named)}"
 
 
 def standing(
     approval: Approval, name: Name | None = None, is_named: Callable[[str], bool] | None = None
 ) -> str:
-    """Who may decide a request, or who has; without a name an author is told by the platform."""
+    """Return who can decide a request, or its decision. An author without a name is shown by the platform."""
     name = name or partial(named, approval)
     match approval.state:
         case "asked":
             who = approvers_of(approval, name, is_named or approval.names.__contains__)
             who = who or "somebody whom the operator names in APPROVERS"
             return (
-                f"{who[0].upper()}{who[1:]} may press a button, or write here `approve {approval.id}` or "
-                f"`reject {approval.id} why`."
+                f"{who[0].upper()}{who[1:]} can press a button, or write `approve {approval.id}` or "
+                f"`reject {approval.id} why` here."
             )
         case "expired":
             return "⌛ Nobody decided this in time."

@@ -18,10 +18,10 @@ _GONE = frozenset({401, 403, 404, 410})
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """Where files may be: on the `names`, or below them, by https; or where the API of `origin` is.
+    """Allowed hosts for files: the `names` and their subdomains over https, and the API's `origin`.
 
-    Never a method of the API itself: others may choose a file's address, and the token that goes along would
-    have it carried out.
+    Methods of the API itself are never allowed: others may choose a file's address, and our token would
+    run the method.
     """
 
     names: frozenset[str]

@@ -19,7 +19,7 @@ _TOKEN_SHAPES = re.compile(
 )
 _HIDDEN = "***"
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What moves a terminal's cursor, ends a line for some readers, or turns the direction of a text."""
+"""Characters that move a terminal's cursor, end a line for some readers, or change the text direction."""
 
 
 def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets: Iterable[str]) -> None:

@@ -49,10 +49,10 @@ def test_a_request_shows_its_sign_statement_effect_and_asker(platform: str, appr
 def test_no_account_of_another_platform_is_shown_by_its_id() -> None:
     """Slack shows `discord:400…` where a name belongs: it is a name, or a word for somebody there."""
     assert "discord:" not in on_slack(ASKED) + on_slack(DECIDED) + told(ASKED) + told(DECIDED)
-    assert "Carol or <@U0BOB> or an approver on Discord or an approver over HTTP may press" in on_slack(ASKED)
+    assert "Carol or <@U0BOB> or an approver on Discord or an approver over HTTP can press" in on_slack(ASKED)
     assert "Approved by somebody on Discord: checked" in on_slack(DECIDED)
-    assert "<@400> or <@401> or an approver over HTTP or an approver on Slack may press" in text_of(ASKED)
-    assert "Carol or you or an approver on Discord or an approver on Slack may press" in told(ASKED)
+    assert "<@400> or <@401> or an approver over HTTP or an approver on Slack can press" in text_of(ASKED)
+    assert "Carol or you or an approver on Discord or an approver on Slack can press" in told(ASKED)
 
 
 def test_the_statement_is_data_on_slack() -> None:

@@ -142,7 +142,7 @@ async def test_with_four_eyes_all_who_asked_together_are_askers(redis: Redis) ->
     assert asked
     assert asked.approvers == ()
     decided = await kept.decide(PROPOSAL.id, BOB, approve=True)
-    assert "sets APPROVERS" in decided.words
+    assert "set APPROVERS" in decided.words
 
 
 async def test_with_four_eyes_who_asked_stays_an_asker_of_what_follows(redis: Redis) -> None:
@@ -280,7 +280,7 @@ async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:
     for name in ("00000000", "7f3a9c2", "7F3A9C21", "*", ""):
         decided = await approvals(redis).decide(name, BOB, approve=True)
         assert not decided.is_known
-        assert "I know of no request" in decided.words
+        assert "I know of no open request" in decided.words
     assert await decisions(redis) == []
 
 
@@ -401,7 +401,7 @@ async def test_what_is_no_clear_approval_is_read_back(redis: Redis, rest: str) -
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
     told = await answered(kept, said(f"approve {PROPOSAL.id}{rest}"))
-    assert f"you wrote “{rest.strip()}” behind the command" in told
+    assert f"you wrote “{rest.strip()}” after the command" in told
     assert f"write `approve {PROPOSAL.id}` and nothing else" in told
     assert SHOWN in told
     assert await decisions(redis) == []

@@ -105,7 +105,7 @@ async def test_a_fake_of_the_bot_gets_nothing_approved(
         model.script(ASK)
         await slack.say(EVE, hers, "take one of each")
         request = request_in(str((await card(slack, hers)).blocks))
-        fake = f"{SIGN} **Fix a typo?** <@{BOB}> may press a button, or write here `approve {request}`."
+        fake = f"{SIGN} **Fix a typo?** <@{BOB}> can press a button, or write `approve {request}` here."
         model.script(fake, "Done.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} fix the typo")
         shown = await slack.answer(GENERAL, ts)
@@ -136,7 +136,7 @@ async def test_words_below_a_copy_decide_at_once(
         ts = await slack.say(EVE, hers, "take one of each")
         shown = await card(slack, room)
         assert not cards(slack, slack.dm(BOB))
-        await wait_until(lambda: "in the channel for approvals" in slack.transcript(hers, ts), "told")
+        await wait_until(lambda: "in the approvals channel" in slack.transcript(hers, ts), "told")
         await slack.say(BOB, room, f"approve {request_in(str(shown.blocks))}.", thread_ts=shown.ts)
         await wait_until(lambda: "Done." in slack.transcript(hers, ts), "done")
         assert await shelf.stock() == TAKEN
@@ -299,7 +299,7 @@ async def test_an_approver_of_another_platform_has_a_name_or_none_but_no_id(
         assert "Asked for by alice" in copy.content
         await wait_until(lambda: any(map(buttons_of, slack.bot_replies(GENERAL, ts))), "shown")
         shown = next(each for each in slack.bot_replies(GENERAL, ts) if buttons_of(each))
-        assert "An approver on Discord may press a button" in str(shown.blocks)
+        assert "An approver on Discord can press a button" in str(shown.blocks)
         await discord.click(bob, copy, "Approve")
         await wait_until(lambda: "Done." in slack.transcript(GENERAL, ts), "done")
         assert "Approved by Bob" in str(shown.blocks)
@@ -341,7 +341,7 @@ async def test_the_channel_for_approvals_may_be_on_another_platform(
         hers = slack.dm(EVE)
         ts = await slack.say(EVE, hers, "take one of each")
         (shown,) = await discord.answer(room, lambda shown: bool(shown[-1].components))
-        await wait_until(lambda: "in the channel for approvals" in slack.transcript(hers, ts), "told")
+        await wait_until(lambda: "in the approvals channel" in slack.transcript(hers, ts), "told")
         pressed = await discord.click(bob, shown, "Reject")
         assert pressed.content.startswith("Rejected.")
         assert TAKE in pressed.content

@@ -122,7 +122,7 @@ async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text:
     assert typed(message) == replace(message, addressed=is_order)
     answer = await Commands(nobody, nothing_to_stop).said(message)
     assert (answer is not None) == is_order
-    assert not is_order or "I know of no request `7f3a9c21`" in str(answer)
+    assert not is_order or "I know of no open request `7f3a9c21`" in str(answer)
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ async def test_a_thread_in_which_all_fails_is_told_of_elsewhere_and_given_up(
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
         [told] = texts(discord, discord.general)
-        assert "Discord does not take my messages there" in told
+        assert "Discord does not accept my messages there" in told
 
 
 # --- what cannot be read

@@ -305,10 +305,10 @@ async def test_a_turn_that_hung_twice_is_given_up_with_a_word_and_its_neighbour_
     async with serving(redis, an_inbox(redis), work):
         await wait_until(lambda: len(endings) == 2, "both have ended")
     assert endings["fine"] == "answered"
-    assert endings["poison"].startswith("I stopped twice while working on this, so I gave up.")
+    assert endings["poison"].startswith("I stopped responding twice while working on this, so I gave up.")
     assert await redis.hget(f"{{bot}}:turn:{neighbour.id}", "crashes") == b"0"
     assert [each.reason.split(" (")[0] for each in await overview.dead(redis)] == [
-        "the process hung 2 times in its midst"
+        "the process hung 2 times during this turn"
     ]
 
 

@@ -176,7 +176,7 @@ async def test_where_plain_text_is_refused_too_a_sentence_says_so(
     async with asked(slack, redis, "mpim", part_seconds=0) as question:
         await question.answer(Text("Forty-two."))
         [(text, _)] = replies(slack, question)
-    assert text.startswith("I could not show a part of my answer here: Slack does not take it (")
+    assert text.startswith("I could not show part of my answer here: Slack does not accept it (")
 
 
 @pytest.mark.parametrize("trouble", [{"error": "restricted_action"}, {"status": 500}], ids=str)
@@ -191,7 +191,7 @@ async def test_where_nothing_can_be_posted_the_person_is_told_for_their_eyes_onl
             await question.answer(Text("Forty-two."))
     [told] = slack.ephemerals
     assert (told.user, told.channel) == (ALICE, GENERAL)
-    assert told.text.startswith(f"I could not show my answer in <#{GENERAL}>: Slack does not take it (")
+    assert told.text.startswith(f"I could not show my answer in <#{GENERAL}>: Slack does not accept it (")
     assert replies(slack, question) == []
 
 
@@ -240,7 +240,9 @@ async def test_who_cannot_be_told_in_the_channel_is_told_directly(slack: Slack, 
         with pytest.raises(Undeliverable, match="not_in_channel"):
             await question.answer(Text("Forty-two."))
     [message] = slack.messages(slack.dm(ALICE))
-    assert message.text.startswith(f"I could not show my answer in <#{GENERAL}>: Slack does not take it (not")
+    assert message.text.startswith(
+        f"I could not show my answer in <#{GENERAL}>: Slack does not accept it (not"
+    )
 
 
 @pytest.mark.parametrize("trouble", REFUSALS, ids=str)

@@ -197,7 +197,7 @@ async def test_a_turn_that_hangs_is_given_up_after_two_deaths_and_its_neighbour_
         bot.start()
         await bot.ready()
         answer = await ask(session, bot, text)
-        assert "I stopped twice while working on this, so I gave up." in answer
+        assert "I stopped responding twice while working on this, so I gave up." in answer
         (given_up,) = bot.said("turn given up")
         assert answer.endswith(f"Reference: `{given_up['reference']}`.")
         gate.set()

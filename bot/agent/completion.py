@@ -46,7 +46,7 @@ _NAMES = {
     "malformed_function_call unexpected_tool_call server_error load unload",
 }
 _ENDS = {name: meaning for meaning, names in _NAMES.items() for name in names.split()}
-"""What the names of an end mean, in lower case. One that is not here is no end by itself."""
+"""Meanings of finish reasons, by their names in lower case. Any other name does not end an answer."""
 
 _CUT_OFF = {"length": prompts.CUT_BY_LENGTH, "filter": prompts.CUT_BY_FILTER}
 
@@ -56,7 +56,7 @@ class Completion:
 
     def __init__(self) -> None:
         self.is_done = False
-        """Whether nothing more is to be read."""
+        """True once nothing more needs to be read."""
         self._texts: list[str] = []
         self._refusal: list[str] = []
         self._size = 0

@@ -75,7 +75,7 @@ def _imitates(text: str) -> bool:
 
 
 _OURS = ("[attached file", "[data from", "[end of data", "[They ")
-"""How lines begin that we put into messages ourselves."""
+"""Beginnings of the lines that the bot itself puts into messages."""
 
 
 def _name(message: HumanMessage) -> str:

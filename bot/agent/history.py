@@ -71,7 +71,7 @@ def prompt(
     *,
     is_limited: bool = False,
 ) -> list[AnyMessage]:
-    """What the model sees: one message of ours with the rules and the summary, then the history.
+    """Return what the model sees: one system message with the rules and the summary, then the history.
 
     The order to conclude stands with the rules: some services take a system message only in the first place.
     What tools have returned, and what was made of it, is marked as data. `waiting` are the ids of the calls

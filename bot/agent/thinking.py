@@ -34,12 +34,12 @@ class Thinking:
         """The thinking under way, if it may turn out to be text."""
         self._is_thinking = False
         self.any = False
-        """Whether there was thinking."""
+        """True once any thinking was found."""
         self.is_retracted = False
-        """Whether what was given so far has turned out to be thinking; whoever reads this resets it."""
+        """True when the text returned so far has turned out to be thinking. The reader resets it."""
         self.is_opened_by_template = False
         self.is_off = False
-        """Whether tags are text, since the thinking comes in a field of its own."""
+        """True when tags are plain text, because the thinking comes in a separate field."""
 
     def feed(self, text: str) -> str:
         """Return what of `text`, and of what was held back before it, is said."""

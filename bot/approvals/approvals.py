@@ -47,7 +47,7 @@ MOST_OPEN = 3
 """Requests of one person that may be open at once: each notifies those who can approve it."""
 
 _KEPT_SECONDS = 7 * 86_400
-"""How long a request is known after its time was over, for those who press an old button."""
+"""Time that an expired request is still kept, for users who press an old button."""
 
 _OPEN = "{bot}:approvals"
 
@@ -342,7 +342,7 @@ class Approvals:
         return [each for each in records if each and not set(each.askers).isdisjoint(authors)]
 
     async def health(self) -> Health:
-        """How many requests wait for a decision, and who may give it; never raises."""
+        """Return how many requests wait for a decision, and who can decide them. Never raises."""
         try:
             with _storage():
                 waiting = await self.redis.zcard(_OPEN)

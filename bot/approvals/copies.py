@@ -21,7 +21,7 @@ from bot.commands import MOST_NAMES, counted
 log = logging.getLogger(__name__)
 
 _TRIES = 2
-"""How often a message is sent to one place while its platform is out of reach; the asker waits meanwhile."""
+"""Attempts to send one message while its platform is unreachable. The requester waits meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Copies:
         threads = [copies[_key(approval, each)].get("thread") for each in reached]
         await self.approvals.note_shown(approval.id, [ThreadId(**each) for each in threads if each])
         if is_in_channel:
-            return "I have shown this request in the channel for approvals, too."
+            return "I have also shown this request in the approvals channel."
         if reached:
             return f"I have shown this request to {' and '.join(counted(reached))}, in direct messages."
         if is_seen:
             return ""
         return (
-            "I could not show this request to anybody who can approve it, so it waits. An approver can write "
-            f"`approve {approval.id}` to me: then I show it, and ask again."
+            "I could not show this request to anybody who can approve it, so it is still waiting. An "
+            f"approver can send me `approve {approval.id}`: I then show the request and ask them to confirm."
         )
 
     async def _shown(self, approval: Approval, to: str, receipt: Receipt) -> bool:
@@ -99,7 +99,7 @@ class Copies:
 
 
 def _is_seen(approval: Approval, turn: Turn) -> bool:
-    """Whether somebody who can approve it reads the thread that asks for it."""
+    """Return whether an approver reads the thread that asks for the approval."""
     if turn.direct:
         return not set(approval.askers).isdisjoint(approval.approvers)
     return any(each.startswith(f"{turn.thread.platform}:") for each in approval.approvers)

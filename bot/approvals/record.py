@@ -44,21 +44,21 @@ class Record:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody can still decide it."""
+        """Return whether the request can still be decided."""
         return self.approval.state == "asked" and self.approval.expires_at > time.time()
 
     def is_shown_in(self, thread: ThreadId) -> bool:
-        """Whether a thread has the request, be it far above."""
+        """Return whether a thread has the request, be it far above."""
         return str(thread) in (str(self.thread), *self.shown)
 
     def is_seen_by(self, message: Message) -> bool:
-        """Whether who wrote a message has the request before their eyes."""
+        """Return whether the author of a message has the request before their eyes."""
         if message.seen_request is None:
             return self.is_shown_in(message.thread)
         return message.seen_request == self.approval.id
 
     def to_json(self) -> str:
-        """What does not change of it."""
+        """Return the fields that never change, as JSON."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "shown"})
 
     @classmethod
@@ -80,5 +80,5 @@ class Record:
 
 
 def askers_of(turn: Turn) -> tuple[str, ...]:
-    """Who asks; in a turn that a decision has begun, those who asked for what was decided."""
+    """Return the requesters of a turn, or of the decision that began it."""
     return turn.decision.askers if turn.decision and turn.decision.askers else turn.authors

@@ -6,7 +6,7 @@ from bot.chat import Approval, Order
 from bot.commands import approvers_of, described, named
 
 _MOST_QUOTED = 120
-"""Characters of what somebody wrote behind a command that are read back."""
+"""Characters of what somebody wrote after a command that are read back."""
 
 
 def taken(approval: Approval) -> str:
@@ -23,9 +23,9 @@ def too_late(approval: Approval) -> str:
         case "asked":
             first = "This has just been decided."
         case "expired":
-            first = "This has expired before anybody decided it. Ask again."
+            first = "This expired before anybody decided it. Ask again."
         case verdict:
-            first = f"This was {verdict} already, by {named(approval, approval.by)}."
+            first = f"This was already {verdict} by {named(approval, approval.by)}."
     return f"{first}\n\n{_shown(approval)}"
 
 
@@ -39,11 +39,11 @@ def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = F
     where = "may be far above, and you did not reply to it" if is_above else "is shown in another place"
     why = f"this request {where}" if word else ""
     if quoted := _quoted(order.rest.strip()):
-        unclear = f"you wrote “{quoted}” behind the command"
+        unclear = f"you wrote “{quoted}” after the command"
         why = f"{why}, and {unclear}" if why else unclear
     return (
         f"Nothing is decided yet: {why}. This is the request:\n\n{_shown(approval)}\n\n"
-        f"To approve exactly this, write `approve {command}` and nothing else, or a reason behind a colon. "
+        f"To approve exactly this, write `approve {command}` and nothing else, or a reason after a colon. "
         f"To reject it, write `reject {command} why`."
     )
 
@@ -55,7 +55,7 @@ def refusal(approval: Approval) -> str:
 
 def refusal_of_asker(approval: Approval) -> str:
     """The answer to somebody who has asked for it, where somebody else has to approve."""
-    return f"You have asked for this yourself, so somebody else has to approve it.{_ask(approval)}"
+    return f"You asked for this yourself, so somebody else has to approve it.{_ask(approval)}"
 
 
 def _shown(approval: Approval) -> str:
@@ -65,7 +65,7 @@ def _shown(approval: Approval) -> str:
 
 def _ask(approval: Approval) -> str:
     who = approvers_of(approval, lambda author: named(approval, author), approval.names.__contains__)
-    return f" Ask {who}." if who else " Nobody can at the moment: the bot's operator sets APPROVERS."
+    return f" Ask {who}." if who else " Nobody can at the moment: ask the bot's operator to set APPROVERS."
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,7 @@ import re
 from bot.chat.orders import AROUND, MOST_BETWEEN
 
 SIGN = "🔏"
-"""What every request for an approval begins with, and every word about one."""
+"""First character of every approval request, and of every message about one."""
 
 _COMMAND = rf"(?<![^\W_])(?:approve|reject)[{re.escape(AROUND)}~:,>-]{{1,{MOST_BETWEEN}}}"
 _IMITATION = re.compile(
@@ -31,7 +31,7 @@ def harmless(text: str) -> str:
 
 
 def _from(text: str, begin: int) -> str:
-    """The same for all behind `begin`; what is before it is only looked at."""
+    """Return `text` from `begin` on, made harmless. The text before `begin` only serves as context."""
     pieces = []
     for found in _IMITATION.finditer(text):
         name = found.lastgroup or ""
@@ -42,9 +42,9 @@ def _from(text: str, begin: int) -> str:
 
 
 class Harmless:
-    """The same for a text that comes in pieces: however it is divided, the same comes out.
+    """Streaming form of `harmless`: the result does not depend on how the text is divided.
 
-    Only an id is held back, until its end is known.
+    Only an id is held back until its end is known.
     """
 
     def __init__(self) -> None:
@@ -52,13 +52,13 @@ class Harmless:
         self._held = ""
 
     def take(self, piece: str) -> str:
-        """What can be shown by now."""
+        """Return the text that can be shown now."""
         text = self._shown + self._held + piece
         undecided = _UNDECIDED.search(text, max(0, len(text) - _LONGEST))
         return self._until(undecided.start("id") if undecided else len(text), text)
 
     def rest(self) -> str:
-        """What was held back, since the text ends here or something else comes before it goes on."""
+        """Return the text that was held back, at the end or before an interruption."""
         text = self._shown + self._held
         return self._until(len(text), text)
 

@@ -8,9 +8,9 @@ MOST_REASON = 500
 
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u2060\ufeff"
 _MARKS = "`*_\"'\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u201f\u2039\u203a"
-"""What people and programs put around words: code, bold, italics, quotation marks.
+"""Marks that users and programs put around words: code, bold, italics, quotation marks.
 
-A strike-through is not among them: what is crossed out is not meant.
+Strike-through is not included: text that is crossed out is not meant.
 """
 
 _ENDS = ".!…。｡\uff01\uff0e"

@@ -60,7 +60,7 @@ class Shared(Protocol):
         """Whether that message was taken within the last days."""
 
     def has_hung(self, event_id: str) -> bool:
-        """Whether taking this event has hung the process so often that it is passed over now.
+        """Return whether this event has hung the process so often that it is now skipped.
 
         `event_id` is what follows `event:` in the name of the work, see `bot.chat.working_on`.
         """

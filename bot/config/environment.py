@@ -35,7 +35,7 @@ class UnknownName:
 
     @property
     def hint(self) -> str:
-        """What to do about it, as the end of a sentence."""
+        """Return advice for the operator, as the end of a sentence."""
         return f"did you mean {self.meant}?" if self.meant else "it is ignored"
 
 

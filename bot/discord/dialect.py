@@ -63,7 +63,7 @@ class Rendering:
             self._grow(each)
 
     def take(self) -> str:
-        """What can be shown by now and was not taken before."""
+        """Return the text that can be shown now and was not returned before."""
         certain = self._certain()
         self._done.append(certain[self._ahead :])
         self._ahead = max(self._ahead, len(certain))
@@ -213,7 +213,7 @@ class Rendering:
         return (is_short and self._may_be_first_cell(text)) or self._may_be_header(line)
 
     def _may_be_first_cell(self, text: str) -> bool:
-        """Whether a table whose rows begin without a pipe can begin so: not in a paragraph or a sentence."""
+        """Return whether `text` can begin a table without leading pipes: not in a paragraph or a sentence."""
         if not self._after_blank or "||" in text or _OTHER_BLOCK.match(text):
             return False
         return not _SENTENCE_END.search(text.partition("|")[0][:_FIRST_CELL])

@@ -13,7 +13,7 @@ from bot.discord.sender import Sender, Sent
 
 log = logging.getLogger(__name__)
 
-_CUT_SHORT = "Discord does not take the rest of this answer, so it is not shown in full."
+_CUT_SHORT = "Discord does not accept the rest of this answer, so it is not shown in full."
 _LONGEST = 2_000
 """Characters of a message, counted as units of UTF-16: the strictest way."""
 
@@ -41,10 +41,9 @@ class Display:
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
     `sending` (its text, the time, the characters `shown` with it, and the number of the message that it
-    `replaces`), since it may have arrived although we never heard so; `replaced` (the numbers of those that
-    were sent anew), `obsolete` (the id of one that is yet to be taken back for that), and `cut_short` once
-    Discord refused a text for good; `plain` are the numbers of those that it refused with all that is around
-    them.
+    `replaces`), since it may have arrived without an answer to us. `replaced` holds the numbers of those that
+    were sent again, `obsolete` the id of a replaced message that is not deleted yet, `cut_short` is set once
+    Discord has refused a text for good, and `plain` holds the numbers of those that are sent as plain text.
     """
 
     def __init__(self, sender: Sender, place: Place, receipt: Receipt, patience: Patience) -> None:
@@ -147,7 +146,7 @@ class Display:
     async def _replace(self, index: int, text: str) -> None:
         replaced: list[int] = self._receipt.state.get("replaced", [])
         if index in replaced:
-            raise Refused("Discord refuses edits of a message that was sent anew already")
+            raise Refused("Discord refuses edits of a message that was already sent again")
         await self._receipt.save(sending={"text": text, "at": time.time(), "replaces": index})
         sent = await self._post(text, index, f"{index} anew")
         await self._put_in_place(index, sent.id)

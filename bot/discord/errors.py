@@ -124,4 +124,4 @@ def reason(error: Exception) -> str:
     """Say in words for a user why nothing can be shown in a place."""
     cause = error.__cause__
     code = cause.code if isinstance(cause, discord.HTTPException) else 0
-    return _REASONS.get(code, "Discord does not take my messages there.")
+    return _REASONS.get(code, "Discord does not accept my messages there.")

@@ -37,7 +37,7 @@ class Fence:
         return len(bare) >= len(self.mark) and not bare.strip(self.mark[0])
 
     def left_by(self, line: str) -> bool:
-        """Whether `line` ends the quote around the block, and the block with it."""
+        """Return whether `line` ends the quote around the block, and so the block itself."""
         return bool(self.quote) and not line.lstrip(" \t").startswith(">")
 
 

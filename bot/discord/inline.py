@@ -16,10 +16,10 @@ _QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?){1,20}")
 
 
 def code_spans(line: str) -> tuple[list[tuple[int, int]], int]:
-    """Where inline code begins and ends in a line, and where code begins that the line does not end.
+    """Return the spans of inline code in a line, and the start of code that the line does not close.
 
-    The latter is the line's end when there is none. CommonMark 0.31, section 6.1, without code over several
-    lines. Each run of backticks is looked at once, however many lengths there are.
+    That start is the line's end when all code is closed. See CommonMark 0.31, section 6.1, without code over
+    several lines. Each run of backticks is looked at once, however many lengths there are.
     """
     runs = [match.span() for match in _TICKS.finditer(line)]
     closes: list[int] = [0] * len(runs)  # the next run of the same length
@@ -76,7 +76,7 @@ def _line_spans(line: str, *, goes_on: bool) -> Iterator[tuple[int, int]]:
 
 
 def _link_end(line: str, start: int, last_word: int) -> int:
-    """Where a link ends, 0 when it is none. From `last_word` on it may go on behind the line."""
+    """Return the end of a link, 0 when there is none. From `last_word` on it may continue after the line."""
     text = _LINK_TEXT.match(line, start)
     end = text.end() if text else start
     goes_on = last_word <= len(line)

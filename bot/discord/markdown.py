@@ -40,7 +40,7 @@ def split(text: str, limit: int = 2000) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """What a cut goes through: a block of code, or within one line a quote (its marks) and bold text."""
+    """Markup open at a cut: a code block, or within one line a quote (its marks) and bold text."""
 
     fence: Fence | None = None
     quote: str = ""
@@ -48,7 +48,7 @@ class _Open:
 
     @property
     def reopening(self) -> str:
-        """What the next piece begins with."""
+        """Return the markup that begins the next piece."""
         return f"{self.fence.opening}\n" if self.fence else self.quote + "**" * self.is_bold
 
 
@@ -145,7 +145,7 @@ def _within_line(text: str, at: int) -> bool:
 
 
 def _cut(window: str, room: int, opened: _Open, within_line: bool) -> tuple[int, str, _Open]:
-    """How much of `window` the piece takes, the piece, and what the cut goes through, if it must."""
+    """Return the characters taken from `window`, the piece, and the markup open at the cut."""
     fence = opened.fence
     closed: list[tuple[int, int]] = []
     start = -1  # of the open block; one that an earlier piece began starts before this window
@@ -180,7 +180,7 @@ def _passed(piece: str, window: str, end: int, opened: _Open) -> _Open:
 
 
 def _is_bold_behind(line: str, is_bold: bool) -> bool:
-    """Whether bold text goes on at the end of `line`, given whether it began before."""
+    """Return whether bold text continues after `line`. `is_bold` says whether it began before."""
     code = bytearray(len(line))
     for start, end in code_spans(line)[0]:
         code[start:end] = b"\1" * (end - start)

@@ -18,12 +18,12 @@ Cell = Sequence[str]
 
 
 def starts_row(text: str) -> bool:
-    """Whether a line, without the marks of a quote, begins as models begin every row: with a pipe."""
+    """Return whether a line, without quote marks, begins with a pipe, as every row from a model does."""
     return text.lstrip(" \t").startswith("|")
 
 
 def is_delimiter(row: str) -> bool:
-    """Whether it is a table's second row. Cell by cell: one pattern for all would try every division."""
+    """Return whether `row` is a delimiter row. Cells are matched one by one to avoid backtracking."""
     return "-" in row and all(_RULE.fullmatch(cell) for cell in cells(row))
 
 

@@ -53,7 +53,7 @@ GOODBYE = 3.0
 
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
-"""How many bodies that are not small may arrive at once without a token."""
+"""Most large bodies that may arrive at once without a token."""
 
 
 class Http:

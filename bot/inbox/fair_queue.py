@@ -34,7 +34,7 @@ class FairQueue:
 
     @property
     def free(self) -> int:
-        """How many more turns can run."""
+        """Return how many more turns can run."""
         return self._limit - len(self._running)
 
     @property
@@ -44,7 +44,7 @@ class FairQueue:
 
     @property
     def wanted(self) -> int:
-        """How many leases to take now; when no turn is free, one at a time until a newcomer's is there."""
+        """Return how many leases to take now: one at a time when no turn is free, until a newcomer waits."""
         return self.free or (0 if any(map(self._is_newcomer, self._waiting)) else 1)
 
     def add(self, lease: Lease) -> bool:

@@ -15,7 +15,7 @@ WITHDRAWN = "withdrawn"
 """Why a turn is stopped."""
 
 EARLY_SECONDS = 600
-"""How long a reply waits for the mention that it overtook, and a deletion for the message."""
+"""Time that an early reply waits for its mention, and an early deletion for its message."""
 
 NOT_THEIRS = (
     "I am working on nothing here that you have asked. It can be stopped by the person who asked, by an "

@@ -53,7 +53,7 @@ GIVEN_UP = (
 )
 
 HUNG = (
-    "I stopped twice while working on this, so I gave up. It is kept for the bot's operator. "
+    "I stopped responding twice while working on this, so I gave up. It is kept for the bot's operator. "
     "Reference: `{reference}`."
 )
 
@@ -353,9 +353,9 @@ class _Worker:
 def _hopeless(begun: Begun) -> str:
     """Why the turn is given up, in a word for the operator; empty while it is worth another attempt."""
     if begun.hangs >= MAX_HANGS:
-        return f"the process hung {begun.hangs} times in its midst"
+        return f"the process hung {begun.hangs} times during this turn"
     if begun.crashes >= MAX_FAILURES:
-        return f"the process died {begun.crashes} times in its midst"
+        return f"the process died {begun.crashes} times during this turn"
     if begun.failures >= MAX_FAILURES or begun.turn.attempt > MAX_ATTEMPTS:
         return f"failed {begun.turn.attempt - 1} times, at last with {begun.error}"
     return ""

@@ -29,7 +29,7 @@ class NotAllowed(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as `platform:id`, in which place of the platform, and whether as an external person."""
+    """A caller: an author, as `platform:id`, the place, and whether it is an external person."""
 
     user: str
     where: str

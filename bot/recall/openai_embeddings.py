@@ -79,7 +79,7 @@ async def _bound(response: httpx2.Response) -> None:
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The same bytes, up to `MOST_BYTES` of them."""
+    """Response stream of at most `MOST_BYTES` bytes."""
 
     def __init__(self, source: httpx2.AsyncByteStream) -> None:
         self._source = source

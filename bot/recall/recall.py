@@ -134,7 +134,7 @@ class Recall:
         return Saved(text, scope, replaced[0] if replaced else None)
 
     async def _audience_of(self, turn: Turn) -> Audience:
-        """Who reads a turn; the memory of the whole space is not for people who are no members of it."""
+        """Return the audience of a turn. External users do not get the memory of the whole space."""
         if any(message.is_external for message in turn.messages):
             return "outsiders"
         return await self._audience(turn.messages[0])
@@ -270,7 +270,7 @@ def _is_reworded(one: str, other: str) -> bool:
 
 
 def _alike(words: Sequence[str], others: Sequence[str]) -> int:
-    """How many words both begin with."""
+    """Return the number of words that both have in common at the beginning."""
     pairs = enumerate(zip(words, others, strict=False))
     return next((at for at, (one, other) in pairs if one != other), min(len(words), len(others)))
 

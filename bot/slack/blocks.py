@@ -73,7 +73,7 @@ def _behind(quotes: int, line: str) -> str | None:
 
 
 def _is_delimiter(line: str) -> bool:
-    """Whether a line is the second of a table. Cell by cell: one pattern for all would try every division."""
+    """Return whether a line is a delimiter row. Cells are matched one by one to avoid backtracking."""
     row = line.strip(" ")
     if "-" not in row or len(line) - len(line.lstrip(" ")) > 3:
         return False
@@ -116,7 +116,7 @@ class Blocks:
         return bool(self._table) or "|" in line
 
     def is_row(self, line: str) -> bool:
-        """Whether a line that begins so holds cells; a header without a pipe before it is not known."""
+        """Return whether a line that begins so is a row. A header without a leading pipe is not found."""
         if self.fence_after(line):
             return False
         return line.lstrip(" >").startswith("|") or bool(self._table and not _OTHER_BLOCK.match(line))

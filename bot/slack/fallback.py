@@ -1,4 +1,4 @@
-"""Last resorts for an answer that Slack does not take in the form that it has."""
+"""Last resorts for an answer that Slack does not accept in its usual form."""
 
 import html
 import logging
@@ -11,10 +11,10 @@ log = logging.getLogger(__name__)
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 """Arguments that keep Slack's servers from fetching the links in a text, which may be the model's."""
 
-NOT_SHOWN = "I could not show a part of my answer here: Slack does not take it ({reason})."
+NOT_SHOWN = "I could not show part of my answer here: Slack does not accept it ({reason})."
 _NOT_ANSWERED = (
-    "I could not show my answer{where}: Slack does not take it ({reason}). An admin of the workspace may "
-    "help; or ask me in another place."
+    "I could not show my answer{where}: Slack does not accept it ({reason}). Ask an admin of the "
+    "workspace for help, or ask me somewhere else."
 )
 
 _TEXT_LIMIT = 40_000

@@ -28,7 +28,7 @@ METADATA_TYPE = "bot_turn"
 
 
 _CLOCKS_SECONDS = 60.0
-"""How far other clocks may differ from Slack's."""
+"""Largest difference between another clock and Slack's."""
 
 
 @dataclass(slots=True)

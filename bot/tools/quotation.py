@@ -19,7 +19,7 @@ _MOST_READ = 4_000
 """Characters of a message that are looked at: who wants something remembered says it at once."""
 
 _MOST_OF = 0.75
-"""How much of a fact people have to have said themselves."""
+"""Share of a fact that users must have said themselves."""
 
 _MOST_SENTENCES = 4
 _STEM = 4

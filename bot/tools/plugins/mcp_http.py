@@ -36,7 +36,7 @@ async def _bound(response: httpx.Response) -> None:
 
 
 class _Bounded(httpx.AsyncByteStream):
-    """The same bytes, up to `MOST_BYTES` of them between two ends of an event."""
+    """Response stream of at most `MOST_BYTES` bytes, or as many for each event."""
 
     def __init__(self, source: Any, *, is_stream: bool) -> None:
         self._source = source

@@ -50,7 +50,7 @@ class Session:
     def __init__(self) -> None:
         self.ended = asyncio.Event()
         self.is_gone = False
-        """Whether the server does not know this session any more."""
+        """True once the server no longer knows this session."""
         self._look = asyncio.Event()
         self._under_way = 0
         self._client: ClientSession | None = None
