@@ -134,6 +134,7 @@ class Listener(Client):
 
     async def on_ready(self) -> None:
         """Called after each new session: what was written since the last one is not sent again."""
+        log.info("Discord is connected", extra={"shard": self._shard.number, "user": str(self.user)})
         self._shard.open(self._history.read)
 
     def parse(self, data: Payload, channel: object = None) -> Message | None:
