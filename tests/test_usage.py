@@ -1,5 +1,6 @@
 """What `/agent-usage` tells, by itself and from everywhere that it can be asked."""
 
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -44,6 +45,13 @@ async def test_one_sees_what_one_has_used_and_what_is_left(redis: Redis) -> None
         "- budget 1.00 USD: 0.9955 USD left",
     ]
     assert "100 tokens left" in await report(redis, user="1300 tokens")("slack:U1", False)
+
+
+async def test_a_cost_is_never_a_number_of_no_currency(redis: Redis) -> None:
+    """Without a budget in money nothing names the currency: it is that of MODEL_PRICES."""
+    await spend(redis, "U1", tokens=Tokens(1_000, 200))
+    told = await replace(report(redis), currency="")("slack:U1", False)
+    assert "0.0045 in the currency of MODEL_PRICES, in 1 call" in told
 
 
 async def test_a_budget_that_is_overdrawn_has_nothing_left(redis: Redis) -> None:
