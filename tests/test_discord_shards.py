@@ -439,6 +439,7 @@ async def test_while_redis_is_away_what_is_held_is_kept(
     one, two = await launch("one", 2), await launch("two", 2)
     await spread((one, 1), (two, 1))
     await connected(discord, 2)
+    sessions = len(discord.sessions)  # on a busy machine one may have been begun again
     for process in (one, two):
         process.link.is_cut = True
     began = time.monotonic()
@@ -451,7 +452,7 @@ async def test_while_redis_is_away_what_is_held_is_kept(
     await wait_until(lambda: one.platform._shards._is_certain, "renewed")
     await wait_until(lambda: two.platform._shards._is_certain, "renewed")
     assert len(caplog.records) == rounds
-    assert (len(one.holds), len(two.holds), len(discord.sessions)) == (1, 1, 2)
+    assert (len(one.holds), len(two.holds), len(discord.sessions)) == (1, 1, sessions)
 
 
 async def test_a_process_whose_redis_is_away_at_first_begins_when_it_is_back(

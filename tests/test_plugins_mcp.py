@@ -59,11 +59,13 @@ async def test_a_call_that_hangs_ends_with_its_time_and_hinders_no_other(redis: 
 
 async def test_a_server_that_is_stuck_is_started_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers nothing any more, which shows once a call has had its time."""
-    monkeypatch.setattr(mcp_session, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(plugin, "FIRST_DELAY", 0.1)
     async with plugged(redis, {"shop": stdio(timeout=1)}) as plugins:
+        await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
         process = int(await called(plugins, "shop__pid"))
+        monkeypatch.setattr(mcp_session, "ANSWER_SECONDS", 0.5)
         assert "gave no answer" in await called(plugins, "shop__block")
+        monkeypatch.setattr(mcp_session, "ANSWER_SECONDS", 5.0)
         await wait_until(lambda: not psutil.pid_exists(process), "the stuck one is ended", timeout=20)
 
         async def another_serves() -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -49,10 +49,10 @@ class Session:
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
-        self.is_gone = False
-        """True once the server no longer knows this session."""
+        self._gone = asyncio.Event()
         self._look = asyncio.Event()
         self._under_way = 0
+        self._call_ended = asyncio.Event()
         self._client: ClientSession | None = None
 
     def begin(self, client: ClientSession) -> None:
@@ -107,6 +107,7 @@ class Session:
             raise
         finally:
             self._under_way -= 1
+            self._call_ended.set()
         return _text(result), result.isError
 
     async def _answer(self, request: types.ClientRequest, kind: type[Any]) -> Any:
@@ -122,8 +123,7 @@ class Session:
         except McpError as error:
             if not _is_gone(error):
                 raise
-            self.is_gone = True
-            self.ended.set()
+            self._gone.set()
             raise SessionGone(_GONE) from error
         except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:  # nothing could be sent
             self._look.set()
@@ -133,7 +133,7 @@ class Session:
 
     async def occasion_to_look(self) -> None:
         """Wait until the list may have changed, or the server may be gone. Raises `PluginError` if it is."""
-        waits = [asyncio.create_task(each.wait()) for each in (self._look, self.ended)]
+        waits = [asyncio.create_task(each.wait()) for each in (self._look, self.ended, self._gone)]
         try:
             while True:
                 done, _ = await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -141,10 +141,19 @@ class Session:
                     break
         finally:
             await cancel(*waits)
-        if self.is_gone:
+        if self._gone.is_set():
+            await self._let_calls_end()
             raise SessionGone(_GONE)
         if self.ended.is_set():
             raise PluginError("its process ended")
+
+    async def _let_calls_end(self) -> None:
+        """Give the calls under way time for an answer of their own, which tells if they were carried out."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while self._under_way:
+                    self._call_ended.clear()
+                    await self._call_ended.wait()
 
 
 _LOST = "the connection was lost"
