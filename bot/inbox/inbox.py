@@ -176,8 +176,10 @@ class Inbox:
         except StopRefused:
             outcome = "refused"
         if stop.id:
-            await self._redis.hset(keys.seen(stop.id), "author", stop.by)
-            await self._redis.expire(keys.seen(stop.id), SEEN_SECONDS)
+            async with self._redis.pipeline(transaction=True) as step:
+                step.hset(keys.seen(stop.id), "author", stop.by)
+                step.expire(keys.seen(stop.id), SEEN_SECONDS)
+                await step.execute()
         return outcome
 
     async def stop(self, stop: Stop) -> int:
@@ -187,8 +189,10 @@ class Inbox:
     async def enter(self) -> list[Lease]:
         """Join the workers under a new consumer name; returns the leases that our earlier self left."""
         await self.ensure_group()
-        start = await self._redis.incr(keys.starts(self._name))
-        await self.stay()
+        async with self._redis.pipeline(transaction=True) as step:
+            step.incr(keys.starts(self._name))
+            step.expire(keys.starts(self._name), SEEN_SECONDS)
+            start, _ = await step.execute()
         self._consumer = f"{self._name}.{start}"
         leases: list[Lease] = []
         for consumer in await self._redis.xinfo_consumers(READY, GROUP):
