@@ -1294,6 +1294,35 @@ def test_slacks_errors_are_translated(
         assert caught.value.retry_after == 7
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        (" 2.5 ", 2.5),
+        ("9" * 12, 3600),
+        *((each, 30) for each in ("1e999", "nan", "inf", "-1", "", None, "9" * 5_000, "\u0667")),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 30),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_wait_that_is_no_number_of_seconds_is_a_usual_one(header: str | None, seconds: float) -> None:
+    """Fault: a date, as proxies write it, was no error of Slack's any more; `nan` was waited for for ever."""
+    response = AsyncSlackResponse(
+        client=AsyncWebClient(),
+        http_verb="POST",
+        api_url="",
+        req_args={},
+        data={"error": "ratelimited"},
+        headers={} if header is None else {"Retry-After": header},
+        status_code=429,
+    )
+    error = SlackApiError("it failed", "")  # type: ignore[no-untyped-call]  # slack-sdk leaves it untyped
+    error.response = response
+    with pytest.raises(RateLimited) as caught, translated("chat.x", "SLACK_BOT_TOKEN"):
+        raise error
+    assert caught.value.retry_after == seconds
+
+
 @pytest.mark.parametrize("error", [TimeoutError(), aiohttp.ServerDisconnectedError(), ConnectionResetError()])
 def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
     with pytest.raises(Unreachable), translated("chat.x", "SLACK_BOT_TOKEN"):

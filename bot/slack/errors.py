@@ -3,6 +3,7 @@
 Error codes: https://docs.slack.dev/reference/methods (each method's page lists its own).
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -41,6 +42,9 @@ _BAD_CREDENTIALS = frozenset(
 )
 _DEFAULT_WAIT = 30.0
 """Seconds to wait when Slack limits us without saying for how long."""
+
+_LONGEST_WAIT = 3600.0
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 
 
 class Refused(Undeliverable):
@@ -90,7 +94,7 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
     data = getattr(error.response, "data", None)
     code = str(data.get("error", "")) if isinstance(data, dict) else ""
     if status == 429 or code in _TOO_FAST:
-        wait = float(error.response.headers.get("Retry-After", _DEFAULT_WAIT))
+        wait = _seconds(error.response.headers.get("Retry-After"))
         raise RateLimited(f"Slack limits {method}: wait {wait:g} s", wait) from error
     if code in _BAD_CREDENTIALS:
         kind = MissingScope if code == "missing_scope" else CredentialsRejected
@@ -98,6 +102,12 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
     if not code or status >= 500 or code in _OUT_OF_ORDER:
         raise Unreachable(f"Slack is out of order at {method}: {code or f'status {status}'}") from error
     raise _KINDS.get(code, Refused)(method, code) from error
+
+
+def _seconds(wait: object) -> float:
+    """Return the whole seconds that Slack names. A proxy on the way may write something else, or a date."""
+    text = str(wait).strip()
+    return min(float(text), _LONGEST_WAIT) if _SECONDS.fullmatch(text) else _DEFAULT_WAIT
 
 
 def _what_to_mend(method: str, code: str, variable: str, data: object) -> str:
