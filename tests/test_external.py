@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
+from bot.slack.people import People
 from bot.tools import OPEN_TOOLS
 from tests.obedient import obey, order
 from tests.running import running
@@ -31,9 +33,18 @@ COUNT = order("sql_query", query="select count(*) as n from customers")
 
 @pytest.fixture
 def settings(
-    redis: Redis, redis_url: str, database_url: str, model: ModelServer, slack: Slack
+    redis: Redis,
+    redis_url: str,
+    database_url: str,
+    model: ModelServer,
+    slack: Slack,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Any]:
-    """A bot whose model does whatever it is told, tools or not; Redis is empty."""
+    """A bot whose model does whatever it is told, tools or not; Redis is empty.
+
+    It waits for `users.info` as long as a busy machine takes.
+    """
+    monkeypatch.setattr("bot.slack.platform.People", partial(People, patience=30))
     model.respond = obey
     storage = {"redis_url": redis_url, "database_url": database_url}
     return {**storage, **of_model(model), **of_slack(slack)}
