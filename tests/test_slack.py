@@ -270,6 +270,7 @@ async def test_a_later_message_of_a_thread_is_handed_over_without_a_mention(serv
 
 
 async def test_what_is_not_for_the_bot_is_acknowledged_all_the_same(server: Slack) -> None:
+    server.courier.ack_timeout = 60
     async with serving(server) as bot:
         ts = await server.say(ALICE, GENERAL, "lunch?")
         server.edit(GENERAL, ts, "dinner?")
@@ -296,6 +297,8 @@ async def test_a_message_that_could_not_be_kept_comes_again(server: Slack) -> No
     async with serving(server) as bot:
         bot.failures = 1
         ts = await server.say(ALICE, server.dm(ALICE), "hello")
+        await wait_until(lambda: not bot.failures, "it could not be kept")
+        server.courier.ack_timeout = 60  # for the next attempts
         assert await server.answer(server.dm(ALICE), ts) == "You said: hello "
         await server.settled()
         [delivery] = server.events("message")[:1]
@@ -316,6 +319,7 @@ async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(s
 
 
 async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack) -> None:
+    server.courier.ack_timeout = 60
     async with serving(server) as bot:
         await server.disconnect(every=False)
         await server.say(ALICE, server.dm(ALICE), "hello")

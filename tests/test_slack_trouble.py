@@ -222,7 +222,7 @@ async def test_the_next_question_of_the_thread_is_answered_whatever_slack_did_no
             for method in ("chat.startStream", "chat.postMessage", "chat.postEphemeral")
         ]
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} how many?")
-        await wait_until(lambda: slack.count("chat.postEphemeral") > 0, "it is given up", timeout=20)
+        await wait_until(lambda: slack.count("chat.postEphemeral") > 0, "it is given up")
         for fault in faults:
             fault.lift()
         await slack.say(ALICE, GENERAL, f"{slack.mention} and now?", thread_ts=ts)
