@@ -46,6 +46,7 @@ from bot.slack import connect, probe, sockets, stream
 from bot.slack.errors import translated
 from bot.slack.limits import PER_MINUTE, Limits
 from bot.slack.platform import Slack as SlackPlatform
+from bot.slack.respond import respond
 from bot.slack.status import THINKING
 from bot.slack.stream import StreamBudget
 from tests.servers.slack import Message as Shown
@@ -607,6 +608,20 @@ async def test_a_slow_examination_is_answered_after_the_acknowledgement(
         finish.set()
         await wait_until(lambda: len(server.ephemerals) == 1, "the answer")
         assert "redis" in server.ephemerals[0].text
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_the_address_of_an_answer_stays_out_of_the_log(
+    server: Slack, caplog: pytest.LogCaptureFixture, is_gone: bool
+) -> None:
+    """Fault: whoever read it there could answer in the bot's name for half an hour."""
+    url = f"{server.url}/response/0123456789abcdef" if is_gone else "http://127.0.0.1:1/0123456789abcdef"
+    async with aiohttp.ClientSession() as session:
+        await respond(session, url, "hello")
+    [record] = [each for each in caplog.records if each.name == "bot.slack.respond"]
+    assert record.__dict__["status"] == (404 if is_gone else None)
+    assert "0123456789abcdef" not in str(record.__dict__)
+    server.violations.clear()
 
 
 async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server: Slack) -> None:
