@@ -1,12 +1,13 @@
 """A Slack that takes one part of an answer never: the person is told, and the thread goes on."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Approval, File, Receipt, Text, Undeliverable, Unreachable
+from bot.chat import Approval, File, Receipt, Text, ThreadId, Undeliverable, Unreachable
 from bot.files import FileStore
 from bot.shared import SharedState
 from bot.slack.api import open_api
@@ -16,7 +17,7 @@ from tests.a_file import PICTURE, Asked
 from tests.on_slack import ALICE, GENERAL, asked, replies
 from tests.running import running
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack import Slack
+from tests.servers.slack import TEAM, Slack
 from tests.waiting import wait_until
 
 FOR_EVER = math.inf
@@ -255,6 +256,31 @@ async def test_a_request_that_slack_does_not_take_is_shown_with_its_whole_statem
         texts = [each.text for each in slack.replies(GENERAL, question.thread.thread)]
     assert "update orders set status = 'paid' where id &lt; 17 &amp; paid" in texts[-1]
     assert REQUEST.id in question.state["extras"]
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+@pytest.mark.parametrize("trouble", REFUSALS[:2], ids=str)
+async def test_a_copy_of_a_request_shows_its_whole_statement_or_is_none(
+    slack: Slack, redis: Redis, trouble: dict[str, Any], refusals: int
+) -> None:
+    """Fault: a sentence that it could not be shown counted as the copy, and words below it decided."""
+    slack.fail("chat.postMessage", times=refusals, **trouble)
+
+    async def keep(state: Any) -> None:
+        """Nothing is kept."""
+
+    async with asked(slack, redis) as question:
+        receipt = Receipt(question.turn, keep)
+        show = partial(question.platform.show_request, REQUEST, "slack:U0BOB", receipt, is_channel=False)
+        if refusals == 1:
+            place = await show()
+            [copy] = slack.messages(slack.dm("U0BOB"))
+            assert place == ThreadId("slack", TEAM, slack.dm("U0BOB"), copy.ts)
+            assert "update orders set status = 'paid' where id &lt; 17 &amp; paid" in copy.text
+        else:
+            with pytest.raises(Undeliverable):
+                await show()
+            assert not slack.messages(slack.dm("U0BOB"))
 
 
 @pytest.mark.parametrize("kind", ["channel", "mpim"])
