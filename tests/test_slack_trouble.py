@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
 from bot.chat import Approval, File, Receipt, Text, ThreadId, Undeliverable, Unreachable
@@ -12,6 +14,7 @@ from bot.files import FileStore
 from bot.shared import SharedState
 from bot.slack.api import open_api
 from bot.slack.limits import Limits
+from bot.slack.probe import TokenProbe
 from bot.slack.status import Statuses
 from tests.a_file import PICTURE, Asked
 from tests.on_slack import ALICE, GENERAL, asked, replies
@@ -296,6 +299,40 @@ async def test_slack_fetches_no_link_that_the_model_has_written(
     posts = [call.args for call in slack.calls if call.method == "chat.postMessage"]
     assert len(posts) == 4
     assert all(each["unfurl_links"] is each["unfurl_media"] is False for each in posts)
+
+
+UNREADABLE = [
+    b"[1]",
+    b"null",
+    b'"x"',
+    b"",
+    b"\xff{",
+    b"[" * 50_000,
+    b'{"ok":true,"user_id":7}',
+    b'{"ok":true}',
+]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/html"])
+@pytest.mark.parametrize("body", [*UNREADABLE, b"ok"], ids=lambda body: str(body[:24]))
+async def test_an_answer_that_cannot_be_read_is_none(body: bytes, content_type: str) -> None:
+    """Fault: what a proxy says in Slack's place was no error of Slack's, and nothing waited for it to end."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.router.add_route("*", "/api/{method}", answer)
+    async with TestServer(app) as server, open_api("xoxb-test", str(server.make_url("/api/"))) as api:
+        with pytest.raises(Unreachable):
+            await api.identify()
+        state, _ = await TokenProbe(api)()
+        assert state == "degraded"
+        if not body.startswith(b"{"):
+            with pytest.raises(Unreachable):
+                await api.read("users.info", user=ALICE)
+            with pytest.raises(Unreachable):
+                await api.write("chat.postMessage", text="hello")
 
 
 SESSIONS = "agents.sessions.setStatus"

@@ -74,6 +74,9 @@ class StoppedByUser(Refused):
     """A person has pressed Slack's stop button: the answer ends where it stands."""
 
 
+_UNREADABLE = (AttributeError, RecursionError, UnicodeDecodeError)
+"""Raised by slack-sdk for an answer that is no JSON object: the page of a proxy, for example."""
+
 _KINDS = {"message_not_in_streaming_state": StreamEnded, "stopped_by_user": StoppedByUser}
 
 
@@ -84,6 +87,8 @@ def translated(method: str, variable: str) -> Iterator[None]:
         yield
     except SlackApiError as error:
         _raise(error, method, variable)
+    except _UNREADABLE as error:
+        raise Unreachable(f"Slack's answer to {method} cannot be read: {type(error).__name__}") from error
     except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Unreachable(f"Slack did not answer {method}: {type(error).__name__} {error}") from error
 
