@@ -12,6 +12,8 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 _TOKEN_SHAPES = re.compile(
     r"xox[a-z]-[\w-]+|xapp-[\w-]+"  # Slack
+    # addresses that let whoever knows them answer a command, or open a socket
+    r"|(?<=://hooks\.slack\.com/)[\w/.-]+|(?<=[?&]ticket=)[\w-]+"
     # authorization headers
     r"|(?<=Bearer )[\w.~+/=-]+|(?<=Authorization: Basic )[\w+/=-]+|(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"
     r"|\bsk-[\w-]{8,}"  # OpenAI

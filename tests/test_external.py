@@ -1,6 +1,9 @@
 """People of other organisations and guests, with the whole bot: what ALLOW_EXTERNAL lets them do."""
 
 import asyncio
+import math
+import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
+from bot.slack.people import People
 from bot.tools import OPEN_TOOLS
 from tests.obedient import obey, order
 from tests.running import running
@@ -29,9 +33,18 @@ COUNT = order("sql_query", query="select count(*) as n from customers")
 
 @pytest.fixture
 def settings(
-    redis: Redis, redis_url: str, database_url: str, model: ModelServer, slack: Slack
+    redis: Redis,
+    redis_url: str,
+    database_url: str,
+    model: ModelServer,
+    slack: Slack,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Any]:
-    """A bot whose model does whatever it is told, tools or not; Redis is empty."""
+    """A bot whose model does whatever it is told, tools or not; Redis is empty.
+
+    It waits for `users.info` as long as a busy machine takes.
+    """
+    monkeypatch.setattr("bot.slack.platform.People", partial(People, patience=30))
     model.respond = obey
     storage = {"redis_url": redis_url, "database_url": database_url}
     return {**storage, **of_model(model), **of_slack(slack)}
@@ -157,20 +170,33 @@ async def shelf(database_url: str) -> Any:
         yield made
 
 
-async def test_external_people_approve_nothing(settings: dict[str, Any], slack: Slack, shelf: Shelf) -> None:
-    """Even one who is in APPROVERS, by a button or in words; and they cannot ask for a change."""
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_external_people_approve_nothing(
+    settings: dict[str, Any], slack: Slack, shelf: Shelf, is_known: bool
+) -> None:
+    """Even one who is in APPROVERS, by a button or in words; and they cannot ask for a change.
+
+    Fault: they could, as long as Slack did not answer `users.info`, though a press names their team.
+    """
     slack.describe(BOB, **PARTNER)
+    if not is_known:
+        slack.fail("users.info", error="user_not_found", times=math.inf)
     change = order("sql_execute", statement="UPDATE shelf SET stock = 0 WHERE id = 1")
     writes = {"sql_writes": "approval", "database_write_url": shelf.dsn, "approvers": f"slack:{BOB}"}
     async with running(**settings, **writes, allow_external="chat"):
         await slack.connected()
         before = await shelf.stock()
-        assert "not available" in await ask(slack, BOB, change)
+        if is_known:
+            assert "not available" in await ask(slack, BOB, change)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} {change}")
         await slack.answer(GENERAL, ts)
         (asked,) = [each for each in slack.bot_replies(GENERAL, ts) if "approve " in str(each)]
         await slack.press(BOB, GENERAL, asked.ts, "approve")
         assert "cannot approve" in str(slack.ephemerals)
+        if is_known:
+            [id] = set(re.findall(r"approve ([0-9a-f]{8})", str(asked)))
+            await slack.say(BOB, GENERAL, f"approve {id}", thread_ts=ts)
+            await wait_until(lambda: NOT_FOR_EXTERNAL in str(slack.bot_replies(GENERAL, ts)), "refused")
         assert await shelf.stock() == before
 
 

@@ -217,11 +217,20 @@ def test_what_looks_like_a_secret_never_appears(configured: Configure, style: St
     assert "and more" in written.text
 
 
-def test_hiding_leaves_the_rest_of_an_address(configured: Configure) -> None:
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ada:p4ss@db.example:5432/shop", "postgresql://***@db.example:5432/shop"),
+        ("https://hooks.slack.com/commands/T01/23/AbCd", "https://hooks.slack.com/***"),
+        ("https://hooks.slack.com/services/T01/B2/Ab-C?x=1", "https://hooks.slack.com/***?x=1"),
+        ("wss://wss.slack.com/link/?ticket=01-ab&app_id=2", "wss://wss.slack.com/link/?ticket=***&app_id=2"),
+    ],
+)
+def test_hiding_leaves_the_rest_of_an_address(configured: Configure, url: str, shown: str) -> None:
     """An operator still sees which server it was about."""
     written = configured()
-    log.warning("lost", extra={"url": "postgresql://ada:p4ss@db.example:5432/shop"})
-    assert written.event["url"] == "postgresql://***@db.example:5432/shop"
+    log.warning("lost", extra={"url": url})
+    assert written.event["url"] == shown
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,25 @@ def test_an_edit_is_a_correction_of_the_same_message() -> None:
     assert correction.edited_at == 1700000009.0002
 
 
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_an_edit_tells_as_much_of_the_channel_and_the_author_as_a_new_message(is_shared: bool) -> None:
+    """Fault: edited in a channel shared with others, a message counted as read by members alone."""
+    more = {"user": "U2", "user_team": "E1", "text": f"<@{BOT}> hello"}
+    outer = {
+        "is_ext_shared_channel": is_shared,
+        "authorizations": [{"team_id": "T1", "enterprise_id": "E1", "user_id": BOT}],
+    }
+    common = {"type": "message", "ts": TS} | more
+    now = common | {"text": f"<@{BOT}> hallo", "edited": {"user": "U2", "ts": "1700000009.000200"}}
+    edited = parse(body(subtype="message_changed", message=now, previous_message=common) | outer, BOT)
+    new = parse(body(**more) | outer, BOT)
+    assert isinstance(edited, Correction)
+    assert isinstance(new, Message)
+    assert edited.message.place == new.place
+    assert edited.message.place["shared"] == ("yes" if is_shared else "")
+    assert edited.message.author_space == new.author_space == ""
+
+
 def test_a_change_that_is_no_edit_is_ignored() -> None:
     """Slack changes a message for a preview of a link, or when it gets its first reply."""
     assert changed({"attachments": [{"title": "a preview"}]}) is None

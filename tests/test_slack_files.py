@@ -142,6 +142,27 @@ async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Sla
         assert await read("F0CONNECT1") == "Slack does not answer just now"
 
 
+@pytest.mark.parametrize(
+    ("media_type", "content"),
+    [
+        ("application/xml", b'<?xml version="1.0"?><hooks><slack channel="#ops"/></hooks>'),
+        ("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg"><text>Slack</text></svg>'),
+        ("text/plain", b"<@U0ALICE> pasted from Slack"),
+        ("text/html", b"<!DOCTYPE html><title>Slack, a review</title>"),
+    ],
+)
+async def test_a_file_that_only_mentions_slack_is_read(
+    slack: Slack, redis: Redis, media_type: str, content: bytes
+) -> None:
+    """Fault: whatever began with `<` and mentioned Slack was taken for the page to sign in at."""
+    slack.workspace.files["F0MENTION1"] = Shared(
+        "F0MENTION1", "a.txt", media_type, content, ALICE, len(content)
+    )
+    async with asked(slack, redis) as question:
+        [file] = content_of({"files": [{"id": "F0MENTION1", "file_access": "check_file_info"}]}, "U").files
+        assert await question.platform.fetch(file, 1_000) == content
+
+
 async def test_a_file_that_another_service_keeps_is_refused_with_a_sentence(
     slack: Slack, redis: Redis
 ) -> None:

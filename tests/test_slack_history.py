@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Event, Message
+from bot.chat import Correction, Event, Message
 from bot.inbox import Inbox
 from bot.shared import SharedState
 from bot.slack.api import open_api
+from bot.slack.audiences import Audiences
 from bot.slack.history import History
 from bot.slack.limits import Limits
 from tests.servers.slack import Slack
+from tests.servers.slack_workspace import ChannelKind
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 
@@ -32,18 +34,22 @@ class Bot:
     server: Slack
     redis: Redis
     found: list[str] = field(default_factory=list)
+    audiences: list[str] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
 
     async def read(self, since: float) -> float:
         """Read all since then; returns the age of the oldest message that was missed."""
         shared = SharedState(self.redis, "one")
         async with open_api(self.server.bot_token, self.server.api_url) as api:
-            history = History(api, Limits(shared), shared)
+            history, self._audience = History(api, Limits(shared), shared), Audiences(api).of
             return await history.read(await api.identify(), since, since, self._deliver)
 
     async def _deliver(self, event: Event) -> None:
-        assert isinstance(event, Message)
-        self.found.append(event.text)
-        await Inbox(self.redis, name="one", follow_days=30).put(event)
+        message = event.message if isinstance(event, Correction) else event
+        assert isinstance(message, Message)
+        self.found.append(message.text)
+        self.audiences.append(await self._audience(message))
+        self.outcomes.append(await Inbox(self.redis, name="one", follow_days=30).put(event))
 
     def channels(self, method: str) -> list[str]:
         """Where a method was called, in order."""
@@ -128,3 +134,40 @@ async def test_a_broken_message_in_the_history_hides_no_other(server: Slack, bot
     await server.say(ALICE, GENERAL, "second", thread_ts=root)
     await bot.read(began)
     assert list(dict.fromkeys(bot.found)) == ["first", "second"]
+
+
+@pytest.mark.parametrize("kind", ["channel", "group", "mpim", "im"])
+async def test_people_of_other_organisations_read_a_shared_place_of_the_past_too(
+    server: Slack, bot: Bot, kind: ChannelKind
+) -> None:
+    """Fault: a group's direct message with a partner, read from the history, counted as among members."""
+    place = server.dm(ALICE) if kind == "im" else server.add_channel("C0PARTNER", kind)
+    for is_shared in (False, True):
+        server.workspace.channels[place].is_shared = is_shared
+        began = time.time() - 1
+        await server.say(ALICE, place, f"{server.mention} shared: {is_shared}")
+        await bot.read(began)
+    within = "everyone" if kind == "channel" else "members"
+    told = dict(zip(bot.found, bot.audiences, strict=True))
+    assert told["shared: True"] == "outsiders"
+    assert bot.audiences[0] == within
+
+
+async def test_an_edit_that_nobody_heard_is_found_in_the_history(
+    server: Slack, bot: Bot, redis: Redis
+) -> None:
+    """The last question of a thread is answered again, once, though it was answered before the edit."""
+    began = time.time() - 1
+    ts = await server.say(ALICE, GENERAL, f"{server.mention} how many?")
+    await bot.read(began)
+    inbox = Inbox(redis, name="one", follow_days=30)
+    await inbox.ensure_group()
+    [lease] = await inbox.take(1, None)
+    begun = await inbox.begin(lease)
+    assert begun
+    await inbox.finish(lease, begun.turn)
+    server.edit(GENERAL, ts, f"{server.mention} how many in May?")
+    for _ in range(2):
+        await bot.read(began)
+    assert bot.found == ["how many?", *["how many in May?"] * 2]
+    assert bot.outcomes == ["kept", "corrected", "duplicate"]

@@ -1,5 +1,6 @@
 """Authors of Slack's messages: name, team and guest status, from the event or from `users.info`."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,37 @@ async def test_what_the_event_says_of_its_author_stays(slack: Slack, redis: Redi
     slack.describe(DANA, team_id="T0OTHER0001")
     told = said(author_name="Dana Doe", author_space="slack:T0OTHER0002", is_guest=True)
     assert await introduced(slack, redis, told) == [told]
+
+
+async def test_the_team_that_an_event_names_stays_where_slack_tells_none(slack: Slack, redis: Redis) -> None:
+    """Fault: an answer without a team made a member of somebody of another organisation."""
+    slack.describe(DANA, team_id=None)
+    partner = said(author_name="Dana Doe", author_space="slack:T0OTHER0002")
+    assert await introduced(slack, redis, partner) == [partner]
+
+
+async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(
+    slack: Slack, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: a guest counted as a member for as long as `users.info` failed."""
+    monkeypatch.setattr("bot.slack.people._KNOWN_SECONDS", 0)
+    slack.describe(DANA, team_id="T0OTHER0001", is_restricted=True)
+    async with open_api(slack.bot_token, slack.api_url) as api:
+        people = People(api, Limits(SharedState(redis, "one")), patience=5)
+        assert await people.is_external(TEAM, DANA)
+        slack.fail("users.info", error="internal_error", times=math.inf)
+        assert await people.is_external(TEAM, DANA)
+        assert slack.count("users.info") > 1
+
+
+@pytest.mark.parametrize(("claimed", "is_external"), [("T0OTHER0001", True), (TEAM, False), ("", False)])
+async def test_the_team_that_a_press_names_counts_while_slack_does_not_answer(
+    slack: Slack, redis: Redis, claimed: str, is_external: bool
+) -> None:
+    slack.fail("users.info", error="user_not_found", times=math.inf)
+    async with open_api(slack.bot_token, slack.api_url) as api:
+        people = People(api, Limits(SharedState(redis, "one")), patience=5)
+        assert await people.is_external(TEAM, DANA, claimed) is is_external
 
 
 async def test_each_author_is_asked_about_once_and_bots_never(slack: Slack, redis: Redis) -> None:

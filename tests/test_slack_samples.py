@@ -291,6 +291,7 @@ async def test_the_whole_bot_reads_common_events_and_skips_the_broken_ones(
 ) -> None:
     """Each reaches the model with its text; one that is broken is acknowledged and costs nothing else."""
     slack.describe("U0DANA", team_id="T0OTHER0001")
+    slack.courier.ack_timeout = 60  # what comes again has not been acknowledged
     model.respond = lambda request: "I have read it."
     connection = {"redis_url": redis_url, "database_url": database_url}
     connection |= {"openai_api_key": KEY, "openai_base_url": model.base_url}

@@ -1,22 +1,26 @@
 """A Slack that takes one part of an answer never: the person is told, and the thread goes on."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
-from bot.chat import Approval, File, Receipt, Text, Undeliverable, Unreachable
+from bot.chat import Approval, File, Receipt, Text, ThreadId, Undeliverable, Unreachable
 from bot.files import FileStore
 from bot.shared import SharedState
 from bot.slack.api import open_api
 from bot.slack.limits import Limits
+from bot.slack.probe import TokenProbe
 from bot.slack.status import Statuses
 from tests.a_file import PICTURE, Asked
 from tests.on_slack import ALICE, GENERAL, asked, replies
 from tests.running import running
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack import Slack
+from tests.servers.slack import TEAM, Slack
 from tests.waiting import wait_until
 
 FOR_EVER = math.inf
@@ -222,7 +226,7 @@ async def test_the_next_question_of_the_thread_is_answered_whatever_slack_did_no
             for method in ("chat.startStream", "chat.postMessage", "chat.postEphemeral")
         ]
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} how many?")
-        await wait_until(lambda: slack.count("chat.postEphemeral") > 0, "it is given up", timeout=20)
+        await wait_until(lambda: slack.count("chat.postEphemeral") > 0, "it is given up")
         for fault in faults:
             fault.lift()
         await slack.say(ALICE, GENERAL, f"{slack.mention} and now?", thread_ts=ts)
@@ -257,6 +261,31 @@ async def test_a_request_that_slack_does_not_take_is_shown_with_its_whole_statem
     assert REQUEST.id in question.state["extras"]
 
 
+@pytest.mark.parametrize("refusals", [1, 2])
+@pytest.mark.parametrize("trouble", REFUSALS[:2], ids=str)
+async def test_a_copy_of_a_request_shows_its_whole_statement_or_is_none(
+    slack: Slack, redis: Redis, trouble: dict[str, Any], refusals: int
+) -> None:
+    """Fault: a sentence that it could not be shown counted as the copy, and words below it decided."""
+    slack.fail("chat.postMessage", times=refusals, **trouble)
+
+    async def keep(state: Any) -> None:
+        """Nothing is kept."""
+
+    async with asked(slack, redis) as question:
+        receipt = Receipt(question.turn, keep)
+        show = partial(question.platform.show_request, REQUEST, "slack:U0BOB", receipt, is_channel=False)
+        if refusals == 1:
+            place = await show()
+            [copy] = slack.messages(slack.dm("U0BOB"))
+            assert place == ThreadId("slack", TEAM, slack.dm("U0BOB"), copy.ts)
+            assert "update orders set status = 'paid' where id &lt; 17 &amp; paid" in copy.text
+        else:
+            with pytest.raises(Undeliverable):
+                await show()
+            assert not slack.messages(slack.dm("U0BOB"))
+
+
 @pytest.mark.parametrize("kind", ["channel", "mpim"])
 async def test_slack_fetches_no_link_that_the_model_has_written(
     slack: Slack, redis: Redis, kind: str
@@ -270,6 +299,40 @@ async def test_slack_fetches_no_link_that_the_model_has_written(
     posts = [call.args for call in slack.calls if call.method == "chat.postMessage"]
     assert len(posts) == 4
     assert all(each["unfurl_links"] is each["unfurl_media"] is False for each in posts)
+
+
+UNREADABLE = [
+    b"[1]",
+    b"null",
+    b'"x"',
+    b"",
+    b"\xff{",
+    b"[" * 50_000,
+    b'{"ok":true,"user_id":7}',
+    b'{"ok":true}',
+]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/html"])
+@pytest.mark.parametrize("body", [*UNREADABLE, b"ok"], ids=lambda body: str(body[:24]))
+async def test_an_answer_that_cannot_be_read_is_none(body: bytes, content_type: str) -> None:
+    """Fault: what a proxy says in Slack's place was no error of Slack's, and nothing waited for it to end."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.router.add_route("*", "/api/{method}", answer)
+    async with TestServer(app) as server, open_api("xoxb-test", str(server.make_url("/api/"))) as api:
+        with pytest.raises(Unreachable):
+            await api.identify()
+        state, _ = await TokenProbe(api)()
+        assert state == "degraded"
+        if not body.startswith(b"{"):
+            with pytest.raises(Unreachable):
+                await api.read("users.info", user=ALICE)
+            with pytest.raises(Unreachable):
+                await api.write("chat.postMessage", text="hello")
 
 
 SESSIONS = "agents.sessions.setStatus"

@@ -11,15 +11,22 @@ from bot.chat.orders import AROUND, MOST_BETWEEN
 SIGN = "🔏"
 """First character of every approval request, and of every message about one."""
 
+# numbers of the signs, and of the letters, digits, colon and underscore that their names and a command have
+_SIGN_NUMBER = r"x0{0,20}1f5(?:0f|1[023])|0{0,20}1282(?:7[1245])"
+_DECIMAL = r"0{0,20}(?:4[89]|5[0-8]|6[5-9]|[78]\d|9[05789]|1[01]\d|12[0-2])"
+_HEX = r"x0{0,20}(?:3[0-9a]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])"
+
 _COMMAND = rf"(?<![^\W_])(?:approve|reject)[{re.escape(AROUND)}~:,>-]{{1,{MOST_BETWEEN}}}"
 _IMITATION = re.compile(
     r"(?P<sign>[🔏🔐🔒🔓])"
     # Slack shows such signs; in Markdown a backslash before a mark is not shown
     r"|:(?:lock\\?_with\\?_ink\\?_pen|closed\\?_lock\\?_with\\?_key|unlock|lock)\\?(?P<colon>:)"
+    # Markdown decodes references such as `&#128271;`, but none without its end
+    rf"|&(?:#(?:{_SIGN_NUMBER}|{_DECIMAL}|{_HEX})|colon|lowbar|underbar)(?P<end>;)"
     rf"|{_COMMAND}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
     re.IGNORECASE,
 )
-_INSTEAD = {"sign": "[lock]", "colon": "\u200b:", "id": "[…]"}
+_INSTEAD = {"sign": "[lock]", "colon": "\u200b:", "end": "\u200b;", "id": "[…]"}
 _UNDECIDED = re.compile(rf"{_COMMAND}(?P<id>[0-9a-f]{{1,8}})\Z", re.IGNORECASE)
 _LONGEST = MOST_BETWEEN + 20
 """More characters than an imitation has."""

@@ -14,7 +14,11 @@ Strike-through is not included: text that is crossed out is not meant.
 """
 
 _ENDS = ".!…。｡\uff01\uff0e"
-_QUESTIONS = ("?", "\uff1f", "\u061f")
+_ASKING = ("question", "grey_question", "interrobang")
+_QUESTIONS = (
+    *"?\uff1f\u061f\u037e\u055e\u2e2e\u203d\u2047\u2048\u2049\u2753\u2754",
+    *map(":{}:".format, _ASKING),
+)
 _COLONS = (":", "\uff1a")
 _DASHES = "-\u2013\u2014"
 AROUND = _BLANKS + _MARKS
@@ -22,6 +26,9 @@ AROUND = _BLANKS + _MARKS
 
 MOST_BETWEEN = 40
 """Characters between the verb and the id."""
+
+_EMOJI = re.compile(r":[\w+'-]{1,100}:")
+"""An emoji as Slack writes it. Its colon begins no reason, and its name is no word of one."""
 
 _COMMAND = re.compile(
     rf"(?<![^\W_])!?(?P<verb>approve|reject)[{re.escape(AROUND)}]{{1,{MOST_BETWEEN}}}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
@@ -51,12 +58,12 @@ class Order:
             return _cut(rest.lstrip(AROUND + _ENDS + ",;:\uff1a" + _DASHES))
         if not rest.strip(AROUND + _ENDS):
             return ""
-        if not rest.startswith(_COLONS):
+        if not rest.startswith(_COLONS) or _EMOJI.match(rest):
             return None
         reason = rest[1:].strip(AROUND)
         if not reason.strip(AROUND + _ENDS):
             return ""
-        if any(each in reason for each in _QUESTIONS) or not any(map(str.isalnum, reason)):
+        if any(each in reason for each in _QUESTIONS) or not any(map(str.isalnum, _EMOJI.sub("", reason))):
             return None
         return _cut(reason)
 

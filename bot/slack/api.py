@@ -15,6 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chat import Json, Unreachable, well_formed_json
 from bot.download import Hosts, download
+from bot.slack.block_text import word
 from bot.slack.errors import translated
 
 SDK_LOG = logging.getLogger("bot.slack.sdk")
@@ -111,9 +112,10 @@ class SlackApi:
     async def identify(self) -> Identity:
         """Who the bot token belongs to. Raises `CredentialsRejected` or another `PlatformError`."""
         who = await self._call(self.reader, "auth.test", {}, self._bot_token, "SLACK_BOT_TOKEN")
-        return Identity(
-            who.get("team_id") or "", who.get("team") or "", who["user_id"], who.get("bot_id") or ""
-        )
+        names = [word(who.get(name)) for name in ("team_id", "team", "user_id", "bot_id")]
+        if not names[2]:
+            raise Unreachable("Slack's answer to auth.test names no user")
+        return Identity(*names)
 
     async def who(self) -> Identity:
         """The same, asked only once."""
@@ -128,9 +130,10 @@ class SlackApi:
     async def _call(
         self, client: AsyncWebClient, method: str, arguments: Mapping[str, Json], token: str, variable: str
     ) -> Mapping[str, Json]:
+        content = well_formed_json(dict(arguments))
         with translated(method, variable):
             response = await client.api_call(
-                method, json=well_formed_json(dict(arguments)), headers={"Authorization": f"Bearer {token}"}
+                method, json=content, headers={"Authorization": f"Bearer {token}"}
             )
         return response.data if isinstance(response.data, dict) else {}
 

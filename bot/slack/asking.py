@@ -13,6 +13,7 @@ import aiohttp
 from bot.chat import Approval, Json, Part, Receipt, Shared, StorageDown, ThreadId
 from bot.commands import NOT_FOR_EXTERNAL, Commands, headline, named, standing
 from bot.slack.api import SlackApi
+from bot.slack.block_text import word
 from bot.slack.errors import Refused
 from bot.slack.limits import Limits
 from bot.slack.markdown import mrkdwn
@@ -139,7 +140,7 @@ class Presses:
 
     async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json], team: str) -> str:
         approve, name = action["action_id"] == APPROVE, user.get("name") or ""
-        if approve and await self._people.is_external(team, user["id"]):
+        if approve and await self._people.is_external(team, user["id"], word(user.get("team_id"))):
             return NOT_FOR_EXTERNAL
         try:
             decided = await self._commands.decide(

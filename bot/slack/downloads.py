@@ -51,4 +51,5 @@ async def _described(api: SlackApi, id: str) -> Mapping[str, Json]:
 
 def _is_sign_in_page(content: bytes) -> bool:
     """Return whether it is the page that Slack gives, with status 200, where a token may not see a file."""
-    return content.lstrip()[:1] == b"<" and b"slack" in content[:20_000].lower()
+    begin = content[:20_000].lstrip().lower()
+    return begin.startswith((b"<!doctype html", b"<html")) and b"slack" in begin

@@ -3,6 +3,7 @@
 Error codes: https://docs.slack.dev/reference/methods (each method's page lists its own).
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -42,6 +43,9 @@ _BAD_CREDENTIALS = frozenset(
 _DEFAULT_WAIT = 30.0
 """Seconds to wait when Slack limits us without saying for how long."""
 
+_LONGEST_WAIT = 3600.0
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+
 
 class Refused(Undeliverable):
     """Slack said no to one request, and will again; `code` is Slack's word for why."""
@@ -70,6 +74,9 @@ class StoppedByUser(Refused):
     """A person has pressed Slack's stop button: the answer ends where it stands."""
 
 
+_UNREADABLE = (AttributeError, RecursionError, UnicodeDecodeError)
+"""Raised by slack-sdk for an answer that is no JSON object: the page of a proxy, for example."""
+
 _KINDS = {"message_not_in_streaming_state": StreamEnded, "stopped_by_user": StoppedByUser}
 
 
@@ -80,6 +87,8 @@ def translated(method: str, variable: str) -> Iterator[None]:
         yield
     except SlackApiError as error:
         _raise(error, method, variable)
+    except _UNREADABLE as error:
+        raise Unreachable(f"Slack's answer to {method} cannot be read: {type(error).__name__}") from error
     except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Unreachable(f"Slack did not answer {method}: {type(error).__name__} {error}") from error
 
@@ -90,7 +99,7 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
     data = getattr(error.response, "data", None)
     code = str(data.get("error", "")) if isinstance(data, dict) else ""
     if status == 429 or code in _TOO_FAST:
-        wait = float(error.response.headers.get("Retry-After", _DEFAULT_WAIT))
+        wait = _seconds(error.response.headers.get("Retry-After"))
         raise RateLimited(f"Slack limits {method}: wait {wait:g} s", wait) from error
     if code in _BAD_CREDENTIALS:
         kind = MissingScope if code == "missing_scope" else CredentialsRejected
@@ -98,6 +107,12 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
     if not code or status >= 500 or code in _OUT_OF_ORDER:
         raise Unreachable(f"Slack is out of order at {method}: {code or f'status {status}'}") from error
     raise _KINDS.get(code, Refused)(method, code) from error
+
+
+def _seconds(wait: object) -> float:
+    """Return the whole seconds that Slack names. A proxy on the way may write something else, or a date."""
+    text = str(wait).strip()
+    return min(float(text), _LONGEST_WAIT) if _SECONDS.fullmatch(text) else _DEFAULT_WAIT
 
 
 def _what_to_mend(method: str, code: str, variable: str, data: object) -> str:

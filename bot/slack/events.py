@@ -59,13 +59,16 @@ def past_message(
     team: str,
     bot_user_id: str,
     bots: Set[str] = frozenset(),
+    *,
+    is_shared: bool = False,
 ) -> Message | None:
-    """The same for a message that `conversations.history` or `.replies` gives. Raises `Unreadable`."""
-    # what was edited since is taken as it reads now
-    event = {name: value for name, value in message.items() if name != "edited"}
-    event |= {"channel": channel, "channel_type": channel_kind}
+    """The same for a message that `conversations.history` or `.replies` gives. Raises `Unreadable`.
+
+    `is_shared` tells that the channel is shared with other organisations.
+    """
+    body = {"team_id": team, "is_ext_shared_channel": is_shared}
     try:
-        return _message({"team_id": team}, event, bot_user_id, bots)
+        return _message(body, _as_it_reads(message, channel, channel_kind), bot_user_id, bots)
     except _MALFORMED as error:
         raise Unreadable(f"a message of Slack cannot be read: {type(error).__name__} {error}") from error
 
@@ -77,12 +80,14 @@ def past_event(
     team: str,
     bot_user_id: str,
     bots: Set[str] = frozenset(),
+    *,
+    is_shared: bool = False,
 ) -> Message | Correction | None:
     """Read a message of the history, with its last edit, which may not have been heard. Raises `Unreadable`.
 
     Told as an edit, since the event of that may still come: it must be known to be the same.
     """
-    read = past_message(message, channel, channel_kind, team, bot_user_id, bots)
+    read = past_message(message, channel, channel_kind, team, bot_user_id, bots, is_shared=is_shared)
     edited = message.get("edited")
     if read is None or read.bot_ids or not isinstance(edited, Mapping):
         return read
@@ -115,9 +120,17 @@ def _changed(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: s
     edited = now.get("edited")
     if not edited or now.get("text") == before.get("text"):  # Slack has added a preview, or counted a reply
         return None
-    kind = word(event.get("channel_type"))
-    message = past_message(now, event["channel"], kind, _team(body), bot_user_id)
+    # the body tells as much of the channel and of the author's team as that of a new message
+    message = _message(
+        body, _as_it_reads(now, event["channel"], event.get("channel_type")), bot_user_id, frozenset()
+    )
     return Correction(message=message, edited_at=float(_ts(edited["ts"]))) if message else None
+
+
+def _as_it_reads(message: Mapping[str, Json], channel: Json, channel_kind: Json) -> dict[str, Json]:
+    """Return a message that may have been edited as the event of a new one."""
+    event = {name: value for name, value in message.items() if name != "edited"}
+    return event | {"channel": channel, "channel_type": channel_kind}
 
 
 def _withdrawal(body: Mapping[str, Json], channel: Json, ts: Json) -> Withdrawal:

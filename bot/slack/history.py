@@ -84,12 +84,12 @@ class History:
         takes few requests, and the replies only of what is new or has an older root. How far a thread was
         read is kept, since reading many of them takes minutes, in which we may die.
         """
-        channel, kind = conversation["id"], _kind(conversation)
+        channel = conversation["id"]
         reach = {"channel": channel, "oldest": f"{active_since:.6f}"}
         history = self._pages(who, "conversations.history", "messages", **reach)
         roots = {each["ts"]: each async for each in history if moment(each.get("ts"))}
         begin = max(since, _joined_at(roots.values(), who.user_id))
-        yield list(self._messages(roots.values(), begin, channel, kind, who))
+        yield list(self._messages(roots.values(), begin, conversation, who))
         for root in sorted(roots.keys() | threads, key=float, reverse=True):
             newest = moment(roots[root].get("latest_reply")) if root in roots else float("inf")
             source = f"slack:{who.team_id}:{channel}:{root}"
@@ -97,7 +97,7 @@ class History:
                 continue
             replies = self._replies(who, root, {"channel": channel, "oldest": f"{since:.6f}"})
             found = [each async for each in replies if moment(each.get("ts"))]
-            yield list(self._messages(found, begin, channel, kind, who))
+            yield list(self._messages(found, begin, conversation, who))
             await self._shared.set_heard_until(source, max((float(each["ts"]) for each in found), default=0))
 
     async def _replies(
@@ -110,10 +110,15 @@ class History:
             log.info("A thread is not read", extra={"root": root, "error": str(error)})
 
     def _messages(
-        self, written: Iterable[Mapping[str, Json]], begin: float, channel: str, kind: str, who: Identity
+        self,
+        written: Iterable[Mapping[str, Json]],
+        begin: float,
+        conversation: Mapping[str, Json],
+        who: Identity,
     ) -> Iterable[Message | Correction]:
         """What people wrote after `begin`, in the order of time."""
-        bots = self._bots - who.names
+        bots, channel, kind = self._bots - who.names, conversation["id"], _kind(conversation)
+        is_shared = bool(conversation.get("is_ext_shared"))
         for each in sorted(written, key=lambda each: float(each["ts"])):
             id = event_id(each, channel)
             if self._shared.has_hung(id):
@@ -121,7 +126,9 @@ class History:
                 continue
             try:
                 with working_on(f"event:{id}"):
-                    event = past_event(each, channel, kind, who.team_id, who.user_id, bots)
+                    event = past_event(
+                        each, channel, kind, who.team_id, who.user_id, bots, is_shared=is_shared
+                    )
             except Unreadable as error:
                 log.warning("message skipped", extra={"channel": channel, "error": str(error)})
                 continue
@@ -165,6 +172,4 @@ def _kind(conversation: Mapping[str, Json]) -> str:
         return "im"
     if conversation.get("is_mpim"):
         return "mpim"
-    if conversation.get("is_ext_shared"):
-        return ""  # who reads it has to be asked, see `Audiences`
     return "group" if conversation.get("is_private") else "channel"

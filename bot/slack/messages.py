@@ -207,7 +207,8 @@ class Messages:
     async def _post(self, content: Mapping[str, Json], text: str, extra: str = "") -> str:
         """Post `content`; where Slack does not take it, `text` as it is, and then a sentence.
 
-        Raises `Refused` when it takes none of them; the person who asked is then told in another way.
+        Raises `Refused` when it takes none of them; the person who asked is then told in another way. A copy
+        of a request is no copy without the statement, and words in its thread decide: it gets no sentence.
         """
         part = extra or _digest(text)
         try:
@@ -217,12 +218,13 @@ class Messages:
         try:
             return await self._post_once(as_it_is(text), part, extra)
         except Refused as error:
+            if self._thread != self._receipt.turn.thread:
+                raise
             reason = error.code
         try:
             return await self._post_once(as_it_is(NOT_SHOWN.format(reason=reason)), part, extra)
         except Refused as error:
-            if self._thread == self._receipt.turn.thread:
-                await tell(self._api, self._receipt.turn, error.code)
+            await tell(self._api, self._receipt.turn, error.code)
             raise
 
     async def _post_once(self, content: Mapping[str, Json], part: str, extra: str) -> str:

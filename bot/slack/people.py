@@ -64,10 +64,15 @@ class People:
 
         return deliver_introduced
 
-    async def is_external(self, team: str, user: str) -> bool:
-        """Tell if somebody is of another organisation than `team`, or a guest, as far as Slack says."""
+    async def is_external(self, team: str, user: str, claimed: str = "") -> bool:
+        """Tell if somebody is of another organisation than `team`, or a guest, as far as Slack says.
+
+        `claimed` is their team as a payload names it, which counts while Slack says nothing else.
+        """
         person = await self._person(team, user)
-        return is_guest(person) or (bool(word(person.get("team_id"))) and team not in _teams(person))
+        if not word(person.get("team_id")):
+            return is_guest(person) or claimed not in ("", team)
+        return is_guest(person) or team not in _teams(person)
 
     async def _introduced(self, message: Message) -> Message:
         if message.bot_ids:
@@ -76,12 +81,13 @@ class People:
         person = await self._person(space, message.place["user"])
         if not person:
             return message
-        theirs = word(person.get("team_id"))
-        is_outsider = bool(theirs) and space not in _teams(person)
+        author_space = message.author_space
+        if theirs := word(person.get("team_id")):
+            author_space = "" if space in _teams(person) else author_space or f"slack:{theirs}"
         return replace(
             message,
             author_name=message.author_name or name_of(person),
-            author_space=(message.author_space or f"slack:{theirs}") if is_outsider else "",
+            author_space=author_space,
             is_guest=message.is_guest or is_guest(person),
         )
 
@@ -93,8 +99,9 @@ class People:
             entry = self._known[user] = _Entry()
         async with entry.asking:  # messages of one author keep their order
             if entry.until <= time.monotonic():
-                entry.person = await self._asked(team, user)
-                seconds = _KNOWN_SECONDS if entry.person else _UNKNOWN_SECONDS
+                person = await self._asked(team, user)
+                seconds = _KNOWN_SECONDS if person else _UNKNOWN_SECONDS
+                entry.person = person or entry.person  # a guest stays one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
 

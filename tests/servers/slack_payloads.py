@@ -113,9 +113,10 @@ def block_actions(
         "action_ts": workspace.new_ts(),
     }
     container = {"type": "message", "message_ts": message.ts, "channel_id": channel.id, "is_ephemeral": False}
+    team = workspace.described.get(user, {}).get("team_id", TEAM)
     return {
         "type": "block_actions",
-        "user": {"id": user, "username": workspace.users[user], "team_id": TEAM},
+        "user": {"id": user, "username": workspace.users[user], "team_id": team},
         "api_app_id": APP,
         "token": "verification-token",
         "container": container | ({"thread_ts": message.thread_ts} if message.thread_ts else {}),

@@ -92,7 +92,7 @@ def _channel_json(channel: Channel) -> dict[str, Json]:
         "is_mpim": channel.kind == "mpim",
         "is_private": channel.kind != "channel",
         "is_archived": channel.archived,
-        "is_ext_shared": False,
+        "is_ext_shared": channel.is_shared,
         "context_team_id": TEAM,
     }
     if channel.kind == "im":

@@ -34,6 +34,8 @@ class Channel:
     members: set[str]
     archived: bool = False
     removed_by_test: bool = False
+    is_shared: bool = False
+    """With other organisations."""
 
 
 @dataclass(slots=True)
