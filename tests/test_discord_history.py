@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Event, Health, Message, PlatformError, Stop
+from bot.chat import Correction, Event, Health, Message, PlatformError, Stop
 from bot.commands import Commands
 from bot.discord import connect, history, sender
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.files import FileStore
+from bot.inbox import keys
 from bot.shared import SharedState
 from bot.tasks import cancel
 from tests.servers.discord import Channel, Discord
@@ -145,3 +146,36 @@ async def test_a_member_that_cannot_be_read_costs_no_message(discord: Discord, r
         [message] = reader.events
         assert isinstance(message, Message)
         assert message.roles == ()
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+async def test_a_guest_is_known_as_one(discord: Discord, redis: Redis, has_left: bool) -> None:
+    """Fault: the history does not say so, and guests were answered. They leave with the voice channel."""
+    discord.alice.is_guest = True
+    await ask(discord, "hello")
+    if has_left:
+        discord.fail("GET", "/guilds/*/members/*", status=404, code=10007)
+    async with returned(discord, redis) as reader:
+        assert await reader.catch_up() == ["hello"]
+        [message] = reader.events
+        assert isinstance(message, Message)
+        assert message.is_external
+        assert message.roles == ()
+
+
+@pytest.mark.parametrize("is_guest", [False, True])
+async def test_an_edit_that_is_found_says_who_has_made_it(
+    discord: Discord, redis: Redis, is_guest: bool
+) -> None:
+    """Fault: of a message that was taken before, the edit came without roles, and a guest's as a member's."""
+    discord.alice.is_guest = is_guest
+    message = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
+    await redis.hset(keys.seen(f"discord:{message.id}"), "author", f"discord:{discord.alice.id}")  # type: ignore[misc]
+    discord.edit(message, f"{discord.mention} hello again")
+    async with returned(discord, redis) as reader:
+        await reader.catch_up()
+        [edit] = reader.events
+        assert isinstance(edit, Correction)
+        assert edit.message.text == "hello again"
+        assert edit.message.is_external is is_guest
+        assert edit.message.roles == (() if is_guest else (f"discord:{discord.guild.id}",))

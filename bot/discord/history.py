@@ -171,22 +171,27 @@ class History:
     async def _hand_over(self, event: Message | Correction, deliver: Deliver) -> float:
         message = event.message if isinstance(event, Correction) else event
         is_known = await self._shared.is_known(message.id)
-        if not is_known:
+        if not is_known or isinstance(event, Correction):
             message = await self._with_roles(message)
         await deliver(replace(event, message=message) if isinstance(event, Correction) else message)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
     async def _with_roles(self, message: Message) -> Message:
-        """The message with its author's roles, which the history, unlike the gateway, does not tell."""
+        """Return the message with what the history, unlike the gateway, does not say of its author.
+
+        These are the roles, and whether they are a guest: so is who is not in the guild any more.
+        """
         guild = None if message.direct else self._client.get_guild(int(message.thread.space))
         if guild is None or message.bot_ids:
             return message
         try:
             with translated(reading=True):
                 member = await guild.fetch_member(int(message.place["author"]))
-        except (Undeliverable, Unreadable):  # has left the guild meanwhile
+        except Unreadable:
             return message
-        return replace(message, roles=events.roles(member))
+        except Undeliverable:  # has left the guild meanwhile, as guests do with the voice channel
+            return replace(message, is_guest=True)
+        return replace(message, roles=events.roles(member), is_guest=events.is_guest(member))
 
 
 def _id(data: Payload) -> int:
