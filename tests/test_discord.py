@@ -606,6 +606,24 @@ async def test_a_message_that_was_being_sent_at_the_crash_is_found(
     assert texts(server, channel) == ["You said: hello"]
 
 
+async def test_a_message_of_another_conversation_is_not_taken_for_the_one_being_sent(
+    server: Discord, bot: Bot
+) -> None:
+    """Fault: answers that begin alike, in a channel without threads: the later one overwrote the other."""
+    server.general.denied.add("create_public_threads")
+    ask = f"{server.mention} hello"
+    questions = [await server.say(each, server.general, ask) for each in (server.alice, server.bob)]
+    first, second = (said(server, each) for each in questions)
+    await bot.reply(first)
+    server.fail("POST", MESSAGES, times=3, drop=True)
+    with pytest.raises(Unreachable):
+        await bot.reply(second)
+    await bot.reply(second)
+    own = [each for each in server.messages(server.general) if each.author is server.bot]
+    assert [each.reference for each in own] == questions
+    assert texts(server, server.general) == ["You said: hello", "You said: hello"]
+
+
 async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     channel = server.dm(server.alice)

@@ -91,7 +91,7 @@ class Asking:
             return None
         since = datetime.fromtimestamp(asking["at"], UTC) - CLOCKS
         try:
-            recent = await self._sender.sent_since(self._place.channel, since)
+            recent = await self._sender.sent_since(self._place.channel, since, reply_to=self._place.reply_to)
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return None
         return next((each.id for each in recent if each.text == text.strip()), None)
