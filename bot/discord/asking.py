@@ -30,6 +30,9 @@ _LABELS = {
 
 _MOST_CHARS = 2_000
 
+_WHERE = "in a reply to this message"
+"""Place where words decide, in whatever kind of channel the request is shown."""
+
 
 def text_of(approval: Approval) -> str:
     """The message of a request; names, and then the reason, are left out where they do not fit."""
@@ -38,8 +41,12 @@ def text_of(approval: Approval) -> str:
         platform, _, user = author.partition(":")
         return f"<@{user}>" if platform == PLATFORM else named(approval, author)
 
-    text = asked(approval, name, lambda author: author.startswith(f"{PLATFORM}:") or author in approval.names)
-    shorter = [asked(replace(approval, names={})), asked(replace(approval, names={}, reason=""))]
+    def is_named(author: str) -> bool:
+        return author.startswith(f"{PLATFORM}:") or author in approval.names
+
+    text = asked(approval, name, is_named, where=_WHERE)
+    nameless = replace(approval, names={})
+    shorter = [asked(each, where=_WHERE) for each in (nameless, replace(nameless, reason=""))]
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 
