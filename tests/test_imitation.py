@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from bot.chat import SIGN, Harmless, harmless, order_in
 
 ID = "7f3a9c21"
+EMOJI = "1100000000000000009"
 PIECES = st.sampled_from(
     [
         "approve",
@@ -28,6 +29,10 @@ PIECES = st.sampled_from(
         "«",
         "\u200b",
         " " * 30,
+        f"<:x:{EMOJI}>",
+        f":{EMOJI[:9]}",
+        EMOJI[9:],
+        ">",
     ]
 )
 
@@ -45,6 +50,14 @@ def test_names_of_signs_stay_names() -> None:
     assert harmless("a :lock: and :lock_with_ink_pen:") == "a :lock\u200b: and :lock_with_ink_pen\u200b:"
     escaped = r"\:lock\_with_ink\_pen\:"
     assert harmless(escaped) == escaped[:-1] + "\u200b:"
+
+
+def test_a_custom_emoji_stays_a_name() -> None:
+    """Fault: Discord shows a picture of somebody's choice, which may be the sign's."""
+    for name in ("x", "lock", "a", f"approve_{ID}", "lock_with_ink_pen"):
+        for emoji in (f"<:{name}:{EMOJI}>", f"<a:{name}:{EMOJI}>"):
+            assert "\u200b" in harmless(emoji)
+    assert harmless(f"<:x:{EMOJI}> **Fix a typo?**") == f"<:x:{EMOJI}\u200b> **Fix a typo?**"
 
 
 def test_other_text_stays_as_it_is() -> None:
