@@ -53,6 +53,7 @@ from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
 from tests.servers.discord_gateway import Session
 from tests.servers.discord_interactions import Kind
+from tests.servers.discord_model import MessageFlag
 from tests.servers.discord_traffic import Fault
 from tests.waiting import wait_until
 
@@ -1149,6 +1150,7 @@ async def test_a_long_health_report_is_split(server: Discord) -> None:
         await wait_until(lambda: "part 59" in shown.messages[-1].content, "all of it is shown")
         assert len(shown.messages) > 1
         assert all(each.ephemeral for each in shown.messages)
+        assert all(MessageFlag.SUPPRESS_EMBEDS in each.flags for each in shown.messages)
 
 
 async def test_a_command_that_fails_says_so(server: Discord) -> None:

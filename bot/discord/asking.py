@@ -13,10 +13,10 @@ from discord import ui
 from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
 from bot.commands import MOST_NAMES, NOT_FOR_EXTERNAL, Commands, asked, named
 from bot.discord.display import CLOCKS, nonce_of
+from bot.discord.ephemeral import follow_up
 from bot.discord.errors import Refused
 from bot.discord.events import PLATFORM, is_guest
 from bot.discord.handlers import Handlers
-from bot.discord.markdown import split
 from bot.discord.place import Place
 from bot.discord.sender import Sender
 
@@ -191,5 +191,4 @@ class Press(ui.DynamicItem[ui.Button[Any]], template=r"(?P<verb>approve|reject):
         except StorageDown as error:
             log.warning("a decision was not taken", extra={"error": str(error)})
             words = "That could not be taken just now. Please press the button again in a moment."
-        for piece in split(words):
-            await interaction.followup.send(piece, ephemeral=True)
+        await follow_up(interaction, words)
