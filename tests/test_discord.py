@@ -42,6 +42,7 @@ from bot.commands import Commands
 from bot.config import Settings
 from bot.discord import connect, exchange, line, pace, probe, sender, slash
 from bot.discord import handlers as handling
+from bot.discord.display import plain_text
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.files import FileStore
@@ -728,8 +729,14 @@ async def test_a_refused_message_is_sent_once_more_as_plain_text(server: Discord
     await bot.reply(question, answer=fixed("Here: \x00\x1b[1m" + "🚢" * 1200))
     first, *_ = [each for each in server.messages(server.general) if each.author is server.bot]
     assert fault.used == 1
-    assert first.content == "Here: [1m" + "🚢" * 995
+    assert first.content == "Here: [1m" + "🚢" * 995 + "…"
     assert first.reference is None
+
+
+def test_plain_text_keeps_words_apart_and_marks_without_meaning() -> None:
+    """Fault: `10\u00a0kg` became `10kg`, and neutral backticks, signs and emoji were live again."""
+    text = "10\u00a0kg\u3000of\u200b: `\u200b`\u200b` <:x:1100000000000000009\u200b> 👩\u200d💻"
+    assert plain_text(f"\x1b{text}\ta\r\nb\ud83d") == f"{text} a\nb"
 
 
 async def test_an_answer_of_which_discord_takes_nothing_is_told_by_a_sentence(

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from unicodedata import category
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
 from bot.discord.errors import Refused
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 _CUT_SHORT = "Discord does not accept the rest of this answer, so it is not shown in full."
 _LONGEST = 2_000
 """Characters of a message, counted as units of UTF-16: the strictest way."""
+
+_CONTROL = frozenset({"Cc", "Cs"})
 
 NONCE = 25
 """Characters of a nonce at most."""
@@ -30,10 +33,17 @@ def nonce_of(turn: Turn, purpose: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return a text without control characters, cut to what Discord takes however it counts."""
-    printable = "".join(each for each in text if each.isprintable() or each == "\n")
-    units = printable.encode("utf-16-le", "replace")[: 2 * _LONGEST]
-    return units.decode("utf-16-le", "ignore")
+    """Return a text without control characters, cut to what Discord takes however it counts.
+
+    Blanks of all kinds stay, and so do characters without a width: they keep marks from having a meaning.
+    """
+    plain = "".join(
+        each for each in text.replace("\t", " ") if each == "\n" or category(each) not in _CONTROL
+    )
+    units = plain.encode("utf-16-le")
+    if len(units) <= 2 * _LONGEST:
+        return plain
+    return units[: 2 * (_LONGEST - 1)].decode("utf-16-le", "ignore") + "…"
 
 
 class Display:
