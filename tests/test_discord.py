@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from bot import supervise
 from bot.chat import (
     AnswerError,
+    Approval,
     CredentialsRejected,
     Event,
     Health,
@@ -38,7 +39,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands import Commands
+from bot.commands import Commands, Decided
 from bot.config import Settings
 from bot.discord import connect, exchange, line, pace, probe, sender, slash
 from bot.discord import handlers as handling
@@ -1169,6 +1170,24 @@ async def test_a_command_that_fails_says_so(server: Discord) -> None:
         shown = await server.command("agent-health")
         assert "did not work" in shown.content
         assert "broken" not in shown.content
+
+
+async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
+    """Fault: who pressed saw the bot think, for a quarter of an hour."""
+
+    async def broken(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+        raise LookupError(id)
+
+    bot.platform._commands = replace(bot.platform._commands, decide=broken)
+    request = Approval(
+        id="7f3a9c21", title="Do it", action="x", effect="", expires_at=0, approvers=(), asked_in="q"
+    )
+    async with bot.listening():
+        await server.connected()
+        await bot.reply(await direct(server), answer=fixed(request))
+        [asked] = [each for each in server.messages(server.dm(server.alice)) if each.components]
+        pressed = await server.click(server.alice, asked, "Approve")
+    assert "That did not work." in pressed.content
 
 
 async def test_commands_are_registered_once(server: Discord, bot: Bot) -> None:

@@ -13,7 +13,7 @@ from discord import ui
 from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
 from bot.commands import MOST_NAMES, NOT_FOR_EXTERNAL, Commands, asked, named
 from bot.discord.display import CLOCKS, nonce_of
-from bot.discord.ephemeral import follow_up
+from bot.discord.ephemeral import apologise, follow_up
 from bot.discord.errors import Refused
 from bot.discord.events import PLATFORM, is_guest
 from bot.discord.handlers import Handlers
@@ -181,14 +181,22 @@ class Press(ui.DynamicItem[ui.Button[Any]], template=r"(?P<verb>approve|reject):
         host = cast(Host, interaction.client)
         host.handling.join()
         await interaction.response.defer(ephemeral=True, thinking=True)
-        by, name = f"{PLATFORM}:{interaction.user.id}", interaction.user.display_name
-        approve = self._verb == "approve"
         try:
-            if approve and is_guest(interaction.user):
-                words = NOT_FOR_EXTERNAL
-            else:
-                words = (await host.commands.decide(self._request, by, approve=approve, name=name)).words
+            words = await self._decide(host.commands, interaction.user)
+        except Exception as error:  # noqa: BLE001 - discord.py would let who pressed wait for good
+            await apologise(interaction, error)
+        else:
+            await follow_up(interaction, words)
+
+    async def _decide(self, commands: Commands, user: discord.User | discord.Member) -> str:
+        """Take the decision; returns the words for who pressed."""
+        approve = self._verb == "approve"
+        if approve and is_guest(user):
+            return NOT_FOR_EXTERNAL
+        by = f"{PLATFORM}:{user.id}"
+        try:
+            decided = await commands.decide(self._request, by, approve=approve, name=user.display_name)
         except StorageDown as error:
             log.warning("a decision was not taken", extra={"error": str(error)})
-            words = "That could not be taken just now. Please press the button again in a moment."
-        await follow_up(interaction, words)
+            return "That could not be taken just now. Please press the button again in a moment."
+        return decided.words
