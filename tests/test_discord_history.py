@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Correction, Event, Health, Message, PlatformError, Stop
+from bot.chat import Correction, Event, Health, Json, Message, PlatformError, Stop
 from bot.commands import Commands
 from bot.discord import connect, history, sender
 from bot.discord.platform import Discord as DiscordPlatform
@@ -109,15 +109,16 @@ async def test_all_pages_of_a_channel_are_read_in_order(
         assert await reader.catch_up() == ["0", "2", "3", "4"]
 
 
+@pytest.mark.parametrize("value", [99, "none", None, []], ids=str)
 @pytest.mark.parametrize("key", ["id", "type", "last_message_id"])
 async def test_one_channel_that_cannot_be_read_costs_no_other(
-    discord: Discord, redis: Redis, key: str
+    discord: Discord, redis: Redis, key: str, value: Json
 ) -> None:
     """Also one of a type that does not exist yet."""
     other = discord.add_channel("other")
     await ask(discord, "lost", other)
     await ask(discord, "found")
-    discord.rest.channel_details = {other.id: {key: 99}}
+    discord.rest.channel_details = {other.id: {key: value}}
     async with returned(discord, redis) as reader:
         assert "found" in await reader.catch_up()
 

@@ -112,7 +112,7 @@ class History:
                 await http.get_active_threads(guild.id),
             )
             listed: list[Payload] = [*channels, *threads["threads"]]
-        active = {str(channel.get("id")) for channel in listed}
+            active = {str(channel.get("id")) for channel in listed}
         others = [each for each in ours if str(each) not in active][:MOST_ARCHIVED]
         archived = [channel for each in others if (channel := await self._found(each))]
         return set(_newer([*listed, *archived], newest))
@@ -206,7 +206,7 @@ def _newer(channels: Iterable[Payload], newest: int) -> Iterable[int]:
     for channel in channels:
         match channel:
             case {"id": id, "type": int(type), "last_message_id": str(last)} if type in _WITH_MESSAGES:
-                if last.isdecimal() and int(last) > newest:
+                if last.isdecimal() and int(last) > newest and str(id).isdecimal():
                     yield int(id)
 
 
