@@ -171,7 +171,7 @@ async def test_an_edit_that_is_found_says_who_has_made_it(
     """Fault: of a message that was taken before, the edit came without roles, and a guest's as a member's."""
     discord.alice.is_guest = is_guest
     message = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
-    await redis.hset(keys.seen(f"discord:{message.id}"), "author", f"discord:{discord.alice.id}")  # type: ignore[misc]
+    await redis.hset(keys.seen(f"discord:{message.id}"), "author", f"discord:{discord.alice.id}")
     discord.edit(message, f"{discord.mention} hello again")
     async with returned(discord, redis) as reader:
         await reader.catch_up()
