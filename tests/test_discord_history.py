@@ -180,3 +180,14 @@ async def test_an_edit_that_is_found_says_who_has_made_it(
         assert edit.message.text == "hello again"
         assert edit.message.is_external is is_guest
         assert edit.message.roles == (() if is_guest else (f"discord:{discord.guild.id}",))
+
+
+async def test_somebody_who_has_written_much_is_looked_up_once(discord: Discord, redis: Redis) -> None:
+    """Fault: a request for each message of all threads, again with each look into the history."""
+    for number in range(3):
+        await ask(discord, str(number))
+    await discord.say(discord.bob, discord.general, f"{discord.mention} 3")
+    async with returned(discord, redis) as reader:
+        assert await reader.catch_up() == ["0", "1", "2", "3"]
+        assert all(isinstance(each, Message) and each.roles for each in reader.events)
+    assert discord.count("GET", "/guilds/*/members/*") == 2
