@@ -148,7 +148,7 @@ class Display:
         if self._texts[index] == text:
             return
         try:
-            async with self._patience.part("text"):
+            async with self._patience.part(f"text {index}"):
                 await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
         except Refused as error:
             log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
@@ -181,7 +181,7 @@ class Display:
 
     async def _take_back(self, id: int) -> None:
         try:
-            async with self._patience.part("deletion"):
+            async with self._patience.part(f"deletion {id}"):
                 await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
@@ -196,7 +196,7 @@ class Display:
     async def _post(self, text: str, index: int, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
         is_plain = index in self._receipt.state.get("plain", [])
-        async with self._patience.part("text"):
+        async with self._patience.part(f"text {index}"):
             return await self._sender.send(
                 self._place.channel,
                 text,
