@@ -969,6 +969,22 @@ async def test_a_message_in_hand_is_handed_over_before_receiving_ends(server: Di
     assert kept.is_set()
 
 
+async def test_a_handler_that_swallows_its_cancellation_ends_all_the_same() -> None:
+    """Fault: redis-py does so now and then, and nothing was cancelled again: the end waited for it."""
+    handlers = handling.Handlers()
+
+    async def stubborn() -> None:
+        handlers.join()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    handler = asyncio.create_task(stubborn())
+    finishing = asyncio.create_task(handlers.finish(0))
+    await wait_until(finishing.done, "finished")
+    assert handler.cancelled()
+
+
 async def test_nothing_is_left_when_receiving_ends(server: Discord, bot: Bot) -> None:
     await bot.platform.health()  # the client that sends keeps its connection
     before = asyncio.all_tasks()
