@@ -245,13 +245,21 @@ def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> 
     return f"{SIGN} {bold}{harmless(approval.title)}?{bold} {harmless(approval.effect)}{who}"
 
 
-def asked(approval: Approval, name: Name | None = None, is_named: Callable[[str], bool] | None = None) -> str:
-    """Return a request as Markdown, with its approvers or the decision."""
-    return f"{described(approval, name)}\n{standing(approval, name, is_named)}"
+def asked(
+    approval: Approval,
+    name: Name | None = None,
+    is_named: Callable[[str], bool] | None = None,
+    where: str = "here",
+) -> str:
+    """Return a request as Markdown, with its approvers or the decision. Words decide `where` it says."""
+    return f"{described(approval, name)}\n{standing(approval, name, is_named, where)}"
 
 
 def standing(
-    approval: Approval, name: Name | None = None, is_named: Callable[[str], bool] | None = None
+    approval: Approval,
+    name: Name | None = None,
+    is_named: Callable[[str], bool] | None = None,
+    where: str = "here",
 ) -> str:
     """Return who can decide a request, or its decision. An author without a name is shown by the platform."""
     name = name or partial(named, approval)
@@ -261,7 +269,7 @@ def standing(
             who = who or "somebody whom the operator names in APPROVERS"
             return (
                 f"{who[0].upper()}{who[1:]} can press a button, or write `approve {approval.id}` or "
-                f"`reject {approval.id} why` here."
+                f"`reject {approval.id} why` {where}."
             )
         case "expired":
             return "⌛ Nobody decided this in time."

@@ -234,6 +234,26 @@ async def test_on_discord_words_in_direct_messages_are_read_back_first(
         assert await shelf.stock() == TAKEN
 
 
+@pytest.mark.parametrize("ping", [True, False])
+async def test_on_discord_a_reply_to_a_copy_decides_at_once(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, discord: Discord, ping: bool
+) -> None:
+    """Fault: in the channel for approvals the bot was silent, although its request says where to write."""
+    bob, room = discord.bob, discord.add_channel("approvals")
+    settings |= {"approvers": f"discord:{bob.id}", "approvals_channel": f"discord:{room.id}"}
+    async with running(**settings, **of_discord(discord)):
+        await discord.connected()
+        model.script(ASK, "Done.")
+        hers = discord.dm(discord.alice)
+        await discord.say(discord.alice, hers, "take one of each")
+        (shown,) = await discord.answer(room, lambda shown: bool(shown[-1].components))
+        command = f"approve {request_in(shown.content)}"
+        assert shown.content.endswith("why` in a reply to this message.")
+        await discord.say(bob, room, command, reply_to=shown, ping=ping)
+        await discord.answer(hers, lambda shown: "Done." in shown[-1].content)
+        assert await shelf.stock() == TAKEN
+
+
 async def test_on_discord_words_in_a_chain_of_replies_decide_only_in_a_reply_to_the_request(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, discord: Discord
 ) -> None:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from bot import supervise
 from bot.chat import (
     AnswerError,
+    Approval,
     CredentialsRejected,
     Event,
     Health,
@@ -38,10 +39,11 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands import Commands
+from bot.commands import Commands, Decided
 from bot.config import Settings
 from bot.discord import connect, exchange, line, pace, probe, sender, slash
 from bot.discord import handlers as handling
+from bot.discord.display import plain_text
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.files import FileStore
@@ -53,6 +55,7 @@ from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
 from tests.servers.discord_gateway import Session
 from tests.servers.discord_interactions import Kind
+from tests.servers.discord_model import MessageFlag
 from tests.servers.discord_traffic import Fault
 from tests.waiting import wait_until
 
@@ -606,6 +609,24 @@ async def test_a_message_that_was_being_sent_at_the_crash_is_found(
     assert texts(server, channel) == ["You said: hello"]
 
 
+async def test_a_message_of_another_conversation_is_not_taken_for_the_one_being_sent(
+    server: Discord, bot: Bot
+) -> None:
+    """Fault: answers that begin alike, in a channel without threads: the later one overwrote the other."""
+    server.general.denied.add("create_public_threads")
+    ask = f"{server.mention} hello"
+    questions = [await server.say(each, server.general, ask) for each in (server.alice, server.bob)]
+    first, second = (said(server, each) for each in questions)
+    await bot.reply(first)
+    server.fail("POST", MESSAGES, times=3, drop=True)
+    with pytest.raises(Unreachable):
+        await bot.reply(second)
+    await bot.reply(second)
+    own = [each for each in server.messages(server.general) if each.author is server.bot]
+    assert [each.reference for each in own] == questions
+    assert texts(server, server.general) == ["You said: hello", "You said: hello"]
+
+
 async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     channel = server.dm(server.alice)
@@ -709,8 +730,14 @@ async def test_a_refused_message_is_sent_once_more_as_plain_text(server: Discord
     await bot.reply(question, answer=fixed("Here: \x00\x1b[1m" + "🚢" * 1200))
     first, *_ = [each for each in server.messages(server.general) if each.author is server.bot]
     assert fault.used == 1
-    assert first.content == "Here: [1m" + "🚢" * 995
+    assert first.content == "Here: [1m" + "🚢" * 995 + "…"
     assert first.reference is None
+
+
+def test_plain_text_keeps_words_apart_and_marks_without_meaning() -> None:
+    """Fault: `10\u00a0kg` became `10kg`, and neutral backticks, signs and emoji were live again."""
+    text = "10\u00a0kg\u3000of\u200b: `\u200b`\u200b` <:x:1100000000000000009\u200b> 👩\u200d💻"
+    assert plain_text(f"\x1b{text}\ta\r\nb\ud83d") == f"{text} a\nb"
 
 
 async def test_an_answer_of_which_discord_takes_nothing_is_told_by_a_sentence(
@@ -942,6 +969,22 @@ async def test_a_message_in_hand_is_handed_over_before_receiving_ends(server: Di
     assert kept.is_set()
 
 
+async def test_a_handler_that_swallows_its_cancellation_ends_all_the_same() -> None:
+    """Fault: redis-py does so now and then, and nothing was cancelled again: the end waited for it."""
+    handlers = handling.Handlers()
+
+    async def stubborn() -> None:
+        handlers.join()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    handler = asyncio.create_task(stubborn())
+    finishing = asyncio.create_task(handlers.finish(0))
+    await wait_until(finishing.done, "finished")
+    assert handler.cancelled()
+
+
 async def test_nothing_is_left_when_receiving_ends(server: Discord, bot: Bot) -> None:
     await bot.platform.health()  # the client that sends keeps its connection
     before = asyncio.all_tasks()
@@ -1131,6 +1174,7 @@ async def test_a_long_health_report_is_split(server: Discord) -> None:
         await wait_until(lambda: "part 59" in shown.messages[-1].content, "all of it is shown")
         assert len(shown.messages) > 1
         assert all(each.ephemeral for each in shown.messages)
+        assert all(MessageFlag.SUPPRESS_EMBEDS in each.flags for each in shown.messages)
 
 
 async def test_a_command_that_fails_says_so(server: Discord) -> None:
@@ -1142,6 +1186,24 @@ async def test_a_command_that_fails_says_so(server: Discord) -> None:
         shown = await server.command("agent-health")
         assert "did not work" in shown.content
         assert "broken" not in shown.content
+
+
+async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
+    """Fault: who pressed saw the bot think, for a quarter of an hour."""
+
+    async def broken(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+        raise LookupError(id)
+
+    bot.platform._commands = replace(bot.platform._commands, decide=broken)
+    request = Approval(
+        id="7f3a9c21", title="Do it", action="x", effect="", expires_at=0, approvers=(), asked_in="q"
+    )
+    async with bot.listening():
+        await server.connected()
+        await bot.reply(await direct(server), answer=fixed(request))
+        [asked] = [each for each in server.messages(server.dm(server.alice)) if each.components]
+        pressed = await server.click(server.alice, asked, "Approve")
+    assert "That did not work." in pressed.content
 
 
 async def test_commands_are_registered_once(server: Discord, bot: Bot) -> None:

@@ -60,6 +60,22 @@ async def test_a_file_is_shown_once_though_nobody_knows_what_came_of_the_request
         assert shown(discord) == [("", [NAME])]
 
 
+async def test_a_file_of_another_conversation_is_not_taken_for_the_one_being_sent(
+    discord: Discord, redis: Redis, picture: File
+) -> None:
+    """Fault: two people ask for the same in a channel without threads: one of them was shown nothing."""
+    discord.general.denied.add("create_public_threads")
+    async with asked(discord, redis) as question:
+        await question.answer(picture)
+    async with asked(discord, redis) as question:
+        question.id = "another"
+        discord.fail("POST", MESSAGES, times=3, drop=True)
+        with pytest.raises(Unreachable):
+            await question.answer(picture)
+        await question.answer(picture)
+    assert shown(discord) == [("", [NAME]), ("", [NAME])]
+
+
 async def test_a_missing_permission_costs_a_sentence_and_not_the_answer(
     discord: Discord, redis: Redis, picture: File
 ) -> None:

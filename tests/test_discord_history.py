@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Event, Health, Message, PlatformError, Stop
+from bot.chat import Correction, Event, Health, Json, Message, PlatformError, Stop
 from bot.commands import Commands
 from bot.discord import connect, history, sender
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.files import FileStore
+from bot.inbox import keys
 from bot.shared import SharedState
 from bot.tasks import cancel
 from tests.servers.discord import Channel, Discord
@@ -108,15 +109,16 @@ async def test_all_pages_of_a_channel_are_read_in_order(
         assert await reader.catch_up() == ["0", "2", "3", "4"]
 
 
+@pytest.mark.parametrize("value", [99, "none", None, []], ids=str)
 @pytest.mark.parametrize("key", ["id", "type", "last_message_id"])
 async def test_one_channel_that_cannot_be_read_costs_no_other(
-    discord: Discord, redis: Redis, key: str
+    discord: Discord, redis: Redis, key: str, value: Json
 ) -> None:
     """Also one of a type that does not exist yet."""
     other = discord.add_channel("other")
     await ask(discord, "lost", other)
     await ask(discord, "found")
-    discord.rest.channel_details = {other.id: {key: 99}}
+    discord.rest.channel_details = {other.id: {key: value}}
     async with returned(discord, redis) as reader:
         assert "found" in await reader.catch_up()
 
@@ -145,3 +147,47 @@ async def test_a_member_that_cannot_be_read_costs_no_message(discord: Discord, r
         [message] = reader.events
         assert isinstance(message, Message)
         assert message.roles == ()
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+async def test_a_guest_is_known_as_one(discord: Discord, redis: Redis, has_left: bool) -> None:
+    """Fault: the history does not say so, and guests were answered. They leave with the voice channel."""
+    discord.alice.is_guest = True
+    await ask(discord, "hello")
+    if has_left:
+        discord.fail("GET", "/guilds/*/members/*", status=404, code=10007)
+    async with returned(discord, redis) as reader:
+        assert await reader.catch_up() == ["hello"]
+        [message] = reader.events
+        assert isinstance(message, Message)
+        assert message.is_external
+        assert message.roles == ()
+
+
+@pytest.mark.parametrize("is_guest", [False, True])
+async def test_an_edit_that_is_found_says_who_has_made_it(
+    discord: Discord, redis: Redis, is_guest: bool
+) -> None:
+    """Fault: of a message that was taken before, the edit came without roles, and a guest's as a member's."""
+    discord.alice.is_guest = is_guest
+    message = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
+    await redis.hset(keys.seen(f"discord:{message.id}"), "author", f"discord:{discord.alice.id}")
+    discord.edit(message, f"{discord.mention} hello again")
+    async with returned(discord, redis) as reader:
+        await reader.catch_up()
+        [edit] = reader.events
+        assert isinstance(edit, Correction)
+        assert edit.message.text == "hello again"
+        assert edit.message.is_external is is_guest
+        assert edit.message.roles == (() if is_guest else (f"discord:{discord.guild.id}",))
+
+
+async def test_somebody_who_has_written_much_is_looked_up_once(discord: Discord, redis: Redis) -> None:
+    """Fault: a request for each message of all threads, again with each look into the history."""
+    for number in range(3):
+        await ask(discord, str(number))
+    await discord.say(discord.bob, discord.general, f"{discord.mention} 3")
+    async with returned(discord, redis) as reader:
+        assert await reader.catch_up() == ["0", "1", "2", "3"]
+        assert all(isinstance(each, Message) and each.roles for each in reader.events)
+    assert discord.count("GET", "/guilds/*/members/*") == 2

@@ -112,6 +112,36 @@ async def test_a_message_that_fails_for_ever_is_replaced_by_a_sentence(
         assert "not shown in full" in sentence
 
 
+async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_by_a_sentence(
+    discord: Discord, redis: Redis
+) -> None:
+    """Fault: the first one succeeded at each attempt, and the time began again: the thread was stuck."""
+    discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
+    answer = Text("word " * 350 + "\n\n" + "unlucky " * 20)
+    async with asked(discord, redis, "dm", patience=0) as question:
+        with pytest.raises(Unreachable):
+            await question.answer(answer)
+        await question.answer(answer)
+        first, sentence = texts(discord, discord.dm(discord.alice))
+        assert first.startswith("word word")
+        assert "not shown in full" in sentence
+
+
+async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, redis: Redis) -> None:
+    """Of several that are too much the others can."""
+    direct = discord.dm(discord.alice)
+    async with asked(discord, redis, "dm", patience=0) as question:
+        await question.answer(Text("word " * 1000))
+        question.state["finished"] = False
+        *_, last = discord.messages(direct)
+        discord.fail("DELETE", f"/channels/*/messages/{last.id}", times=ALWAYS, status=503)
+        with pytest.raises(Unreachable):
+            await question.answer(Text("Only this."))
+        await question.answer(Text("Only this."))
+        assert question.state["finished"]
+        assert len(texts(discord, direct)) == 2
+
+
 async def test_an_edit_that_fails_for_ever_is_sent_as_another_message(discord: Discord, redis: Redis) -> None:
     async with asked(discord, redis, "dm", patience=0) as question:
         await question.answer(Text("begun"))

@@ -11,6 +11,7 @@ from bot.chat import SIGN, Harmless, harmless, order_in
 
 ID = "7f3a9c21"
 SIGNS = "🔏🔐🔒🔓"
+EMOJI = "1100000000000000009"
 PIECES = st.sampled_from(
     [
         "approve",
@@ -37,6 +38,10 @@ PIECES = st.sampled_from(
         "128271",
         "x1f50f",
         ";",
+        f"<:x:{EMOJI}>",
+        f":{EMOJI[:9]}",
+        EMOJI[9:],
+        ">",
     ]
 )
 
@@ -85,6 +90,14 @@ def test_references_to_characters_make_no_sign_and_no_command() -> None:
 def decoded(markdown: str) -> str:
     """Return text as Markdown decodes it: references end with a semicolon."""
     return re.sub(r"&(?:#x?)?\w{1,30};", lambda reference: html.unescape(reference[0]), markdown)
+
+
+def test_a_custom_emoji_stays_a_name() -> None:
+    """Fault: Discord shows a picture of somebody's choice, which may be the sign's."""
+    for name in ("x", "lock", "a", f"approve_{ID}", "lock_with_ink_pen"):
+        for emoji in (f"<:{name}:{EMOJI}>", f"<a:{name}:{EMOJI}>"):
+            assert "\u200b" in harmless(emoji)
+    assert harmless(f"<:x:{EMOJI}> **Fix a typo?**") == f"<:x:{EMOJI}\u200b> **Fix a typo?**"
 
 
 def test_other_text_stays_as_it_is() -> None:

@@ -1,7 +1,7 @@
 """Text of the model, of tools and of data, made so that it cannot pass for a request of the bot's own. Pure.
 
 Whatever asks a person to approve something begins with `SIGN`, which no other text of the bot holds, nor one
-that looks like it. A command that would decide a request loses the request's id.
+that looks like it, nor a custom emoji. A command that would decide a request loses the request's id.
 """
 
 import re
@@ -23,10 +23,12 @@ _IMITATION = re.compile(
     r"|:(?:lock\\?_with\\?_ink\\?_pen|closed\\?_lock\\?_with\\?_key|unlock|lock)\\?(?P<colon>:)"
     # Markdown decodes references such as `&#128271;`, but none without its end
     rf"|&(?:#(?:{_SIGN_NUMBER}|{_DECIMAL}|{_HEX})|colon|lowbar|underbar)(?P<end>;)"
+    # the end of a custom emoji on Discord, `<:name:id>`: its picture may be the sign
+    r"|(?<=\w):\d{17,20}(?P<emoji>>)"
     rf"|{_COMMAND}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
     re.IGNORECASE,
 )
-_INSTEAD = {"sign": "[lock]", "colon": "\u200b:", "end": "\u200b;", "id": "[…]"}
+_INSTEAD = {"sign": "[lock]", "colon": "\u200b:", "end": "\u200b;", "emoji": "\u200b>", "id": "[…]"}
 _UNDECIDED = re.compile(rf"{_COMMAND}(?P<id>[0-9a-f]{{1,8}})\Z", re.IGNORECASE)
 _LONGEST = MOST_BETWEEN + 20
 """More characters than an imitation has."""

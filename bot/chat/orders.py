@@ -34,6 +34,8 @@ _COMMAND = re.compile(
     rf"(?<![^\W_])!?(?P<verb>approve|reject)[{re.escape(AROUND)}]{{1,{MOST_BETWEEN}}}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
     re.IGNORECASE,
 )
+_BLANK_FOLLOWS = re.compile(rf"[{re.escape(_MARKS)}]{{0,{MOST_BETWEEN}}}[{re.escape(_BLANKS)}]")
+"""An emoji can be called `approve_7f3a9c21`: its name reaches us as text, and has no blank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Order:
 def order_in(text: str) -> Order | None:
     """The decision that a message is, or begins with; None for other messages."""
     found = _COMMAND.match(text.lstrip(AROUND + ">:,"))
-    if found is None:
+    if found is None or not _BLANK_FOLLOWS.match(found.string, found.end("verb")):
         return None
     approve = found["verb"].lower() == "approve"
     return Order(approve=approve, request=found["id"].lower(), rest=found.string[found.end() :])

@@ -13,10 +13,10 @@ from discord import ui
 from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
 from bot.commands import MOST_NAMES, NOT_FOR_EXTERNAL, Commands, asked, named
 from bot.discord.display import CLOCKS, nonce_of
+from bot.discord.ephemeral import apologise, follow_up
 from bot.discord.errors import Refused
 from bot.discord.events import PLATFORM, is_guest
 from bot.discord.handlers import Handlers
-from bot.discord.markdown import split
 from bot.discord.place import Place
 from bot.discord.sender import Sender
 
@@ -30,6 +30,9 @@ _LABELS = {
 
 _MOST_CHARS = 2_000
 
+_WHERE = "in a reply to this message"
+"""Place where words decide, in whatever kind of channel the request is shown."""
+
 
 def text_of(approval: Approval) -> str:
     """The message of a request; names, and then the reason, are left out where they do not fit."""
@@ -38,8 +41,12 @@ def text_of(approval: Approval) -> str:
         platform, _, user = author.partition(":")
         return f"<@{user}>" if platform == PLATFORM else named(approval, author)
 
-    text = asked(approval, name, lambda author: author.startswith(f"{PLATFORM}:") or author in approval.names)
-    shorter = [asked(replace(approval, names={})), asked(replace(approval, names={}, reason=""))]
+    def is_named(author: str) -> bool:
+        return author.startswith(f"{PLATFORM}:") or author in approval.names
+
+    text = asked(approval, name, is_named, where=_WHERE)
+    nameless = replace(approval, names={})
+    shorter = [asked(each, where=_WHERE) for each in (nameless, replace(nameless, reason=""))]
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 
@@ -91,7 +98,7 @@ class Asking:
             return None
         since = datetime.fromtimestamp(asking["at"], UTC) - CLOCKS
         try:
-            recent = await self._sender.sent_since(self._place.channel, since)
+            recent = await self._sender.sent_since(self._place.channel, since, reply_to=self._place.reply_to)
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return None
         return next((each.id for each in recent if each.text == text.strip()), None)
@@ -174,15 +181,22 @@ class Press(ui.DynamicItem[ui.Button[Any]], template=r"(?P<verb>approve|reject):
         host = cast(Host, interaction.client)
         host.handling.join()
         await interaction.response.defer(ephemeral=True, thinking=True)
-        by, name = f"{PLATFORM}:{interaction.user.id}", interaction.user.display_name
-        approve = self._verb == "approve"
         try:
-            if approve and is_guest(interaction.user):
-                words = NOT_FOR_EXTERNAL
-            else:
-                words = (await host.commands.decide(self._request, by, approve=approve, name=name)).words
+            words = await self._decide(host.commands, interaction.user)
+        except Exception as error:  # noqa: BLE001 - discord.py would let who pressed wait for good
+            await apologise(interaction, error)
+        else:
+            await follow_up(interaction, words)
+
+    async def _decide(self, commands: Commands, user: discord.User | discord.Member) -> str:
+        """Take the decision; returns the words for who pressed."""
+        approve = self._verb == "approve"
+        if approve and is_guest(user):
+            return NOT_FOR_EXTERNAL
+        by = f"{PLATFORM}:{user.id}"
+        try:
+            decided = await commands.decide(self._request, by, approve=approve, name=user.display_name)
         except StorageDown as error:
             log.warning("a decision was not taken", extra={"error": str(error)})
-            words = "That could not be taken just now. Please press the button again in a moment."
-        for piece in split(words):
-            await interaction.followup.send(piece, ephemeral=True)
+            return "That could not be taken just now. Please press the button again in a moment."
+        return decided.words

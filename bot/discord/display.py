@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from unicodedata import category
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
 from bot.discord.errors import Refused
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 _CUT_SHORT = "Discord does not accept the rest of this answer, so it is not shown in full."
 _LONGEST = 2_000
 """Characters of a message, counted as units of UTF-16: the strictest way."""
+
+_CONTROL = frozenset({"Cc", "Cs"})
 
 NONCE = 25
 """Characters of a nonce at most."""
@@ -30,10 +33,17 @@ def nonce_of(turn: Turn, purpose: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return a text without control characters, cut to what Discord takes however it counts."""
-    printable = "".join(each for each in text if each.isprintable() or each == "\n")
-    units = printable.encode("utf-16-le", "replace")[: 2 * _LONGEST]
-    return units.decode("utf-16-le", "ignore")
+    """Return a text without control characters, cut to what Discord takes however it counts.
+
+    Blanks of all kinds stay, and so do characters without a width: they keep marks from having a meaning.
+    """
+    plain = "".join(
+        each for each in text.replace("\t", " ") if each == "\n" or category(each) not in _CONTROL
+    )
+    units = plain.encode("utf-16-le")
+    if len(units) <= 2 * _LONGEST:
+        return plain
+    return units[: 2 * (_LONGEST - 1)].decode("utf-16-le", "ignore") + "…"
 
 
 class Display:
@@ -81,7 +91,9 @@ class Display:
         since = datetime.fromtimestamp(sending["at"], UTC) - CLOCKS
         try:
             async with self._patience.part("history"):
-                recent = await self._sender.sent_since(self._place.channel, since)
+                recent = await self._sender.sent_since(
+                    self._place.channel, since, reply_to=self._place.reply_to
+                )
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return
         for message in recent:
@@ -136,7 +148,7 @@ class Display:
         if self._texts[index] == text:
             return
         try:
-            async with self._patience.part("text"):
+            async with self._patience.part(f"text {index}"):
                 await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
         except Refused as error:
             log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
@@ -169,7 +181,7 @@ class Display:
 
     async def _take_back(self, id: int) -> None:
         try:
-            async with self._patience.part("deletion"):
+            async with self._patience.part(f"deletion {id}"):
                 await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
@@ -184,7 +196,7 @@ class Display:
     async def _post(self, text: str, index: int, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
         is_plain = index in self._receipt.state.get("plain", [])
-        async with self._patience.part("text"):
+        async with self._patience.part(f"text {index}"):
             return await self._sender.send(
                 self._place.channel,
                 text,

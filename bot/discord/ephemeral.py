@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import discord
 
@@ -15,8 +16,13 @@ Asked = discord.Interaction[discord.Client]
 async def answer(interaction: Asked, text: Callable[[], Awaitable[str]]) -> None:
     """Answer when `text` is there. It is deferred, since Discord waits no longer than 3 s."""
     await interaction.response.defer(ephemeral=True, thinking=True)
-    for piece in split(await text()):
-        await interaction.followup.send(piece, ephemeral=True)
+    await follow_up(interaction, await text())
+
+
+async def follow_up(interaction: discord.Interaction[Any], text: str) -> None:
+    """Show the text of a deferred answer. Links get no preview: Discord would fetch what a model made up."""
+    for piece in split(text):
+        await interaction.followup.send(piece, ephemeral=True, suppress_embeds=True)
 
 
 async def apologise(interaction: Asked, error: Exception) -> None:

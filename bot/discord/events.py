@@ -6,7 +6,7 @@ from typing import Any
 
 import discord
 
-from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal
+from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal, order_in
 from bot.discord.quotes import files, quotes, stickers, voice
 
 PLATFORM = "discord"
@@ -33,9 +33,11 @@ def parse(
     is_bot = message.author.bot or message.webhook_id is not None
     if message.author.id == me or message.type not in _ANSWERABLE or (is_bot and author not in bots):
         return None
-    addressed = _addressed(message, me)
-    thread, kind = _conversation(message, me, addressed)
     text, quoted, attachments = _text(message, me), quotes(message, me, lost), files(message, me)
+    request = _answered_request(message, me)
+    # a decision in a reply to its request is for the bot, also where the reply pings nobody
+    addressed = _addressed(message, me) or bool(request and order_in(text))
+    thread, kind = _conversation(message, me, addressed)
     if thread is None or not (addressed or text or quoted or attachments):
         return None
     return Message(
@@ -62,7 +64,7 @@ def parse(
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
         is_guest=is_guest(message.author),
-        seen_request=None if kind == "thread" else _answered_request(message, me),
+        seen_request=None if kind == "thread" else request,
     )
 
 

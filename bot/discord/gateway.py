@@ -139,7 +139,7 @@ class Listener(Client):
 
     def parse(self, data: Payload, channel: object = None) -> Message | None:
         """Read a message of the gateway, or of the history of a `channel`, which it does not name in full."""
-        if channel is None and "guild_id" not in data and not _is_direct(data):
+        if channel is None and _is_in_group(data):
             return None
 
         def read(message: discord.Message, lost: Sequence[str]) -> Message | None:
@@ -164,7 +164,8 @@ class Listener(Client):
             self.dispatch("chat_event", event, int(data["channel_id"]))
 
     def _message_updated(self, data: Payload) -> None:
-        if data.get("edited_timestamp"):  # else a preview of a link has come, or a thread has begun
+        # without a time a preview of a link has come, or a thread has begun
+        if data.get("edited_timestamp") and not _is_in_group(data):
             event = self._guarded(data, lambda: read_message(self, data, self._correction))
             if event:
                 self.dispatch("chat_event", event, int(data["channel_id"]))
@@ -228,6 +229,7 @@ def _parse(name: str, parser: Parser, data: Payload) -> None:
         log.warning("gateway event not read", extra={"gateway_event": name}, exc_info=error)
 
 
-def _is_direct(data: Payload) -> bool:
-    """Return whether a message outside of a guild is for the bot alone, and not one to a group."""
-    return "member" not in data and data.get("channel_type", 1) == discord.ChannelType.private.value
+def _is_in_group(data: Payload) -> bool:
+    """Return whether a message outside of a guild is for others than the bot, too."""
+    is_direct = "member" not in data and data.get("channel_type", 1) == discord.ChannelType.private.value
+    return "guild_id" not in data and not is_direct

@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 from tenacity import AsyncRetrying, RetryCallState, stop_after_delay, wait_random_exponential
 
 from bot.chat import Deliver, Event
+from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,7 @@ class Handlers:
         await asyncio.sleep(0)  # let those begin that discord.py has started just now
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+            await cancel(*late)
 
 
 class HandOver:

@@ -59,6 +59,7 @@ class History:
         guild or a channel once all others have been read.
         """
         missed = 0.0
+        authors: dict[str, dict[str, Any]] = {}
         after = datetime.fromtimestamp(since, UTC)
         channels, failure = await self._written_in(after, active_since)
         for channel in channels:
@@ -72,7 +73,7 @@ class History:
                 failure = error
                 continue
             for event in found:
-                missed = max(missed, await self._hand_over(event, deliver))
+                missed = max(missed, await self._hand_over(event, deliver, authors))
         if failure:
             raise failure
         return missed
@@ -112,7 +113,7 @@ class History:
                 await http.get_active_threads(guild.id),
             )
             listed: list[Payload] = [*channels, *threads["threads"]]
-        active = {str(channel.get("id")) for channel in listed}
+            active = {str(channel.get("id")) for channel in listed}
         others = [each for each in ours if str(each) not in active][:MOST_ARCHIVED]
         archived = [channel for each in others if (channel := await self._found(each))]
         return set(_newer([*listed, *archived], newest))
@@ -168,25 +169,43 @@ class History:
             log.warning("message of the history not read", exc_info=error)
             return None
 
-    async def _hand_over(self, event: Message | Correction, deliver: Deliver) -> float:
+    async def _hand_over(
+        self, event: Message | Correction, deliver: Deliver, authors: dict[str, dict[str, Any]]
+    ) -> float:
         message = event.message if isinstance(event, Correction) else event
         is_known = await self._shared.is_known(message.id)
-        if not is_known:
-            message = await self._with_roles(message)
+        if not is_known or isinstance(event, Correction):
+            message = await self._with_author(message, authors)
         await deliver(replace(event, message=message) if isinstance(event, Correction) else message)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
-    async def _with_roles(self, message: Message) -> Message:
-        """The message with its author's roles, which the history, unlike the gateway, does not tell."""
+    async def _with_author(self, message: Message, authors: dict[str, dict[str, Any]]) -> Message:
+        """Return the message with what the history, unlike the gateway, does not say of its author.
+
+        `authors` holds what is known already: somebody may have written thousands of messages.
+        """
         guild = None if message.direct else self._client.get_guild(int(message.thread.space))
         if guild is None or message.bot_ids:
             return message
-        try:
-            with translated(reading=True):
-                member = await guild.fetch_member(int(message.place["author"]))
-        except (Undeliverable, Unreadable):  # has left the guild meanwhile
-            return message
-        return replace(message, roles=events.roles(member))
+        name = f"{guild.id} {message.author}"
+        if name not in authors:
+            authors[name] = await _described(guild, int(message.place["author"]))
+        return replace(message, **authors[name])
+
+
+async def _described(guild: discord.Guild, user: int) -> dict[str, Any]:
+    """Return the fields of a message that say who its author is: the roles, and whether it is a guest.
+
+    Somebody who is not in the guild any more counts as a guest: guests leave it with the voice channel.
+    """
+    try:
+        with translated(reading=True):
+            member = await guild.fetch_member(user)
+    except Unreadable:
+        return {}
+    except Undeliverable:
+        return {"is_guest": True}
+    return {"roles": events.roles(member), "is_guest": events.is_guest(member)}
 
 
 def _id(data: Payload) -> int:
@@ -201,7 +220,7 @@ def _newer(channels: Iterable[Payload], newest: int) -> Iterable[int]:
     for channel in channels:
         match channel:
             case {"id": id, "type": int(type), "last_message_id": str(last)} if type in _WITH_MESSAGES:
-                if last.isdecimal() and int(last) > newest:
+                if last.isdecimal() and int(last) > newest and str(id).isdecimal():
                     yield int(id)
 
 

@@ -9,8 +9,8 @@ from discord import app_commands
 
 from bot.chat import BotError
 from bot.commands import Caller, PersonalMemory
+from bot.discord.ephemeral import follow_up
 from bot.discord.events import PLATFORM
-from bot.discord.markdown import split
 
 Interaction = discord.Interaction[discord.Client]
 
@@ -65,5 +65,4 @@ async def _answer(interaction: Interaction, words: Awaitable[str]) -> None:
         text = await words
     except BotError as error:
         text = str(error)
-    for piece in split(text):
-        await interaction.followup.send(piece, ephemeral=True)
+    await follow_up(interaction, text)

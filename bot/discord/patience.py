@@ -13,6 +13,7 @@ PATIENCE_SECONDS = 180.0
 class Patience:
     """Counts for how long each part has failed, over all attempts at a turn.
 
+    Each message is a part of its own: others may succeed at every attempt.
     Key of the receipt: `failing`, the Unix seconds of the first failure since the last success, by part.
     """
 

@@ -43,11 +43,12 @@ _REPLY_NEEDS_HISTORY = 160002
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message of ours as Discord keeps it; `files` are the names of what is attached."""
+    """A message of ours as Discord keeps it, with the names of its files and the id that it replies to."""
 
     id: int
     text: str
     files: tuple[str, ...] = ()
+    reply_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +230,20 @@ class Sender:
 
         return await self._request(ask)
 
-    async def sent_since(self, channel: int, when: datetime) -> list[Sent]:
-        """Our own messages in a channel since `when`, the oldest first, a hundred at most."""
+    async def sent_since(self, channel: int, when: datetime, *, reply_to: int | None) -> list[Sent]:
+        """Our own messages in a channel since `when`, the oldest first, a hundred at most.
+
+        With `reply_to` none that replies to another message: other conversations of the channel may hold the
+        same text.
+        """
 
         async def read(client: discord.Client) -> list[Sent]:
             assert client.user is not None  # set by login
             after = discord.utils.time_snowflake(when, high=False)
             page: list[Json] = list(await client.http.logs_from(channel, 100, after=after))
-            return [_sent(each) for each in reversed(page) if _is_by(each, client.user.id)]
+            sent = [_sent(each) for each in reversed(page) if _is_by(each, client.user.id)]
+            # where a reply was not possible it was sent as no reply
+            return [each for each in sent if reply_to is None or each.reply_to in (reply_to, None)]
 
         return await self._request(read)
 
@@ -339,7 +346,9 @@ async def _replying(post: Callable[..., Awaitable[Json]], channel: int, reply_to
 
 def _sent(data: Json) -> Sent:
     """Read a message of ours, and of it no more than is needed."""
-    return Sent(int(data["id"]), data["content"], tuple(each["filename"] for each in data["attachments"]))
+    reference = (data.get("message_reference") or {}).get("message_id")
+    files = tuple(each["filename"] for each in data["attachments"])
+    return Sent(int(data["id"]), data["content"], files, int(reference) if reference else None)
 
 
 def _is_by(data: Json, user: int) -> bool:

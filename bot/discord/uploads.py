@@ -80,7 +80,9 @@ class Uploads:
         since = datetime.fromtimestamp(at, UTC) - CLOCKS
         try:
             async with self._patience.part("history"):
-                recent = await self._sender.sent_since(self._place.channel, since)
+                recent = await self._sender.sent_since(
+                    self._place.channel, since, reply_to=self._place.reply_to
+                )
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return False
         return any(_attached_as(file) in message.files for message in recent)
