@@ -44,6 +44,7 @@ class McpSource:
             raise PluginError(client.reason(error)) from error
         finally:
             self._session = None
+            self._renewed.set()  # there will be no other for those who wait
         raise PluginError("it forgets each session at once")
 
     async def _served(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
