@@ -50,8 +50,8 @@ class McpSource:
     async def _served(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
         """Serve one session until the server does not know it any more; return whether it served at all."""
         is_up = False
-        with suppress(SessionGone):
-            async with client.connected(self._name, self._server) as session:
+        async with client.connected(self._name, self._server) as session:
+            with suppress(SessionGone):  # outside it would come in a group of exceptions
                 offers = await session.tools()
                 self._session = session
                 self._renewed.set()
