@@ -37,6 +37,7 @@ from bot.operations.answers import MOST_SHOWN
 from bot.operations.words import fenced, line, named
 from bot.slack.markdown import mrkdwn
 from bot.tools import KeyValueStore
+from bot.tools.kv import without_values
 
 ADMIN, OTHER = Caller("slack:U0ALICE", "slack:T1:C1"), Caller("slack:U0BOB", "slack:T1:C1")
 
@@ -334,6 +335,45 @@ async def test_every_way_to_the_store_checks_who_asks(operations: Operations, re
     assert "ADMIN_USERS" in await operations.answer(Get("greeting"), OTHER)
     assert await operations.suggest("", OTHER) == []
     assert await operations.suggest("", ADMIN) == ["greeting"]
+
+
+@pytest.mark.parametrize("text", ["set greeting hunter2", 'mset {"a": "hunter2", "b": "hunter2"}'])
+async def test_a_redis_that_refuses_a_value_does_not_get_it_into_the_log(
+    operations: Operations, redis: Redis, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """Fault: redis-py quotes the command, with its value, in the error of a transaction."""
+    caplog.set_level(logging.INFO, "bot")
+    await redis.config_set("min-replicas-to-write", 1)
+    try:
+        answer = await operations.typed(text, ADMIN)
+    finally:
+        await redis.config_set("min-replicas-to-write", 0)
+    reason = "Redis did not do it: NOREPLICAS Not enough good replicas to write."
+    assert answer == reason
+    assert [(each["outcome"], each["reason"]) for each in audit(caplog)] == [("failed", reason)]
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_redis_that_refuses_a_document_does_not_get_it_into_the_log(
+    operations: Operations, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bot")
+    await redis.acl_setuser("default", commands=["-json.set"])
+    try:
+        with pytest.raises(StorageDown, match="has no permissions to run") as raised:
+            await operations.run(Set("greeting", {"a": "hunter2"}), ADMIN)
+    finally:
+        await redis.acl_setuser("default", commands=["+json.set"])
+    assert "hunter2" not in str(raised.value)
+    assert "hunter2" not in caplog.text
+
+
+def test_the_arguments_of_an_unknown_command_are_left_out() -> None:
+    """A Redis without RedisJSON quotes them."""
+    error = "unknown command 'JSON.SET', with args beginning with: 'kv:k' '$' 'hunter2' "
+    quoted = f"Command # 1 (JSON.SET kv:k $ hunter2) of pipeline caused error: {(error,)}"
+    assert {without_values(error), without_values(quoted)} == {"unknown command 'JSON.SET'"}
+    assert without_values("Error 111: refused (busy)") == "Error 111: refused (busy)"
 
 
 async def test_what_cannot_be_stored_and_a_dead_redis_are_told_and_logged(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.tools import GuardedTool
+from bot.tools import GuardedTool, ToolFailure
 from bot.tools.plugins import plugin
 from tests.plugging import called, is_up, plugged, report
 from tests.waiting import wait_until
@@ -45,7 +45,20 @@ def broken() -> str:
     """Raises."""
     raise RuntimeError("a secret detail")
 
-def good(): return [stock, slow, stuck, leave, broken]
+@tool
+async def cancels() -> str:
+    """Lets a task of its own be cancelled."""
+    task = asyncio.create_task(asyncio.sleep(3600))
+    task.cancel()
+    await task
+
+async def nothing(**_): return "a text, and no preview"
+
+def good(): return [stock, slow, stuck, leave, broken, cancels]
+
+def guarded():
+    from bot.tools import GuardedTool
+    return [GuardedTool.from_function(coroutine=nothing, name="odd", description="Odd.", preview=nothing)]
 
 @asynccontextmanager
 async def connected():
@@ -62,7 +75,7 @@ def exits(): sys.exit(1)
 def hangs(): time.sleep(3600)
 number = 7
 '''
-NAMES = "good connected rubbish coroutine raises exits hangs number"
+NAMES = "good guarded connected rubbish coroutine raises exits hangs number"
 
 
 @pytest.fixture
@@ -109,9 +122,38 @@ async def test_whatever_a_tool_does_is_a_failure_with_words(redis: Redis) -> Non
             "failed: The tool failed for a reason of its own; the operator's log has it."
         )
         assert (await called(plugins, "good__leave")).startswith("failed: The tool failed")
+        assert (await called(plugins, "good__cancels")).startswith("failed: The tool failed")
         slow = [called(plugins, f"good__{name}") for name in ("slow", "stuck", "stuck")]
         assert all("gave no answer" in each for each in await asyncio.gather(*slow))
         assert await called(plugins, "good__stock", item="pears") == "7 pears"
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_call_that_is_cancelled_from_outside_is_cancelled(redis: Redis) -> None:
+    """A stop is no failure of the tool."""
+    async with plugged(redis, {}, "good") as plugins:
+        call = asyncio.create_task(called(plugins, "good__slow"))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_preview_that_cannot_be_shown_is_a_failure_with_words(redis: Redis) -> None:
+    """Fault: what was no preview, or was nested too deeply to be written, ended the turn."""
+    nested: Any = []
+    for _ in range(2_000):
+        nested = [nested]
+    async with plugged(redis, {}, '{"guarded": {}, "good": {"approval": true}}') as plugins:
+        tools = {each.name: each for each in plugins.toolbox}
+        odd, stock = tools["guarded__odd"], tools["good__stock"]
+        assert isinstance(odd, GuardedTool)
+        assert isinstance(stock, GuardedTool)
+        with pytest.raises(ToolFailure, match="for a reason of its own"):
+            await odd.previewed({})
+        with pytest.raises(ToolFailure, match="Do it in smaller steps"):
+            await stock.previewed({"item": nested})
 
 
 @pytest.mark.usefixtures("installed")

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from bot.tools.plugins import mcp_http
-from tests.plugging import called, is_up, plugged
+from bot.tools.plugins import mcp_http, plugin
+from tests.plugging import called, is_up, plugged, stdio
 from tests.waiting import wait_until
 
 _MOST = 64 << 10
@@ -52,6 +52,19 @@ class Hostile:
         except (ConnectionError, asyncio.CancelledError):
             self.is_hung_up = True
             raise
+
+
+class Gone(Hostile):
+    """Knows no session any more once it `is_gone`, and begins none."""
+
+    is_gone = False
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer 404 to a known client, and 503 to one that begins."""
+        if self.is_gone:
+            begins = b'"initialize"' in await request.read()
+            return web.Response(status=503 if begins else 404)
+        return await super().answer(request)
 
 
 @asynccontextmanager
@@ -96,6 +109,33 @@ async def test_an_answer_without_an_end_is_hung_up_on(
             return await is_up(plugins, "shop")
 
         await wait_until(is_back, "the server can be used")
+
+
+async def test_a_server_that_forgot_its_sessions_and_begins_none_keeps_no_call_waiting(redis: Redis) -> None:
+    """Fault: a call waited for the next session until its time was up, though none could be had."""
+    gone = Gone(JSON, b"", b"")
+    async with (
+        served(gone) as url,
+        plugged(redis, {"shop": {"url": url, "approval": False, "timeout": 300}}) as plugins,
+    ):
+        await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
+        gone.is_gone = True
+        told = await asyncio.gather(*(called(plugins, "shop__talk") for _ in range(3)))
+        assert all("cannot be reached: it is away at the moment" in each for each in told)
+
+
+async def test_a_line_without_an_end_is_hung_up_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault: what a child writes was kept until the call had had its time, and copied for each piece."""
+    monkeypatch.setattr(mcp_http, "MOST_BYTES", _MOST)
+    monkeypatch.setattr(plugin, "FIRST_DELAY", 0.1)
+    async with plugged(redis, {"shop": stdio(timeout=300)}) as plugins:
+        await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
+        assert "was lost before it answered" in await called(plugins, "shop__talk")
+
+        async def is_back() -> bool:
+            return await called(plugins, "shop__add", a=1, b=1) == "2"
+
+        await wait_until(is_back, "started again", timeout=40)
 
 
 async def test_a_stream_may_be_longer_than_one_event(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,8 +270,14 @@ async def test_streamable_http_is_the_same_and_survives_a_restart(
             await wait_until(works, "a new session", timeout=20)
 
 
-async def test_a_server_that_was_restarted_while_idle_answers_the_next_call(redis: Redis) -> None:
-    """It does not know the session any more (404), so the call was not made: a new session makes it."""
+async def test_a_server_that_was_restarted_while_idle_answers_the_next_call(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not know the session any more (404), so the call was not made: a new session makes it.
+
+    Fault: it was taken to be down first, with a wait that grows, since the error came in a group.
+    """
+    caplog.set_level(logging.INFO, "bot")
     async with http_server() as port:
         pass
     async with http_server(port), plugged(redis, {"shop": of_http(port)}) as plugins:
@@ -281,6 +287,10 @@ async def test_a_server_that_was_restarted_while_idle_answers_the_next_call(redi
         assert await asyncio.gather(*calls) == ["1", "2", "3"]
         assert await is_up(plugins, "shop")
         assert "failed" not in (await report(plugins, "shop")).replace("0 of 4 failed", "")
+    assert [each.message for each in caplog.records if each.message.startswith("plug-in ")] == [
+        "plug-in is up",
+        "plug-in reconnected",
+    ]
 
 
 async def test_a_wrong_token_is_told_without_it(redis: Redis) -> None:

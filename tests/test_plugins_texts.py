@@ -1,5 +1,6 @@
 """Names, descriptions, schemas and results of foreign tools, made fit for the model."""
 
+import json
 import re
 from typing import Any
 
@@ -14,7 +15,7 @@ from bot.tools.plugins.wording import bounded, line, plain
 from tests.servers.model import schema_refusal
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -43,6 +44,7 @@ def test_a_schema_is_usable_or_refused_with_words(schema: dict[str, Any]) -> Non
     except Unusable:
         return
     assert schema_refusal(made) is None
+    assert json.dumps(made, allow_nan=False, ensure_ascii=False).encode()
 
 
 def test_a_description_beside_a_reference_is_kept() -> None:
@@ -77,6 +79,9 @@ def test_references_are_put_in_place_without_growing_without_end() -> None:
         ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "what is not there"),
         ({"properties": {"a" * 65: {}}}, "an argument's name"),
         ({"properties": {"a": {"enum": ["x" * 20_000]}}}, "too long to describe"),
+        ({"properties": {"a": {"default": float("inf")}}}, "NaN, infinity"),
+        ({"properties": {"a": {"minimum": float("nan")}}}, "NaN, infinity"),
+        ({"properties": {"a": {"enum": ["\ud83d"]}}}, "half a character"),
     ],
 )
 def test_what_cannot_be_mended_is_left_out_with_a_reason(schema: Any, why: str) -> None:

@@ -62,6 +62,16 @@ def test_texts_of_months_are_dates() -> None:
     assert plot(result, "line", "month", "n").xs == (datetime(2025, 12, 1), datetime(2026, 2, 1))
 
 
+def test_a_number_of_very_many_digits_is_drawn() -> None:
+    """Fault: it arrives cut, as a text, and was taken for a missing value."""
+    result = rows(
+        "a:text b:numeric", ("x", "0." + "3" * 499), ("y", Decimal("NaN")), ("z", Decimal("-Infinity"))
+    )
+    number, *others = plot(result, "line", "a", "b").series[0].values
+    assert number == pytest.approx(1 / 3)
+    assert others == [None, None]
+
+
 def test_names_are_found_in_another_case_and_in_quotes() -> None:
     assert plot(STATUS, "bar", '"Status"', " ORDERS ").count == 3
 
@@ -370,6 +380,18 @@ EXTREME = [
     (rows("a:text b:numeric c:int8", ("x", Decimal(10) ** 301, 1)), "stacked", BEYOND),
     (rows("a:float8 b:float8", (1e308, 1.0), (-1e308, 2.0)), "scatter", BEYOND),
     (rows("a:float8", (1e308,), (-1e308,)), "histogram", BEYOND),
+    (rows("a:text b:numeric", ("x", Decimal(10) ** 400), ("y", Decimal(1))), "bar", BEYOND),
+    (rows("a:text b:numeric", ("x", "9" * 501), ("y", Decimal(1))), "bar", BEYOND),
+    (
+        rows(
+            "a:timestamptz b:int8",
+            ("2024-10-27 02:30:00+02", 1),
+            ("2024-10-27 02:30:00+01", 2),
+            ("0001-01-01 00:00:00+13", 3),
+        ),
+        "line",
+        "before year 1 or after 9999",
+    ),
     (rows("a:date b:int8", ("0044-03-15 BC", 1)), "line", "before year 1 or after 9999"),
     (rows("a:timestamptz b:int8", ("0001-12-31 23:00:00+00 BC", 1)), "bar", "before year 1 or after 9999"),
     (rows("a:date b:int8", ("10000-01-01", 1)), "scatter", "before year 1 or after 9999"),

@@ -43,6 +43,23 @@ def said(*texts: str, author: str = "") -> list[Message]:
         ("nous ne livrons pas le lundi", "nous livrons le lundi"),
         ("me nie dostarczamy w poniedziałek", "me dostarczamy w poniedziałek"),
         ("我们星期一不发货", "我们星期一发货"),
+        ("we chose plan A", "we chose plan B"),
+        ("Ann is the mentor of Bob", "Ann is the mentee of Bob"),
+        ("Ann is the employer of Bob", "Ann is the employee of Bob"),
+        ("marketing decides the budget", "Mark decides the budget"),
+        ("the case is hopeless", "the case is hope"),
+        ("tickets go from Ann to Bob", "tickets go to Ann from Bob"),
+        ("they pay us on friday", "we pay them on friday"),
+        ("deploy with tests or review", "deploy with tests and review"),
+        ("admins could deploy", "admins should deploy"),
+        ("the meeting was on friday", "the meeting will be on friday"),
+        ("we hosted Oracle in the shop", "we host Oracle in the shop"),
+        ("I order for the shop", "The team orders for the shop"),
+        ("their birthday is in May", "Birthday is in May"),
+        ("the rate is +5 points", "the rate is -5 points"),
+        ("discounts are over 5 %", "discounts are over 5 €"),
+        ("do we deploy on friday?", "we do deploy on friday"),
+        ("Ann pays Bob and Bob pays Cem", "Ann pays Cem and Bob pays Bob"),
     ],
 )
 def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_sentence(
@@ -60,11 +77,30 @@ def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_
         ("please remember: I prefer metric units", "The user prefers metric units"),
         ("remember that we do not deploy on Fridays", "They do not deploy on Fridays"),
         ("I work in Berlin. Please remember my birthday is in May.", "Birthday is in May"),
+        ("remember that I am vegetarian", "The user is vegetarian"),
+        ("my favourite colour is blue", "The user's favourite colour is blue"),
+        ("remember my desk is 12.3", "Their desk is 12.3"),
+        ("Please note: our team deploys on Mondays", "The team deploys on Mondays"),
+        ("remember that we pass both boxes", "They pass both boxes"),
     ],
 )
 def test_a_fact_that_only_shortens_what_was_said_is_kept_as_it_is(text: str, fact: str) -> None:
     assert quoted(fact, said(text)) == fact
     assert quoted(fact, said(text, author="ana")) == fact
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("keep 5 backups", "keep 9 backups"),
+        ("the budget is 15000 euros", "the budget is 15009 euros"),
+        ("my ticket is 481516", "my ticket is 481599"),
+        ("we use version 1.2", "we use version 12"),
+    ],
+)
+def test_a_number_that_nobody_has_written_is_not_saved(text: str, fact: str) -> None:
+    """Fault: numbers of one digit counted for nothing, and long ones that begin alike for forms of one."""
+    assert quoted(fact, said(f"remember that {text}")) is None
 
 
 def test_nothing_that_a_message_only_quotes_is_anybodys_word() -> None:

@@ -62,6 +62,10 @@ async def export(database: Database, keep: Keep, query: str, limits: Limits | No
             async for batch in batches:
                 if not await asyncio.to_thread(sheet.add, batch):
                     break
+    if not sheet.rows and sheet.is_cut:
+        raise ToolFailure(
+            "The first row alone is too large for a file. Select fewer columns, or cut long values."
+        )
     if not sheet.rows:
         raise ToolFailure("The query gave no rows, so there is nothing to export. Check its conditions.")
     content = sheet.content()

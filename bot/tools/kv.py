@@ -29,6 +29,8 @@ _MAX_DEPTH = 100
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 """Bounds of JSON that Redis stores as it is: it refuses deeper documents, and rounds larger numbers."""
 
+_QUOTED_COMMAND = " of pipeline caused error: "
+
 _TYPES = {"ReJSON-RL": "json"}
 """What Redis calls a type, where we call it otherwise."""
 
@@ -239,7 +241,15 @@ def _translated() -> Iterator[None]:
     except OutOfMemoryError as error:
         raise StorageDown("Redis has no memory left, so nothing more can be stored.") from error
     except RedisError as error:
-        raise StorageDown(f"Redis did not do it: {error}") from error
+        raise StorageDown(f"Redis did not do it: {without_values(str(error))}") from error
+
+
+def without_values(error: str) -> str:
+    """Return what the server says: redis-py quotes the command before it, Redis an unknown one behind."""
+    _, is_quoted, said = error.rpartition(_QUOTED_COMMAND)
+    if is_quoted:
+        said = said.removeprefix("(").removesuffix(",)").strip("'\"")
+    return said.partition(", with args beginning with:")[0]
 
 
 def _bytes(text: str, what: str) -> bytes:

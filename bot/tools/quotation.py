@@ -1,8 +1,8 @@
 """Facts compared with what people wrote: a model may shorten a sentence, not change what it says. Pure.
 
 A tool's result may ask the model to save a fact, and a model may turn "we do not deploy on Friday" into its
-opposite. So a fact has to come from people's own words, and is kept as the model wrote it only if it leaves
-out, adds and reorders nothing that matters. Else their own sentence is kept.
+opposite. So a fact has to come from people's own words, and is kept as the model wrote it only if it has the
+same words in the same order, with other forms of them at most. Else their own sentence is kept.
 """
 
 import re
@@ -28,30 +28,38 @@ _STEM = 4
 _SOMEBODY = frozenset({"user", "users", "person", "people", "team", "channel", "they"})
 """Words by which a model puts a fact into the third person."""
 
-_REQUEST = frozenset(
-    {"remember", "please", "note", "save", "memorize", "memorise", "keep", "mind", "fact", "hi", "hello"}
-)
-"""Words by which people ask to have something remembered."""
+_AS_TOLD = {
+    **dict.fromkeys(
+        ("i", "me", "my"), frozenset({"i", "me", "my", "user", "person", "they", "them", "their"})
+    ),
+    **dict.fromkeys(("we", "us", "our"), frozenset({"we", "us", "our", "they", "them", "their", *_SOMEBODY})),
+}
+"""Words by which people speak of themselves, and those by which a model may put them."""
 
-_NEGATION_WORDS = """
-not no never none nobody nothing neither nor without cannot t
-nicht kein keine keinen keinem keiner nie niemals ohne pas jamais sans aucun ne nunca jamas sin ningun non mai
-senza nao sem niet geen nooit zonder inte aldrig ikke aldri bez nikdy nem soha
-"""
-_NEGATIONS = frozenset(_NEGATION_WORDS.split())
-"""The `t` is that of "don't". A word that is not in here still has to be kept, like all others."""
+_OWNER = frozenset({"my", "our"})
+"""May be left out at the beginning: whose it is follows from whose fact it is."""
+
+_REQUEST = frozenset({"remember", "please", "note", "save", "memorize", "memorise", "hi", "hello", "that"})
+"""Words by which people begin to ask to have something remembered."""
+
+_SMALL = frozenset({"the", "a", "an"})
+_SAME_VERB = ({"am", "is", "are"}, {"was", "were"}, {"have", "has"}, {"do", "does"})
+_PLURAL = re.compile(r"(?:(?<=[sxz])|(?<=[cs]h))es$|s$")
+
+_GENITIVE = re.compile(r"(?<=\w)['\u2019]s\b")
+_FIGURES = re.compile(r"[-+\u2212]?\d+(?:[.,:/-]\d+)*|[?\uff1f\u061f<>=\u2264\u2265\u2260%&$\u20ac\xa3\xa5]")
+"""Numbers with their signs, and what else changes the meaning without a word."""
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
-    """A sentence and its words; `spoken` are those without the author's name, which a fact may leave out."""
+    """A sentence and its words, the author's name among them."""
 
     author: str
     text: str
     words: Sequence[str]
-    spoken: Sequence[str]
 
 
 def quoted(fact: str, messages: Sequence[Message]) -> str | None:
@@ -59,14 +67,14 @@ def quoted(fact: str, messages: Sequence[Message]) -> str | None:
 
     None when people have not said it, or not in few enough words.
     """
-    wanted = [term for term in query_terms(fact) if len(term) > 1 and term not in _SOMEBODY]
+    wanted = [term for term in query_terms(fact) if _counts(term) and term not in _SOMEBODY]
     sentences = [each for message in messages if not message.decision for each in _sentences(message)]
     known = [term for term in wanted if any(_has(each, term) for each in sentences)]
     foreign = set(wanted) - set(known)
     if not known or len(known) < _MOST_OF * len(wanted) or any(_has_digit(term) for term in foreign):
         return None
     said = _passage(known, sentences)
-    if said and not foreign and _agree(fact, known, said):
+    if said and not foreign and _agree(fact, said):
         return fact
     own = " ".join(f"{each.author}: {each.text}" if each.author else each.text for each in said)
     return own if 0 < len(own) <= MOST_CHARS else None
@@ -76,7 +84,7 @@ def _sentences(message: Message) -> list[_Sentence]:
     texts = [each.strip() for each in _SENTENCE_ENDS.split(message.text[:_MOST_READ])]
     named = [f"{message.author_name} {each}" for each in texts]  # a fact may name who says it
     return [
-        _Sentence(message.author_name, text, indexed_terms(words), indexed_terms(text))
+        _Sentence(message.author_name, text, indexed_terms(words))
         for text, words in zip(texts, named, strict=True)
         if text
     ]
@@ -93,26 +101,37 @@ def _passage(terms: Sequence[str], sentences: Sequence[_Sentence]) -> list[_Sent
     return [] if left else [sentences[place] for place in sorted(chosen)]
 
 
-def _agree(fact: str, terms: Sequence[str], said: Sequence[_Sentence]) -> bool:
-    """Return whether the fact says what was said: nothing left out, the same order and negations."""
-    words = [word for each in said for word in each.words]
-    spoken = [word for each in said for word in each.spoken]
-    content = [each for each in query_terms(" ".join(spoken)) if each not in _REQUEST]
-    kept = indexed_terms(fact)
-    is_whole = all(any(_is_form_of(each, word) for word in kept) for each in content if len(each) > 1)
-    places = [_place(term, words) for term in terms]
-    return is_whole and places == sorted(places) and _negations(kept) == _negations(spoken)
+def _agree(fact: str, said: Sequence[_Sentence]) -> bool:
+    """Return whether the fact says what was said, word for word, except for who speaks and how one asks."""
+    text = " ".join(each.text for each in said)
+    if _FIGURES.findall(fact) != _FIGURES.findall(text):
+        return False
+    spoken, told = _words(text), _words(fact)
+    asking = next((place for place, word in enumerate(spoken) if word not in _REQUEST), len(spoken))
+    return any(_are_alike(told, spoken[begin:]) for begin in range(asking + 1))
 
 
-def _place(term: str, words: Sequence[str]) -> int:
-    """Return where the words hold the term, or a form of it."""
-    if term in words:
-        return words.index(term)
-    return next(place for place, word in enumerate(words) if _is_form_of(term, word))
+def _words(text: str) -> list[str]:
+    return [word for word in indexed_terms(_GENITIVE.sub("", text)) if word not in _SMALL]
 
 
-def _negations(words: Sequence[str]) -> int:
-    return sum(word in _NEGATIONS for word in words)
+def _are_alike(told: Sequence[str], spoken: Sequence[str]) -> bool:
+    if len(told) == len(spoken):
+        return all(map(_is_as_said, told, spoken))
+    is_shorter = len(told) == len(spoken) - 1 and spoken[0] in _OWNER
+    return is_shorter and all(map(_is_as_said, told, spoken[1:]))
+
+
+def _is_as_said(told: str, spoken: str) -> bool:
+    if spoken in _AS_TOLD:
+        return told in _AS_TOLD[spoken]
+    is_same_verb = any({told, spoken} <= verb for verb in _SAME_VERB)
+    return told == spoken or is_same_verb or _without_s(told) == _without_s(spoken)
+
+
+def _without_s(word: str) -> str:
+    """Return `prefer` for `prefers`, and `day` for `days`."""
+    return _PLURAL.sub("", word) if len(word) >= _STEM and word.isalpha() else word
 
 
 def _has(sentence: _Sentence, term: str) -> bool:
@@ -120,9 +139,15 @@ def _has(sentence: _Sentence, term: str) -> bool:
 
 
 def _is_form_of(term: str, word: str) -> bool:
-    """Return whether they begin alike, as `leads` and `leading` do."""
+    """Return whether they begin alike, as `leads` and `leading` do; numbers have no forms."""
+    if _has_digit(term) or _has_digit(word):
+        return term == word
     stem = max(_STEM, min(len(term), len(word)) - 2)
     return term == word or (len(term) >= _STEM and term[:stem] == word[:stem])
+
+
+def _counts(term: str) -> bool:
+    return len(term) > 1 or term.isdigit()
 
 
 def _has_digit(term: str) -> bool:

@@ -66,7 +66,7 @@ def cell(value: object) -> str:
             return "''"
         case _:
             text = str(value)
-    text = text.translate(_CONTROL)
+    text = text[: MAX_CELL_CHARS + 1].translate(_CONTROL)
     return text if len(text) <= MAX_CELL_CHARS else text[:MAX_CELL_CHARS] + "…"
 
 

@@ -9,6 +9,9 @@ import re
 LEDGER = "agent_ledger"
 """The bot's own table of changes that were carried out: what others asked is nobody's to read by a tool."""
 
+STATISTICS = frozenset({"pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"})
+"""Views that hold values of each table that may be read, the ledger among them."""
+
 _HARMLESS_PG_FUNCTION = re.compile(
     r"""
     pg_(?:

@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import asyncpg
 
+from bot.tools.failure import ToolFailure
+from bot.tools.sql_bound import BoundedConnection, answer_of
 from bot.tools.sql_errors import CONNECTION_ERRORS, DatabaseDown, translated
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,11 @@ _CONNECT_SECONDS = 5
 _ACQUIRE_SECONDS = 10
 _CLOSE_SECONDS = 5
 _ROLLBACK_SECONDS = 1
+
+_TOO_LONG = (
+    "The answer of the database is too long to be read: a plan or an error that repeats a huge value, or "
+    "very long rows. Select less, or cut long values with left()."
+)
 
 _BEGIN = """
 BEGIN READ ONLY;
@@ -62,6 +69,7 @@ async def open_pool(dsn: str, *, size: int, admit: Admit = everybody) -> AsyncIt
         # queries rarely come twice, and poolers such as PgBouncer cannot keep prepared statements
         statement_cache_size=0,
         server_settings={"application_name": "bot"},
+        connection_class=BoundedConnection,
     )
     await connections
     try:
@@ -92,9 +100,15 @@ async def transaction(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
     Raises `ToolFailure` when there is no connection to be had.
     """
     async with acquired(pool, seconds) as connection:
-        with translated("", seconds):
-            await connection.execute(_begin(seconds))
-        yield connection
+        answer = answer_of(connection)
+        try:
+            with translated("", seconds):
+                await connection.execute(_begin(seconds))
+            yield connection
+        except DatabaseDown as error:
+            if answer.is_too_long:
+                raise ToolFailure(_TOO_LONG) from error
+            raise
 
 
 @asynccontextmanager
@@ -102,6 +116,7 @@ async def acquired(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
     """A connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
     with translated("", seconds):
         connection = await pool.connections.acquire(timeout=_ACQUIRE_SECONDS)
+    answer_of(connection).begin()
     try:
         async with asyncio.timeout(seconds + 1):
             yield connection

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bot.tools.failure import ToolFailure
 from bot.tools.sql_guard import Statement
 from bot.tools.sql_mentions import UNKNOWN, Mentions, Name, Source
-from bot.tools.sql_names import LEDGER
+from bot.tools.sql_names import LEDGER, STATISTICS
 from bot.tools.sql_pool import Connection
 
 # Functions of PostgreSQL itself are looked up only where a refusal hangs on it.
@@ -40,6 +40,12 @@ SELECT c.relname = '{LEDGER}' OR n.nspname IN ('pg_catalog', 'information_schema
   LEFT JOIN pg_catalog.pg_class c ON c.oid = to_regclass(asked.name)
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  ORDER BY place
+"""  # noqa: S608 - the table's name is ours
+
+_MAY_READ_LEDGER = f"""
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class
+                WHERE relname = '{LEDGER}' AND relkind IN ('r', 'p')
+                  AND has_any_column_privilege(oid, 'SELECT'))
 """  # noqa: S608 - the table's name is ours
 
 _COLUMN = """
@@ -185,6 +191,12 @@ async def _functions(connection: Connection, mentions: Mentions) -> list[Functio
 
 
 async def _require_own_relations(connection: Connection, mentions: Mentions) -> None:
+    statistics = sorted({each.name for each in mentions.relations} & STATISTICS)
+    if statistics and await connection.fetchval(_MAY_READ_LEDGER):
+        raise ToolFailure(
+            f"The catalog {statistics[0]} may not be read: it holds values of the table {LEDGER}, which "
+            "tells what other people have asked for."
+        )
     doubtful = [each for each in mentions.relations if each.refusal]
     if not doubtful:
         return

@@ -11,7 +11,10 @@ from bot.tools.sql_pool import Connection
 MAX_TEXT_CHARS = 32_000
 """Longer values are cut on the server; a cell of Excel holds 32,767 characters."""
 
-_BATCH = 500
+_MOST_ROWS = 500
+_MOST_CELLS_AT_FIRST = 100
+_BATCH_CHARS = 1_000_000
+"""About how long a batch may be, going by the one before it."""
 
 Batch: TypeAlias = Sequence[Sequence[str | None]]
 
@@ -30,10 +33,18 @@ async def batches(
             if statement.is_select and columns:
                 rows = await connection.prepare(_as_text(statement.text, len(columns)))
             cursor = await rows.cursor()
-            while batch := await cursor.fetch(_BATCH):
-                yield [[None if value is None else str(value) for value in row] for row in batch]
+            size = max(1, _MOST_CELLS_AT_FIRST // max(1, len(columns)))
+            while records := await cursor.fetch(size):
+                batch = [[_text(value) for value in record] for record in records]
+                yield batch
+                chars = sum(len(value or "") + 1 for row in batch for value in row)
+                size = min(_MOST_ROWS, max(1, _BATCH_CHARS * len(batch) // (chars + 1)))
 
     return columns, read()
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)[:MAX_TEXT_CHARS]
 
 
 def _as_text(select: str, width: int) -> str:

@@ -89,6 +89,13 @@ def big() -> str:
 
 
 @server.tool()
+def talk() -> str:
+    """Write a line without an end."""
+    while True:
+        os.write(1, b"x" * 65_536)
+
+
+@server.tool()
 def fail() -> str:
     """Answer with isError."""
     raise ToolError("the shelf is empty")

@@ -77,9 +77,13 @@ def numbers(result: Result, index: int) -> list[float | None]:
 
 
 def _number(value: object) -> float | None:
-    if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
+    if isinstance(value, str):  # a numeric of more digits than are read
+        return float(value)
+    if not isinstance(value, int | float | Decimal) or not (
+        value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    ):
         return None
-    return float(value)
+    return float(value)  # infinite where it is beyond what a float holds
 
 
 def moments(result: Result, index: int) -> list[datetime | None]:
@@ -90,15 +94,19 @@ def moments(result: Result, index: int) -> list[datetime | None]:
     Raises `ToolFailure` for years that no chart can show.
     """
     found = [_moment(row[index]) for row in result.rows]
+    out_of_calendar = ToolFailure(
+        f"The column {result.columns[index].name} has dates before year 1 or after 9999, which no chart "
+        "can show. Exclude them with WHERE."
+    )
     if any(_OUT_OF_CALENDAR.search(str(row[index])) for row in result.rows):
-        raise ToolFailure(
-            f"The column {result.columns[index].name} has dates before year 1 or after 9999, which no chart "
-            "can show. Exclude them with WHERE."
-        )
+        raise out_of_calendar
     zoned = {moment for moment in found if moment and moment.tzinfo}
     local = [moment and moment.replace(tzinfo=None) for moment in found]
     is_ambiguous = len({moment.replace(tzinfo=None) for moment in zoned}) < len(zoned)
-    return [moment and _in_utc(moment) for moment in found] if is_ambiguous else local
+    try:
+        return [moment and _in_utc(moment) for moment in found] if is_ambiguous else local
+    except OverflowError as error:  # it is another year in UTC
+        raise out_of_calendar from error
 
 
 def _in_utc(moment: datetime) -> datetime:

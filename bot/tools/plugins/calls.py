@@ -134,10 +134,10 @@ class _Call:
             raise ToolFailure(_AWAY.format(plugin=plugin, reason=error)) from error
         except TimeoutError as error:
             raise ToolFailure(_SLOW.format(plugin=plugin, seconds=seconds)) from error
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # whatever it raises must not end the turn, or the bot
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            # whatever it raises must not end the turn, or the bot; a task of its own may have been cancelled
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             log.warning("plug-in failed", exc_info=True, extra={"plugin": plugin, "tool": self.name})
             raise ToolFailure(_FAILED) from error
 
@@ -155,9 +155,13 @@ class _Call:
         if self.offer.preview:
             preview = await self._own_preview(self.offer.preview(arguments))
         else:
+            try:
+                action = _readable(arguments)
+            except RecursionError as error:
+                raise ToolFailure(_LONG) from error
             preview = Preview(
                 title=f"Run {self.name}",
-                action=_readable(arguments),
+                action=action,
                 effect=f"The plug-in {self.shop.plugin} would run its tool {self.name} with these arguments.",
                 language="json",
             )
@@ -180,14 +184,28 @@ class _Call:
     async def _own_preview(self, preview: Awaitable[Preview]) -> Preview:
         try:
             async with asyncio.timeout(self.shop.policy.timeout):
-                return await preview
+                return _checked(await preview)
         except (ToolException, ValidationError):
             raise  # words for the model, as they are
-        except (Exception, SystemExit) as error:  # as for a call
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # as for a call
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             log.warning(
                 "plug-in failed", exc_info=True, extra={"plugin": self.shop.plugin, "tool": self.name}
             )
             raise ToolFailure(_FAILED) from error
+
+
+def _checked(preview: object) -> Preview:
+    if not isinstance(preview, Preview):
+        raise TypeError(f"a preview that is {type(preview).__name__}")
+    return preview
+
+
+def _is_cancelled() -> bool:
+    """Return whether whoever waits for the call has cancelled it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _readable(arguments: Mapping[str, object]) -> str:

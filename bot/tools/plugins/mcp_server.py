@@ -44,13 +44,14 @@ class McpSource:
             raise PluginError(client.reason(error)) from error
         finally:
             self._session = None
+            self._renewed.set()  # there will be no other for those who wait
         raise PluginError("it forgets each session at once")
 
     async def _served(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
         """Serve one session until the server does not know it any more; return whether it served at all."""
         is_up = False
-        with suppress(SessionGone):
-            async with client.connected(self._name, self._server) as session:
+        async with client.connected(self._name, self._server) as session:
+            with suppress(SessionGone):  # outside it would come in a group of exceptions
                 offers = await session.tools()
                 self._session = session
                 self._renewed.set()

@@ -5,7 +5,8 @@ Traps of mcp 1.30 that this is built around:
 - a child that dies ends a stream inside the client, and nobody is told before the next call;
 - an HTTP error of any request cancels the whole transport, and calls in other tasks are never woken;
 - `call_tool` checks the result against a schema of the server's, and the checker fetches what that refers to;
-- its loggers write a trace, with the text, for each line that is no message.
+- its loggers write a trace, with the text, for each line that is no message;
+- it keeps a line of a child's output whole, however long, and copies all of it for each piece that comes.
 """
 
 import asyncio
@@ -18,8 +19,10 @@ from typing import Any
 import anyio
 import httpx
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.text import TextReceiveStream
 from langchain_mcp_adapters.sessions import StreamableHttpConnection, create_session
 from mcp import ClientSession, McpError, StdioServerParameters, types
+from mcp.client import stdio
 from mcp.client.stdio import stdio_client
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
@@ -28,9 +31,12 @@ from bot import __version__
 from bot.chat import Json, well_formed_json
 from bot.plugin_settings import McpServer
 from bot.tasks import cancel
+from bot.tools.plugins import mcp_http
 from bot.tools.plugins.mcp_http import bounded_client
 from bot.tools.plugins.offer import ConnectionLost, PluginError, SessionGone
 from bot.tools.plugins.stderr import stderr_to_log
+
+log = logging.getLogger(__name__)
 
 logging.getLogger("mcp").setLevel(logging.CRITICAL)  # what goes wrong comes to us as an error, too
 
@@ -42,6 +48,24 @@ _CONNECT_SECONDS = 10.0
 _MOST_PAGES = 20
 
 _Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
+
+
+class _BoundedLines(TextReceiveStream):
+    """Output of a child, read until a line is longer than an answer may be."""
+
+    _size = 0
+
+    async def receive(self) -> str:
+        text = await super().receive()
+        _, is_end, rest = text.rpartition("\n")
+        self._size = len(rest) if is_end else self._size + len(rest)
+        if self._size > mcp_http.MOST_BYTES:
+            log.warning("answer of a plug-in too long", extra={"most_bytes": mcp_http.MOST_BYTES})
+            raise anyio.ClosedResourceError  # ends the session, as when the child had ended
+        return text
+
+
+stdio.TextReceiveStream = _BoundedLines  # type: ignore[attr-defined] # the client has no setting for it
 
 
 class Session:

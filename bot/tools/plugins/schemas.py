@@ -45,7 +45,12 @@ def usable(schema: Json) -> dict[str, Json]:
         isinstance(each, str) and each in top["properties"] for each in required
     ):
         top.pop("required", None)
-    if len(json.dumps(top)) > _MOST_CHARS:
+    try:
+        written = json.dumps(top, ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except ValueError as error:  # no request could hold it, with whatever other tools
+        raise Unusable("its arguments hold NaN, infinity or half a character") from error
+    if len(written) > _MOST_CHARS:
         raise Unusable("its arguments take too long to describe")
     return top
 
