@@ -11,7 +11,7 @@ from bot.agent.completion import LONGEST_ANSWER
 from bot.chat import AnswerError, Text
 from tests.bench import a_bench
 from tests.servers.model import ModelServer, Script
-from tests.servers.model_quirks import QUIRKS, TOO_LONG, Quirk, call, calls, error, stream, text
+from tests.servers.model_quirks import ONE, QUIRKS, TOO_LONG, Quirk, call, calls, chunk, error, stream, text
 
 
 def serve(model: ModelServer, quirk: Quirk) -> None:
@@ -223,6 +223,27 @@ async def test_a_thinking_without_end_is_cut(model: ModelServer, tag: str) -> No
             await bench.ask()
             assert len(bench.text) == LONGEST_ANSWER
     assert len(model.requests) == 1
+
+
+async def test_a_thinking_without_end_in_its_own_field_is_cut(model: ModelServer) -> None:
+    """A model that repeats itself would hold its thread for as long as a turn may take."""
+    thought = chunk({"reasoning": "well " * 4_000, "reasoning_content": "well " * 4_000})
+    model.script(Script(wire=stream(*[thought] * 30, done=False, ending="hang")))
+    async with a_bench(model, timeout=60) as bench:
+        with pytest.raises(AnswerError, match="length limit"):
+            await bench.ask()
+    assert len(model.requests) == 1
+
+
+async def test_arguments_without_end_are_cut(model: ModelServer) -> None:
+    """The call gets an error result, the one before it is run, and the connection is closed."""
+    blanks = [calls(call(" " * 20_000, index=1, id=None, name=None)) for _ in range(20)]
+    begun = calls(call(ONE, index=0), call('{"query": "select 2', index=1, id="call_2"))
+    model.script(Script(wire=stream(begun, *blanks, done=False, ending="hang")), "Enough.")
+    async with a_bench(model, timeout=60) as bench:
+        await bench.ask()
+    assert (bench.queries, bench.text) == (["select 1"], "Enough.")
+    assert "Call again with less" in model.requests[-1]["messages"][-1]["content"]
 
 
 async def test_more_calls_than_anybody_waits_for_are_not_run(model: ModelServer) -> None:
