@@ -26,7 +26,7 @@ from yarl import URL
 
 from bot.agent import failures, metering
 from bot.agent.completion import WIRE, Completion, Manner
-from bot.agent.dialect import Dialect
+from bot.agent.dialect import Dialect, Lesson
 from bot.agent.failures import CallFailed
 from bot.agent.model import Model
 from bot.agent.sse import EventReader, TooLong
@@ -118,6 +118,7 @@ class OpenAIService:
             completion.hold()
         payload = self._payload(messages, manner, is_limited)
         is_broken = False
+        lessons: list[Lesson] = []
         try:
             while True:
                 body = json.dumps(self._dialect.spoken(payload), ensure_ascii=False).encode(errors="replace")
@@ -126,8 +127,10 @@ class OpenAIService:
                 ) as response:
                     if response.status != 200:
                         failure = await self._refusal(response)
-                        if self._dialect.learn(str(failure), payload):
+                        if lesson := self._dialect.learn(str(failure), payload):
+                            lessons.append(lesson)
                             continue
+                        self._dialect.forget(lessons)
                         raise failure
                     async with aclosing(_read(response, completion)) as answer:
                         async for parts in answer:
