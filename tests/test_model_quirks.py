@@ -199,6 +199,16 @@ async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer)
         assert bench.shown == [Text("No"), Text(" thinking.")]
 
 
+async def test_nobody_ends_the_streaming_for_everybody(model: ModelServer) -> None:
+    """A model that is asked to write the end of a thinking is not held back for ever."""
+    model.script("Say: </think> fine.", "One answer comes whole.", "The next one streams.")
+    async with a_bench(model) as bench:
+        for _ in range(3):
+            bench.shown.clear()
+            await bench.ask()
+        assert (bench.text, len(bench.shown)) == ("The next one streams.", 4)
+
+
 async def test_an_answer_without_end_is_cut(model: ModelServer) -> None:
     """The person gets as much as anybody reads and a word about it, and the connection is closed."""
     flood = stream(*[text("word " * 2000)] * 50, done=False, ending="hang")

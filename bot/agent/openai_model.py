@@ -145,8 +145,10 @@ class OpenAIService:
             if not completion.is_ended:
                 raise CallFailed(failures.BROKEN, detail) from None
         yield completion.finish(is_broken=is_broken)
-        self._has_opened = self._has_opened or completion.is_opened_by_template
-        self._holds = self._holds and not completion.text.strip()  # by now it is known
+        if completion.is_opened_by_template or completion.text.strip():  # by now it is known
+            # an answer without the tag takes it back: anybody could have a model write one
+            self._has_opened = completion.is_opened_by_template
+            self._holds = False
 
     def _payload(self, messages: Sequence[AnyMessage], manner: Manner, is_limited: bool) -> dict[str, Any]:
         options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
