@@ -212,9 +212,9 @@ class _Nodes:
 
     @property
     def _is_limited(self) -> bool:
-        runtime = get_runtime(Context)
         # there is none while somebody's words are taken out of a thread in which another's call waits
-        return runtime is not None and self._is_limited_turn(runtime.context.turn)
+        context: Context | None = getattr(get_runtime(Context), "context", None)
+        return context is not None and self._is_limited_turn(context.turn)
 
     @property
     def _tools(self) -> dict[str, BaseTool]:
