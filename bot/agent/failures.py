@@ -234,6 +234,13 @@ def _error_of(body: str) -> tuple[object, bool]:
 
 def _text(error: object) -> tuple[str, str]:
     """Return all that an error says in lower case, shortened, and its code."""
+    try:
+        return _words_and_code(error)
+    except RecursionError:  # it could just be read
+        return "nested too deeply", ""
+
+
+def _words_and_code(error: object) -> tuple[str, str]:
     if not isinstance(error, dict):
         return str(error)[:_LONGEST_TEXT].lower(), ""
     said = [error.get(key) for key in ("code", "type", "status", "message", "detail", "msg", "param")]
