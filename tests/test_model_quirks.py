@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from bot.agent.calls import MOST_CALLS
 from bot.agent.completion import LONGEST_ANSWER
+from bot.agent.credentials import check_model_service
 from bot.chat import AnswerError, Text
 from tests.bench import a_bench
 from tests.servers.model import ModelServer, Script
@@ -135,9 +136,12 @@ async def test_the_setting_of_the_fallback_model_is_named(model: ModelServer) ->
             await bench.ask()
 
 
-async def test_a_service_that_is_not_there_is_told_as_such() -> None:
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/v1", "http://.../v1", "http://" + "a" * 64 + ".de"])
+async def test_a_service_that_is_not_there_is_told_as_such(address: str) -> None:
+    """Nor does the first look at it end the start."""
+    await check_model_service(api_key=None, base_url=address, models={})
     server = ModelServer()
-    server.base_url = "http://127.0.0.1:1/v1"
+    server.base_url = address
     async with a_bench(server) as bench:
         with pytest.raises(AnswerError, match="cannot reach") as refused:
             await bench.ask()

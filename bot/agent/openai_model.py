@@ -39,7 +39,10 @@ OPENAI = "https://api.openai.com/v1"
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
 _END_SECONDS = 0.1
-_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_NOT_CONNECTED = (
+    *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL),
+    UnicodeError,  # a name that no host can have
+)
 _OPENS_THINKING = re.compile(r"(?:^|[^a-z])r1(?:[^a-z0-9]|$)|qwq|thinking")
 """Names of models whose template opens the thinking, so that often only its end is sent."""
 
@@ -137,7 +140,7 @@ class OpenAIService:
                             yield parts
                     await _end(response)
                     break
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             detail = f"{type(error).__name__}: {error}"
             if isinstance(error, _NOT_CONNECTED):
                 raise CallFailed(failures.UNREACHABLE, detail) from None
