@@ -12,7 +12,19 @@ from bot.agent.credentials import check_model_service
 from bot.chat import AnswerError, Text
 from tests.bench import a_bench
 from tests.servers.model import ModelServer, Script
-from tests.servers.model_quirks import ONE, QUIRKS, TOO_LONG, Quirk, call, calls, chunk, error, stream, text
+from tests.servers.model_quirks import (
+    ONE,
+    QUIRKS,
+    TOO_LONG,
+    Quirk,
+    body,
+    call,
+    calls,
+    chunk,
+    error,
+    stream,
+    text,
+)
 
 
 def serve(model: ModelServer, quirk: Quirk) -> None:
@@ -82,6 +94,22 @@ async def test_health_repeats_nothing_that_a_service_says(model: ModelServer) ->
         with pytest.raises(AnswerError):
             await bench.ask()
         assert (await bench.model.health()).evidence["last_error"] == "422 invalid"
+
+
+async def test_a_key_that_a_service_repeats_is_logged_as_it_is_spelt(
+    model: ModelServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log hides secrets that it knows, and in lower case it would know none."""
+    key = "Ab3dEf6hIj9kLm2nOp"
+    for wire in (error(401, f"Received key: {key}"), body({"error": {"message": f"Received key: {key}"}})):
+        model.respond = lambda request, wire=wire: Script(wire=wire)  # type: ignore[misc]  # bound at once
+        async with a_bench(model) as bench:
+            with pytest.raises(AnswerError) as refused:
+                await bench.ask()
+        assert key.lower() not in str(refused.value).lower()
+    errors = [str(vars(record)["error"]) for record in caplog.records if record.msg == "model call failed"]
+    assert len(errors) >= 2
+    assert all(key in each for each in errors)
 
 
 async def test_answers_share_a_connection(model: ModelServer) -> None:
