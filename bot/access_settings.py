@@ -39,6 +39,14 @@ def bearer_token(token: SecretStr) -> SecretStr:
     return SecretStr(value)
 
 
+def one_line(key: SecretStr) -> SecretStr:
+    """Return the key, which is sent in a header, without blanks around it. Raises `ValueError`."""
+    value = key.get_secret_value().strip()
+    if not value.isprintable():
+        raise ValueError("must be on one line, of printable characters")
+    return SecretStr(value)
+
+
 Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(comma_separated), AfterValidator(prefixed)]
 """A comma-separated list of `<platform>:<id>`."""
 

@@ -122,3 +122,41 @@ async def test_an_answer_without_an_end_is_hung_up_on(
         await wait_until(lambda: left > 0, "the service has lost its listener")
     finally:
         await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"data": [{"index": 0, "embedding": "AACAPwAAAAA="}]}',
+        '{"data": [{"index": 0, "embedding": null}]}',
+        '{"data": [{"index": 0}]}',
+        '{"data": [{"index": 0, "embedding": ["x"]}]}',
+        '{"data": [{"index": 0, "embedding": [[1.0]]}]}',
+        '{"data": [{"index": 0, "embedding": [1' + "0" * 400 + "]}]}",
+        '{"data": [null]}',
+        '{"data": "x"}',
+        '{"data": [{"index": null}, {"index": 1}]}',
+        "[]",
+        "null",
+        "<html>",
+    ],
+    ids=lambda body: body[:60],
+)
+async def test_an_answer_that_holds_no_numbers_is_a_failure_of_the_service(body: str) -> None:
+    """A search goes on by words then, and a fact is saved without a vector."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/v1/embeddings", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        async with open_embeddings(name="m", api_key=None, base_url=url, timeout=5) as strange:
+            with pytest.raises(EmbeddingFailed):
+                await strange.embed(["a"])
+    finally:
+        await runner.cleanup()

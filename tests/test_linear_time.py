@@ -20,6 +20,7 @@ from bot.discord.markdown import split
 from bot.discord.place import thread_name
 from bot.discord.transcript import Transcript
 from bot.recall.recall import _is_reworded
+from bot.recall.words import indexed_terms
 from bot.slack.draft import Draft
 from bot.slack.events import parse
 from bot.slack.markdown import mrkdwn, paginate
@@ -187,6 +188,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "pages of Discord": lambda text: split(render(text, finished=True)),
     "a stream to Discord": stream_to_discord,
     "the name of a thread": thread_name,
+    "words that are remembered": indexed_terms,
     "facts that are much alike": lambda text: _is_reworded(text, text[: len(text) // 2] + "x" + text[::-1]),
 }
 
@@ -271,6 +273,9 @@ def test_no_text_costs_more_than_linear_time(reader: str) -> None:
         ("| a | b |\n|---|---|\n| ", "x", " | y |\n"),
         ("| a | b |\n|---|---|\n| ", "x<br>", " | y |\n"),
         ("> ```\n", "> x\n", ""),
+        ("a", "\u0301\u0316", ""),  # marks that Unicode sorts, one by one
+        ("a", "\u0f73", ""),
+        ("a", "\u0f73\u3099", ""),
     ],
 )
 def test_the_texts_of_known_attacks_cost_linear_time(head: str, unit: str, tail: str) -> None:

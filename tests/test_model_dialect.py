@@ -149,6 +149,30 @@ async def test_a_lesson_that_does_not_help_is_told(model: ModelServer) -> None:
     assert len(model.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("reasoning_effort is not supported", "reasoning_effort"),
+        ("the call is missing a thought_signature", "extra_content"),
+    ],
+)
+async def test_nobody_can_teach_nonsense(model: ModelServer, words: str, field: str) -> None:
+    """A service repeats what it refuses. Words of a person in it are not minded in everybody's requests."""
+
+    def respond(request: dict[str, Any]) -> Script | str:
+        if field in json.dumps(request):
+            return Script(wire=error(400, f"Unknown field: {field}"))
+        said = json.dumps(request["messages"])
+        return Script(wire=error(400, f"This cannot be read: {said}")) if words in said else "It is 42."
+
+    model.respond = respond
+    async with a_bench(model) as bench:
+        with pytest.raises(AnswerError, match="refused this request"):
+            await bench.ask([HumanMessage(words)])
+        await bench.ask(an_old_thread())
+    assert bench.text == "It is 42."
+
+
 def an_old_thread() -> list[AnyMessage]:
     """A thread as earlier versions stored it: long ids, also such as came from services, and one decided."""
     messages: list[AnyMessage] = [HumanMessage("count", id="q1")]

@@ -8,10 +8,23 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from bot.agent.calls import MOST_CALLS
 from bot.agent.completion import LONGEST_ANSWER
+from bot.agent.credentials import check_model_service
 from bot.chat import AnswerError, Text
 from tests.bench import a_bench
 from tests.servers.model import ModelServer, Script
-from tests.servers.model_quirks import QUIRKS, TOO_LONG, Quirk, call, calls, error, stream, text
+from tests.servers.model_quirks import (
+    ONE,
+    QUIRKS,
+    TOO_LONG,
+    Quirk,
+    body,
+    call,
+    calls,
+    chunk,
+    error,
+    stream,
+    text,
+)
 
 
 def serve(model: ModelServer, quirk: Quirk) -> None:
@@ -83,6 +96,22 @@ async def test_health_repeats_nothing_that_a_service_says(model: ModelServer) ->
         assert (await bench.model.health()).evidence["last_error"] == "422 invalid"
 
 
+async def test_a_key_that_a_service_repeats_is_logged_as_it_is_spelt(
+    model: ModelServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log hides secrets that it knows, and in lower case it would know none."""
+    key = "Ab3dEf6hIj9kLm2nOp"
+    for wire in (error(401, f"Received key: {key}"), body({"error": {"message": f"Received key: {key}"}})):
+        model.respond = lambda request, wire=wire: Script(wire=wire)  # type: ignore[misc]  # bound at once
+        async with a_bench(model) as bench:
+            with pytest.raises(AnswerError) as refused:
+                await bench.ask()
+        assert key.lower() not in str(refused.value).lower()
+    errors = [str(vars(record)["error"]) for record in caplog.records if record.msg == "model call failed"]
+    assert len(errors) >= 2
+    assert all(key in each for each in errors)
+
+
 async def test_answers_share_a_connection(model: ModelServer) -> None:
     """Each new one would cost two journeys more; the sign of the end is not the end of the body."""
     async with a_bench(model) as bench:
@@ -135,9 +164,12 @@ async def test_the_setting_of_the_fallback_model_is_named(model: ModelServer) ->
             await bench.ask()
 
 
-async def test_a_service_that_is_not_there_is_told_as_such() -> None:
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/v1", "http://.../v1", "http://" + "a" * 64 + ".de"])
+async def test_a_service_that_is_not_there_is_told_as_such(address: str) -> None:
+    """Nor does the first look at it end the start."""
+    await check_model_service(api_key=None, base_url=address, models={})
     server = ModelServer()
-    server.base_url = "http://127.0.0.1:1/v1"
+    server.base_url = address
     async with a_bench(server) as bench:
         with pytest.raises(AnswerError, match="cannot reach") as refused:
             await bench.ask()
@@ -199,6 +231,16 @@ async def test_a_template_that_opens_the_thinking_is_learned(model: ModelServer)
         assert bench.shown == [Text("No"), Text(" thinking.")]
 
 
+async def test_nobody_ends_the_streaming_for_everybody(model: ModelServer) -> None:
+    """A model that is asked to write the end of a thinking is not held back for ever."""
+    model.script("Say: </think> fine.", "One answer comes whole.", "The next one streams.")
+    async with a_bench(model) as bench:
+        for _ in range(3):
+            bench.shown.clear()
+            await bench.ask()
+        assert (bench.text, len(bench.shown)) == ("The next one streams.", 4)
+
+
 async def test_an_answer_without_end_is_cut(model: ModelServer) -> None:
     """The person gets as much as anybody reads and a word about it, and the connection is closed."""
     flood = stream(*[text("word " * 2000)] * 50, done=False, ending="hang")
@@ -223,6 +265,27 @@ async def test_a_thinking_without_end_is_cut(model: ModelServer, tag: str) -> No
             await bench.ask()
             assert len(bench.text) == LONGEST_ANSWER
     assert len(model.requests) == 1
+
+
+async def test_a_thinking_without_end_in_its_own_field_is_cut(model: ModelServer) -> None:
+    """A model that repeats itself would hold its thread for as long as a turn may take."""
+    thought = chunk({"reasoning": "well " * 4_000, "reasoning_content": "well " * 4_000})
+    model.script(Script(wire=stream(*[thought] * 30, done=False, ending="hang")))
+    async with a_bench(model, timeout=60) as bench:
+        with pytest.raises(AnswerError, match="length limit"):
+            await bench.ask()
+    assert len(model.requests) == 1
+
+
+async def test_arguments_without_end_are_cut(model: ModelServer) -> None:
+    """The call gets an error result, the one before it is run, and the connection is closed."""
+    blanks = [calls(call(" " * 20_000, index=1, id=None, name=None)) for _ in range(20)]
+    begun = calls(call(ONE, index=0), call('{"query": "select 2', index=1, id="call_2"))
+    model.script(Script(wire=stream(begun, *blanks, done=False, ending="hang")), "Enough.")
+    async with a_bench(model, timeout=60) as bench:
+        await bench.ask()
+    assert (bench.queries, bench.text) == (["select 1"], "Enough.")
+    assert "Call again with less" in model.requests[-1]["messages"][-1]["content"]
 
 
 async def test_more_calls_than_anybody_waits_for_are_not_run(model: ModelServer) -> None:

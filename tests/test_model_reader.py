@@ -116,9 +116,12 @@ def test_no_nesting_is_an_error_of_ours() -> None:
         call = f'{{"index": 0, "more": {nest}, "function": {{"name": "x", "arguments": {{"a": {nest}}}}}}}'
         for chunk in (
             f'{{"error": {{"message": {nest}}}}}',
+            f'{{"detail": {nest}}}',
+            nest,
             f'{{"choices": [{{"delta": {{"reasoning_details": [{nest}], "tool_calls": [{call}]}}}}]}}',
             f'{{"choices": [{{"delta": {{"content": [{{"type": "thinking", "thinking": {nest}}}]}}}}]}}',
         ):
+            assert of_status(400, {}, chunk).sentence
             for name in ("", "error"):
                 completion = Completion()
                 with contextlib.suppress(CallFailed):

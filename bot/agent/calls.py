@@ -73,6 +73,11 @@ class CallPieces:
     def __bool__(self) -> bool:
         return bool(self._calls)
 
+    @property
+    def is_too_long(self) -> bool:
+        """Tell whether the arguments of the newest call are longer than any that are read."""
+        return bool(self._calls) and self._calls[-1].size > LONGEST
+
     def take(self, piece: object) -> None:
         """Add one piece; what is no piece of a call is passed over."""
         if not isinstance(piece, dict):

@@ -31,6 +31,9 @@ UNREADABLE = "unreadable"
 LONGEST_ANSWER = 200_000
 _MOST_RECEIVED = 1_000_000
 _MOST_REASONING = 100_000
+_LONGEST_REASONING = 500_000
+"""Characters of thinking that are waited for: more than any model writes that does not repeat itself."""
+
 _MOST_TOKENS = 10**9
 _CHARS_PER_TOKEN = 4
 _REASONING = ("reasoning_content", "reasoning")
@@ -64,6 +67,7 @@ class Completion:
         self._calls = CallPieces()
         self._reasoning: dict[str, list[Any]] = {}
         self._reasoning_size = 0
+        self._lengths: dict[str, int] = {}
         self._thinking = Thinking()
         self._read: int | None = None
         self._written: int | None = None
@@ -91,6 +95,11 @@ class Completion:
     def progress(self) -> int:
         """Return a number that grows with each piece of an answer, its thinking and calls included."""
         return self._received + self._calls.size + self._reasoning_size
+
+    @property
+    def _is_reasoning_endless(self) -> bool:
+        # services send it under several names at once
+        return max(self._lengths.values(), default=0) > _LONGEST_REASONING
 
     @property
     def is_opened_by_template(self) -> bool:
@@ -213,6 +222,8 @@ class Completion:
             self._calls.take(piece)
         if function := delta.get("function_call"):
             self._calls.take({"function": function})
+        if self._calls.is_too_long or self._is_reasoning_endless:
+            self._end, self.is_done = "length", True
         text = self._half + "".join(said)
         if text or refusal or delta.get("tool_calls") or delta.get("function_call"):
             self._is_end_doubtful = self._is_end_doubtful or self._is_ended
@@ -249,6 +260,8 @@ class Completion:
         if not value or not isinstance(value, str | list):
             return
         self._is_any = True
+        if isinstance(value, str):
+            self._lengths[name] = self._lengths.get(name, 0) + len(value)
         self._reasoning_size += len(value) if isinstance(value, str) else len(json.dumps(value))
         if self._reasoning_size <= _MOST_REASONING:
             self._reasoning.setdefault(name, []).extend([value] if isinstance(value, str) else value)

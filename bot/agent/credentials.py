@@ -34,7 +34,7 @@ async def check_model_service(
             status, body = response.status, await response.content.read(_MOST_BYTES)
             while len(body) < _MOST_BYTES and (more := await response.content.read(_MOST_BYTES - len(body))):
                 body += more
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
         what = {"error": type(error).__name__, "hint": "check OPENAI_BASE_URL"}
         log.warning("model service not reached", extra=what)
         return

@@ -2,7 +2,9 @@
 
 import logging
 import re
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from bot.agent import prompts
 
@@ -33,6 +35,14 @@ _NO_SIGNATURE = {"google": {"thought_signature": "skip_thought_signature_validat
 Message = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Something to add to requests (`wants`) or to leave out of them (`without`)."""
+
+    kind: Literal["wants", "without"]
+    name: str
+
+
 class Dialect:
     """Knows what a service has refused; each lesson costs one request in the life of a process."""
 
@@ -40,26 +50,34 @@ class Dialect:
         self._without: set[str] = set()
         self._wants: set[str] = set()
 
-    def learn(self, refusal: str, payload: dict[str, Any]) -> bool:
-        """Return whether a refusal teaches how to ask so that it does not come again."""
+    def learn(self, refusal: str, payload: dict[str, Any]) -> Lesson | None:
+        """Return what a refusal teaches of how to ask so that it does not come again, if that is new."""
         refusal = refusal.lower()
         wish = next((wish for wish, pattern in _PATTERNS.items() if pattern.search(refusal)), None)
         if wish:
-            is_new = wish not in self._wants
-            self._wants.add(wish)
-            if is_new:
-                log.info("model service learned", extra={"wants": wish})
-            return is_new
+            return self._learned(Lesson("wants", wish))
         messages: list[Message] = payload["messages"]
         sent = [name for name in _OF_THE_REQUEST if name in payload]
         sent += [name for name in _OF_MESSAGES if any(name in message for message in messages)]
         sent += [name for name in _OF_CALLS if any(name in call for call in _calls(messages))]
         name = next((name for name in sent if name in refusal and name not in self._without), None)
-        if name is None:
-            return False
-        self._without.add(name)
-        log.info("model service learned", extra={"without": name})
-        return True
+        return None if name is None else self._learned(Lesson("without", name))
+
+    def _learned(self, lesson: Lesson) -> Lesson | None:
+        known = self._known(lesson)
+        if lesson.name in known:
+            return None
+        known.add(lesson.name)
+        log.info("model service learned", extra={lesson.kind: lesson.name})
+        return lesson
+
+    def forget(self, lessons: Iterable[Lesson]) -> None:
+        """Forget what did not help: services repeat what was asked, so people could teach nonsense."""
+        for lesson in lessons:
+            self._known(lesson).discard(lesson.name)
+
+    def _known(self, lesson: Lesson) -> set[str]:
+        return self._wants if lesson.kind == "wants" else self._without
 
     def spoken(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the request as the service takes it."""

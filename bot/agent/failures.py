@@ -186,7 +186,8 @@ class CallFailed(Exception):
 def of_status(status: int, headers: Mapping[str, str], body: str) -> CallFailed:
     """Return the failure that an HTTP answer with this status is."""
     error, is_json = _error_of(body)
-    text, code = _text(error)
+    said, code = _text(error)
+    text = said.lower()
     wait = _wait(headers, error, text)
     if 300 <= status < 400:
         cause = ADDRESS
@@ -198,16 +199,17 @@ def of_status(status: int, headers: Mapping[str, str], body: str) -> CallFailed:
         cause = found or (UNKNOWN_MODEL if is_json and "model" in text else ADDRESS)
     else:
         cause = _by_words(text) or _BY_STATUS.get(status, REFUSED)
-    return CallFailed(_weighed(cause, status, wait, text), f"{status} {code}: {text}", wait=wait)
+    return CallFailed(_weighed(cause, status, wait, text), f"{status} {code}: {said}", wait=wait)
 
 
 def of_error(error: object) -> CallFailed:
     """Return the failure that an error within an answer is, which came with status 200."""
-    text, code = _text(error)
+    said, code = _text(error)
+    text = said.lower()
     status = int(code) if code.isdecimal() and len(code) == 3 else 0
     cause = _by_words(text) or _BY_STATUS.get(status) or (REFUSED if 400 <= status < 500 else BROKEN)
     wait = _wait({}, error, text)
-    return CallFailed(_weighed(cause, status, wait, text), f"error {code}: {text}", wait=wait)
+    return CallFailed(_weighed(cause, status, wait, text), f"error {code}: {said}", wait=wait)
 
 
 def _weighed(cause: Cause, status: int, wait: float | None, text: str) -> Cause:
@@ -233,14 +235,21 @@ def _error_of(body: str) -> tuple[object, bool]:
 
 
 def _text(error: object) -> tuple[str, str]:
-    """Return all that an error says in lower case, shortened, and its code."""
+    """Return all that an error says, shortened, and its code; as it is, or no log would know a key in it."""
+    try:
+        return _words_and_code(error)
+    except RecursionError:  # it could just be read
+        return "nested too deeply", ""
+
+
+def _words_and_code(error: object) -> tuple[str, str]:
     if not isinstance(error, dict):
-        return str(error)[:_LONGEST_TEXT].lower(), ""
+        return str(error)[:_LONGEST_TEXT], ""
     said = [error.get(key) for key in ("code", "type", "status", "message", "detail", "msg", "param")]
     more = error.get("metadata")
     said.append(more.get("raw") if isinstance(more, dict) else None)  # OpenRouter: the provider's own words
     text = " ".join(_short(each) for each in said if each)
-    return text[: 2 * _LONGEST_TEXT].lower(), str(error.get("code") or "")[:40]
+    return text[: 2 * _LONGEST_TEXT], str(error.get("code") or "")[:40]
 
 
 def _short(value: Any) -> str:

@@ -5,9 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated, Any, TypedDict
 
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -202,8 +203,13 @@ class _Nodes:
         return metered(self._meter, get_runtime(Context).context.turn, get_stream_writer())
 
     def _what_is_known(self, messages: Sequence[AnyMessage]) -> str:
-        results = [message.text for message in messages if isinstance(message, ToolMessage)]
-        return "\n\n".join([prompts.NO_ANSWER.format(rounds=self._max_iterations), *results[-1:]])
+        turn = takewhile(lambda each: not isinstance(each, HumanMessage), reversed(messages))
+        # errors are written for the model
+        found = (each.text for each in turn if isinstance(each, ToolMessage) and each.status != "error")
+        sentence = prompts.NO_ANSWER.format(rounds=self._max_iterations)
+        if result := next(found, ""):
+            return f"{sentence} {prompts.FOUND_SO_FAR}\n\n{result}"
+        return sentence
 
     async def what_to_do(self, state: State) -> list[Send] | str:
         if any(call["name"] in self._guarded for call in _calls(state)):
@@ -212,7 +218,9 @@ class _Nodes:
 
     @property
     def _is_limited(self) -> bool:
-        return self._is_limited_turn(get_runtime(Context).context.turn)
+        # there is none while somebody's words are taken out of a thread in which another's call waits
+        context: Context | None = getattr(get_runtime(Context), "context", None)
+        return context is not None and self._is_limited_turn(context.turn)
 
     @property
     def _tools(self) -> dict[str, BaseTool]:

@@ -26,7 +26,7 @@ from yarl import URL
 
 from bot.agent import failures, metering
 from bot.agent.completion import WIRE, Completion, Manner
-from bot.agent.dialect import Dialect
+from bot.agent.dialect import Dialect, Lesson
 from bot.agent.failures import CallFailed
 from bot.agent.model import Model
 from bot.agent.sse import EventReader, TooLong
@@ -39,7 +39,10 @@ OPENAI = "https://api.openai.com/v1"
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
 _END_SECONDS = 0.1
-_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_NOT_CONNECTED = (
+    *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL),
+    UnicodeError,  # a name that no host can have
+)
 _OPENS_THINKING = re.compile(r"(?:^|[^a-z])r1(?:[^a-z0-9]|$)|qwq|thinking")
 """Names of models whose template opens the thinking, so that often only its end is sent."""
 
@@ -118,6 +121,7 @@ class OpenAIService:
             completion.hold()
         payload = self._payload(messages, manner, is_limited)
         is_broken = False
+        lessons: list[Lesson] = []
         try:
             while True:
                 body = json.dumps(self._dialect.spoken(payload), ensure_ascii=False).encode(errors="replace")
@@ -126,15 +130,17 @@ class OpenAIService:
                 ) as response:
                     if response.status != 200:
                         failure = await self._refusal(response)
-                        if self._dialect.learn(str(failure), payload):
+                        if lesson := self._dialect.learn(str(failure), payload):
+                            lessons.append(lesson)
                             continue
+                        self._dialect.forget(lessons)
                         raise failure
                     async with aclosing(_read(response, completion)) as answer:
                         async for parts in answer:
                             yield parts
                     await _end(response)
                     break
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             detail = f"{type(error).__name__}: {error}"
             if isinstance(error, _NOT_CONNECTED):
                 raise CallFailed(failures.UNREACHABLE, detail) from None
@@ -142,8 +148,10 @@ class OpenAIService:
             if not completion.is_ended:
                 raise CallFailed(failures.BROKEN, detail) from None
         yield completion.finish(is_broken=is_broken)
-        self._has_opened = self._has_opened or completion.is_opened_by_template
-        self._holds = self._holds and not completion.text.strip()  # by now it is known
+        if completion.is_opened_by_template or completion.text.strip():  # by now it is known
+            # an answer without the tag takes it back: anybody could have a model write one
+            self._has_opened = completion.is_opened_by_template
+            self._holds = False
 
     def _payload(self, messages: Sequence[AnyMessage], manner: Manner, is_limited: bool) -> dict[str, Any]:
         options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}

@@ -35,7 +35,9 @@ Summarise the conversation below for your own later use, in at most 200 words: w
 names, numbers and dates that matter, open questions. Include what is still valid of the earlier summary. \
 Write only the summary."""
 
-NO_ANSWER = "I used up my {rounds} rounds of looking things up and have no full answer. What I found so far:"
+NO_ANSWER = "I used up my {rounds} rounds of looking things up and have no full answer."
+
+FOUND_SO_FAR = "What I found so far:"
 
 BROKEN_OFF = "_The model's answer broke off here; I begin it again._"
 

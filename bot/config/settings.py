@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from bot.access_settings import AccessSettings, bearer_token, comma_separated, prefixed
+from bot.access_settings import AccessSettings, bearer_token, comma_separated, one_line, prefixed
 from bot.approval_settings import ApprovalSettings
 from bot.config.environment import ENV_FILE, ConfigError, check_env_file
 from bot.keyspace import overlapped
@@ -66,7 +66,7 @@ class Settings(AccessSettings, ApprovalSettings):
         description="shards of Discord's gateway, over all processes together; default what Discord "
         "recommends",
     )
-    openai_api_key: SecretStr | None = Field(
+    openai_api_key: Annotated[SecretStr, AfterValidator(one_line)] | None = Field(
         None,
         description="key of the OpenAI-compatible service; without it and OPENAI_BASE_URL the offline model "
         "answers",
@@ -185,7 +185,8 @@ class Settings(AccessSettings, ApprovalSettings):
     @field_validator("slack_api_url", "discord_api_url", "openai_base_url")
     @classmethod
     def _http_address(cls, url: str | None) -> str | None:
-        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+        address = urlsplit(url or "http://unset")
+        if address.scheme not in ("http", "https") or not address.hostname or address.port == 0:
             raise ValueError("must be an address that begins with https:// or http://")
         return url
 

@@ -36,19 +36,22 @@ class OpenAIEmbeddings:
                     input=cut, model=self.model, encoding_format="float"
                 )
             found = sorted(answer.data, key=lambda each: each.index)
+            # the SDK lets everything through: texts (base64, unasked) and null in place of numbers
+            vectors = [usable(each.embedding) for each in found]
         except (
             openai.OpenAIError,
             httpx2.HTTPError,
             TimeoutError,
             RecursionError,
+            OverflowError,
             ValueError,
             TypeError,
             AttributeError,
         ) as error:
             raise EmbeddingFailed(f"{type(error).__name__}: {str(error)[:200]}") from error
-        if len(found) != len(cut):
-            raise EmbeddingFailed(f"asked for {len(cut)} vectors, got {len(found)}")
-        return [usable(each.embedding) for each in found]
+        if len(vectors) != len(cut):
+            raise EmbeddingFailed(f"asked for {len(cut)} vectors, got {len(vectors)}")
+        return vectors
 
 
 @asynccontextmanager

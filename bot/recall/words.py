@@ -12,6 +12,12 @@ _UNSPACED = re.compile(
     # scripts written without spaces (Thai to Khmer, kana, Chinese), where RediSearch sees one long word
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
+_MOST_MARKS = 30
+"""Marks in a row, of which n take n² steps to sort: https://unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
+
+_MORE_MARKS = frozenset("\u0f73\u0f75\u0f81\uff9e\uff9f")
+"""Characters that become marks when they are decomposed."""
+
 _COMMON_WORDS = """
 a about all an and any are as at be been but by can could did do does for from had has have how i if in into
 is it its me my no not of on or our said say should so that the their them then there these they this to us
@@ -34,10 +40,22 @@ def query_terms(text: str) -> list[str]:
 
 def _words(text: str) -> list[str]:
     """Runs of letters, marks and digits, without case and accents, the same for text and query."""
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text).casefold())
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", _with_few_marks(text)).casefold())
     plain = unicodedata.normalize("NFC", bare)
     kept = "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in plain)
     return _UNSPACED.sub(r" \g<0> ", kept).split()
+
+
+def _with_few_marks(text: str) -> str:
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    in_a_row = 0
+    for each in text:
+        in_a_row = in_a_row + 1 if unicodedata.combining(each) or each in _MORE_MARKS else 0
+        if in_a_row <= _MOST_MARKS:
+            kept.append(each)
+    return "".join(kept)
 
 
 def _split(word: str, is_query: bool) -> Sequence[str]:
