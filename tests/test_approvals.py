@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Set
+from collections.abc import AsyncIterator, Set
 from dataclasses import replace
 
 import pytest
@@ -15,9 +15,12 @@ from redis.asyncio import Redis
 
 from bot.approvals import Approvals
 from bot.approvals.approvals import MOST_OPEN
-from bot.chat import Decision, Message, Proposal, ThreadId, Turn, order_in
-from bot.inbox import Inbox, keys
+from bot.chat import Decision, Message, Notice, Part, Proposal, Receipt, Text, ThreadId, Turn, order_in
+from bot.inbox import Inbox, keys, note_hang, overview, serve
 from bot.inbox.inbox import as_message
+from bot.shared import SharedState
+from bot.turn import Turns
+from tests.waiting import wait_until
 
 ADA, BOB, EVE = "slack:UADA", "discord:80351", "slack:UEVE"
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
@@ -248,6 +251,57 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
     (decision,) = await decisions(redis)
     assert (decision.request, decision.verdict, decision.by) == (PROPOSAL.id, "rejected", ADA)
     assert decision.reason == "the question was edited"
+
+
+async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: Redis) -> None:
+    """Fault: giving up was taken for a stop, which ends no decision: a third death, and no word."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    for _ in range(2):
+        inbox = Inbox(redis, name="one", follow_days=1)
+        (lease,) = await inbox.enter() + await inbox.take(1, 1)
+        begun = await inbox.begin(lease)
+        assert begun
+        await note_hang(redis, inbox, f"turn:{begun.turn.id}")
+    place = _Place()
+    turns = Turns(_runs_again, lambda _: place, _is_admitted, _says_from_the_ledger, limit=60)
+    stop = asyncio.Event()
+    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+        inbox = Inbox(redis, name="one", follow_days=1)
+        group.create_task(serve(inbox, turns.take, limit=1, lease_seconds=5, grace=5, stop=stop, stops=stops))
+        await wait_until(lambda: _is_dead(redis), "given up")
+        stop.set()
+    outcome, ending = place.parts
+    assert outcome == Notice("It was not done.")
+    assert isinstance(ending, Notice)
+    assert ending.text.startswith("I stopped responding twice while working on this, so I gave up.")
+
+
+class _Place:
+    """A thread that keeps what is shown in it."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+
+    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        self.parts += [part async for part in parts]
+
+
+async def _runs_again(turn: Turn) -> AsyncIterator[Part]:
+    yield Text("Done.")
+
+
+async def _is_admitted(message: Message) -> str | None:
+    return None
+
+
+async def _says_from_the_ledger(turn: Turn, answer: str) -> str:
+    return "It was not done."
+
+
+async def _is_dead(redis: Redis) -> bool:
+    return bool(await overview.dead(redis))
 
 
 async def test_an_edit_that_is_reported_again_rejects_nothing_that_its_answer_asked_for(redis: Redis) -> None:
