@@ -175,6 +175,23 @@ async def test_a_request_of_another_version_does_not_end_the_looking(redis: Redi
     assert await kept.expire() == 0
 
 
+async def test_a_request_of_another_version_keeps_no_other_from_being_decided_or_forgotten(
+    redis: Redis,
+) -> None:
+    """Fault: while it waited no edit, deletion or stop was taken, and nobody could be forgotten."""
+    kept = approvals(redis)
+    await redis.hset("{bot}:approval:aaaaaaaa", "request", '{"approval": {"approvers": [], "new": 1}}')
+    await redis.zadd("{bot}:approvals", {"aaaaaaaa": 0})
+    await kept.ask(TURN, PROPOSAL)
+    assert await kept.waits_for(BOB, str(THREAD))
+    assert not (await kept.decide("aaaaaaaa", BOB, approve=True)).is_known
+    assert [each["id"] for each in await kept.tell([ADA])] == [PROPOSAL.id]
+    await kept.withdraw(TURN.id, "the question was deleted")
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]
+    await kept.forget([ADA])
+    assert await kept.find(PROPOSAL.id) is None
+
+
 async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) -> None:
     """Who asks on Slack does not approve on Discord."""
 
@@ -246,11 +263,45 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
     """Else the old wording could still be approved; what others have asked stays."""
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
-    await kept.ask(replace(TURN, id="another"), replace(PROPOSAL, id="aaaaaaaa"))
+    other = replace(TURN, id="another", messages=(replace(QUESTION, id="another"),))
+    await kept.ask(other, replace(PROPOSAL, id="aaaaaaaa"))
     await kept.withdraw(TURN.id, "the question was edited")
     (decision,) = await decisions(redis)
     assert (decision.request, decision.verdict, decision.by) == (PROPOSAL.id, "rejected", ADA)
     assert decision.reason == "the question was edited"
+
+
+EDITED = replace(QUESTION, id=f"{QUESTION.id}:edit:5.0", corrects=QUESTION.id)
+BESIDE = replace(QUESTION, id="slack:T1:C1:2.2", author=EVE)
+
+
+@pytest.mark.parametrize(
+    ("messages", "changed"),
+    [((EDITED,), QUESTION.id), ((QUESTION, BESIDE), QUESTION.id), ((QUESTION, BESIDE), BESIDE.id)],
+    ids=["edited before", "first of two", "second of two"],
+)
+async def test_each_question_of_a_turn_takes_its_requests_back(
+    redis: Redis, messages: tuple[Message, ...], changed: str
+) -> None:
+    """Fault: only the first message of a turn did, and none that had been edited once.
+
+    What follows a decision belongs to the same questions.
+    """
+    kept = approvals(redis)
+    await kept.ask(Turn(id=messages[0].id, thread=THREAD, messages=messages), PROPOSAL)
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    (decision,) = await decisions(redis)
+    message = as_message(decision)
+    follows = replace(PROPOSAL, id="bbbbbbbb")
+    await kept.ask(Turn(id=message.id, thread=THREAD, messages=(message,)), follows)
+    await kept.ask(
+        Turn(id=messages[0].id, thread=THREAD, messages=messages), replace(PROPOSAL, id="aaaaaaaa")
+    )
+    await kept.withdraw("another", "the question was deleted")
+    assert len(await decisions(redis)) == 1
+    await kept.withdraw(changed, "the question was deleted")
+    rejected = {each.request for each in await decisions(redis) if each.verdict == "rejected"}
+    assert rejected == {"aaaaaaaa", "bbbbbbbb"}
 
 
 async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: Redis) -> None:

@@ -103,6 +103,7 @@ class Approvals:
         expires_at = now + self.hours * 3600
         askers = askers_of(turn)
         people = await self._same(askers, turn.thread)
+        before = await self._read(turn.decision.request) if turn.decision else None
         approval = Approval(
             id=proposal.id,
             title=proposal.title,
@@ -113,10 +114,18 @@ class Approvals:
             approvers=tuple(sorted(set(self.approvers) - (people if self.four_eyes else set()))),
             asked_in=turn.id,
             askers=askers,
-            names=await self._names(turn),
+            names={**(before.approval.names if before else {}), **_names(turn)},
         )
-        place = turn.messages[-1].place
-        record = Record(approval, proposal, turn.thread, askers, place, turn.direct, sorted(people))
+        record = Record(
+            approval,
+            proposal,
+            turn.thread,
+            askers,
+            turn.messages[-1].place,
+            turn.direct,
+            sorted(people),
+            before.questions if before else [each.corrects or each.id for each in turn.messages],
+        )
         with _storage():
             outcome: Any = await self.redis.register_script(_ASK)(
                 keys=[_OPEN, _key(approval.id), *map(_open_of, record.people)],
@@ -143,11 +152,6 @@ class Approvals:
     async def _same(self, askers: Sequence[str], thread: ThreadId) -> set[str]:
         """Those who have asked, under all the names that they have linked."""
         return set().union(*[await self.people(asker, thread.space) for asker in askers])
-
-    async def _names(self, turn: Turn) -> Mapping[str, str]:
-        names = {each.author: each.author_name for each in turn.messages if each.author_name}
-        before = await self._read(turn.decision.request) if turn.decision else None
-        return {**before.approval.names, **names} if before else names
 
     async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
         """Note the threads that show a request besides the one that asks: words decide there, too."""
@@ -265,9 +269,17 @@ class Approvals:
             step.zrem(key, record.approval.id)
 
     async def _read(self, id: str) -> Record | None:
+        """Return what is known of a request; None also for one that cannot be read.
+
+        One of another version must not keep others from being decided, taken back or forgotten.
+        """
         with _storage():
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
-        return Record.from_json(*fields) if fields[0] else None
+        try:
+            return Record.from_json(*fields) if fields[0] else None
+        except (KeyError, TypeError, ValueError):
+            log.exception("request cannot be read", extra={"request": id})
+            return None
 
     async def keep_expiring(self) -> None:
         """Decide what nobody has decided in time, until cancelled."""
@@ -283,11 +295,7 @@ class Approvals:
         with _storage():
             due: Any = await self.redis.zrangebyscore(_OPEN, "-inf", time.time(), start=0, num=100)
         for id in (each.decode() for each in due):
-            try:
-                record = await self._read(id)
-            except (KeyError, TypeError, ValueError):  # of another version: it must not end the looking
-                log.exception("a request cannot be read", extra={"request": id})
-                record = None
+            record = await self._read(id)
             if record and record.approval.state == "asked":
                 await self._settle(record, record.decision("expired"))
             with _storage():
@@ -306,7 +314,7 @@ class Approvals:
             if record is None or record.approval.state != "asked":
                 continue
             asked_at = record.approval.expires_at - self.hours * 3600
-            if record.approval.asked_in == message_id and asked_at < before:
+            if message_id in (record.approval.asked_in, *record.questions) and asked_at < before:
                 await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
     async def waits_for(self, by: str, thread: str) -> bool:
@@ -353,6 +361,10 @@ class Approvals:
         if next_due:
             evidence["next_expires_in_s"] = round(next_due[0][1] - time.time())
         return Health(name="approvals", state="ok" if self.approvers else "off", evidence=evidence)
+
+
+def _names(turn: Turn) -> Mapping[str, str]:
+    return {each.author: each.author_name for each in turn.messages if each.author_name}
 
 
 def _key(id: str) -> str:
