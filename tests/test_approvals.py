@@ -3,20 +3,36 @@
 import asyncio
 import itertools
 import json
+import math
 import re
 import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Set
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
 
 from bot.approvals import Approvals
 from bot.approvals.approvals import MOST_OPEN
-from bot.chat import Decision, Message, Notice, Part, Proposal, Receipt, Text, ThreadId, Turn, order_in
-from bot.inbox import Inbox, keys, note_hang, overview, serve
+from bot.chat import (
+    Correction,
+    Decision,
+    Event,
+    Message,
+    Notice,
+    Part,
+    Proposal,
+    Receipt,
+    Text,
+    ThreadId,
+    Turn,
+    Withdrawal,
+    order_in,
+)
+from bot.inbox import Inbox, is_current, keys, note_hang, overview, serve
 from bot.inbox.inbox import as_message
 from bot.shared import SharedState
 from bot.turn import Turns
@@ -271,7 +287,7 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
     assert decision.reason == "the question was edited"
 
 
-EDITED = replace(QUESTION, id=f"{QUESTION.id}:edit:5.0", corrects=QUESTION.id)
+EDITED = replace(QUESTION, id=f"{QUESTION.id}:edit:5.0", corrects=QUESTION.id, edited_at=5.0)
 BESIDE = replace(QUESTION, id="slack:T1:C1:2.2", author=EVE)
 
 
@@ -302,6 +318,46 @@ async def test_each_question_of_a_turn_takes_its_requests_back(
     await kept.withdraw(changed, "the question was deleted")
     rejected = {each.request for each in await decisions(redis) if each.verdict == "rejected"}
     assert rejected == {"aaaaaaaa", "bbbbbbbb"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_an_answer_asks_for_after_its_question_was_changed_is_taken_back(
+    redis: Redis, late: bool, deleted: bool
+) -> None:
+    """Fault: while the answer was under way there was no request yet, and then nobody looked again.
+
+    Also when the change is heard of only after the request was made, which is later by the clock.
+    """
+    inbox = Inbox(redis, name="one", follow_days=1)
+    kept = replace(approvals(redis), is_current=partial(is_current, redis))
+    changed: Event = Correction(message=replace(QUESTION, text="take two"), edited_at=5.0)
+    if deleted:
+        changed = Withdrawal(message_id=QUESTION.id)
+
+    async def change() -> None:
+        await inbox.put(changed)
+        await kept.withdraw(QUESTION.id, "it was changed", before=math.inf if deleted else 5.0)
+
+    await inbox.put(replace(QUESTION, sent_at=time.time()))
+    (lease,) = await inbox.enter() + await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    if not late:
+        await change()
+    assert await kept.ask(begun.turn, PROPOSAL)
+    if late:
+        assert not await decisions(redis)
+        await change()
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]
+    if not deleted:
+        await inbox.finish(lease, begun.turn)
+        (lease,) = await inbox.take(1, 1)
+        begun = await inbox.begin(lease)
+        assert begun
+        await kept.ask(begun.turn, replace(PROPOSAL, id="aaaaaaaa"))
+        await change()
+        assert {each.request for each in await decisions(redis)} == {PROPOSAL.id}
 
 
 async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: Redis) -> None:
@@ -356,13 +412,14 @@ async def _is_dead(redis: Redis) -> bool:
 
 
 async def test_an_edit_that_is_reported_again_rejects_nothing_that_its_answer_asked_for(redis: Redis) -> None:
-    """Only what was asked for before the edit was meant for the old wording."""
+    """Only an earlier wording was meant by it, whatever the clocks say."""
     kept = approvals(redis)
-    edited_at = time.time()
-    await kept.ask(TURN, PROPOSAL)
+    edited_at = time.time() + 3600
+    edited = replace(QUESTION, edited_at=edited_at)
+    await kept.ask(replace(TURN, messages=(edited,)), PROPOSAL)
     await kept.withdraw(TURN.id, "the question was edited", before=edited_at)
     assert await decisions(redis) == []
-    await kept.withdraw(TURN.id, "the question was edited", before=time.time() + 1)
+    await kept.withdraw(TURN.id, "the question was edited", before=edited_at + 1)
     assert [each.verdict for each in await decisions(redis)] == ["rejected"]
 
 
