@@ -29,7 +29,7 @@ from bot.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.files import FileStore
 from bot.gate import gate
 from bot.health import Examination
-from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, note_hang
+from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
 from bot.operations import Operations
 from bot.personal import Personal
 from bot.platforms import Platforms, open_platforms, plain
@@ -88,6 +88,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             settings.approval_hours,
             settings.approval_four_eyes,
             people.authors,
+            partial(is_current, redis),
         )
         orders = await _orders(stack, settings, database_url, database)
         platforms = Platforms()

@@ -1,5 +1,6 @@
 """What the slash commands do, the same on every platform."""
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,9 @@ MOST_NAMES = 5
 
 _MOST_NAME = 60
 """Characters of a display name."""
+
+_TWO_OF_THREE = re.compile("``(?=`)")
+"""Two backticks with a third behind them: three would end a block of code, on Discord anywhere in a line."""
 
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
 
@@ -232,7 +236,7 @@ def counted(authors: Iterable[str]) -> list[str]:
 
 def described(approval: Approval, name: Name | None = None) -> str:
     """Return the action, its effect and its requesters, as Markdown."""
-    action = approval.action.replace("```", "`\u200b`\u200b`")  # which would end the block
+    action = _TWO_OF_THREE.sub("``\u200b", approval.action)
     language = approval.language if approval.language.isalnum() else ""
     return f"{headline(approval, name)}\n\n```{language}\n{action}\n```"
 

@@ -67,10 +67,11 @@ class Gate:
 
 def gate(settings: Settings, redis: Redis) -> Gate:
     """What `settings` ask for; makes no request yet."""
+    is_listed = bool(settings.allowed_users or settings.allowed_roles)
     access = Access(
         admins=settings.admin_users,
         # or who may approve could not say so in words
-        users=settings.allowed_users and settings.allowed_users | settings.approvers,
+        users=settings.allowed_users | settings.approvers if is_listed else frozenset(),
         channels=settings.allowed_channels,
         spaces=settings.allowed_spaces,
         roles=settings.allowed_roles,

@@ -137,8 +137,13 @@ class Turns:
                 yield Notice(words)
 
     async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
-        """The words for each message that the agent is not asked; the same on every attempt."""
+        """The words for each message that the agent is not asked; the same on every attempt.
+
+        Once the reply has begun, the agent was asked: what would be refused by now does not end the answer.
+        """
         if "received" not in receipt.state:
+            if receipt.state.keys() - {"ending"}:  # that alone is of a turn that is given up
+                return {}
             words = {message.id: await self.receive(message) for message in turn.messages}
             kept = {id: said for id, said in words.items() if said is not None}
             if not kept:

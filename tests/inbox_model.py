@@ -121,7 +121,7 @@ class Model:
             case Message():
                 return self._put(event, NEVER)
             case Correction():
-                return self._correct(event.message, event.edited_at)
+                return self._correct(replace(event.message, edited_at=event.edited_at), event.edited_at)
             case Withdrawal():
                 return self._withdraw(event.message_id)
             case Decision():

@@ -55,6 +55,14 @@ def test_no_account_of_another_platform_is_shown_by_its_id() -> None:
     assert "Carol or you or an approver on Discord or an approver on Slack can press" in told(ASKED)
 
 
+@pytest.mark.parametrize("run", range(3, 9))
+def test_no_run_of_backticks_ends_the_block_of_the_statement(run: int) -> None:
+    """Fault: of five in a row three stayed, and what followed looked like a text of the bot."""
+    approval = replace(ASKED, action=f"UPDATE shelf SET name = '{'`' * run}\n# Harmless'")
+    for shown in (text_of(approval), told(approval)):
+        assert shown.count("```") == 2
+
+
 def test_the_statement_is_data_on_slack() -> None:
     """It pings nobody there, and is not formatted."""
     code = as_extra(ASKED).blocks[1]["elements"][0]

@@ -3,21 +3,40 @@
 import asyncio
 import itertools
 import json
+import math
 import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Set
+from collections.abc import AsyncIterator, Set
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
 
 from bot.approvals import Approvals
 from bot.approvals.approvals import MOST_OPEN
-from bot.chat import Decision, Message, Proposal, ThreadId, Turn, order_in
-from bot.inbox import Inbox, keys
+from bot.chat import (
+    Correction,
+    Decision,
+    Event,
+    Message,
+    Notice,
+    Part,
+    Proposal,
+    Receipt,
+    Text,
+    ThreadId,
+    Turn,
+    Withdrawal,
+    order_in,
+)
+from bot.inbox import Inbox, is_current, keys, note_hang, overview, serve
 from bot.inbox.inbox import as_message
+from bot.shared import SharedState
+from bot.turn import Turns
+from tests.waiting import wait_until
 
 ADA, BOB, EVE = "slack:UADA", "discord:80351", "slack:UEVE"
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
@@ -172,6 +191,23 @@ async def test_a_request_of_another_version_does_not_end_the_looking(redis: Redi
     assert await kept.expire() == 0
 
 
+async def test_a_request_of_another_version_keeps_no_other_from_being_decided_or_forgotten(
+    redis: Redis,
+) -> None:
+    """Fault: while it waited no edit, deletion or stop was taken, and nobody could be forgotten."""
+    kept = approvals(redis)
+    await redis.hset("{bot}:approval:aaaaaaaa", "request", '{"approval": {"approvers": [], "new": 1}}')
+    await redis.zadd("{bot}:approvals", {"aaaaaaaa": 0})
+    await kept.ask(TURN, PROPOSAL)
+    assert await kept.waits_for(BOB, str(THREAD))
+    assert not (await kept.decide("aaaaaaaa", BOB, approve=True)).is_known
+    assert [each["id"] for each in await kept.tell([ADA])] == [PROPOSAL.id]
+    await kept.withdraw(TURN.id, "the question was deleted")
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]
+    await kept.forget([ADA])
+    assert await kept.find(PROPOSAL.id) is None
+
+
 async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) -> None:
     """Who asks on Slack does not approve on Discord."""
 
@@ -243,21 +279,147 @@ async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redi
     """Else the old wording could still be approved; what others have asked stays."""
     kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
-    await kept.ask(replace(TURN, id="another"), replace(PROPOSAL, id="aaaaaaaa"))
+    other = replace(TURN, id="another", messages=(replace(QUESTION, id="another"),))
+    await kept.ask(other, replace(PROPOSAL, id="aaaaaaaa"))
     await kept.withdraw(TURN.id, "the question was edited")
     (decision,) = await decisions(redis)
     assert (decision.request, decision.verdict, decision.by) == (PROPOSAL.id, "rejected", ADA)
     assert decision.reason == "the question was edited"
 
 
-async def test_an_edit_that_is_reported_again_rejects_nothing_that_its_answer_asked_for(redis: Redis) -> None:
-    """Only what was asked for before the edit was meant for the old wording."""
+EDITED = replace(QUESTION, id=f"{QUESTION.id}:edit:5.0", corrects=QUESTION.id, edited_at=5.0)
+BESIDE = replace(QUESTION, id="slack:T1:C1:2.2", author=EVE)
+
+
+@pytest.mark.parametrize(
+    ("messages", "changed"),
+    [((EDITED,), QUESTION.id), ((QUESTION, BESIDE), QUESTION.id), ((QUESTION, BESIDE), BESIDE.id)],
+    ids=["edited before", "first of two", "second of two"],
+)
+async def test_each_question_of_a_turn_takes_its_requests_back(
+    redis: Redis, messages: tuple[Message, ...], changed: str
+) -> None:
+    """Fault: only the first message of a turn did, and none that had been edited once.
+
+    What follows a decision belongs to the same questions.
+    """
     kept = approvals(redis)
-    edited_at = time.time()
+    await kept.ask(Turn(id=messages[0].id, thread=THREAD, messages=messages), PROPOSAL)
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    (decision,) = await decisions(redis)
+    message = as_message(decision)
+    follows = replace(PROPOSAL, id="bbbbbbbb")
+    await kept.ask(Turn(id=message.id, thread=THREAD, messages=(message,)), follows)
+    await kept.ask(
+        Turn(id=messages[0].id, thread=THREAD, messages=messages), replace(PROPOSAL, id="aaaaaaaa")
+    )
+    await kept.withdraw("another", "the question was deleted")
+    assert len(await decisions(redis)) == 1
+    await kept.withdraw(changed, "the question was deleted")
+    rejected = {each.request for each in await decisions(redis) if each.verdict == "rejected"}
+    assert rejected == {"aaaaaaaa", "bbbbbbbb"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_an_answer_asks_for_after_its_question_was_changed_is_taken_back(
+    redis: Redis, late: bool, deleted: bool
+) -> None:
+    """Fault: while the answer was under way there was no request yet, and then nobody looked again.
+
+    Also when the change is heard of only after the request was made, which is later by the clock.
+    """
+    inbox = Inbox(redis, name="one", follow_days=1)
+    kept = replace(approvals(redis), is_current=partial(is_current, redis))
+    changed: Event = Correction(message=replace(QUESTION, text="take two"), edited_at=5.0)
+    if deleted:
+        changed = Withdrawal(message_id=QUESTION.id)
+
+    async def change() -> None:
+        await inbox.put(changed)
+        await kept.withdraw(QUESTION.id, "it was changed", before=math.inf if deleted else 5.0)
+
+    await inbox.put(replace(QUESTION, sent_at=time.time()))
+    (lease,) = await inbox.enter() + await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    if not late:
+        await change()
+    assert await kept.ask(begun.turn, PROPOSAL)
+    if late:
+        assert not await decisions(redis)
+        await change()
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]
+    if not deleted:
+        await inbox.finish(lease, begun.turn)
+        (lease,) = await inbox.take(1, 1)
+        begun = await inbox.begin(lease)
+        assert begun
+        await kept.ask(begun.turn, replace(PROPOSAL, id="aaaaaaaa"))
+        await change()
+        assert {each.request for each in await decisions(redis)} == {PROPOSAL.id}
+
+
+async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: Redis) -> None:
+    """Fault: giving up was taken for a stop, which ends no decision: a third death, and no word."""
+    kept = approvals(redis)
     await kept.ask(TURN, PROPOSAL)
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    for _ in range(2):
+        inbox = Inbox(redis, name="one", follow_days=1)
+        (lease,) = await inbox.enter() + await inbox.take(1, 1)
+        begun = await inbox.begin(lease)
+        assert begun
+        await note_hang(redis, inbox, f"turn:{begun.turn.id}")
+    place = _Place()
+    turns = Turns(_runs_again, lambda _: place, _is_admitted, _says_from_the_ledger, limit=60)
+    stop = asyncio.Event()
+    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+        inbox = Inbox(redis, name="one", follow_days=1)
+        group.create_task(serve(inbox, turns.take, limit=1, lease_seconds=5, grace=5, stop=stop, stops=stops))
+        await wait_until(lambda: _is_dead(redis), "given up")
+        stop.set()
+    outcome, ending = place.parts
+    assert outcome == Notice("It was not done.")
+    assert isinstance(ending, Notice)
+    assert ending.text.startswith("I stopped responding twice while working on this, so I gave up.")
+
+
+class _Place:
+    """A thread that keeps what is shown in it."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+
+    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        self.parts += [part async for part in parts]
+
+
+async def _runs_again(turn: Turn) -> AsyncIterator[Part]:
+    yield Text("Done.")
+
+
+async def _is_admitted(message: Message) -> str | None:
+    return None
+
+
+async def _says_from_the_ledger(turn: Turn, answer: str) -> str:
+    return "It was not done."
+
+
+async def _is_dead(redis: Redis) -> bool:
+    return bool(await overview.dead(redis))
+
+
+async def test_an_edit_that_is_reported_again_rejects_nothing_that_its_answer_asked_for(redis: Redis) -> None:
+    """Only an earlier wording was meant by it, whatever the clocks say."""
+    kept = approvals(redis)
+    edited_at = time.time() + 3600
+    edited = replace(QUESTION, edited_at=edited_at)
+    await kept.ask(replace(TURN, messages=(edited,)), PROPOSAL)
     await kept.withdraw(TURN.id, "the question was edited", before=edited_at)
     assert await decisions(redis) == []
-    await kept.withdraw(TURN.id, "the question was edited", before=time.time() + 1)
+    await kept.withdraw(TURN.id, "the question was edited", before=edited_at + 1)
     assert [each.verdict for each in await decisions(redis)] == ["rejected"]
 
 

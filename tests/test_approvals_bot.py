@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from bot.agent.marking import unmarked
 from bot.approvals import approvals
+from bot.inbox import overview
 from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
@@ -360,6 +361,33 @@ async def test_a_question_that_is_edited_takes_its_request_back(
         second = await asked_message(slack, ts)
         assert "DELETE FROM shelf WHERE id = 3" in str(second.blocks)
         assert await shelf.stock() == UNTOUCHED
+
+
+async def test_what_is_asked_for_after_its_question_was_edited_is_taken_back(
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack, redis: Redis
+) -> None:
+    """Fault: an edit while the answer is under way left a request of the old wording to be approved."""
+    gate = asyncio.Event()
+    late = Script(tool_calls=[("sql_execute", {"statement": TAKE})], gate=gate)
+    async with running(**settings, **of_slack(slack)):
+        await slack.connected()
+        model.script(late, "I leave it.", "It was taken back.")
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")
+        await wait_until(lambda: len(model.requests) == 1, "the answer is under way")
+        slack.edit(GENERAL, ts, f"{slack.mention} leave all as it is")
+        await wait_until(lambda: _waits(redis, "leave all as it is"), "the edit is taken")
+        gate.set()
+        reason = f"Rejected by <@{ALICE}>: the question was edited or deleted"
+        await wait_until(
+            lambda: any(reason in str(each.blocks) for each in slack.bot_replies(GENERAL, ts)), "taken back"
+        )
+        await wait_until(lambda: "It was taken back." in slack.transcript(GENERAL, ts), "the model is told")
+        assert not any(map(buttons_of, slack.bot_replies(GENERAL, ts)))
+        assert await shelf.stock() == UNTOUCHED
+
+
+async def _waits(redis: Redis, text: str) -> bool:
+    return any(each.text == text for each in await overview.waiting(redis))
 
 
 async def test_two_people_on_two_platforms_make_one_decision(

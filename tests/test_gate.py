@@ -39,6 +39,19 @@ async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
         assert await receive(replace(asked, id=f"d{number}", decision=decision)) is None
 
 
+@pytest.mark.parametrize("listed", [{"allowed_users": "slack:U2"}, {"allowed_roles": "discord:1"}])
+async def test_who_can_approve_may_say_so_in_words_whatever_list_is_set(
+    redis: Redis, listed: dict[str, Any]
+) -> None:
+    """Fault: with a list of roles alone, an approver without one was refused."""
+    settings = Settings(_env_file=None, approvers="slack:U5", **listed)
+    receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
+    thread = ThreadId("slack", "T1", "C1", "1.1")
+    asked = Message(id="1", thread=thread, author="slack:U5", text="hi", sent_at=0, addressed=True)
+    assert await receive(asked) is None
+    assert await receive(replace(asked, id="2", author="slack:U6"))
+
+
 async def test_a_role_of_discord_lets_its_members_talk_and_nobody_else(
     storage: dict[str, Any], discord: Discord
 ) -> None:

@@ -354,6 +354,27 @@ async def test_a_hang_of_a_turn_that_has_ended_is_not_counted(redis: Redis) -> N
     assert await redis.hget(f"{{bot}}:turn:{begun.turn.id}", "hangs") is None
 
 
+async def test_a_hang_under_the_name_of_a_turn_that_has_ended_counts_as_a_crash_of_those_under_way(
+    redis: Redis,
+) -> None:
+    """Fault: it counted for nobody, and a turn that hangs a task of an earlier one did so for ever."""
+    inbox = an_inbox(redis)
+    done, poison = a_message("done"), a_message("poison", "t2")
+    for message in (done, poison):
+        await inbox.put(message)
+    leases = await inbox.enter() + await inbox.take(2, 1)
+    turns = {lease: begun.turn for lease in leases if (begun := await inbox.begin(lease))}
+    (first,) = [lease for lease in leases if turns[lease].id == done.id]
+    await inbox.finish(first, turns[first])
+    inbox.leave(turns[first])
+    await note_hang(redis, inbox, f"turn:{done.id}")
+    later = an_inbox(redis)
+    (lease,) = await later.enter()
+    again = await later.begin(lease)
+    assert again
+    assert (again.turn.id, again.crashed, again.crashes) == (poison.id, True, 1)
+
+
 async def test_restarted_process_takes_its_own_work_back_at_once(redis: Redis) -> None:
     """A process with the name of a dead one does not wait for the lease to expire."""
     dead = an_inbox(redis)

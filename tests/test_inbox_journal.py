@@ -1,5 +1,6 @@
 """What a process puts back when Redis has come back empty: all that was taken, in order, nothing twice."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bot.chat import Correction, Withdrawal
-from bot.inbox import Inbox, journal
+from bot.inbox import Erasure, Inbox, journal, keys
 from bot.inbox.inbox import Begun, Lease
+from bot.shared import SharedState
 from tests.test_inbox import a_message, an_inbox
 
 
@@ -116,6 +118,37 @@ async def test_threads_are_taken_part_in_again(redis: Redis, ears: Inbox, hands:
     await redis.flushall()
     await ears.restore()
     assert await ears.put(a_message("two", addressed=False)) == "kept"
+
+
+async def test_a_thread_that_was_left_is_not_taken_part_in_again(
+    redis: Redis, ears: Inbox, hands: Inbox
+) -> None:
+    """Fault: what a person had forgotten was put back by the processes that remembered the thread."""
+    await ears.put(a_message("zero", "t0"))
+    await ears.put(a_message("one"))
+    for _ in range(2):
+        await answer(hands)
+    await Erasure(redis, hands).leave(str(a_message("one").thread))
+    await ears.restore()
+    assert await ears.put(a_message("two", addressed=False)) == "ignored"
+    assert len(await SharedState(redis, "one").active_threads("test", 0)) == 1
+    await redis.flushall()
+    await ears.restore()
+    assert await ears.put(a_message("two", addressed=False)) == "ignored"
+    assert await ears.put(a_message("more", "t0", addressed=False)) == "kept"
+
+
+async def test_a_thread_in_which_nobody_writes_is_left_in_time(
+    redis: Redis, ears: Inbox, hands: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: a process that lived for longer took part again, and said that Redis had lost data."""
+    await ears.put(a_message("one"))
+    assert await answer(hands) == ["one"]
+    await redis.delete(keys.joined(str(a_message("one").thread)))  # it has expired
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 31 * 86_400)
+    await ears.restore()
+    assert await ears.put(a_message("two", addressed=False)) == "ignored"
 
 
 async def test_memory_is_bounded(redis: Redis, ears: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,14 @@ async def _nobody_else(author: str, space: str) -> Set[str]:
     return frozenset({author})
 
 
+IsCurrent = Callable[[Mapping[str, float]], Awaitable[bool]]
+"""Tells if messages have the wording still that a request answers, see `Record.questions`."""
+
+
+async def _always(questions: Mapping[str, float]) -> bool:
+    return True
+
+
 Put = Callable[[Decision], Awaitable[str]]
 """Puts a decision into the inbox; returns `kept`, or `duplicate` when there was one before."""
 
@@ -96,6 +104,7 @@ class Approvals:
     hours: float
     four_eyes: bool
     people: SamePerson = _nobody_else
+    is_current: IsCurrent = _always
 
     async def ask(self, turn: Turn, proposal: Proposal) -> Approval | None:
         """See `bot.chat.Requests`."""
@@ -103,6 +112,7 @@ class Approvals:
         expires_at = now + self.hours * 3600
         askers = askers_of(turn)
         people = await self._same(askers, turn.thread)
+        before = await self._read(turn.decision.request) if turn.decision else None
         approval = Approval(
             id=proposal.id,
             title=proposal.title,
@@ -113,10 +123,18 @@ class Approvals:
             approvers=tuple(sorted(set(self.approvers) - (people if self.four_eyes else set()))),
             asked_in=turn.id,
             askers=askers,
-            names=await self._names(turn),
+            names={**(before.approval.names if before else {}), **_names(turn)},
         )
-        place = turn.messages[-1].place
-        record = Record(approval, proposal, turn.thread, askers, place, turn.direct, sorted(people))
+        record = Record(
+            approval,
+            proposal,
+            turn.thread,
+            askers,
+            turn.messages[-1].place,
+            turn.direct,
+            sorted(people),
+            before.questions if before else _questions(turn),
+        )
         with _storage():
             outcome: Any = await self.redis.register_script(_ASK)(
                 keys=[_OPEN, _key(approval.id), *map(_open_of, record.people)],
@@ -129,25 +147,27 @@ class Approvals:
                     MOST_OPEN,
                 ],
             )
-        match outcome:
-            case b"new":
-                log.info("approval requested", extra={"request": approval.id, "tool": proposal.tool})
-                return approval
-            case b"known":
-                found = await self._read(approval.id)
-                return found.approval if found else approval
-            case _:
-                log.info("approval request refused", extra={"request": approval.id, "open": MOST_OPEN})
-                return None
+        if outcome == b"refused":
+            log.info("approval request refused", extra={"request": approval.id, "open": MOST_OPEN})
+            return None
+        if outcome == b"new":
+            log.info("approval requested", extra={"request": approval.id, "tool": proposal.tool})
+        kept = await self._read(approval.id) or record
+        if kept.is_open:
+            await self._take_back_if_outdated(kept)
+        return kept.approval
+
+    async def _take_back_if_outdated(self, record: Record) -> None:
+        """Reject what answers a wording that is gone: `withdraw` may have looked too early."""
+        with _storage():
+            is_current = await self.is_current(record.questions)
+        if not is_current:
+            reason = "the question was edited or deleted"
+            await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
     async def _same(self, askers: Sequence[str], thread: ThreadId) -> set[str]:
         """Those who have asked, under all the names that they have linked."""
         return set().union(*[await self.people(asker, thread.space) for asker in askers])
-
-    async def _names(self, turn: Turn) -> Mapping[str, str]:
-        names = {each.author: each.author_name for each in turn.messages if each.author_name}
-        before = await self._read(turn.decision.request) if turn.decision else None
-        return {**before.approval.names, **names} if before else names
 
     async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
         """Note the threads that show a request besides the one that asks: words decide there, too."""
@@ -265,9 +285,17 @@ class Approvals:
             step.zrem(key, record.approval.id)
 
     async def _read(self, id: str) -> Record | None:
+        """Return what is known of a request; None also for one that cannot be read.
+
+        One of another version must not keep others from being decided, taken back or forgotten.
+        """
         with _storage():
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
-        return Record.from_json(*fields) if fields[0] else None
+        try:
+            return Record.from_json(*fields) if fields[0] else None
+        except (KeyError, TypeError, ValueError):
+            log.exception("request cannot be read", extra={"request": id})
+            return None
 
     async def keep_expiring(self) -> None:
         """Decide what nobody has decided in time, until cancelled."""
@@ -283,11 +311,7 @@ class Approvals:
         with _storage():
             due: Any = await self.redis.zrangebyscore(_OPEN, "-inf", time.time(), start=0, num=100)
         for id in (each.decode() for each in due):
-            try:
-                record = await self._read(id)
-            except (KeyError, TypeError, ValueError):  # of another version: it must not end the looking
-                log.exception("a request cannot be read", extra={"request": id})
-                record = None
+            record = await self._read(id)
             if record and record.approval.state == "asked":
                 await self._settle(record, record.decision("expired"))
             with _storage():
@@ -295,32 +319,27 @@ class Approvals:
         return len(due)
 
     async def withdraw(self, message_id: str, reason: str, *, before: float = math.inf) -> None:
-        """Reject what was asked for, `before` a time, in answer to a message that is not as it was any more.
+        """Reject what was asked for in answer to a wording of a message from `before` a time.
 
         An edit may be reported again at any time, and must not reject what its answer has asked for.
         """
-        with _storage():
-            open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
-        for id in (each.decode() for each in open_ids):
-            record = await self._read(id)
-            if record is None or record.approval.state != "asked":
-                continue
-            asked_at = record.approval.expires_at - self.hours * 3600
-            if record.approval.asked_in == message_id and asked_at < before:
+        for record in await self._waiting():
+            if record.questions.get(message_id, math.inf) < before:
                 await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
     async def waits_for(self, by: str, thread: str) -> bool:
         """Tell if a request that `by` can approve waits in the thread of that name."""
         if by not in self.approvers:
             return False
+        return any(
+            str(each.thread) == thread and by in each.approval.approvers for each in await self._waiting()
+        )
+
+    async def _waiting(self) -> Sequence[Record]:
         with _storage():
             open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
         records = [await self._read(each.decode()) for each in open_ids]
-        return any(
-            each.approval.state == "asked" and str(each.thread) == thread and by in each.approval.approvers
-            for each in records
-            if each
-        )
+        return [each for each in records if each and each.approval.state == "asked"]
 
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove the requests that these have made, alone or with others; nobody can decide them any more."""
@@ -353,6 +372,14 @@ class Approvals:
         if next_due:
             evidence["next_expires_in_s"] = round(next_due[0][1] - time.time())
         return Health(name="approvals", state="ok" if self.approvers else "off", evidence=evidence)
+
+
+def _questions(turn: Turn) -> Mapping[str, float]:
+    return {each.corrects or each.id: each.edited_at for each in turn.messages}
+
+
+def _names(turn: Turn) -> Mapping[str, str]:
+    return {each.author: each.author_name for each in turn.messages if each.author_name}
 
 
 def _key(id: str) -> str:

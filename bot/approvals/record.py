@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from bot.chat import Approval, Decision, Message, Proposal, ThreadId, Turn, Verdict
 
@@ -12,8 +12,9 @@ from bot.chat import Approval, Decision, Message, Proposal, ThreadId, Turn, Verd
 class Record:
     """A request, who has asked for it, and where it is shown.
 
-    `people` are the accounts of all who have asked, linked ones included; `shown` the threads that show the
-    request besides the one that asks.
+    `people` are the accounts of all who have asked, linked ones included; `questions` the messages that it
+    answers, by the ids that they were written under, with the `edited_at` of their wording; `shown` the
+    threads that show the request besides the one that asks.
     """
 
     approval: Approval
@@ -23,6 +24,7 @@ class Record:
     place: Mapping[str, str]
     direct: bool
     people: Sequence[str] = ()
+    questions: Mapping[str, float] = field(default_factory=dict)
     shown: Sequence[str] = ()
 
     def decision(self, verdict: Verdict, by: str = "", reason: str = "", name: str = "") -> Decision:
@@ -75,6 +77,7 @@ class Record:
             stored["place"],
             stored["direct"],
             stored.get("people", ()),
+            stored.get("questions") or {stored["approval"]["asked_in"]: 0.0},
             json.loads(shown) if shown else (),
         )
 

@@ -75,9 +75,10 @@ class Message:
     `sent_at` is in Unix seconds. `addressed` tells a mention or a direct message from a message that
     only counts when the bot already takes part in the thread. `direct` marks a direct message. `place` is
     what the platform needs to answer there (ids of channel, message, team), known to that platform alone.
-    `corrects` is the id of the answered message that this one is the new wording of, `replays` how often an
-    operator has put it back after it was given up, `decision` what was decided about a request that `author`
-    has made; only the inbox sets these three. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
+    `corrects` is the id of the answered message that this one is the new wording of, `edited_at` the time of
+    the edit that it has its wording from (Unix seconds, 0: none), `replays` how often an operator has put it
+    back after it was given up, `decision` what was decided about a request that `author` has made; only the
+    inbox sets these four. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
     names by which ALLOWED_BOTS may know an author that is a bot, none for a person. `author_space` is the
     author's own space, as in ALLOWED_SPACES, empty when it is the thread's or is not known; `is_guest` marks
     an author who is a guest. `quotes` are what others wrote and the message shows. `seen_request` is the id
@@ -96,6 +97,7 @@ class Message:
     attachments: tuple[Attachment, ...] = ()
     place: Mapping[str, str] = field(default_factory=dict)
     corrects: str = ""
+    edited_at: float = 0.0
     replays: int = 0
     decision: "Decision | None" = None
     roles: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from bot.inbox.fence import FencedRedis
 from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
 from bot.inbox.overview import health as inbox_health
-from bot.inbox.stops import NOT_THEIRS
+from bot.inbox.stops import NOT_THEIRS, is_current
 from bot.inbox.worker import Work, serve
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Writer",
     "desk",
     "inbox_health",
+    "is_current",
     "note_hang",
     "serve",
 ]

@@ -14,11 +14,14 @@ from redis.asyncio import Redis
 from bot.chat import Json, ThreadId, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
-from bot.inbox.keys import ACTIVE, DEAD, LATER, TAG
+from bot.inbox.keys import ACTIVE, DEAD, LATER, LEFT, TAG
 from bot.inbox.overview import SEEN_SECONDS, waiting
 
 HOLD_SECONDS = 30
 """A hold whose holder died ends by itself."""
+
+LEFT_SECONDS = 60
+"""Time in which every process that lives learns that a thread was left; see `bot.inbox.journal`."""
 
 _LOOK_SECONDS = 0.2
 _BATCH = 500
@@ -89,7 +92,11 @@ class Erasure:
 
     async def leave(self, thread: str) -> None:
         """Take part in a thread no more, as if it had never been."""
-        await self._redis.delete(keys.joined(thread))
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.delete(keys.joined(thread))
+            pipeline.sadd(LEFT, keys.left(thread))  # else processes that remember it would put it back
+            pipeline.expire(LEFT, LEFT_SECONDS)
+            await pipeline.execute()
         key = keys.threads(thread.partition(":")[0])
         for member in await self._members(key):
             if str(ThreadId(**json.loads(member))) == thread:

@@ -148,7 +148,7 @@ class Inbox:
         ]
 
     async def _put_correction(self, correction: Correction) -> str:
-        message = correction.message
+        message = replace(correction.message, edited_at=correction.edited_at)
         again = replace(message, id=f"{message.id}:edit:{correction.edited_at}", corrects=message.id)
         is_recent = time.time() - message.sent_at < _RECENT_SECONDS
         outcome = keys.text(

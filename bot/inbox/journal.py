@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from bot.chat import Json, Message, ThreadId, Turn
 from bot.inbox import keys, scripts
-from bot.inbox.keys import TAG
+from bot.inbox.keys import LEFT, TAG
 from bot.inbox.overview import SEEN_SECONDS
 from bot.scopes import scopes_of
 
@@ -54,7 +54,8 @@ class Journal:
         self._redis = redis
         self._follow_seconds = follow_seconds
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._threads: OrderedDict[str, ThreadId] = OrderedDict()
+        self._threads: OrderedDict[str, tuple[ThreadId, float]] = OrderedDict()
+        """By the time of the newest message (Unix seconds), the oldest first."""
         self._done: OrderedDict[str, None] = OrderedDict()
         self._restore = redis.register_script(scripts.RESTORE)
 
@@ -62,7 +63,7 @@ class Journal:
         """A message waits, or waits with other words than before."""
         self._entry(message).message = message
         self._threads.pop(str(message.thread), None)
-        _put(self._threads, str(message.thread), message.thread)
+        _put(self._threads, str(message.thread), (message.thread, time.time()))
 
     def begun(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """A turn runs in this process."""
@@ -160,14 +161,31 @@ class Journal:
 
     async def _rejoin(self) -> bool:
         """Take part in the threads again, if that was forgotten; whether it was."""
-        if not self._threads or await self._redis.exists(keys.joined(next(reversed(self._threads)))):
+        self._leave_idle()
+        if not self._threads:
+            return False
+        newest = next(reversed(self._threads))
+        async with self._redis.pipeline(transaction=True) as step:  # in one, or one that is left looks lost
+            step.exists(keys.joined(newest))
+            step.smembers(LEFT)
+            is_joined, left = await step.execute()
+        for name in [each for each in self._threads if left and keys.left(each).encode() in left]:
+            if name != newest or not is_joined:
+                del self._threads[name]
+        if is_joined or newest not in self._threads:
             return False
         async with self._redis.pipeline(transaction=False) as pipe:
-            for name, thread in self._threads.items():
+            for name, (thread, at) in self._threads.items():
                 pipe.set(keys.joined(name), "", ex=self._follow_seconds, nx=True)
-                pipe.zadd(keys.threads(thread.platform), {json.dumps(asdict(thread)): time.time()}, gt=True)
+                pipe.zadd(keys.threads(thread.platform), {json.dumps(asdict(thread)): at}, gt=True)
             await pipe.execute()
         return True
+
+    def _leave_idle(self) -> None:
+        """Forget the threads that Redis has forgotten by now, since nobody wrote there for so long."""
+        begin = time.time() - self._follow_seconds
+        while self._threads and next(iter(self._threads.values()))[1] <= begin:
+            self._threads.popitem(last=False)
 
 
 def _put(known: OrderedDict[str, Value], name: str, value: Value) -> None:

@@ -1,7 +1,11 @@
 """The names of the inbox's keys; what they hold is told in `bot.inbox.scripts`."""
 
+import hashlib
+
 TAG = "{bot}"
-READY, LATER, ACTIVE, DEAD, HUNG = (f"{TAG}:{name}" for name in ("ready", "later", "active", "dead", "hung"))
+READY, LATER, ACTIVE, DEAD, HUNG, LEFT = (
+    f"{TAG}:{name}" for name in ("ready", "later", "active", "dead", "hung", "left")
+)
 GROUP = "workers"
 
 
@@ -53,6 +57,11 @@ def turn(turn_id: str) -> str:
 def starts(name: str) -> str:
     """How often the process of that name has begun to work."""
     return f"{TAG}:starts:{name}"
+
+
+def left(thread: str) -> str:
+    """The member of `LEFT` that stands for a thread: it does not tell whose the thread was."""
+    return hashlib.sha256(thread.encode()).hexdigest()
 
 
 def text(value: bytes | str) -> str:

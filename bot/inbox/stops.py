@@ -1,6 +1,6 @@
 """Stops and deletions: people want no more of an answer, and end nothing that others have asked."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -30,6 +30,18 @@ Overrules = Callable[[str, str], Awaitable[bool]]
 async def nobody_overrules(author: str, thread: str) -> bool:
     """Let people stop nothing of others."""
     return False
+
+
+async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
+    """Tell if nobody has edited or deleted these messages since.
+
+    Each stands beside the time of the edit that its wording is from, as in `Message.edited_at`.
+    """
+    for id, edited_at in wordings.items():
+        edited, withdrawn = await redis.hmget(keys.seen(id), ["edited", "withdrawn"])
+        if withdrawn or float(edited or -1) > edited_at:
+            return False
+    return True
 
 
 class Stops:

@@ -297,12 +297,14 @@ class _Worker:
         if dead and _is_mute(begun):
             await self._finish(lease, turn, dead)
             return
+        words = _last_words(begun, dead)
         if (dead or begun.stopped) and not running.halt.done():
-            running.halt.set_result(_last_words(begun, dead))
+            running.halt.set_result(words)
+        known = {"ending": words, **begun.receipt} if dead else begun.receipt  # a halt alone ends no decision
         receipt = Receipt(
             turn,
             lambda state: self._inbox.keep(lease, turn, state),
-            begun.receipt,
+            known,
             partial(self._hold, lease),
         )
         try:

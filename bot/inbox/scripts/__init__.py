@@ -14,6 +14,8 @@ names its `thread`, and the `author` and the `channel` of the first message that
     joined:<thread>      the bot takes part; holds the message that was answered last
     early:<thread>       hash: messages that came before the one that makes the bot take part
     threads:<platform>   sorted set: threads by the time of their newest message
+    left                 set: digests of the threads that the bot has left within the last minute; the
+                         processes that remember them forget them meanwhile
     paused:<thread>      somebody works on what is kept of the thread, which has no turn meanwhile
     turn:<id>            hash: last (mailbox entry), attempts, failures, crashes, hangs, error, running,
                          receipt, stopped

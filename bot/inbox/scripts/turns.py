@@ -46,12 +46,13 @@ return begun
 # KEYS turn others... | ARGV consumer -> 0 it has ended | 1
 # From a process that dies now. It is not held back when the lease is lost, which the hang has caused: whoever
 # runs the turn now, or has put it off, has to know. Only a turn that has ended is kept for a limited time.
-# The attempts of the turns beside it end here, so that they count no crash.
+# The attempts of the turns beside it end here, so that they count no crash. Where the turn has ended nobody
+# knows which one hung: then each counts a crash, or the process would hang for ever.
 HUNG = """
+if redis.call('TTL', KEYS[1]) ~= -1 then return 0 end
 for i = 2, #KEYS do
   if redis.call('HGET', KEYS[i], 'running') == ARGV[1] then redis.call('HDEL', KEYS[i], 'running') end
 end
-if redis.call('TTL', KEYS[1]) ~= -1 then return 0 end
 redis.call('HINCRBY', KEYS[1], 'hangs', 1)
 return 1
 """
