@@ -3,6 +3,7 @@
 import asyncio
 import importlib.machinery
 import importlib.util
+import json
 import signal
 import ssl
 import sys
@@ -79,6 +80,26 @@ async def test_ctrl_c_while_it_starts_leaves_no_trace(tmp_path: Path) -> None:
         bot.process.send_signal(signal.SIGINT)
         assert await bot.ended() in (-signal.SIGINT, 0, 1)
     assert not any("Traceback" in line for line in bot.output)
+
+
+async def test_an_unexpected_error_at_start_is_a_line_of_the_log_without_secrets(tmp_path: Path) -> None:
+    """With its trace; Python itself would print it as it is."""
+    fail = """
+import bot.app, bot.main
+
+async def serve(settings):
+    raise ValueError("cannot use " + settings.api_token.get_secret_value())
+
+bot.app.serve = serve
+raise SystemExit(bot.main.main(["run"]))
+"""
+    token = "a-token-of-sixteen"
+    code, output = await python("-c", fail, API_TOKEN=token, LOG_FORMAT="json", HOME=str(tmp_path))
+    assert code == 1
+    line = json.loads(output.splitlines()[-1])
+    assert line["event"] == "stopped by an unexpected error"
+    assert "ValueError: cannot use ***" in line["exception"]
+    assert token not in output
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
