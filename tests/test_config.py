@@ -365,6 +365,16 @@ def test_secrets_are_all_known_to_the_log(environ: Environ) -> None:
     assert set(load_settings().secrets()) >= set(SECRETS.values())
 
 
+def test_a_password_is_known_to_the_log_as_it_is_written_and_as_it_is_used(environ: Environ) -> None:
+    """An error may tell it without its address. A token that only looks like an address is no fault."""
+    environ(
+        REDIS_URL="redis://:p%40ss%2Fword@localhost",
+        DATABASE_URL="postgresql://localhost/shop?user=ada&password=w%C3%B6rd-9",
+        API_TOKEN="//[no-address-at-all",
+    )
+    assert set(load_settings().secrets()) >= {"p%40ss%2Fword", "p@ss/word", "wörd-9"}
+
+
 def test_settings_do_not_print_secrets(environ: Environ) -> None:
     """Neither `repr` nor `str` of the settings shows one."""
     environ(**SECRETS)

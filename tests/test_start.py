@@ -168,6 +168,34 @@ def test_a_line_of_the_env_file_that_cannot_be_read_is_reported_once_with_its_nu
     assert "secret" not in "".join(told)
 
 
+def test_a_line_of_the_env_file_that_is_no_name_and_value_is_told_by_its_number(env_file: Path) -> None:
+    """It may be a piece of a key of several lines, or a token alone: never told as the name of a variable."""
+    env_file.write_text("DEBUG=true\nsk-a-secret\nMII/secret+x==\n\nHTTP_PORT=8081\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert [each.partition(":")[0] for each in caught.value.problems] == [".env, line 2", ".env, line 3"]
+    assert "secret" not in f"{caught.value.problems} {unknown_names(Settings)}"
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(env_file: Path) -> None:
+    """As editors on Windows write it: the first setting was ignored."""
+    env_file.write_text("HTTP_PORT=8081\n", encoding="utf-8-sig")
+    assert load_settings().http_port == 8081
+    assert unknown_names(Settings) == []
+
+
+def test_a_variable_that_another_one_refers_to_is_not_called_ignored(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a value of `.env`, or in MCP_SERVERS wherever that is."""
+    env_file.write_text(
+        "SHOP_PASSWORD=x\nWIKI=y\nDATABASE_URL=postgresql://ada:${SHOP_PASSWORD}@localhost/shop\n"
+    )
+    assert [each.name for each in unknown_names(Settings)] == ["WIKI"]
+    monkeypatch.setenv("MCP_SERVERS", '{"wiki": {"command": "x", "env": {"T": "${WIKI}"}}}')
+    assert unknown_names(Settings) == []
+
+
 @pytest.mark.parametrize("kind", ["a folder", "not text"])
 def test_an_env_file_that_cannot_be_read_is_reported(env_file: Path, kind: str) -> None:
     if kind == "a folder":

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,11 +19,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from bot.access_settings import AccessSettings, bearer_token, comma_separated, prefixed
 from bot.approval_settings import ApprovalSettings
-from bot.config.environment import ENV_FILE, ConfigError, check_env_file
+from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
 from bot.keyspace import overlapped
 from bot.plugin_settings import PluginSettings, plugin_settings
 
@@ -34,12 +34,8 @@ Names = Annotated[frozenset[str], NoDecode]
 """A comma-separated list."""
 
 
-class Settings(AccessSettings, ApprovalSettings):
+class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     """The environment contract. A variable's name is the field's name in upper case."""
-
-    model_config = SettingsConfigDict(
-        env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
 
     bot_env: Literal["development", "production"] = Field(
         "development",
@@ -321,7 +317,17 @@ class Settings(AccessSettings, ApprovalSettings):
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
         values += self.plugins.secrets
         # an error may print a password without the address that it came in
-        return [*values, *(password for value in values if (password := urlsplit(value).password))]
+        return [*values, *(password for value in values for password in _passwords(value))]
+
+
+def _passwords(address: str) -> set[str]:
+    """Return the passwords in an address, as written and decoded; none in any other text."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return set()
+    named = {value for name, value in parse_qsl(parts.query) if "password" in name}
+    return {unquote(parts.password or ""), parts.password or "", *named} - {""}
 
 
 _SENTINELS = re.compile(r"rediss?\+sentinel://")
