@@ -1,6 +1,7 @@
 """Raw bytes against the HTTP surface: nothing that is sent is an error of ours, or stops the bot."""
 
 import asyncio
+import base64
 import gzip
 import json
 import logging
@@ -15,11 +16,13 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
-from bot.http.bodies import receive
+from bot.http.bodies import MAX_BODY_BYTES, parse, receive
 from bot.http.connections import BOUNDS, Bounds
+from bot.http.conversation import ChatRequest
 from bot.http.errors import Refusal
 from bot.http.platform import _LARGE_AT_ONCE
 from tests.http_server import HttpServer, http_server, status_of
@@ -380,6 +383,29 @@ async def test_no_body_is_an_error_of_ours(server: HttpServer, body: bytes) -> N
         if status_of(response) >= 400:
             assert len(response) < 4_000
     assert await is_well(server)
+
+
+@pytest.mark.parametrize("unit", ["1,", "{},", "[],", '"a",', '"a":1,', '{"name":"a","content_base64":""},'])
+@pytest.mark.parametrize("field", ["files", "unknown"])
+def test_no_large_body_is_made_of_tiny_values(unit: str, field: str) -> None:
+    """Kind: memory of 50 times the body, and seconds of the event loop. It is refused unparsed."""
+    start, end = ("{", '"z":0}') if ":1" in unit else ("[", "0]")
+    body = f'{{"message": "x", "{field}": {start}{unit * (4 * MAX_BODY_BYTES // len(unit))}{end}}}'.encode()
+
+    class Unparsed:
+        def validate_json(self, body: bytes) -> None:
+            pytest.fail("parsed")
+
+    with pytest.raises(Refusal, match="too many values") as refused:
+        parse(Unparsed(), body)  # type: ignore[arg-type]
+    assert refused.value.status == 400
+
+
+def test_a_large_body_of_files_is_parsed_whatever_its_message_says() -> None:
+    file = {"name": "," * 200, "content_base64": base64.b64encode(bytes(MAX_BODY_BYTES)).decode()}
+    body = {"message": "," * 32_000, "files": [file] * 15}
+    found = parse(TypeAdapter(ChatRequest), json.dumps(body).encode())
+    assert len(found.files) == 15
 
 
 async def test_a_stranger_gets_no_body_unpacked_or_read(
