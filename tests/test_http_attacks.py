@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
 from bot.http.bodies import MAX_BODY_BYTES, parse, receive
-from bot.http.connections import BOUNDS, Bounds
+from bot.http.connections import BOUNDS, Bounds, Connection
 from bot.http.conversation import ChatRequest
 from bot.http.errors import Refusal
 from bot.http.platform import _LARGE_AT_ONCE
@@ -29,7 +29,7 @@ from tests.http_server import HttpServer, http_server, status_of
 from tests.waiting import wait_until
 
 TOKEN = "a-token-of-sixteen"
-HASTY = Bounds(connections=50, head=0.2, body=0.2, bytes_per_second=1e12, idle=0.5)
+HASTY = Bounds(connections=50, head=1, body=0.2, bytes_per_second=1e12, idle=0.5)
 """Bounds under which a test of slowness is soon over."""
 
 ROUTES = [
@@ -426,7 +426,7 @@ async def test_a_stranger_gets_no_body_unpacked_or_read(
     assert not unpacked
 
 
-async def test_no_route_takes_more_than_it_needs(server: HttpServer) -> None:
+async def test_no_route_takes_more_than_it_needs(server: HttpServer, redis: Redis) -> None:
     """A length over the bound is refused before a byte is sent; what has no length, once it is over."""
     for method, path in ROUTES:
         if method == "POST":
@@ -437,7 +437,8 @@ async def test_no_route_takes_more_than_it_needs(server: HttpServer) -> None:
             assert b"connection: close" in response.lower()
     chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
     endless = request("/hook", "Transfer-Encoding: chunked", length=None, body=chunk * 17)
-    assert await server.status(endless) == 413
+    async with http_server(redis, api_token=TOKEN, mounts={"/hook": hook}) as patient:
+        assert await patient.status(endless) == 413
 
 
 # --- slowness and crowds --------------------------------------------------------------------------------
@@ -460,6 +461,23 @@ async def test_a_head_that_does_not_come_ends_its_connection(server: HttpServer)
     response = await server.exchange(kept + b"GET /livez HTTP/1.1\r\n")
     assert status_of(response) == 200
     assert response.count(b"HTTP/1.1 ") == 1
+    assert await is_well(server)
+
+
+async def test_a_head_that_is_here_when_its_time_is_over_is_answered(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a hold-up of the event loop both come at once: the head, and the timer behind it."""
+    loop = asyncio.get_running_loop()
+    receive_data = Connection.data_received
+
+    def received_late(connection: Connection, data: bytes) -> None:
+        late = connection._late
+        receive_data(connection, data)
+        if late and not late.cancelled():
+            loop.call_soon(connection._be_late)  # it is due, too, in this very step of the loop
+
+    monkeypatch.setattr(Connection, "data_received", received_late)
     assert await is_well(server)
 
 
