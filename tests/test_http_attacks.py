@@ -488,7 +488,7 @@ async def test_an_answer_may_take_longer_than_a_head(redis: Redis) -> None:
         await late.wait()
         yield Text("still here")
 
-    async with http_server(redis, answer=answer, bounds=Bounds(connections=9, head=0.05)) as server:
+    async with http_server(redis, answer=answer, bounds=Bounds(connections=9, head=1)) as server:
         asked = asyncio.create_task(server.exchange(request(body=b'{"message": "x"}', token="")))
         assert await server.status(b"GET / HT") == 0  # a head that began later has been too late by now
         late.set()
