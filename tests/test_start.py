@@ -356,6 +356,23 @@ async def test_each_way_in_which_redis_refuses_names_the_setting_that_helps(tmp_
     assert "start it, or correct the address" in await refusal_of("redis://127.0.0.1:9/0")
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("rediss://:pass-word@127.0.0.1:9/0?ssl_ca_cert=/ca.pem", "'ssl_ca_cert'"),
+        ("redis://:pass-word@127.0.0.1:9/0?socket_timeout=soon", "'socket_timeout'"),
+        ("rediss://:pass-word@127.0.0.1:9/0?ssl_ca_certs=/no/such/ca.pem", "is not there"),
+        ("rediss://:pass-word@127.0.0.1:9/0?ssl_cert_reqs=maybe", "Flag: maybe"),
+    ],
+)
+async def test_an_option_of_the_address_of_redis_that_is_not_right_is_told(address: str, told: str) -> None:
+    """A near miss of `ssl_ca_certs` was a trace of redis-py."""
+    sentence = await refusal_of(address)
+    assert sentence.startswith("REDIS_URL: ")
+    assert told in sentence
+    assert "pass-word" not in sentence
+
+
 async def test_a_redis_that_keeps_nothing_is_degraded(tmp_path: Path) -> None:
     """Neither append-only file nor snapshots: a restart loses all."""
     from bot.app import _redis_health
