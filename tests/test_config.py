@@ -213,6 +213,8 @@ WRONG = {
     "SLACK_APP_TOKEN": ("xoxb-1", "must begin with xapp-"),
     "SLACK_API_URL": ("slack.com/api", "begins with https:// or http://"),
     "DISCORD_API_URL": ("https://", "begins with https:// or http://"),
+    "OPENAI_BASE_URL": ("http://localhost:port/v1", "correct its port"),
+    "LEASE_SECONDS": ("inf", "less than or equal to 3600"),
     "REDIS_URL": ("localhost:6379", "redis:// or rediss:// or unix://"),
     "DATABASE_URL": ("mysql://db", "postgres:// or postgresql://"),
     "ADMIN_USERS": ("U012AB", "platform:id, for example slack:U012AB"),

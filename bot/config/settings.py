@@ -7,7 +7,6 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +22,12 @@ from pydantic_settings import NoDecode
 
 from bot.access_settings import AccessSettings, bearer_token, comma_separated, prefixed
 from bot.approval_settings import ApprovalSettings
+from bot.config.addresses import (
+    check_http_address,
+    check_redis_address,
+    check_server_address,
+    passwords_in,
+)
 from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
 from bot.keyspace import overlapped
 from bot.plugin_settings import PluginSettings, plugin_settings
@@ -140,7 +145,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         ROLES, description="what this process does: any of `slack`, `discord`, `http`, `worker`; default all"
     )
     lease_seconds: float = Field(
-        15, ge=1, description="seconds after which another process takes a dead one's turns"
+        15, ge=1, le=3600, description="seconds after which another process takes a dead one's turns"
     )
     turn_timeout: PositiveFloat = Field(
         600, description="seconds after which a turn is ended with a word to the person who asked"
@@ -181,26 +186,19 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     @field_validator("slack_api_url", "discord_api_url", "openai_base_url")
     @classmethod
     def _http_address(cls, url: str | None) -> str | None:
-        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
-            raise ValueError("must be an address that begins with https:// or http://")
+        if url is not None:
+            check_http_address(url)
         return url
 
     @field_validator("redis_url", "database_url", "database_write_url")
     @classmethod
     def _server_address(cls, url: SecretStr | None, info: Any) -> SecretStr | None:
-        is_redis = info.field_name == "redis_url"
-        schemes = ("redis", "rediss", "unix") if is_redis else ("postgres", "postgresql")
         if url is None:
             return None
-        if is_redis and _SENTINELS.match(url.get_secret_value()):
-            return _sentinel_address(url)
-        try:
-            address = urlsplit(url.get_secret_value())
-            scheme, _ = address.scheme, address.port
-        except ValueError:  # its text quotes the password
-            raise ValueError("is no address: percent-encode the special characters of its password") from None
-        if scheme not in schemes:
-            raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        if info.field_name == "redis_url":
+            check_redis_address(url.get_secret_value())
+        else:
+            check_server_address(url.get_secret_value(), ("postgres", "postgresql"))
         return url
 
     @field_validator("slack_bot_token", "slack_app_token")
@@ -317,31 +315,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
         values += self.plugins.secrets
         # an error may print a password without the address that it came in
-        return [*values, *(password for value in values for password in _passwords(value))]
-
-
-def _passwords(address: str) -> set[str]:
-    """Return the passwords in an address, as written and decoded; none in any other text."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return set()
-    named = {value for name, value in parse_qsl(parts.query) if "password" in name}
-    return {unquote(parts.password or ""), parts.password or "", *named} - {""}
-
-
-_SENTINELS = re.compile(r"rediss?\+sentinel://")
-_HOST = r"(?:[^/@,:\[\]]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
-_SENTINEL_ADDRESS = re.compile(rf"{_SENTINELS.pattern}(?:[^/@]*@)?{_HOST}(?:,{_HOST})*/[^/]+(?:/\d+)?")
-
-
-def _sentinel_address(url: SecretStr) -> SecretStr:
-    if not _SENTINEL_ADDRESS.fullmatch(url.get_secret_value()):
-        raise ValueError(
-            "must read redis+sentinel://[user:password@]host:port,host:port/service[/database], with the "
-            "special characters of the password percent-encoded"
-        )
-    return url
+        return [*values, *(password for value in values for password in passwords_in(value))]
 
 
 _SEPARATOR = "\x00"  # between the sentences of _consistent: one validator can raise only one error
