@@ -21,10 +21,12 @@ import trustme
 from bot.chat import StorageDown
 from bot.config import ConfigError, Settings, load_settings, summary, unknown_names
 from bot.embedded import embedded_redis
+from bot.platforms import local_address
 from bot.store import check_redis, open_redis
 from bot.tools import KeyValueStore
 from tests.running import ROOT, program
 from tests.servers.model import KEY, ModelServer
+from tests.servers.slack import Slack
 from tests.waiting import wait_until
 
 HEAVY = {
@@ -256,6 +258,36 @@ def test_summary_of_a_start_says_what_is_on(env_file: Path) -> None:
     assert told["Redis"] == "REDIS_URL"
     assert "approval" in told["Changes"]
     assert "secret" not in "".join(told.values())
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80/"),
+        ("0.0.0.0", "http://127.0.0.1:80/"),
+        ("::", "http://[::1]:80/"),
+        ("::1", "http://[::1]:80/"),
+        ("localhost", "http://localhost:80/"),
+    ],
+)
+def test_the_address_of_the_page_is_one_that_a_browser_takes(host: str, address: str) -> None:
+    assert local_address(host, 80) == address
+
+
+async def test_a_page_that_is_not_served_is_not_announced(own: dict[str, str], slack: Slack) -> None:
+    """Beside Slack's webhook it needs a token: the summary says so, and gives the address with one."""
+    by_http = {name: value for name, value in slack.environ.items() if name != "SLACK_APP_TOKEN"}
+    environ = {**own, **by_http, "SLACK_SIGNING_SECRET": "a-signing-secret", "LOG_FORMAT": "console"}
+    for token, told in (
+        ({}, "off beside /slack/events; set API_TOKEN"),
+        ({"API_TOKEN": "t" * 16}, "http://127"),
+    ):
+        async with program({**environ, **token}) as bot:
+            await wait_until(
+                lambda: any(line.startswith("  Stop") for line in bot.output), "the summary", timeout=40
+            )
+            assert await bot.stop() == 0
+        assert any(line.startswith(f"  Page      {told}") for line in bot.output)
 
 
 async def test_a_start_prints_the_summary_for_people_only(own: dict[str, str]) -> None:
