@@ -32,7 +32,7 @@ from bot.health import Examination
 from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
 from bot.operations import Operations
 from bot.personal import Personal
-from bot.platforms import Platforms, open_platforms, plain
+from bot.platforms import Platforms, local_address, open_platforms, plain
 from bot.process import process_name
 from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
@@ -180,10 +180,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
 
 
 def _page(settings: Settings, platforms: Platforms) -> str | None:
-    """Return the address at which a browser on this machine finds the page."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.http_host, settings.http_host)  # noqa: S104 - read, not bound
-    ports = [each.port for each in platforms if isinstance(each, http.Http)]
-    return f"http://{host}:{ports[0]}/" if ports else None
+    """Return the address at which a browser on this machine finds the page, if it is served."""
+    ports = [each.port for each in platforms if isinstance(each, http.Http) and each.serves_page]
+    return local_address(settings.http_host, ports[0]) if ports else None
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:

@@ -18,6 +18,9 @@ _TOKEN_SHAPES = re.compile(
     r"|(?<=Bearer )[\w.~+/=-]+|(?<=Authorization: Basic )[\w+/=-]+|(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"
     r"|\bsk-[\w-]{8,}"  # OpenAI
     r"|(?<=://)[^\s/'\"]+(?=@)"  # user:password@ in addresses
+    # addresses that let whoever knows them answer in the bot's name, and connect
+    r"|(?<=hooks\.slack\.com/)[\w/-]+|(?<=/interactions/)\d+/[\w.-]+|(?<=/webhooks/)\d+/[\w.-]+"
+    r"|(?<=[?&]ticket=)[\w%-]+"
 )
 _HIDDEN = "***"
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -38,7 +38,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0 a clean stop, 2 something for a person to fix."""
+    """Run the command line. Returns the exit code: 0 clean, 1 an error, 2 something to fix.
+
+    The trace of an unexpected error goes through the log, which takes secrets out.
+    """
     parsed = _parse(arguments)
     if parsed.command == "settings":
         print(settings_table())  # noqa: T201 - the output of this command
@@ -50,11 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except asyncio.CancelledError:
         log.warning("stopped at once, on a second signal")
         return 1
-    except (ConfigError, BotError, BaseExceptionGroup) as error:
+    except (Exception, BaseExceptionGroup) as error:  # the outermost boundary
         problems = _leaves(error)
-        if not all(isinstance(each, ConfigError | BotError) for each in problems):
-            raise  # a bug: the trace is what is needed
-        return _report(problems)
+        if all(isinstance(each, ConfigError | BotError) for each in problems):
+            return _report(problems)
+        log.critical("stopped by an unexpected error", exc_info=True)
+        return 1
 
 
 def _run(parsed: argparse.Namespace, settings: Settings) -> int:

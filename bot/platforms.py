@@ -117,10 +117,16 @@ async def open_platforms(
             )
         )
         platforms.append(server)
-        log.info("listening", extra={"page": f"http://{settings.http_host}:{server.port}/"})
+        log.info("listening", extra={"page": local_address(settings.http_host, server.port)})
     else:
         platforms.append(http.AbsentHttp(files))
     return platforms
+
+
+def local_address(host: str, port: int) -> str:
+    """Return the address by which a browser on this machine reaches a server that listens on `host`."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    return f"http://[{reached}]:{port}/" if ":" in reached else f"http://{reached}:{port}/"
 
 
 def plain(secret: SecretStr | None) -> str | None:

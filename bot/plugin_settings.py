@@ -79,7 +79,7 @@ def plugin_settings(servers: SecretStr | None, entry_points: str, *, has_approve
     """What the two settings say. `${NAME}` in a server's values stands for a variable of the environment."""
     problems: list[str] = []
     # a token may stand in .env, which is read, but not put into the environment
-    environ = {**dotenv_values(".env"), **os.environ}
+    environ = {**dotenv_values(".env", encoding="utf-8-sig"), **os.environ}
     found: dict[str, dict[str, Any]] = {"MCP_SERVERS": {}, "TOOL_PLUGINS": {}}
     for setting, read in (
         ("MCP_SERVERS", lambda: mcp_servers(servers.get_secret_value() if servers else "{}", environ)),

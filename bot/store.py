@@ -27,6 +27,10 @@ async def check_redis(url: str) -> None:
             modules = {_module_name(each) for each in await redis.module_list()}
     except (RedisError, OSError) as error:
         raise StorageDown(f"REDIS_URL: {_advice(error, has_tls=url.startswith(_TLS))}") from error
+    except (TypeError, ValueError) as error:  # redis-py passes the options of an address on as arguments
+        raise StorageDown(
+            f"REDIS_URL: an option behind ? is not right ({error}); correct or remove it"
+        ) from error
     if not modules >= _MODULES:
         raise StorageDown(
             "REDIS_URL: this Redis lacks JSON or Search; take Redis 8 (image redis:8) or Redis Stack"
@@ -46,6 +50,8 @@ def _advice(error: Exception, *, has_tls: bool) -> str:
             "the certificate of Redis is not trusted; for a CA of your own add ?ssl_ca_certs=/path/to/ca.pem "
             f"to the address ({text})"
         )
+    if has_tls and "No such file" in text:
+        return f"a file that the address names, as in ?ssl_ca_certs=/path/to/ca.pem, is not there ({text})"
     if "SSL" in text or (has_tls and isinstance(error, RedisTimeoutError)):
         return f"Redis does not speak TLS there; write redis:// instead of rediss:// ({text})"
     if not has_tls and (

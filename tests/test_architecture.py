@@ -66,7 +66,7 @@ RULES = {
     "shared": rule("chat", "redis"),
     "service": rule(f"{CORE} approvals config inbox shared watchdog", "structlog"),
     "watchdog": rule("chat"),
-    "process": rule(),
+    "process": rule("chat"),
     "platforms": rule("chat commands config discord http operations slack", "pydantic"),
     "inbox": rule("chat scopes tasks", "redis"),
     "embedded": rule("chat", "asyncpg redis"),

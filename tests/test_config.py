@@ -213,8 +213,9 @@ WRONG = {
     "SLACK_APP_TOKEN": ("xoxb-1", "must begin with xapp-"),
     "SLACK_API_URL": ("slack.com/api", "begins with https:// or http://"),
     "DISCORD_API_URL": ("https://", "begins with https:// or http://"),
-    "OPENAI_BASE_URL": ("http://localhost:99999/v1", "port out of range"),
+    "OPENAI_BASE_URL": ("http://localhost:99999/v1", "correct its port"),
     "OPENAI_API_KEY": ("sk-one\nsk-two", "on one line"),
+    "LEASE_SECONDS": ("inf", "less than or equal to 3600"),
     "REDIS_URL": ("localhost:6379", "redis:// or rediss:// or unix://"),
     "DATABASE_URL": ("mysql://db", "postgres:// or postgresql://"),
     "ADMIN_USERS": ("U012AB", "platform:id, for example slack:U012AB"),
@@ -365,6 +366,16 @@ def test_secrets_are_all_known_to_the_log(environ: Environ) -> None:
     assert secret_fields == SECRETS.keys()
     environ(**SECRETS)
     assert set(load_settings().secrets()) >= set(SECRETS.values())
+
+
+def test_a_password_is_known_to_the_log_as_it_is_written_and_as_it_is_used(environ: Environ) -> None:
+    """An error may tell it without its address. A token that only looks like an address is no fault."""
+    environ(
+        REDIS_URL="redis://:p%40ss%2Fword@localhost",
+        DATABASE_URL="postgresql://localhost/shop?user=ada&password=w%C3%B6rd-9",
+        API_TOKEN="//[no-address-at-all",
+    )
+    assert set(load_settings().secrets()) >= {"p%40ss%2Fword", "p@ss/word", "wörd-9"}
 
 
 def test_settings_do_not_print_secrets(environ: Environ) -> None:

@@ -134,6 +134,20 @@ async def test_redis_has_json_and_search_and_keeps_every_write(data_dir: Path) -
         assert settings == {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction", "port": "0"}
 
 
+async def test_statements_that_fail_leave_nothing_in_the_log_of_postgres(made: Path) -> None:
+    """They hold what people asked for, and a log that nobody rotates would grow with each."""
+    log = made / "postgres" / "server.log"
+    async with embedded_postgres(made) as dsn:
+        connection = await asyncpg.connect(dsn)
+        with pytest.raises(asyncpg.PostgresError):
+            await connection.execute("select 'a-value-of-a-person' from nowhere")
+        await connection.close()
+        text = log.read_text()
+    assert "a-value-of-a-person" not in text
+    assert "nowhere" not in text
+    assert "database system is ready" in text
+
+
 async def test_data_survives_a_restart(made: Path) -> None:
     async with embedded_redis(made) as url, embedded_postgres(made) as dsn:
         async with Redis.from_url(url) as client:

@@ -37,7 +37,7 @@ from bot.chat import (
     Turn,
     Unreachable,
 )
-from bot.commands import Commands
+from bot.commands import Commands, Decided
 from bot.files import FileStore
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import conversation as conversation_module
@@ -833,8 +833,11 @@ async def test_one_part_that_is_degraded_makes_the_whole_degraded() -> None:
     assert "error" not in body
 
 
-async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
+async def test_many_who_ask_whether_it_is_ready_have_it_examined_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Anybody may ask; an examination costs, so its outcome is used again for a second."""
+    monkeypatch.setattr("bot.http.probes.READY_SECONDS", 3_600)  # a busy machine may take longer for all
     examined = 0
 
     async def examine() -> Sequence[Health]:
@@ -848,6 +851,9 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
         assert examined == 1
         await get(http, "/health")
         assert examined == 2
+        monkeypatch.setattr("bot.http.probes.READY_SECONDS", 0)
+        await get(http, "/readyz")
+        assert examined == 3
 
 
 async def test_only_a_critical_part_makes_it_unready() -> None:
@@ -862,6 +868,24 @@ async def test_only_a_critical_part_makes_it_unready() -> None:
     assert await readiness(Health(name="model", state="down")) == (200, "")
     assert await readiness(Health(name="redis", state="degraded")) == (200, "")
     assert await readiness(Health(name="redis", state="down")) == (503, "Not ready: redis is down.")
+
+
+@pytest.mark.parametrize("headers", [{}, STREAM])
+async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -> None:
+    """Its answer is no longer kept, so nothing would ever come."""
+
+    async def decide(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+        return Decided("This was already approved by you.", ThreadId("http", "api", "t"))
+
+    commands = replace(healthy(), decide=decide)
+    async with (
+        serving(commands=commands, patience=0.05) as setup,
+        setup.client.post("/approvals/7f3a9c21", json={"approve": True}, headers=headers) as response,
+    ):
+        told = await response.text()
+    assert response.status == 200
+    assert "This was already approved by you." in told
+    assert "success" in told
 
 
 async def test_its_own_health_counts_answers_under_way_and_the_silence(setup: Setup) -> None:

@@ -1,6 +1,7 @@
 """Raw bytes against the HTTP surface: nothing that is sent is an error of ours, or stops the bot."""
 
 import asyncio
+import base64
 import gzip
 import json
 import logging
@@ -15,18 +16,20 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
-from bot.http.bodies import receive
-from bot.http.connections import BOUNDS, Bounds
+from bot.http.bodies import MAX_BODY_BYTES, parse, receive
+from bot.http.connections import BOUNDS, Bounds, Connection
+from bot.http.conversation import ChatRequest
 from bot.http.errors import Refusal
 from bot.http.platform import _LARGE_AT_ONCE
 from tests.http_server import HttpServer, http_server, status_of
 from tests.waiting import wait_until
 
 TOKEN = "a-token-of-sixteen"
-HASTY = Bounds(connections=50, head=0.2, body=0.2, bytes_per_second=1e12, idle=0.5)
+HASTY = Bounds(connections=50, head=1, body=0.2, bytes_per_second=1e12, idle=0.5)
 """Bounds under which a test of slowness is soon over."""
 
 ROUTES = [
@@ -382,6 +385,29 @@ async def test_no_body_is_an_error_of_ours(server: HttpServer, body: bytes) -> N
     assert await is_well(server)
 
 
+@pytest.mark.parametrize("unit", ["1,", "{},", "[],", '"a",', '"a":1,', '{"name":"a","content_base64":""},'])
+@pytest.mark.parametrize("field", ["files", "unknown"])
+def test_no_large_body_is_made_of_tiny_values(unit: str, field: str) -> None:
+    """Kind: memory of 50 times the body, and seconds of the event loop. It is refused unparsed."""
+    start, end = ("{", '"z":0}') if ":1" in unit else ("[", "0]")
+    body = f'{{"message": "x", "{field}": {start}{unit * (4 * MAX_BODY_BYTES // len(unit))}{end}}}'.encode()
+
+    class Unparsed:
+        def validate_json(self, body: bytes) -> None:
+            pytest.fail("parsed")
+
+    with pytest.raises(Refusal, match="too many values") as refused:
+        parse(Unparsed(), body)  # type: ignore[arg-type]
+    assert refused.value.status == 400
+
+
+def test_a_large_body_of_files_is_parsed_whatever_its_message_says() -> None:
+    file = {"name": "," * 200, "content_base64": base64.b64encode(bytes(MAX_BODY_BYTES)).decode()}
+    body = {"message": "," * 32_000, "files": [file] * 15}
+    found = parse(TypeAdapter(ChatRequest), json.dumps(body).encode())
+    assert len(found.files) == 15
+
+
 async def test_a_stranger_gets_no_body_unpacked_or_read(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,7 +426,7 @@ async def test_a_stranger_gets_no_body_unpacked_or_read(
     assert not unpacked
 
 
-async def test_no_route_takes_more_than_it_needs(server: HttpServer) -> None:
+async def test_no_route_takes_more_than_it_needs(server: HttpServer, redis: Redis) -> None:
     """A length over the bound is refused before a byte is sent; what has no length, once it is over."""
     for method, path in ROUTES:
         if method == "POST":
@@ -411,7 +437,8 @@ async def test_no_route_takes_more_than_it_needs(server: HttpServer) -> None:
             assert b"connection: close" in response.lower()
     chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
     endless = request("/hook", "Transfer-Encoding: chunked", length=None, body=chunk * 17)
-    assert await server.status(endless) == 413
+    async with http_server(redis, api_token=TOKEN, mounts={"/hook": hook}) as patient:
+        assert await patient.status(endless) == 413
 
 
 # --- slowness and crowds --------------------------------------------------------------------------------
@@ -437,6 +464,23 @@ async def test_a_head_that_does_not_come_ends_its_connection(server: HttpServer)
     assert await is_well(server)
 
 
+async def test_a_head_that_is_here_when_its_time_is_over_is_answered(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a hold-up of the event loop both come at once: the head, and the timer behind it."""
+    loop = asyncio.get_running_loop()
+    receive_data = Connection.data_received
+
+    def received_late(connection: Connection, data: bytes) -> None:
+        late = connection._late
+        receive_data(connection, data)
+        if late and not late.cancelled():
+            loop.call_soon(connection._be_late)  # it is due, too, in this very step of the loop
+
+    monkeypatch.setattr(Connection, "data_received", received_late)
+    assert await is_well(server)
+
+
 async def test_an_answer_may_take_longer_than_a_head(redis: Redis) -> None:
     late = asyncio.Event()
 
@@ -444,7 +488,7 @@ async def test_an_answer_may_take_longer_than_a_head(redis: Redis) -> None:
         await late.wait()
         yield Text("still here")
 
-    async with http_server(redis, answer=answer, bounds=Bounds(connections=9, head=0.05)) as server:
+    async with http_server(redis, answer=answer, bounds=Bounds(connections=9, head=1)) as server:
         asked = asyncio.create_task(server.exchange(request(body=b'{"message": "x"}', token="")))
         assert await server.status(b"GET / HT") == 0  # a head that began later has been too late by now
         late.set()

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -196,6 +197,10 @@ SHAPES = {
     "postgresql://ada:p4ss@host:5432/shop": "database address",
     "redis://:p4ss@host:6379/0": "redis address",
     "rediss://ada:p%40ss@host": "redis address with TLS",
+    "https://hooks.slack.com/commands/T012AB/123/Ab-Cd9": "where slack takes the answer to a command",
+    "https://discord.com/api/v10/interactions/80351/aW50ZXJ.h-Y3_Rp/callback": "an answer on discord",
+    "https://discord.com/api/v10/webhooks/80351/aW50ZXJ.h-Y3_Rp": "a later answer on discord",
+    "wss://wss-primary.slack.com/link/?ticket=ab-cd-ef&app_id=9": "ticket of slack's socket mode",
 }
 
 
@@ -205,6 +210,8 @@ def test_what_looks_like_a_secret_never_appears(configured: Configure, style: St
     """Tokens that no setting holds, such as one in another service's error, are hidden by their shape."""
     secret = token.removeprefix("Bearer ").removeprefix("Bot ").rpartition("@")[0] or token.split()[-1]
     secret = secret.rpartition("://")[2]
+    if found := re.search(r"hooks\.slack\.com/(.+)|(aW50[\w.-]+)|ticket=([\w-]+)", token):
+        secret = found[found.lastindex or 0]
     written = configured(style)
     log.warning("in text: %s, and more", token)
     log.warning("as a field", extra={"field": token, "nested": {"headers": [token]}, "quoted": repr(token)})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bot.config import Settings
+from bot.config import ConfigError, Settings, load_settings, unknown_names
 from bot.plugin_settings import Policy, plugin_settings
 
 
@@ -100,3 +100,25 @@ def test_secrets_are_known_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tm
         assert each not in f"{settings!r} {settings.plugins!r}"
     assert "debug" not in secrets
     assert settings.plugins.servers["shop"].args == ("--pin=1234",)
+
+
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_what_a_server_in_the_env_file_refers_to_is_a_secret_or_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quote: str
+) -> None:
+    """The reader of `.env` would put variables in, as if they were no secrets or not missing."""
+    monkeypatch.chdir(tmp_path)
+    for name in (*map(str.upper, Settings.model_fields), "SHOP_TOKEN", "NOWHERE"):
+        monkeypatch.delenv(name, raising=False)
+    servers = '{"shop": {"command": "x", "args": ["--token", "${SHOP_TOKEN}"]}}'
+    text = f"SHOP_TOKEN='say \"hi\"'\nADMIN_USERS=slack:U1\nMCP_SERVERS={quote}{servers}{quote}\n"
+    (tmp_path / ".env").write_text(text)
+    settings = load_settings()
+    assert settings.plugins.servers["shop"].args == ("--token", 'say "hi"')
+    assert 'say "hi"' in settings.secrets()
+    assert unknown_names(Settings) == []  # it is not ignored
+    (tmp_path / ".env").write_text(text.replace("${SHOP_TOKEN}", "${NOWHERE}"))
+    with pytest.raises(ConfigError, match="the environment has no NOWHERE"):
+        load_settings()
+    monkeypatch.setenv("MCP_SERVERS", "{}")
+    assert not load_settings().plugins.servers

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.chat import CredentialsRejected
 from bot.process import process_name
 
 
@@ -38,3 +39,13 @@ def test_two_directories_give_two_names(tmp_path: Path, one: str, other: str) ->
     """Also where the characters that make the difference are left out of the name."""
     with process_name("", tmp_path / one) as first, process_name("", tmp_path / other) as second:
         assert first != second
+
+
+def test_a_directory_that_cannot_be_written_to_is_told_with_the_settings_that_help(tmp_path: Path) -> None:
+    """As where a container has no place to write, and both servers are elsewhere."""
+    (tmp_path / "file").touch()  # a folder's permissions would not stop root
+    with (
+        pytest.raises(CredentialsRejected, match=r"^DATA_DIR=.*: set another one, or BOT_NAME$"),
+        process_name("", tmp_path / "file" / "data"),
+    ):
+        pass

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.machinery
 import importlib.util
+import json
 import signal
 import ssl
 import sys
@@ -20,10 +21,12 @@ import trustme
 from bot.chat import StorageDown
 from bot.config import ConfigError, Settings, load_settings, summary, unknown_names
 from bot.embedded import embedded_redis
+from bot.platforms import local_address
 from bot.store import check_redis, open_redis
 from bot.tools import KeyValueStore
 from tests.running import ROOT, program
 from tests.servers.model import KEY, ModelServer
+from tests.servers.slack import Slack
 from tests.waiting import wait_until
 
 HEAVY = {
@@ -79,6 +82,26 @@ async def test_ctrl_c_while_it_starts_leaves_no_trace(tmp_path: Path) -> None:
         bot.process.send_signal(signal.SIGINT)
         assert await bot.ended() in (-signal.SIGINT, 0, 1)
     assert not any("Traceback" in line for line in bot.output)
+
+
+async def test_an_unexpected_error_at_start_is_a_line_of_the_log_without_secrets(tmp_path: Path) -> None:
+    """With its trace; Python itself would print it as it is."""
+    fail = """
+import bot.app, bot.main
+
+async def serve(settings):
+    raise ValueError("cannot use " + settings.api_token.get_secret_value())
+
+bot.app.serve = serve
+raise SystemExit(bot.main.main(["run"]))
+"""
+    token = "a-token-of-sixteen"
+    code, output = await python("-c", fail, API_TOKEN=token, LOG_FORMAT="json", HOME=str(tmp_path))
+    assert code == 1
+    line = json.loads(output.splitlines()[-1])
+    assert line["event"] == "stopped by an unexpected error"
+    assert "ValueError: cannot use ***" in line["exception"]
+    assert token not in output
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
@@ -147,6 +170,34 @@ def test_a_line_of_the_env_file_that_cannot_be_read_is_reported_once_with_its_nu
     assert "secret" not in "".join(told)
 
 
+def test_a_line_of_the_env_file_that_is_no_name_and_value_is_told_by_its_number(env_file: Path) -> None:
+    """It may be a piece of a key of several lines, or a token alone: never told as the name of a variable."""
+    env_file.write_text("DEBUG=true\nsk-a-secret\nMII/secret+x==\n\nHTTP_PORT=8081\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert [each.partition(":")[0] for each in caught.value.problems] == [".env, line 2", ".env, line 3"]
+    assert "secret" not in f"{caught.value.problems} {unknown_names(Settings)}"
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(env_file: Path) -> None:
+    """As editors on Windows write it: the first setting was ignored."""
+    env_file.write_text("HTTP_PORT=8081\n", encoding="utf-8-sig")
+    assert load_settings().http_port == 8081
+    assert unknown_names(Settings) == []
+
+
+def test_a_variable_that_another_one_refers_to_is_not_called_ignored(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a value of `.env`, or in MCP_SERVERS wherever that is."""
+    env_file.write_text(
+        "SHOP_PASSWORD=x\nWIKI=y\nDATABASE_URL=postgresql://ada:${SHOP_PASSWORD}@localhost/shop\n"
+    )
+    assert [each.name for each in unknown_names(Settings)] == ["WIKI"]
+    monkeypatch.setenv("MCP_SERVERS", '{"wiki": {"command": "x", "env": {"T": "${WIKI}"}}}')
+    assert unknown_names(Settings) == []
+
+
 @pytest.mark.parametrize("kind", ["a folder", "not text"])
 def test_an_env_file_that_cannot_be_read_is_reported(env_file: Path, kind: str) -> None:
     if kind == "a folder":
@@ -207,6 +258,36 @@ def test_summary_of_a_start_says_what_is_on(env_file: Path) -> None:
     assert told["Redis"] == "REDIS_URL"
     assert "approval" in told["Changes"]
     assert "secret" not in "".join(told.values())
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80/"),
+        ("0.0.0.0", "http://127.0.0.1:80/"),
+        ("::", "http://[::1]:80/"),
+        ("::1", "http://[::1]:80/"),
+        ("localhost", "http://localhost:80/"),
+    ],
+)
+def test_the_address_of_the_page_is_one_that_a_browser_takes(host: str, address: str) -> None:
+    assert local_address(host, 80) == address
+
+
+async def test_a_page_that_is_not_served_is_not_announced(own: dict[str, str], slack: Slack) -> None:
+    """Beside Slack's webhook it needs a token: the summary says so, and gives the address with one."""
+    by_http = {name: value for name, value in slack.environ.items() if name != "SLACK_APP_TOKEN"}
+    environ = {**own, **by_http, "SLACK_SIGNING_SECRET": "a-signing-secret", "LOG_FORMAT": "console"}
+    for token, told in (
+        ({}, "off beside /slack/events; set API_TOKEN"),
+        ({"API_TOKEN": "t" * 16}, "http://127"),
+    ):
+        async with program({**environ, **token}) as bot:
+            await wait_until(
+                lambda: any(line.startswith("  Stop") for line in bot.output), "the summary", timeout=40
+            )
+            assert await bot.stop() == 0
+        assert any(line.startswith(f"  Page      {told}") for line in bot.output)
 
 
 async def test_a_start_prints_the_summary_for_people_only(own: dict[str, str]) -> None:
@@ -305,6 +386,23 @@ async def test_each_way_in_which_redis_refuses_names_the_setting_that_helps(tmp_
         await check_redis(f"redis://:pass@127.0.0.1:{plain}/0")
         await client.config_set("requirepass", "")
     assert "start it, or correct the address" in await refusal_of("redis://127.0.0.1:9/0")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("rediss://:pass-word@127.0.0.1:9/0?ssl_ca_cert=/ca.pem", "'ssl_ca_cert'"),
+        ("redis://:pass-word@127.0.0.1:9/0?socket_timeout=soon", "'socket_timeout'"),
+        ("rediss://:pass-word@127.0.0.1:9/0?ssl_ca_certs=/no/such/ca.pem", "is not there"),
+        ("rediss://:pass-word@127.0.0.1:9/0?ssl_cert_reqs=maybe", "Flag: maybe"),
+    ],
+)
+async def test_an_option_of_the_address_of_redis_that_is_not_right_is_told(address: str, told: str) -> None:
+    """A near miss of `ssl_ca_certs` was a trace of redis-py."""
+    sentence = await refusal_of(address)
+    assert sentence.startswith("REDIS_URL: ")
+    assert told in sentence
+    assert "pass-word" not in sentence
 
 
 async def test_a_redis_that_keeps_nothing_is_degraded(tmp_path: Path) -> None:

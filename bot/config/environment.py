@@ -1,17 +1,32 @@
-"""Names in the environment and in `.env`: lines that cannot be read, and settings that are misspelled."""
+"""The environment and `.env`: how they are read, lines that cannot be, and settings that are misspelled."""
 
 import difflib
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 from pydantic import BaseModel
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 ENV_FILE = Path(".env")
 """Read from the working directory; the environment has precedence."""
+
+ENV_ENCODING = "utf-8-sig"
+"""UTF-8, with or without the mark that some editors put first."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+_REFERENCE = re.compile(r"\$\{([^{}:]+)")
+"""A variable in a value: `${NAME}`, or `${NAME:-default}`."""
 
 _SIMILARITY = 0.82
 _MOST_CHARS = 64
@@ -23,6 +38,35 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class EnvironmentSettings(BaseSettings):
+    """Settings that are read from the environment, else from `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE,
+        env_file_encoding=ENV_ENCODING,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Keep `${NAME}` in MCP_SERVERS: dotenv would hide that it is a secret, or that it is missing."""
+        if isinstance(dotenv_settings, DotEnvSettingsSource) and "mcp_servers" in dotenv_settings.env_vars:
+            written = dotenv_values(ENV_FILE, interpolate=False, encoding=ENV_ENCODING)
+            servers = {name.lower(): value for name, value in written.items()}["mcp_servers"]
+            dotenv_settings.env_vars = {**dotenv_settings.env_vars, "mcp_servers": servers}
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +84,11 @@ class UnknownName:
 
 
 def check_env_file(path: Path = ENV_FILE) -> None:
-    """Raise `ConfigError` with the number of each line that cannot be read."""
-    lines = [each.original.line for each in _bindings(path) if each.error]
+    """Raise `ConfigError` with the number of each line that cannot be read.
+
+    A line without `=` or without a name may be a piece of a secret, which must not be told as a name.
+    """
+    lines = [each.original.line for each in _bindings(path) if each.error or not _is_read(each)]
     if lines:
         raise ConfigError(
             [f"{path}, line {line}: this cannot be read; write NAME=value, or # before it" for line in lines]
@@ -51,18 +98,20 @@ def check_env_file(path: Path = ENV_FILE) -> None:
 def unknown_names(model: type[BaseModel], path: Path = ENV_FILE) -> list[UnknownName]:
     """Return the variables that are not fields of `model`, the settings.
 
-    In `.env` all of them, since nothing but settings is expected there; in the environment those that
-    resemble a setting which is not set.
+    In `.env` all of them, since nothing but settings and what these refer to is expected there; in the
+    environment those that resemble a setting which is not set.
     """
     settings = {name.upper() for name in model.model_fields}
     try:
-        written = {each.key for each in _bindings(path) if each.key}
+        values = {each.key: each.value for each in _bindings(path) if each.key and _is_read(each)}
     except ConfigError:  # reported by `check_env_file`
-        written = set()
-    present = {name.upper() for name in (*written, *os.environ)}
+        values = {}
+    texts = (*values.values(), os.environ.get("MCP_SERVERS"))
+    used = {name for text in texts for name in _REFERENCE.findall(text or "")}
+    present = {name.upper() for name in (*values, *os.environ)}
     missing = sorted(settings - present)
-    in_file = [UnknownName(name, _meant(name, missing), str(path)) for name in written]
-    others = os.environ.keys() - written
+    in_file = [UnknownName(name, _meant(name, missing), str(path)) for name in values.keys() - used]
+    others = os.environ.keys() - values.keys() - used
     elsewhere = [UnknownName(name, _meant(name, missing), "environment") for name in others]
     found = [*in_file, *(each for each in elsewhere if each.meant)]
     return sorted((each for each in found if each.name.upper() not in settings), key=lambda each: each.name)
@@ -77,9 +126,14 @@ def _meant(name: str, settings: Sequence[str]) -> str:
     return next(iter(difflib.get_close_matches(upper, settings, 1, _SIMILARITY)), "")
 
 
+def _is_read(line: Binding) -> bool:
+    """Return whether this is `NAME=value`, a comment or empty."""
+    return line.key is None or (line.value is not None and _NAME.fullmatch(line.key) is not None)
+
+
 def _bindings(path: Path) -> Iterator[Binding]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding=ENV_ENCODING)
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:

@@ -7,7 +7,6 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,11 +18,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from bot.access_settings import AccessSettings, bearer_token, comma_separated, one_line, prefixed
 from bot.approval_settings import ApprovalSettings
-from bot.config.environment import ENV_FILE, ConfigError, check_env_file
+from bot.config.addresses import (
+    check_http_address,
+    check_redis_address,
+    check_server_address,
+    passwords_in,
+)
+from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
 from bot.keyspace import overlapped
 from bot.plugin_settings import PluginSettings, plugin_settings
 
@@ -34,12 +39,8 @@ Names = Annotated[frozenset[str], NoDecode]
 """A comma-separated list."""
 
 
-class Settings(AccessSettings, ApprovalSettings):
+class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     """The environment contract. A variable's name is the field's name in upper case."""
-
-    model_config = SettingsConfigDict(
-        env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
 
     bot_env: Literal["development", "production"] = Field(
         "development",
@@ -144,7 +145,7 @@ class Settings(AccessSettings, ApprovalSettings):
         ROLES, description="what this process does: any of `slack`, `discord`, `http`, `worker`; default all"
     )
     lease_seconds: float = Field(
-        15, ge=1, description="seconds after which another process takes a dead one's turns"
+        15, ge=1, le=3600, description="seconds after which another process takes a dead one's turns"
     )
     turn_timeout: PositiveFloat = Field(
         600, description="seconds after which a turn is ended with a word to the person who asked"
@@ -185,27 +186,19 @@ class Settings(AccessSettings, ApprovalSettings):
     @field_validator("slack_api_url", "discord_api_url", "openai_base_url")
     @classmethod
     def _http_address(cls, url: str | None) -> str | None:
-        address = urlsplit(url or "http://unset")
-        if address.scheme not in ("http", "https") or not address.hostname or address.port == 0:
-            raise ValueError("must be an address that begins with https:// or http://")
+        if url is not None:
+            check_http_address(url)
         return url
 
     @field_validator("redis_url", "database_url", "database_write_url")
     @classmethod
     def _server_address(cls, url: SecretStr | None, info: Any) -> SecretStr | None:
-        is_redis = info.field_name == "redis_url"
-        schemes = ("redis", "rediss", "unix") if is_redis else ("postgres", "postgresql")
         if url is None:
             return None
-        if is_redis and _SENTINELS.match(url.get_secret_value()):
-            return _sentinel_address(url)
-        try:
-            address = urlsplit(url.get_secret_value())
-            scheme, _ = address.scheme, address.port
-        except ValueError:  # its text quotes the password
-            raise ValueError("is no address: percent-encode the special characters of its password") from None
-        if scheme not in schemes:
-            raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        if info.field_name == "redis_url":
+            check_redis_address(url.get_secret_value())
+        else:
+            check_server_address(url.get_secret_value(), ("postgres", "postgresql"))
         return url
 
     @field_validator("slack_bot_token", "slack_app_token")
@@ -322,21 +315,7 @@ class Settings(AccessSettings, ApprovalSettings):
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
         values += self.plugins.secrets
         # an error may print a password without the address that it came in
-        return [*values, *(password for value in values if (password := urlsplit(value).password))]
-
-
-_SENTINELS = re.compile(r"rediss?\+sentinel://")
-_HOST = r"(?:[^/@,:\[\]]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
-_SENTINEL_ADDRESS = re.compile(rf"{_SENTINELS.pattern}(?:[^/@]*@)?{_HOST}(?:,{_HOST})*/[^/]+(?:/\d+)?")
-
-
-def _sentinel_address(url: SecretStr) -> SecretStr:
-    if not _SENTINEL_ADDRESS.fullmatch(url.get_secret_value()):
-        raise ValueError(
-            "must read redis+sentinel://[user:password@]host:port,host:port/service[/database], with the "
-            "special characters of the password percent-encoded"
-        )
-    return url
+        return [*values, *(password for value in values for password in passwords_in(value))]
 
 
 _SEPARATOR = "\x00"  # between the sentences of _consistent: one validator can raise only one error

@@ -6,9 +6,9 @@ _WIDTH = 10
 
 
 def summary(settings: Settings, page: str | None) -> str:
-    """Return a line for each part; `page` is the address of the local page, None without the role http."""
+    """Return a line for each part; `page` is the address of the local page, None where it is not served."""
     rows = {
-        "Page": page or "off in this process (BOT_ROLES)",
+        "Page": page or _no_page(settings),
         "Model": _model(settings),
         "Slack": _slack(settings),
         "Discord": _discord(settings),
@@ -18,6 +18,12 @@ def summary(settings: Settings, page: str | None) -> str:
         "Stop": "Ctrl-C, or SIGTERM",
     }
     return "\n".join(f"  {name:<{_WIDTH}}{text}" for name, text in rows.items())
+
+
+def _no_page(settings: Settings) -> str:
+    if "http" not in settings.bot_roles:
+        return "off in this process (BOT_ROLES)"
+    return "off beside /slack/events; set API_TOKEN to serve it (docs/http.md)"
 
 
 def _model(settings: Settings) -> str:

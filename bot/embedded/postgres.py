@@ -36,6 +36,9 @@ SETTINGS = {
     "shared_buffers": "32MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    # a statement that fails holds what people asked for; whoever sent it is told of the error
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
 }
 
 

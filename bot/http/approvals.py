@@ -31,4 +31,4 @@ async def decide(request: web.Request, commands: Commands, conversation: Convers
         raise Refusal(403 if decided.is_known else 404, decided.words)
     if decided.thread.platform != "http":
         return web.json_response({"status": "success", "response": decided.words})
-    return await conversation.follow(request, decided.thread, f"decision:{id}")
+    return await conversation.follow(request, decided.thread, f"decision:{id}", decided.words)

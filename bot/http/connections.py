@@ -77,10 +77,15 @@ class Connection(web.RequestHandler):
             self.force_close()
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock at the first byte of a request."""
+        """Start the clock at the first byte of a request, and stop it once its head is here.
+
+        Not only when it is answered: after a hold-up of the loop the timer is due before that.
+        """
         if not self._is_answering and self._late is None:
             self._expect_head()
         super().data_received(data)
+        if self._messages:
+            self._head_is_here()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Free the place."""

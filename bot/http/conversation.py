@@ -109,9 +109,13 @@ class Conversation:
         async with self._looking_elsewhere(message.thread, message.id, reply):
             return await self._answer(request, message.thread, reply)
 
-    async def follow(self, request: web.Request, thread: ThreadId, message_id: str) -> web.StreamResponse:
-        """Answer with the answer to a message that the inbox has."""
+    async def follow(
+        self, request: web.Request, thread: ThreadId, message_id: str, words: str
+    ) -> web.StreamResponse:
+        """Answer with the answer to a message that the inbox has; with `words` if it knows it no longer."""
         reply = self._replies.join(message_id)
+        if not (reply.over or reply.begun or await self._shared.is_known(message_id)):
+            reply = at_hand(Notice(words))
         async with self._looking_elsewhere(thread, message_id, reply):
             return await self._answer(request, thread, reply)
 

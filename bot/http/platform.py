@@ -59,8 +59,11 @@ _LARGE_AT_ONCE = 32
 class Http:
     """The HTTP surface, listening; its `ThreadId`s are `http:api:<thread_id>`."""
 
-    def __init__(self, port: int, conversation: Conversation, replies: Replies, files: Files) -> None:
+    def __init__(
+        self, port: int, conversation: Conversation, replies: Replies, files: Files, *, serves_page: bool
+    ) -> None:
         self.port = port
+        self.serves_page = serves_page
         self._files = files
         self._conversation = conversation
         self._replies = replies
@@ -161,7 +164,8 @@ async def connect(
     assert runner.server is not None
     try:
         async with _listening(Connections(runner.server, app[BOUNDS]), host, port) as taken:
-            yield Http(taken, conversation, replies, files)
+            serves_page = api_token is not None or not mounts  # as the guard decides it
+            yield Http(taken, conversation, replies, files, serves_page=serves_page)
     finally:
         await runner.cleanup()
 
