@@ -43,12 +43,23 @@ def said(*texts: str, author: str = "") -> list[Message]:
         ("nous ne livrons pas le lundi", "nous livrons le lundi"),
         ("me nie dostarczamy w poniedziałek", "me dostarczamy w poniedziałek"),
         ("我们星期一不发货", "我们星期一发货"),
+        ("I am not Ann but Bob", "I am Ann, not Bob"),
+        ("the data goes from Bern to Basel", "the data goes to Bern from Basel"),
+        ("we have 3 servers", "we have 5 servers"),
+        ("our plan is B", "our plan is C"),
+        ("Maria leads the team", "Mario leads the team"),
+        ("we trust them", "they trust us"),
+        ("the channel is closed", "the team is closed"),
+        ("Ann was the lead", "Ann is the lead"),
+        ("we can deploy on friday", "we deploy on friday"),
+        ("do we deploy on friday?", "we deploy on friday"),
+        ("do we deploy on friday? No, never.", "we deploy on friday"),
     ],
 )
 def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_sentence(
     text: str, fact: str
 ) -> None:
-    """Negations, order, and words that limit it."""
+    """Negations, order, numbers, names, questions, and words that limit it or tell a direction."""
     assert quoted(fact, said(f"remember that {text}")) == f"remember that {text}"
     assert quoted(fact, said(text, author="ana")) == f"ana: {text}"
 
@@ -65,6 +76,25 @@ def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_
 def test_a_fact_that_only_shortens_what_was_said_is_kept_as_it_is(text: str, fact: str) -> None:
     assert quoted(fact, said(text)) == fact
     assert quoted(fact, said(text, author="ana")) == fact
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("the limit is 5000 euros", "the limit is 50000 euros"),
+        ("my number is 123456", "my number is 123457"),
+        ("the port is 8080", "the port is 8081"),
+    ],
+)
+def test_a_number_that_nobody_has_said_is_never_saved(text: str, fact: str) -> None:
+    """One that begins alike is another number."""
+    assert quoted(fact, said(text)) is None
+
+
+def test_a_question_before_the_fact_is_left_out() -> None:
+    messages = said("How are you? Remember that we ship on Mondays.", author="ana")
+    assert quoted("We ship on Mondays", messages) == "We ship on Mondays"
+    assert quoted("Ana ships on Mondays", said("I ship on Mondays", author="ana")) == "Ana ships on Mondays"
 
 
 def test_nothing_that_a_message_only_quotes_is_anybodys_word() -> None:

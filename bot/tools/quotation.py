@@ -8,6 +8,7 @@ out, adds and reorders nothing that matters. Else their own sentence is kept.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from bot.chat import Message
 from bot.recall.words import indexed_terms, query_terms
@@ -33,13 +34,17 @@ _REQUEST = frozenset(
 )
 """Words by which people ask to have something remembered."""
 
-_NEGATION_WORDS = """
-not no never none nobody nothing neither nor without cannot t
-nicht kein keine keinen keinem keiner nie niemals ohne pas jamais sans aucun ne nunca jamas sin ningun non mai
-senza nao sem niet geen nooit zonder inte aldrig ikke aldri bez nikdy nem soha
-"""
-_NEGATIONS = frozenset(_NEGATION_WORDS.split())
-"""The `t` is that of "don't". A word that is not in here still has to be kept, like all others."""
+_PERSONS = (
+    frozenset({"i", "me", "my", "mine", "we", "us", "our", "ours"}),
+    frozenset({"you", "your", "yours"}),
+    frozenset({"he", "him", "his", "she", "her", "it", "its", "they", "them", "their"}),
+)
+"""Pronouns, which a fact in the third person leaves out or changes, unless they tell two persons apart."""
+
+_FILLERS = frozenset({"a", "an", "the", "am", "is", "are", "be", "do", "does", "have", "has", "that", "this"})
+"""Words that can be left out or added. All others say something: `from` and `to`, `was`, `should`, `3`."""
+
+_QUESTIONS = ("?", "\uff1f", "\u061f")
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
@@ -66,14 +71,18 @@ def quoted(fact: str, messages: Sequence[Message]) -> str | None:
     if not known or len(known) < _MOST_OF * len(wanted) or any(_has_digit(term) for term in foreign):
         return None
     said = _passage(known, sentences)
-    if said and not foreign and _agree(fact, known, said):
+    if said and not foreign and _agree(fact, said):
         return fact
     own = " ".join(f"{each.author}: {each.text}" if each.author else each.text for each in said)
     return own if 0 < len(own) <= MOST_CHARS else None
 
 
 def _sentences(message: Message) -> list[_Sentence]:
-    texts = [each.strip() for each in _SENTENCE_ENDS.split(message.text[:_MOST_READ])]
+    parts = [each.strip() for each in _SENTENCE_ENDS.split(message.text[:_MOST_READ])]
+    texts = [  # a question says nothing without its answer
+        f"{part} {answer}".strip() if part.endswith(_QUESTIONS) else part
+        for part, answer in zip_longest(parts, parts[1:], fillvalue="")
+    ]
     named = [f"{message.author_name} {each}" for each in texts]  # a fact may name who says it
     return [
         _Sentence(message.author_name, text, indexed_terms(words), indexed_terms(text))
@@ -87,32 +96,38 @@ def _passage(terms: Sequence[str], sentences: Sequence[_Sentence]) -> list[_Sent
     left, chosen = set(terms), set[int]()
     holds = [{term for term in terms if _has(each, term)} for each in sentences]
     while left and len(chosen) < _MOST_SENTENCES:
-        best = max(range(len(sentences)), key=lambda place: len(holds[place] & left))
+        best = max(
+            range(len(sentences)),
+            key=lambda place: (len(holds[place] & left), -len(sentences[place].spoken)),
+        )
         chosen.add(best)
         left -= holds[best]
     return [] if left else [sentences[place] for place in sorted(chosen)]
 
 
-def _agree(fact: str, terms: Sequence[str], said: Sequence[_Sentence]) -> bool:
-    """Return whether the fact says what was said: nothing left out, the same order and negations."""
-    words = [word for each in said for word in each.words]
+def _agree(fact: str, said: Sequence[_Sentence]) -> bool:
+    """Return whether the fact has the same words in the same order, fillers and the speaker's name apart."""
     spoken = [word for each in said for word in each.spoken]
-    content = [each for each in query_terms(" ".join(spoken)) if each not in _REQUEST]
+    is_of_several = sum(not person.isdisjoint(spoken) for person in _PERSONS) > 1
+    fillers = _FILLERS if is_of_several else _FILLERS.union(*_PERSONS)
     kept = indexed_terms(fact)
-    is_whole = all(any(_is_form_of(each, word) for word in kept) for each in content if len(each) > 1)
-    places = [_place(term, words) for term in terms]
-    return is_whole and places == sorted(places) and _negations(kept) == _negations(spoken)
+    heard = [word for word in spoken if word not in fillers | (_REQUEST - set(kept))]
+    told = [word for word in kept if word not in fillers | (_SOMEBODY - set(spoken))]
+    names = [[], *(indexed_terms(each.author) for each in said)]
+    is_asked = any(mark in each.text for each in said for mark in _QUESTIONS)
+    return not is_asked and any(
+        told[: len(name)] == name and _are_alike(told[len(name) :], heard) for name in names
+    )
 
 
-def _place(term: str, words: Sequence[str]) -> int:
-    """Return where the words hold the term, or a form of it."""
-    if term in words:
-        return words.index(term)
-    return next(place for place, word in enumerate(words) if _is_form_of(term, word))
+def _are_alike(words: Sequence[str], others: Sequence[str]) -> bool:
+    return len(words) == len(others) and all(map(_is_inflected, words, others))
 
 
-def _negations(words: Sequence[str]) -> int:
-    return sum(word in _NEGATIONS for word in words)
+def _is_inflected(word: str, other: str) -> bool:
+    """Return whether they differ by the `s` of the third person or of the plural at most."""
+    short, long = sorted((word, other), key=len)
+    return long in (short, f"{short}s", f"{short}es") or long == f"{short.removesuffix('y')}ies"
 
 
 def _has(sentence: _Sentence, term: str) -> bool:
@@ -121,8 +136,10 @@ def _has(sentence: _Sentence, term: str) -> bool:
 
 def _is_form_of(term: str, word: str) -> bool:
     """Return whether they begin alike, as `leads` and `leading` do."""
+    if term == word or _has_digit(term):
+        return term == word
     stem = max(_STEM, min(len(term), len(word)) - 2)
-    return term == word or (len(term) >= _STEM and term[:stem] == word[:stem])
+    return len(term) >= _STEM and term[:stem] == word[:stem]
 
 
 def _has_digit(term: str) -> bool:
