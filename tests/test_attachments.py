@@ -1,13 +1,11 @@
 """Files that people send: what is read of which, and what is said of those that cannot be read."""
 
-import asyncio
 import io
 import os
 import re
 import struct
 import sys
 import zlib
-from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from PIL import Image
 from pypdf import PdfWriter
 from redis.asyncio import Redis
 
-from bot.attachments import Limits, Reader, sandbox
+from bot.attachments import Limits, Reader, confined, sandbox
 from bot.attachments.child import MOST_PIXELS, SIDE
 from bot.attachments.kinds import decoded, kind_of
 from bot.chat import Attachment, Enclosed, Fetch, FileRefused, Message, ThreadId
@@ -289,12 +287,13 @@ async def test_half_of_a_surrogate_pair_in_a_file_never_reaches_the_model(redis:
 
 
 PROBE = """
-import os, socket, subprocess, sys
+import json, os, resource, socket, subprocess, sys
 
-def prepare(path):
-    pass
+def prepare(path, _):
+    global files
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
-def run(path):
+def run(path, _):
     attempts = {
         "read the parent's environment": lambda: open(path).read(),
         "open a socket": lambda: socket.socket(),
@@ -303,28 +302,27 @@ def run(path):
         "write a file": lambda: open("/tmp/probe", "w"),
         "list a folder": lambda: os.listdir("/"),
         "end the parent": lambda: os.kill(os.getppid(), 0),
-        "lift a limit": lambda: __import__("resource").setrlimit(7, (99, 99)),
+        "lift a limit": lambda: resource.setrlimit(7, (99, 99)),
     }
+    done = []
     for name, attempt in attempts.items():
         try:
             attempt()
         except (OSError, ValueError):
             continue
-        sys.stdout.write(name + "; ")
-    sys.stdout.write("done in " + environment)
-
-environment = repr(dict(os.environ))
+        done.append(name)
+    print(json.dumps({"done": done, "has": dict(os.environ), "in": os.getcwd(), "files": files}))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse system calls")
 async def test_a_parser_that_is_taken_over_reaches_no_file_no_network_and_no_process(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Run as each parser is: nothing of our environment, folder or open files comes with it."""
     probe = tmp_path / "probe.py"
     probe.write_text(PROBE)
-    launcher = Path(sandbox.__file__).with_name("confined.py")
-    command = sys.executable, "-I", str(launcher), str(probe), f"/proc/{os.getpid()}/environ"
-    child = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env={}, cwd="/")
-    output, errors = await child.communicate()
-    assert (output.decode(), errors.decode()) == ("done in {'LC_CTYPE': 'C.UTF-8'}", "")
+    monkeypatch.setattr(sandbox, "_PROGRAM", probe)
+    monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
+    told, _ = await sandbox.opened(f"/proc/{os.getpid()}/environ", b"", 0)
+    assert told == {"done": [], "has": {"LC_CTYPE": "C.UTF-8"}, "in": "/", "files": confined.OPEN_FILES}
