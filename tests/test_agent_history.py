@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import HumanMessage
@@ -13,8 +14,9 @@ from pydantic import SecretStr
 from bot.agent import prompts
 from bot.agent.graph import Context, Graph, build_graph
 from bot.agent.openai_model import open_model
-from bot.chat import ThreadId, Turn
+from bot.chat import Message, ThreadId, Turn
 from bot.tools import GuardedTool, Preview
+from bot.tools.scope import asker
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.model_quirks import call, calls, stream
 
@@ -49,9 +51,9 @@ async def a_graph(
         )
 
 
-async def say(graph: Graph, text: str) -> dict[str, Any]:
+async def say(graph: Graph, text: str, turn: Turn = TURN) -> dict[str, Any]:
     begin: Any = {"messages": [HumanMessage(text)], "iterations": 0}
-    left: dict[str, Any] = await graph.ainvoke(begin, CONFIG, context=Context(TURN))
+    left: dict[str, Any] = await graph.ainvoke(begin, CONFIG, context=Context(turn))
     return left
 
 
@@ -94,6 +96,21 @@ async def test_a_summary_that_is_too_long_does_not_grow_the_requests(model: Mode
     sizes = [chars(request) for request in model.requests]
     assert max(sizes) <= 4 * 2000 + 1_000
     assert max(sizes[-20:]) <= max(sizes[:20]) * 1.25
+
+
+async def test_a_tool_knows_the_person_it_works_for(model: ModelServer) -> None:
+    """By whom the shares of the database are counted."""
+
+    async def who() -> str:
+        """Who."""
+        return asker()
+
+    message = Message(id="q", thread=TURN.thread, author="test:ada", text="who?", sent_at=0, addressed=True)
+    asked = StructuredTool.from_function(coroutine=who)
+    model.script(Script(tool_calls=[("who", {})] * 3), "You.")
+    async with a_graph(model, history_tokens=2000, tools=[asked]) as graph:
+        left = await say(graph, "who?", replace(TURN, messages=(message,)))
+    assert [each.text for each in left["messages"] if each.type == "tool"] == ["test:ada"] * 3
 
 
 async def test_an_unreadable_call_of_a_tool_that_needs_approval_is_shown_to_nobody(

@@ -1,13 +1,11 @@
 """Files that people send: what is read of which, and what is said of those that cannot be read."""
 
-import asyncio
 import io
-import os
+import json
 import re
 import struct
 import sys
 import zlib
-from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from PIL import Image
 from pypdf import PdfWriter
 from redis.asyncio import Redis
 
-from bot.attachments import Limits, Reader, sandbox
+from bot.attachments import Limits, Reader, confined, sandbox
 from bot.attachments.child import MOST_PIXELS, SIDE
 from bot.attachments.kinds import decoded, kind_of
 from bot.chat import Attachment, Enclosed, Fetch, FileRefused, Message, ThreadId
@@ -289,21 +287,22 @@ async def test_half_of_a_surrogate_pair_in_a_file_never_reaches_the_model(redis:
 
 
 PROBE = """
-import ctypes, os, platform, socket, subprocess, sys
+import ctypes, json, os, platform, resource, socket, subprocess, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
 
-def prepare(path):
-    pass
+def prepare(*_):
+    global files
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 def signal_a_thread_of_the_parent():
     tgkill = {"x86_64": 234, "aarch64": 131}[platform.machine()]
     if libc.syscall(tgkill, os.getppid(), os.getppid(), 0):
         raise OSError(ctypes.get_errno())
 
-def run(path):
+def run(*_):
     attempts = {
-        "read the parent's environment": lambda: open(path).read(),
+        "read the parent's environment": lambda: open(f"/proc/{os.getppid()}/environ").read(),
         "open a socket": lambda: socket.socket(),
         "start a process": lambda: os.posix_spawn(sys.executable, [sys.executable, "-V"], {}),
         "fork": lambda: os.fork() or os._exit(0),
@@ -311,31 +310,32 @@ def run(path):
         "list a folder": lambda: os.listdir("/"),
         "end the parent": lambda: os.kill(os.getppid(), 0),
         "end a thread of the parent": signal_a_thread_of_the_parent,
-        "lift a limit": lambda: __import__("resource").setrlimit(7, (99, 99)),
+        "lift a limit": lambda: resource.setrlimit(7, (99, 99)),
     }
+    done = []
     for name, attempt in attempts.items():
         try:
             attempt()
         except (OSError, ValueError):
             continue
-        sys.stdout.write(name + "; ")
-    sys.stdout.write("done in " + environment)
-
-environment = repr(dict(os.environ))
+        done.append(name)
+    seen = {"done": done, "has": dict(os.environ), "in": os.getcwd(), "files": files}
+    print(json.dumps({"text": json.dumps(seen), "chars": 0, "encoding": "none"}))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse system calls")
 async def test_a_parser_that_is_taken_over_reaches_no_file_no_network_and_no_process(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Run as each parser is: nothing of our environment, folder or open files comes with it."""
     probe = tmp_path / "probe.py"
     probe.write_text(PROBE)
-    launcher = Path(sandbox.__file__).with_name("confined.py")
-    command = sys.executable, "-I", str(launcher), str(probe), f"/proc/{os.getpid()}/environ"
-    child = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env={}, cwd="/")
-    output, errors = await child.communicate()
-    assert (output.decode(), errors.decode()) == ("done in {'LC_CTYPE': 'C.UTF-8'}", "")
+    monkeypatch.setattr(sandbox, "_PROGRAM", probe)
+    monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
+    told, _ = await sandbox.opened("text", b"", 1_000)
+    seen = json.loads(str(told["text"]))
+    assert seen == {"done": [], "has": {"LC_CTYPE": "C.UTF-8"}, "in": "/", "files": confined.OPEN_FILES}
 
 
 def a_parser(monkeypatch: pytest.MonkeyPatch, folder: Path, act: str) -> None:

@@ -1,6 +1,7 @@
 """The whole bot, end to end: real platforms, agent, Redis and Postgres, over real sockets."""
 
 import asyncio
+import logging
 from typing import Any
 
 import aiohttp
@@ -125,12 +126,19 @@ async def test_slack_health_command(storage: dict[str, Any], slack: Slack) -> No
         assert part in shown
 
 
-async def test_slack_over_http_without_an_app_token(storage: dict[str, Any], slack: Slack) -> None:
-    """With a signing secret alone, Slack's signed requests come to the bot's own server."""
+async def test_slack_over_http_without_an_app_token(
+    storage: dict[str, Any], slack: Slack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a signing secret alone, Slack's signed requests come to the bot's own server.
+
+    The log says when it is connected, as `ready` promises of each service.
+    """
+    caplog.set_level(logging.INFO, "bot.slack")
     settings = of_slack(slack) | {"slack_app_token": None, "slack_signing_secret": slack.signing_secret}
     async with running(**storage, **settings) as bot:
         slack.request_url = f"http://127.0.0.1:{http_port(bot)}/slack/events"
         await wait_until(lambda: _answers(bot, "slack"), "slack receiving")
+        assert [each.getMessage() for each in caplog.records].count("Slack is connected") == 1
         await slack.verify_url()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         assert "offline" in await slack.answer(GENERAL, ts)

@@ -44,3 +44,9 @@ def test_every_link_between_documents_leads_somewhere(path: Path) -> None:
             titles = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
             assert heading in anchors, target
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_no_document_names_a_command_that_a_python_without_the_packages_cannot_run(path: Path) -> None:
+    """Fault: `python -m bot inbox` as documented was a ModuleNotFoundError. `./dev run` has the packages."""
+    assert not re.findall(r"python -m bot (?!settings\b)\w+", path.read_text())

@@ -7,16 +7,23 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import discord
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.chat import Text
+from bot.agent.arguments import Unreadable, read_arguments
+from bot.agent.marking import indented, label, marked
+from bot.attachments.kinds import kind_of
+from bot.chat import Text, order_in
+from bot.discord import events
 from bot.discord.dialect import render
 from bot.discord.markdown import split
+from bot.discord.payloads import read_message
 from bot.discord.place import thread_name
 from bot.discord.transcript import Transcript
 from bot.recall.recall import _is_reworded
@@ -25,6 +32,7 @@ from bot.slack.draft import Draft
 from bot.slack.events import parse
 from bot.slack.markdown import mrkdwn, paginate
 from tests.growth import MOST_GROWTH, grows
+from tests.hearing import ME, sample
 from tests.patterns import (
     MODULES,
     ROOT,
@@ -180,11 +188,46 @@ def event_of_slack(text: str) -> object:
     return parse({"team_id": "T1", "event": event}, "U1")
 
 
+@cache
+def client() -> discord.Client:
+    return discord.Client(intents=discord.Intents.none())
+
+
+def event_of_discord(text: str) -> object:
+    """A reply: its own words, and those that it replies to, in a text, an embed and a sticker's name."""
+    payload = sample("reply_ping")["payload"]
+    program = {**payload["author"], "bot": True}
+    sticker = {"id": "1", "name": text, "format_type": 1}
+    embed = {"type": "rich", "title": text, "description": text, "fields": [{"name": text, "value": text}]}
+    said = {"content": text, "embeds": [embed], "sticker_items": [sticker], "author": program}
+    replied = payload["referenced_message"] | said
+    message = payload | {"content": text, "referenced_message": replied}
+    return read_message(client(), message, lambda heard, lost: events.parse(heard, ME, lost=lost))
+
+
+def arguments_of_a_call(text: str) -> None:
+    for whole in (text, f'{{"query": "{text}'):
+        with suppress(Unreadable):
+            read_arguments(whole)
+
+
+def decision_in_words(text: str) -> None:
+    for whole in (text, f"approve {text}", f"approve 7f3a9c21{text}"):
+        if order := order_in(whole):
+            order.confirmed("4711")
+            order.reason  # noqa: B018 - it is worked out
+
+
 READERS: dict[str, Callable[[str], object]] = {
     "pages of Slack": paginate,
     "a stream to Slack": stream_to_slack,
     "answers to commands of Slack": mrkdwn,
     "an event of Slack": event_of_slack,
+    "an event of Discord": event_of_discord,
+    "arguments of a call": arguments_of_a_call,
+    "a decision in words": decision_in_words,
+    "data for the model": lambda text: (marked(text, text), indented(text), label(text)),
+    "the kind of a file": lambda text: kind_of(text.encode()),
     "pages of Discord": lambda text: split(render(text, finished=True)),
     "a stream to Discord": stream_to_discord,
     "the name of a thread": thread_name,

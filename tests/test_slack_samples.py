@@ -9,7 +9,6 @@ import copy
 import json
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ from redis.asyncio import Redis
 from bot.chat import Attachment, Correction, Event, Message, Quote, Stop, ThreadId, Withdrawal
 from bot.slack.content import content_of
 from bot.slack.events import Unreadable, parse, past_message
+from tests.growth import MOST_GROWTH, grows
 from tests.running import running
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack import BOT_USER, TEAM, Slack
@@ -116,17 +116,10 @@ HOSTILE = {
 def test_no_text_that_somebody_writes_takes_more_than_linear_time(piece: str) -> None:
     """The blanks before a mention were looked for in a square number of steps: 51 s of silence."""
 
-    def cpu(characters: int) -> float:
-        message = {"text": "a" + piece * (characters // len(piece)) + "b"}
-        return min(cpu_once(lambda: content_of(message, BOT_USER)) for _ in range(5))
+    def message(characters: int) -> str:
+        return "a" + piece * (characters // len(piece)) + "b"
 
-    assert cpu(160_000) < 2.5 * cpu(80_000)
-
-
-def cpu_once(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+    assert grows(lambda text: content_of({"text": text}, BOT_USER), message) <= MOST_GROWTH
 
 
 def lines_run(work: Callable[[], object]) -> int:

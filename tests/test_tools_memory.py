@@ -60,12 +60,22 @@ def said(*texts: str, author: str = "") -> list[Message]:
         ("discounts are over 5 %", "discounts are over 5 €"),
         ("do we deploy on friday?", "we do deploy on friday"),
         ("Ann pays Bob and Bob pays Cem", "Ann pays Cem and Bob pays Bob"),
+        ("I am not Ann but Bob", "I am Ann, not Bob"),
+        ("the data goes from Bern to Basel", "the data goes to Bern from Basel"),
+        ("our plan is B", "our plan is C"),
+        ("Maria leads the team", "Mario leads the team"),
+        ("we trust them", "they trust us"),
+        ("the channel is closed", "the team is closed"),
+        ("Ann was the lead", "Ann is the lead"),
+        ("we can deploy on friday", "we deploy on friday"),
+        ("do we deploy on friday?", "we deploy on friday"),
+        ("do we deploy on friday? No, never.", "we deploy on friday"),
     ],
 )
 def test_a_fact_that_would_turn_what_was_said_around_is_kept_in_the_persons_own_sentence(
     text: str, fact: str
 ) -> None:
-    """Negations, order, and words that limit it."""
+    """Negations, order, numbers, names, questions, and words that limit it or tell a direction."""
     assert quoted(fact, said(f"remember that {text}")) == f"remember that {text}"
     assert quoted(fact, said(text, author="ana")) == f"ana: {text}"
 
@@ -93,6 +103,7 @@ def test_a_fact_that_only_shortens_what_was_said_is_kept_as_it_is(text: str, fac
     ("text", "fact"),
     [
         ("keep 5 backups", "keep 9 backups"),
+        ("we have 3 servers", "we have 5 servers"),
         ("the budget is 15000 euros", "the budget is 15009 euros"),
         ("my ticket is 481516", "my ticket is 481599"),
         ("we use version 1.2", "we use version 12"),
@@ -101,6 +112,11 @@ def test_a_fact_that_only_shortens_what_was_said_is_kept_as_it_is(text: str, fac
 def test_a_number_that_nobody_has_written_is_not_saved(text: str, fact: str) -> None:
     """Fault: numbers of one digit counted for nothing, and long ones that begin alike for forms of one."""
     assert quoted(fact, said(f"remember that {text}")) is None
+
+
+def test_a_question_before_the_fact_is_left_out() -> None:
+    messages = said("How are you? Remember that we ship on Mondays.", author="ana")
+    assert quoted("We ship on Mondays", messages) == "We ship on Mondays"
 
 
 def test_nothing_that_a_message_only_quotes_is_anybodys_word() -> None:

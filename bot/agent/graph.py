@@ -287,12 +287,13 @@ class _Nodes:
         emit = get_stream_writer()
         emit(parts.started(call))
         began = time.monotonic()
-        if proposed is None:
-            result = await self._result(call, for_tools(config, turn))
-        else:
-            result = _not_allowed(call, proposed, decision) or await self._approved(
-                call, proposed, config, turn
-            )
+        with asking_for(turn):
+            if proposed is None:
+                result = await self._result(call, for_tools(config, turn))
+            else:
+                result = _not_allowed(call, proposed, decision) or await self._approved(
+                    call, proposed, config, turn
+                )
         seconds = round(time.monotonic() - began, 3)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
         emit(parts.ended(call, result))

@@ -1,6 +1,7 @@
 """Decisions in words, as people type them: `approve 7f3a9c21`, `reject 7f3a9c21 why`. Pure."""
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 
 MOST_REASON = 500
@@ -21,6 +22,21 @@ _QUESTIONS = (
 )
 _COLONS = (":", "\uff1a")
 _DASHES = "-\u2013\u2014"
+_WORDS_OF_DOUBT = """
+no not never none nothing dont t cannot cant wont wait stop cancel hold undo oops sorry mistake wrong
+if unless until till when once after before later tomorrow only but except however though reject instead
+nein nicht kein keine nie warte halt stopp falsch wenn falls sofern erst aber ausser nee niet geen wacht
+als non pas jamais attends attendez sauf si mais nunca espera salvo pero mai aspetta se ma nao mas nem ikke
+нет не если только
+"""
+_DOUBTS = frozenset(_WORDS_OF_DOUBT.split())
+"""Words in a reason for an approval that take it back or make it depend on something, without accents."""
+
+_UNSPACED_DOUBTS = frozenset("不没沒别別勿否")
+"""The same as characters of a script that has no blanks between words."""
+
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_WORD = re.compile(r"[^\W_]+")
 AROUND = _BLANKS + _MARKS
 """Characters that may stand around the words of a command, and between them."""
 
@@ -51,7 +67,8 @@ class Order:
         """The reason, empty without one; None when it is not certain that the decision is meant.
 
         Behind `approve` and the id nothing may stand except end punctuation, or a reason in words behind a
-        colon, in which nothing is asked. A `reject` takes any words. A second command makes both uncertain.
+        colon, in which nothing is asked, taken back or made a condition. A `reject` takes any words. A second
+        command makes both uncertain.
         """
         rest = self.rest.strip(AROUND)
         if _COMMAND.search(rest):
@@ -67,7 +84,7 @@ class Order:
             return ""
         if any(each in reason for each in _QUESTIONS) or not any(map(str.isalnum, _EMOJI.sub("", reason))):
             return None
-        return _cut(reason)
+        return None if _is_doubtful(reason) else _cut(reason)
 
     def confirmed(self, word: str) -> "Order | None":
         """The order without the word that confirms it; None when that word does not come first."""
@@ -85,6 +102,11 @@ def order_in(text: str) -> Order | None:
         return None
     approve = found["verb"].lower() == "approve"
     return Order(approve=approve, request=found["id"].lower(), rest=found.string[found.end() :])
+
+
+def _is_doubtful(reason: str) -> bool:
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", reason).casefold())
+    return not (_DOUBTS.isdisjoint(_WORD.findall(plain)) and _UNSPACED_DOUBTS.isdisjoint(plain))
 
 
 def _cut(reason: str) -> str:

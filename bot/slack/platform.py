@@ -246,11 +246,11 @@ class Slack:
         await self._api.check_app_token(app_token)
         async with open_sockets(app, self._api, app_token) as sockets:
             self._sockets = sockets
-            log.info("Slack is connected", extra={"workspace": identity.team})
             self._hears(identity)
             await first_failure(sockets.watch(self._gap.missed), self._gap.deaf())
 
     def _hears(self, identity: Identity) -> None:
+        log.info("Slack is connected", extra={"workspace": identity.team})
         self._gap.open(f"slack:{identity.team_id}", partial(self._history.read, identity))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:

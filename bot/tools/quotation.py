@@ -8,6 +8,7 @@ same words in the same order, with other forms of them at most. Else their own s
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from bot.chat import Message
 from bot.recall.words import indexed_terms, query_terms
@@ -50,6 +51,8 @@ _GENITIVE = re.compile(r"(?<=\w)['\u2019]s\b")
 _FIGURES = re.compile(r"[-+\u2212]?\d+(?:[.,:/-]\d+)*|[?\uff1f\u061f<>=\u2264\u2265\u2260%&$\u20ac\xa3\xa5]")
 """Numbers with their signs, and what else changes the meaning without a word."""
 
+_QUESTIONS = ("?", "\uff1f", "\u061f")
+
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
 
@@ -81,7 +84,11 @@ def quoted(fact: str, messages: Sequence[Message]) -> str | None:
 
 
 def _sentences(message: Message) -> list[_Sentence]:
-    texts = [each.strip() for each in _SENTENCE_ENDS.split(message.text[:_MOST_READ])]
+    parts = [each.strip() for each in _SENTENCE_ENDS.split(message.text[:_MOST_READ])]
+    texts = [  # a question says nothing without its answer
+        f"{part} {answer}".strip() if part.endswith(_QUESTIONS) else part
+        for part, answer in zip_longest(parts, parts[1:], fillvalue="")
+    ]
     named = [f"{message.author_name} {each}" for each in texts]  # a fact may name who says it
     return [
         _Sentence(message.author_name, text, indexed_terms(words))
@@ -95,7 +102,9 @@ def _passage(terms: Sequence[str], sentences: Sequence[_Sentence]) -> list[_Sent
     left, chosen = set(terms), set[int]()
     holds = [{term for term in terms if _has(each, term)} for each in sentences]
     while left and len(chosen) < _MOST_SENTENCES:
-        best = max(range(len(sentences)), key=lambda place: len(holds[place] & left))
+        best = max(
+            range(len(sentences)), key=lambda place: (len(holds[place] & left), -len(sentences[place].text))
+        )
         chosen.add(best)
         left -= holds[best]
     return [] if left else [sentences[place] for place in sorted(chosen)]

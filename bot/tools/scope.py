@@ -39,7 +39,7 @@ def proposal_of(config: RunnableConfig) -> Proposal:
 
 @contextmanager
 def asking_for(turn: Turn) -> Iterator[None]:
-    """Let a `GuardedTool` that prepares a call know for whom, by `asker`: who wrote the newest message."""
+    """Let a tool that runs, or prepares a call, know for whom, by `asker`: who wrote the newest message."""
     token = _asker.set(turn.messages[-1].author if turn.messages else "")
     try:
         yield
@@ -48,5 +48,5 @@ def asking_for(turn: Turn) -> Iterator[None]:
 
 
 def asker() -> str:
-    """Return the person for whom a call is prepared; empty when nobody has said."""
+    """Return the person for whom a tool works; empty when nobody has said."""
     return _asker.get()

@@ -15,6 +15,8 @@ _MAX_MESSAGE_CHARS = 1_000  # PostgreSQL quotes the value that it could not read
 
 UNREACHABLE = "The database cannot be reached at the moment. Say so, and suggest to try again in a minute."
 
+BUSY = "The database is busy: all connections are at work. Say so, and suggest to try again in a minute."
+
 CONNECTION_ERRORS = (
     OSError,  # includes TimeoutError
     asyncpg.InterfaceError,
@@ -44,6 +46,10 @@ _ADVICE: dict[type[asyncpg.PostgresError], str] = {
 
 class DatabaseDown(ToolFailure):
     """The database did not answer, so that nobody knows whether it has done what it was told."""
+
+
+class DatabaseBusy(DatabaseDown):
+    """No connection became free in time; nothing was done."""
 
 
 class UnknownName(ToolFailure):

@@ -4,14 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 import asyncpg
 
 from bot.tools.failure import ToolFailure
+from bot.tools.scope import asker
 from bot.tools.sql_bound import BoundedConnection, answer_of
-from bot.tools.sql_errors import CONNECTION_ERRORS, DatabaseDown, translated
+from bot.tools.sql_errors import BUSY, CONNECTION_ERRORS, DatabaseBusy, DatabaseDown, translated
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,27 @@ async def everybody(_: Connection) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Connections, and who decides whether their role may be used."""
+    """Connections, and who decides whether their role may be used.
+
+    `shares` are the connections that a person may still take: a third of all at once, so that slow queries
+    of one leave some for the others. Callers of HTTP cannot be told apart, and leave one.
+    """
 
     connections: "asyncpg.Pool[asyncpg.Record]"
     admit: Admit
+    shares: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
+
+    def share(self, person: str) -> asyncio.Semaphore:
+        """Return the connections of a person; whoever holds one, or waits for one, keeps it alive."""
+        size = self.connections.get_max_size()
+        most = size - 1 if person.startswith("http:") else size // 3 if person else size
+        return self.shares.setdefault(person, asyncio.Semaphore(max(1, most)))
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether there is no connection that is not at work."""
+        connections = self.connections
+        return connections.get_size() == connections.get_max_size() and not connections.get_idle_size()
 
 
 @asynccontextmanager
@@ -84,22 +103,22 @@ async def open_pool(dsn: str, *, size: int, admit: Admit = everybody) -> AsyncIt
 
 @asynccontextmanager
 async def reading(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
-    """As `transaction`, for what the tools do: only with a role that the pool admits."""
-    async with transaction(pool, seconds) as connection:
+    """As `transaction`, for what the tools do: only with a role that the pool admits, and in fair shares."""
+    async with pool.share(asker()), transaction(pool, seconds) as connection:
         with translated("", seconds):
             await pool.admit(connection)
         yield connection
 
 
 @asynccontextmanager
-async def transaction(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+async def transaction(pool: Pool, seconds: float, patience: float | None = None) -> AsyncIterator[Connection]:
     """A connection in a read-only transaction that is rolled back at the end, whatever happened.
 
-    The body may take `seconds` (and a little more, before a server that does not even cancel is left).
-    Cancelling the task cancels the query on the server: asyncpg does so before it rolls back.
-    Raises `ToolFailure` when there is no connection to be had.
+    It is waited for `patience` seconds. The body may take `seconds` (and a little more, before a server that
+    does not even cancel is left). Cancelling the task cancels the query on the server: asyncpg does so before
+    it rolls back. Raises `ToolFailure` when there is no connection to be had.
     """
-    async with acquired(pool, seconds) as connection:
+    async with acquired(pool, seconds, patience) as connection:
         answer = answer_of(connection)
         try:
             with translated("", seconds):
@@ -112,10 +131,15 @@ async def transaction(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def acquired(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+async def acquired(pool: Pool, seconds: float, patience: float | None = None) -> AsyncIterator[Connection]:
     """A connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
     with translated("", seconds):
-        connection = await pool.connections.acquire(timeout=_ACQUIRE_SECONDS)
+        try:
+            connection = await pool.connections.acquire(timeout=patience or _ACQUIRE_SECONDS)
+        except TimeoutError as error:
+            if pool.is_busy:
+                raise DatabaseBusy(BUSY) from error
+            raise
     answer_of(connection).begin()
     try:
         async with asyncio.timeout(seconds + 1):

@@ -9,7 +9,7 @@ import asyncpg
 
 from bot.chat import Health
 from bot.tools.failure import ToolFailure
-from bot.tools.sql_errors import translated
+from bot.tools.sql_errors import DatabaseBusy, translated
 from bot.tools.sql_pool import Connection, Pool, transaction
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,9 @@ RolePolicy: TypeAlias = Literal["warn", "refuse", "accept"]
 """What to do about a role that may do more than read: say so in health, read nothing with it, or nothing."""
 
 _SECONDS = 3
+_PATIENCE = 2.0
+"""Seconds that health waits for a connection that is not at work."""
+
 _MOST = 5
 _TRUSTED_SECONDS = 60
 
@@ -123,10 +126,14 @@ class RoleCheck:
         """Postgres as a part of the bot: degraded when its role may do more than read. Never raises."""
         began = time.monotonic()
         try:
-            async with transaction(pool, _SECONDS) as connection:
+            async with transaction(pool, _SECONDS, _PATIENCE) as connection:
                 with translated("", _SECONDS):
                     ping_ms = await _ping(connection)
                     role = await _examine(connection)
+        except DatabaseBusy:
+            return Health(
+                name="postgres", state="degraded", evidence={"error": "all connections are at work"}
+            )
         except ToolFailure:
             evidence = {"error": "not reachable", "waited_ms": round((time.monotonic() - began) * 1_000, 1)}
             return Health(name="postgres", state="down", evidence=evidence)

@@ -1,0 +1,88 @@
+"""Fair shares of the database: slow queries of one person leave connections for the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from bot.chat import Message, ThreadId, Turn
+from bot.tools import Database, Limits, ToolFailure, asking_for, open_database, sql_pool, sql_role
+from bot.tools.sql_errors import BUSY
+from tests.sql_attacks import ENDLESS
+from tests.waiting import wait_until
+
+SLOW = Limits(seconds=60)
+MANY = 16
+"""Calls that a model may make at once."""
+
+
+def turn_of(author: str) -> Turn:
+    thread = ThreadId("test", "space", author)
+    message = Message(id=author, thread=thread, author=author, text="count", sent_at=0, addressed=True)
+    return Turn(id=author, thread=thread, messages=(message,))
+
+
+async def at_work(url: str) -> int:
+    """The queries that the server is at."""
+    watcher = await asyncpg.connect(url)
+    try:
+        count: int = await watcher.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%counted_slowly%'"
+            " AND pid <> pg_backend_pid()"
+        )
+        return count
+    finally:
+        await watcher.close()
+
+
+@asynccontextmanager
+async def slow_queries(database: Database, url: str, author: str, shown: int) -> AsyncIterator[None]:
+    """As many slow queries of one person as a model may ask for; `shown` are at work in the end."""
+    query = f"SELECT 1 AS counted_slowly, x.* FROM ({ENDLESS}) AS x"
+    with asking_for(turn_of(author)):
+        running = [asyncio.create_task(database.fetch(query, SLOW)) for _ in range(MANY)]
+    try:
+
+        async def are_at_work() -> bool:
+            return await at_work(url) >= shown
+
+        await wait_until(are_at_work, "they are at work")
+        yield
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("author", "most"), [("test:ada", 2), ("http:api", 5)])
+async def test_slow_queries_of_one_person_leave_connections_for_others(
+    database_url: str, author: str, most: int
+) -> None:
+    """Fault: the calls of one question took every connection, and others read that there is no database."""
+    async with open_database(database_url, size=6) as database:
+        async with slow_queries(database, database_url, author, most):
+            with asking_for(turn_of("test:bob")):
+                assert (await database.fetch("SELECT 7 AS n", Limits())).rows == ((7,),)
+            assert (await database.health()).state != "down"
+            assert await at_work(database_url) == most
+        with asking_for(turn_of(author)):
+            assert (await database.fetch("SELECT 8 AS n", Limits())).rows == ((8,),)
+
+
+async def test_a_database_that_is_busy_is_not_said_to_be_away(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither to the person who asks nor by health."""
+    monkeypatch.setattr(sql_pool, "_ACQUIRE_SECONDS", 0.1)
+    monkeypatch.setattr(sql_role, "_PATIENCE", 0.1)
+    async with (
+        open_database(database_url, size=1) as database,
+        slow_queries(database, database_url, "test:ada", 1),
+    ):
+        with asking_for(turn_of("test:bob")), pytest.raises(ToolFailure) as refused:
+            await database.fetch("SELECT 7 AS n", Limits())
+        assert str(refused.value) == BUSY
+        health = await database.health()
+    assert (health.state, health.evidence) == ("degraded", {"error": "all connections are at work"})
