@@ -31,10 +31,11 @@ class Access:
     async def refusal(self, message: Message) -> str | None:
         """Why `message` is not answered, as a sentence for its author; None when it is.
 
-        Empty words are to be kept silent about: to tell a bot anything would begin a conversation with it.
+        Empty words are to be kept silent about: to tell a bot anything would begin a conversation with it,
+        and what people say to each other in a thread that the bot has joined asks nothing of it.
         """
         words = self._refusal(message)
-        return "" if words and message.bot_ids else words
+        return "" if words and (message.bot_ids or not message.addressed) else words
 
     def _refusal(self, message: Message) -> str | None:
         if not self._may_talk(message):

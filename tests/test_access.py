@@ -40,6 +40,14 @@ async def test_without_lists_everybody_may_talk_everywhere() -> None:
     assert not Access().is_admin("slack:U1")
 
 
+async def test_who_may_not_talk_is_told_so_only_when_they_address_the_bot() -> None:
+    """Fault: each message of a partner in a thread of a shared channel was answered with a refusal."""
+    partner = replace(a_message(), author_space="slack:T2")
+    assert "ALLOW_EXTERNAL" in (await Access().refusal(partner) or "")
+    assert await Access().refusal(replace(partner, addressed=False)) == ""
+    assert await Access().refusal(replace(a_message(), addressed=False)) is None
+
+
 @pytest.mark.parametrize(("author", "may"), [("slack:U1", True), ("slack:U2", False), ("discord:U1", False)])
 async def test_only_listed_users_may_talk(author: str, may: bool) -> None:
     """The platform is part of who somebody is; a refusal names the setting."""

@@ -77,6 +77,22 @@ async def test_external_people_are_refused_by_default_and_learn_nothing_of_thems
         assert name not in refusal
 
 
+async def test_what_external_people_say_to_others_in_a_thread_is_passed_over(
+    settings: dict[str, Any], slack: Slack, model: ModelServer
+) -> None:
+    slack.describe(BOB, **PARTNER)
+    async with running(**settings):
+        await slack.connected()
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        await slack.answer(GENERAL, ts)
+        await slack.say(BOB, GENERAL, "and us?", thread_ts=ts)
+        await slack.settled()
+        await slack.say(ALICE, GENERAL, "and now?", thread_ts=ts)
+        assert "and now?" in await slack.answer(GENERAL, ts)
+        assert "ALLOW_EXTERNAL" not in slack.transcript(GENERAL, ts)
+        assert len(model.requests) == 2
+
+
 async def test_the_own_team_of_people_in_a_shared_channel_has_to_be_allowed_too(
     settings: dict[str, Any], slack: Slack
 ) -> None:
