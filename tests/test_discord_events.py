@@ -147,6 +147,12 @@ def test_a_thread_that_discord_py_does_not_know_is_a_thread(library: Library) ->
     assert read(library.read("hello", place=777, guild_id="12")).thread.space == "12"
 
 
+def test_in_a_place_that_is_not_known_words_decide_only_in_a_reply_to_the_request(library: Library) -> None:
+    """Fault: it may be a channel of a new type, with the request far above."""
+    assert read(library.read("approve 7f3a9c21", place=THREAD)).seen_request is None
+    assert read(library.read("approve 7f3a9c21", place=777)).seen_request == ""
+
+
 def test_a_direct_message_is_addressed(library: Library) -> None:
     message = read(library.read("hello", place=DM))
     assert message.thread == ThreadId("discord", "dm", str(DM))

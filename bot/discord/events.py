@@ -64,7 +64,8 @@ def parse(
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
         is_guest=is_guest(message.author),
-        seen_request=None if kind == "thread" else request,
+        # a place that is not known may be a channel of a new type, which goes on for ever
+        seen_request=None if isinstance(message.channel, discord.Thread) else request,
     )
 
 
