@@ -74,7 +74,10 @@ _HARMLESS_PG_RELATION = re.compile(
 )
 """All other catalogs are refused: they hold secrets, settings, files, or what other people are doing."""
 
-_DENIED_RELATION = re.compile(r"_?pg_.* | (user_mapping|foreign_server)_options | user_mappings", re.VERBOSE)
+_DENIED_RELATION = re.compile(
+    r"_?pg_.* | (user_mapping | foreign_(data_wrapper|server|table) | column)_options | user_mappings",
+    re.VERBOSE,
+)
 
 _DENIED_SETTING = re.compile(
     r"all | .*\..* | primary_conninfo | .*(_command|_file|_directory|_directories|passphrase).*",
