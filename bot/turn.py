@@ -206,9 +206,10 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
     if halt.done():
         raise _Halted
     limit = asyncio.timeout(seconds)
+    has_ended = False
 
     def end(_: Halt) -> None:
-        if not limit.expired():
+        if not has_ended and not limit.expired():
             limit.reschedule(loop.time())
 
     try:
@@ -217,6 +218,7 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
             try:
                 yield
             finally:
+                has_ended = True  # the callback may be on its way
                 halt.remove_done_callback(end)
     except TimeoutError:
         if limit.expired():

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from bot.approvals import Approvals
 from bot.approvals.approvals import MOST_OPEN
+from bot.approvals.record import Record
 from bot.chat import (
     Correction,
     Decision,
@@ -602,6 +603,23 @@ async def test_of_one_person_three_requests_are_open_at_most(redis: Redis) -> No
     assert await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
     of_eve = replace(TURN, messages=(replace(QUESTION, author="slack:UFRED"),))
     assert await kept.ask(of_eve, replace(PROPOSAL, id="bbbbbbbb"))
+
+
+async def test_nothing_stays_for_ever_of_a_request_that_is_forgotten_while_it_is_read_back(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: the word that confirms it stayed, with the id of who has written."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    find = Approvals._refusal
+
+    async def forgotten(self: Approvals, record: Record, by: str, approve: bool) -> str:
+        await self.forget([ADA])
+        return await find(self, record, by, approve)
+
+    monkeypatch.setattr(Approvals, "_refusal", forgotten)
+    assert "Nothing is decided yet" in await answered(kept, said(f"approve {PROPOSAL.id}", thread=ELSEWHERE))
+    assert await redis.ttl(f"{{bot}}:approval:{PROPOSAL.id}") > 0
 
 
 async def test_what_has_expired_or_is_forgotten_makes_room(redis: Redis) -> None:

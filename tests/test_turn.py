@@ -499,6 +499,21 @@ async def test_a_halt_after_the_end_changes_nothing() -> None:
     await asyncio.sleep(0)
 
 
+async def test_a_halt_at_the_moment_of_the_end_is_no_error() -> None:
+    """Fault: the log had a trace of a time limit that was over."""
+    problems: list[dict[str, Json]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
+    halt = a_halt()
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        yield Text("a")
+        halt.set_result("Stopped.")
+
+    assert await take(answer, halt=halt) == [Text("a")]
+    await asyncio.sleep(0)
+    assert problems == []
+
+
 async def test_a_refusal_is_not_told_to_the_memory() -> None:
     """Who may not talk to the bot leaves nothing behind."""
     conclusions = Conclusions()

@@ -225,7 +225,8 @@ class Approvals:
             async with self.redis.pipeline(transaction=True) as step:
                 step.hsetnx(_key(id), field, f"{secrets.randbelow(10_000):04}")
                 step.hget(_key(id), field)
-                _, word = await step.execute()
+                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
+                _, word, _ = await step.execute()
         return str(word.decode())
 
     async def _decided(self, record: Record, by: str, *, approve: bool, reason: str, name: str) -> Decided:
