@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from aiohttp import web
+from aiohttp import helpers, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
-from bot.http.bodies import MAX_BODY_BYTES, parse, receive
+from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, parse, receive
 from bot.http.connections import BOUNDS, Bounds, Connection
 from bot.http.conversation import ChatRequest
 from bot.http.errors import Refusal
@@ -48,8 +48,9 @@ ROUTES = [
 
 
 async def hook(request: web.Request) -> web.Response:
-    """Take what is mounted, as Slack's requests are."""
+    """Take what is mounted, and look at its type, as is done with Slack's requests."""
     await request.read()
+    assert request.content_type
     return web.Response(text="taken")
 
 
@@ -232,6 +233,16 @@ STRANGE = {
         request(kind="application/json" + ";a=b" * 1_000, body=b'{"message": "x"}'),
         200,
     ),
+    "a type of brackets": (request(kind="application/json" + "(" * 8_000, body=b"{}"), 415),
+    "parameters of brackets": (
+        request(kind="application/json; " + "(" * 8_000, body=b'{"message": "x"}'),
+        200,
+    ),
+    "parameters of quotation marks": (
+        request(kind="application/json; a=" + '"' * 8_000, body=b'{"message": "x"}'),
+        200,
+    ),
+    "brackets for what is mounted": (request("/hook", kind="application/json; " + "(" * 8_000), 415),
     "a charset that is none": (
         request(kind="application/json; charset=bogus", body=b'{"message": "x"}'),
         200,
@@ -262,6 +273,27 @@ STRANGE = {
         200,
     ),
 }
+
+
+async def test_no_content_type_costs_more_than_linear_time(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: a parser of mails for a header. That of aiohttp took a second, or the whole stack."""
+    parsed: list[str] = []
+    parse_type = helpers.parse_content_type
+
+    def noted(raw: str) -> object:
+        parsed.append(raw)
+        return parse_type(raw)
+
+    monkeypatch.setattr(helpers, "parse_content_type", noted)
+    for _, path in ROUTES:
+        for unit in (";a=b", '"', "(", ";a", "(x)"):
+            kind = "application/json; " + unit * (8_000 // len(unit))
+            assert await server.status(request(path, kind=kind, body=b"{}")) < 500
+    assert await server.status(request("/hook", body=b"{}")) == 200
+    assert "application/json" in parsed
+    assert all(len(each) <= MAX_TYPE_CHARS for each in parsed)
 
 
 @pytest.mark.parametrize(("attack", "status"), STRANGE.values(), ids=STRANGE.keys())

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from bot.chat import (
     Approval,
@@ -33,10 +33,10 @@ from bot.chat import (
 from bot.commands import Commands
 from bot.http import approvals
 from bot.http import operations as redis_direct
-from bot.http.bodies import MAX_BODY_BYTES, receive
+from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
 from bot.http.conversation import AUTHOR, Conversation
-from bot.http.errors import Handler, errors_as_json, not_now
+from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.files import read_kept, send
 from bot.http.guard import PROBES, add_security_headers, check_exposure, guard
 from bot.http.memory import MemoryRoutes
@@ -222,6 +222,8 @@ def _bounded(handler: Handler) -> Handler:
     large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def bounded(request: web.Request) -> web.StreamResponse:
+        if len(request.headers.get(hdrs.CONTENT_TYPE, "")) > MAX_TYPE_CHARS:
+            raise Refusal(415, f"The header {hdrs.CONTENT_TYPE} is longer than {MAX_TYPE_CHARS} characters.")
         if request.content_length is not None and request.content_length <= _SMALL_BYTES:
             await receive(request)
         elif large.locked():
