@@ -241,7 +241,7 @@ async def test_a_stop_ends_the_pause_between_two_connections(monkeypatch: pytest
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # half of the pause
 
 
 async def test_events_go_to_the_inbox(clock: Clock) -> None:
