@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from bot.amounts import Amount, Price
 from bot.chat import BudgetSpent, Spending, StorageDown, Tokens, Turn
+from bot.config.amounts import Amount, Price
 from bot.ledger import Cap, Ledger, Spent, UsedUp
 from bot.scopes import scopes_of
 

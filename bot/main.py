@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bot import __version__
 from bot.chat import BotError
 from bot.config import ConfigError, Settings, load_settings, settings_table, unknown_names
-from bot.logs import configure_logging
+from bot.config.logs import configure_logging
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.access import Access
-from bot.amounts import Amount, money
 from bot.budget import TOTAL, now, until_midnight
+from bot.config.amounts import Amount, money
 from bot.ledger import Ledger, Spent
 
 _TOP = 5

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.plugin_settings import plugin_settings
+from bot.config.plugins import plugin_settings
 from bot.tools import ToolFailure
 from bot.tools.plugins import Plugins, open_plugins
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.amounts import Price, amount
 from bot.budget import Budget
 from bot.chat import BudgetSpent, Message, ThreadId, Tokens, Turn
+from bot.config.amounts import Price, amount
 from bot.ledger import Ledger
 from bot.store import open_redis
 from tests.waiting import wait_until

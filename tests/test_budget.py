@@ -15,9 +15,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from bot.agent.metering import OUTPUT_ESTIMATE
-from bot.amounts import Amount, amount, money, prices
 from bot.budget import Budget, until_midnight
 from bot.chat import BudgetSpent, Notice, Part, StorageDown, Text, Tokens, Turn
+from bot.config.amounts import (
+    Amount,
+    amount,
+    money,
+    prices,
+)
 from bot.ledger import KEPT_DAYS, Cap, Ledger, Spent
 from tests.running import ROOT
 from tests.servers.model import ModelServer, Script

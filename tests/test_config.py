@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.access_settings import AccessSettings
 from bot.config import ConfigError, Settings, load_settings, settings_table
+from bot.config.access import AccessSettings
 from bot.main import main
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "settings.md"

@@ -14,7 +14,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.logs import configure_logging
+from bot.config.logs import configure_logging
 
 Style = Literal["console", "json"]
 STYLES: tuple[Style, ...] = ("console", "json")

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.config import ConfigError, Settings, load_settings, unknown_names
-from bot.plugin_settings import Policy, plugin_settings
+from bot.config.plugins import Policy, plugin_settings
 
 
 def problems(servers: str = "{}", entry_points: str = "", *, has_approvers: bool = True) -> list[str]:

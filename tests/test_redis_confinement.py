@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from bot import keyspace
 from bot.chat import BotError
+from bot.config import reserved_keys
 from bot.operations import All, Caller, Delete, Get, Keys, Mset, Operation, Operations, Set
 from bot.tools import KeyValueStore
 
@@ -20,7 +20,7 @@ NAME, SECRET = "outsider", "hunter2"  # in the name and in the value of every ke
 PREFIXES = ["kv:", "*", "k?v[a-z]:", "[^k]*", "\\", "\u00e9:"]
 
 OUTSIDE = [
-    *(f"{own}{NAME}" for own in keyspace.OWN),
+    *(f"{own}{NAME}" for own in reserved_keys.OWN),
     f"kv{NAME}",
     f"KV:{NAME}",
     f"kv\uff1a{NAME}",  # a colon of another width
@@ -137,7 +137,7 @@ async def assert_confined(redis: Redis, prefix: str, attacks: Sequence[str]) -> 
     await plant(redis, prefix)
     operations = Operations(KeyValueStore(redis, prefix), lambda user: True)
     before = await outside(redis, prefix)
-    assert len(before) > len(keyspace.OWN)
+    assert len(before) > len(reserved_keys.OWN)
     for attack in attacks:
         assert SECRET not in await all_that_comes_back(operations, attack), named(attack)
         for key in await all_that_is_listed(operations, attack):
@@ -152,7 +152,7 @@ async def test_no_attack_reads_lists_writes_or_deletes_outside_the_prefix(redis:
 
 
 texts = st.text(st.one_of(st.characters(), st.sampled_from("*?[]^-\\{}:./\0\r\n$kvbot")), max_size=40)
-prefixes = texts.filter(lambda text: text.isprintable() and keyspace.overlapped(text) is None)
+prefixes = texts.filter(lambda text: text.isprintable() and reserved_keys.overlapped(text) is None)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -181,7 +181,7 @@ async def test_equal_looking_keys_are_different_keys(redis: Redis) -> None:
     ] == ["0", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("own", keyspace.OWN)
+@pytest.mark.parametrize("own", reserved_keys.OWN)
 def test_a_prefix_that_overlaps_own_keys_is_no_prefix(redis: Redis, own: str) -> None:
     """Neither the beginning of a family nor what lies within it."""
     for prefix in ("", own[:1], own[:-1], own, f"{own}x"):

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot import keyspace
+from bot.config import reserved_keys
 from bot.service import Bot
 from bot.slack import commands as slack_commands
 from tests.running import http_port, running
@@ -384,7 +384,7 @@ async def test_every_key_of_a_running_bot_is_in_the_list_of_own_keys(
         await slack.command("/agent-memory", "link", ALICE, GENERAL)
         drawn = await slack.say(ALICE, GENERAL, f"{slack.mention} CHART: select 1 as one, 2 as two")
         await slack.answer(GENERAL, drawn)
-    own = tuple(family.encode() for family in keyspace.OWN)
+    own = tuple(family.encode() for family in reserved_keys.OWN)
     assert {name for name in written if not name.startswith(own)} == {b"kv:greeting"}
     for family in own:
         assert any(name.startswith(family) for name in written), f"nothing begins with {family!r}"

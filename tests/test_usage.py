@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.access import Access
-from bot.amounts import amount, prices
 from bot.budget import Budget
 from bot.chat import Tokens
+from bot.config.amounts import amount, prices
 from bot.ledger import Ledger
 from bot.usage import NOT_ADMIN, UsageReport
 from tests.running import http_port, running

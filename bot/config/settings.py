@@ -20,17 +20,23 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from bot.access_settings import AccessSettings, bearer_token, comma_separated, one_line, prefixed
-from bot.approval_settings import ApprovalSettings
+from bot.config.access import (
+    AccessSettings,
+    bearer_token,
+    comma_separated,
+    one_line,
+    prefixed,
+)
 from bot.config.addresses import (
     check_http_address,
     check_redis_address,
     check_server_address,
     passwords_in,
 )
+from bot.config.approvals import ApprovalSettings
 from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
-from bot.keyspace import overlapped
-from bot.plugin_settings import PluginSettings, plugin_settings
+from bot.config.plugins import PluginSettings, plugin_settings
+from bot.config.reserved_keys import overlapped
 
 Role = Literal["slack", "discord", "http", "worker"]
 ROLES: frozenset[Role] = frozenset(("slack", "discord", "http", "worker"))

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from bot import keyspace
 from bot.chat import Json, StorageDown
+from bot.config import reserved_keys
 from bot.operations import Listing, NotStorable, Value
 
 MAX_KEY_BYTES = 512
@@ -77,7 +77,7 @@ class KeyValueStore:
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        if overlapped := keyspace.overlapped(prefix):
+        if overlapped := reserved_keys.overlapped(prefix):
             raise ValueError(f"under the prefix {prefix!r} keys of the bot could be named: {overlapped}")
         self._redis = redis
         self._prefix = prefix.encode()

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import ValidationError
 
-from bot.plugin_settings import Policy
+from bot.config.plugins import Policy
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import Preview
 from bot.tools.hidden import hidden_in, padding_in

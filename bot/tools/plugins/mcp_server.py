@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
-from bot.plugin_settings import McpServer
+from bot.config.plugins import McpServer
 from bot.tools.failure import ToolFailure
 from bot.tools.plugins.offer import Arguments, Offer, PluginError, SessionGone
 

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from bot import __version__
 from bot.chat import Json, well_formed_json
-from bot.plugin_settings import McpServer
+from bot.config.plugins import McpServer
 from bot.tasks import cancel
 from bot.tools.plugins import mcp_http
 from bot.tools.plugins.mcp_http import bounded_client

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from bot.plugin_settings import Policy
+from bot.config.plugins import Policy
 from bot.tools.plugins.calls import Workshop
 from bot.tools.plugins.offer import Offer, PluginError, Source
 from bot.tools.plugins.once import Once

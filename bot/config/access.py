@@ -7,7 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
-from bot.amounts import Amount, Price, amount, prices
+from bot.config.amounts import (
+    Amount,
+    Price,
+    amount,
+    prices,
+)
 
 
 def comma_separated(value: Any) -> Any:
