@@ -17,10 +17,10 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from bot.chat import Halt, Message, Receipt, ThreadId, Turn
-from bot.embedded import embedded_redis
 from bot.inbox import Inbox, serve
-from bot.shared import SharedState
-from bot.store import open_redis
+from bot.storage.client import open_redis
+from bot.storage.coordination import SharedState
+from bot.storage.embedded import embedded_redis
 
 IDLE_SECONDS = 20.0
 PAIRS = 3

@@ -25,8 +25,6 @@ from bot.attachments import Reader
 from bot.chat import Health, Json
 from bot.commands import Commands
 from bot.config import Settings
-from bot.embedded import embedded_postgres, embedded_redis, for_writing
-from bot.files import FileStore
 from bot.gate import gate
 from bot.health import Examination
 from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
@@ -36,8 +34,10 @@ from bot.platforms import Platforms, local_address, open_platforms, plain
 from bot.process import process_name
 from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
-from bot.shared import SharedState
-from bot.store import check_redis, open_redis, refusal
+from bot.storage.client import check_redis, open_redis, refusal
+from bot.storage.coordination import SharedState
+from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
+from bot.storage.files import FileStore
 from bot.tools import (
     NOTHING_KEPT,
     Database,

@@ -15,7 +15,7 @@ from bot.commands import typed
 from bot.config import Settings, summary
 from bot.health import Examination
 from bot.inbox import NOT_THEIRS, Inbox, serve
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 from bot.supervise import keep_up, supervise
 from bot.tasks import cancel
 from bot.turn import Turns

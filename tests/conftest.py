@@ -10,8 +10,8 @@ from hypothesis import settings
 from redis.asyncio import Redis
 
 from bot.discord import starts
-from bot.embedded import embedded_postgres, embedded_redis
-from bot.store import open_redis
+from bot.storage.client import open_redis
+from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, model_server
 from tests.servers.slack import Slack

@@ -9,8 +9,8 @@ from bot.chat import Health, Json, Stop, ThreadId
 from bot.commands import Commands
 from bot.discord import connect
 from bot.discord.patience import PATIENCE_SECONDS
-from bot.files import FileStore
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from tests.a_file import Asked
 from tests.servers.discord import Discord
 

@@ -19,7 +19,7 @@ from bot.discord.sender import Sender
 from bot.discord.shard import Shard
 from bot.discord.starts import Starts
 from bot.gap import Gap
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 
 SAMPLES = Path(__file__).parent / "samples" / "discord"
 ME = 900

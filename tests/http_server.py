@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 
 from bot.chat import Answer, Event, Health, Message, Part, Receipt, Stop, Text, Turn
 from bot.commands import Commands
-from bot.files import FileStore
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http.connections import Bounds
 from bot.operations import Operations
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from bot.tasks import cancel
 from bot.tools import KeyValueStore
 from tests.waiting import wait_until

@@ -7,10 +7,10 @@ from redis.asyncio import Redis
 
 from bot.chat import Health, Stop, ThreadId
 from bot.commands import Commands
-from bot.files import FileStore
-from bot.shared import SharedState
 from bot.slack import connect
 from bot.slack.writer import PART_SECONDS
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from tests.a_file import Asked
 from tests.servers.slack import TEAM, Slack
 

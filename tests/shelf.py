@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bot.embedded import for_writing
+from bot.storage.embedded import for_writing
 
 _MAKE = """
 DROP TABLE IF EXISTS {name};

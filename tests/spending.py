@@ -12,7 +12,7 @@ from bot.budget import Budget
 from bot.chat import BudgetSpent, Message, ThreadId, Tokens, Turn
 from bot.config.amounts import Price, amount
 from bot.ledger import Ledger
-from bot.store import open_redis
+from bot.storage.client import open_redis
 from tests.waiting import wait_until
 
 NOON = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from bot.agent import parts, seeing
 from bot.agent.marking import unmarked
 from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
-from bot.files import FileStore
+from bot.storage.files import FileStore
 from bot.tools import files_of, naming
 from tests.a_file import PICTURE
 from tests.servers.model import ModelServer, Script

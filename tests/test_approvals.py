@@ -35,7 +35,7 @@ from bot.chat import (
 )
 from bot.inbox import Inbox, is_current, keys, note_hang, overview, serve
 from bot.inbox.inbox import as_message
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 from bot.turn import Turns
 from tests.waiting import wait_until
 

@@ -206,7 +206,7 @@ def test_all_files_are_looked_at() -> None:
         ("bot.inbox.worker", "from bot.turn import Turns"),
         ("bot.inbox.worker", "from bot import tools"),
         ("bot.tools.sql", "from bot.agent import prompts"),
-        ("bot.embedded.redis", "from bot.tools import toolset"),
+        ("bot.storage.embedded.redis", "from bot.tools import toolset"),
         ("bot.health", "from bot.main import Bot"),
         ("bot.agent.graph", "import bot.main"),
         ("bot.agent.graph", "from bot import slack"),

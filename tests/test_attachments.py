@@ -18,7 +18,7 @@ from bot.attachments import Limits, Reader, confined, sandbox
 from bot.attachments.child import MOST_PIXELS, SIDE
 from bot.attachments.kinds import decoded, kind_of
 from bot.chat import Attachment, Enclosed, Fetch, FileRefused, Message, ThreadId
-from bot.files import FileStore
+from bot.storage.files import FileStore
 
 
 def picture(size: tuple[int, int] = (40, 30), form: str = "PNG", mode: str = "RGB") -> bytes:

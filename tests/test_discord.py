@@ -46,9 +46,9 @@ from bot.discord import handlers as handling
 from bot.discord.display import plain_text
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
-from bot.files import FileStore
 from bot.inbox import worker
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from bot.tasks import cancel
 from tests.hearing import sample, samples
 from tests.servers.discord import Channel, Discord

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from bot.chat import File, Text, Unreachable
 from bot.discord import sender
-from bot.files import FileStore
+from bot.storage.files import FileStore
 from tests.a_file import PICTURE, gone
 from tests.discord_question import asked, shown
 from tests.servers.discord import Discord

@@ -14,9 +14,9 @@ from bot.chat import Correction, Event, Health, Json, Message, PlatformError, St
 from bot.commands import Commands
 from bot.discord import connect, history, sender
 from bot.discord.platform import Discord as DiscordPlatform
-from bot.files import FileStore
 from bot.inbox import keys
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from bot.tasks import cancel
 from tests.servers.discord import Channel, Discord
 

@@ -31,9 +31,9 @@ from bot.commands import Commands
 from bot.discord import connect, shards, starts
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.share import fair_share
-from bot.files import FileStore
 from bot.inbox import Inbox
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from bot.supervise import keep_up
 from bot.tasks import cancel
 from tests.servers.discord import Channel, Discord

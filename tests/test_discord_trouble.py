@@ -12,7 +12,7 @@ import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
 from bot.discord import connect, pace, sender
 from bot.discord.errors import translated
-from bot.files import FileStore
+from bot.storage.files import FileStore
 from tests.a_file import PICTURE
 from tests.discord_question import asked, shown
 from tests.running import running

@@ -15,9 +15,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.embedded import EmbeddedError, embedded_postgres, embedded_redis
-from bot.embedded.locks import is_free
-from bot.embedded.redis import RedisBuild, installed_builds
+from bot.storage.embedded import EmbeddedError, embedded_postgres, embedded_redis
+from bot.storage.embedded.locks import is_free
+from bot.storage.embedded.redis import RedisBuild, installed_builds
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ ANOTHER_BOT = """
 import asyncio, signal, sys
 from pathlib import Path
 from redis.asyncio import Redis
-from bot.embedded import embedded_postgres, embedded_redis
+from bot.storage.embedded import embedded_postgres, embedded_redis
 
 async def main(data_dir):
     stop = asyncio.Event()

@@ -11,7 +11,7 @@ from bot.chat import Halt, Message, Receipt, Stop, ThreadId, Turn
 from bot.inbox import Inbox, Work, keys, overview, serve
 from bot.inbox.fair_queue import ROOM, FairQueue
 from bot.inbox.inbox import Lease
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 from bot.tasks import cancel
 from tests.waiting import wait_until
 

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import FileTooLarge
-from bot.files import MOST_BYTES, FileStore
+from bot.storage.files import MOST_BYTES, FileStore
 from tests.a_file import PICTURE
 
 

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from bot import gap as gaps
 from bot.chat import Deliver, Event, Unreachable
 from bot.gap import Gap
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 from tests.waiting import wait_until
 
 

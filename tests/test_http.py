@@ -38,13 +38,13 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands, Decided
-from bot.files import FileStore
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import conversation as conversation_module
 from bot.http.conversation import ChatRequest, to_message
 from bot.http.replies import Replies, stored
 from bot.operations import Operations, Value
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from bot.tools import KeyValueStore
 from tests.waiting import wait_until
 

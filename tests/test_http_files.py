@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import File, Part, Text, Turn
-from bot.files import FileStore
+from bot.storage.files import FileStore
 from tests.a_file import PICTURE
 from tests.http_server import http_server
 

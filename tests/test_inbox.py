@@ -24,7 +24,7 @@ from bot.inbox import Inbox, Work, inbox_health, note_hang, overview, serve
 from bot.inbox.inbox import Lease
 from bot.inbox.keys import DEAD
 from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 from tests.waiting import wait_until
 
 

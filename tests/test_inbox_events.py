@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
 from bot.inbox import Inbox, desk, overview
 from bot.inbox.inbox import Begun, Lease
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
 

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from bot.chat import Correction, Withdrawal
 from bot.inbox import Erasure, Inbox, journal, keys
 from bot.inbox.inbox import Begun, Lease
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 from tests.test_inbox import a_message, an_inbox
 
 

@@ -40,7 +40,7 @@ from bot.inbox import FencedRedis, Inbox, keys, note_hang, overview
 from bot.inbox.fence import behind
 from bot.inbox.inbox import Begun, Lease
 from bot.inbox.keys import text
-from bot.store import open_redis
+from bot.storage.client import open_redis
 from tests.inbox_model import NEVER, Dead, Entry, Known, Mailbox, Model, Task
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old

@@ -36,8 +36,8 @@ from bot.operations import (
 from bot.operations.answers import MOST_SHOWN
 from bot.operations.words import fenced, line, named
 from bot.slack.markdown import mrkdwn
+from bot.storage.key_value import without_values
 from bot.tools import KeyValueStore
-from bot.tools.kv import without_values
 
 ADMIN, OTHER = Caller("slack:U0ALICE", "slack:T1:C1"), Caller("slack:U0BOB", "slack:T1:C1")
 

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 
 from bot.chat import Message, StorageDown, ThreadId
 from bot.rates import MINUTE, Limits, Rates
-from bot.store import open_redis
+from bot.storage.client import open_redis
 
 ADMIN = "slack:U9"
 THREAD = ThreadId("slack", "T1", "C1", "1.1")

@@ -15,10 +15,10 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot import supervise
-from bot.embedded import embedded_redis
 from bot.inbox import journal
 from bot.service import Bot
-from bot.store import open_redis
+from bot.storage.client import open_redis
+from bot.storage.embedded import embedded_redis
 from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script

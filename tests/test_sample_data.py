@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 import pytest
 
-from bot.embedded.sample_data import sample_rows
+from bot.storage.embedded.sample_data import sample_rows
 
 
 def test_sample_is_the_same_for_the_same_day_and_ends_the_day_before() -> None:

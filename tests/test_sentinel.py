@@ -18,8 +18,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from bot.chat import StorageDown
-from bot.embedded.redis import RedisBuild, installed_builds
-from bot.store import check_redis, open_redis
+from bot.storage.client import check_redis, open_redis
+from bot.storage.embedded.redis import RedisBuild, installed_builds
 from tests.running import running
 from tests.servers.model import ModelServer
 from tests.servers.slack import Slack

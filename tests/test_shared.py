@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 
 from bot.chat import Json, Message, Stop, StorageDown, ThreadId
 from bot.inbox import Inbox
-from bot.shared import SharedState
+from bot.storage.coordination import SharedState
 from tests.waiting import wait_until
 
 

@@ -39,8 +39,6 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands import Commands, nothing_used
-from bot.files import FileStore
-from bot.shared import SharedState
 from bot.slack import commands as slack_commands
 from bot.slack import connect, probe, sockets, stream
 from bot.slack.errors import translated
@@ -49,6 +47,8 @@ from bot.slack.platform import Slack as SlackPlatform
 from bot.slack.respond import respond
 from bot.slack.status import THINKING
 from bot.slack.stream import StreamBudget
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from tests.servers.slack import Message as Shown
 from tests.servers.slack import Slack
 from tests.servers.slack_requests import signature

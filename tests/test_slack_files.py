@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import File, FileRefused, Notice, Text, Unreachable
-from bot.files import FileStore
 from bot.slack.content import content_of
+from bot.storage.files import FileStore
 from tests.a_file import PICTURE, gone
 from tests.on_slack import ALICE, GENERAL, asked, replies
 from tests.servers.slack import Slack

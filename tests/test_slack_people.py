@@ -8,10 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Message, ThreadId
-from bot.shared import SharedState
 from bot.slack.api import open_api
 from bot.slack.limits import PER_MINUTE, Limits
 from bot.slack.people import People
+from bot.storage.coordination import SharedState
 from tests.servers.slack import TEAM, Slack
 
 DANA = "U0DANA"

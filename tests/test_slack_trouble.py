@@ -10,12 +10,12 @@ from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
 from bot.chat import Approval, File, Receipt, Text, ThreadId, Undeliverable, Unreachable
-from bot.files import FileStore
-from bot.shared import SharedState
 from bot.slack.api import open_api
 from bot.slack.limits import Limits
 from bot.slack.probe import TokenProbe
 from bot.slack.status import Statuses
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
 from tests.a_file import PICTURE, Asked
 from tests.on_slack import ALICE, GENERAL, asked, replies
 from tests.running import running

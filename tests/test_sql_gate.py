@@ -10,7 +10,7 @@ import pytest_asyncio
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.files import FileStore
+from bot.storage.files import FileStore
 from bot.tools import Database, Limits, Orders, ToolFailure, open_database, open_orders, toolset
 from bot.tools.sql_guard import check
 from tests.sql_attacks import BEYOND_THE_TRANSACTION, REFUSED

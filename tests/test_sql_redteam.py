@@ -20,7 +20,7 @@ import pytest_asyncio
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.embedded.postgres import installed_builds
+from bot.storage.embedded.postgres import installed_builds
 from bot.tools import Database, Limits, ToolFailure, open_database, toolset
 from tests.sql_attacks import ALL, BEYOND_THE_TRANSACTION, FORTRESS, REFUSED, SECRET
 from tests.waiting import wait_until

@@ -20,9 +20,9 @@ import trustme
 
 from bot.chat import StorageDown
 from bot.config import ConfigError, Settings, load_settings, summary, unknown_names
-from bot.embedded import embedded_redis
 from bot.platforms import local_address
-from bot.store import check_redis, open_redis
+from bot.storage.client import check_redis, open_redis
+from bot.storage.embedded import embedded_redis
 from bot.tools import KeyValueStore
 from tests.running import ROOT, program
 from tests.servers.model import KEY, ModelServer

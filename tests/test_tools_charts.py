@@ -15,7 +15,7 @@ from langchain_core.messages import ToolMessage
 from PIL import Image
 from redis.asyncio import Redis
 
-from bot.files import FileStore
+from bot.storage.files import FileStore
 from bot.tools import Database, ToolFailure, files_of, open_database, toolset
 from bot.tools.charts import Kind, labels
 from bot.tools.charts.chart import _rendered

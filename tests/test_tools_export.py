@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from bot.files import MOST_BYTES, FileStore
+from bot.storage.files import MOST_BYTES, FileStore
 from bot.tools import Database, ToolFailure, open_database
 from bot.tools.export import Export, Limits, export, harmless
 from tests.growth import MOST_GROWTH, grows

@@ -10,9 +10,14 @@ from redis.asyncio import Redis
 
 from bot.chat import StorageDown
 from bot.operations import Listing, NotStorable, Value
-from bot.store import open_redis
+from bot.storage.client import open_redis
+from bot.storage.key_value import (
+    MAX_BATCH,
+    MAX_KEY_BYTES,
+    MAX_TTL_SECONDS,
+    MAX_VALUE_BYTES,
+)
 from bot.tools import KeyValueStore
-from bot.tools.kv import MAX_BATCH, MAX_KEY_BYTES, MAX_TTL_SECONDS, MAX_VALUE_BYTES
 
 OUTSIDE = {b"checkpoint:secret": b"1", b"kv": b"2", b"kvx": b"3", b"KV:a": b"4", b"{kv:}": b"5"}
 

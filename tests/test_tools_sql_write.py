@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from bot.chat import Json, Proposal
-from bot.embedded import for_writing
+from bot.storage.embedded import for_writing
 from bot.tools import Database, Orders, ToolFailure, asking_for, open_database, open_orders, sql_change
 from bot.tools.sql_change import MAX_STATEMENT_CHARS, check
 from bot.tools.sql_rehearsal import Allowance

@@ -14,8 +14,8 @@ import aiohttp
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bot.embedded import embedded_redis
-from bot.store import open_redis
+from bot.storage.client import open_redis
+from bot.storage.embedded import embedded_redis
 from tests.running import http_port, program, running
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Posted

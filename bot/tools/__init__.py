@@ -1,8 +1,8 @@
 """The tools that the agent is given, and the stores behind them."""
 
+from bot.storage.key_value import NOTHING_KEPT, KeyValueStore
 from bot.tools.failure import ToolFailure
 from bot.tools.guarded import GuardedTool, Preview
-from bot.tools.kv import NOTHING_KEPT, KeyValueStore
 from bot.tools.made import files_of, naming
 from bot.tools.scope import asking_for, for_tools, proposal_of, turn_of
 from bot.tools.sql import Database, Limits, open_database

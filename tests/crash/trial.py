@@ -10,9 +10,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.embedded import embedded_redis
 from bot.inbox import desk, inbox_health, scripts
-from bot.store import open_redis
+from bot.storage.client import open_redis
+from bot.storage.embedded import embedded_redis
 from tests.crash.bot import Bot
 from tests.crash.redis_proxy import RedisProxy
 from tests.crash.scenes import TIMEOUT, Scene

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bot.embedded import for_writing
+from bot.storage.embedded import for_writing
 from tests.servers.model import Script
 
 _MAKE = """

@@ -3,9 +3,9 @@
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bot.embedded import embedded_postgres, embedded_redis
 from bot.inbox import desk, overview
-from bot.store import open_redis
+from bot.storage.client import open_redis
+from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, model_server
 from tests.servers.slack import Slack

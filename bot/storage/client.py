@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, R
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.chat import StorageDown
-from bot.sentinel import is_behind_sentinels, open_master
+from bot.storage.sentinel import is_behind_sentinels, open_master
 
 _MODULES = frozenset({"rejson", "search"})
 """What the checkpoint saver and the memory search need; Redis 8 and Redis Stack have both."""

@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bot.chat import BotError
-from bot.embedded.locks import LOOK_EVERY, is_free, locked, until
+from bot.storage.embedded.locks import (
+    LOOK_EVERY,
+    is_free,
+    locked,
+    until,
+)
 
 logger = logging.getLogger(__name__)
 

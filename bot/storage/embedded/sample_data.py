@@ -15,7 +15,7 @@ from math import sqrt
 from random import Random
 from typing import NamedTuple
 
-from bot.embedded import sample_story as story
+from bot.storage.embedded import sample_story as story
 
 SEED = 20
 CENT = Decimal("0.01")

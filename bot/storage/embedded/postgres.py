@@ -14,10 +14,17 @@ from urllib.parse import quote
 
 import asyncpg
 
-from bot.embedded.locks import locked
-from bot.embedded.sample_data import sample_rows
-from bot.embedded.server import EmbeddedError, Server, make_directory, run, running, socket_directory
-from bot.embedded.wheels import package_directory
+from bot.storage.embedded.locks import locked
+from bot.storage.embedded.sample_data import sample_rows
+from bot.storage.embedded.server import (
+    EmbeddedError,
+    Server,
+    make_directory,
+    run,
+    running,
+    socket_directory,
+)
+from bot.storage.embedded.wheels import package_directory
 
 PORT = "5432"
 SOCKET = f".s.PGSQL.{PORT}"

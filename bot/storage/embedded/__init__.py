@@ -16,8 +16,8 @@ Life cycle, the same for both servers, each in its own folder of DATA_DIR:
 The locks need a local file system. POSIX only.
 """
 
-from bot.embedded.postgres import embedded_postgres, for_writing
-from bot.embedded.redis import embedded_redis
-from bot.embedded.server import EmbeddedError
+from bot.storage.embedded.postgres import embedded_postgres, for_writing
+from bot.storage.embedded.redis import embedded_redis
+from bot.storage.embedded.server import EmbeddedError
 
 __all__ = ["EmbeddedError", "embedded_postgres", "embedded_redis", "for_writing"]

@@ -14,8 +14,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from bot.embedded.server import EmbeddedError, Server, make_directory, running, socket_directory
-from bot.embedded.wheels import package_directory
+from bot.storage.embedded.server import (
+    EmbeddedError,
+    Server,
+    make_directory,
+    running,
+    socket_directory,
+)
+from bot.storage.embedded.wheels import package_directory
 
 SOCKET = "redis.sock"
 
