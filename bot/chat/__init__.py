@@ -1,5 +1,7 @@
 """The vocabulary that every other module speaks: plain data, protocols and errors, no I/O."""
 
+from bot.chat.approvals import Proposal, Requests, Showing
+from bot.chat.coordination import Shared
 from bot.chat.errors import (
     AnswerError,
     BotError,
@@ -33,12 +35,10 @@ from bot.chat.events import (
 from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.meter import Meter, Spending, Tokens, unmetered
-from bot.chat.orders import MOST_REASON, Order, order_in
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
-from bot.chat.requests import Proposal, Requests, Showing
-from bot.chat.shared import Shared
 from bot.chat.text import well_formed, well_formed_json
+from bot.chat.typed_decisions import MOST_REASON, Order, order_in
 from bot.chat.work import work_at_hand, working_on
 
 __all__ = [

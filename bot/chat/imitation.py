@@ -6,7 +6,7 @@ that looks like it, nor a custom emoji. A command that would decide a request lo
 
 import re
 
-from bot.chat.orders import AROUND, MOST_BETWEEN
+from bot.chat.typed_decisions import AROUND, MOST_BETWEEN
 
 SIGN = "🔏"
 """First character of every approval request, and of every message about one."""
