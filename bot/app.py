@@ -23,12 +23,12 @@ from bot.approvals import Approvals, Copies
 from bot.attachments import Limits as FileLimits
 from bot.attachments import Reader
 from bot.chat import Health, Json
-from bot.commands import Commands
+from bot.commands.commands import Commands
+from bot.commands.health import Examination
+from bot.commands.redis import Operations
 from bot.config import Settings
 from bot.gate import gate
-from bot.health import Examination
 from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
-from bot.operations import Operations
 from bot.personal import Personal
 from bot.platforms import Platforms, local_address, open_platforms, plain
 from bot.process import process_name

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from bot.access import Access
 from bot.budget import Budget
 from bot.chat import Json, Message, Meter, unmetered
-from bot.commands import Commands, Usage, nothing_used
+from bot.commands.commands import Commands, Usage, nothing_used
 from bot.config import Settings
 from bot.ledger import Ledger
 from bot.rates import Limits, Rates

@@ -13,7 +13,7 @@ from redisvl.exceptions import RedisVLError
 
 from bot.agent import Agent
 from bot.chat import Json, Message, StorageDown, harmless
-from bot.commands import Caller
+from bot.commands.commands import Caller
 from bot.inbox import Erasure, StillBusy, Writer
 from bot.recall import Account, Belongings, LinkRefused, People, Record
 
@@ -37,7 +37,7 @@ _NAMES = {"slack": "Slack", "discord": "Discord", "http": "HTTP"}
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """Implements `bot.commands.PersonalMemory`; `is_on` is whether anything new is kept."""
+    """Implements `bot.commands.commands.PersonalMemory`; `is_on` is whether anything new is kept."""
 
     belongings: Belongings
     people: People

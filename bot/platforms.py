@@ -18,9 +18,9 @@ from bot.chat import (
     ThreadId,
     Unreachable,
 )
-from bot.commands import Commands
+from bot.commands.commands import Commands
+from bot.commands.redis import Operations
 from bot.config import Settings
-from bot.operations import Operations
 
 log = logging.getLogger(__name__)
 

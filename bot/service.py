@@ -11,9 +11,9 @@ import structlog
 
 from bot.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
-from bot.commands import typed
+from bot.commands.commands import typed
+from bot.commands.health import Examination
 from bot.config import Settings, summary
-from bot.health import Examination
 from bot.inbox import NOT_THEIRS, Inbox, serve
 from bot.storage.coordination import SharedState
 from bot.supervise import keep_up, supervise

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from redis.asyncio import Redis
 
 from bot.chat import Health, Json, Stop, ThreadId
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.discord import connect
 from bot.discord.patience import PATIENCE_SECONDS
 from bot.storage.coordination import SharedState

@@ -12,7 +12,7 @@ from discord.gateway import DiscordWebSocket
 from redis.asyncio import Redis
 
 from bot.chat import Event, Health, Json, Stop
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.discord.gateway import Listener
 from bot.discord.line import Line
 from bot.discord.sender import Sender

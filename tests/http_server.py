@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 
 from bot.chat import Answer, Event, Health, Message, Part, Receipt, Stop, Text, Turn
-from bot.commands import Commands
+from bot.commands.commands import Commands
+from bot.commands.redis import Operations
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http.connections import Bounds
-from bot.operations import Operations
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tasks import cancel

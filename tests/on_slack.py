@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 
 from bot.chat import Health, Stop, ThreadId
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.slack import connect
 from bot.slack.writer import PART_SECONDS
 from bot.storage.coordination import SharedState

@@ -7,7 +7,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from bot.chat import Health, Message, Stop, StopRefused, ThreadId
-from bot.commands import MARKS, Commands, describe, typed
+from bot.commands.commands import (
+    MARKS,
+    Commands,
+    describe,
+    typed,
+)
 
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
 

@@ -39,7 +39,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands import Commands, Decided
+from bot.commands.commands import Commands, Decided
 from bot.config import Settings
 from bot.discord import connect, exchange, line, pace, probe, sender, slash
 from bot.discord import handlers as handling

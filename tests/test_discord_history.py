@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Health, Json, Message, PlatformError, Stop
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.discord import connect, history, sender
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import keys

@@ -27,7 +27,7 @@ from bot.chat import (
     StorageDown,
     Unreachable,
 )
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.discord import connect, shards, starts
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.share import fair_share

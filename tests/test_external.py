@@ -11,7 +11,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.agent import prompts
-from bot.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
+from bot.commands.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
 from bot.slack.people import People
 from bot.tools import OPEN_TOOLS

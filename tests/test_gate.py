@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Decision, Message, ThreadId
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.config import Settings
 from bot.gate import gate
 from tests.running import running

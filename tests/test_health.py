@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from bot import __version__, health
+from bot import __version__
 from bot.chat import Health
-from bot.health import Examination, Probe
+from bot.commands import health
+from bot.commands.health import Examination, Probe
 
 
 def healthy(name: str) -> Probe:

@@ -37,12 +37,12 @@ from bot.chat import (
     Turn,
     Unreachable,
 )
-from bot.commands import Commands, Decided
+from bot.commands.commands import Commands, Decided
+from bot.commands.redis import Operations, Value
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import conversation as conversation_module
 from bot.http.conversation import ChatRequest, to_message
 from bot.http.replies import Replies, stored
-from bot.operations import Operations, Value
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import Json, StorageDown
-from bot.discord.fences import left_open
-from bot.discord.markdown import split
-from bot.operations import (
+from bot.commands.redis import (
     HELP,
     All,
     Caller,
@@ -33,8 +31,10 @@ from bot.operations import (
     describe,
     parse,
 )
-from bot.operations.answers import MOST_SHOWN
-from bot.operations.words import fenced, line, named
+from bot.commands.redis.format import MOST_SHOWN
+from bot.commands.redis.markdown import fenced, line, named
+from bot.discord.fences import left_open
+from bot.discord.markdown import split
 from bot.slack.markdown import mrkdwn
 from bot.storage.key_value import without_values
 from bot.tools import KeyValueStore

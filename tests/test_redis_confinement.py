@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import BotError
+from bot.commands.redis import (
+    All,
+    Caller,
+    Delete,
+    Get,
+    Keys,
+    Mset,
+    Operation,
+    Operations,
+    Set,
+)
 from bot.config import reserved_keys
-from bot.operations import All, Caller, Delete, Get, Keys, Mset, Operation, Operations, Set
 from bot.tools import KeyValueStore
 
 ADMIN = Caller("slack:U0ALICE", "slack:T1:C1")

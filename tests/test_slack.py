@@ -38,7 +38,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands import Commands, nothing_used
+from bot.commands.commands import Commands, nothing_used
 from bot.slack import commands as slack_commands
 from bot.slack import connect, probe, sockets, stream
 from bot.slack.errors import translated

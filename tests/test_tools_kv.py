@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import StorageDown
-from bot.operations import Listing, NotStorable, Value
+from bot.commands.redis import Listing, NotStorable, Value
 from bot.storage.client import open_redis
 from bot.storage.key_value import (
     MAX_BATCH,

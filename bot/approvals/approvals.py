@@ -36,7 +36,7 @@ from bot.chat import (
     decided,
     well_formed,
 )
-from bot.commands import Decided, nothing_waits, nothing_waits_in_words
+from bot.commands.commands import Decided, nothing_waits, nothing_waits_in_words
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Approvals:
         return (record.approval, record.proposal) if record else None
 
     async def decide(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-        """See `bot.commands.Decide`. Who has asked may always take the request back."""
+        """See `bot.commands.commands.Decide`. Who has asked may always take the request back."""
         record = await self._read(id)
         if record is None:
             return await nothing_waits(id, by, approve=approve)
@@ -193,7 +193,7 @@ class Approvals:
         return await self._decided(record, by, approve=approve, reason=reason, name=name)
 
     async def decide_in_words(self, order: Order, message: Message) -> str:
-        """See `bot.commands.DecideInWords`."""
+        """See `bot.commands.commands.DecideInWords`."""
         record = await self._read(order.request)
         if record is None:
             return await nothing_waits_in_words(order, message)

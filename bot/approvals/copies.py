@@ -16,7 +16,7 @@ from bot.chat import (
     Turn,
     Unreachable,
 )
-from bot.commands import MOST_NAMES, counted
+from bot.commands.commands import MOST_NAMES, counted
 
 log = logging.getLogger(__name__)
 

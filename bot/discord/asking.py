@@ -11,7 +11,13 @@ import discord
 from discord import ui
 
 from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
-from bot.commands import MOST_NAMES, NOT_FOR_EXTERNAL, Commands, asked, named
+from bot.commands.commands import (
+    MOST_NAMES,
+    NOT_FOR_EXTERNAL,
+    Commands,
+    asked,
+    named,
+)
 from bot.discord.display import CLOCKS, nonce_of
 from bot.discord.ephemeral import apologise, follow_up
 from bot.discord.errors import Refused

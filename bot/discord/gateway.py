@@ -12,7 +12,7 @@ import discord
 from discord.gateway import KeepAliveHandler
 
 from bot.chat import Correction, Deliver, Event, Message, Shared, Unreachable, working_on
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.discord import events
 from bot.discord.asking import Press
 from bot.discord.client import Client

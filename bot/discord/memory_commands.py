@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 
 from bot.chat import BotError
-from bot.commands import Caller, PersonalMemory
+from bot.commands.commands import Caller, PersonalMemory
 from bot.discord.ephemeral import follow_up
 from bot.discord.events import PLATFORM
 

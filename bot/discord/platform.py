@@ -21,7 +21,7 @@ from bot.chat import (
     Stop,
     ThreadId,
 )
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.discord import asking, events
 from bot.discord.gateway import Listener
 from bot.discord.line import Line

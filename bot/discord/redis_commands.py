@@ -6,9 +6,7 @@ from functools import partial
 import discord
 from discord import app_commands
 
-from bot.discord.ephemeral import Asked, answer, apologise
-from bot.discord.events import PLATFORM, is_guest, space_of
-from bot.operations import (
+from bot.commands.redis import (
     All,
     Caller,
     Delete,
@@ -23,6 +21,8 @@ from bot.operations import (
     Set,
     parse_data,
 )
+from bot.discord.ephemeral import Asked, answer, apologise
+from bot.discord.events import PLATFORM, is_guest, space_of
 
 Text = app_commands.Range[str, 1]
 Ttl = app_commands.Range[int, 1]

@@ -9,7 +9,7 @@ from discord import app_commands
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
 from bot.chat import Json, Stop, ThreadId
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.discord.ephemeral import answer, apologise
 from bot.discord.errors import translated
 from bot.discord.events import PLATFORM, is_guest, space_of

@@ -4,7 +4,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from bot.chat import MOST_REASON
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.http import bodies
 from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Refusal

@@ -32,7 +32,7 @@ from bot.chat import (
     ThreadId,
     ToolStep,
 )
-from bot.commands import Commands, typed
+from bot.commands.commands import Commands, typed
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, described, keep_sent

@@ -2,7 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from bot.commands import Caller, PersonalMemory
+from bot.commands.commands import Caller, PersonalMemory
 from bot.http.conversation import AUTHOR, OWNER
 from bot.http.errors import Refusal
 

@@ -8,10 +8,22 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from bot.chat import Json
+from bot.commands.redis import (
+    All,
+    Caller,
+    Delete,
+    Get,
+    Info,
+    Keys,
+    Mset,
+    Operation,
+    Operations,
+    Set,
+    describe,
+)
 from bot.http import bodies
 from bot.http.conversation import AUTHOR
 from bot.http.errors import Refusal
-from bot.operations import All, Caller, Delete, Get, Info, Keys, Mset, Operation, Operations, Set, describe
 
 _KINDS: Mapping[str, TypeAdapter[Operation]] = {
     kind.name: TypeAdapter(kind) for kind in (Set, Get, Delete, Keys, All, Mset, Info)

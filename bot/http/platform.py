@@ -30,7 +30,8 @@ from bot.chat import (
     ThreadId,
     Undeliverable,
 )
-from bot.commands import Commands
+from bot.commands.commands import Commands
+from bot.commands.redis import Operations
 from bot.http import approvals
 from bot.http import operations as redis_direct
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
@@ -42,7 +43,6 @@ from bot.http.guard import PROBES, add_security_headers, check_exposure, guard
 from bot.http.memory import MemoryRoutes
 from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
-from bot.operations import Operations
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from aiohttp import web
 
 from bot.chat import Health, Json
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.http.errors import not_now
 
 CRITICAL = frozenset({"redis"})

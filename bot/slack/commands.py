@@ -10,7 +10,7 @@ import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import Json, Stop, StorageDown
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_commands import MEMORY
 from bot.slack.respond import respond

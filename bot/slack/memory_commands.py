@@ -6,7 +6,7 @@ import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import BotError, Json, Unreachable
-from bot.commands import Caller, PersonalMemory
+from bot.commands.commands import Caller, PersonalMemory
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.markdown import mrkdwn

@@ -34,7 +34,7 @@ from bot.chat import (
     ThreadId,
     working_on,
 )
-from bot.commands import Commands
+from bot.commands.commands import Commands
 from bot.gap import Gap
 from bot.slack import asking
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import Json, PlatformError
-from bot.operations import Caller, Operations
+from bot.commands.redis import Caller, Operations
 from bot.slack.api import SlackApi
 from bot.slack.commands import REDIS, IsExternal, answer_in_time
 from bot.slack.redis_form import answer_form, form

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.chat import BotError, Json, PlatformError
-from bot.operations import Caller, Draft, NotStorable, NotUnderstood, Operations, Set, describe, parse_ttl
+from bot.commands.redis import (
+    Caller,
+    Draft,
+    NotStorable,
+    NotUnderstood,
+    Operations,
+    Set,
+    describe,
+    parse_ttl,
+)
 from bot.slack import commands
 from bot.slack.api import SlackApi
 from bot.slack.fallback import NO_PREVIEWS

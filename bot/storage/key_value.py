@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from bot.chat import Json, StorageDown
+from bot.commands.redis import Listing, NotStorable, Value
 from bot.config import reserved_keys
-from bot.operations import Listing, NotStorable, Value
 
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 1024 * 1024

@@ -6,10 +6,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.chat import BotError, Json
-from bot.operations.answers import describe
-from bot.operations.kinds import Delete, Get, Keys, Mset, NotStorable, Operation, Set, Store
-from bot.operations.typed import HELP, Draft, NotUnderstood, parse
-from bot.operations.words import line
+from bot.commands.redis.format import describe
+from bot.commands.redis.markdown import line
+from bot.commands.redis.operations import (
+    Delete,
+    Get,
+    Keys,
+    Mset,
+    NotStorable,
+    Operation,
+    Set,
+    Store,
+)
+from bot.commands.redis.parser import (
+    HELP,
+    Draft,
+    NotUnderstood,
+    parse,
+)
 
 log = logging.getLogger(__name__)
 

@@ -3,9 +3,8 @@
 Slack, Discord and HTTP make the same typed operations, so that they cannot differ.
 """
 
-from bot.operations.answers import describe
-from bot.operations.audited import Caller, NotAllowed, Operations
-from bot.operations.kinds import (
+from bot.commands.redis.format import describe
+from bot.commands.redis.operations import (
     All,
     Delete,
     Get,
@@ -19,7 +18,15 @@ from bot.operations.kinds import (
     Store,
     Value,
 )
-from bot.operations.typed import HELP, Draft, NotUnderstood, parse, parse_data, parse_ttl
+from bot.commands.redis.parser import (
+    HELP,
+    Draft,
+    NotUnderstood,
+    parse,
+    parse_data,
+    parse_ttl,
+)
+from bot.commands.redis.runner import Caller, NotAllowed, Operations
 
 __all__ = [
     "HELP",

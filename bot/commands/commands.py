@@ -20,7 +20,7 @@ from bot.chat import (
     harmless,
     order_in,
 )
-from bot.operations import Operations
+from bot.commands.redis import Operations
 
 STOP = "!stop"
 HEALTH = "!health"

@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bot.chat import BotError
-from bot.operations.kinds import All, Delete, Get, Info, Keys, Mset, Operation, Set
-from bot.operations.words import named
+from bot.commands.redis.markdown import named
+from bot.commands.redis.operations import (
+    All,
+    Delete,
+    Get,
+    Info,
+    Keys,
+    Mset,
+    Operation,
+    Set,
+)
 
 HELP = """\
 - `get KEY`: show a value

@@ -5,8 +5,17 @@ import re
 from collections.abc import Mapping, Sequence
 
 from bot.chat import Json
-from bot.operations.kinds import All, Delete, Get, Info, Keys, Mset, Operation, Set
-from bot.operations.words import fenced, line, named
+from bot.commands.redis.markdown import fenced, line, named
+from bot.commands.redis.operations import (
+    All,
+    Delete,
+    Get,
+    Info,
+    Keys,
+    Mset,
+    Operation,
+    Set,
+)
 
 MOST_SHOWN = 3_000
 """Characters of a value or a listing. A message of Discord has 2,000, and Slack cuts very long ones."""
