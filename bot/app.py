@@ -18,8 +18,9 @@ from functools import partial
 from langchain_core.tools import BaseTool
 
 from bot import http
+from bot.access.approvals import Approvals, Copies
+from bot.access.control import gate
 from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
-from bot.approvals import Approvals, Copies
 from bot.attachments import Limits as FileLimits
 from bot.attachments import Reader
 from bot.chat import Health, Json
@@ -27,7 +28,6 @@ from bot.commands.commands import Commands
 from bot.commands.health import Examination
 from bot.commands.redis import Operations
 from bot.config import Settings
-from bot.gate import gate
 from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
 from bot.personal import Personal
 from bot.platforms import Platforms, local_address, open_platforms, plain

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.approvals import Approvals
+from bot.access.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
 from bot.commands.commands import typed
 from bot.commands.health import Examination

@@ -8,10 +8,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.budget import Budget
+from bot.access.budget import Budget
+from bot.access.spending import Ledger
 from bot.chat import BudgetSpent, Message, ThreadId, Tokens, Turn
 from bot.config.amounts import Price, amount
-from bot.ledger import Ledger
 from bot.storage.client import open_redis
 from tests.waiting import wait_until
 

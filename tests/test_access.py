@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.access import Access
+from bot.access.allow_list import Access
 from bot.chat import Message, ThreadId, Turn
 
 

@@ -14,12 +14,12 @@ from langgraph.types import StateSnapshot
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from bot.access.approvals import Approvals
 from bot.agent import Agent, offline_model, open_agent, prompts
 from bot.agent.course import repeated_course
 from bot.agent.history import MOST_MESSAGES
 from bot.agent.marking import marked
 from bot.agent.openai_model import open_model
-from bot.approvals import Approvals
 from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadId, ToolStep, Turn
 from bot.inbox import Inbox
 from bot.recall import account_of

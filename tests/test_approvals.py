@@ -15,9 +15,9 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
-from bot.approvals import Approvals
-from bot.approvals.approvals import MOST_OPEN
-from bot.approvals.record import Record
+from bot.access.approvals import Approvals
+from bot.access.approvals.approvals import MOST_OPEN
+from bot.access.approvals.record import Record
 from bot.chat import (
     Correction,
     Decision,

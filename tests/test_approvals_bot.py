@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from bot.access.approvals import approvals
 from bot.agent.marking import unmarked
-from bot.approvals import approvals
 from bot.inbox import overview
 from bot.service import Bot
 from tests.running import http_port, running

@@ -14,8 +14,14 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from bot.access.budget import Budget, until_midnight
+from bot.access.spending import (
+    KEPT_DAYS,
+    Cap,
+    Ledger,
+    Spent,
+)
 from bot.agent.metering import OUTPUT_ESTIMATE
-from bot.budget import Budget, until_midnight
 from bot.chat import BudgetSpent, Notice, Part, StorageDown, Text, Tokens, Turn
 from bot.config.amounts import (
     Amount,
@@ -23,7 +29,6 @@ from bot.config.amounts import (
     money,
     prices,
 )
-from bot.ledger import KEPT_DAYS, Cap, Ledger, Spent
 from tests.running import ROOT
 from tests.servers.model import ModelServer, Script
 from tests.spending import DAY, LIMIT, NOON, PROCESSES, TAKES, a_budget, asked_by

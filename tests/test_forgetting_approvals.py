@@ -8,9 +8,9 @@ from langchain_core.tools import StructuredTool
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from bot.access.approvals import Approvals
 from bot.agent import Agent, open_agent
 from bot.agent.openai_model import open_model
-from bot.approvals import Approvals
 from bot.chat import Approval, Decision, Message, Part, ThreadId, Turn
 from bot.inbox import Inbox
 from bot.inbox.inbox import as_message

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from bot.access.control import gate
 from bot.chat import Decision, Message, ThreadId
 from bot.commands.commands import Commands
 from bot.config import Settings
-from bot.gate import gate
 from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.slack import Slack

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from bot.access.rate_limits import MINUTE, Limits, Rates
 from bot.chat import Message, StorageDown, ThreadId
-from bot.rates import MINUTE, Limits, Rates
 from bot.storage.client import open_redis
 
 ADMIN = "slack:U9"

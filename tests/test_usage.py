@@ -7,12 +7,12 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.access import Access
-from bot.budget import Budget
+from bot.access.allow_list import Access
+from bot.access.budget import Budget
+from bot.access.spending import Ledger
+from bot.access.usage_report import NOT_ADMIN, UsageReport
 from bot.chat import Tokens
 from bot.config.amounts import amount, prices
-from bot.ledger import Ledger
-from bot.usage import NOT_ADMIN, UsageReport
 from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script

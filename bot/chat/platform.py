@@ -22,7 +22,7 @@ class Receipt:
     ours, and asks Redis only when the last renewal is so old that this may be.
 
     `state` is a JSON object whose keys belong to the platform, but for `received`, `ending` and `said` (see
-    turn.py) and `copies` (see `bot.approvals`); it is empty before the first step.
+    turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
     """
 
     turn: Turn

@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bot.access.origin import scopes_of
 from bot.chat import (
     Correction,
     Decision,
@@ -31,7 +32,6 @@ from bot.inbox.journal import Journal
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.inbox.overview import SEEN_SECONDS, ensure_group
 from bot.inbox.stops import EARLY_SECONDS, Overrules, Stops, nobody_overrules
-from bot.scopes import scopes_of
 
 log = logging.getLogger(__name__)
 

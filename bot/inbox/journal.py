@@ -17,11 +17,11 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from bot.access.origin import scopes_of
 from bot.chat import Json, Message, ThreadId, Turn
 from bot.inbox import keys, scripts
 from bot.inbox.keys import LEFT, TAG
 from bot.inbox.overview import SEEN_SECONDS
-from bot.scopes import scopes_of
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from bot.access.origin import scopes_of
 from bot.chat import Health, Json, Message
 from bot.inbox import keys, scripts
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.scopes import scopes_of
 
 _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from bot.access.origin import scopes_of
 from bot.chat import Message, StorageDown
-from bot.scopes import scopes_of
 
 MINUTE = 60
 HOUR = 3600

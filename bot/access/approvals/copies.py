@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bot.approvals.approvals import Approvals
+from bot.access.approvals.approvals import Approvals
 from bot.chat import (
     Approval,
     Json,

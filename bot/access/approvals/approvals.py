@@ -19,8 +19,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.approvals import words
-from bot.approvals.record import Record, askers_of
+from bot.access.approvals import replies
+from bot.access.approvals.record import Record, askers_of
 from bot.chat import (
     Approval,
     Decision,
@@ -205,10 +205,10 @@ class Approvals:
                 word = await self._word(order.request, message)
                 confirmed = order.confirmed(word)
                 if confirmed is None:
-                    return words.read_back(record.approval, order, word, is_above=is_above)
+                    return replies.read_back(record.approval, order, word, is_above=is_above)
                 order = confirmed
             if order.reason is None:
-                return words.read_back(record.approval, order, word, is_above=is_above)
+                return replies.read_back(record.approval, order, word, is_above=is_above)
         reason, name = order.reason or "", message.author_name
         return (await self._decided(record, by, approve=order.approve, reason=reason, name=name)).words
 
@@ -233,7 +233,7 @@ class Approvals:
         if record.approval.state != "asked":
             if by not in self.approvers and by not in record.askers:
                 return await nothing_waits(record.approval.id, by, approve=approve)
-            return Decided(words.too_late(record.approval), record.thread)
+            return Decided(replies.too_late(record.approval), record.thread)
         if refusal := await self._refusal(record, by, approve):
             return Decided(refusal)
         if record.approval.expires_at <= time.time():
@@ -248,9 +248,9 @@ class Approvals:
             # those of then, too: an account that is unlinked meanwhile does not become somebody else's
             same = await self._same(record.askers, record.thread)
             if by in same.union(record.people):
-                return words.refusal_of_asker(record.approval)
+                return replies.refusal_of_asker(record.approval)
         if by not in self.approvers:
-            return words.refusal(record.approval)
+            return replies.refusal(record.approval)
         return ""
 
     async def _settle(self, record: Record, decision: Decision) -> Decided:
@@ -259,14 +259,14 @@ class Approvals:
         if outcome != "kept":  # somebody was faster by a moment
             found = await self._read(record.approval.id)
             approval = found.approval if found else record.approval
-            return Decided(words.too_late(approval), record.thread)
+            return Decided(replies.too_late(approval), record.thread)
         log.info(
             "request decided",
             extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},
         )
         approval = decided(record.approval, decision)
         await self.note(approval)
-        return Decided(words.taken(approval), record.thread)
+        return Decided(replies.taken(approval), record.thread)
 
     async def note(self, approval: Approval) -> None:
         """Keep what was decided of a request, which is open no more."""

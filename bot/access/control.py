@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
-from bot.access import Access
-from bot.budget import Budget
+from bot.access.allow_list import Access
+from bot.access.budget import Budget
+from bot.access.rate_limits import Limits, Rates
+from bot.access.spending import Ledger
+from bot.access.usage_report import UsageReport
 from bot.chat import Json, Message, Meter, unmetered
 from bot.commands.commands import Commands, Usage, nothing_used
 from bot.config import Settings
-from bot.ledger import Ledger
-from bot.rates import Limits, Rates
-from bot.usage import UsageReport
 
 _OVER_TURN_SECONDS = 60
 """A call ends with its turn; so long after that limit it is taken for dead."""

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.access import Access
-from bot.budget import TOTAL, now, until_midnight
+from bot.access.allow_list import Access
+from bot.access.budget import TOTAL, now, until_midnight
+from bot.access.spending import Ledger, Spent
 from bot.config.amounts import Amount, money
-from bot.ledger import Ledger, Spent
 
 _TOP = 5
 _KINDS = {"user": "people", "channel": "channels", "space": "workspaces and servers", "model": "models"}

@@ -10,10 +10,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+from bot.access.origin import scopes_of
+from bot.access.spending import (
+    Cap,
+    Ledger,
+    Spent,
+    UsedUp,
+)
 from bot.chat import BudgetSpent, Spending, StorageDown, Tokens, Turn
 from bot.config.amounts import Amount, Price
-from bot.ledger import Cap, Ledger, Spent, UsedUp
-from bot.scopes import scopes_of
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.access.origin import scopes_of
 from bot.chat import Message, Turn
-from bot.scopes import scopes_of
 
 External = Literal["no", "chat", "all"]
 
