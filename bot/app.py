@@ -27,6 +27,7 @@ from bot.chat import Health, Json
 from bot.commands.commands import Commands
 from bot.commands.health import Examination
 from bot.commands.redis import Operations
+from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
 from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
 from bot.personal import Personal
@@ -51,7 +52,6 @@ from bot.tools import (
 )
 from bot.tools.plugins import open_plugins
 from bot.turn import Turns
-from bot.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

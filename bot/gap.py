@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass
 
 from bot.chat import Deliver, Shared, StorageDown, Unreachable
-from bot.tasks import cancel
+from bot.concurrency.tasks import cancel
 
 log = logging.getLogger(__name__)
 

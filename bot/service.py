@@ -13,13 +13,13 @@ from bot.access.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
 from bot.commands.commands import typed
 from bot.commands.health import Examination
+from bot.concurrency.tasks import cancel
+from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, summary
 from bot.inbox import NOT_THEIRS, Inbox, serve
 from bot.storage.coordination import SharedState
 from bot.supervise import keep_up, supervise
-from bot.tasks import cancel
 from bot.turn import Turns
-from bot.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

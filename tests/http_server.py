@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 from bot.chat import Answer, Event, Health, Message, Part, Receipt, Stop, Text, Turn
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
+from bot.concurrency.tasks import cancel
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http.connections import Bounds
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from bot.tasks import cancel
 from bot.tools import KeyValueStore
 from tests.waiting import wait_until
 

@@ -40,6 +40,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands.commands import Commands, Decided
+from bot.concurrency.tasks import cancel
 from bot.config import Settings
 from bot.discord import connect, exchange, line, pace, probe, sender, slash
 from bot.discord import handlers as handling
@@ -49,7 +50,6 @@ from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import worker
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from bot.tasks import cancel
 from tests.hearing import sample, samples
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown

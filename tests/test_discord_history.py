@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Health, Json, Message, PlatformError, Stop
 from bot.commands.commands import Commands
+from bot.concurrency.tasks import cancel
 from bot.discord import connect, history, sender
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import keys
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from bot.tasks import cancel
 from tests.servers.discord import Channel, Discord
 
 MISSED_SECONDS = 100.0

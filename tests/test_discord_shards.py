@@ -28,6 +28,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands.commands import Commands
+from bot.concurrency.tasks import cancel
 from bot.discord import connect, shards, starts
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.share import fair_share
@@ -35,7 +36,6 @@ from bot.inbox import Inbox
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.supervise import keep_up
-from bot.tasks import cancel
 from tests.servers.discord import Channel, Discord
 from tests.waiting import wait_until
 

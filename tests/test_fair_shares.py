@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Halt, Message, Receipt, Stop, ThreadId, Turn
+from bot.concurrency.tasks import cancel
 from bot.inbox import Inbox, Work, keys, overview, serve
 from bot.inbox.fair_queue import ROOM, FairQueue
 from bot.inbox.inbox import Lease
 from bot.storage.coordination import SharedState
-from bot.tasks import cancel
 from tests.waiting import wait_until
 
 

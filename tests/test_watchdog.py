@@ -18,8 +18,8 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from bot.concurrency.watchdog import HUNG
 from bot.inbox import keys
-from bot.watchdog import HUNG
 from tests.crash.bot import Bot
 from tests.running import ROOT
 from tests.servers.discord import Discord

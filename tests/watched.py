@@ -12,7 +12,7 @@ import sys
 import threading
 
 from bot.chat import working_on
-from bot.watchdog import Watchdog
+from bot.concurrency.watchdog import Watchdog
 from tests.hangs import HANGS, compute
 
 

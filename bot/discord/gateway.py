@@ -13,6 +13,7 @@ from discord.gateway import KeepAliveHandler
 
 from bot.chat import Correction, Deliver, Event, Message, Shared, Unreachable, working_on
 from bot.commands.commands import Commands
+from bot.concurrency.tasks import cancel
 from bot.discord import events
 from bot.discord.asking import Press
 from bot.discord.client import Client
@@ -23,7 +24,6 @@ from bot.discord.payloads import Payload, read_guild, read_message
 from bot.discord.shard import Shard
 from bot.discord.slash import Tree
 from bot.discord.starts import Starts, Turn
-from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
 

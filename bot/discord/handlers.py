@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 from tenacity import AsyncRetrying, RetryCallState, stop_after_delay, wait_random_exponential
 
 from bot.chat import Deliver, Event
-from bot.tasks import cancel
+from bot.concurrency.tasks import cancel
 
 log = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from bot.chat import (
     ThreadId,
 )
 from bot.commands.commands import Commands
+from bot.concurrency.tasks import first_failure
 from bot.discord import asking, events
 from bot.discord.gateway import Listener
 from bot.discord.line import Line
@@ -35,7 +36,6 @@ from bot.discord.shard import Shard
 from bot.discord.shards import Shards
 from bot.discord.starts import Starts
 from bot.download import Hosts, download
-from bot.tasks import first_failure
 
 _FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 from bot.chat import Deliver, PlatformError, Shared, StorageDown
+from bot.concurrency.tasks import cancel
 from bot.discord.events import PLATFORM
 from bot.discord.line import Line
 from bot.discord.shard import Shard, division
 from bot.discord.share import fair_share
 from bot.gap import Gap
 from bot.supervise import persevere
-from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
 

@@ -33,11 +33,11 @@ from bot.chat import (
     ToolStep,
 )
 from bot.commands.commands import Commands, typed
+from bot.concurrency.tasks import cancel
 from bot.http import bodies
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, described, keep_sent
 from bot.http.replies import CALLER, REPEAT, Replies, Reply, at_hand, stored, told
-from bot.tasks import cancel
 
 logger = logging.getLogger(__name__)
 

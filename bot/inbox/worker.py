@@ -22,11 +22,11 @@ from bot.chat import (
     Undeliverable,
     working_on,
 )
+from bot.concurrency.tasks import cancel
 from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import behind
 from bot.inbox.inbox import Begun, Inbox, Lease
 from bot.inbox.stops import WITHDRAWN
-from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
 

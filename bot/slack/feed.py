@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from bot.chat import Part
-from bot.tasks import cancel
+from bot.concurrency.tasks import cancel
 
 _CANCEL_SECONDS = 2.0
 

@@ -35,6 +35,7 @@ from bot.chat import (
     working_on,
 )
 from bot.commands.commands import Commands
+from bot.concurrency.tasks import first_failure
 from bot.gap import Gap
 from bot.slack import asking
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
@@ -56,7 +57,6 @@ from bot.slack.sockets import SOCKETS, Sockets, open_sockets
 from bot.slack.status import Statuses
 from bot.slack.stream import StreamBudget
 from bot.slack.writer import PART_SECONDS
-from bot.tasks import first_failure
 
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from bot.chat import (
     ThreadId,
     Unreachable,
 )
+from bot.concurrency.tasks import cancel
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
 from bot.slack.limits import END_SESSION, Limits
-from bot.tasks import cancel
 
 log = logging.getLogger(__name__)
 

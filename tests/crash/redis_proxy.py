@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
-from bot.tasks import cancel
+from bot.concurrency.tasks import cancel
 from tests.servers.steps import Steps, unobserved
 
 _BLOB = re.compile(rb'"blob": ?"([A-Za-z0-9+/=]*)"')

@@ -12,8 +12,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bot.concurrency.watchdog import HUNG
 from bot.inbox import desk
-from bot.watchdog import HUNG
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack import Slack

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from redis.asyncio import Redis
 
 from bot.chat import Health
+from bot.concurrency.tasks import cancel
 from bot.config.plugins import PluginSettings
-from bot.tasks import cancel
 from bot.tools.plugins.entry_point import EntryPointSource
 from bot.tools.plugins.mcp_server import McpSource
 from bot.tools.plugins.once import Once

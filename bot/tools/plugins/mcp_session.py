@@ -29,8 +29,8 @@ from pydantic import ValidationError
 
 from bot import __version__
 from bot.chat import Json, well_formed_json
+from bot.concurrency.tasks import cancel
 from bot.config.plugins import McpServer
-from bot.tasks import cancel
 from bot.tools.plugins import mcp_http
 from bot.tools.plugins.mcp_http import bounded_client
 from bot.tools.plugins.offer import ConnectionLost, PluginError, SessionGone

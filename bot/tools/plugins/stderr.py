@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TextIO
 
-from bot.tasks import cancel
+from bot.concurrency.tasks import cancel
 from bot.tools.plugins.wording import line
 
 log = logging.getLogger(__name__)
