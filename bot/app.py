@@ -31,7 +31,12 @@ from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
 from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
 from bot.personal import Personal
-from bot.platforms import Platforms, local_address, open_platforms, plain
+from bot.platforms.registry import (
+    Platforms,
+    local_address,
+    open_platforms,
+    plain,
+)
 from bot.process import process_name
 from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot

@@ -17,8 +17,8 @@ from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, summary
 from bot.inbox import NOT_THEIRS, Inbox, serve
+from bot.platforms.supervise import keep_up, supervise
 from bot.storage.coordination import SharedState
-from bot.supervise import keep_up, supervise
 from bot.turn import Turns
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from bot.discord.line import Line
 from bot.discord.sender import Sender
 from bot.discord.shard import Shard
 from bot.discord.starts import Starts
-from bot.gap import Gap
+from bot.platforms.catch_up import Gap
 from bot.storage.coordination import SharedState
 
 SAMPLES = Path(__file__).parent / "samples" / "discord"

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot import supervise
+from bot.platforms import supervise
 from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord

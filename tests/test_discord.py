@@ -16,7 +16,6 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from redis.asyncio import Redis
 
-from bot import supervise
 from bot.chat import (
     AnswerError,
     Approval,
@@ -48,6 +47,7 @@ from bot.discord.display import plain_text
 from bot.discord.errors import translated
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import worker
+from bot.platforms import supervise
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.hearing import sample, samples

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from bot import gap, supervise
 from bot.chat import (
     Audience,
     CredentialsRejected,
@@ -33,9 +32,10 @@ from bot.discord import connect, shards, starts
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.share import fair_share
 from bot.inbox import Inbox
+from bot.platforms import catch_up, supervise
+from bot.platforms.supervise import keep_up
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from bot.supervise import keep_up
 from tests.servers.discord import Channel, Discord
 from tests.waiting import wait_until
 
@@ -503,8 +503,8 @@ async def test_a_deaf_connection_is_found_out_and_built_anew(
     discord: Discord, redis: Redis, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By what the history has and nobody heard; the other shard goes on."""
-    monkeypatch.setattr(gap, "SWEEP_SECONDS", 0.3)
-    monkeypatch.setattr(gap, "DEAF_SECONDS", 0)
+    monkeypatch.setattr(catch_up, "SWEEP_SECONDS", 0.3)
+    monkeypatch.setattr(catch_up, "DEAF_SECONDS", 0)
     places = channels(discord, 2)
     process = await launch("one", 2)
     await connected(discord, 2)

@@ -7,9 +7,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from bot import download as module
 from bot.chat import FileRefused
-from bot.download import Hosts, download
+from bot.platforms import download as module
+from bot.platforms.download import Hosts, download
 
 SLACK = Hosts(frozenset({"slack.com"}), origin="https://slack.com/api/")
 

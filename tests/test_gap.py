@@ -5,9 +5,9 @@ import time
 import pytest
 from redis.asyncio import Redis
 
-from bot import gap as gaps
 from bot.chat import Deliver, Event, Unreachable
-from bot.gap import Gap
+from bot.platforms import catch_up as gaps
+from bot.platforms.catch_up import Gap
 from bot.storage.coordination import SharedState
 from tests.waiting import wait_until
 

@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bot import supervise
 from bot.inbox import journal
+from bot.platforms import supervise
 from bot.service import Bot
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis

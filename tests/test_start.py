@@ -20,7 +20,7 @@ import trustme
 
 from bot.chat import StorageDown
 from bot.config import ConfigError, Settings, load_settings, summary, unknown_names
-from bot.platforms import local_address
+from bot.platforms.registry import local_address
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded import embedded_redis
 from bot.tools import KeyValueStore

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bot import supervise as module
 from bot.chat import (
     Approval,
     Attachment,
@@ -24,7 +23,8 @@ from bot.chat import (
     ThreadId,
     Unreachable,
 )
-from bot.supervise import keep_up, persevere, supervise
+from bot.platforms import supervise as module
+from bot.platforms.supervise import keep_up, persevere, supervise
 
 Outcome = Exception | float | None
 """How one call of `receive` ends: with an error, by itself, or after so many seconds of being connected."""

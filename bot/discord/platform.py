@@ -35,7 +35,7 @@ from bot.discord.sender import Sender
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
 from bot.discord.starts import Starts
-from bot.download import Hosts, download
+from bot.platforms.download import Hosts, download
 
 _FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 

@@ -8,7 +8,7 @@ import discord
 from bot.chat import PlatformError
 from bot.discord.events import PLATFORM
 from bot.discord.line import Line
-from bot.gap import Division, Gap, Read
+from bot.platforms.catch_up import Division, Gap, Read
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from bot.discord.events import PLATFORM
 from bot.discord.line import Line
 from bot.discord.shard import Shard, division
 from bot.discord.share import fair_share
-from bot.gap import Gap
-from bot.supervise import persevere
+from bot.platforms.catch_up import Gap
+from bot.platforms.supervise import persevere
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chat import Json, Unreachable, well_formed_json
-from bot.download import Hosts, download
+from bot.platforms.download import Hosts, download
 from bot.slack.block_text import word
 from bot.slack.errors import translated
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.chat import well_formed
-from bot.slack.blocks import Blocks
+from bot.platforms.markdown_blocks import Blocks
 
 MESSAGE_LIMIT = 11_500
 """Characters in one message. Slack takes 12,000 in `markdown_text`

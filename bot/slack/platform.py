@@ -36,7 +36,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
-from bot.gap import Gap
+from bot.platforms.catch_up import Gap
 from bot.slack import asking
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.audiences import Audiences

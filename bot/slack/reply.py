@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from bot.chat import Files, Part, Receipt, Shared, ThreadId
+from bot.platforms.read_ahead import Feed
 from bot.slack.api import SlackApi
 from bot.slack.asking import set_aside
 from bot.slack.draft import Draft
 from bot.slack.errors import StoppedByUser
-from bot.slack.feed import Feed
 from bot.slack.limits import Limits
 from bot.slack.messages import Messages
 from bot.slack.status import Statuses

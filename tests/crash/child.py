@@ -5,8 +5,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bot import main, supervise
+from bot import main
 from bot.discord import starts
+from bot.platforms import supervise
 from tests import hanging
 
 
