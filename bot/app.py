@@ -29,7 +29,16 @@ from bot.commands.health import Examination
 from bot.commands.redis import Operations
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
-from bot.inbox import Erasure, FencedRedis, Inbox, desk, inbox_health, is_current, note_hang
+from bot.inbox import (
+    Erasure,
+    FencedRedis,
+    Inbox,
+    admin,
+    inbox_health,
+    is_current,
+    note_hang,
+)
+from bot.inbox.process_name import process_name
 from bot.personal import Personal
 from bot.platforms.registry import (
     Platforms,
@@ -37,7 +46,6 @@ from bot.platforms.registry import (
     open_platforms,
     plain,
 )
-from bot.process import process_name
 from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.storage.client import check_redis, open_redis, refusal
@@ -340,8 +348,8 @@ async def operate(settings: Settings, action: str, entry: str) -> str:
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
         match action:
             case "replay":
-                return await desk.replay(redis, entry)
+                return await admin.replay(redis, entry)
             case "drop":
-                return await desk.drop(redis, entry)
+                return await admin.drop(redis, entry)
             case _:
-                return await desk.listing(redis)
+                return await admin.listing(redis)

@@ -33,7 +33,14 @@ from bot.chat import (
     Withdrawal,
     order_in,
 )
-from bot.inbox import Inbox, is_current, keys, note_hang, overview, serve
+from bot.inbox import (
+    Inbox,
+    is_current,
+    keys,
+    note_hang,
+    queries,
+    serve,
+)
 from bot.inbox.inbox import as_message
 from bot.storage.coordination import SharedState
 from bot.turn import Turns
@@ -409,7 +416,7 @@ async def _says_from_the_ledger(turn: Turn, answer: str) -> str:
 
 
 async def _is_dead(redis: Redis) -> bool:
-    return bool(await overview.dead(redis))
+    return bool(await queries.dead(redis))
 
 
 async def test_an_edit_that_is_reported_again_rejects_nothing_that_its_answer_asked_for(redis: Redis) -> None:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from bot.access.approvals import approvals
 from bot.agent.marking import unmarked
-from bot.inbox import overview
+from bot.inbox import queries
 from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
@@ -387,7 +387,7 @@ async def test_what_is_asked_for_after_its_question_was_edited_is_taken_back(
 
 
 async def _waits(redis: Redis, text: str) -> bool:
-    return any(each.text == text for each in await overview.waiting(redis))
+    return any(each.text == text for each in await queries.waiting(redis))
 
 
 async def test_two_people_on_two_platforms_make_one_decision(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.inbox import desk
+from bot.inbox import admin
 from tests.crash.bot import Bot
 from tests.crash.scenes import ALICE, GENERAL, TIMEOUT, DiscordScene, SlackScene
 from tests.crash.trial import Lane, environ_of, open_lane
@@ -208,7 +208,7 @@ class Trial:
         """Wait until all is done, over a kill, after which a person does something `again`."""
 
         async def is_over() -> bool:
-            return holds() and await desk.listing(self._lane.redis) == "The inbox is empty."
+            return holds() and await admin.listing(self._lane.redis) == "The inbox is empty."
 
         before = self.watch.ended
         await wait_until(lambda: _either(self.watch.ended and not before, is_over), self._end, TIMEOUT)

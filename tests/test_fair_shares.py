@@ -9,7 +9,13 @@ from redis.asyncio import Redis
 
 from bot.chat import Halt, Message, Receipt, Stop, ThreadId, Turn
 from bot.concurrency.tasks import cancel
-from bot.inbox import Inbox, Work, keys, overview, serve
+from bot.inbox import (
+    Inbox,
+    Work,
+    keys,
+    queries,
+    serve,
+)
 from bot.inbox.fair_queue import ROOM, FairQueue
 from bot.inbox.inbox import Lease
 from bot.storage.coordination import SharedState
@@ -93,7 +99,7 @@ async def serving(
 
 
 async def leased(redis: Redis) -> int:
-    return len(await overview.running(redis))
+    return len(await queries.running(redis))
 
 
 async def test_two_slow_turns_of_one_person_leave_a_worker_for_others(redis: Redis) -> None:
@@ -150,7 +156,7 @@ async def test_a_flood_in_many_threads_delays_others_by_no_more_than_one_turn(
 
 
 async def _is_leased(redis: Redis, text: str) -> bool:
-    return str(a_message(text).thread) in await overview.running(redis)
+    return str(a_message(text).thread) in await queries.running(redis)
 
 
 async def test_nothing_that_waits_for_its_share_is_lost_when_the_process_dies(redis: Redis) -> None:

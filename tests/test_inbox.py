@@ -20,7 +20,14 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.inbox import Inbox, Work, inbox_health, note_hang, overview, serve
+from bot.inbox import (
+    Inbox,
+    Work,
+    inbox_health,
+    note_hang,
+    queries,
+    serve,
+)
 from bot.inbox.inbox import Lease
 from bot.inbox.keys import DEAD
 from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
@@ -219,7 +226,7 @@ async def test_undeliverable_reply_ends_the_turn(redis: Redis) -> None:
         await wait_until(lambda: len(recorder.turns) == 1, "tried")
         await wait_until(lambda: _holds(redis, dead=1), "given up")
     assert len(recorder.turns) == 1
-    (dead,) = await overview.dead(redis)
+    (dead,) = await queries.dead(redis)
     assert dead.reason.startswith("the reply cannot be shown: the channel is gone (reference ")
 
 
@@ -270,7 +277,7 @@ async def _lives_long(redis: Redis) -> bool:
 async def test_health_says_what_to_do_about_more_dead_messages_than_anybody_reads(redis: Redis) -> None:
     """Fault: Redis fills with what was given up, and nobody is told."""
     async with redis.pipeline() as step:
-        for _ in range(overview.MANY_DEAD):
+        for _ in range(queries.MANY_DEAD):
             step.xadd(DEAD, {"id": "1", "thread": "t", "reason": "a bug", "message": "{}"})
         await step.execute()
     assert "hint" not in (await inbox_health(redis)).evidence
@@ -307,7 +314,7 @@ async def test_a_turn_that_hung_twice_is_given_up_with_a_word_and_its_neighbour_
     assert endings["fine"] == "answered"
     assert endings["poison"].startswith("I stopped responding twice while working on this, so I gave up.")
     assert await redis.hget(f"{{bot}}:turn:{neighbour.id}", "crashes") == b"0"
-    assert [each.reason.split(" (")[0] for each in await overview.dead(redis)] == [
+    assert [each.reason.split(" (")[0] for each in await queries.dead(redis)] == [
         "the process hung 2 times during this turn"
     ]
 
@@ -339,7 +346,7 @@ async def test_a_turn_that_kills_the_process_even_when_it_is_given_up_ends_witho
 
 
 async def _is_dead(redis: Redis) -> bool:
-    return len(await overview.dead(redis)) == 1
+    return len(await queries.dead(redis)) == 1
 
 
 async def test_a_hang_of_a_turn_that_has_ended_is_not_counted(redis: Redis) -> None:

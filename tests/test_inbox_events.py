@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
-from bot.inbox import Inbox, desk, overview
+from bot.inbox import Inbox, admin, queries
 from bot.inbox.inbox import Begun, Lease
 from bot.storage.coordination import SharedState
 
@@ -241,10 +241,10 @@ async def test_a_stop_by_somebody_who_did_not_ask_ends_nothing_of_others(redis: 
     assert await inbox.put(Stop(by="test:eve", id="test:t1:!stop", thread=thread)) == "refused"
     assert await inbox.put(Stop(by="test:eve", message_id="test:t1:two")) == "refused"
     assert await inbox.renew({lease: begun.turn.id}) == ([], set())
-    assert [each.text for each in await overview.waiting(redis)] == ["one", "two"]
+    assert [each.text for each in await queries.waiting(redis)] == ["one", "two"]
     assert await inbox.put(Stop(by="test:root", thread=thread)) == "stopped"
     assert await inbox.renew({lease: begun.turn.id}) == ([], {begun.turn.id})
-    assert [each.text for each in await overview.waiting(redis)] == ["one"]
+    assert [each.text for each in await queries.waiting(redis)] == ["one"]
 
 
 async def test_a_stop_behind_somebody_elses_turn_takes_out_only_the_own_messages(inbox: Inbox) -> None:
@@ -347,7 +347,7 @@ async def test_a_replayed_message_is_known_to_be_edited(inbox: Inbox, redis: Red
     await inbox.finish(lease, begun.turn, dead="a bug")
     await inbox.put(a_message("other"))
     await answer(inbox)
-    await desk.replay(redis, "all")
+    await admin.replay(redis, "all")
     assert await answer(inbox) == ["six"]
     assert await inbox.put(edit(message, "seven", at=1)) == "duplicate"
     assert await inbox.put(edit(message, "eight", at=3)) == "corrected"
@@ -355,23 +355,23 @@ async def test_a_replayed_message_is_known_to_be_edited(inbox: Inbox, redis: Red
 
 async def test_an_operator_sees_replays_and_drops(inbox: Inbox, redis: Redis) -> None:
     """A dead message that is put back is answered as a fresh turn."""
-    assert await desk.listing(redis) == "The inbox is empty."
+    assert await admin.listing(redis) == "The inbox is empty."
     for text in ("one", "two"):
         await inbox.put(a_message(text, thread=text))
     for _ in range(2):
         lease, begun = await begin(inbox)
         await inbox.keep(lease, begun.turn, {"ending": "sorry"})
         await inbox.finish(lease, begun.turn, dead="a bug")
-    listing = await desk.listing(redis)
+    listing = await admin.listing(redis)
     assert listing.count("a bug") == 2
     entry = listing.split()[1]
-    assert await desk.replay(redis, entry) == "1 message put back."
-    assert "waiting" in await desk.listing(redis)
+    assert await admin.replay(redis, entry) == "1 message put back."
+    assert "waiting" in await admin.listing(redis)
     _, begun = await begin(inbox)
     assert (begun.turn.messages[0].text, begun.turn.attempt, begun.receipt) == ("one", 1, {})
-    assert "running  on one.1" in await desk.listing(redis)
-    assert await desk.drop(redis, "all") == "1 message dropped."
-    assert "There is no dead message" in await desk.drop(redis, entry)
+    assert "running  on one.1" in await admin.listing(redis)
+    assert await admin.drop(redis, "all") == "1 message dropped."
+    assert "There is no dead message" in await admin.drop(redis, entry)
 
 
 async def test_a_stop_that_comes_late_spares_what_was_asked_after_it(inbox: Inbox) -> None:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bot.chat import Correction, Withdrawal
-from bot.inbox import Erasure, Inbox, journal, keys
+from bot.inbox import Erasure, Inbox, keys, replica
 from bot.inbox.inbox import Begun, Lease
 from bot.storage.coordination import SharedState
 from tests.test_inbox import a_message, an_inbox
@@ -45,7 +45,7 @@ async def answer(inbox: Inbox) -> list[str]:
 
 async def patience(inbox: Inbox) -> None:
     """What another process may be answering is waited for."""
-    for _ in range(journal.PATIENCE - 1):
+    for _ in range(replica.PATIENCE - 1):
         assert await inbox.restore() == 0
 
 
@@ -152,7 +152,7 @@ async def test_a_thread_in_which_nobody_writes_is_left_in_time(
 
 
 async def test_memory_is_bounded(redis: Redis, ears: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "MOST", 3)
+    monkeypatch.setattr(replica, "MOST", 3)
     for number in range(5):
         await ears.put(a_message(str(number), f"t{number}"))
     await redis.flushall()

@@ -36,7 +36,13 @@ from hypothesis.stateful import (
 from redis.asyncio.client import Pipeline
 
 from bot.chat import Correction, Decision, Event, LeaseLost, Message, Stop, ThreadId, Turn, Withdrawal
-from bot.inbox import FencedRedis, Inbox, keys, note_hang, overview
+from bot.inbox import (
+    FencedRedis,
+    Inbox,
+    keys,
+    note_hang,
+    queries,
+)
 from bot.inbox.fence import behind
 from bot.inbox.inbox import Begun, Lease
 from bot.inbox.keys import text
@@ -454,8 +460,8 @@ class InboxMachine(RuleBasedStateMachine):
     @sync
     async def replay(self, data: st.DataObject) -> None:
         dead, entry = await self.a_dead_one(data)
-        assert await overview.replay(self.redis, entry)
-        assert not await overview.replay(self.redis, entry)
+        assert await queries.replay(self.redis, entry)
+        assert not await queries.replay(self.redis, entry)
         self.model.replay(dead)
 
     @precondition(lambda self: self.model.dead)
@@ -463,12 +469,12 @@ class InboxMachine(RuleBasedStateMachine):
     @sync
     async def drop(self, data: st.DataObject) -> None:
         dead, entry = await self.a_dead_one(data)
-        assert await overview.drop(self.redis, entry)
+        assert await queries.drop(self.redis, entry)
         self.model.dead.remove(dead)
 
     async def a_dead_one(self, data: st.DataObject) -> tuple[Dead, str]:
         place = data.draw(st.sampled_from(range(len(self.model.dead))))
-        return self.model.dead[place], (await overview.dead(self.redis))[place].entry
+        return self.model.dead[place], (await queries.dead(self.redis))[place].entry
 
     # What always holds
 

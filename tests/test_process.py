@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.chat import CredentialsRejected
-from bot.process import process_name
+from bot.inbox.process_name import process_name
 
 
 def test_name_is_the_same_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

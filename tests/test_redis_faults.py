@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bot.inbox import journal
+from bot.inbox import replica
 from bot.platforms import supervise
 from bot.service import Bot
 from bot.storage.client import open_redis
@@ -60,7 +60,7 @@ def storage(own: OwnRedis, database_url: str) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "CATCH_UP_SECONDS", 0.1)
-    monkeypatch.setattr(journal, "RESTORE_SECONDS", 0.2)
+    monkeypatch.setattr(replica, "RESTORE_SECONDS", 0.2)
 
 
 async def heard(own: OwnRedis, source: str) -> None:

@@ -1,11 +1,11 @@
 """Durable mailboxes, one per thread, on Redis Streams: what is put here is answered, in order, once."""
 
-from bot.inbox import desk
+from bot.inbox import admin
 from bot.inbox.erasure import Erasure, StillBusy, Writer
 from bot.inbox.fence import FencedRedis
 from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
-from bot.inbox.overview import health as inbox_health
+from bot.inbox.queries import health as inbox_health
 from bot.inbox.stops import NOT_THEIRS, is_current
 from bot.inbox.worker import Work, serve
 

@@ -15,13 +15,13 @@ from bot.chat import Json, ThreadId, Withdrawal
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
 from bot.inbox.keys import ACTIVE, DEAD, LATER, LEFT, TAG
-from bot.inbox.overview import SEEN_SECONDS, waiting
+from bot.inbox.queries import SEEN_SECONDS, waiting
 
 HOLD_SECONDS = 30
 """A hold whose holder died ends by itself."""
 
 LEFT_SECONDS = 60
-"""Time in which every process that lives learns that a thread was left; see `bot.inbox.journal`."""
+"""Time in which every process that lives learns that a thread was left; see `bot.inbox.replica`."""
 
 _LOOK_SECONDS = 0.2
 _BATCH = 500

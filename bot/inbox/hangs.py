@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
-from bot.inbox.overview import SEEN_SECONDS
+from bot.inbox.queries import SEEN_SECONDS
 
 
 async def note_hang(redis: Redis, inbox: Inbox, work: str) -> None:

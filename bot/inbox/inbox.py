@@ -28,9 +28,9 @@ from bot.chat import (
 )
 from bot.inbox import keys, scripts
 from bot.inbox.fence import Fence
-from bot.inbox.journal import Journal
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
-from bot.inbox.overview import SEEN_SECONDS, ensure_group
+from bot.inbox.queries import SEEN_SECONDS, ensure_group
+from bot.inbox.replica import Journal
 from bot.inbox.stops import EARLY_SECONDS, Overrules, Stops, nobody_overrules
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from bot.chat import Message, Stop, StopRefused
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
-from bot.inbox.overview import waiting
+from bot.inbox.queries import waiting
 
 STOPPED = "stop"
 WITHDRAWN = "withdrawn"

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.inbox import desk, inbox_health, scripts
+from bot.inbox import admin, inbox_health, scripts
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
 from tests.crash.bot import Bot
@@ -224,7 +224,7 @@ class _Trial:
     async def _is_answered(self, number: int, text: str) -> bool:
         shown = self._scene.shown()
         is_shown = any(text in each for each in shown[number - 1 :])
-        return is_shown and await desk.listing(self._lane.redis) == "The inbox is empty."
+        return is_shown and await admin.listing(self._lane.redis) == "The inbox is empty."
 
     async def outcome(self) -> Outcome:
         outcome = Outcome(self.watch.lives, self._scene.shown(), self._asked())

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bot.concurrency.watchdog import HUNG
-from bot.inbox import desk
+from bot.inbox import admin
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack import Slack
@@ -132,7 +132,7 @@ class Storm:
 
     async def is_settled(self) -> bool:
         """Whether nothing is under way any more, and all is as it should be."""
-        listing = await desk.listing(self.redis)
+        listing = await admin.listing(self.redis)
         is_idle = all(line.startswith(("dead", "The inbox is empty.")) for line in listing.splitlines())
         return is_idle and not await self.problems_of_acts()
 

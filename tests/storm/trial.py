@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bot.inbox import desk, overview
+from bot.inbox import admin, queries
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord import Discord
@@ -69,7 +69,7 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         except AssertionError:
             problems += [f"lost: {each.token} in {each.place.name}" for each in storm.unanswered()]
             problems += [f"unfinished on Slack: {each}" for each in storm.unfinished()]
-            problems.append(f"in the inbox: {await desk.listing(redis)}")
+            problems.append(f"in the inbox: {await admin.listing(redis)}")
         problems += await storm.problems_of_acts()
         problems += [f"over Slack's limit: {each}" for each in slack.over_tier().items()]
         problems += [
@@ -78,7 +78,7 @@ async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple
         problems += [
             f"violation: {each}" for each in (*slack.violations, *discord.violations, *model.violations)
         ]
-        dead = {each.text.partition(" ")[0] for each in await overview.dead(redis)}
+        dead = {each.text.partition(" ")[0] for each in await queries.dead(redis)}
         if not storm.given_up <= dead <= storm.given_up | storm.deleted:
             problems.append(f"given up: {dead}, due: {storm.given_up}")
         if problems:

@@ -24,7 +24,7 @@ names its `thread`, and the `author` and the `channel` of the first message that
 
 from bot.inbox.scripts.events import CORRECT, PUT, STOP, WITHDRAW
 from bot.inbox.scripts.pause import PAUSE, RESUME
-from bot.inbox.scripts.rescue import REPLAY, RESTORE
+from bot.inbox.scripts.replay import REPLAY, RESTORE
 from bot.inbox.scripts.turns import (
     BEGIN,
     DEFER,

@@ -21,7 +21,7 @@ from bot.access.origin import scopes_of
 from bot.chat import Json, Message, ThreadId, Turn
 from bot.inbox import keys, scripts
 from bot.inbox.keys import LEFT, TAG
-from bot.inbox.overview import SEEN_SECONDS
+from bot.inbox.queries import SEEN_SECONDS
 
 log = logging.getLogger(__name__)
 

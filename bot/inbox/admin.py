@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from redis.asyncio import Redis
 
 from bot.chat import Message
-from bot.inbox import overview
-from bot.inbox.overview import Dead
+from bot.inbox import queries
+from bot.inbox.queries import Dead
 
 ALL = "all"
 """Names every dead message."""
@@ -17,29 +17,29 @@ _TEXT = 60
 
 async def listing(redis: Redis) -> str:
     """Every message that is not answered, and every one that was given up, a line each."""
-    running = await overview.running(redis)
-    lines = _unanswered(await overview.waiting(redis), running)
+    running = await queries.running(redis)
+    lines = _unanswered(await queries.waiting(redis), running)
     lines += [
         f"dead     {each.entry}  {each.thread}  {_age(each.at)} ago  {each.reason}  {_short(each.text)}"
-        for each in await overview.dead(redis)
+        for each in await queries.dead(redis)
     ]
     return "\n".join(lines or ["The inbox is empty."])
 
 
 async def replay(redis: Redis, entry: str) -> str:
     """Put a dead message back, or `all`; says how many."""
-    replayed = sum([await overview.replay(redis, each) for each in await _entries(redis, entry)])
+    replayed = sum([await queries.replay(redis, each) for each in await _entries(redis, entry)])
     return _outcome("put back", replayed, entry)
 
 
 async def drop(redis: Redis, entry: str) -> str:
     """Forget a dead message, or `all`; says how many."""
-    dropped = sum([await overview.drop(redis, each) for each in await _entries(redis, entry)])
+    dropped = sum([await queries.drop(redis, each) for each in await _entries(redis, entry)])
     return _outcome("dropped", dropped, entry)
 
 
 async def _entries(redis: Redis, entry: str) -> list[str]:
-    dead: list[Dead] = await overview.dead(redis)
+    dead: list[Dead] = await queries.dead(redis)
     return [each.entry for each in dead if entry in (ALL, each.entry)]
 
 
