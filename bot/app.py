@@ -39,14 +39,20 @@ from bot.inbox import (
     note_hang,
 )
 from bot.inbox.process_name import process_name
-from bot.personal import Personal
+from bot.memory import (
+    Belongings,
+    Embeddings,
+    OfflineEmbeddings,
+    People,
+    Recall,
+)
+from bot.memory.personal_data import Personal
 from bot.platforms.registry import (
     Platforms,
     local_address,
     open_platforms,
     plain,
 )
-from bot.recall import Belongings, Embeddings, OfflineEmbeddings, People, Recall
 from bot.service import Bot
 from bot.storage.client import check_redis, open_redis, refusal
 from bot.storage.coordination import SharedState
@@ -254,7 +260,7 @@ async def _embeddings(settings: Settings) -> AsyncIterator[Embeddings]:
     if settings.openai_embedding_model is None:
         yield OfflineEmbeddings()
         return
-    from bot.recall.openai_embeddings import open_embeddings  # as in _model
+    from bot.memory.openai_embeddings import open_embeddings  # as in _model
 
     async with open_embeddings(
         name=settings.openai_embedding_model,

@@ -22,7 +22,7 @@ from bot.agent.marking import marked
 from bot.agent.openai_model import open_model
 from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadId, ToolStep, Turn
 from bot.inbox import Inbox
-from bot.recall import account_of
+from bot.memory import account_of
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.model_quirks import call, calls, chunk, stream
 from tests.waiting import wait_until

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from bot.recall import openai_embeddings
-from bot.recall.embeddings import EmbeddingFailed, OfflineEmbeddings, Vector
-from bot.recall.openai_embeddings import OpenAIEmbeddings, open_embeddings
+from bot.memory import openai_embeddings
+from bot.memory.embeddings import EmbeddingFailed, OfflineEmbeddings, Vector
+from bot.memory.openai_embeddings import OpenAIEmbeddings, open_embeddings
 from tests.servers.model import KEY, ModelServer
 from tests.waiting import wait_until
 

@@ -14,7 +14,7 @@ from bot.agent.openai_model import open_model
 from bot.chat import Approval, Decision, Message, Part, ThreadId, Turn
 from bot.inbox import Inbox
 from bot.inbox.inbox import as_message
-from bot.recall import account_of
+from bot.memory import account_of
 from bot.tools import GuardedTool, Preview
 from tests.servers.model import KEY, ModelServer, Script
 

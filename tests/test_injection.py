@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from bot.agent import Agent
 from bot.chat import Attachment, Audience, Message, Part, ThreadId, ToolStep, Turn
-from bot.recall import OfflineEmbeddings, People, Recall
+from bot.memory import OfflineEmbeddings, People, Recall
 from bot.tools import Database, open_database, toolset
 from tests.running import running
 from tests.servers.discord import Discord

@@ -26,8 +26,8 @@ from bot.discord.markdown import split
 from bot.discord.payloads import read_message
 from bot.discord.place import thread_name
 from bot.discord.transcript import Transcript
-from bot.recall.recall import _is_reworded
-from bot.recall.words import indexed_terms
+from bot.memory.memory import _is_reworded
+from bot.memory.terms import indexed_terms
 from bot.slack.draft import Draft
 from bot.slack.events import parse
 from bot.slack.markdown import mrkdwn, paginate

@@ -9,8 +9,18 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.chat import Audience, Message, Turn
-from bot.recall import OfflineEmbeddings, People, Recall, account_of
-from bot.recall.readers import Account, fact_for, found_by, kept_for
+from bot.memory import (
+    OfflineEmbeddings,
+    People,
+    Recall,
+    account_of,
+)
+from bot.memory.visibility import (
+    Account,
+    fact_for,
+    found_by,
+    kept_for,
+)
 from bot.tools import ToolFailure, for_tools, open_database, toolset
 from tests.places import (
     as_told,

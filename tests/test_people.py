@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from bot.recall import Account, LinkRefused, People
-from bot.recall.people import CODE_SECONDS, MOST_TRIES
+from bot.memory import Account, LinkRefused, People
+from bot.memory.accounts import CODE_SECONDS, MOST_TRIES
 
 ALICE, ALSO_ALICE = Account("slack", "T1", "U1"), Account("discord", "", "1")
 EVE = Account("discord", "", "2")

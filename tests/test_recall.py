@@ -12,10 +12,16 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.chat import Turn
-from bot.recall import Embeddings, Found, OfflineEmbeddings, People, Recall
-from bot.recall.embeddings import EmbeddingFailed, Vector, usable
-from bot.recall.recall import MOST_FACTS
-from bot.recall.words import indexed_terms, query_terms
+from bot.memory import (
+    Embeddings,
+    Found,
+    OfflineEmbeddings,
+    People,
+    Recall,
+)
+from bot.memory.embeddings import EmbeddingFailed, Vector, usable
+from bot.memory.memory import MOST_FACTS
+from bot.memory.terms import indexed_terms, query_terms
 from bot.tools import ToolFailure, for_tools, open_database, toolset
 from tests.places import as_told, discord_dm, http_message, slack_dm, slack_message, turn_with
 from tests.waiting import wait_until
@@ -322,7 +328,7 @@ async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: 
 
 async def test_vectors_are_made_beside_the_turns(recall: Recall, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to ask for them, and what goes wrong meanwhile ends nothing."""
-    monkeypatch.setattr("bot.recall.recall._GATHER_SECONDS", 0.01)
+    monkeypatch.setattr("bot.memory.memory._GATHER_SECONDS", 0.01)
     async with recall.embedding():
         for text in ("automobile", "tea"):
             await recall.remember(asked(text), "-")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from bot.recall import OfflineEmbeddings, People, Recall
+from bot.memory import OfflineEmbeddings, People, Recall
 from bot.storage.files import FileStore
 from bot.tools import GuardedTool, open_database, open_orders, toolset
 from tests.places import as_told

@@ -37,7 +37,7 @@ from bot.chat import (
     decided,
     unmetered,
 )
-from bot.recall import account_of
+from bot.memory import account_of
 from bot.tools import GuardedTool
 
 log = logging.getLogger(__name__)

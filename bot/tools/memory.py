@@ -8,8 +8,16 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import Turn
-from bot.recall import ERRORS, Found, NotHere, Recall, Record, Saved, Scope
-from bot.recall.words import query_terms
+from bot.memory import (
+    ERRORS,
+    Found,
+    NotHere,
+    Recall,
+    Record,
+    Saved,
+    Scope,
+)
+from bot.memory.terms import query_terms
 from bot.tools.failure import ToolFailure
 from bot.tools.quotation import quoted
 from bot.tools.scope import turn_of

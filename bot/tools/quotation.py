@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from bot.chat import Message
-from bot.recall.words import indexed_terms, query_terms
+from bot.memory.terms import indexed_terms, query_terms
 
 MOST_CHARS = 1_000
 """Of people's own sentences that are kept in place of a fact."""

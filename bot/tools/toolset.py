@@ -7,7 +7,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import Keep
-from bot.recall import Recall
+from bot.memory import Recall
 from bot.tools.clock import current_time
 from bot.tools.failure import ToolFailure
 from bot.tools.file_tools import file_tools

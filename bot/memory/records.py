@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bot.chat import well_formed
-from bot.recall.words import indexed_terms
+from bot.memory.terms import indexed_terms
 
 Kind = Literal["fact", "turn"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.recall.readers import Account
+from bot.memory.visibility import Account
 
 CODE_SECONDS = 600
 MOST_TRIES = 5

@@ -19,8 +19,15 @@ from redisvl.query import CountQuery, FilterQuery, VectorQuery
 from redisvl.query.filter import FilterExpression, Tag, Text
 from redisvl.schema import IndexSchema
 
-from bot.recall.embeddings import Vector
-from bot.recall.records import PREFIX, READ, Record, digest, read_back, readers_of
+from bot.memory.embeddings import Vector
+from bot.memory.records import (
+    PREFIX,
+    READ,
+    Record,
+    digest,
+    read_back,
+    readers_of,
+)
 
 ERRORS = (RedisError, RedisVLError)
 """What all of this raises when Redis cannot do its part."""

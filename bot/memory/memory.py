@@ -13,12 +13,25 @@ from redisvl.query.filter import FilterExpression, Num, Tag
 
 from bot.chat import Audience, Message, Turn
 from bot.concurrency.tasks import cancel
-from bot.recall.embeddings import EmbeddingFailed, Embeddings, Vector
-from bot.recall.people import People
-from bot.recall.readers import Scope, account_of, fact_for, found_by, kept_for, thread_reader
-from bot.recall.records import MAX_FACT_CHARS, MAX_TEXT_CHARS, Record, Said, digest
-from bot.recall.store import ERRORS, Store
-from bot.recall.words import indexed_terms, query_terms
+from bot.memory.accounts import People
+from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
+from bot.memory.index import ERRORS, Store
+from bot.memory.records import (
+    MAX_FACT_CHARS,
+    MAX_TEXT_CHARS,
+    Record,
+    Said,
+    digest,
+)
+from bot.memory.terms import indexed_terms, query_terms
+from bot.memory.visibility import (
+    Scope,
+    account_of,
+    fact_for,
+    found_by,
+    kept_for,
+    thread_reader,
+)
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,13 @@ from bot.agent import Agent
 from bot.chat import Json, Message, StorageDown, harmless
 from bot.commands.commands import Caller
 from bot.inbox import Erasure, StillBusy, Writer
-from bot.recall import Account, Belongings, LinkRefused, People, Record
+from bot.memory import (
+    Account,
+    Belongings,
+    LinkRefused,
+    People,
+    Record,
+)
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bot.chat import Audience, Message, ThreadId, Turn
-from bot.recall.records import digest
+from bot.memory.records import digest
 
 Scope = Literal["private", "channel", "workspace"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -8,7 +8,12 @@ import httpx2
 import openai
 from pydantic import SecretStr
 
-from bot.recall.embeddings import MAX_CHARS, EmbeddingFailed, Vector, usable
+from bot.memory.embeddings import (
+    MAX_CHARS,
+    EmbeddingFailed,
+    Vector,
+    usable,
+)
 
 _MOST_SECONDS = 10.0
 """A search does without vectors rather than wait for longer."""

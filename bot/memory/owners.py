@@ -10,9 +10,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bot.chat import Turn
-from bot.recall.readers import account_of
-from bot.recall.records import PREFIX, Record
-from bot.recall.store import Store
+from bot.memory.index import Store
+from bot.memory.records import PREFIX, Record
+from bot.memory.visibility import account_of
 
 _BATCH = 500
 _MARGIN_SECONDS = 24 * 3600

@@ -1,0 +1,33 @@
+"""Memory across threads: facts and conversations, each found only by those who could read it anyway."""
+
+from bot.memory.accounts import LinkRefused, People
+from bot.memory.embeddings import Embeddings, OfflineEmbeddings
+from bot.memory.index import ERRORS
+from bot.memory.memory import Found, Recall, Saved
+from bot.memory.owners import Belongings
+from bot.memory.records import Record
+from bot.memory.visibility import (
+    SCOPES,
+    Account,
+    NotHere,
+    Scope,
+    account_of,
+)
+
+__all__ = [
+    "ERRORS",
+    "SCOPES",
+    "Account",
+    "Belongings",
+    "Embeddings",
+    "Found",
+    "LinkRefused",
+    "NotHere",
+    "OfflineEmbeddings",
+    "People",
+    "Recall",
+    "Record",
+    "Saved",
+    "Scope",
+    "account_of",
+]
