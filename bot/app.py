@@ -21,8 +21,8 @@ from bot import http
 from bot.access.approvals import Approvals, Copies
 from bot.access.control import gate
 from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
-from bot.attachments import Limits as FileLimits
-from bot.attachments import Reader
+from bot.agent.attachments import Limits as FileLimits
+from bot.agent.attachments import Reader
 from bot.chat import Health, Json
 from bot.commands.commands import Commands
 from bot.commands.health import Examination
@@ -242,7 +242,7 @@ async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator
     if not settings.has_model:
         yield offline_model(tools)
         return
-    from bot.agent.openai_model import open_model  # takes over a second: only for who needs it
+    from bot.agent.models.openai_service import open_model  # takes over a second: only for who needs it
 
     async with open_model(
         name=settings.openai_model,
@@ -339,7 +339,7 @@ async def _note_hang(redis_url: str, inbox: Inbox, work: str) -> None:
 async def _check_model(settings: Settings) -> None:
     if not settings.has_model or "worker" not in settings.bot_roles:
         return
-    from bot.agent.credentials import check_model_service  # as in _model
+    from bot.agent.models.credentials import check_model_service  # as in _model
 
     await check_model_service(
         api_key=settings.openai_api_key, base_url=settings.openai_base_url, models=settings.models

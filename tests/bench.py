@@ -10,8 +10,8 @@ from langchain_core.tools import BaseTool, tool
 from pydantic import SecretStr
 
 from bot.agent.graph import Context, build_graph
-from bot.agent.model import Model
-from bot.agent.openai_model import open_model
+from bot.agent.models.model import Model
+from bot.agent.models.openai_service import open_model
 from bot.chat import Notice, Part, Text, ThreadId, Turn
 from tests.servers.model import KEY, ModelServer
 

@@ -16,10 +16,10 @@ from redis.asyncio import Redis
 
 from bot.access.approvals import Approvals
 from bot.agent import Agent, offline_model, open_agent, prompts
-from bot.agent.course import repeated_course
 from bot.agent.history import MOST_MESSAGES
-from bot.agent.marking import marked
-from bot.agent.openai_model import open_model
+from bot.agent.models.openai_service import open_model
+from bot.agent.resume import repeated_course
+from bot.agent.spotlighting import marked
 from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadId, ToolStep, Turn
 from bot.inbox import Inbox
 from bot.memory import account_of

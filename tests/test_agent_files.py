@@ -9,7 +9,7 @@ from langchain_core.tools import tool
 from redis.asyncio import Redis
 
 from bot.agent import parts, seeing
-from bot.agent.marking import unmarked
+from bot.agent.spotlighting import unmarked
 from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.storage.files import FileStore
 from bot.tools import files_of, naming

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bot.agent import prompts
 from bot.agent.graph import Context, Graph, build_graph
-from bot.agent.openai_model import open_model
+from bot.agent.models.openai_service import open_model
 from bot.chat import Message, ThreadId, Turn
 from bot.tools import GuardedTool, Preview
 from bot.tools.scope import asker

@@ -11,7 +11,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.access.approvals import approvals
-from bot.agent.marking import unmarked
+from bot.agent.spotlighting import unmarked
 from bot.inbox import queries
 from bot.service import Bot
 from tests.running import http_port, running

@@ -14,9 +14,9 @@ from PIL import Image
 from pypdf import PdfWriter
 from redis.asyncio import Redis
 
-from bot.attachments import Limits, Reader, confined, sandbox
-from bot.attachments.child import MOST_PIXELS, SIDE
-from bot.attachments.kinds import decoded, kind_of
+from bot.agent.attachments import Limits, Reader, confinement, sandbox
+from bot.agent.attachments.child import MOST_PIXELS, SIDE
+from bot.agent.attachments.file_types import decoded, kind_of
 from bot.chat import Attachment, Enclosed, Fetch, FileRefused, Message, ThreadId
 from bot.storage.files import FileStore
 
@@ -335,7 +335,7 @@ async def test_a_parser_that_is_taken_over_reaches_no_file_no_network_and_no_pro
     monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
     told, _ = await sandbox.opened("text", b"", 1_000)
     seen = json.loads(str(told["text"]))
-    assert seen == {"done": [], "has": {"LC_CTYPE": "C.UTF-8"}, "in": "/", "files": confined.OPEN_FILES}
+    assert seen == {"done": [], "has": {"LC_CTYPE": "C.UTF-8"}, "in": "/", "files": confinement.OPEN_FILES}
 
 
 def a_parser(monkeypatch: pytest.MonkeyPatch, folder: Path, act: str) -> None:

@@ -21,7 +21,7 @@ from bot.access.spending import (
     Ledger,
     Spent,
 )
-from bot.agent.metering import OUTPUT_ESTIMATE
+from bot.agent.models.metering import OUTPUT_ESTIMATE
 from bot.chat import BudgetSpent, Notice, Part, StorageDown, Text, Tokens, Turn
 from bot.config.amounts import (
     Amount,

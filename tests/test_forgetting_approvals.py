@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from bot.access.approvals import Approvals
 from bot.agent import Agent, open_agent
-from bot.agent.openai_model import open_model
+from bot.agent.models.openai_service import open_model
 from bot.chat import Approval, Decision, Message, Part, ThreadId, Turn
 from bot.inbox import Inbox
 from bot.inbox.inbox import as_message

@@ -21,7 +21,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import history, prompts
 from bot.agent.history import MOST_MESSAGES
-from bot.agent.marking import marked
+from bot.agent.spotlighting import marked
 from tests.servers.model import refusal
 
 texts = st.integers(0, 400).map(lambda words: "word " * words)

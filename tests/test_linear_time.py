@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.agent.arguments import Unreadable, read_arguments
-from bot.agent.marking import indented, label, marked
-from bot.attachments.kinds import kind_of
+from bot.agent.attachments.file_types import kind_of
+from bot.agent.models.arguments import Unreadable, read_arguments
+from bot.agent.spotlighting import indented, label, marked
 from bot.chat import Text, order_in
 from bot.discord import events
 from bot.discord.dialect import render

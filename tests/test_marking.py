@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.agent.marking import SIGN, label, marked, unmarked
+from bot.agent.spotlighting import (
+    SIGN,
+    label,
+    marked,
+    unmarked,
+)
 
 NEWLINES = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"]
 

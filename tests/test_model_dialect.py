@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 from pydantic import SecretStr
 
-from bot.agent.openai_model import open_model
+from bot.agent.models.openai_service import open_model
 from bot.chat import AnswerError
 from tests.bench import Bench, a_bench
 from tests.servers.model import KEY, ModelServer, Script

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
-from bot.agent.calls import MOST_CALLS
-from bot.agent.completion import LONGEST_ANSWER
-from bot.agent.credentials import check_model_service
+from bot.agent.models.completion import LONGEST_ANSWER
+from bot.agent.models.credentials import check_model_service
+from bot.agent.models.tool_calls import MOST_CALLS
 from bot.chat import AnswerError, Text
 from tests.bench import a_bench
 from tests.servers.model import ModelServer, Script

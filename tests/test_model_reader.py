@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.agent.arguments import Unreadable, read_arguments
-from bot.agent.calls import MOST_CALLS, CallPieces
-from bot.agent.completion import LONGEST_ANSWER, WIRE, Completion
-from bot.agent.failures import CallFailed, of_error, of_status
-from bot.agent.openai_model import wire_id
-from bot.agent.sse import LONGEST_EVENT, Event, EventReader, TooLong
-from bot.agent.thinking import Thinking
+from bot.agent.models.arguments import Unreadable, read_arguments
+from bot.agent.models.completion import LONGEST_ANSWER, WIRE, Completion
+from bot.agent.models.errors import CallFailed, of_error, of_status
+from bot.agent.models.openai_service import wire_id
+from bot.agent.models.reasoning import Thinking
+from bot.agent.models.sse import (
+    LONGEST_EVENT,
+    Event,
+    EventReader,
+    TooLong,
+)
+from bot.agent.models.tool_calls import MOST_CALLS, CallPieces
 from bot.chat import Text, Tokens
 
 json_values: st.SearchStrategy[Any] = st.recursive(

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from bot.agent import parts
 from bot.agent.graph import Context, build_graph
-from bot.agent.openai_model import open_model
+from bot.agent.models.openai_service import open_model
 from bot.chat import Notice, Part, Text, ThreadId, ToolStep, Turn
 from bot.tools.sql_format import Column, Result, markdown
 from tests.servers.model import KEY, ModelServer, Script

@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCal
 from langgraph.graph import add_messages
 
 from bot.agent import history, prompts
-from bot.agent.forgetting import named, without
+from bot.agent.authors import named, without
 
 
 def human(text: str, by: str, name: str = "") -> HumanMessage:

@@ -13,13 +13,18 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.agent import prompts
-from bot.agent.course import Course, decided_course, repeated_course
-from bot.agent.forgetting import AUTHOR, AUTHOR_NAME, author, without
+from bot.agent.authors import (
+    AUTHOR,
+    AUTHOR_NAME,
+    author,
+    without,
+)
 from bot.agent.graph import Context, Graph, IsLimited, State, build_graph, nobody_is_limited
-from bot.agent.marking import marked
+from bot.agent.images import PICTURES, See, see_nothing
 from bot.agent.memory import STORAGE_ERRORS, Memory
-from bot.agent.model import Model
-from bot.agent.pictures import PICTURES, See, see_nothing
+from bot.agent.models.model import Model
+from bot.agent.resume import Course, decided_course, repeated_course
+from bot.agent.spotlighting import marked
 from bot.chat import (
     Decision,
     Enclose,
@@ -278,7 +283,7 @@ def _own(message: AnyMessage) -> str:
 
 
 def _signed(message: Message) -> dict[str, str]:
-    """Who wrote it: not sent to the model as it is, see `bot.agent.forgetting.named`."""
+    """Who wrote it: not sent to the model as it is, see `bot.agent.authors.named`."""
     name = message.author_name or message.author.partition(":")[2]
     return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
 

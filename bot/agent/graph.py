@@ -20,10 +20,10 @@ from langgraph.types import Send, interrupt
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
-from bot.agent.completion import UNREADABLE, Manner
-from bot.agent.metering import Metered, metered
-from bot.agent.model import Emit, Model
-from bot.agent.pictures import See, see_nothing
+from bot.agent.images import See, see_nothing
+from bot.agent.models.completion import UNREADABLE, Manner
+from bot.agent.models.metering import Metered, metered
+from bot.agent.models.model import Emit, Model
 from bot.chat import (
     AnswerError,
     BudgetSpent,

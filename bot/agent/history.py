@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.messages.utils import count_tokens_approximately
 
 from bot.agent import prompts
-from bot.agent.completion import WIRE
-from bot.agent.forgetting import named
-from bot.agent.marking import cut_marked, indented, marked
+from bot.agent.authors import named
+from bot.agent.models.completion import WIRE
+from bot.agent.spotlighting import cut_marked, indented, marked
 
 MOST_MESSAGES = 40
 CHARS_PER_TOKEN = 4

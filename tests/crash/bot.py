@@ -20,7 +20,14 @@ from tests.waiting import wait_until
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        *("bot.main", "bot.app", "bot.slack", "bot.discord", "bot.agent.openai_model", "tests.crash.child"),
+        *(
+            "bot.main",
+            "bot.app",
+            "bot.slack",
+            "bot.discord",
+            "bot.agent.models.openai_service",
+            "tests.crash.child",
+        ),
         # imported by libraries when they are first used: a third of a start
         *("anyio.abc", "httpcore2", "langchain_core.tracers.context", "openai.resources.chat.completions"),
         "redis.commands.json",

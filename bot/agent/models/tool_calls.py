@@ -14,7 +14,12 @@ from typing import Any
 
 from langchain_core.messages import ToolCall
 
-from bot.agent.arguments import LONGEST, Unreadable, read_arguments, storable
+from bot.agent.models.arguments import (
+    LONGEST,
+    Unreadable,
+    read_arguments,
+    storable,
+)
 from bot.chat import well_formed
 
 MOST_CALLS = 16

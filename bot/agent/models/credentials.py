@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import aiohttp
 from pydantic import SecretStr
 
-from bot.agent.openai_model import endpoint, service_headers
+from bot.agent.models.openai_service import endpoint, service_headers
 from bot.chat import CredentialsRejected, Json
 
 log = logging.getLogger(__name__)

@@ -24,12 +24,12 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 from yarl import URL
 
-from bot.agent import failures, metering
-from bot.agent.completion import WIRE, Completion, Manner
-from bot.agent.dialect import Dialect, Lesson
-from bot.agent.failures import CallFailed
-from bot.agent.model import Model
-from bot.agent.sse import EventReader, TooLong
+from bot.agent.models import errors, metering
+from bot.agent.models.completion import WIRE, Completion, Manner
+from bot.agent.models.dialect import Dialect, Lesson
+from bot.agent.models.errors import CallFailed
+from bot.agent.models.model import Model
+from bot.agent.models.sse import EventReader, TooLong
 from bot.chat import Part
 from bot.tools import OPEN_TOOLS
 
@@ -116,7 +116,7 @@ class OpenAIService:
         *,
         is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
-        """Ask and read the answer, see `bot.agent.model.Service`."""
+        """Ask and read the answer, see `bot.agent.models.model.Service`."""
         if self._holds or self._has_opened:
             completion.hold()
         payload = self._payload(messages, manner, is_limited)
@@ -143,10 +143,10 @@ class OpenAIService:
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             detail = f"{type(error).__name__}: {error}"
             if isinstance(error, _NOT_CONNECTED):
-                raise CallFailed(failures.UNREACHABLE, detail) from None
+                raise CallFailed(errors.UNREACHABLE, detail) from None
             is_broken = True
             if not completion.is_ended:
-                raise CallFailed(failures.BROKEN, detail) from None
+                raise CallFailed(errors.BROKEN, detail) from None
         yield completion.finish(is_broken=is_broken)
         if completion.is_opened_by_template or completion.text.strip():  # by now it is known
             # an answer without the tag takes it back: anybody could have a model write one
@@ -185,7 +185,7 @@ class OpenAIService:
             if len(body) >= _LONGEST_ERROR:
                 break
         headers = {name.lower(): value for name, value in response.headers.items()}
-        failure = failures.of_status(response.status, headers, body.decode(errors="replace"))
+        failure = errors.of_status(response.status, headers, body.decode(errors="replace"))
         return failure.naming(self._setting)
 
 
@@ -201,7 +201,7 @@ async def _read(response: aiohttp.ClientResponse, completion: Completion) -> Asy
                 if completion.is_done:
                     return
     except TooLong as error:
-        raise CallFailed(failures.BROKEN, str(error)) from None
+        raise CallFailed(errors.BROKEN, str(error)) from None
     for event in reader.finish():
         yield completion.take(event)
     if reader.stray and not completion.is_ended:
@@ -221,7 +221,7 @@ def _whole(body: str, completion: Completion) -> Sequence[Part]:
         value = json.loads(body, strict=False)
     except (ValueError, RecursionError):
         what = "HTML" if body.lstrip().startswith("<") else "text"
-        raise CallFailed(failures.BROKEN, f"{len(body)} characters of {what} in place of an answer") from None
+        raise CallFailed(errors.BROKEN, f"{len(body)} characters of {what} in place of an answer") from None
     if isinstance(value, list) and value:
         value = value[0]
     return completion.take_chunk(value)

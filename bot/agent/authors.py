@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 
 from bot.agent import prompts
-from bot.agent.marking import indented, label
+from bot.agent.spotlighting import indented, label
 
 AUTHOR = "author"
 AUTHOR_NAME = "author_name"

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.attachments import sandbox
-from bot.attachments.kinds import decoded, kind_of, unix_lines
+from bot.agent.attachments import sandbox
+from bot.agent.attachments.file_types import decoded, kind_of, unix_lines
 from bot.chat import Attachment, Enclosed, Fetch, File, FileRefused, Files, Message
 
 log = logging.getLogger(__name__)

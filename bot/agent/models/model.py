@@ -18,11 +18,12 @@ from typing import Protocol
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
 
-from bot.agent import failures, history, metering, prompts
-from bot.agent.completion import Completion, Manner
-from bot.agent.failures import CallFailed
-from bot.agent.metering import Metered
-from bot.agent.offline import OfflineService
+from bot.agent import history, prompts
+from bot.agent.models import errors, metering
+from bot.agent.models.completion import Completion, Manner
+from bot.agent.models.errors import CallFailed
+from bot.agent.models.metering import Metered
+from bot.agent.models.offline import OfflineService
 from bot.chat import AnswerError, Health, Notice, Part
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Model:
         `is_limited` offers `bot.tools.OPEN_TOOLS` alone.
         Raises `AnswerError`, and what `metered` raises for a call that may not be made.
         """
-        failure = CallFailed(failures.TROUBLE, "there is no model")
+        failure = CallFailed(errors.TROUBLE, "there is no model")
         shown = _Shown(emit)
         for service in self._services:
             asked, tried, waited = messages, 0, 0.0
@@ -184,7 +185,7 @@ class Model:
                     shown(parts)
         except TimeoutError:
             if not completion.is_ended:  # else the answer is there, and only its connection is still open
-                raise CallFailed(failures.SLOW, f"no answer came in {self._timeout} seconds") from None
+                raise CallFailed(errors.SLOW, f"no answer came in {self._timeout} seconds") from None
             shown(completion.finish())
 
     async def health(self) -> Health:

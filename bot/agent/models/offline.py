@@ -15,8 +15,8 @@ from langchain_core.messages import (
 from langchain_core.tools import BaseTool
 
 from bot.agent import prompts
-from bot.agent.completion import Completion, Manner
-from bot.agent.marking import SIGN, unmarked
+from bot.agent.models.completion import Completion, Manner
+from bot.agent.spotlighting import SIGN, unmarked
 from bot.chat import Json, Part
 from bot.tools import OPEN_TOOLS
 
@@ -56,7 +56,7 @@ class OfflineService:
         *,
         is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
-        """Answer word by word, see `bot.agent.model.Service`."""
+        """Answer word by word, see `bot.agent.models.model.Service`."""
         completion.trust()
         tools = [each for each in self._tools if not is_limited or each.name in OPEN_TOOLS]
         names = [tool.name for tool in tools] if manner == "act" else []

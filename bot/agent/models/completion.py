@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage
 
-from bot.agent import failures, prompts
-from bot.agent.arguments import storable
-from bot.agent.calls import CallPieces, Calls
-from bot.agent.failures import CallFailed
-from bot.agent.sse import Event
-from bot.agent.thinking import Thinking
+from bot.agent import prompts
+from bot.agent.models import errors
+from bot.agent.models.arguments import storable
+from bot.agent.models.errors import CallFailed
+from bot.agent.models.reasoning import Thinking
+from bot.agent.models.sse import Event
+from bot.agent.models.tool_calls import CallPieces, Calls
 from bot.chat import Notice, Part, Text, Tokens, well_formed
 
 Manner = Literal["act", "conclude", "plain"]
@@ -115,10 +116,10 @@ class Completion:
             chunk = json.loads(event.data, strict=False)
         except (ValueError, RecursionError):
             if event.name == "error":
-                raise failures.of_error(event.data) from None
+                raise errors.of_error(event.data) from None
             if event.data.lstrip().startswith(("{", "<")):
                 raise CallFailed(
-                    failures.BROKEN, f"a chunk of {len(event.data)} characters cannot be read"
+                    errors.BROKEN, f"a chunk of {len(event.data)} characters cannot be read"
                 ) from None
             return ()  # some say `ping`
         return self.take_chunk(chunk, is_error=event.name == "error")
@@ -128,24 +129,24 @@ class Completion:
         try:
             return self._take_chunk(chunk, is_error)
         except RecursionError:
-            raise CallFailed(failures.BROKEN, "a chunk is nested too deeply") from None
+            raise CallFailed(errors.BROKEN, "a chunk is nested too deeply") from None
 
     def _take_chunk(self, chunk: object, is_error: bool) -> Sequence[Part]:
         if is_error and not (isinstance(chunk, dict) and chunk.get("choices")):
-            raise failures.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
+            raise errors.of_error(chunk.get("error") or chunk if isinstance(chunk, dict) else chunk)
         if not isinstance(chunk, dict):
             return ()
         if error := chunk.get("error"):
-            raise failures.of_error(error)
+            raise errors.of_error(error)
         self._count(chunk.get("usage"))
         choice = self._chosen(chunk.get("choices"))
         if choice is None:
             self._is_ended = self._is_ended or bool(chunk.get("usage") and self._is_any)
             if "choices" not in chunk and (chunk.get("object") == "error" or _is_error(chunk)):
-                raise failures.of_error(chunk)
+                raise errors.of_error(chunk)
             return ()
         if error := choice.get("error"):
-            raise failures.of_error(error)
+            raise errors.of_error(error)
         shown = self._take_delta(self._delta(choice))
         self._note_end(choice.get("finish_reason"))
         return shown
@@ -170,9 +171,9 @@ class Completion:
     def message(self, model: str, manner: Manner) -> AIMessage:
         """Return the whole answer of `model`. Raises `CallFailed` when there is none."""
         if self._end == "failed":
-            raise CallFailed(failures.BROKEN, "the answer ended with an error")
+            raise CallFailed(errors.BROKEN, "the answer ended with an error")
         if not self.is_ended:
-            raise CallFailed(failures.BROKEN, "the answer broke off" if self._is_any else "no answer came")
+            raise CallFailed(errors.BROKEN, "the answer broke off" if self._is_any else "no answer came")
         calls = self._calls.finish(is_cut_off=self._end in _CUT_OFF) if manner == "act" else Calls()
         if manner == "act" and not calls.calls and not self.text.strip():
             raise CallFailed(self._cause_of_silence(), f"the answer was empty, its end {self._end!r}")
@@ -306,12 +307,12 @@ class Completion:
             self._read = _tokens(usage, "prompt_tokens", "input_tokens", known=self._read)
             self._written = _tokens(usage, "completion_tokens", "output_tokens", known=self._written)
 
-    def _cause_of_silence(self) -> failures.Cause:
+    def _cause_of_silence(self) -> errors.Cause:
         if self._end == "filter":
-            return failures.WITHHELD
+            return errors.WITHHELD
         if self._end == "length":
-            return failures.ALL_THINKING
-        return failures.NO_WORDS if self._reasoning or self._thinking.any else failures.BROKEN
+            return errors.ALL_THINKING
+        return errors.NO_WORDS if self._reasoning or self._thinking.any else errors.BROKEN
 
     def _wire(self, calls: Calls) -> dict[str, Any]:
         """Return what the service wants back: its fields of the message and, by id, of the calls."""
