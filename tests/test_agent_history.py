@@ -16,7 +16,7 @@ from bot.agent.graph import Context, Graph, build_graph
 from bot.agent.models.openai_service import open_model
 from bot.chat import Message, ThreadId, Turn
 from bot.tools import GuardedTool, Preview
-from bot.tools.scope import asker
+from bot.tools.context import asker
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.model_quirks import call, calls, stream
 

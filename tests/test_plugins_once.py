@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.tools import ToolFailure
-from bot.tools.plugins.once import Once
+from bot.tools.plugins.idempotency import Once
 from tests.waiting import wait_until
 
 

@@ -1,10 +1,15 @@
 """The tools that the agent is given, and the stores behind them."""
 
 from bot.storage.key_value import NOTHING_KEPT, KeyValueStore
-from bot.tools.failure import ToolFailure
-from bot.tools.guarded import GuardedTool, Preview
-from bot.tools.made import files_of, naming
-from bot.tools.scope import asking_for, for_tools, proposal_of, turn_of
+from bot.tools.approval import GuardedTool, Preview
+from bot.tools.artifacts import files_of, naming
+from bot.tools.context import (
+    asking_for,
+    for_tools,
+    proposal_of,
+    turn_of,
+)
+from bot.tools.errors import ToolFailure
 from bot.tools.sql import Database, Limits, open_database
 from bot.tools.sql_role import RoleCheck, RolePolicy
 from bot.tools.sql_write import Orders, open_orders

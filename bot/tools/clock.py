@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 
 
 def current_time(zone: str | None = None) -> str:

@@ -13,8 +13,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from bot.chat import File, Keep
-from bot.tools.failure import ToolFailure
-from bot.tools.made import named
+from bot.tools.artifacts import named
+from bot.tools.errors import ToolFailure
 from bot.tools.sql import Database
 from bot.tools.sql_format import NUMBERS, Column, row_line
 from bot.tools.sql_rows import Batch

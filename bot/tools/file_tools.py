@@ -4,10 +4,10 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import BotError, Json, Keep
+from bot.tools.artifacts import naming
 from bot.tools.charts import Kind, draw
+from bot.tools.errors import ToolFailure
 from bot.tools.export import export as export_rows
-from bot.tools.failure import ToolFailure
-from bot.tools.made import naming
 from bot.tools.sql import Database
 
 _CHART = """\

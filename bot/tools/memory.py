@@ -18,9 +18,9 @@ from bot.memory import (
     Scope,
 )
 from bot.memory.terms import query_terms
-from bot.tools.failure import ToolFailure
+from bot.tools.context import turn_of
+from bot.tools.errors import ToolFailure
 from bot.tools.quotation import quoted
-from bot.tools.scope import turn_of
 
 _EXCERPT_CHARS = 600
 

@@ -15,7 +15,7 @@ from pglast.stream import IndentedStream, RawStream
 from pglast.visitors import Ancestor, Visitor
 
 from bot.tools import sql_guard
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.hidden import hidden_in
 from bot.tools.sql_guard import Statement
 from bot.tools.sql_mentions import Name

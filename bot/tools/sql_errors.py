@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_format import point_at
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pglast import ast, parse_sql
 from pglast.parser import ParseError
 from pglast.visitors import Ancestor, Visitor
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_format import point_at
 from bot.tools.sql_mentions import Mentions, Name, Source, given_by, operators_of, source_of, strings
 from bot.tools.sql_names import (

@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 
 import asyncpg
 
-from bot.tools.failure import ToolFailure
-from bot.tools.scope import asker
+from bot.tools.context import asker
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_bound import BoundedConnection, answer_of
 from bot.tools.sql_errors import BUSY, CONNECTION_ERRORS, DatabaseBusy, DatabaseDown, translated
 

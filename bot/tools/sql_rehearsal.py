@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_change import Change, matching_rows, reading_part
 from bot.tools.sql_pool import Connection
 from bot.tools.sql_resolution import calls_own_code

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_guard import Statement
 from bot.tools.sql_mentions import UNKNOWN, Mentions, Name, Source
 from bot.tools.sql_names import LEDGER, STATISTICS

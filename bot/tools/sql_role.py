@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import asyncpg
 
 from bot.chat import Health
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_errors import DatabaseBusy, translated
 from bot.tools.sql_pool import Connection, Pool, transaction
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql import Database
 from bot.tools.sql_catalog import Catalog, Column, Relation
 from bot.tools.sql_format import cell

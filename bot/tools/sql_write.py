@@ -16,9 +16,9 @@ from pglast import ast
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from bot.chat import Health, Proposal
-from bot.tools.failure import ToolFailure
-from bot.tools.guarded import Preview
-from bot.tools.scope import asker
+from bot.tools.approval import Preview
+from bot.tools.context import asker
+from bot.tools.errors import ToolFailure
 from bot.tools.sql import Database
 from bot.tools.sql_change import Change, check
 from bot.tools.sql_errors import DatabaseDown, discreet, translated

@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 
 from bot.chat import Keep
 from bot.memory import Recall
+from bot.tools.approval import GuardedTool
 from bot.tools.clock import current_time
-from bot.tools.failure import ToolFailure
+from bot.tools.context import proposal_of, turn_of
+from bot.tools.errors import ToolFailure
 from bot.tools.file_tools import file_tools
-from bot.tools.guarded import GuardedTool
 from bot.tools.memory import memory_tools
-from bot.tools.scope import proposal_of, turn_of
 from bot.tools.sql import Database, Limits
 from bot.tools.sql_errors import UnknownName
 from bot.tools.sql_format import markdown

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import cast
 
 from bot.chat import File, Keep
+from bot.tools.artifacts import named
 from bot.tools.charts import labels
 from bot.tools.charts.plot import Kind, Plot, arrange
-from bot.tools.failure import ToolFailure
-from bot.tools.made import named
+from bot.tools.errors import ToolFailure
 from bot.tools.sql import Database, Limits
 
 log = logging.getLogger(__name__)

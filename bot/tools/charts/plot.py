@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, cast
 
 from bot.tools.charts import labels, values
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_format import Result
 
 Kind = Literal["line", "bar", "stacked", "scatter", "histogram"]

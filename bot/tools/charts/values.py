@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 from bot.tools.sql_format import Column, Result, cell
 
 Name = str

@@ -11,8 +11,8 @@ from bot.chat import Health
 from bot.concurrency.tasks import cancel
 from bot.config.plugins import PluginSettings
 from bot.tools.plugins.entry_point import EntryPointSource
+from bot.tools.plugins.idempotency import Once
 from bot.tools.plugins.mcp_server import McpSource
-from bot.tools.plugins.once import Once
 from bot.tools.plugins.plugin import START_SECONDS, Plugin
 from bot.tools.plugins.toolbox import Toolbox
 

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import RunnableConfig
 
 from bot.config.plugins import McpServer
-from bot.tools.failure import ToolFailure
-from bot.tools.plugins.offer import Arguments, Offer, PluginError, SessionGone
+from bot.tools.errors import ToolFailure
+from bot.tools.plugins.source import (
+    Arguments,
+    Offer,
+    PluginError,
+    SessionGone,
+)
 
 if TYPE_CHECKING:
     from bot.tools.plugins.mcp_session import Session

@@ -33,7 +33,7 @@ from bot.concurrency.tasks import cancel
 from bot.config.plugins import McpServer
 from bot.tools.plugins import mcp_http
 from bot.tools.plugins.mcp_http import bounded_client
-from bot.tools.plugins.offer import ConnectionLost, PluginError, SessionGone
+from bot.tools.plugins.source import ConnectionLost, PluginError, SessionGone
 from bot.tools.plugins.stderr import stderr_to_log
 
 log = logging.getLogger(__name__)

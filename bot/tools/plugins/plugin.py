@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 from bot.config.plugins import Policy
-from bot.tools.plugins.calls import Workshop
-from bot.tools.plugins.offer import Offer, PluginError, Source
-from bot.tools.plugins.once import Once
+from bot.tools.plugins.builder import Workshop
+from bot.tools.plugins.idempotency import Once
+from bot.tools.plugins.source import Offer, PluginError, Source
 from bot.tools.plugins.toolbox import Toolbox
 from bot.tools.plugins.wording import line
 

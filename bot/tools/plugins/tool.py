@@ -7,7 +7,7 @@ from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
 
-from bot.tools.guarded import GuardedTool, Preview
+from bot.tools.approval import GuardedTool, Preview
 
 
 class ForeignTool(StructuredTool):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bot.tools.failure import ToolFailure
+from bot.tools.errors import ToolFailure
 
 log = logging.getLogger(__name__)
 

@@ -13,16 +13,21 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import ValidationError
 
 from bot.config.plugins import Policy
-from bot.tools.failure import ToolFailure
-from bot.tools.guarded import Preview
+from bot.tools.approval import Preview
+from bot.tools.context import proposal_of
+from bot.tools.errors import ToolFailure
 from bot.tools.hidden import hidden_in, padding_in
-from bot.tools.plugins.foreign import ForeignTool, GuardedForeignTool
+from bot.tools.plugins.idempotency import Once
 from bot.tools.plugins.naming import public_name
-from bot.tools.plugins.offer import Arguments, ConnectionLost, Offer, PluginError
-from bot.tools.plugins.once import Once
 from bot.tools.plugins.schemas import Unusable, usable
+from bot.tools.plugins.source import (
+    Arguments,
+    ConnectionLost,
+    Offer,
+    PluginError,
+)
+from bot.tools.plugins.tool import ForeignTool, GuardedForeignTool
 from bot.tools.plugins.wording import bounded, line, plain
-from bot.tools.scope import proposal_of
 
 log = logging.getLogger(__name__)
 
