@@ -4,7 +4,7 @@
 outside of the database that the server may read and write.
 """
 
-from bot.tools.sql_guard import MAX_QUERY_CHARS
+from bot.tools.sql.guard import MAX_QUERY_CHARS
 
 FORTRESS = """
 CREATE TABLE accounts (id serial PRIMARY KEY, owner text NOT NULL, balance numeric NOT NULL);

@@ -205,7 +205,7 @@ def test_all_files_are_looked_at() -> None:
         ("bot.commands.redis.runner", "from bot.tools import KeyValueStore"),
         ("bot.inbox.worker", "from bot.turn import Turns"),
         ("bot.inbox.worker", "from bot import tools"),
-        ("bot.tools.sql", "from bot.agent import prompts"),
+        ("bot.tools.sql.database", "from bot.agent import prompts"),
         ("bot.storage.embedded.redis", "from bot.tools import toolset"),
         ("bot.commands.health", "from bot.main import Bot"),
         ("bot.agent.graph", "import bot.main"),

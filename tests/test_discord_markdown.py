@@ -13,7 +13,7 @@ from bot.discord.dialect import Rendering, render
 from bot.discord.fences import left_open
 from bot.discord.markdown import split
 from bot.discord.transcript import Transcript
-from bot.tools import sql_format
+from bot.tools.sql import format
 
 LIMIT = 200
 State = Literal["started", "finished", "failed"]
@@ -231,7 +231,7 @@ values = st.text("ab_*~`|<>\\&[]()#1 é好", max_size=30).map(str.strip)
 @given(st.lists(st.tuples(values, values), min_size=1, max_size=5))
 def test_the_cells_of_a_table_are_data_and_lose_no_character(rows: list[tuple[str, str]]) -> None:
     """Kind: values are formatted. `stg_orders__daily` was shown as `stg_ordersdaily`, `2*3*4` as `234`."""
-    lines = "".join(f"| {sql_format.row_line(row)[2:]}\n" for row in rows)
+    lines = "".join(f"| {format.row_line(row)[2:]}\n" for row in rows)
     shown = render(f"| a | b |\n|---|---|\n{lines}", finished=True).replace("\u200b", "")
     for value in {value for row in rows for value in row}:
         assert value in shown

@@ -13,7 +13,7 @@ from bot.agent import parts
 from bot.agent.graph import Context, build_graph
 from bot.agent.models.openai_service import open_model
 from bot.chat import Notice, Part, Text, ThreadId, ToolStep, Turn
-from bot.tools.sql_format import Column, Result, markdown
+from bot.tools.sql.format import Column, Result, markdown
 from tests.servers.model import KEY, ModelServer, Script
 
 

@@ -6,9 +6,15 @@ import pytest
 import pytest_asyncio
 
 from bot.chat import File
-from bot.tools import Database, Limits, ToolFailure, open_database, sql_bound
+from bot.tools import (
+    Database,
+    Limits,
+    ToolFailure,
+    open_database,
+)
 from bot.tools.export import export
-from bot.tools.sql_rows import MAX_TEXT_CHARS
+from bot.tools.sql import bounds
+from bot.tools.sql.rows import MAX_TEXT_CHARS
 
 _MOST = 1 << 20
 HUGE = f"repeat('x', {_MOST + 1})"
@@ -40,7 +46,7 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end(
     pool: Database, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault: plans and errors of up to 1 GiB were read whole, since only rows of a SELECT are cut."""
-    monkeypatch.setattr(sql_bound, "MOST_BYTES", _MOST)
+    monkeypatch.setattr(bounds, "MOST_BYTES", _MOST)
     with pytest.raises(ToolFailure, match="too long to be read"):
         await pool.fetch(query, Limits())
     with pytest.raises(ToolFailure, match="too long to be read"):
@@ -52,7 +58,7 @@ async def test_what_is_shorter_is_counted_for_each_answer_alone(
     pool: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many answers together may be longer."""
-    monkeypatch.setattr(sql_bound, "MOST_BYTES", _MOST)
+    monkeypatch.setattr(bounds, "MOST_BYTES", _MOST)
     for _ in range(3):
         with pytest.raises(ToolFailure, match="invalid input syntax"):
             await pool.fetch(f"SELECT repeat('x', {_MOST // 2})::int", Limits())

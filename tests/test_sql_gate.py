@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from bot.storage.files import FileStore
 from bot.tools import Database, Limits, Orders, ToolFailure, open_database, open_orders, toolset
-from bot.tools.sql_guard import check
+from bot.tools.sql.guard import check
 from tests.sql_attacks import BEYOND_THE_TRANSACTION, REFUSED
 
 BOT = Path(__file__).parent.parent / "bot"
@@ -36,13 +36,13 @@ def imported_from_pool(tree: ast.Module) -> set[str]:
     found = set()
     for node in ast.walk(tree):
         match node:
-            case ast.ImportFrom(module="bot.tools.sql_pool", names=names):
+            case ast.ImportFrom(module="bot.tools.sql.pool", names=names):
                 found |= {each.name for each in names}
             case ast.ImportFrom(module="bot.tools", names=names) if any(
                 each.name == "sql_pool" for each in names
             ):
                 found.add("*")
-            case ast.Import(names=names) if any(each.name == "bot.tools.sql_pool" for each in names):
+            case ast.Import(names=names) if any(each.name == "bot.tools.sql.pool" for each in names):
                 found.add("*")
     return found
 

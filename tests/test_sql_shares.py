@@ -8,8 +8,15 @@ import asyncpg
 import pytest
 
 from bot.chat import Message, ThreadId, Turn
-from bot.tools import Database, Limits, ToolFailure, asking_for, open_database, sql_pool, sql_role
-from bot.tools.sql_errors import BUSY
+from bot.tools import (
+    Database,
+    Limits,
+    ToolFailure,
+    asking_for,
+    open_database,
+)
+from bot.tools.sql import pool, role
+from bot.tools.sql.errors import BUSY
 from tests.sql_attacks import ENDLESS
 from tests.waiting import wait_until
 
@@ -75,8 +82,8 @@ async def test_a_database_that_is_busy_is_not_said_to_be_away(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither to the person who asks nor by health."""
-    monkeypatch.setattr(sql_pool, "_ACQUIRE_SECONDS", 0.1)
-    monkeypatch.setattr(sql_role, "_PATIENCE", 0.1)
+    monkeypatch.setattr(pool, "_ACQUIRE_SECONDS", 0.1)
+    monkeypatch.setattr(role, "_PATIENCE", 0.1)
     async with (
         open_database(database_url, size=1) as database,
         slow_queries(database, database_url, "test:ada", 1),

@@ -21,7 +21,7 @@ from bot.tools.charts import Kind, labels
 from bot.tools.charts.chart import _rendered
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
 from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Plot, arrange
-from bot.tools.sql_format import Column, Result
+from bot.tools.sql.format import Column, Result
 
 
 def rows(columns: str, *given: tuple[object, ...]) -> Result:

@@ -20,9 +20,19 @@ from hypothesis import strategies as st
 from langchain_core.tools import BaseTool
 
 from bot.tools import Database, Limits, RoleCheck, ToolFailure, open_database, toolset
-from bot.tools.sql_format import Column, Result, markdown, point_at
-from bot.tools.sql_guard import READING, check, inspect, parse_one
-from bot.tools.sql_names import is_denied_function
+from bot.tools.sql.deny_list import is_denied_function
+from bot.tools.sql.format import (
+    Column,
+    Result,
+    markdown,
+    point_at,
+)
+from bot.tools.sql.guard import (
+    READING,
+    check,
+    inspect,
+    parse_one,
+)
 from tests.sql_attacks import ENDLESS
 from tests.waiting import wait_until
 

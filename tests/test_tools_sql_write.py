@@ -10,9 +10,17 @@ import pytest_asyncio
 
 from bot.chat import Json, Proposal
 from bot.storage.embedded import for_writing
-from bot.tools import Database, Orders, ToolFailure, asking_for, open_database, open_orders, sql_change
-from bot.tools.sql_change import MAX_STATEMENT_CHARS, check
-from bot.tools.sql_rehearsal import Allowance
+from bot.tools import (
+    Database,
+    Orders,
+    ToolFailure,
+    asking_for,
+    open_database,
+    open_orders,
+)
+from bot.tools.sql import change as sql_change
+from bot.tools.sql.change import MAX_STATEMENT_CHARS, check
+from bot.tools.sql.rehearsal import Allowance
 from tests.places import discord_dm, turn_with
 from tests.shelf import Shelf, a_shelf
 from tests.waiting import wait_until
@@ -298,7 +306,7 @@ async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
 ) -> None:
     """Nobody can know then whether it ran: the words say so, and where to look."""
     proposal = await proposed(orders, TAKE)
-    monkeypatch.setattr("bot.tools.sql_write._TRIES", 1)
+    monkeypatch.setattr("bot.tools.sql.write._TRIES", 1)
     async with open_orders(NOWHERE, readers, size=1) as away:
         with pytest.raises(ToolFailure, match=r"not known whether the statement ran.*7f3a9c21"):
             await carry_out(away, proposal)

@@ -115,7 +115,7 @@ def _outcome(text: str) -> str:
 
 
 def _table_size(lines: Sequence[str]) -> str:
-    """The number of rows and columns of a Markdown table, as `bot.tools.sql_format` writes it."""
+    """The number of rows and columns of a Markdown table, as `bot.tools.sql.format` writes it."""
     rows = sum(line.startswith("|") for line in lines) - 2
     columns = lines[0].replace("\\|", "").count("|") - 1
     first = "the first " if "there are more" in lines[-1] and not lines[-1].startswith("|") else ""

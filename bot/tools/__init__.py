@@ -10,9 +10,9 @@ from bot.tools.context import (
     turn_of,
 )
 from bot.tools.errors import ToolFailure
-from bot.tools.sql import Database, Limits, open_database
-from bot.tools.sql_role import RoleCheck, RolePolicy
-from bot.tools.sql_write import Orders, open_orders
+from bot.tools.sql.database import Database, Limits, open_database
+from bot.tools.sql.role import RoleCheck, RolePolicy
+from bot.tools.sql.write import Orders, open_orders
 from bot.tools.toolset import OPEN_TOOLS, toolset
 
 __all__ = [

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from bot.chat import File, Keep
 from bot.tools.artifacts import named
 from bot.tools.errors import ToolFailure
-from bot.tools.sql import Database
-from bot.tools.sql_format import NUMBERS, Column, row_line
-from bot.tools.sql_rows import Batch
+from bot.tools.sql.database import Database
+from bot.tools.sql.format import NUMBERS, Column, row_line
+from bot.tools.sql.rows import Batch
 
 _SECONDS = 60.0
 _TOLD_ROWS = 3

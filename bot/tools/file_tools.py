@@ -8,7 +8,7 @@ from bot.tools.artifacts import naming
 from bot.tools.charts import Kind, draw
 from bot.tools.errors import ToolFailure
 from bot.tools.export import export as export_rows
-from bot.tools.sql import Database
+from bot.tools.sql.database import Database
 
 _CHART = """\
 Draw a chart from the rows of a read-only query in the business database and show it to the people. Use it \

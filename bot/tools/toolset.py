@@ -14,11 +14,11 @@ from bot.tools.context import proposal_of, turn_of
 from bot.tools.errors import ToolFailure
 from bot.tools.file_tools import file_tools
 from bot.tools.memory import memory_tools
-from bot.tools.sql import Database, Limits
-from bot.tools.sql_errors import UnknownName
-from bot.tools.sql_format import markdown
-from bot.tools.sql_schema import Schema
-from bot.tools.sql_write import Orders
+from bot.tools.sql.database import Database, Limits
+from bot.tools.sql.errors import UnknownName
+from bot.tools.sql.format import markdown
+from bot.tools.sql.schema import Schema
+from bot.tools.sql.write import Orders
 
 _SQL_SCHEMA = """\
 Describe the business database (PostgreSQL): its tables and views with columns, types, keys, comments and \

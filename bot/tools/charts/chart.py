@@ -13,7 +13,7 @@ from bot.tools.artifacts import named
 from bot.tools.charts import labels
 from bot.tools.charts.plot import Kind, Plot, arrange
 from bot.tools.errors import ToolFailure
-from bot.tools.sql import Database, Limits
+from bot.tools.sql.database import Database, Limits
 
 log = logging.getLogger(__name__)
 

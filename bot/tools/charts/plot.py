@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from bot.tools.charts import labels, values
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_format import Result
+from bot.tools.sql.format import Result
 
 Kind = Literal["line", "bar", "stacked", "scatter", "histogram"]
 Scale = Literal["time", "number", "name"]

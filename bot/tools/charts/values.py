@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_format import Column, Result, cell
+from bot.tools.sql.format import Column, Result, cell
 
 Name = str
 Moment = datetime

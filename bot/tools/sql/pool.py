@@ -12,8 +12,14 @@ import asyncpg
 
 from bot.tools.context import asker
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_bound import BoundedConnection, answer_of
-from bot.tools.sql_errors import BUSY, CONNECTION_ERRORS, DatabaseBusy, DatabaseDown, translated
+from bot.tools.sql.bounds import BoundedConnection, answer_of
+from bot.tools.sql.errors import (
+    BUSY,
+    CONNECTION_ERRORS,
+    DatabaseBusy,
+    DatabaseDown,
+    translated,
+)
 
 log = logging.getLogger(__name__)
 

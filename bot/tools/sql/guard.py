@@ -1,6 +1,6 @@
 """Kinds of statement that may run at all, decided on PostgreSQL's own parse tree. Pure.
 
-This is one of the walls that `bot.tools.sql` names. Names are only collected here, some with the reason for
+This is one of the walls that `bot.tools.sql.database` names. Names are only collected here, some with the reason for
 which they may not be PostgreSQL's own or an extension's: `sql_resolution` asks the server what they are. What
 a view or function of the database does inside is the database's business, hence the role's.
 """
@@ -15,14 +15,22 @@ from pglast.parser import ParseError
 from pglast.visitors import Ancestor, Visitor
 
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_format import point_at
-from bot.tools.sql_mentions import Mentions, Name, Source, given_by, operators_of, source_of, strings
-from bot.tools.sql_names import (
+from bot.tools.sql.deny_list import (
     LEDGER,
     XML_PATHS,
     is_denied_function,
     is_denied_relation,
     is_denied_setting,
+)
+from bot.tools.sql.format import point_at
+from bot.tools.sql.mentions import (
+    Mentions,
+    Name,
+    Source,
+    given_by,
+    operators_of,
+    source_of,
+    strings,
 )
 
 MAX_QUERY_CHARS = 10_000

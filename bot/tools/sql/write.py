@@ -19,14 +19,19 @@ from bot.chat import Health, Proposal
 from bot.tools.approval import Preview
 from bot.tools.context import asker
 from bot.tools.errors import ToolFailure
-from bot.tools.sql import Database
-from bot.tools.sql_change import Change, check
-from bot.tools.sql_errors import DatabaseDown, discreet, translated
-from bot.tools.sql_mentions import quoted
-from bot.tools.sql_names import LEDGER
-from bot.tools.sql_pool import Connection, Pool, acquired, open_pool
-from bot.tools.sql_rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
-from bot.tools.sql_resolution import require_harmless
+from bot.tools.sql.change import Change, check
+from bot.tools.sql.database import Database
+from bot.tools.sql.deny_list import LEDGER
+from bot.tools.sql.errors import DatabaseDown, discreet, translated
+from bot.tools.sql.mentions import quoted
+from bot.tools.sql.pool import (
+    Connection,
+    Pool,
+    acquired,
+    open_pool,
+)
+from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
+from bot.tools.sql.resolution import require_harmless
 
 log = logging.getLogger(__name__)
 

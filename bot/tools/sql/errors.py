@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_format import point_at
+from bot.tools.sql.format import point_at
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from bot.tools.errors import ToolFailure
-from bot.tools.sql import Database
-from bot.tools.sql_catalog import Catalog, Column, Relation
-from bot.tools.sql_format import cell
+from bot.tools.sql.catalog import Catalog, Column, Relation
+from bot.tools.sql.database import Database
+from bot.tools.sql.format import cell
 
 log = logging.getLogger(__name__)
 

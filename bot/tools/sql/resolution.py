@@ -9,10 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_guard import Statement
-from bot.tools.sql_mentions import UNKNOWN, Mentions, Name, Source
-from bot.tools.sql_names import LEDGER, STATISTICS
-from bot.tools.sql_pool import Connection
+from bot.tools.sql.deny_list import LEDGER, STATISTICS
+from bot.tools.sql.guard import Statement
+from bot.tools.sql.mentions import (
+    UNKNOWN,
+    Mentions,
+    Name,
+    Source,
+)
+from bot.tools.sql.pool import Connection
 
 # Functions of PostgreSQL itself are looked up only where a refusal hangs on it.
 _FUNCTIONS = """

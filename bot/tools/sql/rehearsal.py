@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_change import Change, matching_rows, reading_part
-from bot.tools.sql_pool import Connection
-from bot.tools.sql_resolution import calls_own_code
+from bot.tools.sql.change import Change, matching_rows, reading_part
+from bot.tools.sql.pool import Connection
+from bot.tools.sql.resolution import calls_own_code
 
 REHEARSAL_SECONDS = 5
 """Nobody has approved it, and it may hold locks."""

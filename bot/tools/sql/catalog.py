@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from bot.tools.sql_errors import translated
-from bot.tools.sql_names import LEDGER
-from bot.tools.sql_pool import Connection
+from bot.tools.sql.deny_list import LEDGER
+from bot.tools.sql.errors import translated
+from bot.tools.sql.pool import Connection
 
 SECONDS = 10
 SAMPLE_SECONDS = 3

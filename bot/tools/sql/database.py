@@ -16,17 +16,29 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from bot.chat import Health
-from bot.tools import sql_catalog, sql_guard, sql_rows
-from bot.tools.sql_catalog import Catalog, Relation
-from bot.tools.sql_change import Change
-from bot.tools.sql_errors import discreet, translated
-from bot.tools.sql_format import MAX_CELL_CHARS, Column, Result, row_line
-from bot.tools.sql_guard import Statement
-from bot.tools.sql_pool import Connection, Pool, open_pool, reading
-from bot.tools.sql_rehearsal import REHEARSAL_SECONDS, Rehearsal, rehearsed
-from bot.tools.sql_resolution import require_harmless
-from bot.tools.sql_role import RoleCheck
-from bot.tools.sql_rows import Batch
+from bot.tools.sql import catalog as sql_catalog
+from bot.tools.sql import guard
+from bot.tools.sql import rows as sql_rows
+from bot.tools.sql.catalog import Catalog, Relation
+from bot.tools.sql.change import Change
+from bot.tools.sql.errors import discreet, translated
+from bot.tools.sql.format import (
+    MAX_CELL_CHARS,
+    Column,
+    Result,
+    row_line,
+)
+from bot.tools.sql.guard import Statement
+from bot.tools.sql.pool import (
+    Connection,
+    Pool,
+    open_pool,
+    reading,
+)
+from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Rehearsal, rehearsed
+from bot.tools.sql.resolution import require_harmless
+from bot.tools.sql.role import RoleCheck
+from bot.tools.sql.rows import Batch
 
 _PREFETCH_ROWS = 20
 _LOOK_SECONDS = 5
@@ -66,7 +78,7 @@ class Database:
     async def fetch(self, query: str, limits: Limits) -> Result:
         """Return the first rows of a query that nobody has checked."""
         # a long query takes a third of a second
-        statement = await asyncio.to_thread(sql_guard.check, query)
+        statement = await asyncio.to_thread(guard.check, query)
         async with self.__admitted(statement, limits.seconds) as connection:
             return await _fetched(connection, statement, limits)
 
@@ -78,7 +90,7 @@ class Database:
 
         The whole body may take `seconds`.
         """
-        statement = await asyncio.to_thread(sql_guard.check, query)
+        statement = await asyncio.to_thread(guard.check, query)
         async with self.__admitted(statement, seconds) as connection:
             yield await sql_rows.batches(connection, statement, seconds)
 

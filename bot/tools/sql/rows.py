@@ -3,10 +3,10 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import TypeAlias
 
-from bot.tools.sql_errors import translated
-from bot.tools.sql_format import Column
-from bot.tools.sql_guard import Statement
-from bot.tools.sql_pool import Connection
+from bot.tools.sql.errors import translated
+from bot.tools.sql.format import Column
+from bot.tools.sql.guard import Statement
+from bot.tools.sql.pool import Connection
 
 MAX_TEXT_CHARS = 32_000
 """Longer values are cut on the server; a cell of Excel holds 32,767 characters."""

@@ -14,12 +14,12 @@ from pglast.parser import scan
 from pglast.stream import IndentedStream, RawStream
 from pglast.visitors import Ancestor, Visitor
 
-from bot.tools import sql_guard
 from bot.tools.errors import ToolFailure
 from bot.tools.hidden import hidden_in
-from bot.tools.sql_guard import Statement
-from bot.tools.sql_mentions import Name
-from bot.tools.sql_names import LEDGER, is_known_catalog
+from bot.tools.sql import guard
+from bot.tools.sql.deny_list import LEDGER, is_known_catalog
+from bot.tools.sql.guard import Statement
+from bot.tools.sql.mentions import Name
 
 MAX_STATEMENT_CHARS = 1_500
 """A longer one does not fit into one message, and nobody reads it to the end."""
@@ -81,7 +81,7 @@ def check(text: str) -> Change:
     """
     _require(len(text) <= MAX_STATEMENT_CHARS, f"Write at most {MAX_STATEMENT_CHARS:,} characters.")
     _require_visible(text)
-    tree: Any = sql_guard.parse_one(text).tree
+    tree: Any = guard.parse_one(text).tree
     statement = Statement(_shown(tree), tree)
     match tree:
         case ast.InsertStmt():
@@ -101,7 +101,7 @@ def check(text: str) -> Change:
     _require(not tree.returningClause, "RETURNING is not possible: look with sql_query afterwards.")
     _require(_writing_parts(tree) == 1, "What stands inside the statement may only read.")
     target = Name(tree.relation.relname, tree.relation.schemaname or "")
-    mentions = sql_guard.inspect(tree, _WRITING, _WRITING_ONLY)
+    mentions = guard.inspect(tree, _WRITING, _WRITING_ONLY)
     change = Change(Statement(statement.text, tree, mentions), target)
     is_given = not target.schema and target.name in mentions.given
     _require(not is_given, f"WITH gives the name {target.name} to something else than the table.")

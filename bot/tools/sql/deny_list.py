@@ -1,7 +1,7 @@
 """Which functions, catalogs and settings a query may name. Pure.
 
 PostgreSQL's own names beginning with `pg_` are refused unless they are known to be harmless, so that those of
-future versions are, too. Extensions have names here, and `bot.tools.sql_resolution` asks the server.
+future versions are, too. Extensions have names here, and `bot.tools.sql.resolution` asks the server.
 """
 
 import re

@@ -9,8 +9,8 @@ import asyncpg
 
 from bot.chat import Health
 from bot.tools.errors import ToolFailure
-from bot.tools.sql_errors import DatabaseBusy, translated
-from bot.tools.sql_pool import Connection, Pool, transaction
+from bot.tools.sql.errors import DatabaseBusy, translated
+from bot.tools.sql.pool import Connection, Pool, transaction
 
 log = logging.getLogger(__name__)
 
