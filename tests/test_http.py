@@ -40,8 +40,8 @@ from bot.chat import (
 from bot.commands.commands import Commands, Decided
 from bot.commands.redis import Operations, Value
 from bot.http import AUTHOR, Handler, Http, connect
-from bot.http import conversation as conversation_module
-from bot.http.conversation import ChatRequest, to_message
+from bot.http import chat as conversation_module
+from bot.http.chat import ChatRequest, to_message
 from bot.http.replies import Replies, stored
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
@@ -837,7 +837,7 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Anybody may ask; an examination costs, so its outcome is used again for a second."""
-    monkeypatch.setattr("bot.http.probes.READY_SECONDS", 3_600)  # a busy machine may take longer for all
+    monkeypatch.setattr("bot.http.health.READY_SECONDS", 3_600)  # a busy machine may take longer for all
     examined = 0
 
     async def examine() -> Sequence[Health]:
@@ -851,7 +851,7 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once(
         assert examined == 1
         await get(http, "/health")
         assert examined == 2
-        monkeypatch.setattr("bot.http.probes.READY_SECONDS", 0)
+        monkeypatch.setattr("bot.http.health.READY_SECONDS", 0)
         await get(http, "/readyz")
         assert examined == 3
 

@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, parse, receive
+from bot.http.chat import ChatRequest
 from bot.http.connections import BOUNDS, Bounds, Connection
-from bot.http.conversation import ChatRequest
 from bot.http.errors import Refusal
 from bot.http.platform import _LARGE_AT_ONCE
 from tests.http_server import HttpServer, http_server, status_of

@@ -1,7 +1,7 @@
 """The HTTP surface: chat as JSON or server-sent events, health, Redis operations, and the page."""
 
-from bot.http.absent import AbsentHttp
-from bot.http.conversation import AUTHOR
+from bot.http.chat import AUTHOR
+from bot.http.detached import AbsentHttp
 from bot.http.errors import Handler
 from bot.http.platform import Http, connect
 

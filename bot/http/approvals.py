@@ -6,7 +6,7 @@ from pydantic import BaseModel, TypeAdapter
 from bot.chat import MOST_REASON
 from bot.commands.commands import Commands
 from bot.http import bodies
-from bot.http.conversation import AUTHOR, Conversation
+from bot.http.chat import AUTHOR, Conversation
 from bot.http.errors import Refusal
 
 

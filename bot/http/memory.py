@@ -3,7 +3,7 @@
 from aiohttp import hdrs, web
 
 from bot.commands.commands import Caller, PersonalMemory
-from bot.http.conversation import AUTHOR, OWNER
+from bot.http.chat import AUTHOR, OWNER
 from bot.http.errors import Refusal
 
 CALLER = Caller(AUTHOR, OWNER)

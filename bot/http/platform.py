@@ -33,15 +33,20 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.http import approvals
-from bot.http import operations as redis_direct
+from bot.http import redis_direct as redis_direct
+from bot.http.auth import (
+    PROBES,
+    add_security_headers,
+    check_exposure,
+    guard,
+)
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
+from bot.http.chat import AUTHOR, Conversation
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
-from bot.http.conversation import AUTHOR, Conversation
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
 from bot.http.files import read_kept, send
-from bot.http.guard import PROBES, add_security_headers, check_exposure, guard
+from bot.http.health import Probes
 from bot.http.memory import MemoryRoutes
-from bot.http.probes import Probes
 from bot.http.replies import HttpThread, Replies
 
 log = logging.getLogger(__name__)

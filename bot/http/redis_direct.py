@@ -22,7 +22,7 @@ from bot.commands.redis import (
     describe,
 )
 from bot.http import bodies
-from bot.http.conversation import AUTHOR
+from bot.http.chat import AUTHOR
 from bot.http.errors import Refusal
 
 _KINDS: Mapping[str, TypeAdapter[Operation]] = {
