@@ -6,7 +6,7 @@ Beyond that limit the bot posts its answers whole, which is cheaper, and is not 
 import sys
 
 from bot.main import main
-from bot.slack.limits import PER_MINUTE
+from bot.slack.rate_limits import PER_MINUTE
 
 if __name__ == "__main__":
     PER_MINUTE.update(dict.fromkeys(PER_MINUTE, 1_000_000))

@@ -7,7 +7,7 @@ import pytest
 from bot.chat import SIGN, Approval
 from bot.discord.asking import text_of
 from bot.http.replies import told
-from bot.slack.asking import as_extra
+from bot.slack.approvals import as_extra
 
 ASKED = Approval(
     id="7f3a9c21",

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.commands.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
-from bot.slack.people import People
+from bot.slack.users import People
 from bot.tools import OPEN_TOOLS
 from tests.obedient import obey, order
 from tests.running import running

@@ -28,9 +28,9 @@ from bot.discord.place import thread_name
 from bot.discord.transcript import Transcript
 from bot.memory.memory import _is_reworded
 from bot.memory.terms import indexed_terms
-from bot.slack.draft import Draft
 from bot.slack.events import parse
 from bot.slack.markdown import mrkdwn, paginate
+from bot.slack.renderer import Draft
 from tests.growth import MOST_GROWTH, grows
 from tests.hearing import ME, sample
 from tests.patterns import (

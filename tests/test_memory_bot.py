@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from bot.service import Bot
 from bot.slack.api import open_api
-from bot.slack.audiences import Audiences
+from bot.slack.audience import Audiences
 from tests.obedient import obey, order
 from tests.places import slack_message
 from tests.running import http_port, running

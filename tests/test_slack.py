@@ -40,11 +40,12 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands, nothing_used
 from bot.slack import commands as slack_commands
-from bot.slack import connect, probe, sockets, stream
+from bot.slack import connect, socket_mode, stream
+from bot.slack import health as slack_health
 from bot.slack.errors import translated
-from bot.slack.limits import PER_MINUTE, Limits
 from bot.slack.platform import Slack as SlackPlatform
-from bot.slack.respond import respond
+from bot.slack.rate_limits import PER_MINUTE, Limits
+from bot.slack.response_url import respond
 from bot.slack.status import THINKING
 from bot.slack.stream import StreamBudget
 from bot.storage.coordination import SharedState
@@ -65,8 +66,8 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_ID", "CLIENT_SECRET"):
         monkeypatch.setenv(f"SLACK_{name}", "from-the-environment")
-    monkeypatch.setattr(sockets, "_PING_SECONDS", 0.2)
-    monkeypatch.setattr(sockets, "WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(socket_mode, "_PING_SECONDS", 0.2)
+    monkeypatch.setattr(socket_mode, "WATCH_SECONDS", 0.1)
 
 
 NO_FILES = FileStore(Redis())  # no test here shows one
@@ -351,7 +352,7 @@ async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Sla
 async def test_when_no_socket_comes_back_all_is_built_anew(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "DEAD_AFTER", 0.3)
+    monkeypatch.setattr(socket_mode, "DEAD_AFTER", 0.3)
     async with connected(server) as platform:
         bot = Bot(platform, echo, asyncio.TaskGroup())
         receiving = asyncio.create_task(platform.receive(bot.deliver))
@@ -618,7 +619,7 @@ async def test_the_address_of_an_answer_stays_out_of_the_log(
     url = f"{server.url}/response/0123456789abcdef" if is_gone else "http://127.0.0.1:1/0123456789abcdef"
     async with aiohttp.ClientSession() as session:
         await respond(session, url, "hello")
-    [record] = [each for each in caplog.records if each.name == "bot.slack.respond"]
+    [record] = [each for each in caplog.records if each.name == "bot.slack.response_url"]
     assert record.__dict__["status"] == (404 if is_gone else None)
     assert "0123456789abcdef" not in str(record.__dict__)
     server.violations.clear()
@@ -645,7 +646,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
 async def test_health_tells_the_sockets_and_the_last_event(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_TIMEOUT", 30)  # however busy the machine is
+    monkeypatch.setattr(slack_health, "_TIMEOUT", 30)  # however busy the machine is
     began = time.monotonic()
     async with serving(server, gated()) as bot:
         health = await bot.platform.health()
@@ -677,7 +678,7 @@ async def test_health_tells_the_sockets_and_the_last_event(
 async def test_health_tells_that_slack_rejects_the_token(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "FRESH_SECONDS", -1)
+    monkeypatch.setattr(slack_health, "FRESH_SECONDS", -1)
     async with serving(server, gated()) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
@@ -694,7 +695,7 @@ async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
 
 
 async def test_health_waits_for_slack_only_so_long(server: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(slack_health, "_TIMEOUT", 0.05)
     async with serving(server, gated()) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()

@@ -10,7 +10,7 @@ from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 from bot.slack.block_text import plain_text
 from bot.slack.commands import HEALTH, REDIS, STOP, USAGE
 from bot.slack.events import parse, past_message
-from bot.slack.memory_commands import MEMORY
+from bot.slack.memory_command import MEMORY
 
 BOT = "U0BOT"
 TS = "1700000000.000100"

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Event, Message
 from bot.inbox import Inbox
 from bot.slack.api import open_api
-from bot.slack.audiences import Audiences
+from bot.slack.audience import Audiences
 from bot.slack.history import History
-from bot.slack.limits import Limits
+from bot.slack.rate_limits import Limits
 from bot.storage.coordination import SharedState
 from tests.servers.slack import Slack
 from tests.servers.slack_workspace import ChannelKind

@@ -8,7 +8,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.chat import Notice, Text, ToolStep
-from bot.slack.draft import FIELD_LIMIT, Draft
 from bot.slack.markdown import (
     MESSAGE_LIMIT,
     Cut,
@@ -18,6 +17,7 @@ from bot.slack.markdown import (
     neutralise,
     paginate,
 )
+from bot.slack.renderer import FIELD_LIMIT, Draft
 
 SLACK_LIMIT = 12_000
 PING = re.compile(r"<(!(channel|here|everyone|subteam)|@[UWB]\w)")

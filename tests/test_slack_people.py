@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Message, ThreadId
 from bot.slack.api import open_api
-from bot.slack.limits import PER_MINUTE, Limits
-from bot.slack.people import People
+from bot.slack.rate_limits import PER_MINUTE, Limits
+from bot.slack.users import People
 from bot.storage.coordination import SharedState
 from tests.servers.slack import TEAM, Slack
 
@@ -86,7 +86,7 @@ async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(
     slack: Slack, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault: a guest counted as a member for as long as `users.info` failed."""
-    monkeypatch.setattr("bot.slack.people._KNOWN_SECONDS", 0)
+    monkeypatch.setattr("bot.slack.users._KNOWN_SECONDS", 0)
     slack.describe(DANA, team_id="T0OTHER0001", is_restricted=True)
     async with open_api(slack.bot_token, slack.api_url) as api:
         people = People(api, Limits(SharedState(redis, "one")), patience=5)

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from bot.chat import Approval, File, Receipt, Text, ThreadId, Undeliverable, Unreachable
 from bot.slack.api import open_api
-from bot.slack.limits import Limits
-from bot.slack.probe import TokenProbe
+from bot.slack.health import TokenProbe
+from bot.slack.rate_limits import Limits
 from bot.slack.status import Statuses
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore

@@ -12,8 +12,8 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.chat import Json, Stop, StorageDown
 from bot.commands.commands import Commands
 from bot.slack.markdown import mrkdwn
-from bot.slack.memory_commands import MEMORY
-from bot.slack.respond import respond
+from bot.slack.memory_command import MEMORY
+from bot.slack.response_url import respond
 
 log = logging.getLogger(__name__)
 

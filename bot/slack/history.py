@@ -25,7 +25,7 @@ from bot.chat import (
 from bot.slack.api import Identity, SlackApi, pages
 from bot.slack.block_text import word
 from bot.slack.events import Unreadable, event_id, moment, past_event
-from bot.slack.limits import Limits
+from bot.slack.rate_limits import Limits
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from bot.slack.api import SlackApi, pages
 from bot.slack.block_text import BlockText
 from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
 from bot.slack.fallback import NO_PREVIEWS, NOT_SHOWN, as_it_is, tell
-from bot.slack.limits import Limits
 from bot.slack.markdown import paginate
+from bot.slack.rate_limits import Limits
 from bot.slack.writer import PART_SECONDS, Writer
 
 log = logging.getLogger(__name__)

@@ -37,25 +37,25 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.platforms.catch_up import Gap
-from bot.slack import asking
+from bot.slack import approvals
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
-from bot.slack.audiences import Audiences
+from bot.slack.audience import Audiences
 from bot.slack.commands import answer_commands
 from bot.slack.downloads import fetch
-from bot.slack.endpoint import serve
 from bot.slack.events import Unreadable, event_id, parse, place_of
+from bot.slack.health import State, TokenProbe
 from bot.slack.history import History
-from bot.slack.limits import Limits
 from bot.slack.markdown import mrkdwn
-from bot.slack.memory_commands import answer_memory
-from bot.slack.people import People
-from bot.slack.probe import State, TokenProbe
+from bot.slack.memory_command import answer_memory
+from bot.slack.rate_limits import Limits
 from bot.slack.redis_command import answer_redis
 from bot.slack.redis_form import is_form
 from bot.slack.reply import SlackThread
-from bot.slack.sockets import SOCKETS, Sockets, open_sockets
+from bot.slack.socket_mode import SOCKETS, Sockets, open_sockets
 from bot.slack.status import Statuses
 from bot.slack.stream import StreamBudget
+from bot.slack.users import People
+from bot.slack.webhook import serve
 from bot.slack.writer import PART_SECONDS
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Slack:
         self._budget = StreamBudget(limits)
         self._audiences = Audiences(api)
         self._people = People(api, limits)
-        self._presses = asking.Presses(commands, self._people, api.session)
+        self._presses = approvals.Presses(commands, self._people, api.session)
         self._probe = TokenProbe(api)
         self._telling: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
@@ -198,11 +198,11 @@ class Slack:
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId:
         """See `bot.chat.Platform`."""
-        return await asking.show(approval, to, receipt, self._api, self._limits, is_channel=is_channel)
+        return await approvals.show(approval, to, receipt, self._api, self._limits, is_channel=is_channel)
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """See `bot.chat.Platform`."""
-        await asking.settle(approval, receipt, self._api, self._limits)
+        await approvals.settle(approval, receipt, self._api, self._limits)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """See `bot.chat.Platform`. The event waits for nothing: it is to be acknowledged in three seconds."""

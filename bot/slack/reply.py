@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from bot.chat import Files, Part, Receipt, Shared, ThreadId
 from bot.platforms.read_ahead import Feed
 from bot.slack.api import SlackApi
-from bot.slack.asking import set_aside
-from bot.slack.draft import Draft
+from bot.slack.approvals import set_aside
 from bot.slack.errors import StoppedByUser
-from bot.slack.limits import Limits
 from bot.slack.messages import Messages
+from bot.slack.rate_limits import Limits
+from bot.slack.renderer import Draft
 from bot.slack.status import Statuses
 from bot.slack.stream import Stream, StreamBudget
 from bot.slack.uploads import Uploads

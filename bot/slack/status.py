@@ -25,7 +25,7 @@ from bot.chat import (
 from bot.concurrency.tasks import cancel
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
-from bot.slack.limits import END_SESSION, Limits
+from bot.slack.rate_limits import END_SESSION, Limits
 
 log = logging.getLogger(__name__)
 

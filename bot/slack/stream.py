@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
 from bot.platforms.read_ahead import Feed
-from bot.slack.draft import Card, Draft
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
-from bot.slack.limits import PER_MINUTE, Limits
 from bot.slack.markdown import Cut
 from bot.slack.messages import Messages, Page
+from bot.slack.rate_limits import PER_MINUTE, Limits
+from bot.slack.renderer import Card, Draft
 from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)

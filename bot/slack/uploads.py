@@ -10,9 +10,9 @@ import logging
 
 from bot.chat import File, Files, Json, Notice, Receipt, Unreachable
 from bot.slack.api import SlackApi
-from bot.slack.draft import Draft
 from bot.slack.errors import GivenUp, MissingScope, Refused
 from bot.slack.messages import Messages
+from bot.slack.renderer import Draft
 
 log = logging.getLogger(__name__)
 

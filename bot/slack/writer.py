@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from bot.chat import Json, PlatformError, RateLimited, Receipt, ThreadId, Unreachable
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp
-from bot.slack.limits import Limits
+from bot.slack.rate_limits import Limits
 
 log = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from bot.commands.commands import (
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
-from bot.slack.limits import Limits
 from bot.slack.markdown import mrkdwn
 from bot.slack.messages import Extra, Messages
-from bot.slack.people import People
-from bot.slack.respond import respond
+from bot.slack.rate_limits import Limits
+from bot.slack.response_url import respond
+from bot.slack.users import People
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Mess
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.events import is_guest, name_of, team_of
-from bot.slack.limits import Limits
+from bot.slack.rate_limits import Limits
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from bot.commands.commands import Caller, PersonalMemory
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.markdown import mrkdwn
-from bot.slack.respond import respond
+from bot.slack.response_url import respond
 
 MEMORY = "/agent-memory"
 USAGE = (
