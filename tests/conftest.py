@@ -9,7 +9,7 @@ import pytest_asyncio
 from hypothesis import settings
 from redis.asyncio import Redis
 
-from bot.discord import starts
+from bot.discord import identify
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord import Discord
@@ -72,8 +72,8 @@ async def discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
     """Discord; the test fails if it had to refuse a request. Sessions may follow each other quickly."""
     async with Discord() as server:
         server.starts.seconds = 0.1
-        monkeypatch.setattr(starts, "IDENTIFY_SECONDS", 0.15)
-        monkeypatch.setattr(starts, "LOOK_SECONDS", 0.02)
+        monkeypatch.setattr(identify, "IDENTIFY_SECONDS", 0.15)
+        monkeypatch.setattr(identify, "LOOK_SECONDS", 0.02)
         yield server
         assert not server.violations
 

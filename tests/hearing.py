@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 
 from bot.chat import Event, Health, Json, Stop
 from bot.commands.commands import Commands
+from bot.discord.api import Sender
+from bot.discord.connection import Line
 from bot.discord.gateway import Listener
-from bot.discord.line import Line
-from bot.discord.sender import Sender
+from bot.discord.identify import Starts
 from bot.discord.shard import Shard
-from bot.discord.starts import Starts
 from bot.platforms.catch_up import Gap
 from bot.storage.coordination import SharedState
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.chat import SIGN, Approval
-from bot.discord.asking import text_of
+from bot.discord.approvals import text_of
 from bot.http.replies import told
 from bot.slack.approvals import as_extra
 

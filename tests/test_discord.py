@@ -41,10 +41,11 @@ from bot.chat import (
 from bot.commands.commands import Commands, Decided
 from bot.concurrency.tasks import cancel
 from bot.config import Settings
-from bot.discord import connect, exchange, line, pace, probe, sender, slash
+from bot.discord import api, connect, connection, pace, probe, request_guard
+from bot.discord import commands as discord_commands
 from bot.discord import handlers as handling
-from bot.discord.display import plain_text
 from bot.discord.errors import translated
+from bot.discord.messages import plain_text
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import worker
 from bot.platforms import supervise
@@ -68,7 +69,7 @@ THREADS = "/channels/*/messages/*/threads"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat soon what is repeated: the order of things is tested here, not the time between them."""
-    monkeypatch.setattr(sender, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
     monkeypatch.setattr(handling, "REPEAT_SECONDS", 0.01)
 
 
@@ -797,7 +798,7 @@ async def test_a_dead_server_is_unreachable_after_some_tries(server: Discord, bo
     fault = server.fail("POST", MESSAGES, times=99, status=503)
     with pytest.raises(Unreachable):
         await bot.reply(question)
-    assert fault.used == sender.TRIES
+    assert fault.used == api.TRIES
 
 
 async def test_a_long_rate_limit_is_told_to_the_caller(server: Discord, bot: Bot) -> None:
@@ -873,7 +874,7 @@ async def test_nothing_is_written_again_once_the_turn_is_lost(
     trouble: dict[str, Any],
 ) -> None:
     """Neither by us nor by discord.py, which repeats what was limited by itself."""
-    monkeypatch.setattr(exchange, "EXCHANGE_SECONDS", 0.2)
+    monkeypatch.setattr(request_guard, "EXCHANGE_SECONDS", 0.2)
     question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
     if path == MESSAGE:
         await left_half_done(bot, question)
@@ -906,7 +907,7 @@ async def test_a_wait_for_a_rate_limit_is_not_cut_short(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be longer than an exchange: another request would only be refused, too."""
-    monkeypatch.setattr(exchange, "EXCHANGE_SECONDS", 0.2)
+    monkeypatch.setattr(request_guard, "EXCHANGE_SECONDS", 0.2)
     question = await direct(server)
     server.fail("POST", MESSAGES, status=429, retry_after=0.5, is_global=True)
     await bot.reply(question)
@@ -917,7 +918,7 @@ async def test_a_wait_for_a_rate_limit_is_not_cut_short(
 def test_an_exchange_ends_while_the_turn_is_still_ours() -> None:
     """`hold` returns without asking until a part of the lease is over."""
     lease_seconds = Settings.model_fields["lease_seconds"].default
-    assert (1 - worker._HELD_SHARE) * lease_seconds > exchange.EXCHANGE_SECONDS
+    assert (1 - worker._HELD_SHARE) * lease_seconds > request_guard.EXCHANGE_SECONDS
 
 
 # --- receiving
@@ -1084,7 +1085,7 @@ async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_kno
 async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_listeners(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "DOWN_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "DOWN_SECONDS", 0.1)
     async with bot.listening():
         await server.connected()
 
@@ -1222,7 +1223,7 @@ async def test_commands_that_cannot_be_registered_stop_nothing_and_are_tried_aga
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch, method: str, status: int
 ) -> None:
     """Also when Discord's answer (200) is nothing that discord.py can read."""
-    monkeypatch.setattr(slash, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr(discord_commands, "SYNC_SECONDS", 0.01)
     fault = server.fail(method, COMMANDS, times=10**6, status=status)
     async with bot.listening():
         await server.connected()

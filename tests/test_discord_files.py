@@ -4,7 +4,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import File, Text, Unreachable
-from bot.discord import sender
+from bot.discord import api
 from bot.storage.files import FileStore
 from tests.a_file import PICTURE, gone
 from tests.discord_question import asked, shown
@@ -15,7 +15,7 @@ MESSAGES = "/channels/*/messages"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Event, Health, Json, Message, PlatformError, Stop
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
-from bot.discord import connect, history, sender
+from bot.discord import api, connect, history
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import keys
 from bot.storage.coordination import SharedState
@@ -126,7 +126,7 @@ async def test_one_channel_that_cannot_be_read_costs_no_other(
 async def test_one_channel_that_fails_costs_no_other_and_is_read_later(
     discord: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
     other = discord.add_channel("other")
     await ask(discord, "late", discord.general)
     await ask(discord, "found", other)

@@ -12,7 +12,7 @@ from bot.chat import Notice, Text, ToolStep
 from bot.discord.dialect import Rendering, render
 from bot.discord.fences import left_open
 from bot.discord.markdown import split
-from bot.discord.transcript import Transcript
+from bot.discord.renderer import Transcript
 from bot.tools.sql import format
 
 LIMIT = 200

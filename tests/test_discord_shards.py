@@ -28,7 +28,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
-from bot.discord import connect, shards, starts
+from bot.discord import connect, identify, shards
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.share import fair_share
 from bot.inbox import Inbox
@@ -399,7 +399,7 @@ async def test_identifies_keep_their_distance_over_all_processes(
 ) -> None:
     """Two shards of a process, two processes, a restart: Discord refuses none, as `violations` shows."""
     discord.starts.seconds, discord.starts.max_concurrency = 0.3, 2
-    monkeypatch.setattr(starts, "IDENTIFY_SECONDS", 0.35)
+    monkeypatch.setattr(identify, "IDENTIFY_SECONDS", 0.35)
     one, two = await launch("one", 6), await launch("two", 6)
     await spread((one, 3), (two, 3))
     await connected(discord, 6)
@@ -419,7 +419,7 @@ async def test_no_session_is_begun_when_none_remains(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Discord would reset the token. The log and the health say what is waited for."""
-    monkeypatch.setattr(starts, "_LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(identify, "_LONGEST_WAIT_SECONDS", 0.05)
     discord.starts.remaining = 0
     process = await launch("one", 2)
 
@@ -437,7 +437,7 @@ async def test_the_last_sessions_are_counted_one_by_one(
     discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What Discord said some time ago is not relied on when it was little."""
-    monkeypatch.setattr(starts, "_LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(identify, "_LONGEST_WAIT_SECONDS", 0.05)
     discord.starts.remaining = 3
     process = await launch("one", 4)
     await wait_until(lambda: discord.starts.remaining == 0, "three have begun")

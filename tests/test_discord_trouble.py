@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
-from bot.discord import connect, pace, sender
+from bot.discord import api, connect, pace
 from bot.discord.errors import translated
 from bot.storage.files import FileStore
 from tests.a_file import PICTURE
@@ -28,7 +28,7 @@ FILES = "multipart/form-data"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, discord: Discord) -> None:
     """Repeat soon what is repeated, without rate limits."""
-    monkeypatch.setattr(sender, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
     monkeypatch.setattr(pace, "INTERVAL", 0.01)
     discord.limit("send", 100, 1.0)
 
@@ -207,7 +207,7 @@ def test_what_discord_py_has_sent_five_times_is_not_sent_again_at_once(
     response: Any = type("Response", (), {"status": status, "reason": ""})()
     with pytest.raises(Unreachable) as raised, translated():
         raise library.DiscordServerError(response, "out of order")
-    assert sender._is_worth_repeating(raised.value) is is_repeated
+    assert api._is_worth_repeating(raised.value) is is_repeated
 
 
 # --- refusals

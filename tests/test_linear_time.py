@@ -21,11 +21,11 @@ from bot.agent.models.arguments import Unreadable, read_arguments
 from bot.agent.spotlighting import indented, label, marked
 from bot.chat import Text, order_in
 from bot.discord import events
+from bot.discord.destination import thread_name
 from bot.discord.dialect import render
 from bot.discord.markdown import split
 from bot.discord.payloads import read_message
-from bot.discord.place import thread_name
-from bot.discord.transcript import Transcript
+from bot.discord.renderer import Transcript
 from bot.memory.memory import _is_reworded
 from bot.memory.terms import indexed_terms
 from bot.slack.events import parse

@@ -15,15 +15,15 @@ from bot.chat import Correction, Deliver, Event, Message, Shared, Unreachable, w
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
-from bot.discord.asking import Press
+from bot.discord.approvals import Press
 from bot.discord.client import Client
+from bot.discord.commands import Tree
 from bot.discord.errors import translated
 from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
+from bot.discord.identify import Starts, Turn
 from bot.discord.payloads import Payload, read_guild, read_message
 from bot.discord.shard import Shard
-from bot.discord.slash import Tree
-from bot.discord.starts import Starts, Turn
 
 log = logging.getLogger(__name__)
 

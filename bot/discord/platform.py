@@ -23,18 +23,18 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
-from bot.discord import asking, events
+from bot.discord import approvals, events
+from bot.discord.api import Sender
+from bot.discord.connection import Line
 from bot.discord.gateway import Listener
-from bot.discord.line import Line
+from bot.discord.health import line_evidence, shard_evidence, worst
+from bot.discord.identify import Starts
 from bot.discord.pace import Pace
 from bot.discord.patience import PATIENCE_SECONDS
 from bot.discord.probe import Probe
 from bot.discord.reply import DiscordThread
-from bot.discord.report import line_evidence, shard_evidence, worst
-from bot.discord.sender import Sender
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
-from bot.discord.starts import Starts
 from bot.platforms.download import Hosts, download
 
 _FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
@@ -140,14 +140,14 @@ class Discord:
 
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """See `bot.chat.Platform`."""
-        await asking.show(approval, to, receipt, self._sender, self._shared, is_channel=is_channel)
+        await approvals.show(approval, to, receipt, self._sender, self._shared, is_channel=is_channel)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell nothing: what is for one person's eyes answers commands and buttons alone."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """See `bot.chat.Platform`."""
-        await asking.settle(approval, receipt, self._sender)
+        await approvals.settle(approval, receipt, self._sender)
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""

@@ -5,8 +5,8 @@ import time
 from dataclasses import replace
 
 from bot.chat import CredentialsRejected, Health, PlatformError
+from bot.discord.api import Sender
 from bot.discord.events import PLATFORM
-from bot.discord.sender import Sender
 
 KEPT_SECONDS = 60.0
 """How long an answer is told again before Discord is asked anew."""

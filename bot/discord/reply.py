@@ -18,18 +18,18 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.discord import place as places
-from bot.discord.asking import Asking
-from bot.discord.display import Display
-from bot.discord.elsewhere import Elsewhere
+from bot.discord import destination as places
+from bot.discord.api import Sender
+from bot.discord.approvals import Asking
+from bot.discord.destination import Place
 from bot.discord.errors import Failing, Refused
-from bot.discord.exchange import Hold
+from bot.discord.fallback import Elsewhere
+from bot.discord.messages import Display
 from bot.discord.pace import Pace
 from bot.discord.patience import Patience
-from bot.discord.place import Place
-from bot.discord.sender import Sender
-from bot.discord.transcript import Transcript
-from bot.discord.typing import Typing
+from bot.discord.renderer import Transcript
+from bot.discord.request_guard import Hold
+from bot.discord.status import Typing
 from bot.discord.uploads import Uploads
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import discord
 
 from bot.chat import PlatformError
+from bot.discord.connection import Line
 from bot.discord.events import PLATFORM
-from bot.discord.line import Line
 from bot.platforms.catch_up import Division, Gap, Read
 
 

@@ -8,8 +8,8 @@ from functools import partial
 
 from bot.chat import Deliver, PlatformError, Shared, StorageDown
 from bot.concurrency.tasks import cancel
+from bot.discord.connection import Line
 from bot.discord.events import PLATFORM
-from bot.discord.line import Line
 from bot.discord.shard import Shard, division
 from bot.discord.share import fair_share
 from bot.platforms.catch_up import Gap

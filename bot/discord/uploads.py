@@ -7,12 +7,12 @@ import time
 from datetime import UTC, datetime
 
 from bot.chat import File, Files, Json, Notice, Receipt, Undeliverable
-from bot.discord.display import CLOCKS, NONCE
+from bot.discord.api import Attached, Sender
+from bot.discord.destination import Place
 from bot.discord.errors import Failing
+from bot.discord.messages import CLOCKS, NONCE
 from bot.discord.patience import Patience
-from bot.discord.place import Place
-from bot.discord.sender import Attached, Sender
-from bot.discord.transcript import Transcript
+from bot.discord.renderer import Transcript
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bot import main
-from bot.discord import starts
+from bot.discord import identify
 from bot.platforms import supervise
 from tests import hanging
 
@@ -23,7 +23,7 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -
         hanging.install()
     if is_hasty:
         supervise.CATCH_UP_SECONDS = 0.2
-        starts.IDENTIFY_SECONDS, starts.LOOK_SECONDS = 0.15, 0.02
+        identify.IDENTIFY_SECONDS, identify.LOOK_SECONDS = 0.15, 0.02
     sys.exit(main.main([]))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from bot.chat import Json
-from bot.discord.line import Line
+from bot.discord.connection import Line
 from bot.discord.shard import Shard
 
 State = Literal["ok", "degraded", "down", "off"]

@@ -3,11 +3,11 @@
 import logging
 
 from bot.chat import PlatformError, Receipt
-from bot.discord import place as places
-from bot.discord.display import nonce_of
+from bot.discord import destination as places
+from bot.discord.api import Sender
+from bot.discord.destination import Place
 from bot.discord.errors import reason
-from bot.discord.place import Place
-from bot.discord.sender import Sender
+from bot.discord.messages import nonce_of
 
 log = logging.getLogger(__name__)
 

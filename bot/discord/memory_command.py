@@ -9,8 +9,8 @@ from discord import app_commands
 
 from bot.chat import BotError
 from bot.commands.commands import Caller, PersonalMemory
-from bot.discord.ephemeral import follow_up
 from bot.discord.events import PLATFORM
+from bot.discord.responses import follow_up
 
 Interaction = discord.Interaction[discord.Client]
 

@@ -10,12 +10,12 @@ from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
 from bot.chat import Json, Stop, ThreadId
 from bot.commands.commands import Commands
-from bot.discord.ephemeral import answer, apologise
 from bot.discord.errors import translated
 from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.discord.handlers import Handlers
-from bot.discord.memory_commands import memory_group
-from bot.discord.redis_commands import redis_group
+from bot.discord.memory_command import memory_group
+from bot.discord.redis_command import redis_group
+from bot.discord.responses import answer, apologise
 
 log = logging.getLogger(__name__)
 

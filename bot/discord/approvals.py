@@ -18,13 +18,13 @@ from bot.commands.commands import (
     asked,
     named,
 )
-from bot.discord.display import CLOCKS, nonce_of
-from bot.discord.ephemeral import apologise, follow_up
+from bot.discord.api import Sender
+from bot.discord.destination import Place
 from bot.discord.errors import Refused
 from bot.discord.events import PLATFORM, is_guest
 from bot.discord.handlers import Handlers
-from bot.discord.place import Place
-from bot.discord.sender import Sender
+from bot.discord.messages import CLOCKS, nonce_of
+from bot.discord.responses import apologise, follow_up
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from unicodedata import category
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
+from bot.discord.api import Sender, Sent
+from bot.discord.destination import Place
 from bot.discord.errors import Refused
 from bot.discord.patience import Patience
-from bot.discord.place import Place
-from bot.discord.sender import Sender, Sent
 
 log = logging.getLogger(__name__)
 

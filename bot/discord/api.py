@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from bot.chat import Json, Unreachable, well_formed
 from bot.discord.client import PINGS, Client
 from bot.discord.errors import translated
-from bot.discord.exchange import Hold, guarded, traced
+from bot.discord.request_guard import Hold, guarded, traced
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from bot.commands.redis import (
     Set,
     parse_data,
 )
-from bot.discord.ephemeral import Asked, answer, apologise
 from bot.discord.events import PLATFORM, is_guest, space_of
+from bot.discord.responses import Asked, answer, apologise
 
 Text = app_commands.Range[str, 1]
 Ttl = app_commands.Range[int, 1]

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 from bot.chat import Json, Shared, StorageDown, Unreachable
+from bot.discord.api import Gateway, Sender
 from bot.discord.events import PLATFORM
-from bot.discord.sender import Gateway, Sender
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 from bot.chat import PlatformError
-from bot.discord.exchange import Hold
-from bot.discord.sender import Sender
+from bot.discord.api import Sender
+from bot.discord.request_guard import Hold
 
 log = logging.getLogger(__name__)
 
