@@ -22,8 +22,8 @@ from bot.agent.spotlighting import indented, label, marked
 from bot.chat import Text, order_in
 from bot.discord import events
 from bot.discord.destination import thread_name
-from bot.discord.dialect import render
-from bot.discord.markdown import split
+from bot.discord.markdown.render import render
+from bot.discord.markdown.split import split
 from bot.discord.payloads import read_message
 from bot.discord.renderer import Transcript
 from bot.memory.memory import _is_reworded

@@ -3,9 +3,9 @@
 from discord.utils import escape_markdown
 
 from bot.chat import File, Notice, Part, Text, ToolStep
-from bot.discord.dialect import Rendering, render
 from bot.discord.fences import left_open
-from bot.discord.markdown import Splitter
+from bot.discord.markdown.render import Rendering, render
+from bot.discord.markdown.split import Splitter
 
 PIECE = 1_800
 """Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the line of what

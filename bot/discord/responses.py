@@ -6,7 +6,7 @@ from typing import Any
 
 import discord
 
-from bot.discord.markdown import split
+from bot.discord.markdown.split import split
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,14 @@ three levels of headings (https://support.discord.com/hc/en-us/articles/21029861
 
 import re
 
-from bot.discord import tables
 from bot.discord.fences import Fence, opened_by
-from bot.discord.inline import code_spans, prose, prose_so_far, quote_of
+from bot.discord.markdown import tables
+from bot.discord.markdown.inline import (
+    code_spans,
+    prose,
+    prose_so_far,
+    quote_of,
+)
 
 _DEEP_HEADING = re.compile(r"[ ]{0,3}#{4,6}[ \t]+")
 _BACKTICKS = re.compile(r"`{3,}")
