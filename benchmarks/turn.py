@@ -189,7 +189,7 @@ async def start_ups(environ: Mapping[str, str]) -> dict[str, Figures]:
                     figures[which] = time.monotonic() - began
                     await bot.stop()
     return {
-        BOT: {**figures, "import (s)": await _import_seconds("bot.app")},
+        BOT: {**figures, "import (s)": await _import_seconds("bot.composition")},
         "bare": {"import (s)": await _import_seconds("benchmarks.bare")},
     }
 

@@ -68,12 +68,12 @@ def _run(parsed: argparse.Namespace, settings: Settings) -> int:
         for each in unknown_names(Settings):
             what = {"variable": each.name, "source": each.source, "hint": each.hint}
             log.warning("unknown setting", extra=what)
-    from bot import app  # takes seconds: by now the settings are known to be right
+    from bot import composition  # takes seconds: by now the settings are known to be right
 
     if parsed.command == "run":
-        asyncio.run(app.serve(settings))
+        asyncio.run(composition.serve(settings))
     else:
-        print(asyncio.run(app.operate(settings, parsed.action, parsed.entry)))  # noqa: T201 - its output
+        print(asyncio.run(composition.operate(settings, parsed.action, parsed.entry)))  # noqa: T201 - its output
     return 0
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from bot import app, main
+from bot import composition, main
 from bot.chat import Answer, Notice, Part, Text, Turn
 from bot.discord import events as discord_events
 from bot.slack import block_text
@@ -59,7 +59,7 @@ async def _hang_later(where: str, text: str) -> None:
 
 def install() -> None:
     """Make the program faulty."""
-    vars(app)["Turns"] = _turns
+    vars(composition)["Turns"] = _turns
     vars(slack_content)["plain_text"] = _before("take", block_text.plain_text, lambda text, _: str(text))
     discord_events.parse = _before("take", discord_events.parse, lambda message, *_: str(message.content))
 

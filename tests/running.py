@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bot.app import open_bot
+from bot.app import Bot
+from bot.composition import open_bot
 from bot.config import Settings
-from bot.service import Bot
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from bot.access.approvals import approvals
 from bot.agent.spotlighting import unmarked
+from bot.app import Bot
 from bot.inbox import queries
-from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.service import Bot
+from bot.app import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, ModelServer, Script

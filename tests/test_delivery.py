@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from bot.app import Bot
 from bot.platforms import supervise
-from bot.service import Bot
 from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script

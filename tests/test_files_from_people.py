@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from redis.asyncio import Redis
 
-from bot.service import Bot
+from bot.app import Bot
 from tests.a_file import PICTURE
 from tests.running import http_port, running
 from tests.servers.discord import Discord

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.service import Bot
+from bot.app import Bot
 from tests.running import ROOT, http_port, running
 
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.service import Bot
+from bot.app import Bot
 from bot.slack.api import open_api
 from bot.slack.audience import Audiences
 from tests.obedient import obey, order

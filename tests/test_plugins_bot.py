@@ -103,7 +103,7 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
 
 async def test_a_bot_without_mcp_servers_does_not_import_their_client() -> None:
     """It takes seconds."""
-    code = "import sys, bot.app, bot.tools.plugins; print('mcp' in sys.modules)"
+    code = "import sys, bot.composition, bot.tools.plugins; print('mcp' in sys.modules)"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )

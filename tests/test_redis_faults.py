@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from bot.app import Bot
 from bot.inbox import replica
 from bot.platforms import supervise
-from bot.service import Bot
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
 from tests.running import http_port, running

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from bot.app import Bot
 from bot.config import reserved_keys
-from bot.service import Bot
 from bot.slack import commands as slack_commands
 from tests.running import http_port, running
 from tests.servers.discord import Discord, Interaction, NotOffered, User

@@ -103,12 +103,12 @@ async def test_ctrl_c_while_it_starts_leaves_no_trace(tmp_path: Path) -> None:
 async def test_an_unexpected_error_at_start_is_a_line_of_the_log_without_secrets(tmp_path: Path) -> None:
     """With its trace; Python itself would print it as it is."""
     fail = """
-import bot.app, bot.main
+import bot.composition, bot.main
 
 async def serve(settings):
     raise ValueError("cannot use " + settings.api_token.get_secret_value())
 
-bot.app.serve = serve
+bot.composition.serve = serve
 raise SystemExit(bot.main.main(["run"]))
 """
     token = "a-token-of-sixteen"
@@ -126,7 +126,7 @@ async def test_no_other_process_of_the_user_may_read_the_memory_of_the_bot(tmp_p
     served = """
 import ctypes, sys, types
 async def serve(settings): print("dumpable", ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
-sys.modules["bot.app"] = types.SimpleNamespace(serve=serve)
+sys.modules["bot.composition"] = types.SimpleNamespace(serve=serve)
 import bot.main
 sys.exit(bot.main.main([]))
 """
@@ -429,7 +429,7 @@ async def test_an_option_of_the_address_of_redis_that_is_not_right_is_told(addre
 
 async def test_a_redis_that_keeps_nothing_is_degraded(tmp_path: Path) -> None:
     """Neither append-only file nor snapshots: a restart loses all."""
-    from bot.app import _redis_health
+    from bot.composition import _redis_health
 
     async def no_problem() -> str:
         return ""

@@ -22,7 +22,7 @@ _FORKS.set_forkserver_preload(
     [
         *(
             "bot.main",
-            "bot.app",
+            "bot.composition",
             "bot.slack",
             "bot.discord",
             "bot.agent.models.openai_service",
