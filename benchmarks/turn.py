@@ -21,9 +21,9 @@ from statistics import median
 
 import psutil
 
-from tests.running import program
 from tests.servers.model import KEY, ModelServer, Script, model_server
 from tests.servers.slack import Slack
+from tests.support.bot import program
 
 ROOT = Path(__file__).parent.parent
 ANSWER = " ".join(f"word{number:02}" for number in range(40))

@@ -25,7 +25,7 @@ from bot.inbox import Inbox
 from bot.memory import account_of
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.model_quirks import call, calls, chunk, stream
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 ATTEMPTS: list[str] = []
 """What the tools were called with, in the test at hand."""

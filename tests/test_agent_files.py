@@ -13,8 +13,8 @@ from bot.agent.spotlighting import unmarked
 from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.storage.files import FileStore
 from bot.tools import files_of, naming
-from tests.a_file import PICTURE
 from tests.servers.model import ModelServer, Script
+from tests.support.files import PICTURE
 from tests.test_agent import a_turn, an_agent, parts_of
 
 MADE: list[File] = []

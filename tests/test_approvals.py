@@ -44,7 +44,7 @@ from bot.inbox import (
 from bot.inbox.inbox import as_message
 from bot.storage.coordination import SharedState
 from bot.turn import Turns
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 ADA, BOB, EVE = "slack:UADA", "discord:80351", "slack:UEVE"
 THREAD = ThreadId("slack", "T1", "C1", "1.1")

@@ -14,13 +14,13 @@ from bot.access.approvals import approvals
 from bot.agent.spotlighting import unmarked
 from bot.app import Bot
 from bot.inbox import queries
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack import Slack
-from tests.shelf import Shelf, a_shelf
+from tests.support.bot import http_port, running
+from tests.support.table import Shelf, a_shelf
+from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-from tests.waiting import wait_until
 
 BOB, EVE = "U0BOB", "U0EVE"
 TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"

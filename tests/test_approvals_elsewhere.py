@@ -11,11 +11,12 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.chat import SIGN
-from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer
 from tests.servers.slack import Slack
-from tests.shelf import Shelf, a_shelf
+from tests.support.bot import running
+from tests.support.table import Shelf, a_shelf
+from tests.support.wait import wait_until
 from tests.test_approvals_bot import (
     ASK,
     BOB,
@@ -29,7 +30,6 @@ from tests.test_approvals_bot import (
     request_in,
 )
 from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-from tests.waiting import wait_until
 
 
 @pytest_asyncio.fixture

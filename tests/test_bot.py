@@ -9,11 +9,11 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.app import Bot
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import http_port, running
+from tests.support.wait import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 

@@ -29,9 +29,17 @@ from bot.config.amounts import (
     money,
     prices,
 )
-from tests.running import ROOT
 from tests.servers.model import ModelServer, Script
-from tests.spending import DAY, LIMIT, NOON, PROCESSES, TAKES, a_budget, asked_by
+from tests.support.bot import ROOT
+from tests.support.spending import (
+    DAY,
+    LIMIT,
+    NOON,
+    PROCESSES,
+    TAKES,
+    a_budget,
+    asked_by,
+)
 from tests.test_agent import a_turn, an_agent, parts_of
 
 
@@ -223,7 +231,7 @@ async def test_two_processes_at_once_spend_no_more_than_there_is(redis: Redis, r
     """Of 80 calls of 100 tokens that begin at once, a budget of 2,000 tokens lets 20 through."""
     children = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.spending", redis_url, cwd=ROOT, stdout=PIPE
+            sys.executable, "-m", "tests.support.spending", redis_url, cwd=ROOT, stdout=PIPE
         )
         for _ in range(PROCESSES)
     ]

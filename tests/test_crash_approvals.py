@@ -19,8 +19,8 @@ from tests.crash.trial import Lane, environ_of, open_lane
 from tests.crash.watch import Watch
 from tests.servers.discord import InteractionFailed
 from tests.servers.model import Script, model_server
-from tests.shelf import Shelf, a_shelf
-from tests.waiting import wait_until
+from tests.support.table import Shelf, a_shelf
+from tests.support.wait import wait_until
 
 LANES = 4
 BOB = "U0BOB"

@@ -13,12 +13,12 @@ from redis.asyncio import Redis
 
 from bot.app import Bot
 from bot.platforms import supervise
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack import Slack
+from tests.support.bot import http_port, running
+from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-from tests.waiting import wait_until
 
 
 @pytest.fixture

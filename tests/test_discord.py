@@ -51,14 +51,14 @@ from bot.inbox import worker
 from bot.platforms import supervise
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.hearing import sample, samples
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Shown
 from tests.servers.discord_gateway import Session
 from tests.servers.discord_interactions import Kind
 from tests.servers.discord_model import MessageFlag
 from tests.servers.discord_traffic import Fault
-from tests.waiting import wait_until
+from tests.support.discord_shard import sample, samples
+from tests.support.wait import wait_until
 
 MESSAGES = "/channels/*/messages"
 MESSAGE = "/channels/*/messages/*"

@@ -6,9 +6,9 @@ from redis.asyncio import Redis
 from bot.chat import File, Text, Unreachable
 from bot.discord import api
 from bot.storage.files import FileStore
-from tests.a_file import PICTURE, gone
-from tests.discord_question import asked, shown
 from tests.servers.discord import Discord
+from tests.support.discord_reply import asked, shown
+from tests.support.files import PICTURE, gone
 
 MESSAGES = "/channels/*/messages"
 

@@ -15,10 +15,15 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Json, Message
 from bot.discord import pace
-from tests.hearing import ME, Ear, sample, samples
-from tests.running import running
 from tests.servers.discord import Discord, File
 from tests.servers.model import KEY, ModelServer
+from tests.support.bot import running
+from tests.support.discord_shard import (
+    ME,
+    Ear,
+    sample,
+    samples,
+)
 
 
 def told(event: Event | discord.Interaction) -> dict[str, Json]:

@@ -18,7 +18,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from tests.servers.discord import Discord, File, InteractionFailed, Message, NotOffered
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 Json = Any
 

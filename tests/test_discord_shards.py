@@ -37,7 +37,7 @@ from bot.platforms.supervise import keep_up
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord import Channel, Discord
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 LEASE_SECONDS, RENEW_SECONDS = 2.0, 0.1
 

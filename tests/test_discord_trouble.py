@@ -13,12 +13,12 @@ from bot.chat import Approval, File, Text, Undeliverable, Unreachable
 from bot.discord import api, connect, pace
 from bot.discord.errors import translated
 from bot.storage.files import FileStore
-from tests.a_file import PICTURE
-from tests.discord_question import asked, shown
-from tests.running import running
 from tests.servers.discord import Channel, Discord
 from tests.servers.model import KEY, ModelServer
-from tests.waiting import wait_until
+from tests.support.bot import running
+from tests.support.discord_reply import asked, shown
+from tests.support.files import PICTURE
+from tests.support.wait import wait_until
 
 MESSAGES = "/channels/*/messages"
 ALWAYS = 10**6

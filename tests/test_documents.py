@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT
+from tests.support.bot import ROOT
 
 TESTS = ROOT / "tests"
 

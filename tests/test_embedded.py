@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from bot.storage.embedded import EmbeddedError, embedded_postgres, embedded_redis
 from bot.storage.embedded.locks import is_free
 from bot.storage.embedded.redis import RedisBuild, installed_builds
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parent.parent
 

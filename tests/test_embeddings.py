@@ -12,7 +12,7 @@ from bot.memory import openai_embeddings
 from bot.memory.embeddings import EmbeddingFailed, OfflineEmbeddings, Vector
 from bot.memory.openai_embeddings import OpenAIEmbeddings, open_embeddings
 from tests.servers.model import KEY, ModelServer
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 
 def cosine(one: Vector | None, other: Vector | None) -> float:

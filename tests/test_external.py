@@ -15,15 +15,15 @@ from bot.commands.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
 from bot.slack.users import People
 from bot.tools import OPEN_TOOLS
-from tests.obedient import obey, order
-from tests.running import running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack import TEAM, Slack
-from tests.shelf import Shelf, a_shelf
+from tests.support.bot import running
+from tests.support.obedient_model import obey, order
+from tests.support.table import Shelf, a_shelf
+from tests.support.wait import wait_until
 from tests.test_approvals_bot import ASK
 from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-from tests.waiting import wait_until
 
 BOB = "U0BOB"
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}

@@ -19,7 +19,7 @@ from bot.inbox import (
 from bot.inbox.fair_queue import ROOM, FairQueue
 from bot.inbox.inbox import Lease
 from bot.storage.coordination import SharedState
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 
 def a_message(text: str, author: str = "test:ada", channel: str = "", thread: str = "") -> Message:

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from bot.chat import FileTooLarge
 from bot.storage.files import MOST_BYTES, FileStore
-from tests.a_file import PICTURE
+from tests.support.files import PICTURE
 
 
 async def test_a_kept_file_is_found_by_any_process_with_all_that_is_known_of_it(redis: Redis) -> None:

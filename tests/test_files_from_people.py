@@ -14,13 +14,13 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from bot.app import Bot
-from tests.a_file import PICTURE
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.discord_model import File as Upload
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import http_port, running
+from tests.support.files import PICTURE
+from tests.support.wait import wait_until
 
 CSV = b"month,revenue\r\nJanuary,4711\r\n"
 

@@ -6,11 +6,11 @@ import aiohttp
 from PIL import Image
 from redis.asyncio import Redis
 
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import http_port, running
+from tests.support.wait import wait_until
 
 QUERY = "select status, count(*) as orders from orders group by status order by 2 desc"
 

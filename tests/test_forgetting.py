@@ -10,13 +10,13 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.inbox.keys import text as keys_text
-from tests.obedient import obey, order
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.discord_interactions import Interaction
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Command, Slack
-from tests.waiting import wait_until
+from tests.support.bot import http_port, running
+from tests.support.obedient_model import obey, order
+from tests.support.wait import wait_until
 
 ALICE, BOB, GENERAL = "U0ALICE", "U0BOB", "C0GENERAL"
 MARK, BOBS = "alicemarker", "bobmarker"

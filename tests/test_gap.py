@@ -9,7 +9,7 @@ from bot.chat import Deliver, Event, Unreachable
 from bot.platforms import catch_up as gaps
 from bot.platforms.catch_up import Gap
 from bot.storage.coordination import SharedState
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 
 async def deliver(event: Event) -> None: ...

@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Quote, ThreadId, well_formed, well_formed_json
 from bot.inbox import Inbox
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import http_port, running
+from tests.support.wait import wait_until
 
 HIGH, LOW = "\ud83d", "\ude00"
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"

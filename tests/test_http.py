@@ -46,7 +46,7 @@ from bot.http.replies import Replies, stored
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 TOKEN = "a token with spaces and ümlauts"
 JSON = {"Content-Type": "application/json"}

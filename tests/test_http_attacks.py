@@ -25,8 +25,8 @@ from bot.http.chat import ChatRequest
 from bot.http.connections import BOUNDS, Bounds, Connection
 from bot.http.errors import Refusal
 from bot.http.platform import _LARGE_AT_ONCE
-from tests.http_server import HttpServer, http_server, status_of
-from tests.waiting import wait_until
+from tests.support.http_server import HttpServer, http_server, status_of
+from tests.support.wait import wait_until
 
 TOKEN = "a-token-of-sixteen"
 HASTY = Bounds(connections=50, head=1, body=0.2, bytes_per_second=1e12, idle=0.5)

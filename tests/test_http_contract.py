@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.app import Bot
-from tests.running import ROOT, http_port, running
+from tests.support.bot import ROOT, http_port, running
 
 
 @pytest.fixture

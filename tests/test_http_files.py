@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from bot.chat import File, Part, Text, Turn
 from bot.storage.files import FileStore
-from tests.a_file import PICTURE
-from tests.http_server import http_server
+from tests.support.files import PICTURE
+from tests.support.http_server import http_server
 
 TOKEN = "secret"
 

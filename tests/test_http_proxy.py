@@ -19,9 +19,9 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from bot.chat import Part, Text, Turn
-from tests.http_server import HttpServer, http_server
-from tests.running import ROOT
-from tests.waiting import wait_until
+from tests.support.bot import ROOT
+from tests.support.http_server import HttpServer, http_server
+from tests.support.wait import wait_until
 
 TOKEN = "a-token-of-sixteen"
 HOST = "bot.example.com"

@@ -32,7 +32,7 @@ from bot.inbox.inbox import Lease
 from bot.inbox.keys import DEAD
 from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
 from bot.storage.coordination import SharedState
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 
 def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Message:

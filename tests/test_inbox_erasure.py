@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from bot.chat import Message
 from bot.inbox import Erasure, Inbox, StillBusy, Writer, erasure, keys
-from tests.places import slack_dm, slack_message
-from tests.waiting import wait_until
+from tests.support.turns import slack_dm, slack_message
+from tests.support.wait import wait_until
 
 ALICE = Writer("slack:U1", "T1")
 

@@ -2,7 +2,7 @@
 
 Several processes take turns at it: they restart under their name, vanish, and come back as ghosts after their
 leases were lost. Time passes where a rule says so. After each step Redis must hold what the model
-(`tests/inbox_model.py`) says; in the end one good worker drains all, and then every message that was accepted
+(`tests/support/inbox_model.py`) says; in the end one good worker drains all, and then every message that was accepted
 and that nobody took back was in exactly one turn, in order, and nothing without an expiry is left behind.
 
 The suite tries the same examples in every run. To search for new ones, for minutes::
@@ -47,7 +47,15 @@ from bot.inbox.fence import behind
 from bot.inbox.inbox import Begun, Lease
 from bot.inbox.keys import text
 from bot.storage.client import open_redis
-from tests.inbox_model import NEVER, Dead, Entry, Known, Mailbox, Model, Task
+from tests.support.inbox_model import (
+    NEVER,
+    Dead,
+    Entry,
+    Known,
+    Mailbox,
+    Model,
+    Task,
+)
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
 LEASE_MS = 3_600_000  # longer than any example takes: a lease expires only where a rule says so

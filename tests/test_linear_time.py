@@ -31,9 +31,9 @@ from bot.memory.terms import indexed_terms
 from bot.slack.events import parse
 from bot.slack.markdown import mrkdwn, paginate
 from bot.slack.renderer import Draft
-from tests.growth import MOST_GROWTH, grows
-from tests.hearing import ME, sample
-from tests.patterns import (
+from tests.support.discord_shard import ME, sample
+from tests.support.growth import MOST_GROWTH, grows
+from tests.support.patterns import (
     MODULES,
     ROOT,
     SCRIPTS,

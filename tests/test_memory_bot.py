@@ -11,14 +11,14 @@ from redis.asyncio import Redis
 from bot.app import Bot
 from bot.slack.api import open_api
 from bot.slack.audience import Audiences
-from tests.obedient import obey, order
-from tests.places import slack_message
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.discord_model import Channel, Message, User
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import http_port, running
+from tests.support.obedient_model import obey, order
+from tests.support.turns import slack_message
+from tests.support.wait import wait_until
 
 ALICE, BOB, GENERAL = "U0ALICE", "U0BOB", "C0GENERAL"
 SEARCH = order("memory_search", query="zeppelin budget")

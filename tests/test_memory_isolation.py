@@ -22,7 +22,7 @@ from bot.memory.visibility import (
     kept_for,
 )
 from bot.tools import ToolFailure, for_tools, open_database, toolset
-from tests.places import (
+from tests.support.turns import (
     as_told,
     discord_dm,
     discord_message,

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from bot.agent.models.openai_service import open_model
 from bot.chat import AnswerError
-from tests.bench import Bench, a_bench
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.model_quirks import call, calls, chunk, error, stream
+from tests.support.graph import Bench, a_bench
 
 
 async def test_what_came_with_a_call_goes_back_with_it(model: ModelServer) -> None:

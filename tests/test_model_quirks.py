@@ -10,7 +10,6 @@ from bot.agent.models.completion import LONGEST_ANSWER
 from bot.agent.models.credentials import check_model_service
 from bot.agent.models.tool_calls import MOST_CALLS
 from bot.chat import AnswerError, Text
-from tests.bench import a_bench
 from tests.servers.model import ModelServer, Script
 from tests.servers.model_quirks import (
     ONE,
@@ -25,6 +24,7 @@ from tests.servers.model_quirks import (
     stream,
     text,
 )
+from tests.support.graph import a_bench
 
 
 def serve(model: ModelServer, quirk: Quirk) -> None:

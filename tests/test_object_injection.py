@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.agent.memory import Memory
-from tests.running import running
 from tests.servers.model import ModelServer, Script
 from tests.servers.model_quirks import CALLED, call, calls, stream
+from tests.support.bot import running
 from tests.test_bot import chat, of_model
 
 MODULE = "turtledemo"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.growth import MOST_GROWTH
+from tests.support.growth import MOST_GROWTH
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(not NODE, reason="the page's script is run by node")

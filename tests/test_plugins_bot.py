@@ -13,12 +13,17 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from tests.plugging import SERVER, TOKEN, stdio
-from tests.running import ROOT, Program, program, running
 from tests.servers.model import KEY, ModelServer, Script
+from tests.support.bot import (
+    ROOT,
+    Program,
+    program,
+    running,
+)
+from tests.support.plugins import SERVER, TOKEN, stdio
+from tests.support.wait import wait_until
 from tests.test_approvals_bot import Caller, request_in, told_of_tools
 from tests.test_bot import of_model
-from tests.waiting import wait_until
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "plugins.md"
 

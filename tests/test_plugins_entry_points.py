@@ -10,8 +10,13 @@ from redis.asyncio import Redis
 
 from bot.tools import GuardedTool, ToolFailure
 from bot.tools.plugins import plugin
-from tests.plugging import called, is_up, plugged, report
-from tests.waiting import wait_until
+from tests.support.plugins import (
+    called,
+    is_up,
+    plugged,
+    report,
+)
+from tests.support.wait import wait_until
 
 MODULE = '''
 import asyncio, sys, time

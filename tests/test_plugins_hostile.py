@@ -11,8 +11,13 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from bot.tools.plugins import mcp_http, plugin
-from tests.plugging import called, is_up, plugged, stdio
-from tests.waiting import wait_until
+from tests.support.plugins import (
+    called,
+    is_up,
+    plugged,
+    stdio,
+)
+from tests.support.wait import wait_until
 
 _MOST = 64 << 10
 

@@ -11,8 +11,16 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.tools.plugins import mcp_session, plugin
-from tests.plugging import TOKEN, called, http_server, is_up, plugged, report, stdio
-from tests.waiting import wait_until
+from tests.support.plugins import (
+    TOKEN,
+    called,
+    http_server,
+    is_up,
+    plugged,
+    report,
+    stdio,
+)
+from tests.support.wait import wait_until
 
 
 def names(plugins: Any) -> set[str]:

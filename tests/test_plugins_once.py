@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from bot.tools import ToolFailure
 from bot.tools.plugins.idempotency import Once
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 
 class Tool:

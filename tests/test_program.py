@@ -9,11 +9,11 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.running import Program, program
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import Program, program
+from tests.support.wait import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 

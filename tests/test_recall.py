@@ -23,8 +23,15 @@ from bot.memory.embeddings import EmbeddingFailed, Vector, usable
 from bot.memory.memory import MOST_FACTS
 from bot.memory.terms import indexed_terms, query_terms
 from bot.tools import ToolFailure, for_tools, open_database, toolset
-from tests.places import as_told, discord_dm, http_message, slack_dm, slack_message, turn_with
-from tests.waiting import wait_until
+from tests.support.turns import (
+    as_told,
+    discord_dm,
+    http_message,
+    slack_dm,
+    slack_message,
+    turn_with,
+)
+from tests.support.wait import wait_until
 
 DAY = 24 * 3600.0
 OFFLINE = OfflineEmbeddings()

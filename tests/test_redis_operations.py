@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from bot.app import Bot
 from bot.config import reserved_keys
 from bot.slack import commands as slack_commands
-from tests.running import http_port, running
 from tests.servers.discord import Discord, Interaction, NotOffered, User
 from tests.servers.slack import Modal, Slack
-from tests.waiting import wait_until
+from tests.support.bot import http_port, running
+from tests.support.wait import wait_until
 
 ALICE, BOB, GENERAL = "U0ALICE", "U0BOB", "C0GENERAL"
 

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from bot.chat import Json, Message, Stop, StorageDown, ThreadId
 from bot.inbox import Inbox
 from bot.storage.coordination import SharedState
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 
 @pytest.fixture

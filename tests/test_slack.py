@@ -53,7 +53,7 @@ from bot.storage.files import FileStore
 from tests.servers.slack import Message as Shown
 from tests.servers.slack import Slack
 from tests.servers.slack_requests import signature
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 GENERAL = "C0GENERAL"
 ALICE = "U0ALICE"

@@ -22,10 +22,10 @@ from redis.asyncio import Redis
 from bot.chat import Attachment, Correction, Event, Message, Quote, Stop, ThreadId, Withdrawal
 from bot.slack.content import content_of
 from bot.slack.events import Unreadable, parse, past_message
-from tests.growth import MOST_GROWTH, grows
-from tests.running import running
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack import BOT_USER, TEAM, Slack
+from tests.support.bot import running
+from tests.support.growth import MOST_GROWTH, grows
 
 SAMPLES = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from tests.servers.slack import BOT_USER, PROXY_VARIABLES, TEAM, Slack
 from tests.servers.slack_requests import signature
 from tests.servers.slack_workspace import APP
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 Json = Any
 

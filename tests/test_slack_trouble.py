@@ -16,12 +16,17 @@ from bot.slack.rate_limits import Limits
 from bot.slack.status import Statuses
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.a_file import PICTURE, Asked
-from tests.on_slack import ALICE, GENERAL, asked, replies
-from tests.running import running
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack import TEAM, Slack
-from tests.waiting import wait_until
+from tests.support.bot import running
+from tests.support.files import PICTURE, Asked
+from tests.support.slack_reply import (
+    ALICE,
+    GENERAL,
+    asked,
+    replies,
+)
+from tests.support.wait import wait_until
 
 FOR_EVER = math.inf
 LINKS = "See https://example.com/a and [b](https://example.com/b). "

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from bot.storage.files import FileStore
 from bot.tools import Database, Limits, Orders, ToolFailure, open_database, open_orders, toolset
 from bot.tools.sql.guard import check
-from tests.sql_attacks import BEYOND_THE_TRANSACTION, REFUSED
+from tests.support.sql_attacks import BEYOND_THE_TRANSACTION, REFUSED
 
 BOT = Path(__file__).parent.parent / "bot"
 

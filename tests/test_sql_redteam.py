@@ -22,8 +22,14 @@ from redis.asyncio import Redis
 
 from bot.storage.embedded.postgres import installed_builds
 from bot.tools import Database, Limits, ToolFailure, open_database, toolset
-from tests.sql_attacks import ALL, BEYOND_THE_TRANSACTION, FORTRESS, REFUSED, SECRET
-from tests.waiting import wait_until
+from tests.support.sql_attacks import (
+    ALL,
+    BEYOND_THE_TRANSACTION,
+    FORTRESS,
+    REFUSED,
+    SECRET,
+)
+from tests.support.wait import wait_until
 
 NOT_FOR_THE_SERVER = frozenset(query for group in REFUSED.values() for query in group)
 LIMITS = Limits(seconds=0.2)

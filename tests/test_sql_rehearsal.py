@@ -10,7 +10,13 @@ import pytest
 import pytest_asyncio
 
 from bot.tools import Database, Orders, ToolFailure, open_database, open_orders
-from tests.sql_rehearsal_attacks import ATTACKS, SECRETS, SURELY_TRIED, VAULT, WORLDS
+from tests.support.sql_rehearsal_attacks import (
+    ATTACKS,
+    SECRETS,
+    SURELY_TRIED,
+    VAULT,
+    WORLDS,
+)
 
 ROLES = "vault_reader", "vault_writer"
 

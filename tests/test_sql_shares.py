@@ -17,8 +17,8 @@ from bot.tools import (
 )
 from bot.tools.sql import pool, role
 from bot.tools.sql.errors import BUSY
-from tests.sql_attacks import ENDLESS
-from tests.waiting import wait_until
+from tests.support.sql_attacks import ENDLESS
+from tests.support.wait import wait_until
 
 SLOW = Limits(seconds=60)
 MANY = 16

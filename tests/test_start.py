@@ -24,10 +24,10 @@ from bot.platforms.registry import local_address
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded import embedded_redis
 from bot.tools import KeyValueStore
-from tests.running import ROOT, program
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import ROOT, program
+from tests.support.wait import wait_until
 
 HEAVY = {
     "aiohttp",

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from bot.memory import OfflineEmbeddings, People, Recall
 from bot.storage.files import FileStore
 from bot.tools import GuardedTool, open_database, open_orders, toolset
-from tests.places import as_told
+from tests.support.turns import as_told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
 

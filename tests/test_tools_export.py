@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from bot.storage.files import MOST_BYTES, FileStore
 from bot.tools import Database, ToolFailure, open_database
 from bot.tools.export import Export, Limits, export, harmless
-from tests.growth import MOST_GROWTH, grows
+from tests.support.growth import MOST_GROWTH, grows
 
 
 @pytest_asyncio.fixture

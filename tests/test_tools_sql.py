@@ -33,8 +33,8 @@ from bot.tools.sql.guard import (
     inspect,
     parse_one,
 )
-from tests.sql_attacks import ENDLESS
-from tests.waiting import wait_until
+from tests.support.sql_attacks import ENDLESS
+from tests.support.wait import wait_until
 
 SCRATCH = """
 CREATE TABLE accounts (id serial PRIMARY KEY, owner text NOT NULL, balance numeric NOT NULL);

@@ -12,9 +12,9 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.tools import Database, RoleCheck, RolePolicy, ToolFailure, open_database, toolset
-from tests.running import ROOT, running
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Slack
+from tests.support.bot import ROOT, running
 
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -21,9 +21,9 @@ from bot.tools import (
 from bot.tools.sql import change as sql_change
 from bot.tools.sql.change import MAX_STATEMENT_CHARS, check
 from bot.tools.sql.rehearsal import Allowance
-from tests.places import discord_dm, turn_with
-from tests.shelf import Shelf, a_shelf
-from tests.waiting import wait_until
+from tests.support.table import Shelf, a_shelf
+from tests.support.turns import discord_dm, turn_with
+from tests.support.wait import wait_until
 
 TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"

@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
-from tests.running import http_port, program, running
 from tests.servers.discord import Channel, Discord
 from tests.servers.discord import Message as Posted
 from tests.servers.slack import Slack
+from tests.support.bot import http_port, program, running
+from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
-from tests.waiting import wait_until
 
 LIMIT = 3
 OTHER, OTHER_BOT = "U0OTHER", "B0OTHER"

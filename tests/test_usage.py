@@ -13,11 +13,11 @@ from bot.access.spending import Ledger
 from bot.access.usage_report import NOT_ADMIN, UsageReport
 from bot.chat import Tokens
 from bot.config.amounts import amount, prices
-from tests.running import http_port, running
 from tests.servers.discord import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack import Slack
-from tests.spending import NOON, asked_by
+from tests.support.bot import http_port, running
+from tests.support.spending import NOON, asked_by
 from tests.test_bot import ALICE, GENERAL, chat, of_discord, of_model, of_slack
 
 ADMIN = "slack:U9"

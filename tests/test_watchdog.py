@@ -1,6 +1,6 @@
 """An event loop that hangs is a crash: the process ends, and what hung it is given up after two of them.
 
-The bots are real, with a fault that `tests/hanging.py` puts in.
+The bots are real, with a fault that `tests/support/hanging_bot.py` puts in.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from redis.asyncio import Redis
 from bot.concurrency.watchdog import HUNG
 from bot.inbox import keys
 from tests.crash.bot import Bot
-from tests.running import ROOT
 from tests.servers.discord import Discord
 from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack import Slack
-from tests.waiting import wait_until
+from tests.support.bot import ROOT
+from tests.support.wait import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 LEASE_SECONDS = 0.5
@@ -35,8 +35,8 @@ PASSED_OVER = "event given up, the process has hung on it"
 
 @asynccontextmanager
 async def watched(*, last_seconds: float = 20, stderr: int = PIPE) -> AsyncIterator[Process]:
-    """A loop under a watchdog, which obeys what is written to it; see `tests.watched`."""
-    arguments = ("-m", "tests.watched", str(LEASE_SECONDS), str(last_seconds))
+    """A loop under a watchdog, which obeys what is written to it; see `tests.support.watched_loop`."""
+    arguments = ("-m", "tests.support.watched_loop", str(LEASE_SECONDS), str(last_seconds))
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=stderr
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash import child
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -46,7 +46,7 @@ class Bot:
         is_faulty: bool = False,
         is_hasty: bool = True,
     ) -> None:
-        """With `is_faulty` it hangs where it is told to, see `tests.hanging`.
+        """With `is_faulty` it hangs where it is told to, see `tests.support.hanging_bot`.
 
         With `is_hasty` it reads the history often, and begins sessions on Discord without a pause.
         """

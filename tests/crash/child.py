@@ -8,7 +8,7 @@ from pathlib import Path
 from bot import main
 from bot.discord import identify
 from bot.platforms import supervise
-from tests import hanging
+from tests.support import hanging_bot
 
 
 def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -> None:
@@ -20,7 +20,7 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
     if is_faulty:
-        hanging.install()
+        hanging_bot.install()
     if is_hasty:
         supervise.CATCH_UP_SECONDS = 0.2
         identify.IDENTIFY_SECONDS, identify.LOOK_SECONDS = 0.15, 0.02

@@ -13,7 +13,7 @@ from tests.crash.watch import Watch
 from tests.servers.discord import Discord
 from tests.servers.discord import Message as DiscordMessage
 from tests.servers.slack import TEAM, Slack
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 TIMEOUT = 60.0

@@ -18,7 +18,7 @@ from tests.crash.redis_proxy import RedisProxy
 from tests.crash.scenes import TIMEOUT, Scene
 from tests.crash.watch import Watch
 from tests.servers.model import KEY, ModelServer, Script, model_server
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 FIRST, SECOND = "how much is it?", "what did you say?"
 QUERY = "select 6 * 7 * 1001 as amount"

@@ -39,7 +39,7 @@ from tests.servers.discord_rules import BUTTON, walk
 from tests.servers.discord_server import DiscordServer
 from tests.servers.discord_starts import SessionStarts
 from tests.servers.discord_traffic import Fault, Limit
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 __all__ = [
     "Call",

@@ -25,7 +25,7 @@ from tests.servers.slack_server import PROXY_VARIABLES, SlackServer
 from tests.servers.slack_sockets import DisconnectReason, Socket
 from tests.servers.slack_views import Modal, filled_in, take_answer, view_submission
 from tests.servers.slack_workspace import APP, BOT, BOT_USER, TEAM, Ephemeral, File, Message, Status
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 __all__ = [
     "APP",

@@ -17,7 +17,7 @@ from tests.servers.slack_requests import RequestUrl, ResponseUrls
 from tests.servers.slack_sockets import SocketMode
 from tests.servers.slack_workspace import BOT_USER, Change, Channel, ChannelKind, Message, Workspace
 from tests.servers.steps import Steps
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 Json = Any
 

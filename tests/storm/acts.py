@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.storm.places import ALICE, CAROL, Place
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 PATIENCE = 300.0
 """Seconds until a person who has to decide is asked, or told what was decided."""

@@ -16,7 +16,7 @@ _RESTART_SECONDS = 1.5
 class Node:
     """One process of the bot under a name that it keeps; it is started again whenever it has ended.
 
-    It has the fault of `tests.hanging`. `ends` counts how its lives ended.
+    It has the fault of `tests.support.hanging_bot`. `ends` counts how its lives ended.
     """
 
     def __init__(self, environ: Mapping[str, str], log: Path) -> None:

@@ -21,7 +21,7 @@ from tests.storm.acts import Act, Deletion, Hang, Unreadable, begin_act, begin_h
 from tests.storm.cluster import Node
 from tests.storm.orders import Orders
 from tests.storm.places import ALICE, BOB, GENERAL, DiscordPlace, Place, SlackPlace
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 Json = Any
 

@@ -13,7 +13,7 @@ from tests.storm.cluster import cluster
 from tests.storm.orders import open_orders
 from tests.storm.places import ALICE
 from tests.storm.storm import LEASE_SECONDS, Storm
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 QUIET_SECONDS = 300.0
 """How long after the last trouble everything must have been answered: Slack lets us read 40 threads a minute,

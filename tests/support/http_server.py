@@ -16,7 +16,7 @@ from bot.http.connections import Bounds
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 
 async def echo(turn: Turn) -> AsyncIterator[Part]:

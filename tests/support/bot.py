@@ -16,7 +16,7 @@ from typing import Any
 from bot.app import Bot
 from bot.composition import open_bot
 from bot.config import Settings
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parent.parent
 

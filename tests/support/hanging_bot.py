@@ -1,4 +1,4 @@
-"""`python -m tests.hanging`: the bot with a fault. Text that holds `[WHERE:HOW]` hangs its event loop there.
+"""`python -m tests.support.hanging_bot`: the bot with a fault. Text that holds `[WHERE:HOW]` hangs its event loop there.
 
 `answer`: in a task that the agent has started; `show`: while the answer is rendered; `take`: while an event
 of Slack or Discord is read.
@@ -16,7 +16,7 @@ from bot.discord import events as discord_events
 from bot.slack import block_text
 from bot.slack import content as slack_content
 from bot.turn import Turns
-from tests.hangs import HANGS
+from tests.support.hangs import HANGS
 
 
 def hang_if_told(where: str, text: str) -> None:

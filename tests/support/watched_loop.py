@@ -1,6 +1,6 @@
-"""`python -m tests.watched LEASE_SECONDS LAST_SECONDS`: an event loop under a watchdog, with nothing else.
+"""`python -m tests.support.watched_loop LEASE_SECONDS LAST_SECONDS`: an event loop under a watchdog, with nothing else.
 
-It obeys the lines of stdin: `ping` is answered with `pong`; `hang HOW` hangs the loop (see `tests.hangs`);
+It obeys the lines of stdin: `ping` is answered with `pong`; `hang HOW` hangs the loop (see `tests.support.hangs`);
 `load` computes in eight other threads; `fill` fills the pipe behind stderr; `end` ends. It prints what the
 watchdog notes.
 """
@@ -13,7 +13,7 @@ import threading
 
 from bot.chat import working_on
 from bot.concurrency.watchdog import Watchdog
-from tests.hangs import HANGS, compute
+from tests.support.hangs import HANGS, compute
 
 
 async def main(lease_seconds: float, last_seconds: float) -> None:

@@ -13,7 +13,7 @@ from bot.access.spending import Ledger
 from bot.chat import BudgetSpent, Message, ThreadId, Tokens, Turn
 from bot.config.amounts import Price, amount
 from bot.storage.client import open_redis
-from tests.waiting import wait_until
+from tests.support.wait import wait_until
 
 NOON = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 DAY = "2026-03-04"

@@ -11,8 +11,8 @@ from bot.discord import connect
 from bot.discord.patience import PATIENCE_SECONDS
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.a_file import Asked
 from tests.servers.discord import Discord
+from tests.support.files import Asked
 
 
 async def no_health() -> list[Health]:
