@@ -22,7 +22,7 @@ from statistics import median
 import psutil
 
 from tests.servers.model import KEY, ModelServer, Script, model_server
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import program
 
 ROOT = Path(__file__).parent.parent

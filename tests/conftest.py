@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from bot.discord import identify
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, model_server
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 
 # The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones. A shared machine has no even
 # pace, so no example has a deadline.

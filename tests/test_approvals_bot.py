@@ -14,9 +14,9 @@ from bot.access.approvals import approvals
 from bot.agent.spotlighting import unmarked
 from bot.app import Bot
 from bot.inbox import queries
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, running
 from tests.support.table import Shelf, a_shelf
 from tests.support.wait import wait_until

@@ -11,9 +11,9 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.chat import SIGN
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import running
 from tests.support.table import Shelf, a_shelf
 from tests.support.wait import wait_until

@@ -17,7 +17,7 @@ from tests.crash.bot import Bot
 from tests.crash.scenes import ALICE, GENERAL, TIMEOUT, DiscordScene, SlackScene
 from tests.crash.trial import Lane, environ_of, open_lane
 from tests.crash.watch import Watch
-from tests.servers.discord import InteractionFailed
+from tests.servers.discord.service import InteractionFailed
 from tests.servers.model import Script, model_server
 from tests.support.table import Shelf, a_shelf
 from tests.support.wait import wait_until

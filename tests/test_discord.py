@@ -51,12 +51,12 @@ from bot.inbox import worker
 from bot.platforms import supervise
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.servers.discord import Channel, Discord
-from tests.servers.discord import Message as Shown
-from tests.servers.discord_gateway import Session
-from tests.servers.discord_interactions import Kind
-from tests.servers.discord_model import MessageFlag
-from tests.servers.discord_traffic import Fault
+from tests.servers.discord.gateway import Session
+from tests.servers.discord.interactions import Kind
+from tests.servers.discord.rate_limits import Fault
+from tests.servers.discord.records import MessageFlag
+from tests.servers.discord.service import Channel, Discord
+from tests.servers.discord.service import Message as Shown
 from tests.support.discord_shard import sample, samples
 from tests.support.wait import wait_until
 

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from bot.chat import File, Text, Unreachable
 from bot.discord import api
 from bot.storage.files import FileStore
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.support.discord_reply import asked, shown
 from tests.support.files import PICTURE, gone
 

@@ -18,7 +18,7 @@ from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import keys
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.servers.discord import Channel, Discord
+from tests.servers.discord.service import Channel, Discord
 
 MISSED_SECONDS = 100.0
 

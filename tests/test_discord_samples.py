@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Json, Message
 from bot.discord import pace
-from tests.servers.discord import Discord, File
+from tests.servers.discord.service import Discord, File
 from tests.servers.model import KEY, ModelServer
 from tests.support.bot import running
 from tests.support.discord_shard import (

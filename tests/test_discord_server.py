@@ -17,7 +17,13 @@ from discord import app_commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from tests.servers.discord import Discord, File, InteractionFailed, Message, NotOffered
+from tests.servers.discord.service import (
+    Discord,
+    File,
+    InteractionFailed,
+    Message,
+    NotOffered,
+)
 from tests.support.wait import wait_until
 
 Json = Any

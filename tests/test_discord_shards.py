@@ -36,7 +36,7 @@ from bot.platforms import catch_up, supervise
 from bot.platforms.supervise import keep_up
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.servers.discord import Channel, Discord
+from tests.servers.discord.service import Channel, Discord
 from tests.support.wait import wait_until
 
 LEASE_SECONDS, RENEW_SECONDS = 2.0, 0.1

@@ -13,7 +13,7 @@ from bot.chat import Approval, File, Text, Undeliverable, Unreachable
 from bot.discord import api, connect, pace
 from bot.discord.errors import translated
 from bot.storage.files import FileStore
-from tests.servers.discord import Channel, Discord
+from tests.servers.discord.service import Channel, Discord
 from tests.servers.model import KEY, ModelServer
 from tests.support.bot import running
 from tests.support.discord_reply import asked, shown

@@ -15,9 +15,9 @@ from bot.commands.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
 from bot.slack.users import People
 from bot.tools import OPEN_TOOLS
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack import TEAM, Slack
+from tests.servers.slack.service import TEAM, Slack
 from tests.support.bot import running
 from tests.support.obedient_model import obey, order
 from tests.support.table import Shelf, a_shelf

@@ -14,10 +14,10 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from bot.app import Bot
-from tests.servers.discord import Discord
-from tests.servers.discord_model import File as Upload
+from tests.servers.discord.records import File as Upload
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, running
 from tests.support.files import PICTURE
 from tests.support.wait import wait_until

@@ -6,9 +6,9 @@ import aiohttp
 from PIL import Image
 from redis.asyncio import Redis
 
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, running
 from tests.support.wait import wait_until
 

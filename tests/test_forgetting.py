@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.inbox.keys import text as keys_text
-from tests.servers.discord import Discord
-from tests.servers.discord_interactions import Interaction
+from tests.servers.discord.interactions import Interaction
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack import Command, Slack
+from tests.servers.slack.service import Command, Slack
 from tests.support.bot import http_port, running
 from tests.support.obedient_model import obey, order
 from tests.support.wait import wait_until

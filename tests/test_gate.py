@@ -10,9 +10,9 @@ from bot.access.control import gate
 from bot.chat import Decision, Message, ThreadId
 from bot.commands.commands import Commands
 from bot.config import Settings
-from tests.servers.discord import Discord
-from tests.servers.slack import Slack
-from tests.servers.slack_workspace import BOT, BOT_USER
+from tests.servers.discord.service import Discord
+from tests.servers.slack.service import Slack
+from tests.servers.slack.workspace import BOT, BOT_USER
 from tests.support.bot import running
 from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_slack

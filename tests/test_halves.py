@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Quote, ThreadId, well_formed, well_formed_json
 from bot.inbox import Inbox
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, running
 from tests.support.wait import wait_until
 

@@ -20,9 +20,9 @@ from bot.agent import Agent
 from bot.chat import Attachment, Audience, Message, Part, ThreadId, ToolStep, Turn
 from bot.memory import OfflineEmbeddings, People, Recall
 from bot.tools import Database, open_database, toolset
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import running
 from tests.test_agent import an_agent
 from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from bot.app import Bot
 from bot.slack.api import open_api
 from bot.slack.audience import Audiences
-from tests.servers.discord import Discord
-from tests.servers.discord_model import Channel, Message, User
+from tests.servers.discord.records import Channel, Message, User
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, running
 from tests.support.obedient_model import obey, order
 from tests.support.turns import slack_message

@@ -9,9 +9,9 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import Program, program
 from tests.support.wait import wait_until
 

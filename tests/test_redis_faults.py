@@ -19,9 +19,9 @@ from bot.inbox import replica
 from bot.platforms import supervise
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, running
 from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack

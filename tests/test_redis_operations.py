@@ -12,8 +12,13 @@ from redis.asyncio import Redis
 from bot.app import Bot
 from bot.config import reserved_keys
 from bot.slack import commands as slack_commands
-from tests.servers.discord import Discord, Interaction, NotOffered, User
-from tests.servers.slack import Modal, Slack
+from tests.servers.discord.service import (
+    Discord,
+    Interaction,
+    NotOffered,
+    User,
+)
+from tests.servers.slack.service import Modal, Slack
 from tests.support.bot import http_port, running
 from tests.support.wait import wait_until
 

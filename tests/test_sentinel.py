@@ -21,7 +21,7 @@ from bot.chat import StorageDown
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded.redis import RedisBuild, installed_builds
 from tests.servers.model import ModelServer
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import running
 from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_model, of_slack

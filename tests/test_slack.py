@@ -50,9 +50,9 @@ from bot.slack.status import THINKING
 from bot.slack.stream import StreamBudget
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.servers.slack import Message as Shown
-from tests.servers.slack import Slack
-from tests.servers.slack_requests import signature
+from tests.servers.slack.requests import signature
+from tests.servers.slack.service import Message as Shown
+from tests.servers.slack.service import Slack
 from tests.support.wait import wait_until
 
 GENERAL = "C0GENERAL"

@@ -12,7 +12,7 @@ from bot.slack.api import open_api
 from bot.slack.rate_limits import PER_MINUTE, Limits
 from bot.slack.users import People
 from bot.storage.coordination import SharedState
-from tests.servers.slack import TEAM, Slack
+from tests.servers.slack.service import TEAM, Slack
 
 DANA = "U0DANA"
 

@@ -23,7 +23,7 @@ from bot.chat import Attachment, Correction, Event, Message, Quote, Stop, Thread
 from bot.slack.content import content_of
 from bot.slack.events import Unreadable, parse, past_message
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack import BOT_USER, TEAM, Slack
+from tests.servers.slack.service import BOT_USER, TEAM, Slack
 from tests.support.bot import running
 from tests.support.growth import MOST_GROWTH, grows
 

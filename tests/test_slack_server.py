@@ -17,9 +17,14 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from tests.servers.slack import BOT_USER, PROXY_VARIABLES, TEAM, Slack
-from tests.servers.slack_requests import signature
-from tests.servers.slack_workspace import APP
+from tests.servers.slack.requests import signature
+from tests.servers.slack.service import (
+    BOT_USER,
+    PROXY_VARIABLES,
+    TEAM,
+    Slack,
+)
+from tests.servers.slack.workspace import APP
 from tests.support.wait import wait_until
 
 Json = Any

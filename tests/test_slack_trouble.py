@@ -17,7 +17,7 @@ from bot.slack.status import Statuses
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack import TEAM, Slack
+from tests.servers.slack.service import TEAM, Slack
 from tests.support.bot import running
 from tests.support.files import PICTURE, Asked
 from tests.support.slack_reply import (

@@ -25,7 +25,7 @@ from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded import embedded_redis
 from bot.tools import KeyValueStore
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import ROOT, program
 from tests.support.wait import wait_until
 

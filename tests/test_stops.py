@@ -8,9 +8,9 @@ from redis.asyncio import Redis
 
 from bot.chat import Message, Proposal, Stop, ThreadId, Turn
 from bot.inbox import NOT_THEIRS
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import running
 from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from bot.tools import Database, RoleCheck, RolePolicy, ToolFailure, open_database, toolset
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import ROOT, running
 
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

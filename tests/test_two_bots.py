@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
-from tests.servers.discord import Channel, Discord
-from tests.servers.discord import Message as Posted
-from tests.servers.slack import Slack
+from tests.servers.discord.service import Channel, Discord
+from tests.servers.discord.service import Message as Posted
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, program, running
 from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_slack

@@ -13,9 +13,9 @@ from bot.access.spending import Ledger
 from bot.access.usage_report import NOT_ADMIN, UsageReport
 from bot.chat import Tokens
 from bot.config.amounts import amount, prices
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import http_port, running
 from tests.support.spending import NOON, asked_by
 from tests.test_bot import ALICE, GENERAL, chat, of_discord, of_model, of_slack

@@ -21,9 +21,9 @@ from redis.asyncio import Redis
 from bot.concurrency.watchdog import HUNG
 from bot.inbox import keys
 from tests.crash.bot import Bot
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.support.bot import ROOT
 from tests.support.wait import wait_until
 

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from tests.crash.bot import Bot
 from tests.crash.watch import Watch
-from tests.servers.discord import Discord
-from tests.servers.discord import Message as DiscordMessage
-from tests.servers.slack import TEAM, Slack
+from tests.servers.discord.service import Discord
+from tests.servers.discord.service import Message as DiscordMessage
+from tests.servers.slack.service import TEAM, Slack
 from tests.support.wait import wait_until
 
 ALICE, GENERAL = "U0ALICE", "C0GENERAL"

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from tests.servers.discord import Channel, Discord
-from tests.servers.discord import Message as DiscordMessage
-from tests.servers.slack import Slack
+from tests.servers.discord.service import Channel, Discord
+from tests.servers.discord.service import Message as DiscordMessage
+from tests.servers.slack.service import Slack
 
 GENERAL = "C0GENERAL"
 ALICE, BOB, CAROL = "U0ALICE", "U0BOB", "U0CAROL"

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from bot.concurrency.watchdog import HUNG
 from bot.inbox import admin
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.storm.acts import Act, Deletion, Hang, Unreadable, begin_act, begin_hang
 from tests.storm.cluster import Node
 from tests.storm.orders import Orders

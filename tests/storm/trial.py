@@ -6,9 +6,9 @@ from pathlib import Path
 from bot.inbox import admin, queries
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, model_server
-from tests.servers.slack import Slack
+from tests.servers.slack.service import Slack
 from tests.storm.cluster import cluster
 from tests.storm.orders import open_orders
 from tests.storm.places import ALICE

@@ -11,7 +11,7 @@ from bot.discord import connect
 from bot.discord.patience import PATIENCE_SECONDS
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.servers.discord import Discord
+from tests.servers.discord.service import Discord
 from tests.support.files import Asked
 
 

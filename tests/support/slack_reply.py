@@ -11,7 +11,7 @@ from bot.slack import connect
 from bot.slack.writer import PART_SECONDS
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.servers.slack import TEAM, Slack
+from tests.servers.slack.service import TEAM, Slack
 from tests.support.files import Asked
 
 GENERAL, ALICE = "C0GENERAL", "U0ALICE"

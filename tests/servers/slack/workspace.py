@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.servers.slack_rules import Refused, require, shown
+from tests.servers.slack.rules import Refused, require, shown
 
 Json = Any
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import yaml
 from aiohttp import web
 
-from tests.servers import slack_files, slack_reading, slack_streams, slack_threads, slack_views
-from tests.servers.slack_methods import METHODS, Args, Method
-from tests.servers.slack_rules import MAX_TEXT, Refused, require
-from tests.servers.slack_workspace import Workspace
+from tests.servers.slack import files, reading, streams, threads, views
+from tests.servers.slack.methods import METHODS, Args, Method
+from tests.servers.slack.rules import MAX_TEXT, Refused, require
+from tests.servers.slack.workspace import Workspace
 from tests.servers.steps import Steps, unobserved
 
 Json = Any
@@ -34,7 +34,7 @@ SCOPES = {  # by the beginning of a method's name; those of conversations.* depe
     "reactions.": "reactions:write",
     "users.info": "users:read",
 }
-REGISTERED = (slack_files, slack_reading, slack_streams, slack_threads, slack_views)
+REGISTERED = (files, reading, streams, threads, views)
 """Modules whose import fills the table of methods."""
 
 

@@ -1,4 +1,4 @@
-"""The server behind `tests.servers.slack.Slack`: routes, life cycle and delivery."""
+"""The server behind `tests.servers.slack.service.Slack`: routes, life cycle and delivery."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
@@ -10,12 +10,24 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from tests.servers.slack_api import WebApi, drop
-from tests.servers.slack_delivery import Courier, Delivery, Kind, Transport
-from tests.servers.slack_payloads import event_callback, message_events
-from tests.servers.slack_requests import RequestUrl, ResponseUrls
-from tests.servers.slack_sockets import SocketMode
-from tests.servers.slack_workspace import BOT_USER, Change, Channel, ChannelKind, Message, Workspace
+from tests.servers.slack.api import WebApi, drop
+from tests.servers.slack.delivery import (
+    Courier,
+    Delivery,
+    Kind,
+    Transport,
+)
+from tests.servers.slack.payloads import event_callback, message_events
+from tests.servers.slack.requests import RequestUrl, ResponseUrls
+from tests.servers.slack.socket_mode import SocketMode
+from tests.servers.slack.workspace import (
+    BOT_USER,
+    Change,
+    Channel,
+    ChannelKind,
+    Message,
+    Workspace,
+)
 from tests.servers.steps import Steps
 from tests.support.wait import wait_until
 

@@ -16,12 +16,18 @@ only in `refusals`; 429 answers are counted in `rate_limited`; faults that a tes
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.servers import discord_payloads as payloads
-from tests.servers.discord_api import Call
-from tests.servers.discord_commands import NotOffered, check_offered, fill_in, fill_in_row
-from tests.servers.discord_gateway import Session
-from tests.servers.discord_interactions import Interaction, Kind
-from tests.servers.discord_model import (
+from tests.servers.discord import payloads as payloads
+from tests.servers.discord.api import Call
+from tests.servers.discord.commands import (
+    NotOffered,
+    check_offered,
+    fill_in,
+    fill_in_row,
+)
+from tests.servers.discord.gateway import Session
+from tests.servers.discord.interactions import Interaction, Kind
+from tests.servers.discord.rate_limits import Fault, Limit
+from tests.servers.discord.records import (
     SYSTEM_MESSAGES,
     Channel,
     Draft,
@@ -35,10 +41,9 @@ from tests.servers.discord_model import (
     Message,
     User,
 )
-from tests.servers.discord_rules import BUTTON, walk
-from tests.servers.discord_server import DiscordServer
-from tests.servers.discord_starts import SessionStarts
-from tests.servers.discord_traffic import Fault, Limit
+from tests.servers.discord.rules import BUTTON, walk
+from tests.servers.discord.server import DiscordServer
+from tests.servers.discord.session_starts import SessionStarts
 from tests.support.wait import wait_until
 
 __all__ = [

@@ -3,7 +3,7 @@
 import time
 from enum import Enum
 
-from tests.servers.discord_model import Json
+from tests.servers.discord.records import Json
 
 
 class Verdict(Enum):

@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import Any
 
-from tests.servers.slack_workspace import (
+from tests.servers.slack.workspace import (
     APP,
     BOT_USER,
     TEAM,

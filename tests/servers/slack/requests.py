@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 import aiohttp
 from aiohttp import web
 
-from tests.servers.slack_delivery import Attempt, Delivery
-from tests.servers.slack_rules import Refused, check_content, require
-from tests.servers.slack_workspace import BOT_USER, Message, Workspace
+from tests.servers.slack.delivery import Attempt, Delivery
+from tests.servers.slack.rules import Refused, check_content, require
+from tests.servers.slack.workspace import BOT_USER, Message, Workspace
 
 Json = Any
 

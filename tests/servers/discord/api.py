@@ -9,9 +9,14 @@ from functools import partial
 
 from aiohttp import BodyPartReader, web
 
-from tests.servers.discord_model import File, Json
-from tests.servers.discord_rules import Refusal, files, length, snowflake
-from tests.servers.discord_traffic import Buckets, Fault, Faults
+from tests.servers.discord.rate_limits import Buckets, Fault, Faults
+from tests.servers.discord.records import File, Json
+from tests.servers.discord.rules import (
+    Refusal,
+    files,
+    length,
+    snowflake,
+)
 from tests.servers.steps import Steps, unobserved
 
 PREFIX = "/api/v10"

@@ -4,9 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 
-from tests.servers.discord_api import Reply, Request, Route
-from tests.servers.discord_model import Json, User
-from tests.servers.discord_rules import TEXT_DISPLAY, Refusal, form_error, length
+from tests.servers.discord.api import Reply, Request, Route
+from tests.servers.discord.records import Json, User
+from tests.servers.discord.rules import (
+    TEXT_DISPLAY,
+    Refusal,
+    form_error,
+    length,
+)
 
 CHAT_INPUT = 1
 NAME = re.compile(r"[-_'\w]{1,32}")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from tests.servers import discord_payloads as payloads
-from tests.servers import discord_rules as rules
-from tests.servers.discord_api import Reply, Request, Route
-from tests.servers.discord_drafts import apply_edit, read_draft
-from tests.servers.discord_model import (
+from tests.servers.discord import payloads as payloads
+from tests.servers.discord import rules as rules
+from tests.servers.discord.api import Reply, Request, Route
+from tests.servers.discord.drafts import apply_edit, read_draft
+from tests.servers.discord.records import (
     SYSTEM_MESSAGES,
     Channel,
     ChannelType,
@@ -14,9 +14,15 @@ from tests.servers.discord_model import (
     Json,
     Message,
 )
-from tests.servers.discord_rules import Refusal, form_error, need, snowflake, unknown
-from tests.servers.discord_starts import SessionStarts
-from tests.servers.discord_world import World
+from tests.servers.discord.rules import (
+    Refusal,
+    form_error,
+    need,
+    snowflake,
+    unknown,
+)
+from tests.servers.discord.session_starts import SessionStarts
+from tests.servers.discord.world import World
 
 
 class Rest:

@@ -2,9 +2,16 @@
 
 from collections.abc import Sequence
 
-from tests.servers import discord_rules as rules
-from tests.servers.discord_model import Draft, File, Json, Mentions, Message, MessageFlag
-from tests.servers.discord_world import World
+from tests.servers.discord import rules as rules
+from tests.servers.discord.records import (
+    Draft,
+    File,
+    Json,
+    Mentions,
+    Message,
+    MessageFlag,
+)
+from tests.servers.discord.world import World
 
 SENDABLE_FLAGS = MessageFlag.SUPPRESS_EMBEDS | MessageFlag.SUPPRESS_NOTIFICATIONS | MessageFlag.COMPONENTS_V2
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from aiohttp import WSMsgType, web
 
-from tests.servers.slack_delivery import Attempt, Delivery
-from tests.servers.slack_workspace import APP
+from tests.servers.slack.delivery import Attempt, Delivery
+from tests.servers.slack.workspace import APP
 from tests.servers.steps import Steps, unobserved
 
 Json = Any

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tests.servers.slack_methods import Args, method
-from tests.servers.slack_rules import Refused, require
-from tests.servers.slack_workspace import (
+from tests.servers.slack.methods import Args, method
+from tests.servers.slack.rules import Refused, require
+from tests.servers.slack.workspace import (
     BOT_USER,
     TEAM,
     Channel,

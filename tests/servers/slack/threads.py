@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tests.servers.slack_methods import LOOKS, Args, method
-from tests.servers.slack_rules import require
-from tests.servers.slack_workspace import Workspace
+from tests.servers.slack.methods import LOOKS, Args, method
+from tests.servers.slack.rules import require
+from tests.servers.slack.workspace import Workspace
 
 Json = Any
 

@@ -16,15 +16,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.servers.slack_api import Call, Fault
-from tests.servers.slack_delivery import Delivery, Kind
-from tests.servers.slack_payloads import block_actions, event_callback, slash_command
-from tests.servers.slack_requests import ResponseUrl
-from tests.servers.slack_rules import Refused
-from tests.servers.slack_server import PROXY_VARIABLES, SlackServer
-from tests.servers.slack_sockets import DisconnectReason, Socket
-from tests.servers.slack_views import Modal, filled_in, take_answer, view_submission
-from tests.servers.slack_workspace import APP, BOT, BOT_USER, TEAM, Ephemeral, File, Message, Status
+from tests.servers.slack.api import Call, Fault
+from tests.servers.slack.delivery import Delivery, Kind
+from tests.servers.slack.payloads import block_actions, event_callback, slash_command
+from tests.servers.slack.requests import ResponseUrl
+from tests.servers.slack.rules import Refused
+from tests.servers.slack.server import PROXY_VARIABLES, SlackServer
+from tests.servers.slack.socket_mode import DisconnectReason, Socket
+from tests.servers.slack.views import (
+    Modal,
+    filled_in,
+    take_answer,
+    view_submission,
+)
+from tests.servers.slack.workspace import (
+    APP,
+    BOT,
+    BOT_USER,
+    TEAM,
+    Ephemeral,
+    File,
+    Message,
+    Status,
+)
 from tests.support.wait import wait_until
 
 __all__ = [

@@ -13,10 +13,10 @@ from uuid import uuid4
 import zstandard
 from aiohttp import WSMsgType, web
 
-from tests.servers import discord_payloads as payloads
-from tests.servers.discord_model import Event, Intent, Json
-from tests.servers.discord_starts import SessionStarts, Verdict
-from tests.servers.discord_world import World
+from tests.servers.discord import payloads as payloads
+from tests.servers.discord.records import Event, Intent, Json
+from tests.servers.discord.session_starts import SessionStarts, Verdict
+from tests.servers.discord.world import World
 
 PRIVILEGED = {
     "members": Intent.GUILD_MEMBERS,

@@ -1,16 +1,16 @@
-"""The server behind `tests.servers.discord.Discord`: parts, routes and life cycle."""
+"""The server behind `tests.servers.discord.service.Discord`: parts, routes and life cycle."""
 
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
-from tests.servers.discord_api import Api, Call
-from tests.servers.discord_commands import Commands
-from tests.servers.discord_gateway import Gateway
-from tests.servers.discord_interactions import Interactions
-from tests.servers.discord_rest import Rest
-from tests.servers.discord_world import World
+from tests.servers.discord.api import Api, Call
+from tests.servers.discord.commands import Commands
+from tests.servers.discord.gateway import Gateway
+from tests.servers.discord.interactions import Interactions
+from tests.servers.discord.rest import Rest
+from tests.servers.discord.world import World
 from tests.servers.steps import Steps
 
 REQUEST_LIMIT = 25 * 2**20

@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from tests.servers.discord_model import AUTO_ARCHIVE_MINUTES, FILE_LIMIT, Channel, Json, MessageFlag
+from tests.servers.discord.records import (
+    AUTO_ARCHIVE_MINUTES,
+    FILE_LIMIT,
+    Channel,
+    Json,
+    MessageFlag,
+)
 
 CONTENT_LIMIT = 2000
 NONCE_LIMIT = 25

@@ -7,8 +7,8 @@ Slack ends a stream about five minutes after its start and takes no more appends
 import time
 from typing import Any
 
-from tests.servers.slack_methods import LOOKS, Args, method
-from tests.servers.slack_rules import (
+from tests.servers.slack.methods import LOOKS, Args, method
+from tests.servers.slack.rules import (
     MAX_BLOCKS,
     Refused,
     check_blocks,
@@ -17,8 +17,14 @@ from tests.servers.slack_rules import (
     check_metadata,
     require,
 )
-from tests.servers.slack_threads import SESSION_STATUSES
-from tests.servers.slack_workspace import BOT_USER, TEAM, Channel, Message, Workspace
+from tests.servers.slack.threads import SESSION_STATUSES
+from tests.servers.slack.workspace import (
+    BOT_USER,
+    TEAM,
+    Channel,
+    Message,
+    Workspace,
+)
 
 Json = Any
 

@@ -3,9 +3,19 @@
 import mimetypes
 from typing import Any
 
-from tests.servers.slack_methods import Args, method
-from tests.servers.slack_rules import MAX_TEXT, Refused, check_blocks, require
-from tests.servers.slack_workspace import BOT_USER, File, Message, Workspace
+from tests.servers.slack.methods import Args, method
+from tests.servers.slack.rules import (
+    MAX_TEXT,
+    Refused,
+    check_blocks,
+    require,
+)
+from tests.servers.slack.workspace import (
+    BOT_USER,
+    File,
+    Message,
+    Workspace,
+)
 
 Json = Any
 

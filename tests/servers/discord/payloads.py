@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from tests.servers.discord_model import (
+from tests.servers.discord.records import (
     EXTRA_PERMISSIONS,
     PERMISSIONS,
     Attachment,

@@ -4,8 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.servers.slack_rules import MAX_TEXT, MAX_UPDATED_TEXT, Refused, check_content, require, unfurls
-from tests.servers.slack_workspace import (
+from tests.servers.slack.rules import (
+    MAX_TEXT,
+    MAX_UPDATED_TEXT,
+    Refused,
+    check_content,
+    require,
+    unfurls,
+)
+from tests.servers.slack.workspace import (
     APP,
     BOT,
     BOT_USER,

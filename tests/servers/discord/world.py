@@ -5,8 +5,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from tests.servers import discord_payloads as payloads
-from tests.servers.discord_model import (
+from tests.servers.discord import payloads as payloads
+from tests.servers.discord.records import (
     DEFAULT_MENTIONS,
     EPOCH_MS,
     Attachment,

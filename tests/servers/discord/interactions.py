@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from tests.servers import discord_payloads as payloads
-from tests.servers.discord_api import Reply, Request, Route
-from tests.servers.discord_drafts import SENDABLE_FLAGS, apply_edit, read_draft
-from tests.servers.discord_model import (
+from tests.servers.discord import payloads as payloads
+from tests.servers.discord.api import Reply, Request, Route
+from tests.servers.discord.drafts import SENDABLE_FLAGS, apply_edit, read_draft
+from tests.servers.discord.records import (
     FILE_LIMIT,
     Channel,
     Draft,
@@ -24,8 +24,13 @@ from tests.servers.discord_model import (
     MessageType,
     User,
 )
-from tests.servers.discord_rules import Refusal, form_error, length, unknown
-from tests.servers.discord_world import World
+from tests.servers.discord.rules import (
+    Refusal,
+    form_error,
+    length,
+    unknown,
+)
+from tests.servers.discord.world import World
 
 
 class Kind(IntEnum):

@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.servers.slack_methods import Args, method
-from tests.servers.slack_rules import Refused, require
-from tests.servers.slack_workspace import APP, BOT, TEAM, Workspace
+from tests.servers.slack.methods import Args, method
+from tests.servers.slack.rules import Refused, require
+from tests.servers.slack.workspace import (
+    APP,
+    BOT,
+    TEAM,
+    Workspace,
+)
 
 Json = Any
 
