@@ -15,17 +15,15 @@ MOST_LINES = 400
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one part of the bot may import beside the standard library and itself, by first name."""
+    """Rooms and libraries that a room may import beside the standard library and itself."""
 
-    parts: frozenset[str]
+    rooms: frozenset[str]
     libraries: frozenset[str]
 
 
-def rule(parts: str = "", libraries: str = "") -> Rule:
-    return Rule(frozenset(parts.split()), frozenset(libraries.split()))
+def rule(rooms: str = "", libraries: str = "") -> Rule:
+    return Rule(frozenset(rooms.split()), frozenset(libraries.split()))
 
-
-CORE = "chat commands gap operations tasks turn health supervise __version__"
 
 # what speaks to another service stays where that service is spoken to
 BOUND_LIBRARIES = rule(
@@ -33,71 +31,62 @@ BOUND_LIBRARIES = rule(
     "pglast redis redisvl slack_bolt slack_sdk structlog wordllama"
 ).libraries
 
+PLATFORM = "chat commands commands.redis concurrency platforms"
+"""Rooms that the folder of a chat platform sees."""
+
 RULES = {
-    "__init__": rule(),
-    "chat": rule(),
-    "keyspace": rule(),
-    "operations": rule("chat"),
-    "commands": rule(CORE),
-    "gap": rule(CORE),
-    "tasks": rule(),
-    "turn": rule(CORE),
-    "health": rule(CORE),
-    "supervise": rule(CORE),
-    "approvals": rule(CORE, "redis"),
-    "approval_settings": rule(libraries="pydantic pydantic_settings"),
-    "access": rule(f"{CORE} scopes"),
-    "access_settings": rule("amounts", "pydantic pydantic_settings"),
-    "amounts": rule(),
-    "budget": rule(f"{CORE} amounts ledger scopes"),
-    "gate": rule(f"{CORE} access budget config ledger rates usage", "redis"),
-    "ledger": rule("chat", "redis"),
-    "rates": rule(f"{CORE} scopes", "redis"),
-    "scopes": rule(CORE),
-    "usage": rule(f"{CORE} access amounts budget ledger"),
-    "config": rule(
-        "access_settings approval_settings keyspace plugin_settings", "dotenv pydantic pydantic_settings"
-    ),
-    "main": rule("__version__ app chat config logs"),
-    "plugin_settings": rule(libraries="dotenv pydantic"),
-    "logs": rule(libraries="structlog"),
-    "store": rule("chat sentinel", "redis"),
-    "sentinel": rule(libraries="redis"),
-    "shared": rule("chat", "redis"),
-    "service": rule(f"{CORE} approvals config inbox shared watchdog", "structlog"),
-    "watchdog": rule("chat"),
-    "process": rule("chat"),
-    "platforms": rule("chat commands config discord http operations slack", "pydantic"),
-    "inbox": rule("chat scopes tasks", "redis"),
-    "embedded": rule("chat", "asyncpg redis"),
-    "tools": rule(
-        "__version__ chat keyspace operations plugin_settings recall tasks",
-        "anyio asyncpg httpx langchain_core langchain_mcp_adapters matplotlib mcp pglast pydantic redis "
-        "redisvl tenacity",
-    ),
-    "files": rule("chat", "redis"),
-    "attachments": rule("chat", "PIL chardet pypdf"),
-    "download": rule("chat", "aiohttp yarl"),
-    "recall": rule("chat tasks", "httpx2 openai pydantic redis redisvl wordllama"),
-    "personal": rule("agent chat commands inbox recall", "redis redisvl"),
-    "agent": rule(
-        "chat recall tools",
-        "aiohttp langchain_core langchain_openai langgraph pydantic redis redisvl tenacity yarl",
-    ),
-    "slack": rule("chat commands download gap operations tasks", "aiohttp slack_bolt slack_sdk"),
-    "discord": rule("chat commands download gap operations supervise tasks", "aiohttp discord tenacity yarl"),
-    "http": rule("chat commands gap operations tasks", "aiohttp pydantic pydantic_core yarl"),
     "__main__": rule("main"),
+    "main": rule("__version__ composition chat config"),
+    "app": rule(
+        "access.approvals chat commands concurrency config inbox platforms storage turn", "structlog"
+    ),
+    "turn": rule("chat"),
+    "concurrency": rule("chat"),
+    "config": rule(libraries="dotenv pydantic pydantic_settings structlog"),
+    "chat": rule(),
+    "platforms": rule(f"{PLATFORM} config discord http slack", "aiohttp pydantic yarl"),
+    "slack": rule(PLATFORM, "aiohttp slack_bolt slack_sdk"),
+    "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord tenacity yarl"),
+    "discord.markdown": rule("discord"),
+    "http": rule(PLATFORM, "aiohttp pydantic pydantic_core yarl"),
+    "inbox": rule("access chat concurrency inbox.scripts", "redis"),
+    "inbox.scripts": rule(),
+    "commands": rule("__version__ chat commands.redis"),
+    "commands.redis": rule("chat"),
+    "access": rule("chat commands config", "redis"),
+    "access.approvals": rule("chat commands", "redis"),
+    "agent": rule(
+        "agent.models chat memory tools",
+        "aiohttp langchain_core langgraph pydantic redis redisvl tenacity",
+    ),
+    "agent.models": rule(
+        "agent chat tools", "aiohttp langchain_core langchain_openai pydantic tenacity yarl"
+    ),
+    "agent.attachments": rule("chat", "PIL chardet pypdf"),
+    "memory": rule("agent chat commands concurrency inbox", "httpx2 openai pydantic redis redisvl wordllama"),
+    "tools": rule("chat memory storage tools.charts tools.sql", "asyncpg langchain_core pydantic redis"),
+    "tools.charts": rule("chat tools tools.sql", "matplotlib"),
+    "tools.plugins": rule(
+        "__version__ chat concurrency config tools",
+        "anyio httpx langchain_core langchain_mcp_adapters mcp pydantic redis tenacity",
+    ),
+    "tools.sql": rule("chat tools", "asyncpg pglast tenacity"),
+    "storage": rule("chat commands.redis config", "redis"),
+    "storage.embedded": rule("chat", "asyncpg redis"),
 }
-PLATFORM_PARTS = frozenset({"chat", "commands", "download", "gap", "operations", "supervise", "tasks"})
-ROOT = "app"
-"""Puts everything together: it sees all parts, and only the command line sees it."""
-MAY_NOT_BE_SEEN = frozenset({"app", "main"})
+ROOT = "composition"
+"""Puts everything together: it sees all rooms, and only the command line sees it."""
+MAY_NOT_BE_SEEN = frozenset({"composition", "main"})
+
+MOST_ENTRIES = 18
+"""Files and folders in bot/, beside `__init__.py` and `__main__.py`: each is a noun that a stranger knows."""
 
 
-def part_of(module: str) -> str:
-    """`slack` of `bot.slack.events`: the file or folder of bot/ that a module belongs to."""
-    return module.split(".")[1] if "." in module else "__init__"
+def room_of(name: str) -> str:
+    """Return `slack` for `bot.slack.events`, `tools.sql` for `bot.tools.sql.guard`: the folder, or a root file."""
+    names = name.split(".")
+    depth = next((n for n in range(min(3, len(names)), 1, -1) if BOT.joinpath(*names[1:n]).is_dir()), 2)
+    return ".".join(names[1:depth]) or "__init__"
 
 
 def module_of(path: Path) -> str:
@@ -123,24 +112,24 @@ def import_faults(module: str, source: str) -> list[str]:
 def is_allowed(module: str, name: str) -> bool:
     if name.startswith("."):  # absolute imports only, so that the rule can be read off the line
         return False
-    part, (top, *rest) = part_of(module), name.split(".")
+    room, top = room_of(module), name.split(".")[0]
     if top in sys.stdlib_module_names:
         return True
     if top != "bot":
-        return is_allowed_library(part, top)
-    seen = rest[0] if rest else ""
-    if seen == part and seen not in MAY_NOT_BE_SEEN:
+        return is_allowed_library(room, top)
+    seen = room_of(name)
+    if seen == room and seen not in MAY_NOT_BE_SEEN:
         return True
-    if part == ROOT:
+    if room == ROOT:
         return seen not in MAY_NOT_BE_SEEN
     # a folder without a rule is a new platform, and costs no change here
-    return seen in (RULES[part].parts if part in RULES else PLATFORM_PARTS)
+    return seen in (RULES[room].rooms if room in RULES else PLATFORM.split())
 
 
-def is_allowed_library(part: str, library: str) -> bool:
-    if part == ROOT:
+def is_allowed_library(room: str, library: str) -> bool:
+    if room == ROOT:
         return library in {"langchain_core", "pydantic"}
-    return library in RULES[part].libraries if part in RULES else library not in BOUND_LIBRARIES
+    return library in RULES[room].libraries if room in RULES else library not in BOUND_LIBRARIES
 
 
 def construct_faults(module: str, source: str) -> list[str]:
@@ -175,8 +164,14 @@ def test_file_keeps_the_rules(path: Path) -> None:
 
 
 def test_all_files_are_looked_at() -> None:
-    """The walk finds the parts that are known to be there."""
-    assert {part_of(module_of(path)) for path in FILES} >= RULES.keys() | {ROOT}
+    """The walk finds each room that has a rule, and no other but the composition root."""
+    assert {room_of(module_of(path)) for path in FILES} == RULES.keys() | {ROOT, "__init__"}
+
+
+def test_the_root_can_be_read_at_a_glance() -> None:
+    """The architecture is what `ls bot` shows."""
+    entries = [each.name for each in BOT.iterdir() if not each.name.startswith("__")]
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +196,10 @@ def test_all_files_are_looked_at() -> None:
         ("bot.chat", "import pydantic"),
         ("bot.chat", "from bot.commands.commands import Commands"),
         ("bot.config", "from bot.chat import Health"),
-        ("bot.config", "import structlog"),
+        ("bot.config", "import redis"),
+        ("bot.tools.charts.plot", "import asyncpg"),
+        ("bot.tools.sql.guard", "from bot.tools.plugins import open_plugins"),
+        ("bot.storage.embedded.redis", "from bot.storage.client import open_redis"),
         ("bot.commands.redis.runner", "from bot.tools import KeyValueStore"),
         ("bot.inbox.worker", "from bot.turn import Turns"),
         ("bot.inbox.worker", "from bot import tools"),
@@ -231,7 +229,7 @@ def test_forbidden_import_is_reported(module: str, source: str) -> None:
         ("bot.commands.health", "from bot import __version__"),
         ("bot.agent.agent", "from bot.tools import toolset"),
         ("bot.composition", "from bot import discord, slack\nfrom bot.inbox import Inbox"),
-        ("bot.main", "from bot import app"),
+        ("bot.main", "from bot import composition"),
         ("bot.__main__", "from bot.main import main"),
     ],
 )

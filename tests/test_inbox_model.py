@@ -2,8 +2,9 @@
 
 Several processes take turns at it: they restart under their name, vanish, and come back as ghosts after their
 leases were lost. Time passes where a rule says so. After each step Redis must hold what the model
-(`tests/support/inbox_model.py`) says; in the end one good worker drains all, and then every message that was accepted
-and that nobody took back was in exactly one turn, in order, and nothing without an expiry is left behind.
+(`tests/support/inbox_model.py`) says; in the end one good worker drains all, and then every message that was
+accepted and that nobody took back was in exactly one turn, in order, and nothing without an expiry is left
+behind.
 
 The suite tries the same examples in every run. To search for new ones, for minutes::
 

@@ -13,6 +13,7 @@ from tests.support.growth import MOST_GROWTH
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(not NODE, reason="the page's script is run by node")
+SCRIPT = Path(__file__).parent / "support" / "page.mjs"
 PAGE = Path(__file__).parent.parent / "bot" / "http" / "page"
 SCRIPTS = sorted(PAGE.glob("*.js"))
 
@@ -53,7 +54,12 @@ def test_a_long_line_of_a_request_is_wrapped_and_hides_no_end() -> None:
 
 def rendered(sources: list[Any], *options: str) -> list[Any]:
     """What the page's renderer makes of each source."""
-    command = [NODE or "node", str(Path(__file__).parent / "page.mjs"), str(PAGE / "markdown.js"), *options]
+    command = [
+        NODE or "node",
+        str(Path(__file__).parent / "support" / "page.mjs"),
+        str(PAGE / "markdown.js"),
+        *options,
+    ]
     done = subprocess.run(
         command, input=json.dumps(sources), capture_output=True, text=True, check=True, timeout=50
     )

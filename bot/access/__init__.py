@@ -1,1 +1,1 @@
-"""TODO."""
+"""Access control: the allow-list, rate limits, budgets and approvals."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Commands that users type, the same on every platform."""

@@ -55,8 +55,8 @@ class History:
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
         """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
 
-        See `bot.platforms.catch_up.Read`; threads count that were archived meanwhile. Raises `PlatformError`, that of a
-        guild or a channel once all others have been read.
+        See `bot.platforms.catch_up.Read`; threads count that were archived meanwhile. Raises `PlatformError`,
+        that of a guild or a channel once all others have been read.
         """
         missed = 0.0
         authors: dict[str, dict[str, Any]] = {}

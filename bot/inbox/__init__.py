@@ -17,7 +17,7 @@ __all__ = [
     "StillBusy",
     "Work",
     "Writer",
-    "desk",
+    "admin",
     "inbox_health",
     "is_current",
     "note_hang",

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The kit that every platform uses."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Helpers that several test files use."""

@@ -18,7 +18,7 @@ from bot.composition import open_bot
 from bot.config import Settings
 from tests.support.wait import wait_until
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager

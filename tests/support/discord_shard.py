@@ -21,7 +21,7 @@ from bot.discord.shard import Shard
 from bot.platforms.catch_up import Gap
 from bot.storage.coordination import SharedState
 
-SAMPLES = Path(__file__).parent / "samples" / "discord"
+SAMPLES = Path(__file__).parents[1] / "samples" / "discord"
 ME = 900
 
 

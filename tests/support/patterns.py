@@ -12,7 +12,7 @@ from re import _constants as ops  # type: ignore[attr-defined] # the parts of a 
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "bot").rglob("*.js"))
 MODULES = sorted((ROOT / "bot").rglob("*.py"))
 

@@ -17,7 +17,7 @@ from bot.config.plugins import plugin_settings
 from bot.tools import ToolFailure
 from bot.tools.plugins import Plugins, open_plugins
 
-SERVER = Path(__file__).parent / "servers" / "mcp_tools.py"
+SERVER = Path(__file__).parents[1] / "servers" / "mcp_tools.py"
 TOKEN = "mcp-token-0123456789"
 
 

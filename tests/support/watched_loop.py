@@ -1,6 +1,6 @@
-"""`python -m tests.support.watched_loop LEASE_SECONDS LAST_SECONDS`: an event loop under a watchdog, with nothing else.
+"""Event loop under a watchdog: `python -m tests.support.watched_loop LEASE_SECONDS LAST_SECONDS`.
 
-It obeys the lines of stdin: `ping` is answered with `pong`; `hang HOW` hangs the loop (see `tests.support.hangs`);
+It obeys lines of stdin: `ping` is answered with `pong`; `hang HOW` hangs the loop (`tests.support.hangs`);
 `load` computes in eight other threads; `fill` fills the pipe behind stderr; `end` ends. It prints what the
 watchdog notes.
 """

@@ -1,4 +1,4 @@
-"""Parsers of untrusted PDFs, pictures and texts of an unknown encoding; `confined.py` runs them.
+"""Parsers of untrusted PDFs, pictures and texts of an unknown encoding; `confinement.py` runs them.
 
 The file comes on standard input. The answer goes to standard output: a line of JSON, then the bytes of a
 picture. It imports nothing of the bot.

@@ -1,6 +1,6 @@
 """A launcher that runs one parser with no way out: no files, no network, no other processes.
 
-Run as `python -I confined.py PROGRAM ARGUMENTS…`. It imports what PROGRAM needs, gives up every system call
+Run as `python -I confinement.py PROGRAM ARGUMENTS…`. It imports what PROGRAM needs, gives up each system call
 that reading bytes in memory does not need (seccomp, Linux on x86-64 and Arm), and only then lets PROGRAM
 read its input. Elsewhere the limits of `resource` remain. It imports nothing of the bot.
 

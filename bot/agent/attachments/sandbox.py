@@ -20,7 +20,7 @@ _BYTES_PER_CHAR = 12
 
 _CHUNK = 64 << 10
 _AT_ONCE = 2
-_LAUNCHER = Path(__file__).with_name("confined.py")
+_LAUNCHER = Path(__file__).with_name("confinement.py")
 _PROGRAM = Path(__file__).with_name("child.py")
 
 _TOO_MUCH = "it takes too much to open"

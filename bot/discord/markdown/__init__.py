@@ -1,1 +1,1 @@
-"""TODO."""
+"""Markdown as Discord shows it."""

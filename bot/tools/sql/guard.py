@@ -1,8 +1,8 @@
 """Kinds of statement that may run at all, decided on PostgreSQL's own parse tree. Pure.
 
-This is one of the walls that `bot.tools.sql.database` names. Names are only collected here, some with the reason for
-which they may not be PostgreSQL's own or an extension's: `sql_resolution` asks the server what they are. What
-a view or function of the database does inside is the database's business, hence the role's.
+This is one of the walls that `bot.tools.sql.database` names. Names are only collected here, some with the
+reason for which they may not be PostgreSQL's own or an extension's: `resolution` asks the server about them.
+What a view or function of the database does inside is the database's business, hence the role's.
 """
 
 import re

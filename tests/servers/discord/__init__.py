@@ -1,1 +1,1 @@
-"""TODO."""
+"""Discord for tests."""

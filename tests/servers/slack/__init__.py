@@ -1,1 +1,1 @@
-"""TODO."""
+"""Slack for tests."""

@@ -24,7 +24,7 @@ ON_EVERY_METHOD = frozenset({"token", "team_id"})  # Bolt adds team_id to every 
 STRUCTURED = frozenset(
     {"blocks", "chunks", "metadata", "attachments", "prompts", "files", "loading_messages", "view"}
 )
-MANIFEST = Path(__file__).parents[2] / "manifest.yml"
+MANIFEST = Path(__file__).parents[3] / "manifest.yml"
 SCOPES = {  # by the beginning of a method's name; those of conversations.* depend on the channel
     "agents.": "chat:write",
     "assistant.": "assistant:write",
