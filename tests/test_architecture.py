@@ -83,7 +83,7 @@ MOST_ENTRIES = 18
 
 
 def room_of(name: str) -> str:
-    """Return `slack` for `bot.slack.events`, `tools.sql` for `bot.tools.sql.guard`: the folder, or a root file."""
+    """Return the folder, as `tools.sql` for `bot.tools.sql.guard`, or the root file of a module."""
     names = name.split(".")
     depth = next((n for n in range(min(3, len(names)), 1, -1) if BOT.joinpath(*names[1:n]).is_dir()), 2)
     return ".".join(names[1:depth]) or "__init__"

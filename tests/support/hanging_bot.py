@@ -1,4 +1,4 @@
-"""Bot with a fault, `python -m tests.support.hanging_bot`: `[WHERE:HOW]` in a text hangs its event loop there.
+"""Bot with a fault, `python -m tests.support.hanging_bot`: `[WHERE:HOW]` in a text hangs its loop there.
 
 `answer`: in a task that the agent has started; `show`: while the answer is rendered; `take`: while an event
 of Slack or Discord is read.
