@@ -123,14 +123,16 @@ async def test_one_channel_that_cannot_be_read_costs_no_other(
         assert "found" in await reader.catch_up()
 
 
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 200, "message": "<html>Please wait</html>"}])
 async def test_one_channel_that_fails_costs_no_other_and_is_read_later(
-    discord: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    discord: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
+    """Fault: the page of a proxy, with status 200, counted as a channel without messages."""
     monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
     other = discord.add_channel("other")
     await ask(discord, "late", discord.general)
     await ask(discord, "found", other)
-    discord.fail("GET", f"/channels/{discord.general.id}/messages", status=503)
+    discord.fail("GET", f"/channels/{discord.general.id}/messages", **fault)
     async with returned(discord, redis) as reader:
         with pytest.raises(PlatformError):
             await reader.catch_up()

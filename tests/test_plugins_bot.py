@@ -55,7 +55,7 @@ async def test_a_tool_that_needs_no_approval_is_called_and_one_of_our_names_repl
         assert "shop__extra" not in offered(model)
         (health,) = [each for each in await bot.examine() if each.name == "plugins"]
         assert health.state == "degraded"
-        assert re.fullmatch(r"ok: 15 tools, last call \d+ s ago, 0 of 1 failed", str(health.evidence["shop"]))
+        assert re.fullmatch(r"ok: 16 tools, last call \d+ s ago, 0 of 1 failed", str(health.evidence["shop"]))
         assert "down: its command was not found" in str(health.evidence["away"])
         # what it offers later is there at the next call of the model, and can be called
         model.script(Script(tool_calls=[("shop__change", {})]), "Changed.")

@@ -109,7 +109,7 @@ class History:
         http: Any = self._client.http  # what it answers is taken as it is: one channel may be unreadable
         with translated(reading=True):
             channels, threads = (
-                await http.get_all_guild_channels(guild.id),
+                _as_list(await http.get_all_guild_channels(guild.id)),
                 await http.get_active_threads(guild.id),
             )
             listed: list[Payload] = [*channels, *threads["threads"]]
@@ -153,7 +153,7 @@ class History:
     async def _payloads(self, channel: int, after: int) -> AsyncIterator[Payload]:
         """The messages of a channel after an id, the oldest first."""
         http: Any = self._client.http
-        while page := await http.logs_from(channel, PAGE, after=after):
+        while page := _as_list(await http.logs_from(channel, PAGE, after=after)):
             for data in reversed(page):
                 yield data
             newest = max(map(_id, page))
@@ -206,6 +206,13 @@ async def _described(guild: discord.Guild, user: int) -> dict[str, Any]:
     except Undeliverable:
         return {"is_guest": True}
     return {"roles": events.roles(member), "is_guest": events.is_guest(member)}
+
+
+def _as_list(answer: Any) -> list[Payload]:
+    """Return a list that Discord has answered with. Raises `Unreachable` for the page of a proxy."""
+    if not isinstance(answer, list):
+        raise Unreachable("Discord's API answers with something other than its data")
+    return answer
 
 
 def _id(data: Payload) -> int:

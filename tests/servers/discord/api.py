@@ -187,6 +187,8 @@ def _faulty(fault: Fault) -> web.Response:
         headers = {"X-RateLimit-Global": "true"} if fault.is_global else {}
         return _rate_limited(fault.retry_after or 0.0, headers)
     message = fault.message or f"{fault.status}: deliberate"
+    if message.startswith("<"):  # the page of a proxy
+        return web.Response(text=message, status=fault.status, content_type="text/html")
     return _json({"message": message, "code": fault.code}, fault.status)
 
 
