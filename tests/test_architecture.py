@@ -2,14 +2,13 @@
 
 import ast
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-BOT = Path(__file__).parent.parent / "bot"
-FILES = sorted(BOT.rglob("*.py"))
+from tests.support.rooms import BOT, FILES, imported, module_of, room_of
+
 MOST_LINES = 400
 
 
@@ -80,28 +79,6 @@ MAY_NOT_BE_SEEN = frozenset({"composition", "main"})
 
 MOST_ENTRIES = 18
 """Files and folders in bot/, beside `__init__.py` and `__main__.py`: each is a noun that a stranger knows."""
-
-
-def room_of(name: str) -> str:
-    """Return the folder, as `tools.sql` for `bot.tools.sql.guard`, or the root file of a module."""
-    names = name.split(".")
-    depth = next((n for n in range(min(3, len(names)), 1, -1) if BOT.joinpath(*names[1:n]).is_dir()), 2)
-    return ".".join(names[1:depth]) or "__init__"
-
-
-def module_of(path: Path) -> str:
-    names = path.relative_to(BOT.parent).with_suffix("").parts
-    return ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 2 else names)
-
-
-def imported(source: str) -> Iterator[str]:
-    """The names that a module imports, wherever in the file: `from bot import a` gives `bot.a`."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = "." * node.level + (node.module or "")
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def import_faults(module: str, source: str) -> list[str]:
