@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
-from bot.discord import api, connect, pace
+from bot.discord import api, connect, messages
 from bot.discord.errors import translated
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
@@ -29,7 +29,7 @@ FILES = "multipart/form-data"
 def quick(monkeypatch: pytest.MonkeyPatch, discord: Discord) -> None:
     """Repeat soon what is repeated, without rate limits."""
     monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
-    monkeypatch.setattr(pace, "INTERVAL", 0.01)
+    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.01)
     discord.limit("send", 100, 1.0)
 
 

@@ -39,6 +39,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands.commands import Commands, nothing_used
+from bot.platforms import health as platform_health
 from bot.slack import commands as slack_commands
 from bot.slack import connect, socket_mode, stream
 from bot.slack import health as slack_health
@@ -646,7 +647,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
 async def test_health_tells_the_sockets_and_the_last_event(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_health, "_TIMEOUT", 30)  # however busy the machine is
+    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 30)  # however busy the machine is
     began = time.monotonic()
     async with serving(server, gated()) as bot:
         health = await bot.platform.health()
@@ -678,7 +679,7 @@ async def test_health_tells_the_sockets_and_the_last_event(
 async def test_health_tells_that_slack_rejects_the_token(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_health, "FRESH_SECONDS", -1)
+    monkeypatch.setattr(platform_health, "FRESH_SECONDS", -1)
     async with serving(server, gated()) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
@@ -695,7 +696,7 @@ async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
 
 
 async def test_health_waits_for_slack_only_so_long(server: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slack_health, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 0.05)
     async with serving(server, gated()) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()

@@ -203,8 +203,8 @@ class Sender:
 
         await self._request(type_, hold)
 
-    async def who_am_i(self, seconds: float) -> None:
-        """Ask Discord for our own user, once and for `seconds` at most: what counts is that it answers."""
+    async def check_token(self, seconds: float) -> None:
+        """Ask Discord for our own user, once and for `seconds` at most. Raises `PlatformError`."""
 
         async def ask(client: discord.Client) -> None:
             await client.http.request(discord.http.Route("GET", "/users/@me"))

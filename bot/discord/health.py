@@ -1,18 +1,34 @@
-"""How Discord is, as `/agent-health` tells it. Pure."""
+"""Health of Discord: how REST answers our token, and what is connected."""
 
+import time
 from collections.abc import Sequence
-from typing import Literal
 
-from bot.chat import Json
+from bot.chat import CredentialsRejected, Json, PlatformError
+from bot.discord.api import Sender
 from bot.discord.connection import Line
 from bot.discord.shard import Shard
+from bot.platforms import health
+from bot.platforms.health import Finding
 
-State = Literal["ok", "degraded", "down", "off"]
+PROBE_SECONDS = 2.0
 
 
-def worst(states: Sequence[State]) -> State:
-    """The worst of several states."""
-    return max(states, key=("off", "ok", "degraded", "down").index)
+class TokenProbe(health.TokenProbe):
+    """Asks REST who we are. `down` when the token is refused, `degraded` without an answer in time."""
+
+    def __init__(self, sender: Sender) -> None:
+        super().__init__()
+        self._sender = sender
+
+    async def _ask(self) -> Finding:
+        began = time.monotonic()
+        try:
+            await self._sender.check_token(PROBE_SECONDS)
+        except CredentialsRejected as error:
+            return "down", {"rest": str(error)}
+        except PlatformError as error:
+            return "degraded", {"rest": str(error)}
+        return "ok", {"probe_ms": round((time.monotonic() - began) * 1000)}
 
 
 def line_evidence(lines: Sequence[Line]) -> dict[str, Json]:

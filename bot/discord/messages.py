@@ -1,5 +1,6 @@
 """The messages that show one answer."""
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -25,6 +26,25 @@ NONCE = 25
 
 CLOCKS = timedelta(seconds=5)
 """How far our clock may differ from Discord's."""
+
+
+EDIT_SECONDS = 1.2
+"""Seconds between two edits in a channel: Discord takes about five in five seconds, and sends count extra."""
+
+
+class EditPace:
+    """Times of edits: one for each channel every `EDIT_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._free_at: dict[int, float] = {}
+
+    async def turn(self, channel: int) -> None:
+        """Wait for the next time at which this channel may see an edit."""
+        now = asyncio.get_running_loop().time()
+        at = max(now, self._free_at.get(channel, now))
+        self._free_at = {each: free for each, free in self._free_at.items() if free > now}
+        self._free_at[channel] = at + EDIT_SECONDS
+        await asyncio.sleep(at - now)
 
 
 def nonce_of(turn: Turn, purpose: str) -> str:

@@ -27,15 +27,15 @@ from bot.discord import approvals, events
 from bot.discord.api import Sender
 from bot.discord.connection import Line
 from bot.discord.gateway import Listener
-from bot.discord.health import line_evidence, shard_evidence, worst
+from bot.discord.health import TokenProbe, line_evidence, shard_evidence
 from bot.discord.identify import Starts
-from bot.discord.pace import Pace
+from bot.discord.messages import EditPace
 from bot.discord.patience import PATIENCE_SECONDS
-from bot.discord.probe import Probe
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
 from bot.platforms.download import Hosts, download
+from bot.platforms.health import worst
 
 _FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 
@@ -102,9 +102,9 @@ class Discord:
         self._patience = patience
         self._shards = Shards(shared, catch_up_hours, self._listen)
         self._starts = Starts(sender, shared)
-        self._pace = Pace()
+        self._pace = EditPace()
         self._unheld = Line()
-        self._probe = Probe(sender)
+        self._probe = TokenProbe(sender)
 
     async def receive(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
@@ -151,17 +151,17 @@ class Discord:
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""
-        rest = await self._probe()
+        rest, probed = await self._probe()
         if self._shards.standing_by:
-            return Health(name=self.name, state=rest.state, evidence={"standing_by": True, **rest.evidence})
+            return Health(name=self.name, state=rest, evidence={"standing_by": True, **probed})
         lines = self._shards.lines or [self._unheld]
         return Health(
             name=self.name,
-            state=worst([rest.state, *(line.state() for line in lines)]),
+            state=worst([rest, *(line.state() for line in lines)]),
             evidence={
                 **line_evidence(lines),
                 **shard_evidence(self._shards.held),
                 **self._starts.evidence(),
-                **rest.evidence,
+                **probed,
             },
         )

@@ -24,8 +24,7 @@ from bot.discord.approvals import Asking
 from bot.discord.destination import Place
 from bot.discord.errors import Failing, Refused
 from bot.discord.fallback import Elsewhere
-from bot.discord.messages import Display
-from bot.discord.pace import Pace
+from bot.discord.messages import Display, EditPace
 from bot.discord.patience import Patience
 from bot.discord.renderer import Transcript
 from bot.discord.request_guard import Hold
@@ -47,7 +46,7 @@ class DiscordThread:
         self,
         id: ThreadId,
         sender: Sender,
-        pace: Pace,
+        pace: EditPace,
         shared: Shared,
         files: Files,
         patience: float,

@@ -11,7 +11,6 @@ from bot.concurrency.tasks import cancel
 from bot.discord.connection import Line
 from bot.discord.events import PLATFORM
 from bot.discord.shard import Shard, division
-from bot.discord.share import fair_share
 from bot.platforms.catch_up import Gap
 from bot.platforms.supervise import persevere
 
@@ -195,3 +194,15 @@ class Shards:
 
 def _lease_of(number: int) -> str:
     return f"{PLATFORM}:shard:{number}"
+
+
+def fair_share(count: int, loads: Sequence[int], place: int) -> int:
+    """Return how many of `count` shards the process at `place` may hold while the processes hold `loads`.
+
+    All may hold the same number, and so many of them one more as are left over: those that have one more
+    already keep it, so that nothing moves without need.
+    """
+    least, left_over = divmod(count, len(loads))
+    laden = [each for each, load in enumerate(loads) if load > least]
+    has_more = place in laden[:left_over] if place in laden else len(laden) < left_over
+    return least + has_more

@@ -37,13 +37,14 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.platforms.catch_up import Gap
+from bot.platforms.health import State, worst
 from bot.slack import approvals
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.audience import Audiences
 from bot.slack.commands import answer_commands
 from bot.slack.downloads import fetch
 from bot.slack.events import Unreadable, event_id, parse, place_of
-from bot.slack.health import State, TokenProbe
+from bot.slack.health import TokenProbe
 from bot.slack.history import History
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import answer_memory
@@ -59,8 +60,6 @@ from bot.slack.webhook import serve
 from bot.slack.writer import PART_SECONDS
 
 log = logging.getLogger(__name__)
-
-_BY_GRAVITY: tuple[State, ...] = ("ok", "degraded", "down")
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -230,7 +229,7 @@ class Slack:
             evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
         if self._identity:
             evidence |= {"workspace": self._identity.team, "bot_user": self._identity.user_id}
-        return Health(name=self.name, state=max(hears, heard, key=_BY_GRAVITY.index), evidence=evidence)
+        return Health(name=self.name, state=worst([hears, heard]), evidence=evidence)
 
     async def _hearing(self) -> tuple[State, dict[str, Json]]:
         if not self._app_token:
