@@ -501,7 +501,7 @@ async def test_the_bot_types_again_while_a_tool_is_at_work(server: Discord, bot:
 
 def typing_tasks(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
     new = asyncio.all_tasks() - before
-    return [task for task in new if "Typing" in getattr(task.get_coro(), "__qualname__", "")]
+    return [task for task in new if "Status" in getattr(task.get_coro(), "__qualname__", "")]
 
 
 async def test_typing_that_fails_fails_nothing(server: Discord, bot: Bot) -> None:
@@ -533,9 +533,9 @@ async def test_a_wait_for_the_global_limit_that_is_cut_short_holds_up_nothing(
     question = await direct(server)
     channel = server.dm(server.alice).id
     fault = server.fail("POST", "/channels/*/typing", status=429, retry_after=20, is_global=True)
-    typing = asyncio.create_task(bot.platform._sender.type(channel, hold=allowed))
+    typing = asyncio.create_task(bot.platform._api.type(channel, hold=allowed))
     await wait_until(lambda: fault.used == 1, "the limit is told")
-    client = bot.platform._sender._client
+    client = bot.platform._api._client
     assert client
     await wait_until(lambda: not client.http._global_over.is_set(), "the gate is closed")
     await cancel(typing)
@@ -546,7 +546,7 @@ async def test_a_wait_for_the_global_limit_that_is_cut_short_holds_up_nothing(
 async def test_a_client_whose_http_session_died_is_replaced(server: Discord, bot: Bot) -> None:
     """It would never open another one, and fail until the process ends."""
     await bot.reply(await direct(server))
-    client = bot.platform._sender._client
+    client = bot.platform._api._client
     assert client
     await client.http.close()
     await bot.reply(await direct(server))

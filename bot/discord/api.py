@@ -74,7 +74,7 @@ class Gateway:
     reset_after: float
 
 
-class Sender:
+class DiscordApi:
     """A client that only sends, logged in when it is first needed.
 
     Every method raises `PlatformError`. All requests may be repeated without harm, so a lost connection is

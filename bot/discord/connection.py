@@ -9,7 +9,7 @@ DOWN_SECONDS = 60.0
 """How long the bot may hear nothing until that is more than a reconnection."""
 
 
-class Line:
+class Connection:
     """Whether the gateway is connected, and since when it is not: kept while listeners come and go."""
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from unicodedata import category
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
-from bot.discord.api import Sender, Sent
-from bot.discord.destination import Place
+from bot.discord.api import DiscordApi, Sent
+from bot.discord.destination import Destination
 from bot.discord.errors import Refused
 from bot.discord.patience import Patience
 
@@ -66,7 +66,7 @@ def plain_text(text: str) -> str:
     return units[: 2 * (_LONGEST - 1)].decode("utf-16-le", "ignore") + "…"
 
 
-class Display:
+class Messages:
     """Keeps the messages on Discord equal to the texts it is given, and the receipt equal to both.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
@@ -76,9 +76,11 @@ class Display:
     Discord has refused a text for good, and `plain` holds the numbers of those that are sent as plain text.
     """
 
-    def __init__(self, sender: Sender, place: Place, receipt: Receipt, patience: Patience) -> None:
-        self._sender = sender
-        self._place = place
+    def __init__(
+        self, api: DiscordApi, destination: Destination, receipt: Receipt, patience: Patience
+    ) -> None:
+        self._api = api
+        self._destination = destination
         self._receipt = receipt
         self._patience = patience
         self._ids = [int(id) for id in receipt.state.get("messages", [])]
@@ -87,7 +89,7 @@ class Display:
     @property
     def channel(self) -> int:
         """Where the messages are."""
-        return self._place.channel
+        return self._destination.channel
 
     @property
     def shown(self) -> int:
@@ -95,11 +97,11 @@ class Display:
         return int(self._receipt.state.get("shown", 0))
 
     @property
-    def begun(self) -> bool:
+    def has_any(self) -> bool:
         """Whether there is a message to edit already."""
         return bool(self._ids)
 
-    async def resume(self) -> bool:
+    async def recover(self) -> bool:
         """Find what an earlier attempt has sent; whether there may be anything."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
         if sending:
@@ -111,8 +113,8 @@ class Display:
         since = datetime.fromtimestamp(sending["at"], UTC) - CLOCKS
         try:
             async with self._patience.part("history"):
-                recent = await self._sender.sent_since(
-                    self._place.channel, since, reply_to=self._place.reply_to
+                recent = await self._api.sent_since(
+                    self._destination.channel, since, reply_to=self._destination.reply_to
                 )
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return
@@ -144,7 +146,7 @@ class Display:
         if shown != self._receipt.state.get("shown"):
             await self._receipt.save(shown=shown)
 
-    async def end(self, texts: list[str]) -> None:
+    async def finish(self, texts: list[str]) -> None:
         """Show `texts` for good: an earlier attempt's messages beyond them are taken back."""
         await self.show(texts)
         for extra in self._ids[len(texts) :]:
@@ -169,7 +171,9 @@ class Display:
             return
         try:
             async with self._patience.part(f"text {index}"):
-                await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
+                await self._api.edit(
+                    self._destination.channel, self._ids[index], text, hold=self._receipt.hold
+                )
         except Refused as error:
             log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
             await self._replace(index, text)
@@ -202,7 +206,7 @@ class Display:
     async def _take_back(self, id: int) -> None:
         try:
             async with self._patience.part(f"deletion {id}"):
-                await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
+                await self._api.delete(self._destination.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
 
@@ -217,11 +221,11 @@ class Display:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
         is_plain = index in self._receipt.state.get("plain", [])
         async with self._patience.part(f"text {index}"):
-            return await self._sender.send(
-                self._place.channel,
+            return await self._api.send(
+                self._destination.channel,
                 text,
                 nonce=nonce_of(self._receipt.turn, purpose),
-                reply_to=None if is_plain else self._place.reply_to,
+                reply_to=None if is_plain else self._destination.reply_to,
                 hold=self._receipt.hold,
             )
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bot.chat import Json, Receipt, Unreachable
-from bot.discord.errors import Failing
+from bot.discord.errors import GivenUp
 
-PATIENCE_SECONDS = 180.0
+PART_SECONDS = 180.0
 
 
 class Patience:
@@ -23,7 +23,7 @@ class Patience:
 
     @asynccontextmanager
     async def part(self, name: str) -> AsyncIterator[None]:
-        """Raise `Failing` instead of `Unreachable` once the body has failed for too long."""
+        """Raise `GivenUp` instead of `Unreachable` once the body has failed for too long."""
         failing: dict[str, Json] = self._receipt.state.get("failing", {})
         try:
             yield
@@ -33,7 +33,7 @@ class Patience:
                 raise
             if time.time() - failing[name] < self._seconds:
                 raise
-            raise Failing(f"Discord has failed at this for too long: {error}") from error
+            raise GivenUp(f"Discord has failed at this for too long: {error}") from error
         if name in failing:
             others = {part: since for part, since in failing.items() if part != name}
             await self._receipt.save(failing=others)

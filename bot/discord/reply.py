@@ -18,17 +18,17 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.discord import destination as places
-from bot.discord.api import Sender
-from bot.discord.approvals import Asking
-from bot.discord.destination import Place
-from bot.discord.errors import Failing, Refused
+from bot.discord import destination as destinations
+from bot.discord.api import DiscordApi
+from bot.discord.approvals import Approvals
+from bot.discord.destination import Destination
+from bot.discord.errors import GivenUp, Refused
 from bot.discord.fallback import Elsewhere
-from bot.discord.messages import Display, EditPace
+from bot.discord.messages import EditPace, Messages
 from bot.discord.patience import Patience
-from bot.discord.renderer import Transcript
+from bot.discord.renderer import Renderer
 from bot.discord.request_guard import Hold
-from bot.discord.status import Typing
+from bot.discord.status import Status
 from bot.discord.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class DiscordThread:
     def __init__(
         self,
         id: ThreadId,
-        sender: Sender,
+        api: DiscordApi,
         pace: EditPace,
         shared: Shared,
         files: Files,
@@ -54,7 +54,7 @@ class DiscordThread:
         self.id = id
         self._patience = patience
         self._files = files
-        self._sender = sender
+        self._api = api
         self._shared = shared
         self._pace = pace
 
@@ -69,8 +69,8 @@ class DiscordThread:
         try:
             await self._reply(parts, receipt, patience)
         except Undeliverable as error:
-            is_told = await Elsewhere(self._sender, receipt).tell(error)
-            if isinstance(error, Failing) and not is_told:  # it fails at everything: that ends some day
+            is_told = await Elsewhere(self._api, receipt).tell(error)
+            if isinstance(error, GivenUp) and not is_told:  # it fails at everything: that ends some day
                 raise Unreachable(str(error)) from error
             raise
 
@@ -78,78 +78,83 @@ class DiscordThread:
         answer = _Growing()
         async with _tasks() as tasks:
             tasks.create_task(answer.read(parts))
-            place = await self._open(receipt, patience)
-            typing = Typing(tasks, self._sender, place.channel, receipt.hold)
+            destination = await self._open(receipt, patience)
+            status = Status(tasks, self._api, destination.channel, receipt.hold)
             beside = _Beside(
-                Asking(self._sender, place, receipt, self._shared),
-                Uploads(self._sender, place, receipt, patience, self._files),
+                Approvals(self._api, destination, receipt, self._shared),
+                Uploads(self._api, destination, receipt, patience, self._files),
                 patience,
             )
-            await self._follow(answer, Display(self._sender, place, receipt, patience), typing, beside)
+            await self._follow(answer, Messages(self._api, destination, receipt, patience), status, beside)
 
-    async def _open(self, receipt: Receipt, patience: Patience) -> Place:
+    async def _open(self, receipt: Receipt, patience: Patience) -> Destination:
         """Where the answer goes, the same on every attempt."""
         if "channel" in receipt.state:
             reply_to = receipt.state["reply_to"]
-            return Place(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
-        place = places.settled(receipt.turn) or await self._start_thread(receipt.turn, receipt.hold, patience)
-        await receipt.save(
-            channel=str(place.channel), reply_to=str(place.reply_to) if place.reply_to else None
+            return Destination(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
+        destination = destinations.settled(receipt.turn) or await self._start_thread(
+            receipt.turn, receipt.hold, patience
         )
-        return place
+        await receipt.save(
+            channel=str(destination.channel),
+            reply_to=str(destination.reply_to) if destination.reply_to else None,
+        )
+        return destination
 
-    async def _start_thread(self, turn: Turn, hold: Hold, patience: Patience) -> Place:
-        question = places.opening(turn)
+    async def _start_thread(self, turn: Turn, hold: Hold, patience: Patience) -> Destination:
+        question = destinations.opening(turn)
         assert question is not None
         channel, message = int(question.place["channel"]), int(question.place["message"])
         try:
-            name = places.thread_name(question.text)
+            name = destinations.thread_name(question.text)
             async with patience.part("thread"):
-                return Place(await self._sender.start_thread(channel, message, name, hold=hold))
+                return Destination(await self._api.start_thread(channel, message, name, hold=hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
-            return places.in_channel(turn)
+            return destinations.in_channel(turn)
 
-    async def _follow(self, answer: "_Growing", display: Display, typing: Typing, beside: "_Beside") -> None:
-        if not await display.resume():
-            typing.start()
-        shown_before = display.shown
+    async def _follow(
+        self, answer: "_Growing", messages: Messages, status: Status, beside: "_Beside"
+    ) -> None:
+        if not await messages.recover():
+            status.start()
+        shown_before = messages.shown
         while True:
             await answer.news()
             while answer.decided:
                 await beside.settle(answer.decided.pop())
-            if display.begun:
-                await self._pace.turn(display.channel)
+            if messages.has_any:
+                await self._pace.turn(messages.channel)
             if answer.finished:
                 break
-            texts = answer.transcript.messages()
+            texts = answer.renderer.messages()
             if sum(map(len, texts)) >= shown_before:
-                await _show(texts, display, typing, working=answer.transcript.working)
-            await beside.uploads.show(answer.transcript)
-        await typing.stop()
-        texts = answer.transcript.messages()
-        await display.show(texts)
-        await beside.uploads.show(answer.transcript)
+                await _show(texts, messages, status, working=answer.renderer.working)
+            await beside.uploads.show(answer.renderer)
+        await status.stop()
+        texts = answer.renderer.messages()
+        await messages.show(texts)
+        await beside.uploads.show(answer.renderer)
         for approval in answer.asked:
             if words := await beside.show(approval):
-                answer.transcript.add(Notice(words))
-        await display.end(answer.transcript.messages())
+                answer.renderer.add(Notice(words))
+        await messages.finish(answer.renderer.messages())
 
 
-async def _show(texts: list[str], display: Display, typing: Typing, *, working: bool) -> None:
-    """Show what there is; the bot types on only while a tool is at work, since edits do not end typing."""
+async def _show(texts: list[str], messages: Messages, status: Status, *, working: bool) -> None:
+    """Show what there is; the bot types on only while a tool is at work, since edits do not end that."""
     if texts and not working:
-        await typing.stop()
-    await display.show(texts)
+        await status.stop()
+    await messages.show(texts)
     if working:
-        typing.start()
+        status.start()
 
 
 @dataclass(frozen=True, slots=True)
 class _Beside:
     """What is shown in messages beside the text."""
 
-    asking: Asking
+    approvals: Approvals
     uploads: Uploads
     patience: Patience
 
@@ -157,7 +162,7 @@ class _Beside:
         """Show a request; the words for why it cannot be shown, or nothing."""
         try:
             async with self.patience.part(f"request {approval.id}"):
-                await self.asking.show(approval)
+                await self.approvals.show(approval)
         except Refused as error:
             log.warning("request not shown", extra={"request": approval.id, "reason": str(error)})
             return _NOT_ASKED
@@ -167,7 +172,7 @@ class _Beside:
         """Show a request as decided; that it cannot be shown does not undo it."""
         try:
             async with self.patience.part(f"request {approval.id}"):
-                await self.asking.settle(approval)
+                await self.approvals.settle(approval)
         except Refused as error:
             log.warning("request not shown as decided", extra={"request": approval.id, "reason": str(error)})
 
@@ -176,7 +181,7 @@ class _Growing:
     """An answer that is being read."""
 
     def __init__(self) -> None:
-        self.transcript = Transcript()
+        self.renderer = Renderer()
         self.asked: list[Approval] = []
         self.decided: list[Approval] = []
         self.finished = False
@@ -187,9 +192,9 @@ class _Growing:
             if isinstance(part, Approval):
                 (self.asked if part.state == "asked" else self.decided).append(part)
             else:
-                self.transcript.add(part)
+                self.renderer.add(part)
             self._news.set()
-        self.transcript.finish()
+        self.renderer.finish()
         self.finished = True
         self._news.set()
 

@@ -7,12 +7,12 @@ import time
 from datetime import UTC, datetime
 
 from bot.chat import File, Files, Json, Notice, Receipt, Undeliverable
-from bot.discord.api import Attached, Sender
-from bot.discord.destination import Place
-from bot.discord.errors import Failing
+from bot.discord.api import Attached, DiscordApi
+from bot.discord.destination import Destination
+from bot.discord.errors import GivenUp
 from bot.discord.messages import CLOCKS, NONCE
 from bot.discord.patience import Patience
-from bot.discord.renderer import Transcript
+from bot.discord.renderer import Renderer
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +32,20 @@ class Uploads:
     """
 
     def __init__(
-        self, sender: Sender, place: Place, receipt: Receipt, patience: Patience, files: Files
+        self, api: DiscordApi, destination: Destination, receipt: Receipt, patience: Patience, files: Files
     ) -> None:
-        self._sender = sender
-        self._place = place
+        self._api = api
+        self._destination = destination
         self._receipt = receipt
         self._patience = patience
         self._files = files
 
-    async def show(self, transcript: Transcript) -> None:
-        """Show the files that the transcript has gathered; what keeps one away becomes a notice in it."""
-        files, transcript.files = transcript.files, []
+    async def show(self, renderer: Renderer) -> None:
+        """Show the files that the renderer has gathered; what keeps one away becomes a notice in it."""
+        files, renderer.files = renderer.files, []
         for file in files:
             if words := await self._show(file):
-                transcript.add(Notice(words))
+                renderer.add(Notice(words))
 
     async def _show(self, file: File) -> str:
         """Show one file; the words for why it cannot be shown, or nothing."""
@@ -57,7 +57,7 @@ class Uploads:
         try:
             async with self._patience.part(f"file {file.id}"):
                 words = await self._send(file)
-        except Failing as error:  # not noted: should even the words fail, the file is tried again
+        except GivenUp as error:  # not noted: should even the words fail, the file is tried again
             log.warning("file not shown", extra={"file": file.name, "reason": str(error)})
             return _FAILED.format(name=file.name)
         except Undeliverable as error:
@@ -80,8 +80,8 @@ class Uploads:
         since = datetime.fromtimestamp(at, UTC) - CLOCKS
         try:
             async with self._patience.part("history"):
-                recent = await self._sender.sent_since(
-                    self._place.channel, since, reply_to=self._place.reply_to
+                recent = await self._api.sent_since(
+                    self._destination.channel, since, reply_to=self._destination.reply_to
                 )
         except Undeliverable:  # we may not read here; the nonce still holds for some minutes
             return False
@@ -93,11 +93,11 @@ class Uploads:
             return _GONE.format(name=file.name)
         await self._note(file, at=time.time())
         nonce = hashlib.sha256(f"{self._receipt.turn.id}:{file.id}".encode()).hexdigest()[:NONCE]
-        await self._sender.attach(
-            self._place.channel,
+        await self._api.attach(
+            self._destination.channel,
             Attached(_attached_as(file), found[1], file.alt),
             nonce=nonce,
-            reply_to=self._place.reply_to,
+            reply_to=self._destination.reply_to,
             hold=self._receipt.hold,
         )
         await self._note(file, shown=True)

@@ -12,7 +12,7 @@ from bot.chat import File, Files, Json, Notice, Receipt, Unreachable
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp, MissingScope, Refused
 from bot.slack.messages import Messages
-from bot.slack.renderer import Draft
+from bot.slack.renderer import Renderer
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +43,15 @@ class Uploads:
         self._receipt = receipt
         self._files = files
 
-    async def show(self, draft: Draft) -> bool:
-        """Show the files that the draft has gathered; what keeps one away becomes a notice in it.
+    async def show(self, renderer: Renderer) -> bool:
+        """Show the files that the renderer has gathered; what keeps one away becomes a notice in it.
 
         Returns whether there was such a notice. Raises `PlatformError` when it may work later.
         """
-        files, draft.files = draft.files, []
+        files, renderer.files = renderer.files, []
         problems = [words for file in files if (words := await self._show(file))]
         for words in problems:
-            draft.add(Notice(words))
+            renderer.add(Notice(words))
         return bool(problems)
 
     async def _show(self, file: File) -> str:
