@@ -4,33 +4,27 @@ import logging
 import re
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Protocol, Self, cast
 
 import discord
 from discord import ui
 
-from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
-from bot.commands.commands import (
-    MOST_NAMES,
-    NOT_FOR_EXTERNAL,
-    Commands,
-    asked,
-    named,
-)
+from bot.chat import Approval, Json, Receipt, Shared, Undeliverable
+from bot.commands.commands import MOST_NAMES, Commands, asked, named
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused
 from bot.discord.events import PLATFORM, is_guest
 from bot.discord.handlers import Handlers
-from bot.discord.messages import CLOCKS, nonce_of
+from bot.discord.messages import find_sent, nonce_of
 from bot.discord.responses import apologise, follow_up
+from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
 
 log = logging.getLogger(__name__)
 
 _LABELS = {
-    "approve": ("Approve", discord.ButtonStyle.success),
-    "reject": ("Reject", discord.ButtonStyle.danger),
+    APPROVE: ("Approve", discord.ButtonStyle.success),
+    REJECT: ("Reject", discord.ButtonStyle.danger),
 }
 
 
@@ -47,10 +41,7 @@ def render_request(approval: Approval) -> str:
         platform, _, user = author.partition(":")
         return f"<@{user}>" if platform == PLATFORM else named(approval, author)
 
-    def is_named(author: str) -> bool:
-        return author.startswith(f"{PLATFORM}:") or author in approval.names
-
-    text = asked(approval, name, is_named, where=_WHERE)
+    text = asked(approval, name, has_name(approval, PLATFORM), where=_WHERE)
     nameless = replace(approval, names={})
     shorter = [asked(each, where=_WHERE) for each in (nameless, replace(nameless, reason=""))]
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
@@ -102,31 +93,23 @@ class Approvals:
         asking = self._receipt.state.get("asking")
         if not asking or asking["text"] != text:
             return None
-        since = datetime.fromtimestamp(asking["at"], UTC) - CLOCKS
-        try:
-            recent = await self._api.sent_since(
-                self._destination.channel, since, reply_to=self._destination.reply_to
-            )
-        except Undeliverable:  # we may not read here; the nonce still holds for some minutes
-            return None
+        recent = await find_sent(self._api, self._destination, asking["at"])
         return next((each.id for each in recent if each.text == text.strip()), None)
 
     async def settle(self, approval: Approval) -> None:
         """Take the buttons of a request away and say what was decided, if its message is still there."""
-        receipt = await self._shared.receipt_of(approval.asked_in) or {}
-        place = receipt.get("extras", {}).get(approval.id)
-        if place is None:
-            log.warning("the message of a request is not known", extra={"request": approval.id})
+        message = await find_request(approval, self._shared)
+        if message is None:
             return
         try:
-            await _settle(approval, place, self._api, self._receipt)
+            await _settle(approval, message, self._api, self._receipt)
         except Refused as error:  # somebody has deleted it
             log.warning("the message of a request keeps its buttons", extra={"reason": str(error)})
 
 
-async def _settle(approval: Approval, place: Json, api: DiscordApi, receipt: Receipt) -> None:
-    channel, message = map(int, place)
-    await api.edit(channel, message, render_request(approval), hold=receipt.hold, without_buttons=True)
+async def _settle(approval: Approval, message: Json, api: DiscordApi, receipt: Receipt) -> None:
+    channel, id = map(int, message)
+    await api.edit(channel, id, render_request(approval), hold=receipt.hold, without_buttons=True)
 
 
 async def show_request(
@@ -192,21 +175,15 @@ class ApprovalButton(
         host.handling.join()
         await interaction.response.defer(ephemeral=True, thinking=True)
         try:
-            words = await self._decide(host.commands, interaction.user)
+            answer = await decide(
+                host.commands,
+                self._request,
+                f"{PLATFORM}:{interaction.user.id}",
+                approve=self._verb == APPROVE,
+                name=interaction.user.display_name,
+                is_external=is_guest(interaction.user),
+            )
         except Exception as error:  # noqa: BLE001 - discord.py would let who pressed wait for good
             await apologise(interaction, error)
         else:
-            await follow_up(interaction, words)
-
-    async def _decide(self, commands: Commands, user: discord.User | discord.Member) -> str:
-        """Take the decision; returns the words for who pressed."""
-        approve = self._verb == "approve"
-        if approve and is_guest(user):
-            return NOT_FOR_EXTERNAL
-        by = f"{PLATFORM}:{user.id}"
-        try:
-            decided = await commands.decide(self._request, by, approve=approve, name=user.display_name)
-        except StorageDown as error:
-            log.warning("a decision was not taken", extra={"error": str(error)})
-            return "That could not be taken just now. Please press the button again in a moment."
-        return decided.words
+            await follow_up(interaction, answer)

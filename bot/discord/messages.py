@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from unicodedata import category
 
@@ -11,7 +12,7 @@ from bot.chat import Json, Receipt, Turn, Undeliverable
 from bot.discord.api import DiscordApi, Sent
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused
-from bot.discord.patience import Patience
+from bot.discord.part_timeout import PartTimeout
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,24 @@ def nonce_of(turn: Turn, purpose: str) -> str:
     return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
 
 
+async def find_sent(
+    api: DiscordApi,
+    destination: Destination,
+    at: float,
+    bound: AbstractAsyncContextManager[None] | None = None,
+) -> list[Sent]:
+    """Return our messages in a place since `at` (Unix seconds); none where we may not read.
+
+    There the nonce still holds for some minutes.
+    """
+    since = datetime.fromtimestamp(at, UTC) - CLOCKS
+    try:
+        async with bound or nullcontext():
+            return await api.sent_since(destination.channel, since, reply_to=destination.reply_to)
+    except Undeliverable:
+        return []
+
+
 def plain_text(text: str) -> str:
     """Return a text without control characters, cut to what Discord takes however it counts.
 
@@ -77,12 +96,12 @@ class Messages:
     """
 
     def __init__(
-        self, api: DiscordApi, destination: Destination, receipt: Receipt, patience: Patience
+        self, api: DiscordApi, destination: Destination, receipt: Receipt, part_timeout: PartTimeout
     ) -> None:
         self._api = api
         self._destination = destination
         self._receipt = receipt
-        self._patience = patience
+        self._part_timeout = part_timeout
         self._ids = [int(id) for id in receipt.state.get("messages", [])]
         self._texts: list[str | None] = [None] * len(self._ids)  # None: an earlier attempt's, not known
 
@@ -110,14 +129,8 @@ class Messages:
         return bool(sending or self._ids)
 
     async def _find(self, sending: dict[str, Json]) -> None:
-        since = datetime.fromtimestamp(sending["at"], UTC) - CLOCKS
-        try:
-            async with self._patience.part("history"):
-                recent = await self._api.sent_since(
-                    self._destination.channel, since, reply_to=self._destination.reply_to
-                )
-        except Undeliverable:  # we may not read here; the nonce still holds for some minutes
-            return
+        bound = self._part_timeout.bounded("history")
+        recent = await find_sent(self._api, self._destination, sending["at"], bound)
         for message in recent:
             if message.id not in self._ids and message.text == sending["text"].strip():
                 if "replaces" in sending:
@@ -170,7 +183,7 @@ class Messages:
         if self._texts[index] == text:
             return
         try:
-            async with self._patience.part(f"text {index}"):
+            async with self._part_timeout.bounded(f"text {index}"):
                 await self._api.edit(
                     self._destination.channel, self._ids[index], text, hold=self._receipt.hold
                 )
@@ -205,7 +218,7 @@ class Messages:
 
     async def _take_back(self, id: int) -> None:
         try:
-            async with self._patience.part(f"deletion {id}"):
+            async with self._part_timeout.bounded(f"deletion {id}"):
                 await self._api.delete(self._destination.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
@@ -220,7 +233,7 @@ class Messages:
     async def _post(self, text: str, index: int, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
         is_plain = index in self._receipt.state.get("plain", [])
-        async with self._patience.part(f"text {index}"):
+        async with self._part_timeout.bounded(f"text {index}"):
             return await self._api.send(
                 self._destination.channel,
                 text,

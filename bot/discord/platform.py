@@ -30,7 +30,7 @@ from bot.discord.gateway import Listener
 from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
-from bot.discord.patience import PART_SECONDS
+from bot.discord.part_timeout import PART_SECONDS
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
@@ -51,17 +51,17 @@ async def connect(
     catch_up_hours: float,
     shards: int | None,
     bots: Set[str] = frozenset(),
-    patience: float = PART_SECONDS,
+    part_seconds: float = PART_SECONDS,
 ) -> AsyncIterator["Discord"]:
     """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
 
     Without a number of `shards` Discord is asked for one. discord.py keeps both addresses in its classes, so
     a process can have one Discord at a time. Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
-    A part of an answer that fails for `patience` seconds is replaced by a sentence.
+    A part of an answer that fails for `part_seconds` seconds is replaced by a sentence.
     """
     with _addressed(api_url):
         async with DiscordApi(token) as api:
-            yield Discord(token, commands, api, shared, files, catch_up_hours, shards, bots, patience)
+            yield Discord(token, commands, api, shared, files, catch_up_hours, shards, bots, part_seconds)
 
 
 @contextmanager
@@ -90,7 +90,7 @@ class Discord:
         catch_up_hours: float,
         shards: int | None,
         bots: Set[str],
-        patience: float,
+        part_seconds: float,
     ) -> None:
         self._token = token
         self._commands = commands
@@ -99,7 +99,7 @@ class Discord:
         self._files = files
         self._wish = shards
         self._bots = bots
-        self._patience = patience
+        self._part_seconds = part_seconds
         self._shards = Shards(shared, catch_up_hours, self._listen)
         self._identify_queue = IdentifyQueue(api, shared)
         self._pace = EditPace()
@@ -128,7 +128,7 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
-        return DiscordThread(id, self._api, self._pace, self._shared, self._files, self._patience)
+        return DiscordThread(id, self._api, self._pace, self._shared, self._files, self._part_seconds)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """See `bot.chat.Platform`. The addresses are signed: no token goes along."""

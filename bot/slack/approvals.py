@@ -6,18 +6,13 @@ https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/intera
 import asyncio
 import html
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import aiohttp
 
-from bot.chat import Approval, Json, Part, Receipt, Shared, StorageDown, ThreadId
-from bot.commands.commands import (
-    NOT_FOR_EXTERNAL,
-    Commands,
-    headline,
-    named,
-    standing,
-)
+from bot.chat import Approval, Json, Receipt, Shared, ThreadId
+from bot.commands.commands import Commands, headline, named, standing
+from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
@@ -28,8 +23,6 @@ from bot.slack.responses import follow_up
 from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
-
-APPROVE, REJECT = "approve", "reject"
 
 _RESPOND_SECONDS = 1.5
 """Slack waits 3 s for the acknowledgement of a press."""
@@ -56,8 +49,7 @@ def _button(approval: Approval, action: str, style: str) -> Json:
 
 
 def _standing(approval: Approval) -> str:
-    is_named = {*approval.names, *filter(_is_ours, approval.approvers)}.__contains__
-    return _written(approval, standing(approval, _placeholder, is_named))
+    return _written(approval, standing(approval, _placeholder, has_name(approval, "slack")))
 
 
 def _placeholder(author: str) -> str:
@@ -81,28 +73,26 @@ def _plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-async def set_aside(parts: AsyncIterator[Part], messages: Messages, shared: Shared) -> AsyncIterator[Part]:
-    """The parts that are shown in the text. Requests get messages of their own, which come after it."""
-    async for part in parts:
-        if not isinstance(part, Approval):
-            yield part
-        elif part.state == "asked":
-            messages.extras.append(render_request(part))
-        else:
-            await _settle(part, messages, shared)
+class Approvals:
+    """Shows requests beside one answer, in messages of their own that come after the text."""
 
+    def __init__(self, messages: Messages, shared: Shared) -> None:
+        self._messages = messages
+        self._shared = shared
 
-async def _settle(approval: Approval, messages: Messages, shared: Shared) -> None:
-    """Take the buttons of a request away and say what was decided, if its message is still there."""
-    receipt = await shared.receipt_of(approval.asked_in) or {}
-    ts = receipt.get("extras", {}).get(approval.id)
-    if ts is None:
-        log.warning("The message of a request is not known", extra={"request": approval.id})
-        return
-    try:
-        await messages.change_extra(ts, render_request(approval))
-    except Refused as error:  # somebody has deleted it
-        log.warning("The message of a request keeps its buttons", extra={"error": str(error)})
+    def show(self, approval: Approval) -> None:
+        """Let the message of a request follow the text."""
+        self._messages.extras.append(render_request(approval))
+
+    async def settle(self, approval: Approval) -> None:
+        """Take the buttons of a request away and say what was decided, if its message is still there."""
+        message = await find_request(approval, self._shared)
+        if message is None:
+            return
+        try:
+            await self._messages.change_extra(message, render_request(approval))
+        except Refused as error:  # somebody has deleted it
+            log.warning("the message of a request keeps its buttons", extra={"error": str(error)})
 
 
 async def show_request(
@@ -145,17 +135,17 @@ class ApprovalButtons:
                 await self._answer(body["response_url"], words)
 
     async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json], team: str) -> str:
-        approve, name = action["action_id"] == APPROVE, user.get("name") or ""
-        if approve and await self._users.is_external(team, user["id"], word(user.get("team_id"))):
-            return NOT_FOR_EXTERNAL
-        try:
-            decided = await self._commands.decide(
-                action["value"], f"slack:{user['id']}", approve=approve, name=name
-            )
-        except StorageDown as error:
-            log.warning("A decision was not taken", extra={"error": str(error)})
-            return "That could not be taken just now. Please press the button again in a moment."
-        return decided.words
+        approve = action["action_id"] == APPROVE
+        # only who approves is looked up
+        is_external = approve and await self._users.is_external(team, user["id"], word(user.get("team_id")))
+        return await decide(
+            self._commands,
+            action["value"],
+            f"slack:{user['id']}",
+            approve=approve,
+            name=user.get("name") or "",
+            is_external=is_external,
+        )
 
     async def _answer(self, url: str, words: str) -> None:
         answer = asyncio.create_task(follow_up(self._session, url, mrkdwn(words)))

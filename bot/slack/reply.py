@@ -4,10 +4,10 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Files, Part, Receipt, Shared, ThreadId
+from bot.chat import Approval, Files, Part, Receipt, Shared, ThreadId
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.api import SlackApi
-from bot.slack.approvals import set_aside
+from bot.slack.approvals import Approvals
 from bot.slack.errors import StoppedByUser
 from bot.slack.messages import Messages
 from bot.slack.rate_limits import RateLimits
@@ -45,8 +45,8 @@ class SlackThread:
             await self.status.end(self.id)  # that may be all that is missing
             return
         messages = Messages(self.api, self.limits, self.id, receipt, self.part_seconds)
-        told = set_aside(parts, messages, self.shared)
-        async with ReadAhead(told) as ahead, self.status.at_work(self.id, receipt):
+        text = _without_approvals(parts, Approvals(messages, self.shared))
+        async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt):
             try:
                 await self._show(ahead, messages, receipt)
             except StoppedByUser:
@@ -78,6 +78,17 @@ class SlackThread:
                 renderer.finish()
                 await messages.show(renderer.rendered)
             await messages.finish()
+
+
+async def _without_approvals(parts: AsyncIterator[Part], approvals: Approvals) -> AsyncIterator[Part]:
+    """Yield the parts that are shown in the text; requests get messages of their own."""
+    async for part in parts:
+        if not isinstance(part, Approval):
+            yield part
+        elif part.state == "asked":
+            approvals.show(part)
+        else:
+            await approvals.settle(part)
 
 
 def _takes_streams(receipt: Receipt) -> bool:

@@ -1,4 +1,4 @@
-"""A bound on how long Discord may fail at one part of an answer before the rest goes on without it."""
+"""Limit on how long Discord may fail at one part of an answer before the rest goes on without it."""
 
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from bot.discord.errors import GivenUp
 PART_SECONDS = 180.0
 
 
-class Patience:
+class PartTimeout:
     """Counts for how long each part has failed, over all attempts at a turn.
 
     Each message is a part of its own: others may succeed at every attempt.
@@ -22,7 +22,7 @@ class Patience:
         self._seconds = seconds
 
     @asynccontextmanager
-    async def part(self, name: str) -> AsyncIterator[None]:
+    async def bounded(self, name: str) -> AsyncIterator[None]:
         """Raise `GivenUp` instead of `Unreachable` once the body has failed for too long."""
         failing: dict[str, Json] = self._receipt.state.get("failing", {})
         try:
