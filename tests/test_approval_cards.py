@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bot.chat import SIGN, Approval
-from bot.discord.approvals import text_of
+from bot.discord.approvals import render_request as on_discord
 from bot.http.replies import told
-from bot.slack.approvals import as_extra
+from bot.slack.approvals import render_request as slack_request
 
 ASKED = Approval(
     id="7f3a9c21",
@@ -25,10 +25,10 @@ DECIDED = replace(ASKED, state="approved", by="discord:400", reason="checked")
 
 
 def on_slack(approval: Approval) -> str:
-    return str(as_extra(approval))
+    return str(slack_request(approval))
 
 
-SHOWN = {"slack": on_slack, "discord": text_of, "http": told}
+SHOWN = {"slack": on_slack, "discord": on_discord, "http": told}
 
 
 @pytest.mark.parametrize("platform", SHOWN)
@@ -51,7 +51,7 @@ def test_no_account_of_another_platform_is_shown_by_its_id() -> None:
     assert "discord:" not in on_slack(ASKED) + on_slack(DECIDED) + told(ASKED) + told(DECIDED)
     assert "Carol or <@U0BOB> or an approver on Discord or an approver over HTTP can press" in on_slack(ASKED)
     assert "Approved by somebody on Discord: checked" in on_slack(DECIDED)
-    assert "<@400> or <@401> or an approver over HTTP or an approver on Slack can press" in text_of(ASKED)
+    assert "<@400> or <@401> or an approver over HTTP or an approver on Slack can press" in on_discord(ASKED)
     assert "Carol or you or an approver on Discord or an approver on Slack can press" in told(ASKED)
 
 
@@ -59,13 +59,13 @@ def test_no_account_of_another_platform_is_shown_by_its_id() -> None:
 def test_no_run_of_backticks_ends_the_block_of_the_statement(run: int) -> None:
     """Fault: of five in a row three stayed, and what followed looked like a text of the bot."""
     approval = replace(ASKED, action=f"UPDATE shelf SET name = '{'`' * run}\n# Harmless'")
-    for shown in (text_of(approval), told(approval)):
+    for shown in (on_discord(approval), told(approval)):
         assert shown.count("```") == 2
 
 
 def test_the_statement_is_data_on_slack() -> None:
     """It pings nobody there, and is not formatted."""
-    code = as_extra(ASKED).blocks[1]["elements"][0]
+    code = slack_request(ASKED).blocks[1]["elements"][0]
     assert code == {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": ASKED.action}]}
 
 
@@ -98,6 +98,6 @@ def test_the_longest_request_fits_into_one_message_of_discord() -> None:
     longest = replace(
         ASKED, title="t" * 100, effect="e" * 200, action="a" * 1_500, approvers=people, askers=people
     )
-    assert len(text_of(longest)) <= 2_000
-    assert "a" * 1_500 in text_of(longest)
-    assert len(text_of(replace(longest, state="approved", by=people[0], reason="r" * 500))) <= 2_000
+    assert len(on_discord(longest)) <= 2_000
+    assert "a" * 1_500 in on_discord(longest)
+    assert len(on_discord(replace(longest, state="approved", by=people[0], reason="r" * 500))) <= 2_000

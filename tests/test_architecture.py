@@ -169,7 +169,7 @@ def test_the_root_can_be_read_at_a_glance() -> None:
         ("bot.telegram.platform", "from bot.agent import open_agent"),
         ("bot.telegram.platform", "import discord"),
         ("bot.turn", "import discord"),
-        ("bot.turn", "from bot.slack.events import parse"),
+        ("bot.turn", "from bot.slack.events import parse_event"),
         ("bot.chat", "import pydantic"),
         ("bot.chat", "from bot.commands.commands import Commands"),
         ("bot.config", "from bot.chat import Health"),

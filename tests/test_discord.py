@@ -41,13 +41,15 @@ from bot.chat import (
 from bot.commands.commands import Commands, Decided
 from bot.concurrency.tasks import cancel
 from bot.config import Settings
-from bot.discord import api, connect, connection, pace, probe, request_guard
+from bot.discord import api, connect, connection, messages, request_guard
 from bot.discord import commands as discord_commands
 from bot.discord import handlers as handling
+from bot.discord import health as discord_health
 from bot.discord.errors import translated
 from bot.discord.messages import plain_text
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import worker
+from bot.platforms import health as platform_health
 from bot.platforms import supervise
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
@@ -380,7 +382,7 @@ async def test_a_long_stream_stays_within_the_buckets(
     question = await direct(server)
     server.limit("edit", 5, 1.0)
     server.limit("send", 5, 1.0)
-    monkeypatch.setattr(pace, "INTERVAL", 0.24)
+    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.24)
 
     async def answer(turn: Turn) -> AsyncIterator[Part]:
         for number in range(200):
@@ -397,7 +399,7 @@ async def test_a_long_stream_stays_within_the_buckets(
 async def test_edits_of_all_answers_in_a_channel_share_its_pace(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "INTERVAL", 0.2)
+    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.2)
     server.general.denied.add("create_public_threads")
     questions = [said(server, await server.say(server.alice, server.general, "hello")) for _ in range(3)]
     helds = [Held([Text("first")], [Text(" last")]) for _ in questions]
@@ -499,7 +501,7 @@ async def test_the_bot_types_again_while_a_tool_is_at_work(server: Discord, bot:
 
 def typing_tasks(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
     new = asyncio.all_tasks() - before
-    return [task for task in new if "Typing" in getattr(task.get_coro(), "__qualname__", "")]
+    return [task for task in new if "Status" in getattr(task.get_coro(), "__qualname__", "")]
 
 
 async def test_typing_that_fails_fails_nothing(server: Discord, bot: Bot) -> None:
@@ -531,9 +533,9 @@ async def test_a_wait_for_the_global_limit_that_is_cut_short_holds_up_nothing(
     question = await direct(server)
     channel = server.dm(server.alice).id
     fault = server.fail("POST", "/channels/*/typing", status=429, retry_after=20, is_global=True)
-    typing = asyncio.create_task(bot.platform._sender.type(channel, hold=allowed))
+    typing = asyncio.create_task(bot.platform._api.type(channel, hold=allowed))
     await wait_until(lambda: fault.used == 1, "the limit is told")
-    client = bot.platform._sender._client
+    client = bot.platform._api._client
     assert client
     await wait_until(lambda: not client.http._global_over.is_set(), "the gate is closed")
     await cancel(typing)
@@ -544,7 +546,7 @@ async def test_a_wait_for_the_global_limit_that_is_cut_short_holds_up_nothing(
 async def test_a_client_whose_http_session_died_is_replaced(server: Discord, bot: Bot) -> None:
     """It would never open another one, and fail until the process ends."""
     await bot.reply(await direct(server))
-    client = bot.platform._sender._client
+    client = bot.platform._api._client
     assert client
     await client.http.close()
     await bot.reply(await direct(server))
@@ -565,7 +567,7 @@ async def test_an_interrupted_answer_is_finished_in_the_same_messages(
     reply.cancel()
     await asyncio.gather(reply, return_exceptions=True)
 
-    monkeypatch.setattr(pace, "INTERVAL", 0.01)
+    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.01)
 
     async def again(turn: Turn) -> AsyncIterator[Part]:
         for sentence in long:
@@ -1109,7 +1111,7 @@ async def test_health_asks_rest_and_keeps_the_answer_a_while(
     asked = server.count("GET", "/users/@me")
     await asyncio.gather(*(bot.platform.health() for _ in range(5)))
     assert server.count("GET", "/users/@me") == asked
-    monkeypatch.setattr(probe, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(platform_health, "FRESH_SECONDS", 0)
     server.fail("GET", "/users/@me", times=9, status=401)
     health = await bot.platform.health()
     assert health.state == "down"
@@ -1136,7 +1138,7 @@ async def test_health_tells_how_old_the_answer_of_rest_is(
 async def test_health_does_not_wait_long_for_rest(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(discord_health, "PROBE_SECONDS", 0.1)
     server.fail("GET", "/users/@me", delay=30)
     health = await bot.platform.health()
     assert health.state == "degraded"

@@ -7,7 +7,7 @@ import discord
 import pytest
 
 from bot.chat import Attachment, Message, Quote, ThreadId
-from bot.discord.events import correction, parse, space_of
+from bot.discord.events import parse_correction, parse_message, space_of
 
 ME, ALICE, BOB = 900, 501, 502
 GUILD, GENERAL, THREAD, DM = 10, 200_000_000_000_000_020, 30, 40
@@ -105,7 +105,7 @@ async def library() -> Library:
 
 
 def read(message: discord.Message) -> Message:
-    parsed = parse(message, ME)
+    parsed = parse_message(message, ME)
     assert parsed is not None
     return parsed
 
@@ -187,7 +187,7 @@ def test_a_direct_message_is_addressed(library: Library) -> None:
     ],
 )
 def test_what_does_not_concern_the_bot_is_nothing(library: Library, ignored: dict[str, Any]) -> None:
-    assert parse(library.read(**ignored), ME) is None
+    assert parse_message(library.read(**ignored), ME) is None
 
 
 def test_all_spellings_of_the_bots_mention_go(library: Library) -> None:
@@ -236,8 +236,8 @@ def test_a_reply_to_an_answer_in_a_channel_goes_on_with_its_conversation(library
 
 
 def test_a_reply_to_something_else_begins_a_conversation_only_with_a_mention(library: Library) -> None:
-    assert parse(library.read("why?", **answer_of(BOB, 555)), ME) is None
-    assert parse(library.read("why?", **answer_of(ME, None)), ME) is None
+    assert parse_message(library.read("why?", **answer_of(BOB, 555)), ME) is None
+    assert parse_message(library.read("why?", **answer_of(ME, None)), ME) is None
     pinging = read(library.read("why?", mentions=[ME], **answer_of(ME, None)))
     assert pinging.thread.channel == str(ID)
 
@@ -281,25 +281,25 @@ HOOK = {"content": f"<@{ME}> hello", "mentions": [ME], "author": user(88, "hook"
 def test_a_bot_that_is_listed_is_heard_under_the_rules_for_people(
     library: Library, bot: dict[str, Any], listed: str
 ) -> None:
-    mention = parse(library.read(**bot), ME, {listed})
+    mention = parse_message(library.read(**bot), ME, {listed})
     assert mention is not None
     assert (mention.author, mention.bot_ids, mention.addressed) == (listed, (listed,), True)
     assert Message.from_json(mention.to_json()) == mention
-    assert parse(library.read(**bot | {"content": "hello", "mentions": []}), ME, {listed}) is None
-    assert parse(library.read(**bot), ME, {"discord:99"}) is None
+    assert parse_message(library.read(**bot | {"content": "hello", "mentions": []}), ME, {listed}) is None
+    assert parse_message(library.read(**bot), ME, {"discord:99"}) is None
 
 
 def test_the_bot_never_hears_itself_whatever_is_listed(library: Library) -> None:
     own = library.read(f"<@{ME}>", mentions=[ME], author=user(ME, "agent", bot=True))
-    assert parse(own, ME, {f"discord:{ME}"}) is None
+    assert parse_message(own, ME, {f"discord:{ME}"}) is None
 
 
 def test_the_edits_of_a_bot_are_not_heard(library: Library) -> None:
     """An answer that grows by edits would be answered at each of them."""
     change: dict[str, Any] = ANOTHER | {"edited_timestamp": "2026-01-01T00:01:00+00:00"}
     edited = library.read(**change)
-    assert parse(edited, ME, {"discord:77"})
-    assert correction(edited, ME) is None
+    assert parse_message(edited, ME, {"discord:77"})
+    assert parse_correction(edited, ME) is None
 
 
 def test_a_members_roles_come_along(library: Library) -> None:

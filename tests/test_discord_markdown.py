@@ -12,7 +12,7 @@ from bot.chat import Notice, Text, ToolStep
 from bot.discord.fences import left_open
 from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import split
-from bot.discord.renderer import Transcript
+from bot.discord.renderer import Renderer
 from bot.tools.sql import format
 
 LIMIT = 200
@@ -370,42 +370,42 @@ def step(state: State, id: str = "1", title: str = "Looking up orders", output: 
 
 
 def test_a_tool_step_at_work_is_a_passing_line_below_the_text() -> None:
-    transcript = Transcript()
-    transcript.add(Text("Let me see."))
-    transcript.add(step("started"))
-    assert transcript.messages() == ["Let me see.\n-# 🔎 Looking up orders…"]
-    transcript.add(step("finished", output="12\nrows"))
-    transcript.add(Text("There are 12."))
-    assert transcript.messages() == ["Let me see.\n-# ✅ Looking up orders: 12 rows\nThere are 12."]
+    renderer = Renderer()
+    renderer.add(Text("Let me see."))
+    renderer.add(step("started"))
+    assert renderer.messages() == ["Let me see.\n-# 🔎 Looking up orders…"]
+    renderer.add(step("finished", output="12\nrows"))
+    renderer.add(Text("There are 12."))
+    assert renderer.messages() == ["Let me see.\n-# ✅ Looking up orders: 12 rows\nThere are 12."]
 
 
 def test_a_short_line_is_shown_at_once_though_it_may_become_a_table() -> None:
-    transcript = Transcript()
-    transcript.add(Text("Words.\n\nname"))
-    assert transcript.messages() == ["Words.\n\nname"]
-    transcript.add(Text(" | size\n---|--"))
-    assert transcript.messages() == ["Words."]
-    transcript.add(Text("-\na | b\n\n"))
-    assert transcript.messages() == ["Words.\n\n```\nname  size\n────  ────\na     b\n```"]
+    renderer = Renderer()
+    renderer.add(Text("Words.\n\nname"))
+    assert renderer.messages() == ["Words.\n\nname"]
+    renderer.add(Text(" | size\n---|--"))
+    assert renderer.messages() == ["Words."]
+    renderer.add(Text("-\na | b\n\n"))
+    assert renderer.messages() == ["Words.\n\n```\nname  size\n────  ────\na     b\n```"]
 
 
 def test_failed_and_forgotten_steps_are_marked_and_notices_stand_alone() -> None:
-    transcript = Transcript()
-    transcript.add(step("started", "1"))
-    transcript.add(step("started", "2", title="Drawing *it*"))
-    assert transcript.messages() == ["-# 🔎 Drawing \\*it\\*… (+1 more)"]
-    transcript.add(step("failed", "1", output="timeout"))
-    transcript.add(Notice("It took too long."))
-    transcript.finish()
-    assert transcript.messages() == [
+    renderer = Renderer()
+    renderer.add(step("started", "1"))
+    renderer.add(step("started", "2", title="Drawing *it*"))
+    assert renderer.messages() == ["-# 🔎 Drawing \\*it\\*… (+1 more)"]
+    renderer.add(step("failed", "1", output="timeout"))
+    renderer.add(Notice("It took too long."))
+    renderer.finish()
+    assert renderer.messages() == [
         "-# ⚠️ Looking up orders: timeout\n\nIt took too long.\n\n-# ▫️ Drawing \\*it\\*"
     ]
 
 
 def test_a_code_block_is_shown_closed_while_it_is_written() -> None:
-    transcript = Transcript()
-    transcript.add(Text("```py\nx = 1"))
-    assert transcript.messages() == ["```py\nx = 1\n```"]
+    renderer = Renderer()
+    renderer.add(Text("```py\nx = 1"))
+    assert renderer.messages() == ["```py\nx = 1\n```"]
 
 
 parts = st.lists(
@@ -422,7 +422,7 @@ parts = st.lists(
 @given(anything, st.lists(st.integers(0, 900), max_size=20), st.data())
 def test_how_an_answer_arrives_changes_nothing(text: str, places: list[int], data: st.DataObject) -> None:
     edges = sorted({min(place, len(text)) for place in places} | {0, len(text)})
-    streamed, whole = Transcript(), Transcript()
+    streamed, whole = Renderer(), Renderer()
     for start, end in pairwise(edges):
         streamed.add(Text(text[start:end]))
         if data.draw(st.booleans()):
@@ -447,11 +447,11 @@ def test_a_line_longer_than_a_message_is_rewritten_as_it_arrives(unit: str, size
 @unhurried
 @given(parts)
 def test_messages_once_finished_never_change(parts: list[Text | Notice | ToolStep]) -> None:
-    transcript = Transcript()
+    renderer = Renderer()
     before: list[str] = []
     for part in [*parts, None]:
-        transcript.add(part) if part else transcript.finish()
-        now = transcript.messages()
+        renderer.add(part) if part else renderer.finish()
+        now = renderer.messages()
         assert now[: max(len(before) - 1, 0)] == before[:-1]
         assert all(len(message) <= 2_000 and message.strip() for message in now)
         before = now

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Json, Message
-from bot.discord import pace
+from bot.discord import messages
 from tests.servers.discord.service import Discord, File
 from tests.servers.model import KEY, ModelServer
 from tests.support.bot import running
@@ -141,7 +141,7 @@ async def test_what_people_send_reaches_the_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The most common samples, with the whole bot over the protocol: text, author and files, as data."""
-    monkeypatch.setattr(pace, "INTERVAL", 0.01)
+    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.01)
     discord.limit("send", 1_000, 1.0)
     discord.limit("edit", 1_000, 1.0)
     direct = discord.dm(discord.alice)

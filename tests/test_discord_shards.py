@@ -30,7 +30,7 @@ from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import connect, identify, shards
 from bot.discord.platform import Discord as DiscordPlatform
-from bot.discord.share import fair_share
+from bot.discord.shards import fair_share
 from bot.inbox import Inbox
 from bot.platforms import catch_up, supervise
 from bot.platforms.supervise import keep_up

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
-from bot.discord import api, connect, pace
+from bot.discord import api, connect, messages
 from bot.discord.errors import translated
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
@@ -29,7 +29,7 @@ FILES = "multipart/form-data"
 def quick(monkeypatch: pytest.MonkeyPatch, discord: Discord) -> None:
     """Repeat soon what is repeated, without rate limits."""
     monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
-    monkeypatch.setattr(pace, "INTERVAL", 0.01)
+    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.01)
     discord.limit("send", 100, 1.0)
 
 
@@ -50,7 +50,7 @@ async def test_a_file_that_fails_for_ever_is_replaced_by_a_sentence(
 ) -> None:
     """After a bounded time, over attempts; then the turn is over, and the thread goes on."""
     discord.fail("POST", MESSAGES, times=ALWAYS, holding=FILES, status=503)
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."), picture)
         await question.answer(Text("Here it is."), picture)
@@ -63,7 +63,7 @@ async def test_a_file_that_fails_for_ever_is_replaced_by_a_sentence(
 
 async def test_a_failure_is_borne_until_the_time_is_up(discord: Discord, redis: Redis, picture: File) -> None:
     fault = discord.fail("POST", MESSAGES, times=ALWAYS, holding=FILES, status=503)
-    async with asked(discord, redis, "dm", patience=1_000) as question:
+    async with asked(discord, redis, "dm", part_seconds=1_000) as question:
         for _ in range(3):
             with pytest.raises(Unreachable):
                 await question.answer(picture)
@@ -74,7 +74,7 @@ async def test_a_failure_is_borne_until_the_time_is_up(discord: Discord, redis: 
 
 async def test_a_failure_that_ended_is_forgotten(discord: Discord, redis: Redis, picture: File) -> None:
     """The time begins again with the next one."""
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         fault = discord.fail("POST", MESSAGES, times=ALWAYS, holding="first", status=503)
         with pytest.raises(Unreachable):
             await question.answer(Text("first"))
@@ -90,7 +90,7 @@ async def test_a_discord_that_fails_at_everything_is_waited_for(
     """Where not even the sentence can be shown, the file is tried again: an outage costs no answer."""
     places = (MESSAGES, "/channels/*/messages/*", "/users/@me/channels")
     faults = [discord.fail("*", path, times=ALWAYS, status=503) for path in places]
-    async with asked(discord, redis, "thread", patience=0) as question:
+    async with asked(discord, redis, "thread", part_seconds=0) as question:
         for _ in range(4):
             with pytest.raises(Unreachable):
                 await question.answer(Text("Here it is."), picture)
@@ -104,7 +104,7 @@ async def test_a_message_that_fails_for_ever_is_replaced_by_a_sentence(
     discord: Discord, redis: Redis
 ) -> None:
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("unlucky words"))
         await question.answer(Text("unlucky words"))
@@ -118,7 +118,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
     """Fault: the first one succeeded at each attempt, and the time began again: the thread was stuck."""
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
     answer = Text("word " * 350 + "\n\n" + "unlucky " * 20)
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         with pytest.raises(Unreachable):
             await question.answer(answer)
         await question.answer(answer)
@@ -130,7 +130,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
 async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, redis: Redis) -> None:
     """Of several that are too much the others can."""
     direct = discord.dm(discord.alice)
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         await question.answer(Text("word " * 1000))
         question.state["finished"] = False
         *_, last = discord.messages(direct)
@@ -143,7 +143,7 @@ async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, 
 
 
 async def test_an_edit_that_fails_for_ever_is_sent_as_another_message(discord: Discord, redis: Redis) -> None:
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         await question.answer(Text("begun"))
         question.state["finished"] = False
         discord.fail("PATCH", "/channels/*/messages/*", times=ALWAYS, status=503)
@@ -155,7 +155,7 @@ async def test_an_edit_that_fails_for_ever_is_sent_as_another_message(discord: D
 
 async def test_a_thread_that_can_never_be_made_is_done_without(discord: Discord, redis: Redis) -> None:
     discord.fail("POST", "/channels/*/messages/*/threads", times=ALWAYS, status=503)
-    async with asked(discord, redis, patience=0) as question:
+    async with asked(discord, redis, part_seconds=0) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."))
         await question.answer(Text("Here it is."))
@@ -165,7 +165,7 @@ async def test_a_thread_that_can_never_be_made_is_done_without(discord: Discord,
 async def test_a_history_that_can_never_be_read_is_done_without(discord: Discord, redis: Redis) -> None:
     """It would tell what an earlier attempt has sent; the nonce tells that for some minutes, too."""
     discord.fail("GET", MESSAGES, times=ALWAYS, status=503)
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         discord.fail("POST", MESSAGES, times=3, drop=True, after_applying=True)
         for _ in range(2):
             with pytest.raises(Unreachable):
@@ -191,7 +191,7 @@ async def test_a_request_for_approval_that_cannot_be_shown_is_told(
         asked_in="question",
     )
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="Change the database", **trouble)
-    async with asked(discord, redis, "dm", patience=0) as question:
+    async with asked(discord, redis, "dm", part_seconds=0) as question:
         if trouble["status"] == 503:
             with pytest.raises(Unreachable):
                 await question.answer(Text("I would do this."), approval)
@@ -275,7 +275,7 @@ async def test_a_thread_in_which_all_fails_is_told_of_elsewhere_and_given_up(
     discord: Discord, redis: Redis
 ) -> None:
     """Other places work, so it is no outage: the next question of the thread is not to wait for it."""
-    async with asked(discord, redis, "thread", patience=0) as question:
+    async with asked(discord, redis, "thread", part_seconds=0) as question:
         thread = question.place["channel"]
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=503)
         with pytest.raises(Unreachable):
@@ -316,7 +316,7 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
     discord: Discord,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bot.discord, "connect", partial(connect, patience=0))
+    monkeypatch.setattr(bot.discord, "connect", partial(connect, part_seconds=0))
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
     model.script("unlucky words")
     settings = {

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.commands.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
-from bot.slack.users import People
+from bot.slack.users import Users
 from bot.tools import OPEN_TOOLS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
@@ -44,7 +44,7 @@ def settings(
 
     It waits for `users.info` as long as a busy machine takes.
     """
-    monkeypatch.setattr("bot.slack.platform.People", partial(People, patience=30))
+    monkeypatch.setattr("bot.slack.platform.Users", partial(Users, patience=30))
     model.respond = obey
     storage = {"redis_url": redis_url, "database_url": database_url}
     return {**storage, **of_model(model), **of_slack(slack)}

@@ -25,12 +25,12 @@ from bot.discord.destination import thread_name
 from bot.discord.markdown.render import render
 from bot.discord.markdown.split import split
 from bot.discord.payloads import read_message
-from bot.discord.renderer import Transcript
+from bot.discord.renderer import Renderer as DiscordRenderer
 from bot.memory.memory import _is_reworded
 from bot.memory.terms import indexed_terms
-from bot.slack.events import parse
+from bot.slack.events import parse_event
 from bot.slack.markdown import mrkdwn, paginate
-from bot.slack.renderer import Draft
+from bot.slack.renderer import Renderer as SlackRenderer
 from tests.support.discord_shard import ME, sample
 from tests.support.growth import MOST_GROWTH, grows
 from tests.support.patterns import (
@@ -164,28 +164,28 @@ def test_no_script_makes_a_pattern_that_the_collector_cannot_read(path: Path) ->
 
 def stream_to_slack(text: str) -> str:
     """An answer in tokens of four characters, of which some are taken now and then."""
-    draft = Draft()
+    renderer = SlackRenderer()
     for number, at in enumerate(range(0, len(text), 4)):
-        draft.add(Text(text[at : at + 4]))
-        if draft.waiting_size and number % 50 == 0:
-            draft.take()
-    draft.complete()
-    return draft.rendered
+        renderer.add(Text(text[at : at + 4]))
+        if renderer.waiting_size and number % 50 == 0:
+            renderer.take()
+    renderer.finish()
+    return renderer.rendered
 
 
 def stream_to_discord(text: str) -> list[str]:
-    transcript = Transcript()
+    renderer = DiscordRenderer()
     for number, at in enumerate(range(0, len(text), 4)):
-        transcript.add(Text(text[at : at + 4]))
+        renderer.add(Text(text[at : at + 4]))
         if number % 20 == 0:
-            transcript.messages()
-    transcript.finish()
-    return transcript.messages()
+            renderer.messages()
+    renderer.finish()
+    return renderer.messages()
 
 
 def event_of_slack(text: str) -> object:
     event = {"type": "app_mention", "user": "U2", "channel": "C1", "ts": "1.2", "text": text}
-    return parse({"team_id": "T1", "event": event}, "U1")
+    return parse_event({"team_id": "T1", "event": event}, "U1")
 
 
 @cache
@@ -202,7 +202,7 @@ def event_of_discord(text: str) -> object:
     said = {"content": text, "embeds": [embed], "sticker_items": [sticker], "author": program}
     replied = payload["referenced_message"] | said
     message = payload | {"content": text, "referenced_message": replied}
-    return read_message(client(), message, lambda heard, lost: events.parse(heard, ME, lost=lost))
+    return read_message(client(), message, lambda heard, lost: events.parse_message(heard, ME, lost=lost))
 
 
 def arguments_of_a_call(text: str) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from bot.app import Bot
 from bot.config import reserved_keys
-from bot.slack import commands as slack_commands
+from bot.slack import responses as slack_responses
 from tests.servers.discord.service import (
     Discord,
     Interaction,
@@ -175,7 +175,7 @@ async def test_slack_a_slow_redis_is_answered_after_the_acknowledgement(
     storage: dict[str, Any], slack: Slack, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slack waits 3 s; the answer to the command and to the form comes when Redis has done it."""
-    monkeypatch.setattr(slack_commands, "ACK_SECONDS", 0.05)
+    monkeypatch.setattr(slack_responses, "ACK_SECONDS", 0.05)
     async with on_slack("socket", slack, storage):
         form = await form_for(slack, "set greeting")
         await redis.client_pause(300, all=False)

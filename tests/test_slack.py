@@ -39,13 +39,14 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands.commands import Commands, nothing_used
-from bot.slack import commands as slack_commands
+from bot.platforms import health as platform_health
 from bot.slack import connect, socket_mode, stream
 from bot.slack import health as slack_health
+from bot.slack import responses as slack_responses
 from bot.slack.errors import translated
 from bot.slack.platform import Slack as SlackPlatform
-from bot.slack.rate_limits import PER_MINUTE, Limits
-from bot.slack.response_url import respond
+from bot.slack.rate_limits import PER_MINUTE, RateLimits
+from bot.slack.responses import follow_up
 from bot.slack.status import THINKING
 from bot.slack.stream import StreamBudget
 from bot.storage.coordination import SharedState
@@ -595,7 +596,7 @@ async def test_the_health_command_answers_only_the_caller(server: Slack) -> None
 async def test_a_slow_examination_is_answered_after_the_acknowledgement(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_commands, "ACK_SECONDS", 0.05)
+    monkeypatch.setattr(slack_responses, "ACK_SECONDS", 0.05)
     finish = asyncio.Event()
 
     async def slowly() -> list[Health]:
@@ -618,8 +619,8 @@ async def test_the_address_of_an_answer_stays_out_of_the_log(
     """Fault: whoever read it there could answer in the bot's name for half an hour."""
     url = f"{server.url}/response/0123456789abcdef" if is_gone else "http://127.0.0.1:1/0123456789abcdef"
     async with aiohttp.ClientSession() as session:
-        await respond(session, url, "hello")
-    [record] = [each for each in caplog.records if each.name == "bot.slack.response_url"]
+        await follow_up(session, url, "hello")
+    [record] = [each for each in caplog.records if each.name == "bot.slack.responses"]
     assert record.__dict__["status"] == (404 if is_gone else None)
     assert "0123456789abcdef" not in str(record.__dict__)
     server.violations.clear()
@@ -646,7 +647,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
 async def test_health_tells_the_sockets_and_the_last_event(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_health, "_TIMEOUT", 30)  # however busy the machine is
+    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 30)  # however busy the machine is
     began = time.monotonic()
     async with serving(server, gated()) as bot:
         health = await bot.platform.health()
@@ -678,7 +679,7 @@ async def test_health_tells_the_sockets_and_the_last_event(
 async def test_health_tells_that_slack_rejects_the_token(
     server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_health, "FRESH_SECONDS", -1)
+    monkeypatch.setattr(platform_health, "FRESH_SECONDS", -1)
     async with serving(server, gated()) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
@@ -695,7 +696,7 @@ async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
 
 
 async def test_health_waits_for_slack_only_so_long(server: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slack_health, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 0.05)
     async with serving(server, gated()) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()
@@ -1252,7 +1253,7 @@ async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
         message = await a_message(bot, server)
         place = message.thread.channel, message.thread.thread
         server.workspace.set_session_status(*place, "processing")
-        while not await Limits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+        while not await RateLimits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
             pass
         await bot.reply(message, gated(Text("hello ")), attempt=2)
         assert server.workspace.session_status(*place) == "active"
@@ -1275,7 +1276,7 @@ async def test_sessions_leave_room_for_their_ends(server: Slack, shared: SharedS
     """Beyond what a workspace is allowed a line of text does, so that no session stays busy."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
-        while not await Limits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+        while not await RateLimits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
             pass
         before = server.count("agents.sessions.setStatus")
         await bot.reply(message, gated(Text("hello ")))
@@ -1356,7 +1357,7 @@ def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
 
 async def test_streams_stay_below_what_a_workspace_is_allowed(shared: SharedState, redis: Redis) -> None:
     """All processes together: what one has used up is not there for another."""
-    budget, other = (StreamBudget(Limits(each)) for each in (shared, SharedState(redis, "two")))
+    budget, other = (StreamBudget(RateLimits(each)) for each in (shared, SharedState(redis, "two")))
     for _ in range(9):
         assert await budget.may_start("T1")
         assert await other.may_start("T1")

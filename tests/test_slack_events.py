@@ -9,7 +9,7 @@ import yaml
 from bot.chat import Attachment, Correction, Message, Stop, ThreadId, Withdrawal
 from bot.slack.block_text import plain_text
 from bot.slack.commands import HEALTH, REDIS, STOP, USAGE
-from bot.slack.events import parse, past_message
+from bot.slack.events import parse_event, parse_message
 from bot.slack.memory_command import MEMORY
 
 BOT = "U0BOT"
@@ -28,7 +28,7 @@ def body(**event: Any) -> dict[str, Any]:
 
 
 def read(**event: Any) -> Message:
-    message = parse(body(**event), BOT)
+    message = parse_event(body(**event), BOT)
     assert isinstance(message, Message)
     return message
 
@@ -49,7 +49,7 @@ def test_a_mention_in_a_channel_opens_a_thread_under_itself() -> None:
 
 def test_the_two_events_of_one_mention_are_the_same_message() -> None:
     text = f"<@{BOT}> hello"
-    mention = parse(body(type="app_mention", channel_type=None, text=text) | {"event_id": "Ev2"}, BOT)
+    mention = parse_event(body(type="app_mention", channel_type=None, text=text) | {"event_id": "Ev2"}, BOT)
     assert isinstance(mention, Message)
     twin = read(text=text)
     assert (mention.id, mention.thread, mention.text) == (twin.id, twin.thread, twin.text)
@@ -70,12 +70,12 @@ def test_a_direct_message_needs_no_mention_and_is_its_own_conversation() -> None
 
 
 def test_a_group_direct_message_is_like_a_channel() -> None:
-    assert parse(body(channel="G1", channel_type="mpim", text="hello"), BOT) is None
+    assert parse_event(body(channel="G1", channel_type="mpim", text="hello"), BOT) is None
     assert read(channel="G1", channel_type="mpim", text=f"<@{BOT}> hello").addressed
 
 
 def test_an_unaddressed_message_counts_only_inside_a_thread() -> None:
-    assert parse(body(text="lunch?"), BOT) is None
+    assert parse_event(body(text="lunch?"), BOT) is None
     message = read(text="and in March?", thread_ts="1699999999.000001")
     assert not message.addressed
     assert message.thread.thread == "1699999999.000001"
@@ -88,7 +88,7 @@ def test_a_mention_inside_a_thread_belongs_to_that_thread() -> None:
 
 
 def test_a_mention_of_somebody_else_is_no_mention_of_the_bot() -> None:
-    assert parse(body(text=f"<@{BOT}2> hello"), BOT) is None
+    assert parse_event(body(text=f"<@{BOT}2> hello"), BOT) is None
 
 
 def test_nothing_but_a_mention_is_an_empty_message() -> None:
@@ -111,7 +111,7 @@ def test_nothing_but_a_mention_is_an_empty_message() -> None:
     ids=str,
 )
 def test_what_no_person_wrote_is_ignored(event: dict[str, Any]) -> None:
-    assert parse(body(**{"text": f"<@{BOT}> hello", **event}), BOT) is None
+    assert parse_event(body(**{"text": f"<@{BOT}> hello", **event}), BOT) is None
 
 
 @pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
@@ -143,10 +143,10 @@ def test_files_become_attachments_unless_they_were_deleted() -> None:
 
 def test_an_event_of_a_whole_organisation_names_its_workspace_in_the_authorizations() -> None:
     payload = body(text=f"<@{BOT}> hello") | {"team_id": None, "enterprise_id": "E1"}
-    message = parse(payload, BOT)
+    message = parse_event(payload, BOT)
     assert isinstance(message, Message)
     assert message.thread.space == "T1"
-    message = parse(payload | {"authorizations": [{"team_id": None, "enterprise_id": "E1"}]}, BOT)
+    message = parse_event(payload | {"authorizations": [{"team_id": None, "enterprise_id": "E1"}]}, BOT)
     assert isinstance(message, Message)
     assert message.thread.space == "E1"
 
@@ -231,7 +231,7 @@ def test_the_manifest_keeps_to_slacks_lengths() -> None:
 
 def changed(now: dict[str, Any], before: dict[str, Any] | None = None) -> Any:
     common = {"type": "message", "user": "U1", "ts": TS, "text": f"<@{BOT}> hello"}
-    return parse(
+    return parse_event(
         body(subtype="message_changed", message=common | now, previous_message=common | (before or {})), BOT
     )
 
@@ -254,8 +254,8 @@ def test_an_edit_tells_as_much_of_the_channel_and_the_author_as_a_new_message(is
     }
     common = {"type": "message", "ts": TS} | more
     now = common | {"text": f"<@{BOT}> hallo", "edited": {"user": "U2", "ts": "1700000009.000200"}}
-    edited = parse(body(subtype="message_changed", message=now, previous_message=common) | outer, BOT)
-    new = parse(body(**more) | outer, BOT)
+    edited = parse_event(body(subtype="message_changed", message=now, previous_message=common) | outer, BOT)
+    new = parse_event(body(**more) | outer, BOT)
     assert isinstance(edited, Correction)
     assert isinstance(new, Message)
     assert edited.message.place == new.place
@@ -278,27 +278,29 @@ def test_our_own_edit_is_ignored() -> None:
 def test_a_deletion_withdraws_the_message() -> None:
     """Also of one that has replies, of which Slack leaves a stone behind."""
     withdrawal = Withdrawal(message_id=f"slack:T1:C1:{TS}")
-    assert parse(body(subtype="message_deleted", deleted_ts=TS, ts="1700000009.1"), BOT) == withdrawal
+    assert parse_event(body(subtype="message_deleted", deleted_ts=TS, ts="1700000009.1"), BOT) == withdrawal
     assert changed({"subtype": "tombstone", "user": "USLACKBOT"}) == withdrawal
 
 
 def test_a_reaction_with_a_cross_stops_the_message() -> None:
     item = {"type": "message", "channel": "C1", "ts": TS}
     event = {"type": "reaction_added", "reaction": "x", "item": item, "item_user": "U1"}
-    assert parse(body(**event), BOT) == Stop(by="slack:U1", message_id=f"slack:T1:C1:{TS}")
-    assert parse(body(**event | {"reaction": "eyes"}), BOT) is None
-    assert parse(body(**event | {"item": {"type": "file", "file": "F1"}}), BOT) is None
+    assert parse_event(body(**event), BOT) == Stop(by="slack:U1", message_id=f"slack:T1:C1:{TS}")
+    assert parse_event(body(**event | {"reaction": "eyes"}), BOT) is None
+    assert parse_event(body(**event | {"item": {"type": "file", "file": "F1"}}), BOT) is None
 
 
 def test_the_stop_button_of_slack_stops_the_thread() -> None:
-    stop = parse(body(type="agent_session_stopped", thread_ts=TS, streaming_message_ts=[]), BOT)
+    stop = parse_event(body(type="agent_session_stopped", thread_ts=TS, streaming_message_ts=[]), BOT)
     assert stop == Stop(by="slack:U1", thread=ThreadId("slack", "T1", "C1", TS))
 
 
 def test_a_message_of_the_past_is_the_one_that_was_missed() -> None:
     """The history tells neither channel nor workspace; what was edited since is taken as it reads now."""
     past = {"type": "message", "user": "U1", "ts": TS, "text": f"<@{BOT}> hello", "team": "T1"}
-    missed = past_message(past | {"edited": {"user": "U1", "ts": "1700000009.1"}}, "C1", "channel", "T1", BOT)
+    missed = parse_message(
+        past | {"edited": {"user": "U1", "ts": "1700000009.1"}}, "C1", "channel", "T1", BOT
+    )
     assert missed == read(text=f"<@{BOT}> hello")
 
 
@@ -314,32 +316,32 @@ def test_a_bot_that_is_listed_is_heard_under_the_rules_for_people(
     event: dict[str, Any], listed: str, author: str
 ) -> None:
     """A webhook, and an app that posts under another name, has no user."""
-    mention = parse(body(**event, text=f"<@{BOT}> hello"), BOT, {listed})
+    mention = parse_event(body(**event, text=f"<@{BOT}> hello"), BOT, {listed})
     assert isinstance(mention, Message)
     assert (mention.author, mention.addressed) == (author, True)
     assert listed in mention.bot_ids
     assert Message.from_json(mention.to_json()) == mention
-    assert parse(body(**event, text="hello"), BOT, {listed}) is None
-    assert parse(body(**event, text=f"<@{BOT}> hello"), BOT, {"slack:B9"}) is None
+    assert parse_event(body(**event, text="hello"), BOT, {listed}) is None
+    assert parse_event(body(**event, text=f"<@{BOT}> hello"), BOT, {"slack:B9"}) is None
 
 
 def test_the_bot_never_hears_itself_whatever_is_listed() -> None:
     own = {"bot_id": "B1", "user": BOT, "text": f"<@{BOT}> hello"}
-    assert parse(body(**own), BOT, {"slack:B1", f"slack:{BOT}"}) is None
+    assert parse_event(body(**own), BOT, {"slack:B1", f"slack:{BOT}"}) is None
 
 
 def test_the_edits_of_a_bot_are_not_heard() -> None:
     """An answer that grows by edits would be answered at each of them."""
     now = OTHER | {"type": "message", "text": f"<@{BOT}> hello you", "ts": TS, "edited": {"ts": TS}}
     event = body(subtype="message_changed", message=now, previous_message={"text": f"<@{BOT}> hello"})
-    assert parse(event, BOT, {"slack:B7"}) is None
+    assert parse_event(event, BOT, {"slack:B7"}) is None
 
 
 def test_a_bots_message_of_the_past_is_the_one_that_was_missed() -> None:
     said = {"type": "message", "text": f"<@{BOT}> hello", "ts": TS} | OTHER
-    message = past_message(said, "C1", "channel", "T1", BOT, {"slack:B7"})
-    assert message == parse(body(**OTHER, text=f"<@{BOT}> hello"), BOT, {"slack:B7"})
-    assert past_message(said, "C1", "channel", "T1", BOT) is None
+    message = parse_message(said, "C1", "channel", "T1", BOT, {"slack:B7"})
+    assert message == parse_event(body(**OTHER, text=f"<@{BOT}> hello"), BOT, {"slack:B7"})
+    assert parse_message(said, "C1", "channel", "T1", BOT) is None
 
 
 def test_a_message_that_an_older_version_stored_is_of_a_person() -> None:

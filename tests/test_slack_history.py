@@ -12,7 +12,7 @@ from bot.inbox import Inbox
 from bot.slack.api import open_api
 from bot.slack.audience import Audiences
 from bot.slack.history import History
-from bot.slack.rate_limits import Limits
+from bot.slack.rate_limits import RateLimits
 from bot.storage.coordination import SharedState
 from tests.servers.slack.service import Slack
 from tests.servers.slack.workspace import ChannelKind
@@ -41,7 +41,7 @@ class Bot:
         """Read all since then; returns the age of the oldest message that was missed."""
         shared = SharedState(self.redis, "one")
         async with open_api(self.server.bot_token, self.server.api_url) as api:
-            history, self._audience = History(api, Limits(shared), shared), Audiences(api).of
+            history, self._audience = History(api, RateLimits(shared), shared), Audiences(api).of
             return await history.read(await api.identify(), since, since, self._deliver)
 
     async def _deliver(self, event: Event) -> None:

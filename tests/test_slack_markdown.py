@@ -17,7 +17,7 @@ from bot.slack.markdown import (
     neutralise,
     paginate,
 )
-from bot.slack.renderer import FIELD_LIMIT, Draft
+from bot.slack.renderer import FIELD_LIMIT, Renderer
 
 SLACK_LIMIT = 12_000
 PING = re.compile(r"<(!(channel|here|everyone|subteam)|@[UWB]\w)")
@@ -141,18 +141,18 @@ def test_no_cut_falls_into_a_word() -> None:
 @thorough
 def test_an_answer_that_is_shown_again_is_cut_in_the_same_places(parts: list[Text | Notice]) -> None:
     """So that after a crash the messages that are right already are left alone."""
-    draft = Draft()
+    renderer = Renderer()
     for part in parts:
-        draft.add(part)
-    draft.complete()
+        renderer.add(part)
+    renderer.finish()
     bodies, body = list[str](), ""
-    for item in [*draft.take(), Cut()]:
+    for item in [*renderer.take(), Cut()]:
         if isinstance(item, str):
             body += item
         else:
             bodies.append(body)
             body = ""
-    assert [sheet.body for sheet in paginate(draft.rendered)] == [each for each in bodies if each.strip()]
+    assert [sheet.body for sheet in paginate(renderer.rendered)] == [each for each in bodies if each.strip()]
 
 
 def test_code_is_closed_at_the_end_of_a_message_and_reopened_in_the_next() -> None:
@@ -229,14 +229,14 @@ def test_texts_of_a_card_are_one_short_line() -> None:
 
 
 def test_a_step_shows_the_words_before_it_and_tells_its_output_once() -> None:
-    draft = Draft()
-    draft.add(Text("Let me lo"))
-    draft.add(Text("ok"))
-    draft.add(ToolStep(id="1", name="sql", state="started", title="Count orders"))
-    draft.add(ToolStep(id="1", name="sql", state="finished", title="Count orders", output="42"))
-    draft.add(ToolStep(id="1", name="sql", state="finished", title="Count orders", output="42"))
+    renderer = Renderer()
+    renderer.add(Text("Let me lo"))
+    renderer.add(Text("ok"))
+    renderer.add(ToolStep(id="1", name="sql", state="started", title="Count orders"))
+    renderer.add(ToolStep(id="1", name="sql", state="finished", title="Count orders", output="42"))
+    renderer.add(ToolStep(id="1", name="sql", state="finished", title="Count orders", output="42"))
     card = {"type": "task_update", "id": "1", "title": "Count orders"}
-    assert draft.take() == [
+    assert renderer.take() == [
         "Let me ",
         "look",
         card | {"status": "in_progress"},
@@ -246,12 +246,12 @@ def test_a_step_shows_the_words_before_it_and_tells_its_output_once() -> None:
 
 
 def test_a_notice_is_a_paragraph_of_its_own_even_after_unfinished_code() -> None:
-    draft = Draft()
-    draft.add(Text("```\nx = 1"))
-    draft.add(Notice("Time is up."))
-    draft.add(Text("more"))
-    draft.complete()
-    assert draft.rendered == "```\nx = 1\n```\n\nTime is up.\n\nmore"
+    renderer = Renderer()
+    renderer.add(Text("```\nx = 1"))
+    renderer.add(Notice("Time is up."))
+    renderer.add(Text("more"))
+    renderer.finish()
+    assert renderer.rendered == "```\nx = 1\n```\n\nTime is up.\n\nmore"
 
 
 @pytest.mark.parametrize(
@@ -301,20 +301,20 @@ def test_what_is_no_open_code_block_is_known(text: str) -> None:
 
 @pytest.mark.parametrize("code", ["- ```\n  x = 1", "> ```\n> x = 1", "~~~ title\nx = 1\n", "````\n```\n"])
 def test_a_notice_never_stands_in_a_code_block(code: str) -> None:
-    draft = Draft()
-    draft.add(Text(code))
-    draft.add(Notice("Time is up."))
+    renderer = Renderer()
+    renderer.add(Text(code))
+    renderer.add(Notice("Time is up."))
     pager = Pager()
-    pager.feed(draft.rendered.partition("Time")[0])
+    pager.feed(renderer.rendered.partition("Time")[0])
     assert pager.cut() == Cut()
 
 
 def test_a_notice_after_code_on_one_line_closes_nothing() -> None:
-    draft = Draft()
-    draft.add(Text("```code```\nSo far"))
-    draft.add(Notice("Time is up."))
-    draft.complete()
-    assert draft.rendered == "```code```\nSo far\n\nTime is up.\n\n"
+    renderer = Renderer()
+    renderer.add(Text("```code```\nSo far"))
+    renderer.add(Notice("Time is up."))
+    renderer.finish()
+    assert renderer.rendered == "```code```\nSo far\n\nTime is up.\n\n"
 
 
 def test_a_table_that_is_cut_begins_again_with_its_header() -> None:

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Attachment, Correction, Event, Message, Quote, Stop, ThreadId, Withdrawal
 from bot.slack.content import content_of
-from bot.slack.events import Unreadable, parse, past_message
+from bot.slack.events import Unreadable, parse_event, parse_message
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import BOT_USER, TEAM, Slack
 from tests.support.bot import running
@@ -35,7 +35,7 @@ SAMPLES = {
 
 def read(sample: dict[str, Any]) -> Any:
     try:
-        event = parse(sample["body"], BOT_USER, frozenset(sample.get("bots", ())))
+        event = parse_event(sample["body"], BOT_USER, frozenset(sample.get("bots", ())))
     except Unreadable:
         return "unreadable"
     return event and {"is": type(event).__name__} | told(event)
@@ -83,7 +83,7 @@ def test_a_message_of_the_past_says_the_same(name: str) -> None:
         "type": "message"
     }
     kind, bots = event.get("channel_type", "channel"), frozenset(sample.get("bots", ()))
-    message = past_message(past, event["channel"], kind, TEAM, BOT_USER, bots)
+    message = parse_message(past, event["channel"], kind, TEAM, BOT_USER, bots)
     assert message is not None
     now = told(message)
     for key in ("id", "thread", "author", "text", "quotes", "attachments", "addressed"):
@@ -243,11 +243,11 @@ def test_whatever_is_missing_or_wrong_an_event_is_sound_or_skipped(
     """Nothing but `Unreadable` comes out of the parser, and nothing that the inbox cannot store."""
     payload, bots = broken
     with contextlib.suppress(Unreadable):
-        check_sound(parse(payload, BOT_USER, bots))
+        check_sound(parse_event(payload, BOT_USER, bots))
     event = payload.get("event")
     if isinstance(event, dict):
         with contextlib.suppress(Unreadable):
-            check_sound(past_message(event, "C1", "channel", TEAM, BOT_USER, bots))
+            check_sound(parse_message(event, "C1", "channel", TEAM, BOT_USER, bots))
 
 
 IGNORED = [

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from bot.chat import Approval, File, Receipt, Text, ThreadId, Undeliverable, Unreachable
 from bot.slack.api import open_api
 from bot.slack.health import TokenProbe
-from bot.slack.rate_limits import Limits
-from bot.slack.status import Statuses
+from bot.slack.rate_limits import RateLimits
+from bot.slack.status import Status
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.model import KEY, ModelServer
@@ -370,12 +370,12 @@ async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Re
     """The workspace may have got them, or the app its permission."""
     fault = slack.fail(SESSIONS, error="feature_disabled", times=FOR_EVER)
     async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url) as api:
-        statuses = Statuses(api, Limits(SharedState(redis, "one")), none_seconds=0)
+        status = Status(api, RateLimits(SharedState(redis, "one")), none_seconds=0)
 
         async def keep(state: Any) -> None:
             """Nothing is kept."""
 
         for _ in range(2):
-            async with statuses.at_work(question.thread, Receipt(question.turn, keep)):
+            async with status.at_work(question.thread, Receipt(question.turn, keep)):
                 fault.lift()
     assert [each.status for each in slack.workspace.session_statuses] == ["processing", "active"]

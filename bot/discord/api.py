@@ -74,7 +74,7 @@ class Gateway:
     reset_after: float
 
 
-class Sender:
+class DiscordApi:
     """A client that only sends, logged in when it is first needed.
 
     Every method raises `PlatformError`. All requests may be repeated without harm, so a lost connection is
@@ -203,8 +203,8 @@ class Sender:
 
         await self._request(type_, hold)
 
-    async def who_am_i(self, seconds: float) -> None:
-        """Ask Discord for our own user, once and for `seconds` at most: what counts is that it answers."""
+    async def check_token(self, seconds: float) -> None:
+        """Ask Discord for our own user, once and for `seconds` at most. Raises `PlatformError`."""
 
         async def ask(client: discord.Client) -> None:
             await client.http.request(discord.http.Route("GET", "/users/@me"))

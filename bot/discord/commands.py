@@ -24,7 +24,7 @@ _LONGEST_SYNC_SECONDS = 3_600.0
 """Seconds until the second attempt to register the commands, and until a later one at most."""
 
 
-class Tree(app_commands.CommandTree[discord.Client]):
+class CommandTree(app_commands.CommandTree[discord.Client]):
     """Our commands, for guilds, direct messages and people who installed the bot for themselves."""
 
     def __init__(self, client: discord.Client, commands: Commands, handlers: Handlers) -> None:

@@ -1,15 +1,15 @@
 """The state of a gateway connection."""
 
 import time
-from typing import Literal
 
 from bot.chat import Json
+from bot.platforms.health import State
 
 DOWN_SECONDS = 60.0
 """How long the bot may hear nothing until that is more than a reconnection."""
 
 
-class Line:
+class Connection:
     """Whether the gateway is connected, and since when it is not: kept while listeners come and go."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Line:
         """For how many seconds the gateway has not been connected; 0 while it is."""
         return 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
 
-    def state(self) -> Literal["ok", "degraded", "down"]:
+    def state(self) -> State:
         """`degraded` while it may still come back by itself, `down` after `DOWN_SECONDS`."""
         if self._lost_at is None:
             return "ok"

@@ -11,18 +11,18 @@ _MARKUP = re.compile(r"[*_`~|#>\[\]]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """A channel, thread or direct message; with `reply_to`, as replies to that message."""
 
     channel: int
     reply_to: int | None = None
 
 
-def settled(turn: Turn) -> Place | None:
+def settled(turn: Turn) -> Destination | None:
     """The place of a turn for which no thread has to be made, None when one should be tried."""
     for message in turn.messages:
         if message.place["kind"] != "channel":
-            return Place(int(message.place["channel"]))
+            return Destination(int(message.place["channel"]))
     return None if opening(turn) else in_channel(turn)
 
 
@@ -31,21 +31,21 @@ def opening(turn: Turn) -> Message | None:
     return next((each for each in turn.messages if each.place["message"] == turn.thread.channel), None)
 
 
-def in_channel(turn: Turn) -> Place:
+def in_channel(turn: Turn) -> Destination:
     """The place where no thread can be: replies to the message that began the conversation.
 
-    Later replies to the bot are told apart by that, see `events.parse`.
+    Later replies to the bot are told apart by that, see `events.parse_message`.
     """
-    return Place(int(turn.messages[-1].place["channel"]), reply_to=int(turn.thread.channel))
+    return Destination(int(turn.messages[-1].place["channel"]), reply_to=int(turn.thread.channel))
 
 
-def elsewhere(turn: Turn, place: Place) -> list[Place]:
-    """Return the places in the server where the author can be told that `place` takes nothing."""
+def elsewhere(turn: Turn, destination: Destination) -> list[Destination]:
+    """Return the places in the server where the author can be told that `destination` takes nothing."""
     question = turn.messages[-1]
     channel, parent = int(question.place["channel"]), question.place.get("parent")
-    if channel != place.channel:  # a thread was made from the question
-        return [Place(channel, reply_to=int(question.place["message"]))]
-    return [Place(int(parent))] if parent else []
+    if channel != destination.channel:  # a thread was made from the question
+        return [Destination(channel, reply_to=int(question.place["message"]))]
+    return [Destination(int(parent))] if parent else []
 
 
 def thread_name(question: str) -> str:

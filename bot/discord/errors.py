@@ -51,7 +51,7 @@ class Unreadable(Unreachable):
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
 
 
-class Failing(Refused):
+class GivenUp(Refused):
     """Discord has answered a request with nothing but failures, for longer than anybody waits."""
 
 

@@ -20,7 +20,7 @@ _MENTION = re.compile(r"<(@!?|@&|#)(\d{1,20})>")
 _EMOJI = re.compile(r"<a?:(\w{1,32}):\d{1,20}>")
 
 
-def parse(
+def parse_message(
     message: discord.Message, me: int, bots: Set[str] = frozenset(), lost: Sequence[str] = ()
 ) -> Message | None:
     """Return what a person says to the bot, whose user id is `me`, or None when it concerns others.
@@ -84,23 +84,23 @@ def space_of(interaction: discord.Interaction[Any]) -> str:
     return str(interaction.guild_id) if is_in_guild else DIRECT
 
 
-def correction(message: discord.Message, me: int, lost: Sequence[str] = ()) -> Correction | None:
+def parse_correction(message: discord.Message, me: int, lost: Sequence[str] = ()) -> Correction | None:
     """Return what the edit of a message means; None for what is no edit, such as a preview of a link.
 
     Bots are read as they first write: one whose answer grows by edits would be answered at each of them.
     """
-    parsed = parse(message, me, lost=lost) if message.edited_at else None
+    parsed = parse_message(message, me, lost=lost) if message.edited_at else None
     if parsed is None or message.edited_at is None:
         return None
     return Correction(message=parsed, edited_at=message.edited_at.timestamp())
 
 
-def withdrawal(message_id: int) -> Withdrawal:
+def parse_withdrawal(message_id: int) -> Withdrawal:
     """What the deletion of a message means."""
     return Withdrawal(message_id=id_of(message_id))
 
 
-def stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
+def parse_stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
     """What a reaction means: a cross stops the answer to the message, if its author made it."""
     if reaction.emoji.name != STOP_REACTION:
         return None

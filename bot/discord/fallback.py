@@ -3,9 +3,9 @@
 import logging
 
 from bot.chat import PlatformError, Receipt
-from bot.discord import destination as places
-from bot.discord.api import Sender
-from bot.discord.destination import Place
+from bot.discord import destination as destinations
+from bot.discord.api import DiscordApi
+from bot.discord.destination import Destination
 from bot.discord.errors import reason
 from bot.discord.messages import nonce_of
 
@@ -17,8 +17,8 @@ _TOLD = "{author} I could not answer your question in <#{channel}>. {reason}"
 class Elsewhere:
     """The parent of a thread, then the author's direct messages: what still works."""
 
-    def __init__(self, sender: Sender, receipt: Receipt) -> None:
-        self._sender = sender
+    def __init__(self, api: DiscordApi, receipt: Receipt) -> None:
+        self._api = api
         self._receipt = receipt
 
     async def tell(self, error: Exception) -> bool:
@@ -30,28 +30,28 @@ class Elsewhere:
         if question.direct or question.bot_ids or not author:
             return False
         text = _TOLD.format(author=f"<@{author}>", channel=channel, reason=reason(error))
-        for place in places.elsewhere(turn, Place(int(channel))):
-            if await self._say(place, text, int(author)):
+        for destination in destinations.elsewhere(turn, Destination(int(channel))):
+            if await self._say(destination, text, int(author)):
                 return True
         try:
-            direct = Place(await self._sender.open_direct(int(author)))
+            direct = Destination(await self._api.open_direct(int(author)))
         except PlatformError as refusal:
             log.info("no direct messages with this user", extra={"reason": str(refusal)})
             return False
         return await self._say(direct, text, int(author))
 
-    async def _say(self, place: Place, text: str, author: int) -> bool:
+    async def _say(self, destination: Destination, text: str, author: int) -> bool:
         try:
-            await self._sender.send(
-                place.channel,
+            await self._api.send(
+                destination.channel,
                 text,
-                nonce=nonce_of(self._receipt.turn, f"elsewhere {place.channel}"),
-                reply_to=place.reply_to,
+                nonce=nonce_of(self._receipt.turn, f"elsewhere {destination.channel}"),
+                reply_to=destination.reply_to,
                 hold=self._receipt.hold,
                 tell=[author],
             )
         except PlatformError as refusal:
-            log.info("not told elsewhere", extra={"channel": place.channel, "reason": str(refusal)})
+            log.info("not told elsewhere", extra={"channel": destination.channel, "reason": str(refusal)})
             return False
-        log.warning("reply impossible, its author was told elsewhere", extra={"channel": place.channel})
+        log.warning("reply impossible, its author was told elsewhere", extra={"channel": destination.channel})
         return True

@@ -15,13 +15,13 @@ from bot.chat import Correction, Deliver, Event, Message, Shared, Unreachable, w
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
-from bot.discord.approvals import Press
+from bot.discord.approvals import ApprovalButton
 from bot.discord.client import Client
-from bot.discord.commands import Tree
+from bot.discord.commands import CommandTree
 from bot.discord.errors import translated
 from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
-from bot.discord.identify import Starts, Turn
+from bot.discord.identify import IdentifyQueue, IdentifyTurn
 from bot.discord.payloads import Payload, read_guild, read_message
 from bot.discord.shard import Shard
 
@@ -43,7 +43,7 @@ class Listener(Client):
         deliver: Deliver,
         commands: Commands,
         shared: Shared,
-        starts: Starts,
+        identify_queue: IdentifyQueue,
         bots: Set[str] = frozenset(),
     ) -> None:
         intents = discord.Intents.default()
@@ -61,10 +61,10 @@ class Listener(Client):
         self._history = History(self, shared, self.parse_past)
         self.commands = commands
         self.handling = Handlers()
-        self._tree = Tree(self, commands, self.handling)
-        self.add_dynamic_items(Press)
-        self._starts = starts
-        self._turn: Turn | None = None
+        self._tree = CommandTree(self, commands, self.handling)
+        self.add_dynamic_items(ApprovalButton)
+        self._identify_queue = identify_queue
+        self._turn: IdentifyTurn | None = None
         self._shard = shard
         self._take_over_parsing()
 
@@ -88,7 +88,7 @@ class Listener(Client):
                 syncing = asyncio.create_task(self._tree.keep_synced(), name="discord commands")
             with translated():
                 # before the connection is made: discord.py gives that a minute, and waiting may take longer
-                async with self._starts.turn(self._shard.number) as self._turn:
+                async with self._identify_queue.turn(self._shard.number) as self._turn:
                     await self.connect()
             raise Unreachable("Discord's gateway connection ended")
         except AttributeError as error:
@@ -98,7 +98,7 @@ class Listener(Client):
                 raise
             raise Unreachable("Discord's gateway cannot be reached") from error
         finally:
-            self._shard.line.lost()
+            self._shard.connection.lost()
             self._stop_heartbeats()
             if syncing:
                 await cancel(syncing)
@@ -124,11 +124,11 @@ class Listener(Client):
         """Called for every event; notes what it tells about the connection."""
         match event:
             case "socket_event_type":
-                self._shard.line.heard()
+                self._shard.connection.heard()
             case "connect" | "resumed":
-                self._shard.line.up()
+                self._shard.connection.up()
             case "disconnect":
-                self._shard.line.lost()
+                self._shard.connection.lost()
         if not self.is_closed():  # then it has no loop to run handlers on; the next session reads what came
             super().dispatch(event, *args, **kwargs)
 
@@ -144,7 +144,7 @@ class Listener(Client):
 
         def read(message: discord.Message, lost: Sequence[str]) -> Message | None:
             assert self.user is not None  # set by login
-            return events.parse(message, self.user.id, self._bots, lost)
+            return events.parse_message(message, self.user.id, self._bots, lost)
 
         return self._guarded(data, lambda: read_message(self, data, read, channel))
 
@@ -183,7 +183,7 @@ class Listener(Client):
         assert self.user is not None  # set by login
         if "content" in lost:  # the question stays as it is known
             return None
-        return events.correction(message, self.user.id, lost)
+        return events.parse_correction(message, self.user.id, lost)
 
     def _guild_created(self, parser: "Parser", data: Payload) -> None:
         try:
@@ -197,16 +197,16 @@ class Listener(Client):
 
     async def on_raw_message_delete(self, deletion: discord.RawMessageDeleteEvent) -> None:
         """Called for every deletion."""
-        await self._take(events.withdrawal(deletion.message_id), deletion.channel_id)
+        await self._take(events.parse_withdrawal(deletion.message_id), deletion.channel_id)
 
     async def on_raw_bulk_message_delete(self, deletion: discord.RawBulkMessageDeleteEvent) -> None:
         """Called when a moderator deletes many messages."""
         for message_id in deletion.message_ids:
-            await self._take(events.withdrawal(message_id), deletion.channel_id)
+            await self._take(events.parse_withdrawal(message_id), deletion.channel_id)
 
     async def on_raw_reaction_add(self, reaction: discord.RawReactionActionEvent) -> None:
         """Called for every reaction."""
-        await self._take(events.stop(reaction), reaction.channel_id)
+        await self._take(events.parse_stop(reaction), reaction.channel_id)
 
     async def _take(self, event: Event | None, channel: int) -> None:
         self.handling.join()

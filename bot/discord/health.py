@@ -1,23 +1,39 @@
-"""How Discord is, as `/agent-health` tells it. Pure."""
+"""Health of Discord: how REST answers our token, and what is connected."""
 
+import time
 from collections.abc import Sequence
-from typing import Literal
 
-from bot.chat import Json
-from bot.discord.connection import Line
+from bot.chat import CredentialsRejected, Json, PlatformError
+from bot.discord.api import DiscordApi
+from bot.discord.connection import Connection
 from bot.discord.shard import Shard
+from bot.platforms import health
+from bot.platforms.health import Finding
 
-State = Literal["ok", "degraded", "down", "off"]
-
-
-def worst(states: Sequence[State]) -> State:
-    """The worst of several states."""
-    return max(states, key=("off", "ok", "degraded", "down").index)
+PROBE_SECONDS = 2.0
 
 
-def line_evidence(lines: Sequence[Line]) -> dict[str, Json]:
+class TokenProbe(health.TokenProbe):
+    """Asks REST who we are. `down` when the token is refused, `degraded` without an answer in time."""
+
+    def __init__(self, api: DiscordApi) -> None:
+        super().__init__()
+        self._api = api
+
+    async def _ask(self) -> Finding:
+        began = time.monotonic()
+        try:
+            await self._api.check_token(PROBE_SECONDS)
+        except CredentialsRejected as error:
+            return "down", {"rest": str(error)}
+        except PlatformError as error:
+            return "degraded", {"rest": str(error)}
+        return "ok", {"probe_ms": round((time.monotonic() - began) * 1000)}
+
+
+def connection_evidence(connections: Sequence[Connection]) -> dict[str, Json]:
     """Of several connections: whether all are there, for how long the first is lost, the newest event."""
-    each = [line.evidence() for line in lines]
+    each = [connection.evidence() for connection in connections]
     evidence: dict[str, Json] = {"connected": all(one["connected"] for one in each)}
     for key, most in (("disconnected_s", max), ("last_event_s", min)):
         if seconds := [one[key] for one in each if key in one]:
@@ -29,7 +45,7 @@ def shard_evidence(shards: Sequence[Shard]) -> dict[str, Json]:
     """Return the number of connected shards, which ones they are, and guilds, user and latency."""
     if not shards:
         return {}
-    lost = [shard for shard in shards if shard.line.state() != "ok"]
+    lost = [shard for shard in shards if shard.connection.state() != "ok"]
     evidence: dict[str, Json] = {"shards": f"{len(shards) - len(lost)} of {len(shards)} connected"}
     if shards[0].count > 1:
         evidence["shard_numbers"] = f"{_numbers(shards)} (there are {shards[0].count} in all processes)"

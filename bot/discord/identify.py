@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 from bot.chat import Json, Shared, StorageDown, Unreachable
-from bot.discord.api import Gateway, Sender
+from bot.discord.api import DiscordApi, Gateway
 from bot.discord.events import PLATFORM
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _KEPT_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 600.0
 
 
-class Turn:
+class IdentifyTurn:
     """The right to send one IDENTIFY. Shards whose numbers have the same remainder share a key."""
 
     def __init__(self, shared: Shared, key: int) -> None:
@@ -60,11 +60,11 @@ class Turn:
                 await self._shared.release(self._lease, self._holder)
 
 
-class Starts:
+class IdentifyQueue:
     """Hands out turns, and none that would use the token up: Discord resets one that starts too often."""
 
-    def __init__(self, sender: Sender, shared: Shared) -> None:
-        self._sender = sender
+    def __init__(self, api: DiscordApi, shared: Shared) -> None:
+        self._api = api
         self._shared = shared
         self._queues: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: Gateway | None = None
@@ -73,7 +73,7 @@ class Starts:
 
     async def gateway(self) -> Gateway:
         """What Discord says of its gateway now."""
-        self._known = await self._sender.gateway()
+        self._known = await self._api.gateway()
         self._known_at = time.monotonic()
         return self._known
 
@@ -90,7 +90,7 @@ class Starts:
         return {"session_starts": f"used up for {seconds:.0f} s"} if seconds > 0 else {}
 
     @contextlib.asynccontextmanager
-    async def turn(self, shard: int) -> AsyncIterator[Turn]:
+    async def turn(self, shard: int) -> AsyncIterator[IdentifyTurn]:
         """Enter when it is the turn of a shard."""
         while True:
             async with self._queued(shard) as turn:
@@ -102,9 +102,9 @@ class Starts:
             await self._wait_for_reset(gateway)
 
     @contextlib.asynccontextmanager
-    async def _queued(self, shard: int) -> AsyncIterator[Turn]:
+    async def _queued(self, shard: int) -> AsyncIterator[IdentifyTurn]:
         key = shard % (await self._gateway()).max_concurrency
-        turn = Turn(self._shared, key)
+        turn = IdentifyTurn(self._shared, key)
         try:
             async with self._queues[key]:
                 while not await turn.take():  # noqa: ASYNC110 - other processes hold it, too

@@ -1,16 +1,18 @@
 """The messages that show one answer."""
 
+import asyncio
 import hashlib
 import logging
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from unicodedata import category
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
-from bot.discord.api import Sender, Sent
-from bot.discord.destination import Place
+from bot.discord.api import DiscordApi, Sent
+from bot.discord.destination import Destination
 from bot.discord.errors import Refused
-from bot.discord.patience import Patience
+from bot.discord.part_timeout import PartTimeout
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +29,46 @@ CLOCKS = timedelta(seconds=5)
 """How far our clock may differ from Discord's."""
 
 
+EDIT_SECONDS = 1.2
+"""Seconds between two edits in a channel: Discord takes about five in five seconds, and sends count extra."""
+
+
+class EditPace:
+    """Times of edits: one for each channel every `EDIT_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._free_at: dict[int, float] = {}
+
+    async def turn(self, channel: int) -> None:
+        """Wait for the next time at which this channel may see an edit."""
+        now = asyncio.get_running_loop().time()
+        at = max(now, self._free_at.get(channel, now))
+        self._free_at = {each: free for each, free in self._free_at.items() if free > now}
+        self._free_at[channel] = at + EDIT_SECONDS
+        await asyncio.sleep(at - now)
+
+
 def nonce_of(turn: Turn, purpose: str) -> str:
     """What makes a message the same on every attempt at a turn."""
     return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
+
+
+async def find_sent(
+    api: DiscordApi,
+    destination: Destination,
+    at: float,
+    bound: AbstractAsyncContextManager[None] | None = None,
+) -> list[Sent]:
+    """Return our messages in a place since `at` (Unix seconds); none where we may not read.
+
+    There the nonce still holds for some minutes.
+    """
+    since = datetime.fromtimestamp(at, UTC) - CLOCKS
+    try:
+        async with bound or nullcontext():
+            return await api.sent_since(destination.channel, since, reply_to=destination.reply_to)
+    except Undeliverable:
+        return []
 
 
 def plain_text(text: str) -> str:
@@ -46,7 +85,7 @@ def plain_text(text: str) -> str:
     return units[: 2 * (_LONGEST - 1)].decode("utf-16-le", "ignore") + "…"
 
 
-class Display:
+class Messages:
     """Keeps the messages on Discord equal to the texts it is given, and the receipt equal to both.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
@@ -56,18 +95,20 @@ class Display:
     Discord has refused a text for good, and `plain` holds the numbers of those that are sent as plain text.
     """
 
-    def __init__(self, sender: Sender, place: Place, receipt: Receipt, patience: Patience) -> None:
-        self._sender = sender
-        self._place = place
+    def __init__(
+        self, api: DiscordApi, destination: Destination, receipt: Receipt, part_timeout: PartTimeout
+    ) -> None:
+        self._api = api
+        self._destination = destination
         self._receipt = receipt
-        self._patience = patience
+        self._part_timeout = part_timeout
         self._ids = [int(id) for id in receipt.state.get("messages", [])]
         self._texts: list[str | None] = [None] * len(self._ids)  # None: an earlier attempt's, not known
 
     @property
     def channel(self) -> int:
         """Where the messages are."""
-        return self._place.channel
+        return self._destination.channel
 
     @property
     def shown(self) -> int:
@@ -75,11 +116,11 @@ class Display:
         return int(self._receipt.state.get("shown", 0))
 
     @property
-    def begun(self) -> bool:
+    def has_any(self) -> bool:
         """Whether there is a message to edit already."""
         return bool(self._ids)
 
-    async def resume(self) -> bool:
+    async def recover(self) -> bool:
         """Find what an earlier attempt has sent; whether there may be anything."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
         if sending:
@@ -88,14 +129,8 @@ class Display:
         return bool(sending or self._ids)
 
     async def _find(self, sending: dict[str, Json]) -> None:
-        since = datetime.fromtimestamp(sending["at"], UTC) - CLOCKS
-        try:
-            async with self._patience.part("history"):
-                recent = await self._sender.sent_since(
-                    self._place.channel, since, reply_to=self._place.reply_to
-                )
-        except Undeliverable:  # we may not read here; the nonce still holds for some minutes
-            return
+        bound = self._part_timeout.bounded("history")
+        recent = await find_sent(self._api, self._destination, sending["at"], bound)
         for message in recent:
             if message.id not in self._ids and message.text == sending["text"].strip():
                 if "replaces" in sending:
@@ -124,7 +159,7 @@ class Display:
         if shown != self._receipt.state.get("shown"):
             await self._receipt.save(shown=shown)
 
-    async def end(self, texts: list[str]) -> None:
+    async def finish(self, texts: list[str]) -> None:
         """Show `texts` for good: an earlier attempt's messages beyond them are taken back."""
         await self.show(texts)
         for extra in self._ids[len(texts) :]:
@@ -148,8 +183,10 @@ class Display:
         if self._texts[index] == text:
             return
         try:
-            async with self._patience.part(f"text {index}"):
-                await self._sender.edit(self._place.channel, self._ids[index], text, hold=self._receipt.hold)
+            async with self._part_timeout.bounded(f"text {index}"):
+                await self._api.edit(
+                    self._destination.channel, self._ids[index], text, hold=self._receipt.hold
+                )
         except Refused as error:
             log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
             await self._replace(index, text)
@@ -181,8 +218,8 @@ class Display:
 
     async def _take_back(self, id: int) -> None:
         try:
-            async with self._patience.part(f"deletion {id}"):
-                await self._sender.delete(self._place.channel, id, hold=self._receipt.hold)
+            async with self._part_timeout.bounded(f"deletion {id}"):
+                await self._api.delete(self._destination.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
 
@@ -196,12 +233,12 @@ class Display:
     async def _post(self, text: str, index: int, purpose: str) -> Sent:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
         is_plain = index in self._receipt.state.get("plain", [])
-        async with self._patience.part(f"text {index}"):
-            return await self._sender.send(
-                self._place.channel,
+        async with self._part_timeout.bounded(f"text {index}"):
+            return await self._api.send(
+                self._destination.channel,
                 text,
                 nonce=nonce_of(self._receipt.turn, purpose),
-                reply_to=None if is_plain else self._place.reply_to,
+                reply_to=None if is_plain else self._destination.reply_to,
                 hold=self._receipt.hold,
             )
 

@@ -24,18 +24,18 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.discord import approvals, events
-from bot.discord.api import Sender
-from bot.discord.connection import Line
+from bot.discord.api import DiscordApi
+from bot.discord.connection import Connection
 from bot.discord.gateway import Listener
-from bot.discord.health import line_evidence, shard_evidence, worst
-from bot.discord.identify import Starts
-from bot.discord.pace import Pace
-from bot.discord.patience import PATIENCE_SECONDS
-from bot.discord.probe import Probe
+from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
+from bot.discord.identify import IdentifyQueue
+from bot.discord.messages import EditPace
+from bot.discord.part_timeout import PART_SECONDS
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
 from bot.platforms.download import Hosts, download
+from bot.platforms.health import worst
 
 _FILE_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 
@@ -51,17 +51,17 @@ async def connect(
     catch_up_hours: float,
     shards: int | None,
     bots: Set[str] = frozenset(),
-    patience: float = PATIENCE_SECONDS,
+    part_seconds: float = PART_SECONDS,
 ) -> AsyncIterator["Discord"]:
     """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
 
     Without a number of `shards` Discord is asked for one. discord.py keeps both addresses in its classes, so
     a process can have one Discord at a time. Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
-    A part of an answer that fails for `patience` seconds is replaced by a sentence.
+    A part of an answer that fails for `part_seconds` seconds is replaced by a sentence.
     """
     with _addressed(api_url):
-        async with Sender(token) as sender:
-            yield Discord(token, commands, sender, shared, files, catch_up_hours, shards, bots, patience)
+        async with DiscordApi(token) as api:
+            yield Discord(token, commands, api, shared, files, catch_up_hours, shards, bots, part_seconds)
 
 
 @contextmanager
@@ -84,36 +84,36 @@ class Discord:
         self,
         token: str,
         commands: Commands,
-        sender: Sender,
+        api: DiscordApi,
         shared: Shared,
         files: Files,
         catch_up_hours: float,
         shards: int | None,
         bots: Set[str],
-        patience: float,
+        part_seconds: float,
     ) -> None:
         self._token = token
         self._commands = commands
-        self._sender = sender
+        self._api = api
         self._shared = shared
         self._files = files
         self._wish = shards
         self._bots = bots
-        self._patience = patience
+        self._part_seconds = part_seconds
         self._shards = Shards(shared, catch_up_hours, self._listen)
-        self._starts = Starts(sender, shared)
-        self._pace = Pace()
-        self._unheld = Line()
-        self._probe = Probe(sender)
+        self._identify_queue = IdentifyQueue(api, shared)
+        self._pace = EditPace()
+        self._unheld = Connection()
+        self._probe = TokenProbe(api)
 
     async def receive(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        gateway = await self._starts.gateway()
+        gateway = await self._identify_queue.gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway.url)
         await self._shards.hold(self._wish or gateway.shards, deliver)
 
     async def _listen(self, shard: Shard, deliver: Deliver) -> None:
-        listener = Listener(shard, deliver, self._commands, self._shared, self._starts, self._bots)
+        listener = Listener(shard, deliver, self._commands, self._shared, self._identify_queue, self._bots)
         shard.listener = listener
         try:
             async with listener:
@@ -128,7 +128,7 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
-        return DiscordThread(id, self._sender, self._pace, self._shared, self._files, self._patience)
+        return DiscordThread(id, self._api, self._pace, self._shared, self._files, self._part_seconds)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """See `bot.chat.Platform`. The addresses are signed: no token goes along."""
@@ -140,28 +140,28 @@ class Discord:
 
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """See `bot.chat.Platform`."""
-        await approvals.show(approval, to, receipt, self._sender, self._shared, is_channel=is_channel)
+        await approvals.show_request(approval, to, receipt, self._api, self._shared, is_channel=is_channel)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell nothing: what is for one person's eyes answers commands and buttons alone."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """See `bot.chat.Platform`."""
-        await approvals.settle(approval, receipt, self._sender)
+        await approvals.settle_request(approval, receipt, self._api)
 
     async def health(self) -> Health:
         """See `bot.chat.Platform`."""
-        rest = await self._probe()
+        rest, probed = await self._probe()
         if self._shards.standing_by:
-            return Health(name=self.name, state=rest.state, evidence={"standing_by": True, **rest.evidence})
-        lines = self._shards.lines or [self._unheld]
+            return Health(name=self.name, state=rest, evidence={"standing_by": True, **probed})
+        connections = self._shards.connections or [self._unheld]
         return Health(
             name=self.name,
-            state=worst([rest.state, *(line.state() for line in lines)]),
+            state=worst([rest, *(connection.state() for connection in connections)]),
             evidence={
-                **line_evidence(lines),
+                **connection_evidence(connections),
                 **shard_evidence(self._shards.held),
-                **self._starts.evidence(),
-                **rest.evidence,
+                **self._identify_queue.evidence(),
+                **probed,
             },
         )

@@ -16,7 +16,7 @@ _OUTPUT = 120
 _MARKS = {"finished": "✅", "failed": "⚠️", "started": "▫️"}
 
 
-class Transcript:
+class Renderer:
     """Gathers the parts of an answer and lays them out.
 
     What is shown only grows at its end, so finished messages never change: a tool step becomes a line of

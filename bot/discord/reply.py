@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from bot.chat import (
     Approval,
@@ -18,19 +17,19 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.discord import destination as places
-from bot.discord.api import Sender
-from bot.discord.approvals import Asking
-from bot.discord.destination import Place
-from bot.discord.errors import Failing, Refused
+from bot.discord import destination as destinations
+from bot.discord.api import DiscordApi
+from bot.discord.approvals import Approvals
+from bot.discord.destination import Destination
+from bot.discord.errors import GivenUp, Refused
 from bot.discord.fallback import Elsewhere
-from bot.discord.messages import Display
-from bot.discord.pace import Pace
-from bot.discord.patience import Patience
-from bot.discord.renderer import Transcript
+from bot.discord.messages import EditPace, Messages
+from bot.discord.part_timeout import PartTimeout
+from bot.discord.renderer import Renderer
 from bot.discord.request_guard import Hold
-from bot.discord.status import Typing
+from bot.discord.status import Status
 from bot.discord.uploads import Uploads
+from bot.platforms.read_ahead import ReadAhead
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +45,16 @@ class DiscordThread:
     def __init__(
         self,
         id: ThreadId,
-        sender: Sender,
-        pace: Pace,
+        api: DiscordApi,
+        pace: EditPace,
         shared: Shared,
         files: Files,
-        patience: float,
+        part_seconds: float,
     ) -> None:
         self.id = id
-        self._patience = patience
+        self._part_seconds = part_seconds
         self._files = files
-        self._sender = sender
+        self._api = api
         self._shared = shared
         self._pace = pace
 
@@ -66,138 +65,140 @@ class DiscordThread:
         """
         if receipt.state.get("finished"):
             return
-        patience = Patience(receipt, self._patience)
+        part_timeout = PartTimeout(receipt, self._part_seconds)
         try:
-            await self._reply(parts, receipt, patience)
+            await self._reply(parts, receipt, part_timeout)
         except Undeliverable as error:
-            is_told = await Elsewhere(self._sender, receipt).tell(error)
-            if isinstance(error, Failing) and not is_told:  # it fails at everything: that ends some day
+            is_told = await Elsewhere(self._api, receipt).tell(error)
+            if isinstance(error, GivenUp) and not is_told:  # it fails at everything: that ends some day
                 raise Unreachable(str(error)) from error
             raise
 
-    async def _reply(self, parts: AsyncIterator[Part], receipt: Receipt, patience: Patience) -> None:
-        answer = _Growing()
-        async with _tasks() as tasks:
-            tasks.create_task(answer.read(parts))
-            place = await self._open(receipt, patience)
-            typing = Typing(tasks, self._sender, place.channel, receipt.hold)
-            beside = _Beside(
-                Asking(self._sender, place, receipt, self._shared),
-                Uploads(self._sender, place, receipt, patience, self._files),
-                patience,
+    async def _reply(self, parts: AsyncIterator[Part], receipt: Receipt, part_timeout: PartTimeout) -> None:
+        async with _tasks() as tasks, ReadAhead(parts) as ahead:
+            destination = await self._open(receipt, part_timeout)
+            answer = _Answer(
+                Messages(self._api, destination, receipt, part_timeout),
+                Status(tasks, self._api, destination.channel, receipt.hold),
+                Approvals(self._api, destination, receipt, self._shared),
+                Uploads(self._api, destination, receipt, part_timeout, self._files),
+                part_timeout,
+                self._pace,
             )
-            await self._follow(answer, Display(self._sender, place, receipt, patience), typing, beside)
+            await answer.follow(ahead)
 
-    async def _open(self, receipt: Receipt, patience: Patience) -> Place:
+    async def _open(self, receipt: Receipt, part_timeout: PartTimeout) -> Destination:
         """Where the answer goes, the same on every attempt."""
         if "channel" in receipt.state:
             reply_to = receipt.state["reply_to"]
-            return Place(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
-        place = places.settled(receipt.turn) or await self._start_thread(receipt.turn, receipt.hold, patience)
-        await receipt.save(
-            channel=str(place.channel), reply_to=str(place.reply_to) if place.reply_to else None
+            return Destination(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
+        destination = destinations.settled(receipt.turn) or await self._start_thread(
+            receipt.turn, receipt.hold, part_timeout
         )
-        return place
+        await receipt.save(
+            channel=str(destination.channel),
+            reply_to=str(destination.reply_to) if destination.reply_to else None,
+        )
+        return destination
 
-    async def _start_thread(self, turn: Turn, hold: Hold, patience: Patience) -> Place:
-        question = places.opening(turn)
+    async def _start_thread(self, turn: Turn, hold: Hold, part_timeout: PartTimeout) -> Destination:
+        question = destinations.opening(turn)
         assert question is not None
         channel, message = int(question.place["channel"]), int(question.place["message"])
         try:
-            name = places.thread_name(question.text)
-            async with patience.part("thread"):
-                return Place(await self._sender.start_thread(channel, message, name, hold=hold))
+            name = destinations.thread_name(question.text)
+            async with part_timeout.bounded("thread"):
+                return Destination(await self._api.start_thread(channel, message, name, hold=hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
-            return places.in_channel(turn)
+            return destinations.in_channel(turn)
 
-    async def _follow(self, answer: "_Growing", display: Display, typing: Typing, beside: "_Beside") -> None:
-        if not await display.resume():
-            typing.start()
-        shown_before = display.shown
-        while True:
-            await answer.news()
-            while answer.decided:
-                await beside.settle(answer.decided.pop())
-            if display.begun:
-                await self._pace.turn(display.channel)
-            if answer.finished:
-                break
-            texts = answer.transcript.messages()
+
+class _Answer:
+    """One answer and what shows it: messages with its text, and beside them requests and files."""
+
+    def __init__(
+        self,
+        messages: Messages,
+        status: Status,
+        approvals: Approvals,
+        uploads: Uploads,
+        part_timeout: PartTimeout,
+        pace: EditPace,
+    ) -> None:
+        self._messages = messages
+        self._status = status
+        self._approvals = approvals
+        self._uploads = uploads
+        self._part_timeout = part_timeout
+        self._pace = pace
+        self._renderer = Renderer()
+        self._requests: list[Approval] = []
+
+    async def follow(self, ahead: ReadAhead) -> None:
+        """Show the parts as they come, and return once all of them are shown. Raises what `ahead` raised."""
+        if not await self._messages.recover():
+            self._status.start()
+        shown_before = self._messages.shown
+        while await self._take_next(ahead):
+            texts = self._renderer.messages()
             if sum(map(len, texts)) >= shown_before:
-                await _show(texts, display, typing, working=answer.transcript.working)
-            await beside.uploads.show(answer.transcript)
-        await typing.stop()
-        texts = answer.transcript.messages()
-        await display.show(texts)
-        await beside.uploads.show(answer.transcript)
-        for approval in answer.asked:
-            if words := await beside.show(approval):
-                answer.transcript.add(Notice(words))
-        await display.end(answer.transcript.messages())
+                await self._show(texts)
+            await self._uploads.show(self._renderer)
+        if ahead.failure:
+            raise ahead.failure
+        await self._finish()
 
+    async def _take_next(self, ahead: ReadAhead) -> bool:
+        """Take what comes until messages may be edited again; return whether the answer goes on."""
+        await self._take(ahead, None)
+        if self._messages.has_any:
+            await self._pace.turn(self._messages.channel)
+            await self._take(ahead, 0)
+        return not ahead.ended
 
-async def _show(texts: list[str], display: Display, typing: Typing, *, working: bool) -> None:
-    """Show what there is; the bot types on only while a tool is at work, since edits do not end typing."""
-    if texts and not working:
-        await typing.stop()
-    await display.show(texts)
-    if working:
-        typing.start()
+    async def _take(self, ahead: ReadAhead, patience: float | None) -> None:
+        for part in await ahead.take(patience):
+            if not isinstance(part, Approval):
+                self._renderer.add(part)
+            elif part.state == "asked":
+                self._requests.append(part)
+            else:
+                await self._settle_request(part)
 
+    async def _show(self, texts: list[str]) -> None:
+        """Show what there is. The bot types on only while a tool is at work: edits do not end that."""
+        is_working = self._renderer.working
+        if texts and not is_working:
+            await self._status.stop()
+        await self._messages.show(texts)
+        if is_working:
+            self._status.start()
 
-@dataclass(frozen=True, slots=True)
-class _Beside:
-    """What is shown in messages beside the text."""
+    async def _finish(self) -> None:
+        self._renderer.finish()
+        await self._status.stop()
+        await self._messages.show(self._renderer.messages())
+        await self._uploads.show(self._renderer)
+        for approval in self._requests:
+            await self._show_request(approval)
+        await self._messages.finish(self._renderer.messages())
 
-    asking: Asking
-    uploads: Uploads
-    patience: Patience
-
-    async def show(self, approval: Approval) -> str:
-        """Show a request; the words for why it cannot be shown, or nothing."""
+    async def _show_request(self, approval: Approval) -> None:
         try:
-            async with self.patience.part(f"request {approval.id}"):
-                await self.asking.show(approval)
+            async with self._part_timeout.bounded(f"request {approval.id}"):
+                await self._approvals.show(approval)
         except Refused as error:
             log.warning("request not shown", extra={"request": approval.id, "reason": str(error)})
-            return _NOT_ASKED
-        return ""
+            self._renderer.add(Notice(_NOT_ASKED))
 
-    async def settle(self, approval: Approval) -> None:
+    async def _settle_request(self, approval: Approval) -> None:
         """Show a request as decided; that it cannot be shown does not undo it."""
         try:
-            async with self.patience.part(f"request {approval.id}"):
-                await self.asking.settle(approval)
+            async with self._part_timeout.bounded(f"request {approval.id}"):
+                await self._approvals.settle(approval)
         except Refused as error:
             log.warning("request not shown as decided", extra={"request": approval.id, "reason": str(error)})
-
-
-class _Growing:
-    """An answer that is being read."""
-
-    def __init__(self) -> None:
-        self.transcript = Transcript()
-        self.asked: list[Approval] = []
-        self.decided: list[Approval] = []
-        self.finished = False
-        self._news = asyncio.Event()
-
-    async def read(self, parts: AsyncIterator[Part]) -> None:
-        async for part in parts:
-            if isinstance(part, Approval):
-                (self.asked if part.state == "asked" else self.decided).append(part)
-            else:
-                self.transcript.add(part)
-            self._news.set()
-        self.transcript.finish()
-        self.finished = True
-        self._news.set()
-
-    async def news(self) -> None:
-        """Wait until there is more than at the last call."""
-        await self._news.wait()
-        self._news.clear()
 
 
 @asynccontextmanager

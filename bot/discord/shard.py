@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import discord
 
 from bot.chat import PlatformError
-from bot.discord.connection import Line
+from bot.discord.connection import Connection
 from bot.discord.events import PLATFORM
 from bot.platforms.catch_up import Division, Gap, Read
 
@@ -21,7 +21,7 @@ class Shard:
 
     number: int
     count: int
-    line: Line
+    connection: Connection
     gap: Gap
     opened: asyncio.Event
     listener: discord.Client | None = None

@@ -8,10 +8,9 @@ from functools import partial
 
 from bot.chat import Deliver, PlatformError, Shared, StorageDown
 from bot.concurrency.tasks import cancel
-from bot.discord.connection import Line
+from bot.discord.connection import Connection
 from bot.discord.events import PLATFORM
 from bot.discord.shard import Shard, division
-from bot.discord.share import fair_share
 from bot.platforms.catch_up import Gap
 from bot.platforms.supervise import persevere
 
@@ -42,7 +41,7 @@ class Shards:
         self._count: int | None = None
         self._held: dict[int, Shard] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._lines: dict[int, Line] = {}  # kept while `hold` is called again
+        self._connections: dict[int, Connection] = {}  # kept while `hold` is called again
         self._is_certain = True  # else others have a round to renew or take theirs, before we take any
         self.standing_by = False
 
@@ -52,9 +51,9 @@ class Shards:
         return [self._held[number] for number in sorted(self._held)]
 
     @property
-    def lines(self) -> Sequence[Line]:
+    def connections(self) -> Sequence[Connection]:
         """The connections that this process is to have."""
-        return list(self._lines.values())
+        return list(self._connections.values())
 
     async def hold(self, wish: int, deliver: Deliver) -> None:
         """Listen until cancelled to a fair share of the shards: `wish` of them, once all wish so.
@@ -117,19 +116,21 @@ class Shards:
         share = fair_share(count, loads, place)
         if len(self._held) > share:
             # first those that are not connected, so that no session is wasted
-            by_worth = sorted(self._held, key=lambda number: (self._lines[number].state() != "ok", number))
+            by_worth = sorted(
+                self._held, key=lambda number: (self._connections[number].state() != "ok", number)
+            )
             await self._let_go(by_worth[share:])
         for number in range(count):
             if len(self._held) < share and number not in self._held and await self._lease(number):
                 self._take(number, count, deliver)
-        self._lines = {number: self._lines[number] for number in self._held}
+        self._connections = {number: self._connections[number] for number in self._held}
         self.standing_by = not self._held
 
     def _take(self, number: int, count: int, deliver: Deliver) -> None:
         log.info("shard taken", extra={"shard": number, "shards": count})
         gap = Gap(self._shared, self._hours, division(count))
-        line = self._lines.setdefault(number, Line())
-        shard = self._held[number] = Shard(number, count, line, gap, self._opened)
+        connection = self._connections.setdefault(number, Connection())
+        shard = self._held[number] = Shard(number, count, connection, gap, self._opened)
         self._tasks[number] = asyncio.create_task(
             persevere(shard.source, partial(self._attempt, shard, deliver)), name=shard.source
         )
@@ -146,7 +147,7 @@ class Shards:
         numbers = list(numbers)
         await self._stop(numbers)
         for number in numbers:
-            self._lines.pop(number, None)
+            self._connections.pop(number, None)
             await self._release(number)
 
     async def _stop(self, numbers: Sequence[int]) -> None:
@@ -170,7 +171,7 @@ class Shards:
     def _check(self) -> None:
         """Raise what keeps all shards from being connected for a lease by now: others may reach them."""
         failures = [shard.failure for shard in self._held.values() if shard.failure]
-        if failures and min(line.lost_s for line in self._lines.values()) > LEASE_SECONDS:
+        if failures and min(connection.lost_s for connection in self._connections.values()) > LEASE_SECONDS:
             self._is_certain = False
             raise failures[0]
 
@@ -195,3 +196,15 @@ class Shards:
 
 def _lease_of(number: int) -> str:
     return f"{PLATFORM}:shard:{number}"
+
+
+def fair_share(count: int, loads: Sequence[int], place: int) -> int:
+    """Return how many of `count` shards the process at `place` may hold while the processes hold `loads`.
+
+    All may hold the same number, and so many of them one more as are left over: those that have one more
+    already keep it, so that nothing moves without need.
+    """
+    least, left_over = divmod(count, len(loads))
+    laden = [each for each, load in enumerate(loads) if load > least]
+    has_more = place in laden[:left_over] if place in laden else len(laden) < left_over
+    return least + has_more

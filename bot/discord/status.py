@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from bot.chat import PlatformError
-from bot.discord.api import Sender
+from bot.discord.api import DiscordApi
 from bot.discord.request_guard import Hold
 
 log = logging.getLogger(__name__)
@@ -12,18 +12,18 @@ log = logging.getLogger(__name__)
 _TYPING_SECONDS = 8.0  # Discord shows it for ten, or until the next message; edits do not end it
 
 
-class Typing:
-    """The bot types in a channel from `start` to `stop`; its requests run in `tasks`."""
+class Status:
+    """Typing indicator of a channel from `start` to `stop`; its requests run in `tasks`."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, sender: Sender, channel: int, hold: Hold) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, api: DiscordApi, channel: int, hold: Hold) -> None:
         self._tasks = tasks
-        self._sender = sender
+        self._api = api
         self._channel = channel
         self._hold = hold
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Show typing, unless that goes on already."""
+        """Show the typing indicator, unless that goes on already."""
         if self._task is None or self._task.done():
             self._task = self._tasks.create_task(self._repeat())
 
@@ -37,7 +37,7 @@ class Typing:
     async def _repeat(self) -> None:
         try:
             while True:
-                await self._sender.type(self._channel, hold=self._hold)
+                await self._api.type(self._channel, hold=self._hold)
                 await asyncio.sleep(_TYPING_SECONDS)
         except PlatformError as error:
             log.debug("cannot show typing", extra={"reason": str(error)})

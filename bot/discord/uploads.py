@@ -1,22 +1,20 @@
-"""The files of one reply, each in a message of its own below the text."""
+"""Files of one reply on Discord."""
 
 import hashlib
-import logging
 import re
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from bot.chat import File, Files, Json, Notice, Receipt, Undeliverable
-from bot.discord.api import Attached, Sender
-from bot.discord.destination import Place
-from bot.discord.errors import Failing
-from bot.discord.messages import CLOCKS, NONCE
-from bot.discord.patience import Patience
-from bot.discord.renderer import Transcript
+from bot.chat import File, Files, Json, Receipt, Undeliverable
+from bot.discord.api import Attached, DiscordApi
+from bot.discord.destination import Destination
+from bot.discord.errors import GivenUp
+from bot.discord.messages import NONCE, find_sent
+from bot.discord.part_timeout import PartTimeout
+from bot.platforms import uploads
+from bot.platforms.uploads import NotShown
 
-log = logging.getLogger(__name__)
-
-_GONE = "I could not show the file {name}: I no longer have it. Ask again, and I make it anew."
 _FAILED = "I could not show the file {name}: Discord fails each time I send it. Please ask again later."
 _REFUSED = (
     "I could not show the file {name}: Discord does not take it here. It may be too large for this server, "
@@ -24,84 +22,49 @@ _REFUSED = (
 )
 
 
-class Uploads:
-    """Shows files once. Key of the receipt: `files`, by the id of each.
-
-    With `at` (Unix seconds) it may have been sent; `shown` is true once it was; `words` say why it never
-    will be.
-    """
+class Uploads(uploads.Uploads):
+    """Shows files once. The receipt has `at` (Unix seconds) of a file that may have been sent."""
 
     def __init__(
-        self, sender: Sender, place: Place, receipt: Receipt, patience: Patience, files: Files
+        self,
+        api: DiscordApi,
+        destination: Destination,
+        receipt: Receipt,
+        part_timeout: PartTimeout,
+        files: Files,
     ) -> None:
-        self._sender = sender
-        self._place = place
-        self._receipt = receipt
-        self._patience = patience
-        self._files = files
+        super().__init__(receipt, files)
+        self._api = api
+        self._destination = destination
+        self._part_timeout = part_timeout
 
-    async def show(self, transcript: Transcript) -> None:
-        """Show the files that the transcript has gathered; what keeps one away becomes a notice in it."""
-        files, transcript.files = transcript.files, []
-        for file in files:
-            if words := await self._show(file):
-                transcript.add(Notice(words))
-
-    async def _show(self, file: File) -> str:
-        """Show one file; the words for why it cannot be shown, or nothing."""
-        known = self._known(file)
-        if known.get("at") and not known.get("shown") and await self._was_sent(file, known["at"]):
-            known = await self._note(file, shown=True)
-        if known.get("shown") or known.get("words"):
-            return str(known.get("words", ""))
+    @contextmanager
+    def _explained(self, file: File) -> Iterator[None]:
         try:
-            async with self._patience.part(f"file {file.id}"):
-                words = await self._send(file)
-        except Failing as error:  # not noted: should even the words fail, the file is tried again
-            log.warning("file not shown", extra={"file": file.name, "reason": str(error)})
-            return _FAILED.format(name=file.name)
+            yield
+        except GivenUp as error:  # not final: should even the words fail, the file is tried again
+            raise NotShown(_FAILED.format(name=file.name), is_final=False) from error
         except Undeliverable as error:
-            log.warning("file not shown", extra={"file": file.name, "reason": str(error)})
-            words = _REFUSED.format(name=file.name)
-        if words:
-            await self._note(file, words=words)
-        return words
+            raise NotShown(_REFUSED.format(name=file.name)) from error
 
-    def _known(self, file: File) -> dict[str, Json]:
-        return dict(self._receipt.state.get("files", {}).get(file.id, {}))
-
-    async def _note(self, file: File, **changes: Json) -> dict[str, Json]:
-        files = self._receipt.state.get("files", {})
-        known = self._known(file) | changes
-        await self._receipt.save(files={**files, file.id: known})
-        return known
-
-    async def _was_sent(self, file: File, at: float) -> bool:
-        since = datetime.fromtimestamp(at, UTC) - CLOCKS
-        try:
-            async with self._patience.part("history"):
-                recent = await self._sender.sent_since(
-                    self._place.channel, since, reply_to=self._place.reply_to
-                )
-        except Undeliverable:  # we may not read here; the nonce still holds for some minutes
+    async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:
+        if not known.get("at"):
             return False
+        bound = self._part_timeout.bounded("history")
+        recent = await find_sent(self._api, self._destination, known["at"], bound)
         return any(_attached_as(file) in message.files for message in recent)
 
-    async def _send(self, file: File) -> str:
-        found = await self._files.find(file.id)
-        if found is None:
-            return _GONE.format(name=file.name)
+    async def _upload(self, file: File, content: bytes) -> None:
         await self._note(file, at=time.time())
         nonce = hashlib.sha256(f"{self._receipt.turn.id}:{file.id}".encode()).hexdigest()[:NONCE]
-        await self._sender.attach(
-            self._place.channel,
-            Attached(_attached_as(file), found[1], file.alt),
-            nonce=nonce,
-            reply_to=self._place.reply_to,
-            hold=self._receipt.hold,
-        )
-        await self._note(file, shown=True)
-        return ""
+        async with self._part_timeout.bounded(f"file {file.id}"):
+            await self._api.attach(
+                self._destination.channel,
+                Attached(_attached_as(file), content, file.alt),
+                nonce=nonce,
+                reply_to=self._destination.reply_to,
+                hold=self._receipt.hold,
+            )
 
 
 def _attached_as(file: File) -> str:

@@ -12,7 +12,7 @@ from bot.concurrency.tasks import cancel
 _CANCEL_SECONDS = 2.0
 
 
-class Feed:
+class ReadAhead:
     """Reads `parts` in one task of its own, from the first to the last.
 
     One task, because the iterator may hold an `asyncio.timeout` over a `yield`, which ends the task that

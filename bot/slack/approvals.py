@@ -6,36 +6,29 @@ https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/intera
 import asyncio
 import html
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import aiohttp
 
-from bot.chat import Approval, Json, Part, Receipt, Shared, StorageDown, ThreadId
-from bot.commands.commands import (
-    NOT_FOR_EXTERNAL,
-    Commands,
-    headline,
-    named,
-    standing,
-)
+from bot.chat import Approval, Json, Receipt, Shared, ThreadId
+from bot.commands.commands import Commands, headline, named, standing
+from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.messages import Extra, Messages
-from bot.slack.rate_limits import Limits
-from bot.slack.response_url import respond
-from bot.slack.users import People
+from bot.slack.rate_limits import RateLimits
+from bot.slack.responses import follow_up
+from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
-
-APPROVE, REJECT = "approve", "reject"
 
 _RESPOND_SECONDS = 1.5
 """Slack waits 3 s for the acknowledgement of a press."""
 
 
-def as_extra(approval: Approval) -> Extra:
+def render_request(approval: Approval) -> Extra:
     """The message of a request: what would be done, as it is, and the buttons while it waits."""
     words = _written(approval, headline(approval, _placeholder, bold="*"))
     code = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": approval.action}]}
@@ -56,8 +49,7 @@ def _button(approval: Approval, action: str, style: str) -> Json:
 
 
 def _standing(approval: Approval) -> str:
-    is_named = {*approval.names, *filter(_is_ours, approval.approvers)}.__contains__
-    return _written(approval, standing(approval, _placeholder, is_named))
+    return _written(approval, standing(approval, _placeholder, has_name(approval, "slack")))
 
 
 def _placeholder(author: str) -> str:
@@ -81,32 +73,30 @@ def _plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-async def set_aside(parts: AsyncIterator[Part], messages: Messages, shared: Shared) -> AsyncIterator[Part]:
-    """The parts that are shown in the text. Requests get messages of their own, which come after it."""
-    async for part in parts:
-        if not isinstance(part, Approval):
-            yield part
-        elif part.state == "asked":
-            messages.extras.append(as_extra(part))
-        else:
-            await _settle(part, messages, shared)
+class Approvals:
+    """Shows requests beside one answer, in messages of their own that come after the text."""
+
+    def __init__(self, messages: Messages, shared: Shared) -> None:
+        self._messages = messages
+        self._shared = shared
+
+    def show(self, approval: Approval) -> None:
+        """Let the message of a request follow the text."""
+        self._messages.extras.append(render_request(approval))
+
+    async def settle(self, approval: Approval) -> None:
+        """Take the buttons of a request away and say what was decided, if its message is still there."""
+        message = await find_request(approval, self._shared)
+        if message is None:
+            return
+        try:
+            await self._messages.change_extra(message, render_request(approval))
+        except Refused as error:  # somebody has deleted it
+            log.warning("the message of a request keeps its buttons", extra={"error": str(error)})
 
 
-async def _settle(approval: Approval, messages: Messages, shared: Shared) -> None:
-    """Take the buttons of a request away and say what was decided, if its message is still there."""
-    receipt = await shared.receipt_of(approval.asked_in) or {}
-    ts = receipt.get("extras", {}).get(approval.id)
-    if ts is None:
-        log.warning("The message of a request is not known", extra={"request": approval.id})
-        return
-    try:
-        await messages.change_extra(ts, as_extra(approval))
-    except Refused as error:  # somebody has deleted it
-        log.warning("The message of a request keeps its buttons", extra={"error": str(error)})
-
-
-async def show(
-    approval: Approval, to: str, receipt: Receipt, api: SlackApi, limits: Limits, *, is_channel: bool
+async def show_request(
+    approval: Approval, to: str, receipt: Receipt, api: SlackApi, limits: RateLimits, *, is_channel: bool
 ) -> ThreadId:
     """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`."""
     if "channel" not in receipt.state:
@@ -115,50 +105,50 @@ async def show(
         await receipt.save(channel=opened["channel"]["id"] if opened else name)
     team, channel = (await api.who()).team_id, receipt.state["channel"]
     messages = Messages(api, limits, ThreadId("slack", team, channel), receipt)
-    messages.extras.append(as_extra(approval))
+    messages.extras.append(render_request(approval))
     await messages.recover()
     await messages.finish()
     return ThreadId("slack", team, channel, receipt.state["extras"][approval.id])
 
 
-async def settle(approval: Approval, receipt: Receipt, api: SlackApi, limits: Limits) -> None:
+async def settle_request(approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits) -> None:
     """Let such a message say what was decided. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
     messages = Messages(api, limits, thread, receipt)
-    await messages.change_extra(receipt.state["extras"][approval.id], as_extra(approval))
+    await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
 
 
-class Presses:
+class ApprovalButtons:
     """Takes the presses on our buttons; who presses one is told what comes of it, for their eyes only."""
 
-    def __init__(self, commands: Commands, people: People, session: aiohttp.ClientSession) -> None:
+    def __init__(self, commands: Commands, users: Users, session: aiohttp.ClientSession) -> None:
         self._commands = commands
-        self._people = people
+        self._users = users
         self._session = session
         self._answers: set[asyncio.Task[None]] = set()
 
     async def take(self, body: Mapping[str, Json], team: str) -> None:
-        """Handle a `block_actions` payload, which Slack sends once. Presses on other things do nothing."""
+        """Handle a `block_actions` payload, which Slack sends once. Other buttons do nothing."""
         for action in body.get("actions") or ():
             if action.get("action_id") in (APPROVE, REJECT) and action.get("value"):
                 words = await self._decide(action, body["user"], team)
                 await self._answer(body["response_url"], words)
 
     async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json], team: str) -> str:
-        approve, name = action["action_id"] == APPROVE, user.get("name") or ""
-        if approve and await self._people.is_external(team, user["id"], word(user.get("team_id"))):
-            return NOT_FOR_EXTERNAL
-        try:
-            decided = await self._commands.decide(
-                action["value"], f"slack:{user['id']}", approve=approve, name=name
-            )
-        except StorageDown as error:
-            log.warning("A decision was not taken", extra={"error": str(error)})
-            return "That could not be taken just now. Please press the button again in a moment."
-        return decided.words
+        approve = action["action_id"] == APPROVE
+        # only who approves is looked up
+        is_external = approve and await self._users.is_external(team, user["id"], word(user.get("team_id")))
+        return await decide(
+            self._commands,
+            action["value"],
+            f"slack:{user['id']}",
+            approve=approve,
+            name=user.get("name") or "",
+            is_external=is_external,
+        )
 
     async def _answer(self, url: str, words: str) -> None:
-        answer = asyncio.create_task(respond(self._session, url, mrkdwn(words)))
+        answer = asyncio.create_task(follow_up(self._session, url, mrkdwn(words)))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
         await asyncio.wait([answer], timeout=_RESPOND_SECONDS)

@@ -30,7 +30,7 @@ _MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
 """Raised by reading what has another form than it should."""
 
 
-def parse(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset()) -> Event | None:
+def parse_event(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset()) -> Event | None:
     """What a person does in an `event_callback`, `None` when it is not for the bot. Raises `Unreadable`.
 
     A mention in a channel comes as `app_mention` and as `message`: both give the same message. Of other
@@ -52,7 +52,7 @@ def event_id(event: Json, channel: str = "") -> str:
     return f"slack:{channel or fields.get('channel')}:{ts}"
 
 
-def past_message(
+def parse_message(
     message: Mapping[str, Json],
     channel: str,
     channel_kind: str,
@@ -73,7 +73,7 @@ def past_message(
         raise Unreadable(f"a message of Slack cannot be read: {type(error).__name__} {error}") from error
 
 
-def past_event(
+def parse_past_event(
     message: Mapping[str, Json],
     channel: str,
     channel_kind: str,
@@ -87,7 +87,7 @@ def past_event(
 
     Told as an edit, since the event of that may still come: it must be known to be the same.
     """
-    read = past_message(message, channel, channel_kind, team, bot_user_id, bots, is_shared=is_shared)
+    read = parse_message(message, channel, channel_kind, team, bot_user_id, bots, is_shared=is_shared)
     edited = message.get("edited")
     if read is None or read.bot_ids or not isinstance(edited, Mapping):
         return read

@@ -25,7 +25,7 @@ def as_it_is(text: str) -> dict[str, Json]:
     return {"text": html.escape(text, quote=False)[:_TEXT_LIMIT], "mrkdwn": False}
 
 
-async def tell(api: SlackApi, turn: Turn, reason: str) -> None:
+async def notify_author(api: SlackApi, turn: Turn, reason: str) -> None:
     """Tell the person who asked, for their eyes only, that there is no answer. Never raises."""
     place, thread = turn.messages[-1].place, turn.thread
     where = "" if turn.direct else f" in <#{thread.channel}>"

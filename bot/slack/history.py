@@ -24,8 +24,8 @@ from bot.chat import (
 )
 from bot.slack.api import Identity, SlackApi, pages
 from bot.slack.block_text import word
-from bot.slack.events import Unreadable, event_id, moment, past_event
-from bot.slack.rate_limits import Limits
+from bot.slack.events import Unreadable, event_id, moment, parse_past_event
+from bot.slack.rate_limits import RateLimits
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,9 @@ _JOINED = frozenset({"channel_join", "group_join"})
 class History:
     """The past of every conversation that the bot is in."""
 
-    def __init__(self, api: SlackApi, limits: Limits, shared: Shared, bots: Set[str] = frozenset()) -> None:
+    def __init__(
+        self, api: SlackApi, limits: RateLimits, shared: Shared, bots: Set[str] = frozenset()
+    ) -> None:
         self._api = api
         self._limits = limits
         self._shared = shared
@@ -126,7 +128,7 @@ class History:
                 continue
             try:
                 with working_on(f"event:{id}"):
-                    event = past_event(
+                    event = parse_past_event(
                         each, channel, kind, who.team_id, who.user_id, bots, is_shared=is_shared
                     )
             except Unreadable as error:

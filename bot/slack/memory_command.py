@@ -10,7 +10,7 @@ from bot.commands.commands import Caller, PersonalMemory
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.markdown import mrkdwn
-from bot.slack.response_url import respond
+from bot.slack.responses import follow_up
 
 MEMORY = "/agent-memory"
 USAGE = (
@@ -20,7 +20,7 @@ USAGE = (
 FILE = "memory.json"
 
 
-def answer_memory(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
+def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
     """Let `app` answer `/agent-memory`, for the caller's eyes only."""
 
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
@@ -30,7 +30,7 @@ def answer_memory(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: st
             words = await _done(memory, api, caller, word(body.get("text")))
         except BotError as error:
             words = str(error)
-        await respond(api.session, body["response_url"], mrkdwn(words))
+        await follow_up(api.session, body["response_url"], mrkdwn(words))
 
     app.command(MEMORY)(answer)
 

@@ -16,9 +16,9 @@ from bot.chat import File, Json, Receipt, ThreadId
 from bot.slack.api import SlackApi, pages
 from bot.slack.block_text import BlockText
 from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
-from bot.slack.fallback import NO_PREVIEWS, NOT_SHOWN, as_it_is, tell
+from bot.slack.fallback import NO_PREVIEWS, NOT_SHOWN, as_it_is, notify_author
 from bot.slack.markdown import paginate
-from bot.slack.rate_limits import Limits
+from bot.slack.rate_limits import RateLimits
 from bot.slack.writer import PART_SECONDS, Writer
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Messages:
     def __init__(
         self,
         api: SlackApi,
-        limits: Limits,
+        limits: RateLimits,
         thread: ThreadId,
         receipt: Receipt,
         part_seconds: float = PART_SECONDS,
@@ -224,7 +224,7 @@ class Messages:
         try:
             return await self._post_once(as_it_is(NOT_SHOWN.format(reason=reason)), part, extra)
         except Refused as error:
-            await tell(self._api, self._receipt.turn, error.code)
+            await notify_author(self._api, self._receipt.turn, error.code)
             raise
 
     async def _post_once(self, content: Mapping[str, Json], part: str, extra: str) -> str:

@@ -37,30 +37,28 @@ from bot.chat import (
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
 from bot.platforms.catch_up import Gap
+from bot.platforms.health import State, worst
 from bot.slack import approvals
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
 from bot.slack.audience import Audiences
-from bot.slack.commands import answer_commands
+from bot.slack.commands import add_commands
 from bot.slack.downloads import fetch
-from bot.slack.events import Unreadable, event_id, parse, place_of
-from bot.slack.health import State, TokenProbe
+from bot.slack.events import Unreadable, event_id, parse_event, place_of
+from bot.slack.health import TokenProbe
 from bot.slack.history import History
 from bot.slack.markdown import mrkdwn
-from bot.slack.memory_command import answer_memory
-from bot.slack.rate_limits import Limits
-from bot.slack.redis_command import answer_redis
-from bot.slack.redis_form import is_form
+from bot.slack.memory_command import add_memory_command
+from bot.slack.rate_limits import RateLimits
+from bot.slack.redis_command import add_redis_command, is_form
 from bot.slack.reply import SlackThread
 from bot.slack.socket_mode import SOCKETS, Sockets, open_sockets
-from bot.slack.status import Statuses
+from bot.slack.status import Status
 from bot.slack.stream import StreamBudget
-from bot.slack.users import People
+from bot.slack.users import Users
 from bot.slack.webhook import serve
 from bot.slack.writer import PART_SECONDS
 
 log = logging.getLogger(__name__)
-
-_BY_GRAVITY: tuple[State, ...] = ("ok", "degraded", "down")
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -87,8 +85,8 @@ async def connect(
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    limits, gap = Limits(shared), Gap(shared, catch_up_hours)
-    async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
+    limits, gap = RateLimits(shared), Gap(shared, catch_up_hours)
+    async with open_api(bot_token, api_url) as api, Status(api, limits) as status:
         history = History(api, limits, shared, bots)
         yield Slack(
             api,
@@ -98,7 +96,7 @@ async def connect(
             gap,
             history,
             limits,
-            statuses,
+            status,
             shared,
             files,
             bots,
@@ -119,8 +117,8 @@ class Slack:
         commands: Commands,
         gap: Gap,
         history: History,
-        limits: Limits,
-        statuses: Statuses,
+        limits: RateLimits,
+        status: Status,
         shared: Shared,
         files: Files,
         bots: Set[str],
@@ -134,14 +132,14 @@ class Slack:
         self._gap = gap
         self._history = history
         self._limits = limits
-        self._statuses = statuses
+        self._status = status
         self._shared = shared
         self._bots = bots
         self._part_seconds = part_seconds
         self._budget = StreamBudget(limits)
         self._audiences = Audiences(api)
-        self._people = People(api, limits)
-        self._presses = approvals.Presses(commands, self._people, api.session)
+        self._users = Users(api, limits)
+        self._approval_buttons = approvals.ApprovalButtons(commands, self._users, api.session)
         self._probe = TokenProbe(api)
         self._telling: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
@@ -156,7 +154,7 @@ class Slack:
 
     async def receive(self, deliver: Deliver) -> None:
         """Hand messages over until cancelled; see `bot.chat.Platform`."""
-        deliver = self._people.introducing(deliver)
+        deliver = self._users.add_authors(deliver)
         identity = self._identity = await self._api.identify()
         self._app = self._build_app(identity, deliver)
         try:
@@ -171,7 +169,7 @@ class Slack:
 
     async def catch_up(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        await self._gap.close(self._people.introducing(deliver))
+        await self._gap.close(self._users.add_authors(deliver))
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
@@ -179,7 +177,7 @@ class Slack:
             id,
             self._api,
             self._limits,
-            self._statuses,
+            self._status,
             self._budget,
             self._shared,
             self._files,
@@ -198,11 +196,13 @@ class Slack:
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId:
         """See `bot.chat.Platform`."""
-        return await approvals.show(approval, to, receipt, self._api, self._limits, is_channel=is_channel)
+        return await approvals.show_request(
+            approval, to, receipt, self._api, self._limits, is_channel=is_channel
+        )
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """See `bot.chat.Platform`."""
-        await approvals.settle(approval, receipt, self._api, self._limits)
+        await approvals.settle_request(approval, receipt, self._api, self._limits)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """See `bot.chat.Platform`. The event waits for nothing: it is to be acknowledged in three seconds."""
@@ -230,7 +230,7 @@ class Slack:
             evidence["last_event_s"] = round(time.monotonic() - self._last_event, 1)
         if self._identity:
             evidence |= {"workspace": self._identity.team, "bot_user": self._identity.user_id}
-        return Health(name=self.name, state=max(hears, heard, key=_BY_GRAVITY.index), evidence=evidence)
+        return Health(name=self.name, state=worst([hears, heard]), evidence=evidence)
 
     async def _hearing(self) -> tuple[State, dict[str, Json]]:
         if not self._app_token:
@@ -276,7 +276,7 @@ class Slack:
             if "command" in body or body.get("type") == "url_verification" or is_form(body):
                 return await next()
             if body.get("type") == "block_actions":
-                await self._presses.take(body, identity.team_id)
+                await self._approval_buttons.take(body, identity.team_id)
                 return BoltResponse(status=200)
             id = event_id(body.get("event"))
             if self._shared.has_hung(id):
@@ -284,7 +284,7 @@ class Slack:
                 return BoltResponse(status=200)
             with working_on(f"event:{id}"):
                 try:
-                    event = parse(body, identity.user_id, self._bots - identity.names)
+                    event = parse_event(body, identity.user_id, self._bots - identity.names)
                 except Unreadable as error:  # acknowledged: it would come again and again
                     log.warning(
                         "event skipped", extra={"event_id": body.get("event_id"), "error": str(error)}
@@ -294,7 +294,7 @@ class Slack:
                     with self._gap.unless_delivered():
                         await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
             if isinstance(event, Stop) and event.thread:
-                self._statuses.stopped(event.thread)
+                self._status.stopped(event.thread)
             return BoltResponse(status=200)
 
         app = AsyncApp(
@@ -306,10 +306,10 @@ class Slack:
             authorize=authorize,
             before_authorize=hand_over,
         )
-        is_external = partial(self._people.is_external, identity.team_id)
+        is_external = partial(self._users.is_external, identity.team_id)
         if self._commands.operations:
-            answer_redis(app, self._commands.operations, self._api, is_external)
+            add_redis_command(app, self._commands.operations, self._api, is_external)
         if self._commands.memory:  # first: what follows answers whatever is not known
-            answer_memory(app, self._commands.memory, self._api, identity.team_id)
-        answer_commands(app, self._commands, self._api.session, is_external)
+            add_memory_command(app, self._commands.memory, self._api, identity.team_id)
+        add_commands(app, self._commands, self._api.session, is_external)
         return app

@@ -35,7 +35,7 @@ which is not counted: a turn does not wait for the reading of history."""
 _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 
 
-class Limits:
+class RateLimits:
     """Shares Slack's limits among all that calls it."""
 
     def __init__(self, shared: Shared) -> None:

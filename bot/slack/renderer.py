@@ -16,7 +16,7 @@ Item = str | Cut | Card
 _STATUS = {"started": "in_progress", "finished": "complete", "failed": "error"}
 
 
-class Draft:
+class Renderer:
     """What is to be shown of one answer.
 
     `files` are still to be shown.
@@ -43,7 +43,7 @@ class Draft:
                 self._queue(self._pager.flush())
                 self.files.append(part)
 
-    def complete(self) -> None:
+    def finish(self) -> None:
         """There are no more parts: nothing is kept back any longer."""
         self._queue(self._pager.flush())
 

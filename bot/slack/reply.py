@@ -4,15 +4,15 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Files, Part, Receipt, Shared, ThreadId
-from bot.platforms.read_ahead import Feed
+from bot.chat import Approval, Files, Part, Receipt, Shared, ThreadId
+from bot.platforms.read_ahead import ReadAhead
 from bot.slack.api import SlackApi
-from bot.slack.approvals import set_aside
+from bot.slack.approvals import Approvals
 from bot.slack.errors import StoppedByUser
 from bot.slack.messages import Messages
-from bot.slack.rate_limits import Limits
-from bot.slack.renderer import Draft
-from bot.slack.status import Statuses
+from bot.slack.rate_limits import RateLimits
+from bot.slack.renderer import Renderer
+from bot.slack.status import Status
 from bot.slack.stream import Stream, StreamBudget
 from bot.slack.uploads import Uploads
 from bot.slack.writer import PART_SECONDS
@@ -26,8 +26,8 @@ class SlackThread:
 
     id: ThreadId
     api: SlackApi
-    limits: Limits
-    statuses: Statuses
+    limits: RateLimits
+    status: Status
     budget: StreamBudget
     shared: Shared
     files: Files
@@ -42,22 +42,22 @@ class SlackThread:
         no (more) stream, the rest is posted. Once a person has stopped the answer, it is finished.
         """
         if receipt.state.get("finished"):
-            await self.statuses.end(self.id)  # that may be all that is missing
+            await self.status.end(self.id)  # that may be all that is missing
             return
         messages = Messages(self.api, self.limits, self.id, receipt, self.part_seconds)
-        told = set_aside(parts, messages, self.shared)
-        async with Feed(told) as feed, self.statuses.at_work(self.id, receipt):
+        text = _without_approvals(parts, Approvals(messages, self.shared))
+        async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt):
             try:
-                await self._show(feed, messages, receipt)
+                await self._show(ahead, messages, receipt)
             except StoppedByUser:
                 log.info("A person stopped the answer")
                 await messages.save(finished=True)
                 return
-            if feed.failure:
-                raise feed.failure
+            if ahead.failure:
+                raise ahead.failure
 
-    async def _show(self, feed: Feed, messages: Messages, receipt: Receipt) -> None:
-        draft = Draft()
+    async def _show(self, ahead: ReadAhead, messages: Messages, receipt: Receipt) -> None:
+        renderer = Renderer()
         await messages.recover()
         uploads = Uploads(self.api, messages, receipt, self.files)
         has_failed = messages.writer.has_failed("chat.startStream")
@@ -65,19 +65,30 @@ class SlackThread:
         if (
             is_new
             and _takes_streams(receipt)
-            and await Stream(messages, draft, self.budget, uploads).follow(feed)
+            and await Stream(messages, renderer, self.budget, uploads).follow(ahead)
         ):
             return
-        while not feed.ended:
-            for part in await feed.take(None):
-                draft.add(part)
-        if not feed.failure:
-            draft.complete()
-            await messages.show(draft.rendered if draft.rendered.strip() else draft.outline())
-            if await uploads.show(draft):
-                draft.complete()
-                await messages.show(draft.rendered)
+        while not ahead.ended:
+            for part in await ahead.take(None):
+                renderer.add(part)
+        if not ahead.failure:
+            renderer.finish()
+            await messages.show(renderer.rendered if renderer.rendered.strip() else renderer.outline())
+            if await uploads.show(renderer):
+                renderer.finish()
+                await messages.show(renderer.rendered)
             await messages.finish()
+
+
+async def _without_approvals(parts: AsyncIterator[Part], approvals: Approvals) -> AsyncIterator[Part]:
+    """Yield the parts that are shown in the text; requests get messages of their own."""
+    async for part in parts:
+        if not isinstance(part, Approval):
+            yield part
+        elif part.state == "asked":
+            approvals.show(part)
+        else:
+            await approvals.settle(part)
 
 
 def _takes_streams(receipt: Receipt) -> bool:

@@ -25,7 +25,7 @@ from bot.chat import (
 from bot.concurrency.tasks import cancel
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
-from bot.slack.rate_limits import END_SESSION, Limits
+from bot.slack.rate_limits import END_SESSION, RateLimits
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ _END_SECONDS = 75.0
 an hour."""
 
 
-class Statuses:
+class Status:
     """Status of threads, beside messages; remembers for `none_seconds` which workspaces have no sessions."""
 
-    def __init__(self, api: SlackApi, limits: Limits, none_seconds: float = _NONE_SECONDS) -> None:
+    def __init__(self, api: SlackApi, limits: RateLimits, none_seconds: float = _NONE_SECONDS) -> None:
         self._api = api
         self._limits = limits
         self._none_seconds = none_seconds

@@ -9,12 +9,12 @@ import logging
 from collections.abc import Iterator
 
 from bot.chat import Json, LeaseLost, PlatformError, RateLimited, StorageDown
-from bot.platforms.read_ahead import Feed
+from bot.platforms.read_ahead import ReadAhead
 from bot.slack.errors import Refused, StoppedByUser, StreamEnded
 from bot.slack.markdown import Cut
 from bot.slack.messages import Messages, Page
-from bot.slack.rate_limits import PER_MINUTE, Limits
-from bot.slack.renderer import Card, Draft
+from bot.slack.rate_limits import PER_MINUTE, RateLimits
+from bot.slack.renderer import Card, Renderer
 from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _CLOSE_SECONDS = 5.0
 class StreamBudget:
     """Shares the workspace's limits among the answers that are streamed at once, in all processes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
         self._streaming = 0
 
@@ -63,10 +63,12 @@ class StreamBudget:
 class Stream:
     """One answer as it is streamed, page after page. A page is one message."""
 
-    def __init__(self, messages: Messages, draft: Draft, budget: StreamBudget, uploads: Uploads) -> None:
+    def __init__(
+        self, messages: Messages, renderer: Renderer, budget: StreamBudget, uploads: Uploads
+    ) -> None:
         self._messages = messages
         self._uploads = uploads
-        self._draft = draft
+        self._renderer = renderer
         self._budget = budget
         self._page: Page | None = None  # of Slack; there is none before the first chunk
         self._reopen = ""  # what continues a code block at the page's beginning
@@ -77,14 +79,14 @@ class Stream:
         self._started_at = 0.0
         self._flushed_at = float("-inf")
 
-    async def follow(self, feed: Feed) -> bool:
-        """Show what `feed` brings until it ends. False when Slack takes no (more) stream here.
+    async def follow(self, ahead: ReadAhead) -> bool:
+        """Show what `ahead` brings until it ends. False when Slack takes no (more) stream here.
 
         The stream is ended in each case, unless the lease is lost. Raises `StoppedByUser`.
         """
         try:
             with self._budget.share():
-                await self._follow(feed)
+                await self._follow(ahead)
         except (LeaseLost, StoppedByUser):
             raise
         except (Refused, _NoStream) as error:
@@ -96,25 +98,25 @@ class Stream:
             raise
         return True
 
-    async def _follow(self, feed: Feed) -> None:
-        while not feed.ended:
-            for part in await feed.take(self._patience()):
-                self._draft.add(part)
+    async def _follow(self, ahead: ReadAhead) -> None:
+        while not ahead.ended:
+            for part in await ahead.take(self._patience()):
+                self._renderer.add(part)
             if self._patience() == 0:
                 await self._flush()
-            if self._draft.files:
+            if self._renderer.files:
                 await self._show_files()
-        if not feed.failure:
+        if not ahead.failure:
             await self._finish()
-        elif not isinstance(feed.failure, LeaseLost):  # without the lease we write no more
+        elif not isinstance(ahead.failure, LeaseLost):  # without the lease we write no more
             await self._abandon()
 
     def _patience(self) -> float | None:
         """Seconds until something is to be shown; None when only a further part brings that about."""
-        if not self._draft.waiting:
+        if not self._renderer.waiting:
             return None
         interval = self._budget.interval()
-        if self._draft.waiting_size < _FLUSH_SIZE:
+        if self._renderer.waiting_size < _FLUSH_SIZE:
             interval *= 2
         return max(0.0, self._flushed_at + interval - _now())
 
@@ -127,15 +129,15 @@ class Stream:
             await self._send()
             self._flushed_at = _now()
         if self._page and _now() > self._started_at + STREAM_SECONDS:
-            self._draft.cut_soon()
+            self._renderer.cut_soon()
 
     async def _show_files(self) -> None:
         """Let the text so far be shown, and the files below it; the message goes on above them."""
         await self._flush()
-        await self._uploads.show(self._draft)
+        await self._uploads.show(self._renderer)
 
     async def _finish(self) -> None:
-        self._draft.complete()
+        self._renderer.finish()
         await self._take()
         await self._end_page("")
         await self._messages.finish()
@@ -152,7 +154,7 @@ class Stream:
             await self._messages.close(self._page, failed)
 
     async def _take(self) -> None:
-        for item in self._draft.take():
+        for item in self._renderer.take():
             if isinstance(item, Cut):
                 await self._end_page(item.close)
                 self._next_page(item)
@@ -218,7 +220,7 @@ class Stream:
     async def _move_on(self, page: Page) -> None:
         """Slack has ended the stream: bring its message up to date, and go on in a new one."""
         page.open = False
-        cut, cards_only = self._draft.cut(), not self._body.strip()
+        cut, cards_only = self._renderer.cut(), not self._body.strip()
         unsent = self._chunks
         await self._mend(page, cut.close)
         self._next_page(cut)

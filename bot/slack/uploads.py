@@ -1,4 +1,4 @@
-"""The files of one reply, each in a message of its own below the text.
+"""Files of one reply on Slack.
 
 Slack takes a file in three steps: an address for it, the bytes, and the call that shows it in the thread
 (https://docs.slack.dev/messaging/working-with-files#uploading_files). Only the last one is seen, so the
@@ -7,12 +7,15 @@ file is the proof that it was shown.
 """
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from bot.chat import File, Files, Json, Notice, Receipt, Unreachable
+from bot.chat import File, Files, Json, Receipt, Unreachable
+from bot.platforms import uploads
+from bot.platforms.uploads import NotShown
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp, MissingScope, Refused
 from bot.slack.messages import Messages
-from bot.slack.renderer import Draft
 
 log = logging.getLogger(__name__)
 
@@ -23,98 +26,60 @@ _NO_SCOPE = (
     "I could not show the file {name}: this Slack app may not upload files yet. Please ask whoever runs me "
     "to install it again from manifest.yml (scope files:write)."
 )
-_GONE = "I could not show the file {name}: I no longer have it. Ask again, and I make it anew."
 _REFUSED = (
     "I could not show the file {name}: Slack does not take it ({reason}). An admin of the workspace may help."
 )
 _UNREACHABLE = "I could not show the file {name}: Slack did not take the upload. Ask again in a few minutes."
 
 
-class Uploads:
-    """Shows files once. Key of the receipt: `files`, by our id of each.
-
-    With `slack` (Slack's id) it may be on its way; `shown` is true once it is; `words` say why it never
-    will be.
-    """
+class Uploads(uploads.Uploads):
+    """Shows files once. The receipt has `slack`, Slack's id, of a file that may be on its way."""
 
     def __init__(self, api: SlackApi, messages: Messages, receipt: Receipt, files: Files) -> None:
+        super().__init__(receipt, files)
         self._api = api
         self._messages = messages
-        self._receipt = receipt
-        self._files = files
 
-    async def show(self, draft: Draft) -> bool:
-        """Show the files that the draft has gathered; what keeps one away becomes a notice in it.
+    async def _save(self, **changes: Json) -> None:
+        await self._messages.save(**changes)
 
-        Returns whether there was such a notice. Raises `PlatformError` when it may work later.
-        """
-        files, draft.files = draft.files, []
-        problems = [words for file in files if (words := await self._show(file))]
-        for words in problems:
-            draft.add(Notice(words))
-        return bool(problems)
-
-    async def _show(self, file: File) -> str:
-        """Show one file; the words for why it cannot be shown, or nothing."""
-        known = self._known(file)
-        if known.get("words"):
-            return str(known["words"])
+    @contextmanager
+    def _explained(self, file: File) -> Iterator[None]:
         try:
-            if await self._is_shown(file):
-                return ""
-            words = await self._upload(file)
-        except GivenUp:  # one of the requests that failed may have been carried out
-            if await self._is_shown(file):
-                return ""
-            words = _UNREACHABLE.format(name=file.name)
+            yield
         except Refused as error:
-            words = _REFUSED.format(name=file.name, reason=error.code)
-        except MissingScope:
-            words = _NO_SCOPE.format(name=file.name)
-        if words:
-            log.warning("file not shown", extra={"file": file.name, "reason": words})
-            await self._note(file, words=words)
-        return words
+            raise NotShown(_REFUSED.format(name=file.name, reason=error.code)) from error
+        except MissingScope as error:
+            raise NotShown(_NO_SCOPE.format(name=file.name)) from error
 
-    async def _is_shown(self, file: File) -> bool:
-        """Return whether the file is shown, as far as can be known."""
-        known = self._known(file)
-        if known.get("slack") and not known.get("shown"):
-            try:
-                async with self._messages.writer.bounded("conversations.replies", file.id):
-                    is_there = await self._messages.has_file(known["slack"])
-            except GivenUp:
-                return False
-            if is_there:
-                known = await self._note(file, shown=True)
-        return bool(known.get("shown"))
+    async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:
+        if not known.get("slack"):
+            return False
+        try:
+            async with self._messages.writer.bounded("conversations.replies", file.id):
+                return await self._messages.has_file(known["slack"])
+        except GivenUp:
+            return False
 
-    def _known(self, file: File) -> dict[str, Json]:
-        return dict(self._receipt.state.get("files", {}).get(file.id, {}))
+    async def _upload(self, file: File, content: bytes) -> None:
+        try:
+            await self._upload_once(file, content)
+        except GivenUp as error:  # one of the requests that failed may have been carried out
+            if not await self._is_shown(file):
+                raise NotShown(_UNREACHABLE.format(name=file.name)) from error
 
-    async def _note(self, file: File, **changes: Json) -> dict[str, Json]:
-        files = self._receipt.state.get("files", {})
-        known = self._known(file) | changes
-        await self._messages.save(files={**files, file.id: known})
-        return known
-
-    async def _upload(self, file: File) -> str:
-        found = await self._files.find(file.id)
-        if found is None:
-            return _GONE.format(name=file.name)
+    async def _upload_once(self, file: File, content: bytes) -> None:
         method, writer = "files.getUploadURLExternal", self._messages.writer
         await writer.room(method)
         alt = {"alt_txt": file.alt[:_ALT_CHARS]} if file.alt else {}
         async with writer.bounded(method, file.id):  # it takes no JSON, as what reads
             told = await self._api.read(method, filename=file.name, length=file.size, **alt)
         try:
-            await self._send(told["upload_url"], found[1])
-        except Unreachable:
-            return _UNREACHABLE.format(name=file.name)
+            await self._send(told["upload_url"], content)
+        except Unreachable as error:
+            raise NotShown(_UNREACHABLE.format(name=file.name)) from error
         await self._note(file, slack=told["file_id"])
         await self._messages.share(told["file_id"], file)
-        await self._note(file, shown=True)
-        return ""
 
     async def _send(self, url: str, content: bytes) -> None:
         for attempt in range(_TRIES):

@@ -13,7 +13,7 @@ from bot.chat import Correction, CredentialsRejected, Deliver, Event, Json, Mess
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.events import is_guest, name_of, team_of
-from bot.slack.rate_limits import Limits
+from bot.slack.rate_limits import RateLimits
 
 log = logging.getLogger(__name__)
 
@@ -39,30 +39,30 @@ class _Entry:
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class People:
+class Users:
     """Completes messages before they are kept. A failure keeps no message back: it then stays as it is."""
 
-    def __init__(self, api: SlackApi, limits: Limits, patience: float = _PATIENCE) -> None:
+    def __init__(self, api: SlackApi, limits: RateLimits, patience: float = _PATIENCE) -> None:
         self._api = api
         self._limits = limits
         self._patience = patience
         self._known: dict[str, _Entry] = {}
         self._forbidden_until = 0.0
 
-    def introducing(self, deliver: Deliver) -> Deliver:
+    def add_authors(self, deliver: Deliver) -> Deliver:
         """Return `deliver` with what Slack says of a message's author added to it; the same for a stop."""
 
-        async def deliver_introduced(event: Event) -> None:
+        async def deliver_with_author(event: Event) -> None:
             if isinstance(event, Message):
-                event = await self._introduced(event)
+                event = await self._with_author(event)
             elif isinstance(event, Correction):
-                event = replace(event, message=await self._introduced(event.message))
+                event = replace(event, message=await self._with_author(event.message))
             elif isinstance(event, Stop):
                 user = event.by.partition(":")[2]
                 event = replace(event, is_external=await self.is_external(team_of(event), user))
             await deliver(event)
 
-        return deliver_introduced
+        return deliver_with_author
 
     async def is_external(self, team: str, user: str, claimed: str = "") -> bool:
         """Tell if somebody is of another organisation than `team`, or a guest, as far as Slack says.
@@ -74,7 +74,7 @@ class People:
             return is_guest(person) or claimed not in ("", team)
         return is_guest(person) or team not in _teams(person)
 
-    async def _introduced(self, message: Message) -> Message:
+    async def _with_author(self, message: Message) -> Message:
         if message.bot_ids:
             return message
         space = message.thread.space

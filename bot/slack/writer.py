@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from bot.chat import Json, PlatformError, RateLimited, Receipt, ThreadId, Unreachable
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp
-from bot.slack.rate_limits import Limits
+from bot.slack.rate_limits import RateLimits
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Writer:
     """
 
     def __init__(
-        self, api: SlackApi, limits: Limits, thread: ThreadId, receipt: Receipt, part_seconds: float
+        self, api: SlackApi, limits: RateLimits, thread: ThreadId, receipt: Receipt, part_seconds: float
     ) -> None:
         self._api = api
         self._limits = limits

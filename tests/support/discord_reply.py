@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from bot.chat import Health, Json, Stop, ThreadId
 from bot.commands.commands import Commands
 from bot.discord import connect
-from bot.discord.patience import PATIENCE_SECONDS
+from bot.discord.part_timeout import PART_SECONDS
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
@@ -28,7 +28,7 @@ async def asked(
     discord: Discord,
     redis: Redis,
     kind: str = "channel",
-    patience: float = PATIENCE_SECONDS,
+    part_seconds: float = PART_SECONDS,
     more: Mapping[str, Json] | None = None,
 ) -> AsyncIterator[Asked]:
     """Somebody has asked in a channel, a thread or a direct message; nobody listens.
@@ -57,7 +57,7 @@ async def asked(
         files=FileStore(redis),
         catch_up_hours=24,
         shards=None,
-        patience=patience,
+        part_seconds=part_seconds,
     ) as platform:
         yield Asked(platform, thread, place)
 

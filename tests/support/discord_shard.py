@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 
 from bot.chat import Event, Health, Json, Stop
 from bot.commands.commands import Commands
-from bot.discord.api import Sender
-from bot.discord.connection import Line
+from bot.discord.api import DiscordApi
+from bot.discord.connection import Connection
 from bot.discord.gateway import Listener
-from bot.discord.identify import Starts
+from bot.discord.identify import IdentifyQueue
 from bot.discord.shard import Shard
 from bot.platforms.catch_up import Gap
 from bot.storage.coordination import SharedState
@@ -68,8 +68,8 @@ class Ear:
             return 0
 
         shared = SharedState(Redis(), "one")  # nobody asks it anything
-        shard = Shard(0, 1, Line(), Gap(shared, 24), asyncio.Event())
-        starts = Starts(Sender("token"), shared)
+        shard = Shard(0, 1, Connection(), Gap(shared, 24), asyncio.Event())
+        starts = IdentifyQueue(DiscordApi("token"), shared)
         async with Listener(shard, deliver, Commands(well, stop), shared, starts, bots) as listener:
             state: Any = listener._connection
             state._command_tree = None  # commands are answered over REST, which is not here

@@ -61,7 +61,9 @@ def install() -> None:
     """Make the program faulty."""
     vars(composition)["Turns"] = _turns
     vars(slack_content)["plain_text"] = _before("take", block_text.plain_text, lambda text, _: str(text))
-    discord_events.parse = _before("take", discord_events.parse, lambda message, *_: str(message.content))
+    discord_events.parse_message = _before(
+        "take", discord_events.parse_message, lambda message, *_: str(message.content)
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""A bound on how long Discord may fail at one part of an answer before the rest goes on without it."""
+"""Limit on how long Discord may fail at one part of an answer before the rest goes on without it."""
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bot.chat import Json, Receipt, Unreachable
-from bot.discord.errors import Failing
+from bot.discord.errors import GivenUp
 
-PATIENCE_SECONDS = 180.0
+PART_SECONDS = 180.0
 
 
-class Patience:
+class PartTimeout:
     """Counts for how long each part has failed, over all attempts at a turn.
 
     Each message is a part of its own: others may succeed at every attempt.
@@ -22,8 +22,8 @@ class Patience:
         self._seconds = seconds
 
     @asynccontextmanager
-    async def part(self, name: str) -> AsyncIterator[None]:
-        """Raise `Failing` instead of `Unreachable` once the body has failed for too long."""
+    async def bounded(self, name: str) -> AsyncIterator[None]:
+        """Raise `GivenUp` instead of `Unreachable` once the body has failed for too long."""
         failing: dict[str, Json] = self._receipt.state.get("failing", {})
         try:
             yield
@@ -33,7 +33,7 @@ class Patience:
                 raise
             if time.time() - failing[name] < self._seconds:
                 raise
-            raise Failing(f"Discord has failed at this for too long: {error}") from error
+            raise GivenUp(f"Discord has failed at this for too long: {error}") from error
         if name in failing:
             others = {part: since for part, since in failing.items() if part != name}
             await self._receipt.save(failing=others)

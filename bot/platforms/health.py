@@ -1,0 +1,45 @@
+"""Health of a platform: how it answers our token, asked so rarely that anybody may ask for it."""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from bot.chat import Json
+
+State = Literal["ok", "degraded", "down"]
+Finding = tuple[State, Mapping[str, Json]]
+"""A state and the evidence for it, as in `bot.chat.Health`."""
+
+FRESH_SECONDS = 60.0
+"""How long an answer counts."""
+
+_BY_GRAVITY: tuple[State, ...] = ("ok", "degraded", "down")
+
+
+def worst(states: Iterable[State]) -> State:
+    """Return the worst of several states."""
+    return max(states, key=_BY_GRAVITY.index)
+
+
+class TokenProbe(ABC):
+    """Cached answer of a platform to a call that costs nothing and needs the token."""
+
+    def __init__(self) -> None:
+        self._asking = asyncio.Lock()  # many may want to know at once
+        self._known: Finding | None = None
+        self._known_at = 0.0
+
+    async def __call__(self) -> Finding:
+        """Return what the platform answered, and in `last_probe_s` how long ago that was."""
+        async with self._asking:
+            if self._known is None or time.monotonic() - self._known_at > FRESH_SECONDS:
+                self._known = await self._ask()
+                self._known_at = time.monotonic()
+            state, evidence = self._known
+            return state, {**evidence, "last_probe_s": round(time.monotonic() - self._known_at, 1)}
+
+    @abstractmethod
+    async def _ask(self) -> Finding:
+        """Ask the platform; what this raises is not remembered."""

@@ -1,0 +1,110 @@
+"""Files of one reply, each shown once in a message of its own below the text."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from bot.chat import File, Files, Json, Notice, Receipt
+
+log = logging.getLogger(__name__)
+
+_GONE = "I could not show the file {name}: I no longer have it. Ask again, and I make it anew."
+
+
+class Renderer(Protocol):
+    """Renderer of an answer; `files` are still to be shown."""
+
+    files: list[File]
+
+    def add(self, part: Notice) -> None:
+        """Take the next part."""
+
+
+class NotShown(Exception):
+    """A file cannot be shown; the text is a sentence for the user.
+
+    Unless it `is_final`, the next attempt at the reply tries the file again.
+    """
+
+    def __init__(self, sentence: str, *, is_final: bool = True) -> None:
+        super().__init__(sentence)
+        self.is_final = is_final
+
+
+class Uploads(ABC):
+    """Shows files once. Key of the receipt: `files`, by our id of each.
+
+    `shown` is true once a file is shown, `words` say why it never will be. A platform adds what proves, after
+    a crash in the midst of it, that a file was sent.
+    """
+
+    def __init__(self, receipt: Receipt, files: Files) -> None:
+        self._receipt = receipt
+        self._files = files
+
+    async def show(self, renderer: Renderer) -> bool:
+        """Show the files that the renderer has gathered; what keeps one away becomes a notice in it.
+
+        Returns whether there was such a notice. Raises `PlatformError` when it may work later.
+        """
+        files, renderer.files = renderer.files, []
+        problems = [problem for file in files if (problem := await self._show(file))]
+        for problem in problems:
+            renderer.add(Notice(problem))
+        return bool(problems)
+
+    async def _show(self, file: File) -> str:
+        """Show one file; return the sentence for why it cannot be shown, or nothing."""
+        if problem := self._known(file).get("words"):
+            return str(problem)
+        try:
+            with self._explained(file):
+                if not await self._is_shown(file):
+                    await self._upload(file, await self._content(file))
+                    await self._note(file, shown=True)
+        except NotShown as error:
+            sentence = str(error)
+            log.warning("file not shown", extra={"file": file.name, "reason": str(error.__cause__ or error)})
+            if error.is_final:
+                await self._note(file, words=sentence)
+            return sentence
+        return ""
+
+    async def _content(self, file: File) -> bytes:
+        found = await self._files.find(file.id)
+        if found is None:
+            raise NotShown(_GONE.format(name=file.name))
+        return found[1]
+
+    async def _is_shown(self, file: File) -> bool:
+        """Return whether the file is shown, as far as can be known."""
+        known = self._known(file)
+        if not known.get("shown") and await self._was_sent(file, known):
+            known = await self._note(file, shown=True)
+        return bool(known.get("shown"))
+
+    def _known(self, file: File) -> dict[str, Json]:
+        return dict(self._receipt.state.get("files", {}).get(file.id, {}))
+
+    async def _note(self, file: File, **changes: Json) -> dict[str, Json]:
+        files = self._receipt.state.get("files", {})
+        known = self._known(file) | changes
+        await self._save(files={**files, file.id: known})
+        return known
+
+    async def _save(self, **changes: Json) -> None:
+        await self._receipt.save(**changes)
+
+    @abstractmethod
+    def _explained(self, file: File) -> AbstractContextManager[None]:
+        """Raise `NotShown` for errors of the platform that will come again."""
+
+    @abstractmethod
+    async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:
+        """Return whether an earlier attempt, which left `known` in the receipt, has sent the file."""
+
+    @abstractmethod
+    async def _upload(self, file: File, content: bytes) -> None:
+        """Send the file. Raises `PlatformError` or `NotShown`."""
