@@ -22,7 +22,7 @@ from bot.discord.api import DiscordApi
 from bot.discord.approvals import Approvals
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp, Refused
-from bot.discord.fallback import Elsewhere
+from bot.discord.fallback import notify_author
 from bot.discord.messages import EditPace, Messages
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.renderer import Renderer
@@ -69,7 +69,7 @@ class DiscordThread:
         try:
             await self._reply(parts, receipt, part_timeout)
         except Undeliverable as error:
-            is_told = await Elsewhere(self._api, receipt).tell(error)
+            is_told = await notify_author(self._api, receipt, error)
             if isinstance(error, GivenUp) and not is_told:  # it fails at everything: that ends some day
                 raise Unreachable(str(error)) from error
             raise
