@@ -47,7 +47,7 @@ RULES = {
     "platforms": rule(f"{PLATFORM} config discord http slack", "aiohttp pydantic yarl"),
     "slack": rule(PLATFORM, "aiohttp slack_bolt slack_sdk"),
     "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord tenacity yarl"),
-    "discord.markdown": rule("discord"),
+    "discord.markdown": rule(),
     "http": rule(PLATFORM, "aiohttp pydantic pydantic_core yarl"),
     "inbox": rule("access chat concurrency inbox.scripts", "redis"),
     "inbox.scripts": rule(),

@@ -211,7 +211,7 @@ class Listener(Client):
     async def _take(self, event: Event | None, channel: int) -> None:
         self.handling.join()
         if event:
-            with self._shard.gap.unless_delivered():
+            with self._shard.catch_up.unless_delivered():
                 await self._hand_over(event, channel)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
