@@ -174,6 +174,50 @@ def test_the_root_can_be_read_at_a_glance() -> None:
     assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
 
+TWINS = {
+    "api": "{Platform}Api",
+    "approvals": "Approvals Approvals.show Approvals.settle render_request show_request settle_request",
+    "commands": "add_commands",
+    "errors": "GivenUp Refused translated",
+    "events": "STOP_REACTION is_guest parse_message",
+    "fallback": "notify_author",
+    "health": "TokenProbe",
+    "history": "History History.read",
+    "memory_command": "add_memory_command",
+    "messages": "Messages Messages.recover Messages.show Messages.finish",
+    "platform": "{Platform} connect",
+    "redis_command": "add_redis_command",
+    "renderer": "Renderer Renderer.add Renderer.finish",
+    "reply": "{Platform}Thread {Platform}Thread.reply",
+    "responses": "answer follow_up",
+    "status": "Status",
+    "uploads": "Uploads",
+}
+"""Files that the folders of Slack and Discord both have, and names that each defines in them."""
+
+
+def defined(source: str) -> set[str]:
+    """Return the names that a module defines, and those of its classes' methods as `Class.method`."""
+    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, definitions):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, definitions)}
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize("platform", ["Slack", "Discord"])
+@pytest.mark.parametrize("module", TWINS)
+def test_the_same_thing_has_the_same_name_on_both_platforms(module: str, platform: str) -> None:
+    """Who knows one of the two folders finds everything in the other."""
+    names = set(TWINS[module].replace("{Platform}", platform).split())
+    assert names <= defined((BOT / platform.lower() / f"{module}.py").read_text())
+
+
 @pytest.mark.parametrize(
     ("module", "source"),
     [

@@ -36,13 +36,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
         )
         self._handlers = handlers
-        self.add_command(_health(commands))
-        self.add_command(_stop(commands))
-        if commands.operations:
-            add_redis_command(self, commands.operations, handlers.join)
-        self.add_command(_usage(commands))
-        if commands.memory:
-            add_memory_command(self, commands.memory)
+        add_commands(self, commands, handlers)
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Called first in each interaction's task."""
@@ -82,6 +76,17 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
                 # not CommandTree.sync: nothing depends on what it makes of the answer
                 await self.client.http.bulk_upsert_global_commands(application, payload=ours)
                 log.info("application commands synced")
+
+
+def add_commands(tree: CommandTree, commands: Commands, handlers: Handlers) -> None:
+    """Let `tree` answer our commands, for the caller's eyes only."""
+    tree.add_command(_health(commands))
+    tree.add_command(_stop(commands))
+    if commands.operations:
+        add_redis_command(tree, commands.operations, handlers.join)
+    tree.add_command(_usage(commands))
+    if commands.memory:
+        add_memory_command(tree, commands.memory)
 
 
 def _log_retry(state: RetryCallState) -> None:
