@@ -178,7 +178,7 @@ TWINS = {
     "api": "{Platform}Api",
     "approvals": "Approvals Approvals.show Approvals.settle render_request show_request settle_request",
     "commands": "add_commands",
-    "errors": "GivenUp Refused translated",
+    "errors": "GivenUp Refused translate_errors",
     "events": "STOP_REACTION is_guest parse_message",
     "fallback": "notify_author",
     "health": "TokenProbe",

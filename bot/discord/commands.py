@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
 from bot.chat import Json, Stop, ThreadId
 from bot.commands.commands import Commands
-from bot.discord.errors import translated
+from bot.discord.errors import translate_errors
 from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.discord.handlers import Handlers
 from bot.discord.memory_command import add_memory_command
@@ -67,7 +67,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         await repeated(self._sync_if_changed)
 
     async def _sync_if_changed(self) -> None:
-        with translated(reading=True):
+        with translate_errors(reading=True):
             application = self.client.application_id
             assert application is not None  # set by login
             theirs: list[Json] = list(await self.client.http.get_global_commands(application))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from unicodedata import category
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
-from bot.discord.api import DiscordApi, Sent
+from bot.discord.api import DiscordApi, SentMessage
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused
 from bot.discord.part_timeout import PartTimeout
@@ -58,7 +58,7 @@ async def find_sent(
     destination: Destination,
     at: float,
     bound: AbstractAsyncContextManager[None] | None = None,
-) -> list[Sent]:
+) -> list[SentMessage]:
     """Return our messages in a place since `at` (Unix seconds); none where we may not read.
 
     There the nonce still holds for some minutes.
@@ -129,7 +129,7 @@ class Messages:
         return bool(sending or self._ids)
 
     async def _find(self, sending: dict[str, Json]) -> None:
-        bound = self._part_timeout.bounded("history")
+        bound = self._part_timeout.limit("history")
         recent = await find_sent(self._api, self._destination, sending["at"], bound)
         for message in recent:
             if message.id not in self._ids and message.text == sending["text"].strip():
@@ -183,7 +183,7 @@ class Messages:
         if self._texts[index] == text:
             return
         try:
-            async with self._part_timeout.bounded(f"text {index}"):
+            async with self._part_timeout.limit(f"text {index}"):
                 await self._api.edit(
                     self._destination.channel, self._ids[index], text, hold=self._receipt.hold
                 )
@@ -218,7 +218,7 @@ class Messages:
 
     async def _take_back(self, id: int) -> None:
         try:
-            async with self._part_timeout.bounded(f"deletion {id}"):
+            async with self._part_timeout.limit(f"deletion {id}"):
                 await self._api.delete(self._destination.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
@@ -230,10 +230,10 @@ class Messages:
         # Discord trims what it keeps: only a text of another attempt differs by more than that
         await self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
 
-    async def _post(self, text: str, index: int, purpose: str) -> Sent:
+    async def _post(self, text: str, index: int, purpose: str) -> SentMessage:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
         is_plain = index in self._receipt.state.get("plain", [])
-        async with self._part_timeout.bounded(f"text {index}"):
+        async with self._part_timeout.limit(f"text {index}"):
             return await self._api.send(
                 self._destination.channel,
                 text,

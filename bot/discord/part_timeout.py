@@ -22,7 +22,7 @@ class PartTimeout:
         self._seconds = seconds
 
     @asynccontextmanager
-    async def bounded(self, name: str) -> AsyncIterator[None]:
+    async def limit(self, name: str) -> AsyncIterator[None]:
         """Raise `GivenUp` instead of `Unreachable` once the body has failed for too long."""
         failing: dict[str, Json] = self._receipt.state.get("failing", {})
         try:

@@ -107,7 +107,7 @@ class DiscordThread:
         channel, message = int(question.place["channel"]), int(question.place["message"])
         try:
             name = destinations.thread_name(question.text)
-            async with part_timeout.bounded("thread"):
+            async with part_timeout.limit("thread"):
                 return Destination(await self._api.start_thread(channel, message, name, hold=hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
@@ -186,7 +186,7 @@ class _Answer:
 
     async def _show_request(self, approval: Approval) -> None:
         try:
-            async with self._part_timeout.bounded(f"request {approval.id}"):
+            async with self._part_timeout.limit(f"request {approval.id}"):
                 await self._approvals.show(approval)
         except Refused as error:
             log.warning("request not shown", extra={"request": approval.id, "reason": str(error)})
@@ -195,7 +195,7 @@ class _Answer:
     async def _settle_request(self, approval: Approval) -> None:
         """Show a request as decided; that it cannot be shown does not undo it."""
         try:
-            async with self._part_timeout.bounded(f"request {approval.id}"):
+            async with self._part_timeout.limit(f"request {approval.id}"):
                 await self._approvals.settle(approval)
         except Refused as error:
             log.warning("request not shown as decided", extra={"request": approval.id, "reason": str(error)})
