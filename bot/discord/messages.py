@@ -49,7 +49,7 @@ class EditPace:
 
 
 def nonce_of(turn: Turn, purpose: str) -> str:
-    """What makes a message the same on every attempt at a turn."""
+    """Return the nonce that makes a message the same on every attempt at a turn."""
     return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
 
 
@@ -107,7 +107,7 @@ class Messages:
 
     @property
     def channel(self) -> int:
-        """Where the messages are."""
+        """Channel of the messages."""
         return self._destination.channel
 
     @property
@@ -117,11 +117,11 @@ class Messages:
 
     @property
     def has_any(self) -> bool:
-        """Whether there is a message to edit already."""
+        """True once there is a message to edit."""
         return bool(self._ids)
 
     async def recover(self) -> bool:
-        """Find what an earlier attempt has sent; whether there may be anything."""
+        """Find what an earlier attempt has sent; return whether there may be anything."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
         if sending:
             await self._find(sending)

@@ -11,7 +11,7 @@ PART_SECONDS = 180.0
 
 
 class PartTimeout:
-    """Counts for how long each part has failed, over all attempts at a turn.
+    """Times for which each part of an answer has failed, over all attempts at a turn.
 
     Each message is a part of its own: others may succeed at every attempt.
     Key of the receipt: `failing`, the Unix seconds of the first failure since the last success, by part.

@@ -88,7 +88,7 @@ class DiscordThread:
             await answer.follow(ahead)
 
     async def _open(self, receipt: Receipt, part_timeout: PartTimeout) -> Destination:
-        """Where the answer goes, the same on every attempt."""
+        """Return the destination of the answer, the same on every attempt."""
         if "channel" in receipt.state:
             reply_to = receipt.state["reply_to"]
             return Destination(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
