@@ -46,7 +46,7 @@ RULES = {
     "platforms": rule(f"{PLATFORM} config discord http slack", "aiohttp pydantic yarl"),
     "slack": rule(PLATFORM, "aiohttp slack_bolt slack_sdk"),
     "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord tenacity yarl"),
-    "discord.markdown": rule("discord"),
+    "discord.markdown": rule(),
     "http": rule(PLATFORM, "aiohttp pydantic pydantic_core yarl"),
     "inbox": rule("access chat concurrency inbox.scripts", "redis"),
     "inbox.scripts": rule(),
@@ -149,6 +149,50 @@ def test_the_root_can_be_read_at_a_glance() -> None:
     """The architecture is what `ls bot` shows."""
     entries = [each.name for each in BOT.iterdir() if not each.name.startswith("__")]
     assert len(entries) <= MOST_ENTRIES, sorted(entries)
+
+
+TWINS = {
+    "api": "{Platform}Api",
+    "approvals": "Approvals Approvals.show Approvals.settle render_request show_request settle_request",
+    "commands": "add_commands",
+    "errors": "GivenUp Refused translate_errors",
+    "events": "STOP_REACTION is_guest parse_message",
+    "fallback": "notify_author",
+    "health": "TokenProbe",
+    "history": "History History.read",
+    "memory_command": "add_memory_command",
+    "messages": "Messages Messages.recover Messages.show Messages.finish",
+    "platform": "{Platform} connect",
+    "redis_command": "add_redis_command",
+    "renderer": "Renderer Renderer.add Renderer.finish",
+    "reply": "{Platform}Thread {Platform}Thread.reply",
+    "responses": "answer follow_up",
+    "status": "Status",
+    "uploads": "Uploads",
+}
+"""Files that the folders of Slack and Discord both have, and names that each defines in them."""
+
+
+def defined(source: str) -> set[str]:
+    """Return the names that a module defines, and those of its classes' methods as `Class.method`."""
+    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, definitions):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, definitions)}
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize("platform", ["Slack", "Discord"])
+@pytest.mark.parametrize("module", TWINS)
+def test_the_same_thing_has_the_same_name_on_both_platforms(module: str, platform: str) -> None:
+    """Who knows one of the two folders finds everything in the other."""
+    names = set(TWINS[module].replace("{Platform}", platform).split())
+    assert names <= defined((BOT / platform.lower() / f"{module}.py").read_text())
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Deliver, Event, Unreachable
-from bot.platforms import catch_up as gaps
-from bot.platforms.catch_up import Gap
+from bot.platforms import catch_up as module
+from bot.platforms.catch_up import CatchUp
 from bot.storage.coordination import SharedState
 from tests.support.wait import wait_until
 
@@ -15,7 +15,7 @@ from tests.support.wait import wait_until
 async def deliver(event: Event) -> None: ...
 
 
-def reading(missed: float) -> gaps.Read:
+def reading(missed: float) -> module.Read:
     """A history whose oldest message that nobody has taken is so many seconds old."""
 
     async def read(since: float, active_since: float, deliver: Deliver) -> float:
@@ -28,22 +28,22 @@ async def test_every_process_builds_its_connection_anew_when_one_is_deaf(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who finds it does not know whose it is. Built anew, a connection is not called deaf for that again."""
-    one, two = (Gap(SharedState(redis, name), hours=24) for name in ("one", "two"))
+    one, two = (CatchUp(SharedState(redis, name), hours=24) for name in ("one", "two"))
     for each in (one, two):
-        each.open("test:source", reading(missed=0))
-        await each.close(deliver)
-    one.open("test:source", reading(missed=300))
-    await one.close(deliver)  # what was missed before the connection tells nothing about it
-    monkeypatch.setattr(gaps, "SWEEP_SECONDS", 0)
-    await one.close(deliver)
-    monkeypatch.setattr(gaps, "SWEEP_SECONDS", 600)
-    await two.close(deliver)
+        each.mark_connected("test:source", reading(missed=0))
+        await each.run(deliver)
+    one.mark_connected("test:source", reading(missed=300))
+    await one.run(deliver)  # what was missed before the connection tells nothing about it
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0)
+    await one.run(deliver)
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 600)
+    await two.run(deliver)
     for each in (one, two):
         with pytest.raises(Unreachable, match="connected, but what people write does not come"):
-            await each.deaf()
-        each.lost()
-        each.open("test:source", reading(missed=0))
-        await each.close(deliver)
+            await each.wait_until_deaf()
+        each.mark_lost()
+        each.mark_connected("test:source", reading(missed=0))
+        await each.run(deliver)
         assert not each._is_deaf.is_set()
 
 
@@ -55,15 +55,15 @@ async def test_what_was_missed_counts_from_the_first_failure(redis: Redis) -> No
         asked.append(since)
         return 0
 
-    gap = Gap(SharedState(redis, "one"), hours=24)
-    gap.open("test:source", read)
-    await gap.close(deliver)
+    catch_up = CatchUp(SharedState(redis, "one"), hours=24)
+    catch_up.mark_connected("test:source", read)
+    await catch_up.run(deliver)
     assert asked == [], "at the very first start the past is not read"
     failed_at = time.time()
-    gap.missed()
+    catch_up.mark_missed()
     await wait_until(lambda: time.time() > failed_at + 0.05, "a moment later")
-    gap.missed()
+    catch_up.mark_missed()
     await redis.flushall()
-    await gap.close(deliver)
+    await catch_up.run(deliver)
     (since,) = asked
-    assert since == pytest.approx(failed_at - gaps.UNDERWAY_SECONDS, abs=0.04)
+    assert since == pytest.approx(failed_at - module.UNDERWAY_SECONDS, abs=0.04)

@@ -45,7 +45,7 @@ from bot.discord import api, connect, connection, messages, request_guard
 from bot.discord import commands as discord_commands
 from bot.discord import handlers as handling
 from bot.discord import health as discord_health
-from bot.discord.errors import translated
+from bot.discord.errors import translate_errors
 from bot.discord.messages import plain_text
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.inbox import worker
@@ -1330,7 +1330,7 @@ async def test_discord_pys_addresses_are_put_back() -> None:
     "error", [aiohttp.ServerDisconnectedError(), ConnectionResetError(), TimeoutError()], ids=repr
 )
 def test_every_loss_of_connection_is_unreachable(error: Exception) -> None:
-    with pytest.raises(Unreachable) as raised, translated():
+    with pytest.raises(Unreachable) as raised, translate_errors():
         raise error
     assert raised.value.__cause__ is error
     assert isinstance(raised.value, PlatformError)

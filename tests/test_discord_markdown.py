@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import Notice, Text, ToolStep
-from bot.discord.fences import left_open
+from bot.discord.markdown.fences import left_open
 from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import split
 from bot.discord.renderer import Renderer

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
 from bot.discord import api, connect, messages
-from bot.discord.errors import translated
+from bot.discord.errors import translate_errors
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.model import KEY, ModelServer
@@ -205,7 +205,7 @@ def test_what_discord_py_has_sent_five_times_is_not_sent_again_at_once(
     status: int, is_repeated: bool
 ) -> None:
     response: Any = type("Response", (), {"status": status, "reason": ""})()
-    with pytest.raises(Unreachable) as raised, translated():
+    with pytest.raises(Unreachable) as raised, translate_errors():
         raise library.DiscordServerError(response, "out of order")
     assert api._is_worth_repeating(raised.value) is is_repeated
 

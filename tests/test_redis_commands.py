@@ -33,7 +33,7 @@ from bot.commands.redis import (
 )
 from bot.commands.redis.format import MOST_SHOWN
 from bot.commands.redis.markdown import fenced, line, named
-from bot.discord.fences import left_open
+from bot.discord.markdown.fences import left_open
 from bot.discord.markdown.split import split
 from bot.slack.markdown import mrkdwn
 from bot.storage.key_value import without_values

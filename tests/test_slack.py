@@ -43,7 +43,7 @@ from bot.platforms import health as platform_health
 from bot.slack import connect, socket_mode, stream
 from bot.slack import health as slack_health
 from bot.slack import responses as slack_responses
-from bot.slack.errors import translated
+from bot.slack.errors import translate_errors
 from bot.slack.platform import Slack as SlackPlatform
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.responses import follow_up
@@ -1313,7 +1313,7 @@ def test_slacks_errors_are_translated(
     )
     error = SlackApiError("it failed", "")  # type: ignore[no-untyped-call]  # slack-sdk leaves it untyped
     error.response = response
-    with pytest.raises(kind, match=sentence) as caught, translated("chat.x", "SLACK_BOT_TOKEN"):
+    with pytest.raises(kind, match=sentence) as caught, translate_errors("chat.x", "SLACK_BOT_TOKEN"):
         raise error
     assert caught.value.__cause__ is error
     if isinstance(caught.value, RateLimited):
@@ -1344,14 +1344,14 @@ def test_a_wait_that_is_no_number_of_seconds_is_a_usual_one(header: str | None, 
     )
     error = SlackApiError("it failed", "")  # type: ignore[no-untyped-call]  # slack-sdk leaves it untyped
     error.response = response
-    with pytest.raises(RateLimited) as caught, translated("chat.x", "SLACK_BOT_TOKEN"):
+    with pytest.raises(RateLimited) as caught, translate_errors("chat.x", "SLACK_BOT_TOKEN"):
         raise error
     assert caught.value.retry_after == seconds
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), aiohttp.ServerDisconnectedError(), ConnectionResetError()])
 def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
-    with pytest.raises(Unreachable), translated("chat.x", "SLACK_BOT_TOKEN"):
+    with pytest.raises(Unreachable), translate_errors("chat.x", "SLACK_BOT_TOKEN"):
         raise error
 
 

@@ -17,8 +17,8 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from bot.chat import Json, Unreachable, well_formed
 from bot.discord.client import PINGS, Client
-from bot.discord.errors import translated
-from bot.discord.request_guard import Hold, guarded, traced
+from bot.discord.errors import translate_errors
+from bot.discord.request_guard import Hold, guard_requests, trace_config
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _REPLY_NEEDS_HISTORY = 160002
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentMessage:
     """A message of ours as Discord keeps it, with the names of its files and the id that it replies to."""
 
     id: int
@@ -52,7 +52,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class FileUpload:
     """A file to send; `alt` is read to who cannot see it."""
 
     name: str
@@ -130,7 +130,7 @@ class DiscordApi:
         hold: Hold,
         buttons: ui.View | None = None,
         tell: Sequence[int] = (),
-    ) -> Sent:
+    ) -> SentMessage:
         """Post a message. For some minutes the same `nonce` gives the message that was posted first.
 
         Links get no preview: Discord would fetch addresses that a model made up. Users in `tell` are notified
@@ -148,7 +148,7 @@ class DiscordApi:
                 discord.AllowedMentions(users=[discord.Object(user) for user in tell])
             )
 
-        async def send(client: discord.Client) -> Sent:
+        async def send(client: discord.Client) -> SentMessage:
             async def post(**reference: Any) -> Json:
                 return await _post(client, channel, **form, **reference)
 
@@ -157,7 +157,7 @@ class DiscordApi:
         return await self._request(send, hold)
 
     async def attach(
-        self, channel: int, file: Attached, *, nonce: str, reply_to: int | None, hold: Hold
+        self, channel: int, file: FileUpload, *, nonce: str, reply_to: int | None, hold: Hold
     ) -> None:
         """Post a message that is a file; `nonce` as in `send`."""
 
@@ -209,7 +209,7 @@ class DiscordApi:
         async def ask(client: discord.Client) -> None:
             await client.http.request(discord.http.Route("GET", "/users/@me"))
 
-        with translated():
+        with translate_errors():
             async with asyncio.timeout(seconds):
                 await self._request_once(ask)
 
@@ -230,14 +230,14 @@ class DiscordApi:
 
         return await self._request(ask)
 
-    async def sent_since(self, channel: int, when: datetime, *, reply_to: int | None) -> list[Sent]:
+    async def sent_since(self, channel: int, when: datetime, *, reply_to: int | None) -> list[SentMessage]:
         """Our own messages in a channel since `when`, the oldest first, a hundred at most.
 
         With `reply_to` none that replies to another message: other conversations of the channel may hold the
         same text.
         """
 
-        async def read(client: discord.Client) -> list[Sent]:
+        async def read(client: discord.Client) -> list[SentMessage]:
             assert client.user is not None  # set by login
             after = discord.utils.time_snowflake(when, high=False)
             page: list[Json] = list(await client.http.logs_from(channel, 100, after=after))
@@ -269,8 +269,8 @@ class DiscordApi:
         seconds: float | None = None,
     ) -> Result:
         client = await self._logged_in()
-        with translated(reading=True), self._reopening(client):
-            async with asyncio.timeout(_REQUEST_SECONDS), guarded(hold, seconds):
+        with translate_errors(reading=True), self._reopening(client):
+            async with asyncio.timeout(_REQUEST_SECONDS), guard_requests(hold, seconds):
                 with _opening_gate(client):
                     return await call(client)
 
@@ -293,9 +293,9 @@ class DiscordApi:
             return self._client
 
     async def _new_client(self) -> discord.Client:
-        client = Client(discord.Intents(guilds=True), http_trace=traced())
+        client = Client(discord.Intents(guilds=True), http_trace=trace_config())
         try:
-            with translated(reading=True):
+            with translate_errors(reading=True):
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await client.login(self._token)
         except BaseException:  # a cancellation, too, would leave the client's session open
@@ -344,11 +344,11 @@ async def _replying(post: Callable[..., Awaitable[Json]], channel: int, reply_to
         return await post()
 
 
-def _sent(data: Json) -> Sent:
+def _sent(data: Json) -> SentMessage:
     """Read a message of ours, and of it no more than is needed."""
     reference = (data.get("message_reference") or {}).get("message_id")
     files = tuple(each["filename"] for each in data["attachments"])
-    return Sent(int(data["id"]), data["content"], files, int(reference) if reference else None)
+    return SentMessage(int(data["id"]), data["content"], files, int(reference) if reference else None)
 
 
 def _is_by(data: Json, user: int) -> bool:

@@ -35,7 +35,7 @@ _WHERE = "in a reply to this message"
 
 
 def render_request(approval: Approval) -> str:
-    """The message of a request; names, and then the reason, are left out where they do not fit."""
+    """Return the message of a request; names, and then the reason, are left out where they do not fit."""
 
     def name(author: str) -> str:
         platform, _, user = author.partition(":")
@@ -54,7 +54,7 @@ def _told(approval: Approval) -> list[int]:
 
 
 class Approvals:
-    """Shows requests beside one answer.
+    """Messages of requests beside one answer.
 
     Keys of the receipt: `extras` (the messages of requests, `[channel, id]` each), and while one is being
     sent `asking` (its text and the time), since it may have arrived although we never heard so.
@@ -89,7 +89,7 @@ class Approvals:
         await self._receipt.save(extras=extras, asking=None)
 
     async def _found(self, text: str) -> int | None:
-        """The message that an earlier attempt has sent without hearing of it."""
+        """Return the message that an earlier attempt has sent without hearing of it."""
         asking = self._receipt.state.get("asking")
         if not asking or asking["text"] != text:
             return None
@@ -136,7 +136,7 @@ async def settle_request(approval: Approval, receipt: Receipt, api: DiscordApi) 
 
 
 def buttons(request: str) -> ui.View:
-    """The two buttons of a request, which `ApprovalButton` listens to."""
+    """Return the two buttons of a request, which `ApprovalButton` listens to."""
     view = ui.View(timeout=None)
     for verb in _LABELS:
         view.add_item(ApprovalButton(verb, request))

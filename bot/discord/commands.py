@@ -10,12 +10,12 @@ from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
 from bot.chat import Json, Stop, ThreadId
 from bot.commands.commands import Commands
-from bot.discord.errors import translated
+from bot.discord.errors import translate_errors
 from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.discord.handlers import Handlers
-from bot.discord.memory_command import memory_group
-from bot.discord.redis_command import redis_group
-from bot.discord.responses import answer, apologise
+from bot.discord.memory_command import add_memory_command
+from bot.discord.redis_command import add_redis_command
+from bot.discord.responses import Interaction, answer, apologise
 
 log = logging.getLogger(__name__)
 
@@ -36,26 +36,18 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
         )
         self._handlers = handlers
-        self.add_command(_health(commands))
-        self.add_command(_stop(commands))
-        if commands.operations:
-            self.add_command(redis_group(commands.operations, handlers.join))
-        self.add_command(_usage(commands))
-        if commands.memory:
-            self.add_command(memory_group(commands.memory))
+        add_commands(self, commands, handlers)
 
-    async def interaction_check(self, interaction: discord.Interaction[discord.Client], /) -> bool:
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Called first in each interaction's task."""
         self._handlers.join()
         return True
 
-    async def on_error(
-        self, interaction: discord.Interaction[discord.Client], error: app_commands.AppCommandError, /
-    ) -> None:
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
         """Called when a command has raised."""
         await apologise(interaction, error)
 
-    async def _call(self, interaction: discord.Interaction[discord.Client]) -> None:
+    async def _call(self, interaction: Interaction) -> None:
         """Called in each interaction's task: one that discord.py cannot read is apologised for."""
         try:
             await super()._call(interaction)
@@ -75,7 +67,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         await repeated(self._sync_if_changed)
 
     async def _sync_if_changed(self) -> None:
-        with translated(reading=True):
+        with translate_errors(reading=True):
             application = self.client.application_id
             assert application is not None  # set by login
             theirs: list[Json] = list(await self.client.http.get_global_commands(application))
@@ -84,6 +76,17 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
                 # not CommandTree.sync: nothing depends on what it makes of the answer
                 await self.client.http.bulk_upsert_global_commands(application, payload=ours)
                 log.info("application commands synced")
+
+
+def add_commands(tree: CommandTree, commands: Commands, handlers: Handlers) -> None:
+    """Let `tree` answer our commands, for the caller's eyes only."""
+    tree.add_command(_health(commands))
+    tree.add_command(_stop(commands))
+    if commands.operations:
+        add_redis_command(tree, commands.operations, handlers.join)
+    tree.add_command(_usage(commands))
+    if commands.memory:
+        add_memory_command(tree, commands.memory)
 
 
 def _log_retry(state: RetryCallState) -> None:
@@ -111,7 +114,7 @@ def _covers(theirs: Json, ours: Json) -> bool:
 
 def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-health", description="Show how the bot and its parts are doing")
-    async def agent_health(interaction: discord.Interaction[discord.Client]) -> None:
+    async def agent_health(interaction: Interaction) -> None:
         by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
         await answer(interaction, partial(commands.health, by, is_external=is_external))
 
@@ -120,7 +123,7 @@ def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
 
 def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-stop", description="Stop the answers to what you asked here")
-    async def agent_stop(interaction: discord.Interaction[discord.Client]) -> None:
+    async def agent_stop(interaction: Interaction) -> None:
         space = space_of(interaction)
         channel = str(interaction.channel_id)
         request = Stop(
@@ -137,7 +140,7 @@ def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
 def _usage(commands: Commands) -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="agent-usage", description="Show what you have used of the model today")
     @app_commands.describe(all="What all have used, for administrators")
-    async def agent_usage(interaction: discord.Interaction[discord.Client], all: bool = False) -> None:
+    async def agent_usage(interaction: Interaction, all: bool = False) -> None:
         by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
         await answer(interaction, partial(commands.spending, by, of_all=all, is_external=is_external))
 

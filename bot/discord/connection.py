@@ -10,7 +10,7 @@ DOWN_SECONDS = 60.0
 
 
 class Connection:
-    """Whether the gateway is connected, and since when it is not: kept while listeners come and go."""
+    """Connection to the gateway: its state is kept while listeners come and go."""
 
     def __init__(self) -> None:
         self._lost_at: float | None = time.monotonic()

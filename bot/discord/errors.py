@@ -56,7 +56,7 @@ class GivenUp(Refused):
 
 
 @contextmanager
-def translated(*, reading: bool = False) -> Iterator[None]:
+def translate_errors(*, reading: bool = False) -> Iterator[None]:
     """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s.
 
     With `reading` these include whatever discord.py raises for an answer that is not as it expects.

@@ -96,12 +96,12 @@ def parse_correction(message: discord.Message, me: int, lost: Sequence[str] = ()
 
 
 def parse_withdrawal(message_id: int) -> Withdrawal:
-    """What the deletion of a message means."""
+    """Return what the deletion of a message means."""
     return Withdrawal(message_id=id_of(message_id))
 
 
 def parse_stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
-    """What a reaction means: a cross stops the answer to the message, if its author made it."""
+    """Return what a reaction means: a cross stops the answer to the message, if its author made it."""
     if reaction.emoji.name != STOP_REACTION:
         return None
     return Stop(

@@ -1,57 +1,47 @@
-"""Telling the author of a question that its answer cannot be shown in its place."""
+"""Last resort for an answer that cannot be shown in its place: its author is notified in another one."""
 
-import logging
+from functools import partial
 
-from bot.chat import PlatformError, Receipt
+from bot.chat import Receipt
 from bot.discord import destination as destinations
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
 from bot.discord.errors import reason
 from bot.discord.messages import nonce_of
+from bot.platforms.fallback import Way, notify
 
-log = logging.getLogger(__name__)
-
-_TOLD = "{author} I could not answer your question in <#{channel}>. {reason}"
+_NOT_ANSWERED = "{author} I could not answer your question in <#{channel}>. {reason}"
 
 
-class Elsewhere:
-    """The parent of a thread, then the author's direct messages: what still works."""
+async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception) -> bool:
+    """Tell the author of a question, once, why nothing can be shown; return whether that was possible.
 
-    def __init__(self, api: DiscordApi, receipt: Receipt) -> None:
-        self._api = api
-        self._receipt = receipt
+    The parent of the thread is tried first, then the author's direct messages.
+    """
+    turn = receipt.turn
+    question = turn.messages[-1]
+    channel = receipt.state.get("channel", question.place["channel"])
+    author = question.place.get("author", "")
+    if question.direct or question.bot_ids or not author:
+        return False
+    text = _NOT_ANSWERED.format(author=f"<@{author}>", channel=channel, reason=reason(error))
+    user = int(author)
 
-    async def tell(self, error: Exception) -> bool:
-        """Say why nothing can be shown, once; return whether anybody could be told."""
-        turn = self._receipt.turn
-        question = turn.messages[-1]
-        channel = self._receipt.state.get("channel", question.place["channel"])
-        author = question.place.get("author", "")
-        if question.direct or question.bot_ids or not author:
-            return False
-        text = _TOLD.format(author=f"<@{author}>", channel=channel, reason=reason(error))
-        for destination in destinations.elsewhere(turn, Destination(int(channel))):
-            if await self._say(destination, text, int(author)):
-                return True
-        try:
-            direct = Destination(await self._api.open_direct(int(author)))
-        except PlatformError as refusal:
-            log.info("no direct messages with this user", extra={"reason": str(refusal)})
-            return False
-        return await self._say(direct, text, int(author))
+    async def say(destination: Destination) -> None:
+        await api.send(
+            destination.channel,
+            text,
+            nonce=nonce_of(turn, f"elsewhere {destination.channel}"),
+            reply_to=destination.reply_to,
+            hold=receipt.hold,
+            tell=[user],
+        )
 
-    async def _say(self, destination: Destination, text: str, author: int) -> bool:
-        try:
-            await self._api.send(
-                destination.channel,
-                text,
-                nonce=nonce_of(self._receipt.turn, f"elsewhere {destination.channel}"),
-                reply_to=destination.reply_to,
-                hold=self._receipt.hold,
-                tell=[author],
-            )
-        except PlatformError as refusal:
-            log.info("not told elsewhere", extra={"channel": destination.channel, "reason": str(refusal)})
-            return False
-        log.warning("reply impossible, its author was told elsewhere", extra={"channel": destination.channel})
-        return True
+    async def say_directly() -> None:
+        await say(Destination(await api.open_direct(user)))
+
+    ways: list[Way] = [
+        ({"channel": each.channel}, partial(say, each))
+        for each in destinations.elsewhere(turn, Destination(int(channel)))
+    ]
+    return await notify([*ways, ({"channel": "direct messages"}, say_directly)])

@@ -18,7 +18,7 @@ from bot.discord import events
 from bot.discord.approvals import ApprovalButton
 from bot.discord.client import Client
 from bot.discord.commands import CommandTree
-from bot.discord.errors import translated
+from bot.discord.errors import translate_errors
 from bot.discord.handlers import Handlers, HandOver
 from bot.discord.history import History
 from bot.discord.identify import IdentifyQueue, IdentifyTurn
@@ -82,11 +82,11 @@ class Listener(Client):
         """Listen until cancelled, or the session is over. Raises `PlatformError`, or `StorageDown`."""
         syncing: asyncio.Task[None] | None = None
         try:
-            with translated(reading=True):
+            with translate_errors(reading=True):
                 await self.login(token)
             if self._shard.number == 0:
                 syncing = asyncio.create_task(self._tree.keep_synced(), name="discord commands")
-            with translated():
+            with translate_errors():
                 # before the connection is made: discord.py gives that a minute, and waiting may take longer
                 async with self._identify_queue.turn(self._shard.number) as self._turn:
                     await self.connect()
@@ -211,7 +211,7 @@ class Listener(Client):
     async def _take(self, event: Event | None, channel: int) -> None:
         self.handling.join()
         if event:
-            with self._shard.gap.unless_delivered():
+            with self._shard.catch_up.unless_delivered():
                 await self._hand_over(event, channel)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:

@@ -32,7 +32,7 @@ class TokenProbe(health.TokenProbe):
 
 
 def connection_evidence(connections: Sequence[Connection]) -> dict[str, Json]:
-    """Of several connections: whether all are there, for how long the first is lost, the newest event."""
+    """Return whether all connections are there, for how long one has been lost, and the newest event."""
     each = [connection.evidence() for connection in connections]
     evidence: dict[str, Json] = {"connected": all(one["connected"] for one in each)}
     for key, most in (("disconnected_s", max), ("last_event_s", min)):

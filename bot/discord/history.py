@@ -22,7 +22,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.discord import events
-from bot.discord.errors import Unreadable, translated
+from bot.discord.errors import Unreadable, translate_errors
 from bot.discord.payloads import Payload
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class History:
     async def _written_in_guild(self, guild: discord.Guild, ours: Iterable[int], newest: int) -> set[int]:
         # asked anew: on a connection that is deaf, what the client knows is old
         http: Any = self._client.http  # what it answers is taken as it is: one channel may be unreadable
-        with translated(reading=True):
+        with translate_errors(reading=True):
             channels, threads = (
                 _as_list(await http.get_all_guild_channels(guild.id)),
                 await http.get_active_threads(guild.id),
@@ -121,7 +121,7 @@ class History:
     async def _found(self, channel: int) -> Payload | None:
         http: Any = self._client.http
         try:
-            with translated(reading=True):
+            with translate_errors(reading=True):
                 found: Payload = await http.get_channel(channel)
                 return found
         except (
@@ -141,7 +141,7 @@ class History:
         return set(direct[:MOST_DIRECT])
 
     async def _messages(self, channel: int, after: datetime) -> AsyncIterator[Message | Correction]:
-        with translated(reading=True):
+        with translate_errors(reading=True):
             place = await self._client.fetch_channel(channel)
             if not isinstance(place, discord.abc.Messageable):
                 return
@@ -199,7 +199,7 @@ async def _described(guild: discord.Guild, user: int) -> dict[str, Any]:
     Somebody who is not in the guild any more counts as a guest: guests leave it with the voice channel.
     """
     try:
-        with translated(reading=True):
+        with translate_errors(reading=True):
             member = await guild.fetch_member(user)
     except Unreadable:
         return {}

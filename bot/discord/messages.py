@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from unicodedata import category
 
 from bot.chat import Json, Receipt, Turn, Undeliverable
-from bot.discord.api import DiscordApi, Sent
+from bot.discord.api import DiscordApi, SentMessage
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused
 from bot.discord.part_timeout import PartTimeout
@@ -49,7 +49,7 @@ class EditPace:
 
 
 def nonce_of(turn: Turn, purpose: str) -> str:
-    """What makes a message the same on every attempt at a turn."""
+    """Return the nonce that makes a message the same on every attempt at a turn."""
     return hashlib.sha256(f"{turn.id}:{purpose}".encode()).hexdigest()[:NONCE]
 
 
@@ -58,7 +58,7 @@ async def find_sent(
     destination: Destination,
     at: float,
     bound: AbstractAsyncContextManager[None] | None = None,
-) -> list[Sent]:
+) -> list[SentMessage]:
     """Return our messages in a place since `at` (Unix seconds); none where we may not read.
 
     There the nonce still holds for some minutes.
@@ -107,7 +107,7 @@ class Messages:
 
     @property
     def channel(self) -> int:
-        """Where the messages are."""
+        """Channel of the messages."""
         return self._destination.channel
 
     @property
@@ -117,11 +117,11 @@ class Messages:
 
     @property
     def has_any(self) -> bool:
-        """Whether there is a message to edit already."""
+        """True once there is a message to edit."""
         return bool(self._ids)
 
     async def recover(self) -> bool:
-        """Find what an earlier attempt has sent; whether there may be anything."""
+        """Find what an earlier attempt has sent; return whether there may be anything."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
         if sending:
             await self._find(sending)
@@ -129,7 +129,7 @@ class Messages:
         return bool(sending or self._ids)
 
     async def _find(self, sending: dict[str, Json]) -> None:
-        bound = self._part_timeout.bounded("history")
+        bound = self._part_timeout.limit("history")
         recent = await find_sent(self._api, self._destination, sending["at"], bound)
         for message in recent:
             if message.id not in self._ids and message.text == sending["text"].strip():
@@ -183,7 +183,7 @@ class Messages:
         if self._texts[index] == text:
             return
         try:
-            async with self._part_timeout.bounded(f"text {index}"):
+            async with self._part_timeout.limit(f"text {index}"):
                 await self._api.edit(
                     self._destination.channel, self._ids[index], text, hold=self._receipt.hold
                 )
@@ -218,7 +218,7 @@ class Messages:
 
     async def _take_back(self, id: int) -> None:
         try:
-            async with self._part_timeout.bounded(f"deletion {id}"):
+            async with self._part_timeout.limit(f"deletion {id}"):
                 await self._api.delete(self._destination.channel, id, hold=self._receipt.hold)
         except Refused as error:
             log.info("message cannot be taken back", extra={"reason": str(error)})
@@ -230,10 +230,10 @@ class Messages:
         # Discord trims what it keeps: only a text of another attempt differs by more than that
         await self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
 
-    async def _post(self, text: str, index: int, purpose: str) -> Sent:
+    async def _post(self, text: str, index: int, purpose: str) -> SentMessage:
         """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
         is_plain = index in self._receipt.state.get("plain", [])
-        async with self._part_timeout.bounded(f"text {index}"):
+        async with self._part_timeout.limit(f"text {index}"):
             return await self._api.send(
                 self._destination.channel,
                 text,

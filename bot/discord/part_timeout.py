@@ -11,7 +11,7 @@ PART_SECONDS = 180.0
 
 
 class PartTimeout:
-    """Counts for how long each part has failed, over all attempts at a turn.
+    """Times for which each part of an answer has failed, over all attempts at a turn.
 
     Each message is a part of its own: others may succeed at every attempt.
     Key of the receipt: `failing`, the Unix seconds of the first failure since the last success, by part.
@@ -22,7 +22,7 @@ class PartTimeout:
         self._seconds = seconds
 
     @asynccontextmanager
-    async def bounded(self, name: str) -> AsyncIterator[None]:
+    async def limit(self, name: str) -> AsyncIterator[None]:
         """Raise `GivenUp` instead of `Unreachable` once the body has failed for too long."""
         failing: dict[str, Json] = self._receipt.state.get("failing", {})
         try:

@@ -117,10 +117,10 @@ class Discord:
         shard.listener = listener
         try:
             async with listener:
-                await first_failure(listener.listen(self._token), shard.gap.deaf())
+                await first_failure(listener.listen(self._token), shard.catch_up.wait_until_deaf())
         finally:
             shard.listener = None
-            shard.gap.lost()
+            shard.catch_up.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""

@@ -3,7 +3,7 @@
 from discord.utils import escape_markdown
 
 from bot.chat import File, Notice, Part, Text, ToolStep
-from bot.discord.fences import left_open
+from bot.discord.markdown.fences import left_open
 from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import Splitter
 

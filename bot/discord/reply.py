@@ -22,7 +22,7 @@ from bot.discord.api import DiscordApi
 from bot.discord.approvals import Approvals
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp, Refused
-from bot.discord.fallback import Elsewhere
+from bot.discord.fallback import notify_author
 from bot.discord.messages import EditPace, Messages
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.renderer import Renderer
@@ -69,7 +69,7 @@ class DiscordThread:
         try:
             await self._reply(parts, receipt, part_timeout)
         except Undeliverable as error:
-            is_told = await Elsewhere(self._api, receipt).tell(error)
+            is_told = await notify_author(self._api, receipt, error)
             if isinstance(error, GivenUp) and not is_told:  # it fails at everything: that ends some day
                 raise Unreachable(str(error)) from error
             raise
@@ -88,7 +88,7 @@ class DiscordThread:
             await answer.follow(ahead)
 
     async def _open(self, receipt: Receipt, part_timeout: PartTimeout) -> Destination:
-        """Where the answer goes, the same on every attempt."""
+        """Return the destination of the answer, the same on every attempt."""
         if "channel" in receipt.state:
             reply_to = receipt.state["reply_to"]
             return Destination(int(receipt.state["channel"]), int(reply_to) if reply_to else None)
@@ -107,7 +107,7 @@ class DiscordThread:
         channel, message = int(question.place["channel"]), int(question.place["message"])
         try:
             name = destinations.thread_name(question.text)
-            async with part_timeout.bounded("thread"):
+            async with part_timeout.limit("thread"):
                 return Destination(await self._api.start_thread(channel, message, name, hold=hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
             log.info("no thread here, answering in the channel", extra={"reason": str(error)})
@@ -186,7 +186,7 @@ class _Answer:
 
     async def _show_request(self, approval: Approval) -> None:
         try:
-            async with self._part_timeout.bounded(f"request {approval.id}"):
+            async with self._part_timeout.limit(f"request {approval.id}"):
                 await self._approvals.show(approval)
         except Refused as error:
             log.warning("request not shown", extra={"request": approval.id, "reason": str(error)})
@@ -195,7 +195,7 @@ class _Answer:
     async def _settle_request(self, approval: Approval) -> None:
         """Show a request as decided; that it cannot be shown does not undo it."""
         try:
-            async with self._part_timeout.bounded(f"request {approval.id}"):
+            async with self._part_timeout.limit(f"request {approval.id}"):
                 await self._approvals.settle(approval)
         except Refused as error:
             log.warning("request not shown as decided", extra={"request": approval.id, "reason": str(error)})

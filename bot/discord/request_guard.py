@@ -34,8 +34,8 @@ _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 
 
 @asynccontextmanager
-async def guarded(hold: Hold | None, seconds: float | None = None) -> AsyncIterator[None]:
-    """Await `hold` before each request that the body makes with a traced client, and bound each in time.
+async def guard_requests(hold: Hold | None, seconds: float | None = None) -> AsyncIterator[None]:
+    """Await `hold` before each request that the body makes with a traced client, and limit each in time.
 
     Each may take `seconds`, else `EXCHANGE_SECONDS`.
     Only the requests: a wait for a rate limit that is cut short would be another request too many, and
@@ -49,8 +49,8 @@ async def guarded(hold: Hold | None, seconds: float | None = None) -> AsyncItera
             _guard.reset(token)
 
 
-def traced() -> aiohttp.TraceConfig:
-    """What makes a client's requests known to `guarded`."""
+def trace_config() -> aiohttp.TraceConfig:
+    """Return the trace that makes the requests of a client known to `guard_requests`."""
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(_begin)
     trace.on_request_end.append(_end)

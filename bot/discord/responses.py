@@ -10,10 +10,10 @@ from bot.discord.markdown.split import split
 
 log = logging.getLogger(__name__)
 
-Asked = discord.Interaction[discord.Client]
+Interaction = discord.Interaction[discord.Client]
 
 
-async def answer(interaction: Asked, text: Callable[[], Awaitable[str]]) -> None:
+async def answer(interaction: Interaction, text: Callable[[], Awaitable[str]]) -> None:
     """Answer when `text` is there. It is deferred, since Discord waits no longer than 3 s."""
     await interaction.response.defer(ephemeral=True, thinking=True)
     await follow_up(interaction, await text())
@@ -25,7 +25,7 @@ async def follow_up(interaction: discord.Interaction[Any], text: str) -> None:
         await interaction.followup.send(piece, ephemeral=True, suppress_embeds=True)
 
 
-async def apologise(interaction: Asked, error: Exception) -> None:
+async def apologise(interaction: Interaction, error: Exception) -> None:
     """Answer what nobody foresaw with a sentence; the log has the error under the same reference."""
     log.error("command failed", extra={"reference": interaction.id}, exc_info=error)
     if interaction.type is discord.InteractionType.autocomplete:  # takes no words

@@ -8,7 +8,7 @@ import discord
 from bot.chat import PlatformError
 from bot.discord.connection import Connection
 from bot.discord.events import PLATFORM
-from bot.platforms.catch_up import Division, Gap, Read
+from bot.platforms.catch_up import CatchUp, Division, Read
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Shard:
     number: int
     count: int
     connection: Connection
-    gap: Gap
+    catch_up: CatchUp
     opened: asyncio.Event
     listener: discord.Client | None = None
     failure: PlatformError | None = None
@@ -30,7 +30,7 @@ class Shard:
     def open(self, read: Read) -> None:
         """A session has begun; `read` reads what was written before it."""
         self.failure = None
-        self.gap.open(self.source, read)
+        self.catch_up.mark_connected(self.source, read)
         self.opened.set()
 
     @property

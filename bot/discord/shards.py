@@ -11,7 +11,7 @@ from bot.concurrency.tasks import cancel
 from bot.discord.connection import Connection
 from bot.discord.events import PLATFORM
 from bot.discord.shard import Shard, division
-from bot.platforms.catch_up import Gap
+from bot.platforms.catch_up import CatchUp
 from bot.platforms.supervise import persevere
 
 log = logging.getLogger(__name__)
@@ -69,13 +69,13 @@ class Shards:
             await self._end()
 
     async def catch_up(self, deliver: Deliver) -> None:
-        """Close the gap of each shard that is listened to; one by one: they share a rate limit."""
+        """Catch up with each shard that is listened to; one by one: they share a rate limit."""
         await self._opened.wait()
         failures: list[Exception] = []
         for shard in self.held:
             try:
-                if shard.gap.is_open:
-                    await shard.gap.close(deliver)
+                if shard.catch_up.is_connected:
+                    await shard.catch_up.run(deliver)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold the others up
                 failures.append(error)
         if len(failures) > 1:
@@ -128,9 +128,9 @@ class Shards:
 
     def _take(self, number: int, count: int, deliver: Deliver) -> None:
         log.info("shard taken", extra={"shard": number, "shards": count})
-        gap = Gap(self._shared, self._hours, division(count))
+        catch_up = CatchUp(self._shared, self._hours, division(count))
         connection = self._connections.setdefault(number, Connection())
-        shard = self._held[number] = Shard(number, count, connection, gap, self._opened)
+        shard = self._held[number] = Shard(number, count, connection, catch_up, self._opened)
         self._tasks[number] = asyncio.create_task(
             persevere(shard.source, partial(self._attempt, shard, deliver)), name=shard.source
         )

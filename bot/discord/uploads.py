@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bot.chat import File, Files, Json, Receipt, Undeliverable
-from bot.discord.api import Attached, DiscordApi
+from bot.discord.api import DiscordApi, FileUpload
 from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp
 from bot.discord.messages import NONCE, find_sent
@@ -50,17 +50,17 @@ class Uploads(uploads.Uploads):
     async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:
         if not known.get("at"):
             return False
-        bound = self._part_timeout.bounded("history")
+        bound = self._part_timeout.limit("history")
         recent = await find_sent(self._api, self._destination, known["at"], bound)
         return any(_attached_as(file) in message.files for message in recent)
 
     async def _upload(self, file: File, content: bytes) -> None:
         await self._note(file, at=time.time())
         nonce = hashlib.sha256(f"{self._receipt.turn.id}:{file.id}".encode()).hexdigest()[:NONCE]
-        async with self._part_timeout.bounded(f"file {file.id}"):
+        async with self._part_timeout.limit(f"file {file.id}"):
             await self._api.attach(
                 self._destination.channel,
-                Attached(_attached_as(file), content, file.alt),
+                FileUpload(_attached_as(file), content, file.alt),
                 nonce=nonce,
                 reply_to=self._destination.reply_to,
                 hold=self._receipt.hold,

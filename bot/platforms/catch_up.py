@@ -1,4 +1,4 @@
-"""Knowing until when all was heard, and closing gaps: a lost connection, a store that was away, deafness."""
+"""Catch-up: read channel history after a lost connection, so that no message is missed."""
 
 import asyncio
 import contextlib
@@ -45,8 +45,8 @@ class Division:
     parts: Sequence[str]
 
 
-class Gap:
-    """What lies between the last moment until which all was heard, and now; of one source.
+class CatchUp:
+    """Catch-up of one source, from the last moment until which all was heard.
 
     `hours` is how far back may be read at most. `division`, if there is one, has the source among its parts.
     """
@@ -57,34 +57,34 @@ class Gap:
         self._division = division
         self._source = ""
         self._read: Read | None = None
-        self._opened = asyncio.Event()
+        self._connected = asyncio.Event()
         self._is_deaf = asyncio.Event()
         self._missing = True
-        self._missed_at = self._opened_at = time.time()
+        self._missed_at = self._connected_at = time.time()
         self._is_known = False
         self._swept_at = 0.0
 
     @property
-    def is_open(self) -> bool:
-        """Whether we listen."""
-        return self._opened.is_set()
+    def is_connected(self) -> bool:
+        """Whether we listen to the source."""
+        return self._connected.is_set()
 
-    def open(self, source: str, read: Read) -> None:
-        """We listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
+    def mark_connected(self, source: str, read: Read) -> None:
+        """Listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
         self._source, self._read = source, read
-        self._opened_at = time.time()
-        self.missed()
+        self._connected_at = time.time()
+        self.mark_missed()
         self._is_deaf.clear()
-        self._opened.set()
+        self._connected.set()
 
-    def lost(self) -> None:
-        """We do not listen any more."""
-        self._opened.clear()
+    def mark_lost(self) -> None:
+        """Mark the connection as lost."""
+        self._connected.clear()
         self._is_deaf.clear()
-        self.missed()
+        self.mark_missed()
 
-    def missed(self) -> None:
-        """Something may have gone by unheard."""
+    def mark_missed(self) -> None:
+        """Note that an event may have been missed."""
         if not self._missing:
             self._missed_at = time.time()
         self._missing = True
@@ -95,17 +95,17 @@ class Gap:
         try:
             yield
         except BaseException:  # a cancellation, too, leaves open what became of the event
-            self.missed()
+            self.mark_missed()
             raise
 
-    async def deaf(self) -> None:
-        """Wait until it turns out that we hear nothing although we are connected. Raises `Unreachable`."""
+    async def wait_until_deaf(self) -> None:
+        """Raise `Unreachable` once it turns out that no events come although we are connected."""
         await self._is_deaf.wait()
         raise Unreachable(f"{self._source}: connected, but what people write does not come")
 
-    async def close(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform.catch_up`."""
-        await self._opened.wait()
+        await self._connected.wait()
         now = time.time()
         is_sweep = not self._missing
         if self._missing or time.monotonic() - self._swept_at > SWEEP_SECONDS:
@@ -122,7 +122,7 @@ class Gap:
             await self._note(now)
         # found by us or by another process: nobody knows whose connection it is, so all are built anew
         found_at = await self._shared.heard_until(self._deafness)
-        if found_at is not None and found_at > self._opened_at:
+        if found_at is not None and found_at > self._connected_at:
             self._is_deaf.set()
 
     @property
@@ -164,11 +164,11 @@ class Gap:
             since = await self._unheard_since(missed_at)
             if since is None:
                 return 0.0
-            assert self._read is not None  # set by open
+            assert self._read is not None  # set by mark_connected
             reach = now - self._reach
             since = max(since, reach)
             return await self._read(since, min(since, reach), deliver)
-        except BaseException:  # a cancellation, too, leaves the gap open
+        except BaseException:  # a cancellation, too, leaves it to be read again
             self._missing, self._missed_at = True, missed_at
             raise
 

@@ -1,4 +1,4 @@
-"""Reading an answer ahead, so that what has arrived is shown while its next piece is awaited."""
+"""Read-ahead of an answer: what has arrived is shown while the next part is awaited."""
 
 import asyncio
 import contextlib

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.chat import Json, Unreachable, well_formed_json
 from bot.platforms.download import Hosts, download
 from bot.slack.block_text import word
-from bot.slack.errors import translated
+from bot.slack.errors import translate_errors
 
 SDK_LOG = logging.getLogger("bot.slack.sdk")
 """What slack-sdk and Bolt log to. It needs a level of its own, because they take "not set" for DEBUG and
@@ -90,7 +90,7 @@ class SlackApi:
 
         No token goes along: the address is the secret. Raises `Unreachable`.
         """
-        with translated("the upload of a file", "SLACK_BOT_TOKEN"):
+        with translate_errors("the upload of a file", "SLACK_BOT_TOKEN"):
             async with self.session.post(url, data=content, allow_redirects=False) as response:
                 if response.status != 200:
                     raise Unreachable(f"Slack did not take the upload of a file: status {response.status}")
@@ -102,7 +102,7 @@ class SlackApi:
 
     async def read(self, method: str, **arguments: str | int) -> Mapping[str, Json]:
         """Call a method that changes nothing. Raises `PlatformError`."""
-        with translated(method, "SLACK_BOT_TOKEN"):
+        with translate_errors(method, "SLACK_BOT_TOKEN"):
             # most reading methods take no JSON: https://docs.slack.dev/apis/web-api/#posting-json
             response = await self.reader.api_call(
                 method, params=arguments, headers={"Authorization": f"Bearer {self._bot_token}"}
@@ -131,7 +131,7 @@ class SlackApi:
         self, client: AsyncWebClient, method: str, arguments: Mapping[str, Json], token: str, variable: str
     ) -> Mapping[str, Json]:
         content = well_formed_json(dict(arguments))
-        with translated(method, variable):
+        with translate_errors(method, variable):
             response = await client.api_call(
                 method, json=content, headers={"Authorization": f"Bearer {token}"}
             )

@@ -29,7 +29,7 @@ _RESPOND_SECONDS = 1.5
 
 
 def render_request(approval: Approval) -> Extra:
-    """The message of a request: what would be done, as it is, and the buttons while it waits."""
+    """Return the message of a request: what would be done, as it is, and the buttons while it waits."""
     words = _written(approval, headline(approval, _placeholder, bold="*"))
     code = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": approval.action}]}
     blocks: list[Json] = [
@@ -74,7 +74,7 @@ def _plain(text: str) -> str:
 
 
 class Approvals:
-    """Shows requests beside one answer, in messages of their own that come after the text."""
+    """Messages of requests beside one answer, which come after its text."""
 
     def __init__(self, messages: Messages, shared: Shared) -> None:
         self._messages = messages
@@ -119,7 +119,7 @@ async def settle_request(approval: Approval, receipt: Receipt, api: SlackApi, li
 
 
 class ApprovalButtons:
-    """Takes the presses on our buttons; who presses one is told what comes of it, for their eyes only."""
+    """Buttons of requests; who presses one is answered, for their eyes only."""
 
     def __init__(self, commands: Commands, users: Users, session: aiohttp.ClientSession) -> None:
         self._commands = commands

@@ -81,7 +81,7 @@ _KINDS = {"message_not_in_streaming_state": StreamEnded, "stopped_by_user": Stop
 
 
 @contextmanager
-def translated(method: str, variable: str) -> Iterator[None]:
+def translate_errors(method: str, variable: str) -> Iterator[None]:
     """Raise what `method` meets as errors of bot.chat; `variable` holds the token that it uses."""
     try:
         yield

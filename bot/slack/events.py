@@ -31,11 +31,11 @@ _MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
 
 
 def parse_event(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset()) -> Event | None:
-    """What a person does in an `event_callback`, `None` when it is not for the bot. Raises `Unreadable`.
+    """Return what a person does in an `event_callback`; None when it is not for the bot.
 
     A mention in a channel comes as `app_mention` and as `message`: both give the same message. Of other
     bots, those in `bots` (as in ALLOWED_BOTS) are heard, as they first write: not their edits, which is how
-    an answer grows.
+    an answer grows. Raises `Unreadable`.
     """
     try:
         return _event(body, body.get("event") or {}, bot_user_id, bots)
@@ -62,7 +62,7 @@ def parse_message(
     *,
     is_shared: bool = False,
 ) -> Message | None:
-    """The same for a message that `conversations.history` or `.replies` gives. Raises `Unreadable`.
+    """Read a message that `conversations.history` or `.replies` gives, as `parse_event`. Raises `Unreadable`.
 
     `is_shared` tells that the channel is shared with other organisations.
     """

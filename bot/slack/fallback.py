@@ -1,12 +1,11 @@
 """Last resorts for an answer that Slack does not accept in its usual form."""
 
 import html
-import logging
+from functools import partial
 
-from bot.chat import Json, PlatformError, Turn
+from bot.chat import Json, Turn
+from bot.platforms.fallback import notify
 from bot.slack.api import SlackApi
-
-log = logging.getLogger(__name__)
 
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 """Arguments that keep Slack's servers from fetching the links in a text, which may be the model's."""
@@ -26,7 +25,7 @@ def as_it_is(text: str) -> dict[str, Json]:
 
 
 async def notify_author(api: SlackApi, turn: Turn, reason: str) -> None:
-    """Tell the person who asked, for their eyes only, that there is no answer. Never raises."""
+    """Tell the author of a question, for their eyes only, that there is no answer. Never raises."""
     place, thread = turn.messages[-1].place, turn.thread
     where = "" if turn.direct else f" in <#{thread.channel}>"
     text = _NOT_ANSWERED.format(where=where, reason=reason)
@@ -36,10 +35,6 @@ async def notify_author(api: SlackApi, turn: Turn, reason: str) -> None:
         ("chat.postEphemeral", {"channel": thread.channel, "user": place["user"]} | in_thread),
         ("chat.postMessage", {"channel": place["user"]} | NO_PREVIEWS),
     ]
-    for method, arguments in ways:
-        try:
-            await api.write(method, text=text, **arguments)
-        except PlatformError as error:
-            log.info("person not told", extra={"method": method, "error": str(error)})
-        else:
-            return
+    await notify(
+        ({"method": method}, partial(api.write, method, text=text, **arguments)) for method, arguments in ways
+    )

@@ -1,12 +1,14 @@
 """`/agent-memory` on Slack: its subcommands are the command's text."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.chat import BotError, Json, Unreachable
+from bot.chat import Json, Unreachable
 from bot.commands.commands import Caller, PersonalMemory
+from bot.platforms.memory_command import FILE, export, run
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.markdown import mrkdwn
@@ -17,7 +19,6 @@ USAGE = (
     "What I can do with what I keep about you: `/agent-memory show`, `/agent-memory export`, "
     "`/agent-memory forget`, `/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
 )
-FILE = "memory.json"
 
 
 def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
@@ -26,30 +27,31 @@ def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, tea
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
         caller = Caller(f"slack:{body['user_id']}", team)
-        try:
-            words = await _done(memory, api, caller, word(body.get("text")))
-        except BotError as error:
-            words = str(error)
+        words = await _answered(memory, api, caller, word(body.get("text")))
         await follow_up(api.session, body["response_url"], mrkdwn(words))
 
     app.command(MEMORY)(answer)
 
 
-async def _done(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
+async def _answered(memory: PersonalMemory, api: SlackApi, caller: Caller, text: str) -> str:
     match text.split():
-        case [] | ["show"]:
-            return await memory.show(caller)
-        case ["export"]:
-            await upload(api, caller.author.removeprefix("slack:"), FILE, await memory.export(caller))
-            return "Here it is: I have sent you a file in our direct messages."
-        case ["forget", *rest]:
-            return await memory.forget(caller, confirmed=rest == ["everything"])
+        case []:
+            return await run(memory, caller, "show")
+        case ["show" | "unlink" as verb]:
+            return await run(memory, caller, verb)
+        case ["forget", *words]:
+            return await run(memory, caller, "forget", " ".join(words))
         case ["link", *code]:
-            return await memory.link(caller, "".join(code))
-        case ["unlink"]:
-            return await memory.unlink(caller)
+            return await run(memory, caller, "link", "".join(code))
+        case ["export"]:
+            return await export(memory, caller, partial(_send, api, caller))
         case _:
             return USAGE
+
+
+async def _send(api: SlackApi, caller: Caller, data: bytes) -> str:
+    await upload(api, caller.author.removeprefix("slack:"), FILE, data)
+    return "Here it is: I have sent you a file in our direct messages."
 
 
 async def upload(api: SlackApi, user: str, name: str, data: bytes) -> None:

@@ -95,7 +95,7 @@ class Messages:
     async def _found(self, opening: Mapping[str, Json]) -> str | None:
         """The message that was being made, if it exists and the thread can be read."""
         try:
-            async with self.writer.bounded("conversations.replies", "opening"):
+            async with self.writer.limit("conversations.replies", "opening"):
                 return await self._find(extra=opening.get("extra"), is_stream=opening["stream"])
         except GivenUp:
             return None

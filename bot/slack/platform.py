@@ -36,7 +36,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import first_failure
-from bot.platforms.catch_up import Gap
+from bot.platforms.catch_up import CatchUp
 from bot.platforms.health import State, worst
 from bot.slack import approvals
 from bot.slack.api import SDK_LOG, Identity, SlackApi, open_api
@@ -85,7 +85,7 @@ async def connect(
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    limits, gap = RateLimits(shared), Gap(shared, catch_up_hours)
+    limits, catch_up = RateLimits(shared), CatchUp(shared, catch_up_hours)
     async with open_api(bot_token, api_url) as api, Status(api, limits) as status:
         history = History(api, limits, shared, bots)
         yield Slack(
@@ -93,7 +93,7 @@ async def connect(
             app_token,
             signing_secret,
             commands,
-            gap,
+            catch_up,
             history,
             limits,
             status,
@@ -115,7 +115,7 @@ class Slack:
         app_token: str | None,
         signing_secret: str | None,
         commands: Commands,
-        gap: Gap,
+        catch_up: CatchUp,
         history: History,
         limits: RateLimits,
         status: Status,
@@ -129,7 +129,7 @@ class Slack:
         self._app_token = app_token
         self._signing_secret = signing_secret or ""
         self._commands = commands
-        self._gap = gap
+        self._catch_up = catch_up
         self._history = history
         self._limits = limits
         self._status = status
@@ -162,14 +162,14 @@ class Slack:
                 await self._listen(self._app, self._app_token, identity)
             else:
                 self._hears(identity)
-                await self._gap.deaf()
+                await self._catch_up.wait_until_deaf()
         finally:
             self._app = self._sockets = None
-            self._gap.lost()
+            self._catch_up.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
         """See `bot.chat.Platform`."""
-        await self._gap.close(self._users.add_authors(deliver))
+        await self._catch_up.run(self._users.add_authors(deliver))
 
     def thread(self, id: ThreadId) -> Thread:
         """The place to answer; makes no request."""
@@ -247,11 +247,11 @@ class Slack:
         async with open_sockets(app, self._api, app_token) as sockets:
             self._sockets = sockets
             self._hears(identity)
-            await first_failure(sockets.watch(self._gap.missed), self._gap.deaf())
+            await first_failure(sockets.watch(self._catch_up.mark_missed), self._catch_up.wait_until_deaf())
 
     def _hears(self, identity: Identity) -> None:
         log.info("Slack is connected", extra={"workspace": identity.team})
-        self._gap.open(f"slack:{identity.team_id}", partial(self._history.read, identity))
+        self._catch_up.mark_connected(f"slack:{identity.team_id}", partial(self._history.read, identity))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         app = self._app
@@ -291,7 +291,7 @@ class Slack:
                     )
                     return BoltResponse(status=200)
                 if event:
-                    with self._gap.unless_delivered():
+                    with self._catch_up.unless_delivered():
                         await deliver(event)  # raises: Bolt answers 500 or not at all, and Slack repeats
             if isinstance(event, Stop) and event.thread:
                 self._status.stopped(event.thread)

@@ -56,7 +56,7 @@ class Uploads(uploads.Uploads):
         if not known.get("slack"):
             return False
         try:
-            async with self._messages.writer.bounded("conversations.replies", file.id):
+            async with self._messages.writer.limit("conversations.replies", file.id):
                 return await self._messages.has_file(known["slack"])
         except GivenUp:
             return False
@@ -72,7 +72,7 @@ class Uploads(uploads.Uploads):
         method, writer = "files.getUploadURLExternal", self._messages.writer
         await writer.room(method)
         alt = {"alt_txt": file.alt[:_ALT_CHARS]} if file.alt else {}
-        async with writer.bounded(method, file.id):  # it takes no JSON, as what reads
+        async with writer.limit(method, file.id):  # it takes no JSON, as what reads
             told = await self._api.read(method, filename=file.name, length=file.size, **alt)
         try:
             await self._send(told["upload_url"], content)

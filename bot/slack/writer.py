@@ -50,7 +50,7 @@ class Writer:
         return dict(self._receipt.state.get("failing") or {})
 
     @contextlib.asynccontextmanager
-    async def bounded(self, method: str, part: str) -> AsyncIterator[None]:
+    async def limit(self, method: str, part: str) -> AsyncIterator[None]:
         """Raise `GivenUp` instead of `Unreachable` when this part has failed for too long."""
         try:
             yield
@@ -95,7 +95,7 @@ class Writer:
     async def write_once(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
         """Call a method. Raises `RateLimited` at once when Slack limits it."""
         await self._receipt.hold()
-        async with self.bounded(method, part):
+        async with self.limit(method, part):
             request = asyncio.create_task(self._api.write(method, **arguments))
             try:
                 return await asyncio.shield(request)

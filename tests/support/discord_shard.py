@@ -18,7 +18,7 @@ from bot.discord.connection import Connection
 from bot.discord.gateway import Listener
 from bot.discord.identify import IdentifyQueue
 from bot.discord.shard import Shard
-from bot.platforms.catch_up import Gap
+from bot.platforms.catch_up import CatchUp
 from bot.storage.coordination import SharedState
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "discord"
@@ -68,7 +68,7 @@ class Ear:
             return 0
 
         shared = SharedState(Redis(), "one")  # nobody asks it anything
-        shard = Shard(0, 1, Connection(), Gap(shared, 24), asyncio.Event())
+        shard = Shard(0, 1, Connection(), CatchUp(shared, 24), asyncio.Event())
         starts = IdentifyQueue(DiscordApi("token"), shared)
         async with Listener(shard, deliver, Commands(well, stop), shared, starts, bots) as listener:
             state: Any = listener._connection

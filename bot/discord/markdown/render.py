@@ -6,8 +6,8 @@ three levels of headings (https://support.discord.com/hc/en-us/articles/21029861
 
 import re
 
-from bot.discord.fences import Fence, opened_by
 from bot.discord.markdown import tables
+from bot.discord.markdown.fences import Fence, opened_by
 from bot.discord.markdown.inline import (
     code_spans,
     prose,

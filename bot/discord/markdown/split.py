@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 
-from bot.discord.fences import Fence, after
+from bot.discord.markdown.fences import Fence, after
 from bot.discord.markdown.inline import code_spans, quote_of, spans
 
 # From the best place for a cut to the worst. What is matched at its end belongs to neither side.
