@@ -212,11 +212,11 @@ def said(server: Discord, shown: Shown, text: str = "hello") -> Message:
         text=text,
         sent_at=0,
         addressed=True,
+        channel=str(channel.id),
+        parent=str(channel.parent.id) if channel.parent else "",
         place={
-            "channel": str(channel.id),
             "message": str(shown.id),
             "kind": kind,
-            "parent": str(channel.parent.id) if channel.parent else "",
             "author": str(shown.author.id),
         },
         direct=kind == "dm",
@@ -642,7 +642,7 @@ async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot
 
 async def begun(server: Discord, bot: Bot, question: Message) -> tuple[Channel, Held, asyncio.Task[None]]:
     """An answer whose first half is shown."""
-    channel = server.world.channels[int(question.place["channel"])]
+    channel = server.world.channels[int(question.channel)]
     held = Held([Text("First")], [Text(" and last")])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await server.answer(channel, ends("First"))

@@ -226,7 +226,7 @@ async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
 ) -> None:
     """The turn is over all the same: what is answered later can still be asked there."""
     async with asked(discord, redis, "thread") as question:
-        thread = question.place["channel"]
+        thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=403, code=code)
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
@@ -276,7 +276,7 @@ async def test_a_thread_in_which_all_fails_is_told_of_elsewhere_and_given_up(
 ) -> None:
     """Other places work, so it is no outage: the next question of the thread is not to wait for it."""
     async with asked(discord, redis, "thread", patience=0) as question:
-        thread = question.place["channel"]
+        thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=503)
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."))

@@ -31,6 +31,7 @@ from bot.chat.events import (
     Turn,
     Verdict,
     Withdrawal,
+    with_channel,
 )
 from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
@@ -103,6 +104,7 @@ __all__ = [
     "unmetered",
     "well_formed",
     "well_formed_json",
+    "with_channel",
     "work_at_hand",
     "working_on",
 ]

@@ -193,7 +193,7 @@ def typed(message: Message) -> Event:
             id=message.id,
             at=message.sent_at,
             thread=message.thread,
-            channel=message.place.get("channel", ""),
+            channel=message.channel,
             is_external=message.is_external,
         )
     if not message.addressed and order_in(message.text):

@@ -22,7 +22,7 @@ def settled(turn: Turn) -> Place | None:
     """The place of a turn for which no thread has to be made, None when one should be tried."""
     for message in turn.messages:
         if message.place["kind"] != "channel":
-            return Place(int(message.place["channel"]))
+            return Place(int(message.channel))
     return None if opening(turn) else in_channel(turn)
 
 
@@ -36,13 +36,13 @@ def in_channel(turn: Turn) -> Place:
 
     Later replies to the bot are told apart by that, see `events.parse`.
     """
-    return Place(int(turn.messages[-1].place["channel"]), reply_to=int(turn.thread.channel))
+    return Place(int(turn.messages[-1].channel), reply_to=int(turn.thread.channel))
 
 
 def elsewhere(turn: Turn, place: Place) -> list[Place]:
     """Return the places in the server where the author can be told that `place` takes nothing."""
     question = turn.messages[-1]
-    channel, parent = int(question.place["channel"]), question.place.get("parent")
+    channel, parent = int(question.channel), question.parent
     if channel != place.channel:  # a thread was made from the question
         return [Place(channel, reply_to=int(question.place["message"]))]
     return [Place(int(parent))] if parent else []

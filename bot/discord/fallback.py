@@ -25,7 +25,7 @@ class Elsewhere:
         """Say why nothing can be shown, once; return whether anybody could be told."""
         turn = self._receipt.turn
         question = turn.messages[-1]
-        channel = self._receipt.state.get("channel", question.place["channel"])
+        channel = self._receipt.state.get("channel", question.channel)
         author = question.place.get("author", "")
         if question.direct or question.bot_ids or not author:
             return False

@@ -102,7 +102,7 @@ class DiscordThread:
     async def _start_thread(self, turn: Turn, hold: Hold, patience: Patience) -> Place:
         question = places.opening(turn)
         assert question is not None
-        channel, message = int(question.place["channel"]), int(question.place["message"])
+        channel, message = int(question.channel), int(question.place["message"])
         try:
             name = places.thread_name(question.text)
             async with patience.part("thread"):

@@ -115,11 +115,9 @@ def _is_one_person(turn: Turn) -> bool:
 
 
 def _channel(turn: Turn) -> str:
-    message = turn.messages[0]
-    thread, place = message.thread, message.place
-    # a Discord thread belongs to its parent, unless only some of those who read that may read it
-    parent = "" if place.get("closed") else place.get("parent")
-    channel = parent or place.get("channel") or thread.channel
+    message, thread = turn.messages[0], turn.messages[0].thread
+    parent = "" if message.is_private_thread else message.parent
+    channel = parent or message.channel or thread.channel
     return digest("channel", thread.platform, thread.space, channel)
 
 

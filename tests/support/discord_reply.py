@@ -42,8 +42,6 @@ async def asked(
     guild = "dm" if kind == "dm" else str(discord.guild.id)
     place = {
         "guild": guild,
-        "channel": str(channel.id),
-        "parent": str(channel.parent.id) if channel.parent else "",
         "message": str(message.id),
         "kind": kind,
         "author": str(discord.alice.id),
@@ -59,7 +57,8 @@ async def asked(
         shards=None,
         patience=patience,
     ) as platform:
-        yield Asked(platform, thread, place)
+        parent = str(channel.parent.id) if channel.parent else ""
+        yield Asked(platform, thread, str(channel.id), place, parent)
 
 
 def shown(discord: Discord) -> list[tuple[str, list[str]]]:
