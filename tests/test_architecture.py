@@ -36,17 +36,17 @@ PLATFORM = "chat commands commands.redis concurrency platforms"
 
 RULES = {
     "__main__": rule("main"),
-    "main": rule("__version__ composition chat config"),
+    "main": rule("__version__ chat composition config discord http platforms slack"),
     "app": rule(
         "access.approvals chat commands concurrency config inbox platforms storage turn", "structlog"
     ),
     "turn": rule("chat"),
     "concurrency": rule("chat"),
-    "config": rule(libraries="dotenv pydantic pydantic_settings structlog"),
+    "config": rule("chat", "dotenv pydantic pydantic_settings structlog"),
     "chat": rule(),
-    "platforms": rule(f"{PLATFORM} config discord http slack", "aiohttp pydantic yarl"),
-    "slack": rule(PLATFORM, "aiohttp slack_bolt slack_sdk"),
-    "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord tenacity yarl"),
+    "platforms": rule(f"{PLATFORM} config", "aiohttp pydantic yarl"),
+    "slack": rule(PLATFORM, "aiohttp pydantic slack_bolt slack_sdk"),
+    "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord pydantic tenacity yarl"),
     "discord.markdown": rule("discord"),
     "http": rule(PLATFORM, "aiohttp pydantic pydantic_core yarl"),
     "inbox": rule("access chat concurrency inbox.scripts", "redis"),
@@ -195,7 +195,9 @@ def test_the_root_can_be_read_at_a_glance() -> None:
         ("bot.turn", "from bot.slack.events import parse"),
         ("bot.chat", "import pydantic"),
         ("bot.chat", "from bot.commands.commands import Commands"),
-        ("bot.config", "from bot.chat import Health"),
+        ("bot.config", "from bot.commands.commands import Commands"),
+        ("bot.config", "from bot import slack"),
+        ("bot.platforms.registry", "from bot import slack"),
         ("bot.config", "import redis"),
         ("bot.tools.charts.plot", "import asyncpg"),
         ("bot.tools.sql.guard", "from bot.tools.plugins import open_plugins"),

@@ -40,14 +40,15 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands, Decided
 from bot.concurrency.tasks import cancel
-from bot.config import Settings
-from bot.discord import api, connect, connection, pace, probe, request_guard
+from bot.discord import api, connection, pace, probe, request_guard
 from bot.discord import commands as discord_commands
 from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.messages import plain_text
 from bot.discord.platform import Discord as DiscordPlatform
+from bot.discord.platform import connect
 from bot.inbox import worker
+from bot.main import SETTINGS
 from bot.platforms import supervise
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
@@ -917,7 +918,7 @@ async def test_a_wait_for_a_rate_limit_is_not_cut_short(
 
 def test_an_exchange_ends_while_the_turn_is_still_ours() -> None:
     """`hold` returns without asking until a part of the lease is over."""
-    lease_seconds = Settings.model_fields["lease_seconds"].default
+    lease_seconds = SETTINGS.model_fields["lease_seconds"].default
     assert (1 - worker._HELD_SHARE) * lease_seconds > request_guard.EXCHANGE_SECONDS
 
 

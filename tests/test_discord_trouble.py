@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 
 import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
-from bot.discord import api, connect, pace
+from bot.discord import api, pace
 from bot.discord.errors import translated
+from bot.discord.platform import connect
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.model import KEY, ModelServer

@@ -40,10 +40,11 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands, nothing_used
 from bot.slack import commands as slack_commands
-from bot.slack import connect, socket_mode, stream
 from bot.slack import health as slack_health
+from bot.slack import socket_mode, stream
 from bot.slack.errors import translated
 from bot.slack.platform import Slack as SlackPlatform
+from bot.slack.platform import connect
 from bot.slack.rate_limits import PER_MINUTE, Limits
 from bot.slack.response_url import respond
 from bot.slack.status import THINKING

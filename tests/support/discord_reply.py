@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from bot.chat import Health, Json, Stop, ThreadId
 from bot.commands.commands import Commands
-from bot.discord import connect
 from bot.discord.patience import PATIENCE_SECONDS
+from bot.discord.platform import connect
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Health, Stop, ThreadId
 from bot.commands.commands import Commands
-from bot.slack import connect
+from bot.slack.platform import connect
 from bot.slack.writer import PART_SECONDS
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
