@@ -10,6 +10,7 @@ import pytest
 
 BOT = Path(__file__).parent.parent / "bot"
 FILES = sorted(BOT.rglob("*.py"))
+EXAMPLE = sorted((Path(__file__).parent / "example_platform").glob("*.py"))
 MOST_LINES = 400
 
 
@@ -161,6 +162,13 @@ def test_file_keeps_the_rules(path: Path) -> None:
     if source.count("\n") > MOST_LINES:
         faults.append(f"{module} has more than {MOST_LINES} lines: split it by idea")
     assert not faults
+
+
+@pytest.mark.parametrize("path", EXAMPLE, ids=lambda path: path.stem)
+def test_example_platform_keeps_the_rules_of_a_platform(path: Path) -> None:
+    """It sees what the folder of any platform sees, and itself."""
+    source = path.read_text().replace("tests.example_platform", "bot.lines")
+    assert not import_faults(f"bot.lines.{path.stem}", source)
 
 
 def test_all_files_are_looked_at() -> None:

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import chat
-from bot.chat import Attachment, BotError, Message, PlatformError, RateLimited, Receipt, ThreadId, Turn
+from bot.chat import (
+    Attachment,
+    BotError,
+    Message,
+    PlatformError,
+    RateLimited,
+    Receipt,
+    ThreadId,
+    Turn,
+    platform_info,
+)
 
 thoroughly = settings(deadline=None, max_examples=50)
 
@@ -145,6 +155,18 @@ def test_a_message_of_an_older_version_has_its_channel_in_its_place() -> None:
     assert of_decision.place == message.place
     assert Message.from_json(json.loads(json.dumps(message.to_json()))) == message
     assert place["channel"] == "300", "what was read is left as it is"
+
+
+def test_of_a_platform_that_is_not_registered_nothing_is_assumed() -> None:
+    """A user id may mean two people in two spaces: memory then keeps them apart."""
+    info = platform_info("nobody_knows_it")
+    assert (info.title, info.location) == ("nobody_knows_it", "on nobody_knows_it")
+    assert not info.has_global_ids
+    assert [platform_info(name).location for name in ("slack", "discord", "http")] == [
+        "on Slack",
+        "on Discord",
+        "over HTTP",
+    ]
 
 
 def test_a_message_cannot_be_changed() -> None:

@@ -15,7 +15,10 @@ _PLAIN = re.compile(r"[a-z0-9._-]{1,128}")
 _DIGEST_PREFIX = "sha256."
 
 _CASELESS_PLATFORMS = frozenset({"slack"})
-"""Platforms whose ids are upper-case only, so that lowering them keeps them distinct."""
+"""Platforms whose ids are upper-case only, so that lowering them keeps them distinct.
+
+Not in `PlatformInfo`: a key in Redis depends on nothing that a process may not have imported.
+"""
 
 
 @dataclass(frozen=True, slots=True)
