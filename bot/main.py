@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             style=settings.log_format,
             debug=settings.debug,
             secrets=settings.secrets(),
-            patterns=[each.info.redaction for each in PLATFORMS],
+            patterns=[each.info.redaction for each in PLATFORMS if each.info.redaction],
         )
         return _run(parsed, settings)
     except asyncio.CancelledError:

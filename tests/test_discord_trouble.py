@@ -8,7 +8,6 @@ import discord as library
 import pytest
 from redis.asyncio import Redis
 
-import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
 from bot.discord import api, pace
 from bot.discord.errors import translated
@@ -317,7 +316,7 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
     discord: Discord,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bot.discord, "connect", partial(connect, patience=0))
+    monkeypatch.setattr("bot.discord.platform.connect", partial(connect, patience=0))
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
     model.script("unlucky words")
     settings = {

@@ -20,7 +20,7 @@ from bot.main import PLATFORMS
 Style = Literal["console", "json"]
 STYLES: tuple[Style, ...] = ("console", "json")
 
-PATTERNS = [each.info.redaction for each in PLATFORMS]
+PATTERNS = [each.info.redaction for each in PLATFORMS if each.info.redaction]
 
 log = logging.getLogger("bot.tested")
 

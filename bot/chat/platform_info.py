@@ -1,5 +1,6 @@
 """Facts about a platform that the rest of the bot needs without being connected to it."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -10,9 +11,9 @@ class PlatformInfo:
     `name` is the first field of its `ThreadId`s, the prefix of its ids in the settings, and a role in
     BOT_ROLES. `location` is its place in a sentence: "on Slack". With `has_global_ids` a user id means one
     person everywhere; else it does so within a space, and a direct message belongs to a space, too.
-    `user_example` and `channel_example` are ids as an operator writes them. `channel_ids` is the regular
-    expression of the channels that can show approval requests, empty where none can; `redaction` is that
-    of its secrets, which the log does not show.
+    `user_example` and `channel_example` are ids as an operator writes them. `channel_ids` matches the ids of
+    channels that can show approval requests, None where none can; `redaction` matches its secrets, which the
+    log does not show.
     """
 
     name: str
@@ -21,8 +22,8 @@ class PlatformInfo:
     has_global_ids: bool = False
     user_example: str = ""
     channel_example: str = ""
-    channel_ids: str = ""
-    redaction: str = ""
+    channel_ids: re.Pattern[str] | None = None
+    redaction: re.Pattern[str] | None = None
 
 
 _registered: dict[str, PlatformInfo] = {}

@@ -2,10 +2,11 @@
 
 from bot.config.environment import ConfigError, UnknownName, unknown_names
 from bot.config.platform import HttpAddress, PlatformSettings
-from bot.config.settings import Settings, load_settings, settings_table, settings_with
+from bot.config.settings import WORKER, Settings, load_settings, settings_table, settings_with
 from bot.config.summary import summary
 
 __all__ = [
+    "WORKER",
     "ConfigError",
     "HttpAddress",
     "PlatformSettings",

@@ -1,6 +1,5 @@
 """Settings of approvals: what needs one, who gives it, and where it is shown."""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -40,8 +39,10 @@ class ApprovalSettings(BaseSettings):
 
 def one_channel(channel: str, platforms: Sequence[PlatformInfo]) -> str:
     """Return the id of a channel that can show requests, if it is one. Raises `ValueError`."""
-    able = [each for each in platforms if each.channel_ids]
-    if channel and not any(re.fullmatch(f"{each.name}:(?:{each.channel_ids})", channel) for each in able):
-        examples = " or ".join(f"{each.name}:{each.channel_example}" for each in able)
+    able = {each.name: each for each in platforms if each.channel_ids}
+    name, _, id = channel.partition(":")
+    ids = able[name].channel_ids if name in able else None
+    if channel and not (ids and ids.fullmatch(id)):
+        examples = " or ".join(f"{each.name}:{each.channel_example}" for each in able.values())
         raise ValueError(f"write one channel as {examples}")
     return channel

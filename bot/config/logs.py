@@ -10,7 +10,7 @@ from typing import Any, Literal
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-_REDACTION = (
+_REDACTION = re.compile(
     # authorization headers
     r"(?<=Bearer )[\w.~+/=-]+|(?<=Authorization: Basic )[\w+/=-]+"
     r"|\bsk-[\w-]{8,}"  # OpenAI
@@ -22,7 +22,11 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 def configure_logging(
-    *, style: Literal["console", "json"], debug: bool, secrets: Iterable[str], patterns: Iterable[str]
+    *,
+    style: Literal["console", "json"],
+    debug: bool,
+    secrets: Iterable[str],
+    patterns: Iterable[re.Pattern[str]],
 ) -> None:
     """Send all logging to stderr, a line an event, with the fields of `extra` and of the turn at hand.
 
@@ -85,8 +89,8 @@ class _Redactor:
     It works before the line is rendered: in a finished line of JSON it could hide a quote or half a number.
     """
 
-    def __init__(self, secrets: Iterable[str], patterns: Iterable[str]) -> None:
-        self._pattern = re.compile("|".join([*filter(None, patterns), _REDACTION]))
+    def __init__(self, secrets: Iterable[str], patterns: Iterable[re.Pattern[str]]) -> None:
+        self._patterns = (*patterns, _REDACTION)
         spellings = {spelling for secret in secrets if len(secret) > 3 for spelling in _spellings(secret)}
         self._secrets = sorted(spellings, key=len, reverse=True)
 
@@ -105,7 +109,9 @@ class _Redactor:
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
-        return self._pattern.sub(_HIDDEN, text)
+        for pattern in self._patterns:
+            text = pattern.sub(_HIDDEN, text)
+        return text
 
 
 def _spellings(secret: str) -> set[str]:

@@ -23,7 +23,7 @@ class PlatformSettings(EnvironmentSettings):
     """Settings of one platform. Its variables begin with the platform's name, so that none collides.
 
     `switch` is the field that switches the platform on, `advice` what an operator does for that. A platform
-    that `is_always_on` works on this machine even without.
+    that `is_always_on` serves this machine even without.
     """
 
     info: ClassVar[PlatformInfo]
@@ -32,8 +32,8 @@ class PlatformSettings(EnvironmentSettings):
     is_always_on: ClassVar[bool] = False
 
     @property
-    def is_on(self) -> bool:
-        """Tell if the platform is switched on."""
+    def is_configured(self) -> bool:
+        """Tell if the platform's switch is set."""
         value: Any = getattr(self, self.switch)
         return value is not None
 
@@ -50,6 +50,6 @@ class PlatformSettings(EnvironmentSettings):
         """Return the platform's state for the summary of a start, empty if it has none there."""
         if self.is_always_on:
             return ""
-        if not self.is_on:
+        if not self.is_configured:
             return f"off; {self.advice}"
         return self.mode if self.info.name in roles else "answers only (BOT_ROLES)"

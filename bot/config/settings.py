@@ -268,21 +268,20 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         problems = [
             f"{name}: must be set when BOT_ENV=production" for name, value in required.items() if not value
         ]
-        if not any(each.is_on for each in self.each_platform()):
+        if not any(each.is_configured for each in self.each_platform()):
             problems.append(f"{self._switches()} when BOT_ENV=production")
         return problems
 
     def _switches(self) -> str:
-        names = " or ".join(each.switch.upper() for each in self._chats())
-        others = [
-            f", or {each.switch.upper()} for {each.info.title} alone,"
-            for each in self.platforms
-            if each.is_always_on
-        ]
-        return f"{names}: one must be set{''.join(others)}"
+        """Return the beginning of the sentence that no platform is switched on."""
+        chats = " or ".join(each.switch.upper() for each in self._chats())
+        others = [each for each in self.platforms if each.is_always_on]
+        alone = [f", or {each.switch.upper()} for {each.info.title} alone," for each in others]
+        return f"{chats}: one must be set{''.join(alone)}"
 
     @classmethod
     def _chats(cls) -> list[type[PlatformSettings]]:
+        """Return the settings of the chat services: the platforms that have to be switched on."""
         return [each for each in cls.platforms if not each.is_always_on]
 
     def of(self, kind: type[Kind]) -> Kind:

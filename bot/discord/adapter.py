@@ -1,5 +1,6 @@
 """Discord as the bot registers it. Nothing heavy is imported before it is opened."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,10 +17,12 @@ INFO = register(
         has_global_ids=True,
         user_example="80351",
         channel_example="80351",
-        channel_ids="[0-9]+",
-        redaction=r"(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"
-        # addresses that let whoever knows them answer in the bot's name
-        r"|(?<=/interactions/)\d+/[\w.-]+|(?<=/webhooks/)\d+/[\w.-]+",
+        channel_ids=re.compile(r"[0-9]+"),
+        redaction=re.compile(
+            r"(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"
+            # addresses that let whoever knows them answer in the bot's name
+            r"|(?<=/interactions/)\d+/[\w.-]+|(?<=/webhooks/)\d+/[\w.-]+"
+        ),
     )
 )
 

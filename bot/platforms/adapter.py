@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pydantic import SecretStr
 
 from bot.chat import Files, Platform, PlatformInfo, Shared
-from bot.commands.commands import Commands
-from bot.commands.redis import Operations
-from bot.config import HttpAddress, PlatformSettings, Settings
+from bot.config import WORKER, HttpAddress, PlatformSettings, Settings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the rest is imported when a platform is opened
     from aiohttp import web
+
+    from bot.commands.commands import Commands
+    from bot.commands.redis import Operations
 
 __all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook", "plain"]
 
@@ -35,8 +36,8 @@ class Services:
     are handlers by path: a platform adds its own when it is opened, and the HTTP server has them all.
     """
 
-    commands: Commands
-    operations: Operations
+    commands: "Commands"
+    operations: "Operations"
     shared: Shared
     files: Files
     roles: Set[str]
@@ -60,7 +61,7 @@ class Adapter(Generic[S]):
     def connect(self, settings: Settings, services: Services) -> AbstractAsyncContextManager[Platform] | None:
         """Open the platform, unless it is switched off or this process has no use for it."""
         own = settings.of(self.settings)
-        is_used = own.is_on and services.roles & {self.info.name, "worker"}
+        is_used = own.is_configured and not services.roles.isdisjoint({self.info.name, WORKER})
         return self.open(own, services) if is_used or own.is_always_on else None
 
 

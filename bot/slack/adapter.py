@@ -1,5 +1,6 @@
 """Slack as the bot registers it. Nothing heavy is imported before it is opened."""
 
+import re
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -16,10 +17,12 @@ INFO = register(
         location="on Slack",
         user_example="U012AB",
         channel_example="C012AB",
-        channel_ids=r"[CG][A-Z0-9]+",
-        redaction=r"xox[a-z]-[\w-]+|xapp-[\w-]+"
-        # addresses that let whoever knows them answer a command, or open a socket
-        r"|(?<=hooks\.slack\.com/)[\w/.-]+|(?<=[?&]ticket=)[\w%-]+",
+        channel_ids=re.compile(r"[CG][A-Z0-9]+"),
+        redaction=re.compile(
+            r"xox[a-z]-[\w-]+|xapp-[\w-]+"
+            # addresses that let whoever knows them answer a command, or open a socket
+            r"|(?<=hooks\.slack\.com/)[\w/.-]+|(?<=[?&]ticket=)[\w%-]+"
+        ),
     )
 )
 

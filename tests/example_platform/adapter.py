@@ -32,7 +32,7 @@ class LinesSettings(PlatformSettings):
 
     def problems(self, roles: Set[str]) -> list[str]:
         """See `PlatformSettings.problems`."""
-        if self.is_on and len(roles & {"lines", "worker"}) == 1:
+        if self.is_configured and len(roles & {"lines", "worker"}) == 1:
             return ["BOT_ROLES: use lines and worker together: an answer leaves by its question's connection"]
         return []
 
