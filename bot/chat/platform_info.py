@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformInfo:
-    """What one platform's ids and secrets look like, and what people call it. Each folder offers its own.
+    """The name of one platform, and the form of its ids and secrets. Each folder offers its own.
 
     `name` is the first field of its `ThreadId`s, the prefix of its ids in the settings, and a role in
     BOT_ROLES. `location` is its place in a sentence: "on Slack". With `has_global_ids` a user id means one

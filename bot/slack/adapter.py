@@ -56,11 +56,11 @@ class SlackSettings(PlatformSettings):
 
     @property
     def mode(self) -> str:
-        """See `PlatformSettings.mode`."""
+        """Return how events come in."""
         return "on, by Socket Mode" if self.slack_app_token else "on, by HTTP at /slack/events"
 
     def problems(self, roles: Set[str]) -> list[str]:
-        """See `PlatformSettings.problems`."""
+        """Return which of the tokens is missing, or which role."""
         if self.slack_bot_token is None:
             return [
                 f"{name}: needs SLACK_BOT_TOKEN beside it; set that too, or unset {name}"

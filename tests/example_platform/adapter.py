@@ -20,7 +20,7 @@ INFO = register(
 
 
 class LinesSettings(PlatformSettings):
-    """Where the bot listens."""
+    """The port of the line protocol."""
 
     info = INFO
     switch = "lines_port"
@@ -31,7 +31,7 @@ class LinesSettings(PlatformSettings):
     )
 
     def problems(self, roles: Set[str]) -> list[str]:
-        """See `PlatformSettings.problems`."""
+        """Return what is wrong with the roles of this process."""
         if self.is_configured and len(roles & {"lines", "worker"}) == 1:
             return ["BOT_ROLES: use lines and worker together: an answer leaves by its question's connection"]
         return []

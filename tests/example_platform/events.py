@@ -1,4 +1,4 @@
-"""From lines to messages. Pure."""
+"""Parser of the line protocol: bytes in, messages out. Pure."""
 
 import re
 

@@ -58,7 +58,7 @@ class Lines:
         self._deliver: Deliver | None = None
 
     async def receive(self, deliver: Deliver) -> None:
-        """See `bot.chat.Platform`."""
+        """Take messages until cancelled."""
         self._deliver = deliver
         try:
             await asyncio.Event().wait()
@@ -117,7 +117,7 @@ class Lines:
         """Read nothing: a client sends again what was not taken."""
 
     def thread(self, id: ThreadId) -> Thread:
-        """See `bot.chat.Platform`."""
+        """Return the place to answer. It finds the user by the message that is answered."""
         return LinesThread(self.say)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
@@ -125,7 +125,7 @@ class Lines:
         raise FileRefused("files cannot be sent here")
 
     async def audience(self, message: Message) -> Audience:
-        """See `bot.chat.Platform`."""
+        """Return the narrower audience: only the user reads the conversation."""
         return "members"
 
     async def show_request(
@@ -138,9 +138,9 @@ class Lines:
         """Do nothing: no request was shown outside of its conversation."""
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
-        """Do nothing: in a conversation of one user there is nothing of others to stop."""
+        """Do nothing: in a conversation of one user nobody else has asked anything."""
 
     async def health(self) -> Health:
-        """See `bot.chat.Platform`."""
+        """Return ok while messages are taken."""
         evidence = {"port": self.port, "connections": len(self._users)}
         return Health(name=self.name, state="ok" if self._deliver else "down", evidence=evidence)

@@ -18,7 +18,7 @@ class LinesThread:
     say: Say
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """See `bot.chat.Thread.reply`."""
+        """Show the answer, or the rest of it. Raises `Unreachable`, after which it is tried again."""
         messages = [each.place for each in receipt.turn.messages]
         user, number = messages[-1]["user"], messages[-1]["number"]
         if "answer" not in receipt.state:
