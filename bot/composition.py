@@ -14,10 +14,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 from langchain_core.tools import BaseTool
 
-from bot import http
 from bot.access.approvals import Approvals, Copies
 from bot.access.control import gate
 from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
@@ -30,6 +30,8 @@ from bot.commands.health import Examination
 from bot.commands.redis import Operations
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
+from bot.http.chat import AUTHOR
+from bot.http.platform import Http
 from bot.inbox import (
     Erasure,
     FencedRedis,
@@ -48,12 +50,8 @@ from bot.memory import (
     Recall,
 )
 from bot.memory.personal_data import Personal
-from bot.platforms.registry import (
-    Platforms,
-    local_address,
-    open_platforms,
-    plain,
-)
+from bot.platforms.adapter import Adapter, Services, plain
+from bot.platforms.registry import Platforms, open_platforms
 from bot.storage.client import check_redis, open_redis, refusal
 from bot.storage.coordination import SharedState
 from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
@@ -80,8 +78,11 @@ _WRITING_CONNECTIONS = 2
 
 
 @asynccontextmanager
-async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
-    """Open every part that `settings` asks for. Raises `ConfigError` when a setting must be fixed."""
+async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> AsyncIterator[Bot]:
+    """Open every part that `settings` asks for, and the platforms.
+
+    Raises `ConfigError` when a setting must be fixed.
+    """
     async with AsyncExitStack() as stack:
         redis_url = await _redis_url(stack, settings)
         await check_redis(redis_url)
@@ -150,7 +151,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             )
         )
         store = KeyValueStore(redis, settings.redis_ops_prefix)
-        operations = Operations(store, lambda user: user == http.AUTHOR or user in settings.admin_users)
+        operations = Operations(store, lambda user: user == AUTHOR or user in settings.admin_users)
         shared = SharedState(redis, name)
         examine = Examination()
         personal = Personal(
@@ -172,7 +173,16 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             approvals.decide_in_words,
             allowed.access.is_admin,
         )
-        platforms += await open_platforms(stack, settings, commands, operations, shared, files)
+        services = Services(
+            commands=commands,
+            operations=operations,
+            shared=shared,
+            files=files,
+            roles=settings.bot_roles,
+            catch_up_hours=settings.catch_up_hours,
+            bots=settings.allowed_bots,
+        )
+        platforms += await open_platforms(stack, adapters, settings, services)
         receive = allowed.reception(commands)
         copies = Copies(approvals, platforms.of, shared, settings.approvals_channel)
         turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout, copies)
@@ -194,14 +204,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         watchdog = Watchdog(
             settings.lease_seconds, lambda: inbox.under_way, partial(_note_hang, redis_url, inbox)
         )
-        page = _page(settings, platforms)
+        page = next((each.page for each in platforms if isinstance(each, Http)), None)
         yield Bot(settings, platforms, inbox, shared, approvals, turns, examine, watchdog, page)
-
-
-def _page(settings: Settings, platforms: Platforms) -> str | None:
-    """Return the address at which a browser on this machine finds the page, if it is served."""
-    ports = [each.port for each in platforms if isinstance(each, http.Http) and each.serves_page]
-    return local_address(settings.http_host, ports[0]) if ports else None
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -295,8 +299,8 @@ async def _redis_health(store: KeyValueStore, problem: Callable[[], Awaitable[st
     return Health(name="redis", state="degraded" if "advice" in evidence else "ok", evidence=evidence)
 
 
-async def serve(settings: Settings) -> None:
-    """Open the bot and run it until SIGTERM or SIGINT.
+async def serve(settings: Settings, adapters: Sequence[Adapter[Any]]) -> None:
+    """Open the bot with these platforms and run it until SIGTERM or SIGINT.
 
     Until it is ready the first signal ends it, afterwards the second one does, which raises `CancelledError`.
     """
@@ -316,7 +320,7 @@ async def serve(settings: Settings) -> None:
     began = time.monotonic()
     try:
         # left last: what hangs while the bot is closed is a hang, too
-        async with AsyncExitStack() as watching, open_bot(settings) as bot:
+        async with AsyncExitStack() as watching, open_bot(settings, adapters) as bot:
             async with asyncio.TaskGroup() as checks:
                 checks.create_task(bot.warn())
                 checks.create_task(_check_model(settings))

@@ -6,13 +6,32 @@ import ctypes
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from bot import __version__
+from bot import __version__, discord, http, slack
 from bot.chat import BotError
-from bot.config import ConfigError, Settings, load_settings, settings_table, unknown_names
+from bot.config import (
+    ConfigError,
+    Settings,
+    load_settings,
+    settings_table,
+    settings_with,
+    unknown_names,
+)
 from bot.config.logs import configure_logging
+from bot.platforms.adapter import Adapter
 
 log = logging.getLogger(__name__)
+
+PLATFORMS: Sequence[Adapter[Any]] = (
+    slack.ADAPTER,
+    discord.ADAPTER,
+    http.ADAPTER,  # last: it serves the webhooks of the others
+)
+"""The chat platforms. A new one is a folder with an `ADAPTER`, and a line here."""
+
+SETTINGS = settings_with([each.settings for each in PLATFORMS])
+"""The class of all settings, those of the platforms among them."""
 
 _SET_DUMPABLE = 4
 
@@ -44,11 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parse(arguments)
     if parsed.command == "settings":
-        print(settings_table())  # noqa: T201 - the output of this command
+        print(settings_table(SETTINGS))  # noqa: T201 - the output of this command
         return 0
     try:
-        settings = load_settings()
-        configure_logging(style=settings.log_format, debug=settings.debug, secrets=settings.secrets())
+        settings = load_settings(SETTINGS)
+        configure_logging(
+            style=settings.log_format,
+            debug=settings.debug,
+            secrets=settings.secrets(),
+            patterns=[each.info.redaction for each in PLATFORMS if each.info.redaction],
+        )
         return _run(parsed, settings)
     except asyncio.CancelledError:
         log.warning("stopped at once, on a second signal")
@@ -65,13 +89,13 @@ def _run(parsed: argparse.Namespace, settings: Settings) -> int:
     _hide_memory()
     if parsed.command == "run":
         log.info("starting", extra={"version": __version__})
-        for each in unknown_names(Settings):
+        for each in unknown_names(SETTINGS):
             what = {"variable": each.name, "source": each.source, "hint": each.hint}
             log.warning("unknown setting", extra=what)
     from bot import composition  # takes seconds: by now the settings are known to be right
 
     if parsed.command == "run":
-        asyncio.run(composition.serve(settings))
+        asyncio.run(composition.serve(settings, PLATFORMS))
     else:
         print(asyncio.run(composition.operate(settings, parsed.action, parsed.entry)))  # noqa: T201 - its output
     return 0
@@ -90,7 +114,7 @@ def _report(problems: Sequence[BaseException]) -> int:
     """Tell the person who started the program what to fix."""
     lines = [str(each) for each in problems]
     if any(isinstance(each, ConfigError) for each in problems):
-        unknown = unknown_names(Settings)
+        unknown = unknown_names(SETTINGS)
         lines += [f"{each.name}: not a setting ({each.source}); {each.hint}" for each in unknown]
     for line in lines:
         print(line, file=sys.stderr)  # noqa: T201 - logging may not be set up yet

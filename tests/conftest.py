@@ -9,6 +9,7 @@ import pytest_asyncio
 from hypothesis import settings
 from redis.asyncio import Redis
 
+import bot.main  # noqa: F401 - registers all platforms, as the program does
 from bot.discord import identify
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis

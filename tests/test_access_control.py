@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from bot.access.control import gate
 from bot.chat import Decision, Message, ThreadId
 from bot.commands.commands import Commands
-from bot.config import Settings
+from bot.main import SETTINGS
 from tests.servers.discord.service import Discord
 from tests.servers.slack.service import Slack
 from tests.servers.slack.workspace import BOT, BOT_USER
@@ -27,7 +27,7 @@ def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
 
 async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
     """The inbox makes it, without the roles of the person who asked, and after however many messages."""
-    settings = Settings(_env_file=None, allowed_users="slack:U2", allowed_roles="discord:1", user_rate=1)
+    settings = SETTINGS(_env_file=None, allowed_users="slack:U2", allowed_roles="discord:1", user_rate=1)
     receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
     thread = ThreadId("discord", "G1", "1")
     asked = Message(id="1", thread=thread, author="discord:7", text="", sent_at=0, addressed=True)
@@ -44,7 +44,7 @@ async def test_who_can_approve_may_say_so_in_words_whatever_list_is_set(
     redis: Redis, listed: dict[str, Any]
 ) -> None:
     """Fault: with a list of roles alone, an approver without one was refused."""
-    settings = Settings(_env_file=None, approvers="slack:U5", **listed)
+    settings = SETTINGS(_env_file=None, approvers="slack:U5", **listed)
     receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
     thread = ThreadId("slack", "T1", "C1", "1.1")
     asked = Message(id="1", thread=thread, author="slack:U5", text="hi", sent_at=0, addressed=True)

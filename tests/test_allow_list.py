@@ -1,8 +1,6 @@
 """Who may talk to the bot, and where."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -16,7 +14,8 @@ def a_message(
     thread: ThreadId | None = None,
     *,
     direct: bool = False,
-    place: Mapping[str, str] = MappingProxyType({}),
+    channel: str = "",
+    parent: str = "",
     roles: tuple[str, ...] = (),
     bot_ids: tuple[str, ...] = (),
 ) -> Message:
@@ -28,7 +27,8 @@ def a_message(
         sent_at=0,
         addressed=True,
         direct=direct,
-        place=place,
+        channel=channel,
+        parent=parent,
         roles=roles,
         bot_ids=bot_ids,
     )
@@ -94,13 +94,14 @@ async def test_direct_messages_are_in_no_channel() -> None:
     assert await lists.refusal(a_message(direct=True))
 
 
-@pytest.mark.parametrize("place", [{"parent": "80351"}, {"channel": "80351"}])
-async def test_a_discord_thread_belongs_to_its_channel(place: dict[str, str]) -> None:
+@pytest.mark.parametrize(("channel", "parent"), [("", "80351"), ("80351", "")])
+async def test_a_discord_thread_belongs_to_its_channel(channel: str, parent: str) -> None:
     """It is a channel of its own there, with an id of its own."""
     lists = Access(channels={"discord:80351"})
-    assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place=place)) is None
-    assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99"), place={"parent": "1"}))
-    assert await lists.refusal(a_message(thread=ThreadId("discord", "G1", "99")))
+    thread = ThreadId("discord", "G1", "99")
+    assert await lists.refusal(a_message(thread=thread, channel=channel, parent=parent)) is None
+    assert await lists.refusal(a_message(thread=thread, parent="1"))
+    assert await lists.refusal(a_message(thread=thread))
 
 
 async def test_an_administrator_is_bound_to_the_channels() -> None:
@@ -156,7 +157,8 @@ async def test_the_lists_combine(
     message = a_message(
         f"discord:{author}",
         ThreadId("discord", space, "99"),
-        place={"parent": channel, "channel": "99"},
+        parent=channel,
+        channel="99",
         roles=tuple(f"discord:{role}" for role in roles),
     )
     refusal = await Access(frozenset({"discord:root"}), **chosen).refusal(message)

@@ -55,7 +55,8 @@ QUESTION = Message(
     text="take one",
     sent_at=1,
     addressed=True,
-    place={"team": "T1", "channel": "C1", "ts": "1.1"},
+    channel="C1",
+    place={"team": "T1", "ts": "1.1"},
 )
 TURN = Turn(id=QUESTION.id, thread=THREAD, messages=(QUESTION,))
 PROPOSAL = Proposal(
@@ -107,7 +108,7 @@ async def test_a_decision_names_its_request_and_who_made_it(redis: Redis) -> Non
     assert (decided.words, decided.thread) == (f"Rejected.\n\n{SHOWN}", THREAD)
     (decision,) = await decisions(redis)
     assert (decision.verdict, decision.by, decision.reason) == ("rejected", BOB, "not today")
-    assert (decision.asker, decision.place) == (ADA, QUESTION.place)
+    assert (decision.asker, decision.channel, decision.place) == (ADA, QUESTION.channel, QUESTION.place)
     found = await kept.find(PROPOSAL.id)
     assert found
     assert (found[0].state, found[0].by) == ("rejected", BOB)
@@ -463,6 +464,9 @@ def test_a_decision_survives_being_stored_as_json() -> None:
         thread=THREAD,
         asker=ADA,
         summary="Change the database",
+        channel="99",
+        parent="80351",
+        is_private_thread=True,
         place={"team": "T1"},
         by=BOB,
         reason="fine",
@@ -470,6 +474,22 @@ def test_a_decision_survives_being_stored_as_json() -> None:
     message = as_message(decision)
     assert Message.from_json(message.to_json()) == message
     assert message.decision == decision
+
+
+async def test_a_request_of_an_older_version_is_decided_where_it_was_asked(redis: Redis) -> None:
+    """Stored before an upgrade, with the channel in its `place`."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    (key,) = [each async for each in redis.scan_iter(f"*{PROPOSAL.id}*")]
+    stored = json.loads(await redis.hget(key, "request") or b"")
+    for name in ("channel", "parent", "is_private_thread"):
+        del stored[name]
+    stored["place"] |= {"channel": "99", "parent": "80351", "closed": "yes"}
+    await redis.hset(key, "request", json.dumps(stored))
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    (decision,) = await decisions(redis)
+    assert (decision.channel, decision.parent, decision.is_private_thread) == ("99", "80351", True)
+    assert decision.place == QUESTION.place
 
 
 async def test_health_tells_what_waits_for_a_decision(redis: Redis) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.rooms import BOT, FILES, imported, module_of, room_of
 
+EXAMPLE = sorted((Path(__file__).parent / "example_platform").glob("*.py"))
 MOST_LINES = 400
 
 
@@ -35,17 +36,17 @@ PLATFORM = "chat commands commands.redis concurrency platforms"
 
 RULES = {
     "__main__": rule("main"),
-    "main": rule("__version__ composition chat config"),
+    "main": rule("__version__ chat composition config discord http platforms slack"),
     "app": rule(
         "access.approvals chat commands concurrency config inbox platforms storage turn", "structlog"
     ),
     "turn": rule("chat"),
     "concurrency": rule("chat"),
-    "config": rule(libraries="dotenv pydantic pydantic_settings structlog"),
+    "config": rule("chat", "dotenv pydantic pydantic_settings structlog"),
     "chat": rule(),
-    "platforms": rule(f"{PLATFORM} config discord http slack", "aiohttp pydantic yarl"),
-    "slack": rule(PLATFORM, "aiohttp slack_bolt slack_sdk"),
-    "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord tenacity yarl"),
+    "platforms": rule(f"{PLATFORM} config", "aiohttp pydantic yarl"),
+    "slack": rule(PLATFORM, "aiohttp pydantic slack_bolt slack_sdk"),
+    "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord pydantic tenacity yarl"),
     "discord.markdown": rule(),
     "http": rule(PLATFORM, "aiohttp pydantic pydantic_core yarl"),
     "inbox": rule("access chat concurrency inbox.scripts", "redis"),
@@ -140,6 +141,13 @@ def test_file_keeps_the_rules(path: Path) -> None:
     assert not faults
 
 
+@pytest.mark.parametrize("path", EXAMPLE, ids=lambda path: path.stem)
+def test_example_platform_keeps_the_rules_of_a_platform(path: Path) -> None:
+    """It sees what the folder of any platform sees, and itself."""
+    source = path.read_text().replace("tests.example_platform", "bot.lines")
+    assert not import_faults(f"bot.lines.{path.stem}", source)
+
+
 def test_all_files_are_looked_at() -> None:
     """The walk finds each room that has a rule, and no other but the composition root."""
     assert {room_of(module_of(path)) for path in FILES} == RULES.keys() | {ROOT, "__init__"}
@@ -216,7 +224,9 @@ def test_the_same_thing_has_the_same_name_on_both_platforms(module: str, platfor
         ("bot.turn", "from bot.slack.events import parse_event"),
         ("bot.chat", "import pydantic"),
         ("bot.chat", "from bot.commands.commands import Commands"),
-        ("bot.config", "from bot.chat import Health"),
+        ("bot.config", "from bot.commands.commands import Commands"),
+        ("bot.config", "from bot import slack"),
+        ("bot.platforms.registry", "from bot import slack"),
         ("bot.config", "import redis"),
         ("bot.tools.charts.plot", "import asyncpg"),
         ("bot.tools.sql.guard", "from bot.tools.plugins import open_plugins"),

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import chat
-from bot.chat import Attachment, BotError, Message, PlatformError, RateLimited, Receipt, ThreadId, Turn
+from bot.chat import (
+    Attachment,
+    BotError,
+    Message,
+    PlatformError,
+    RateLimited,
+    Receipt,
+    ThreadId,
+    Turn,
+    platform_info,
+)
 
 thoroughly = settings(deadline=None, max_examples=50)
 
@@ -34,6 +44,9 @@ messages = st.builds(
     direct=st.booleans(),
     author_name=st.text(),
     attachments=st.lists(attachments, max_size=3).map(tuple),
+    channel=st.text(),
+    parent=st.text(),
+    is_private_thread=st.booleans(),
     place=st.dictionaries(st.text(), st.text(), max_size=3),
 )
 
@@ -115,6 +128,45 @@ def test_stored_message_without_later_fields_can_be_read() -> None:
     for name in ("direct", "author_name", "place"):
         del stored[name]
     assert Message.from_json(stored) == message
+
+
+def test_a_message_of_an_older_version_has_its_channel_in_its_place() -> None:
+    """Stored before an upgrade: in a mailbox, or as the decision that a message in a mailbox carries."""
+    thread = {"platform": "discord", "space": "100", "channel": "300", "thread": ""}
+    place = {"guild": "100", "channel": "300", "parent": "200", "closed": "yes", "message": "1"}
+    decision = {"request": "r", "verdict": "approved", "at": 5.5, "thread": thread, "asker": "discord:1"}
+    old: dict[str, Any] = {
+        "id": "discord:1",
+        "thread": thread,
+        "author": "discord:1",
+        "text": "x",
+        "sent_at": 1.0,
+        "addressed": True,
+        "attachments": [],
+        "place": place,
+        "decision": {**decision, "summary": "Change", "place": place | {"closed": ""}},
+    }
+    message = Message.from_json(old)
+    assert (message.channel, message.parent, message.is_private_thread) == ("300", "200", True)
+    assert message.place == {"guild": "100", "message": "1"}
+    assert message.decision
+    of_decision = message.decision
+    assert (of_decision.channel, of_decision.parent, of_decision.is_private_thread) == ("300", "200", False)
+    assert of_decision.place == message.place
+    assert Message.from_json(json.loads(json.dumps(message.to_json()))) == message
+    assert place["channel"] == "300", "what was read is left as it is"
+
+
+def test_of_a_platform_that_is_not_registered_nothing_is_assumed() -> None:
+    """A user id may mean two people in two spaces: memory then keeps them apart."""
+    info = platform_info("nobody_knows_it")
+    assert (info.title, info.location) == ("nobody_knows_it", "on nobody_knows_it")
+    assert not info.has_global_ids
+    assert [platform_info(name).location for name in ("slack", "discord", "http")] == [
+        "on Slack",
+        "on Discord",
+        "over HTTP",
+    ]
 
 
 def test_a_message_cannot_be_changed() -> None:

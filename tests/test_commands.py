@@ -33,7 +33,7 @@ def a_message(text: str) -> Message:
         text=text,
         sent_at=1,
         addressed=False,
-        place={"channel": "C1"},
+        channel="C1",
     )
 
 

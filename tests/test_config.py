@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.config import ConfigError, Settings, load_settings, settings_table
+from bot.config import ConfigError, load_settings, settings_table
 from bot.config.access import AccessSettings
-from bot.main import main
+from bot.http.adapter import HttpSettings
+from bot.main import SETTINGS, main
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -75,7 +76,7 @@ def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environ:
     monkeypatch.chdir(tmp_path)
 
     def set_only(**variables: str) -> None:
-        for name in set(os.environ) & {name.upper() for name in Settings.model_fields}:
+        for name in set(os.environ) & {name.upper() for name in SETTINGS.model_fields}:
             monkeypatch.delenv(name)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
@@ -87,13 +88,13 @@ def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environ:
 def problems_of(environ: Environ, **variables: str) -> list[str]:
     environ(**variables)
     with pytest.raises(ConfigError) as caught:
-        load_settings()
+        load_settings(SETTINGS)
     return caught.value.problems
 
 
 def test_nothing_set_gives_the_defaults_of_the_contract(environ: Environ) -> None:
     """Everything is optional, and the defaults are those that the documentation promises."""
-    loaded = load_settings()
+    loaded = load_settings(SETTINGS)
     assert {name: getattr(loaded, name.lower()) for name in DEFAULTS} == DEFAULTS
     assert not loaded.has_model
 
@@ -102,15 +103,15 @@ def test_documentation_holds_the_table_of_the_settings(capsys: pytest.CaptureFix
     """docs/settings.md is what `python -m bot settings` prints; renew it when this fails."""
     assert main(["settings"]) == 0
     printed = capsys.readouterr().out
-    assert printed.strip() == settings_table()
+    assert printed.strip() == settings_table(SETTINGS)
     assert printed.strip() in DOCUMENT.read_text()
 
 
 def test_table_has_a_row_of_three_cells_for_every_variable() -> None:
     """Each variable once, with a meaning; nothing in a description breaks the table."""
-    head, rule, *rows = settings_table().splitlines()
+    head, rule, *rows = settings_table(SETTINGS).splitlines()
     cells = [row.strip("|").split("|") for row in rows]
-    assert sorted(cell[0].strip(" `") for cell in cells) == sorted(map(str.upper, Settings.model_fields))
+    assert sorted(cell[0].strip(" `") for cell in cells) == sorted(map(str.upper, SETTINGS.model_fields))
     assert cells[0][0].strip(" `") == "BOT_ENV", "what is set first comes first"
     assert all(len(cell) == 3 and cell[1].strip() for cell in cells)
     assert head.count("|") == rule.count("|") == 4
@@ -126,8 +127,12 @@ def test_variables_are_read_into_their_types(environ: Environ) -> None:
         BOT_ROLES="http,worker",
         LOG_FORMAT="json",
     )
-    loaded = load_settings()
-    assert (loaded.http_port, loaded.enable_memory, loaded.data_dir) == (0, False, Path("/srv/bot"))
+    loaded = load_settings(SETTINGS)
+    assert (loaded.of(HttpSettings).http_port, loaded.enable_memory, loaded.data_dir) == (
+        0,
+        False,
+        Path("/srv/bot"),
+    )
     assert (loaded.request_timeout, loaded.log_format) == (2.5, "json")
     assert sorted(loaded.bot_roles) == ["http", "worker"]
 
@@ -136,7 +141,7 @@ def test_variables_are_read_into_their_types(environ: Environ) -> None:
 def test_lists_may_be_written_with_commas_and_blanks(environ: Environ, written: str) -> None:
     """Blanks and a comma at the end change nothing."""
     environ(ADMIN_USERS=written, ALLOWED_USERS=written, ALLOWED_CHANNELS=written)
-    loaded = load_settings()
+    loaded = load_settings(SETTINGS)
     assert loaded.admin_users == loaded.allowed_users == loaded.allowed_channels == {"slack:U1", "discord:2"}
 
 
@@ -144,13 +149,13 @@ def test_lists_may_be_written_with_commas_and_blanks(environ: Environ, written: 
 def test_a_list_without_an_entry_is_empty(environ: Environ, written: str) -> None:
     """Commas and blanks alone name nobody."""
     environ(ADMIN_USERS=written)
-    assert load_settings().admin_users == frozenset()
+    assert load_settings(SETTINGS).admin_users == frozenset()
 
 
 def test_empty_variables_count_as_unset(environ: Environ) -> None:
     """As `NAME=` in a compose file does."""
     environ(**dict.fromkeys(DEFAULTS, ""))
-    loaded = load_settings()
+    loaded = load_settings(SETTINGS)
     assert {name: getattr(loaded, name.lower()) for name in DEFAULTS} == DEFAULTS
 
 
@@ -158,8 +163,8 @@ def test_dotenv_is_read_and_the_environment_wins(environ: Environ) -> None:
     """`.env` gives what the environment does not say; names that are not ours are left alone."""
     Path(".env").write_text("HTTP_PORT=9001\nBOT_NAME=from-file\nSOMEBODY_ELSES=1\n")
     environ(BOT_NAME="from-environment")
-    loaded = load_settings()
-    assert (loaded.http_port, loaded.bot_name) == (9001, "from-environment")
+    loaded = load_settings(SETTINGS)
+    assert (loaded.of(HttpSettings).http_port, loaded.bot_name) == (9001, "from-environment")
 
 
 def test_problem_in_dotenv_is_reported_like_any_other(environ: Environ) -> None:
@@ -258,7 +263,7 @@ def test_a_prefix_that_reaches_the_bots_own_keys_is_refused(environ: Environ, pr
 @pytest.mark.parametrize("prefix", ["kv:", "KV", "{kv}:", "bot:", "*", "ops/"])
 def test_any_other_prefix_is_taken(environ: Environ, prefix: str) -> None:
     environ(REDIS_OPS_PREFIX=prefix)
-    assert load_settings().redis_ops_prefix == prefix
+    assert load_settings(SETTINGS).redis_ops_prefix == prefix
 
 
 @pytest.mark.parametrize(
@@ -306,7 +311,7 @@ def test_variable_that_needs_another_says_which(
 def test_whole_configuration_is_accepted(environ: Environ, variables: dict[str, str]) -> None:
     """What belongs together is enough."""
     environ(**variables)
-    load_settings()
+    load_settings(SETTINGS)
 
 
 @pytest.mark.parametrize("address", ["s1:26379", "s1:26379/", "s1,/bot", "s1:port/bot", "u:p@ss@s1/bot"])
@@ -321,7 +326,7 @@ def test_an_incomplete_address_of_sentinels_is_told_without_its_password(
 def test_a_wrong_value_is_not_also_called_missing(environ: Environ) -> None:
     """A production bot with a mistyped address of Redis is told only that."""
     environ(**SECRETS, BOT_ENV="production")
-    load_settings()
+    load_settings(SETTINGS)
     (problem,) = problems_of(environ, **SECRETS | {"BOT_ENV": "production", "REDIS_URL": "localhost"})
     assert problem.startswith("REDIS_URL: must begin with")
 
@@ -355,17 +360,17 @@ def test_production_is_content_with_one_platform(environ: Environ, platform: dic
         OPENAI_BASE_URL="https://models.example/v1",
         **platform,
     )
-    assert load_settings().bot_env == "production"
+    assert load_settings(SETTINGS).bot_env == "production"
 
 
 def test_secrets_are_all_known_to_the_log(environ: Environ) -> None:
     """`secrets()` has the value of every secret variable, so that a log can hide it."""
     secret_fields = {
-        name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
+        name.upper() for name, field in SETTINGS.model_fields.items() if "SecretStr" in str(field.annotation)
     }
     assert secret_fields == SECRETS.keys()
     environ(**SECRETS)
-    assert set(load_settings().secrets()) >= set(SECRETS.values())
+    assert set(load_settings(SETTINGS).secrets()) >= set(SECRETS.values())
 
 
 def test_a_password_is_known_to_the_log_as_it_is_written_and_as_it_is_used(environ: Environ) -> None:
@@ -375,13 +380,13 @@ def test_a_password_is_known_to_the_log_as_it_is_written_and_as_it_is_used(envir
         DATABASE_URL="postgresql://localhost/shop?user=ada&password=w%C3%B6rd-9",
         API_TOKEN="//[no-address-at-all",
     )
-    assert set(load_settings().secrets()) >= {"p%40ss%2Fword", "p@ss/word", "wörd-9"}
+    assert set(load_settings(SETTINGS).secrets()) >= {"p%40ss%2Fword", "p@ss/word", "wörd-9"}
 
 
 def test_settings_do_not_print_secrets(environ: Environ) -> None:
     """Neither `repr` nor `str` of the settings shows one."""
     environ(**SECRETS)
-    loaded = load_settings()
+    loaded = load_settings(SETTINGS)
     assert not [value for value in SECRETS.values() if value in f"{loaded!r} {loaded}"]
 
 
@@ -425,7 +430,7 @@ def test_error_has_no_cause_that_would_print_values(environ: Environ) -> None:
     """A traceback of the error shows nothing more than its sentences."""
     environ(SLACK_BOT_TOKEN="secret-value")
     with pytest.raises(ConfigError) as caught:
-        load_settings()
+        load_settings(SETTINGS)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
@@ -450,7 +455,7 @@ def test_slack_over_http_needs_the_http_role(environ: Environ) -> None:
     slack = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "sign"}
     assert any("BOT_ROLES" in each for each in problems_of(environ, BOT_ROLES="slack,worker", **slack))
     environ(BOT_ROLES="slack,http,worker", **slack)
-    assert load_settings().bot_roles == {"slack", "http", "worker"}
+    assert load_settings(SETTINGS).bot_roles == {"slack", "http", "worker"}
 
 
 @pytest.mark.parametrize("roles", ["worker", "http", "slack,discord", "discord,worker"])
@@ -458,7 +463,7 @@ def test_any_roles_can_be_split_over_processes(environ: Environ, roles: str) -> 
     """A process that only listens leaves the answers to those that work, and the other way round."""
     tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_TOKEN": "x"}
     environ(BOT_ROLES=roles, **tokens)
-    assert load_settings().bot_roles == set(roles.split(","))
+    assert load_settings(SETTINGS).bot_roles == set(roles.split(","))
 
 
 @pytest.mark.parametrize(
@@ -480,17 +485,17 @@ def test_a_budget_in_money_needs_the_price_of_each_model(environ: Environ) -> No
         == "MODEL_PRICES: add the price of 'small' (OPENAI_FALLBACK_MODEL), since BUDGET_TOTAL is in money"
     )
     environ(**models, BUDGET_TOTAL="5 USD", MODEL_PRICES='{"big": [1, 2.5], "small": [0, 0]}')
-    assert load_settings().currency == "USD"
+    assert load_settings(SETTINGS).currency == "USD"
 
 
 def test_tokens_need_no_prices_and_the_offline_model_costs_nothing(environ: Environ) -> None:
     """There is nothing to be told about."""
     environ(OPENAI_API_KEY="sk-1", BUDGET_TOTAL="5000 tokens")
-    assert {name: str(limit) for name, limit in load_settings().budgets.items()} == {
+    assert {name: str(limit) for name, limit in load_settings(SETTINGS).budgets.items()} == {
         "BUDGET_TOTAL": "5,000 tokens"
     }
     environ(BUDGET_TOTAL="5 USD")
-    assert load_settings().budgets["BUDGET_TOTAL"].is_money
+    assert load_settings(SETTINGS).budgets["BUDGET_TOTAL"].is_money
 
 
 def test_budgets_have_one_currency(environ: Environ) -> None:
@@ -518,7 +523,7 @@ def test_a_token_that_cannot_protect_or_be_sent_is_refused(environ: Environ, tok
 
 def test_a_token_is_taken_without_the_blanks_around_it(environ: Environ) -> None:
     environ(API_TOKEN="  0123456789abcdef\n")
-    token = load_settings().api_token
+    token = load_settings(SETTINGS).of(HttpSettings).api_token
     assert token is not None
     assert token.get_secret_value() == "0123456789abcdef"
 
@@ -529,5 +534,5 @@ def test_a_token_is_taken_without_the_blanks_around_it(environ: Environ) -> None
 def test_what_is_no_channel_for_approvals_is_refused(channel: str) -> None:
     """A person's id would look right, and be shown nothing."""
     with pytest.raises(ValueError, match="write one channel as slack:C012AB or discord:80351"):
-        Settings(_env_file=None, approvals_channel=channel)
-    assert Settings(_env_file=None, approvals_channel="discord:80351").approvals_channel
+        SETTINGS(_env_file=None, approvals_channel=channel)
+    assert SETTINGS(_env_file=None, approvals_channel="discord:80351").approvals_channel

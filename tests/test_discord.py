@@ -40,15 +40,16 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands, Decided
 from bot.concurrency.tasks import cancel
-from bot.config import Settings
-from bot.discord import api, connect, connection, messages, request_guard
+from bot.discord import api, connection, messages, request_guard
 from bot.discord import commands as discord_commands
 from bot.discord import handlers as handling
 from bot.discord import health as discord_health
 from bot.discord.errors import translate_errors
 from bot.discord.messages import plain_text
 from bot.discord.platform import Discord as DiscordPlatform
+from bot.discord.platform import connect
 from bot.inbox import worker
+from bot.main import SETTINGS
 from bot.platforms import health as platform_health
 from bot.platforms import supervise
 from bot.storage.coordination import SharedState
@@ -214,11 +215,11 @@ def said(server: Discord, shown: Shown, text: str = "hello") -> Message:
         text=text,
         sent_at=0,
         addressed=True,
+        channel=str(channel.id),
+        parent=str(channel.parent.id) if channel.parent else "",
         place={
-            "channel": str(channel.id),
             "message": str(shown.id),
             "kind": kind,
-            "parent": str(channel.parent.id) if channel.parent else "",
             "author": str(shown.author.id),
         },
         direct=kind == "dm",
@@ -644,7 +645,7 @@ async def test_a_shorter_answer_takes_back_what_is_too_much(server: Discord, bot
 
 async def begun(server: Discord, bot: Bot, question: Message) -> tuple[Channel, Held, asyncio.Task[None]]:
     """An answer whose first half is shown."""
-    channel = server.world.channels[int(question.place["channel"])]
+    channel = server.world.channels[int(question.channel)]
     held = Held([Text("First")], [Text(" and last")])
     reply = asyncio.create_task(bot.reply(question, answer=held))
     await server.answer(channel, ends("First"))
@@ -919,7 +920,7 @@ async def test_a_wait_for_a_rate_limit_is_not_cut_short(
 
 def test_an_exchange_ends_while_the_turn_is_still_ours() -> None:
     """`hold` returns without asking until a part of the lease is over."""
-    lease_seconds = Settings.model_fields["lease_seconds"].default
+    lease_seconds = SETTINGS.model_fields["lease_seconds"].default
     assert (1 - worker._HELD_SHARE) * lease_seconds > request_guard.EXCHANGE_SECONDS
 
 

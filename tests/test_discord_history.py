@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Event, Health, Json, Message, PlatformError, Stop
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
-from bot.discord import api, connect, history
+from bot.discord import api, history
 from bot.discord.platform import Discord as DiscordPlatform
+from bot.discord.platform import connect
 from bot.inbox import keys
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore

@@ -28,8 +28,9 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
-from bot.discord import connect, identify, shards
+from bot.discord import identify, shards
 from bot.discord.platform import Discord as DiscordPlatform
+from bot.discord.platform import connect
 from bot.discord.shards import fair_share
 from bot.inbox import Inbox
 from bot.platforms import catch_up, supervise

@@ -8,10 +8,10 @@ import discord as library
 import pytest
 from redis.asyncio import Redis
 
-import bot.discord
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
-from bot.discord import api, connect, messages
+from bot.discord import api, messages
 from bot.discord.errors import translate_errors
+from bot.discord.platform import connect
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.model import KEY, ModelServer
@@ -226,7 +226,7 @@ async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
 ) -> None:
     """The turn is over all the same: what is answered later can still be asked there."""
     async with asked(discord, redis, "thread") as question:
-        thread = question.place["channel"]
+        thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=403, code=code)
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
@@ -276,7 +276,7 @@ async def test_a_thread_in_which_all_fails_is_told_of_elsewhere_and_given_up(
 ) -> None:
     """Other places work, so it is no outage: the next question of the thread is not to wait for it."""
     async with asked(discord, redis, "thread", part_seconds=0) as question:
-        thread = question.place["channel"]
+        thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=503)
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."))
@@ -316,7 +316,7 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
     discord: Discord,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bot.discord, "connect", partial(connect, part_seconds=0))
+    monkeypatch.setattr("bot.discord.platform.connect", partial(connect, part_seconds=0))
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
     model.script("unlucky words")
     settings = {

@@ -30,7 +30,7 @@ def a_message(text: str, author: str = "test:ada", channel: str = "", thread: st
         text=text,
         sent_at=1.0,
         addressed=True,
-        place={"channel": channel or f"of {author}"},
+        channel=channel or f"of {author}",
     )
 
 

@@ -39,9 +39,10 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands, Decided
 from bot.commands.redis import Operations, Value
-from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import chat as conversation_module
-from bot.http.chat import ChatRequest, to_message
+from bot.http.chat import AUTHOR, ChatRequest, to_message
+from bot.http.errors import Handler
+from bot.http.platform import Http, connect
 from bot.http.replies import Replies, stored
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore

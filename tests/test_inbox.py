@@ -109,7 +109,7 @@ async def test_put_ignores_what_is_not_addressed_until_the_thread_is_joined(redi
 
 async def test_messages_survive_storage_unchanged(redis: Redis) -> None:
     """What a worker is given equals what was put."""
-    message = replace(a_message("grüße 🎉\n\u0000"), place={"channel": "C1"}, sent_at=1700000000.25)
+    message = replace(a_message("grüße 🎉\n\u0000"), channel="C1", place={"ts": "1.1"}, sent_at=1700000000.25)
     inbox = an_inbox(redis)
     await inbox.put(message)
     begun = await inbox.begin(await a_lease(inbox))

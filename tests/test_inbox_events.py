@@ -22,7 +22,7 @@ def a_message(text: str, thread: str = "t1", **changes: Any) -> Message:
         text=text,
         sent_at=NOW,
         addressed=True,
-        place={"channel": "c1"},
+        channel="c1",
     )
     return replace(message, **changes)
 
@@ -285,7 +285,7 @@ async def test_a_stop_in_a_channel_ends_what_this_person_asked_there(inbox: Inbo
     """In all its threads, and nowhere else."""
     await inbox.put(a_message("mine", "t1"))
     await inbox.put(a_message("mine too", "t2"))
-    await inbox.put(a_message("elsewhere", "t3", place={"channel": "c2"}))
+    await inbox.put(a_message("elsewhere", "t3", channel="c2"))
     await inbox.put(a_message("not mine", "t4", author="test:eve"))
     assert await inbox.stop(Stop(by="test:ada", channel="c1")) == 2
 

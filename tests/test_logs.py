@@ -15,9 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.config.logs import configure_logging
+from bot.main import PLATFORMS
 
 Style = Literal["console", "json"]
 STYLES: tuple[Style, ...] = ("console", "json")
+
+PATTERNS = [each.info.redaction for each in PLATFORMS if each.info.redaction]
 
 log = logging.getLogger("bot.tested")
 
@@ -63,7 +66,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     def configure(style: Style = "json", *, debug: bool = False, secrets: tuple[str, ...] = ()) -> Log:
         stream = io.StringIO()
         monkeypatch.setattr(sys, "stderr", stream)
-        configure_logging(style=style, debug=debug, secrets=secrets)
+        configure_logging(style=style, debug=debug, secrets=secrets, patterns=PATTERNS)
         return Log(stream)
 
     yield configure

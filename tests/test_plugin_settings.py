@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bot.config import ConfigError, Settings, load_settings, unknown_names
+from bot.config import ConfigError, load_settings, unknown_names
 from bot.config.plugins import Policy, plugin_settings
+from bot.main import SETTINGS
 
 
 def problems(servers: str = "{}", entry_points: str = "", *, has_approvers: bool = True) -> list[str]:
@@ -93,7 +94,7 @@ def test_secrets_are_known_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tm
         "shop": {"command": "x", "args": ["--pin=${PIN}"], "env": {"T": "${SHOP_TOKEN}", "LEVEL": "debug"}},
         "web": {"url": "https://u:pass-word@h/mcp?key=query-key-1", "headers": {"A": "Bearer header-token"}},
     }
-    settings = Settings(_env_file=None, mcp_servers=json.dumps(servers), admin_users="slack:U1")
+    settings = SETTINGS(_env_file=None, mcp_servers=json.dumps(servers), admin_users="slack:U1")
     secrets = settings.secrets()
     for each in ("from-dot-env", "1234", "pass-word", "query-key-1", "header-token"):
         assert each in secrets
@@ -108,17 +109,17 @@ def test_what_a_server_in_the_env_file_refers_to_is_a_secret_or_missing(
 ) -> None:
     """The reader of `.env` would put variables in, as if they were no secrets or not missing."""
     monkeypatch.chdir(tmp_path)
-    for name in (*map(str.upper, Settings.model_fields), "SHOP_TOKEN", "NOWHERE"):
+    for name in (*map(str.upper, SETTINGS.model_fields), "SHOP_TOKEN", "NOWHERE"):
         monkeypatch.delenv(name, raising=False)
     servers = '{"shop": {"command": "x", "args": ["--token", "${SHOP_TOKEN}"]}}'
     text = f"SHOP_TOKEN='say \"hi\"'\nADMIN_USERS=slack:U1\nMCP_SERVERS={quote}{servers}{quote}\n"
     (tmp_path / ".env").write_text(text)
-    settings = load_settings()
+    settings = load_settings(SETTINGS)
     assert settings.plugins.servers["shop"].args == ("--token", 'say "hi"')
     assert 'say "hi"' in settings.secrets()
-    assert unknown_names(Settings) == []  # it is not ignored
+    assert unknown_names(SETTINGS) == []  # it is not ignored
     (tmp_path / ".env").write_text(text.replace("${SHOP_TOKEN}", "${NOWHERE}"))
     with pytest.raises(ConfigError, match="the environment has no NOWHERE"):
-        load_settings()
+        load_settings(SETTINGS)
     monkeypatch.setenv("MCP_SERVERS", "{}")
-    assert not load_settings().plugins.servers
+    assert not load_settings(SETTINGS).plugins.servers

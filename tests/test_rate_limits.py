@@ -31,7 +31,7 @@ def a_message(id: int, author: str = "slack:U1", channel: str = "C1") -> Message
         text="hi",
         sent_at=0,
         addressed=True,
-        place={"channel": channel},
+        channel=channel,
     )
 
 

@@ -40,11 +40,12 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands, nothing_used
 from bot.platforms import health as platform_health
-from bot.slack import connect, socket_mode, stream
 from bot.slack import health as slack_health
 from bot.slack import responses as slack_responses
+from bot.slack import socket_mode, stream
 from bot.slack.errors import translate_errors
 from bot.slack.platform import Slack as SlackPlatform
+from bot.slack.platform import connect
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.responses import follow_up
 from bot.slack.status import THINKING

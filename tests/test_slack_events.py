@@ -43,7 +43,7 @@ def test_a_mention_in_a_channel_opens_a_thread_under_itself() -> None:
     assert message.sent_at == 1700000000.0001
     assert message.addressed
     assert not message.direct
-    assert message.place["channel"] == "C1"
+    assert message.channel == "C1"
     assert message.place["user"] == "U1"
 
 

@@ -1,6 +1,7 @@
 """A Slack that takes one part of an answer never: the person is told, and the thread goes on."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -300,7 +301,7 @@ async def test_slack_fetches_no_link_that_the_model_has_written(
     async with asked(slack, redis, kind) as question:
         await question.answer(Text(LINKS), REQUEST)
         slack.fail("chat.postMessage", error="invalid_blocks")
-        await Asked(question.platform, question.thread, question.place, id="again").answer(Text(LINKS))
+        await replace(question, id="again", state={}).answer(Text(LINKS))
     posts = [call.args for call in slack.calls if call.method == "chat.postMessage"]
     assert len(posts) == 4
     assert all(each["unfurl_links"] is each["unfurl_media"] is False for each in posts)
@@ -351,7 +352,7 @@ async def test_sessions_that_a_workspace_does_not_know_are_not_asked_for_at_ever
     slack.fail(SESSIONS, error=error, times=FOR_EVER)
     async with asked(slack, redis) as question:
         for id in ("one", "two"):
-            await Asked(question.platform, question.thread, question.place, id=id).answer(Text("Yes."))
+            await replace(question, id=id, state={}).answer(Text("Yes."))
     assert slack.count(SESSIONS) == 1
     assert slack.count("assistant.threads.setStatus") >= 2  # a line of text instead
 
@@ -362,7 +363,7 @@ async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
     slack.fail(SESSIONS, error="thread_not_found")
     async with asked(slack, redis) as question:
         for id in ("one", "two"):
-            await Asked(question.platform, question.thread, question.place, id=id).answer(Text("Yes."))
+            await replace(question, id=id, state={}).answer(Text("Yes."))
     assert slack.count(SESSIONS) == 3  # the refusal; then a beginning and an end
 
 

@@ -19,8 +19,10 @@ import pytest
 import trustme
 
 from bot.chat import StorageDown
-from bot.config import ConfigError, Settings, load_settings, summary, unknown_names
-from bot.platforms.registry import local_address
+from bot.config import ConfigError, load_settings, summary, unknown_names
+from bot.http.adapter import HttpSettings
+from bot.http.platform import local_address
+from bot.main import SETTINGS
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded import embedded_redis
 from bot.tools import KeyValueStore
@@ -105,7 +107,7 @@ async def test_an_unexpected_error_at_start_is_a_line_of_the_log_without_secrets
     fail = """
 import bot.composition, bot.main
 
-async def serve(settings):
+async def serve(settings, platforms):
     raise ValueError("cannot use " + settings.api_token.get_secret_value())
 
 bot.composition.serve = serve
@@ -125,7 +127,7 @@ async def test_no_other_process_of_the_user_may_read_the_memory_of_the_bot(tmp_p
     """The kernel gives out neither memory nor environment of a process that is not dumpable."""
     served = """
 import ctypes, sys, types
-async def serve(settings): print("dumpable", ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+async def serve(settings, platforms): print("dumpable", ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 sys.modules["bot.composition"] = types.SimpleNamespace(serve=serve)
 import bot.main
 sys.exit(bot.main.main([]))
@@ -141,7 +143,7 @@ sys.exit(bot.main.main([]))
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where `.env` would be; the environment holds no setting."""
-    for name in Settings.model_fields:
+    for name in SETTINGS.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / ".env"
@@ -168,10 +170,10 @@ def test_a_misspelled_setting_is_named_with_what_was_meant(
 ) -> None:
     """In the environment only what resembles a setting is spoken of; in `.env` every unknown name."""
     monkeypatch.setenv(name, "a-secret")
-    assert [(each.name, each.meant) for each in unknown_names(Settings)] == ([(name, meant)] if meant else [])
+    assert [(each.name, each.meant) for each in unknown_names(SETTINGS)] == ([(name, meant)] if meant else [])
     monkeypatch.delenv(name)
     env_file.write_text(f"{name}=a-secret\n")
-    assert [(each.name, each.meant) for each in unknown_names(Settings)] == [(name, meant)]
+    assert [(each.name, each.meant) for each in unknown_names(SETTINGS)] == [(name, meant)]
 
 
 def test_a_name_like_a_setting_that_is_set_belongs_to_something_else(
@@ -180,13 +182,13 @@ def test_a_name_like_a_setting_that_is_set_belongs_to_something_else(
     """A machine may have DATABASE_URI for another program."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/shop")
     monkeypatch.setenv("DATABASE_URI", "postgresql://localhost/other")
-    assert unknown_names(Settings) == []
+    assert unknown_names(SETTINGS) == []
 
 
 def test_a_line_of_the_env_file_that_cannot_be_read_is_reported_once_with_its_number(env_file: Path) -> None:
     env_file.write_text("# fine\nHTTP_PORT=8081\nexport a secret value\n\nDEBUG=true\nalso wrong\n")
     with pytest.raises(ConfigError) as caught:
-        load_settings()
+        load_settings(SETTINGS)
     told = caught.value.problems
     assert [each.partition(":")[0] for each in told] == [".env, line 3", ".env, line 6"]
     assert "secret" not in "".join(told)
@@ -196,16 +198,16 @@ def test_a_line_of_the_env_file_that_is_no_name_and_value_is_told_by_its_number(
     """It may be a piece of a key of several lines, or a token alone: never told as the name of a variable."""
     env_file.write_text("DEBUG=true\nsk-a-secret\nMII/secret+x==\n\nHTTP_PORT=8081\n")
     with pytest.raises(ConfigError) as caught:
-        load_settings()
+        load_settings(SETTINGS)
     assert [each.partition(":")[0] for each in caught.value.problems] == [".env, line 2", ".env, line 3"]
-    assert "secret" not in f"{caught.value.problems} {unknown_names(Settings)}"
+    assert "secret" not in f"{caught.value.problems} {unknown_names(SETTINGS)}"
 
 
 def test_an_env_file_may_begin_with_a_byte_order_mark(env_file: Path) -> None:
     """As editors on Windows write it: the first setting was ignored."""
     env_file.write_text("HTTP_PORT=8081\n", encoding="utf-8-sig")
-    assert load_settings().http_port == 8081
-    assert unknown_names(Settings) == []
+    assert load_settings(SETTINGS).of(HttpSettings).http_port == 8081
+    assert unknown_names(SETTINGS) == []
 
 
 def test_a_variable_that_another_one_refers_to_is_not_called_ignored(
@@ -215,9 +217,9 @@ def test_a_variable_that_another_one_refers_to_is_not_called_ignored(
     env_file.write_text(
         "SHOP_PASSWORD=x\nWIKI=y\nDATABASE_URL=postgresql://ada:${SHOP_PASSWORD}@localhost/shop\n"
     )
-    assert [each.name for each in unknown_names(Settings)] == ["WIKI"]
+    assert [each.name for each in unknown_names(SETTINGS)] == ["WIKI"]
     monkeypatch.setenv("MCP_SERVERS", '{"wiki": {"command": "x", "env": {"T": "${WIKI}"}}}')
-    assert unknown_names(Settings) == []
+    assert unknown_names(SETTINGS) == []
 
 
 @pytest.mark.parametrize("kind", ["a folder", "not text"])
@@ -227,7 +229,7 @@ def test_an_env_file_that_cannot_be_read_is_reported(env_file: Path, kind: str) 
     else:
         env_file.write_bytes(b"DEBUG=\xff\xfe")
     with pytest.raises(ConfigError, match=r"^\.env: this file cannot be read: "):
-        load_settings()
+        load_settings(SETTINGS)
 
 
 async def test_the_program_names_misspelled_settings_at_start(tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ async def test_the_program_names_misspelled_settings_at_start(tmp_path: Path) ->
 
 
 def lines_of(**values: Any) -> dict[str, str]:
-    text = summary(Settings(_env_file=None, **values), "http://127.0.0.1:8080/")
+    text = summary(SETTINGS(_env_file=None, **values), "http://127.0.0.1:8080/")
     return {line.split()[0]: line[12:] for line in text.splitlines()}
 
 

@@ -73,7 +73,7 @@ class Access:
 
     def _is_allowed_channel(self, message: Message) -> bool:
         # a Discord thread is a channel of its own: its parent counts as well
-        ids = {message.thread.channel, message.place.get("channel"), message.place.get("parent")}
+        ids = {message.thread.channel, message.channel, message.parent}
         return any(f"{message.thread.platform}:{each}" in self.channels for each in ids if each)
 
     def is_limited(self, turn: Turn) -> bool:

@@ -19,6 +19,6 @@ class Scopes:
 
 def scopes_of(message: Message) -> Scopes:
     """A thread of Discord belongs to the channel it was made in; a platform without channels is one."""
-    platform, place = message.thread.platform, message.place
-    channel = place.get("parent") or place.get("channel") or message.thread.space
+    platform = message.thread.platform
+    channel = message.parent or message.channel or message.thread.space
     return Scopes(message.author, f"{platform}:{channel}", f"{platform}:{message.thread.space}")

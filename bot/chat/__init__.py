@@ -31,12 +31,14 @@ from bot.chat.events import (
     Turn,
     Verdict,
     Withdrawal,
+    with_channel,
 )
 from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.meter import Meter, Spending, Tokens, unmetered
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
+from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.text import well_formed, well_formed_json
 from bot.chat.typed_decisions import MOST_REASON, Order, order_in
 from bot.chat.work import work_at_hand, working_on
@@ -76,6 +78,7 @@ __all__ = [
     "Part",
     "Platform",
     "PlatformError",
+    "PlatformInfo",
     "Proposal",
     "Quote",
     "RateLimited",
@@ -100,9 +103,12 @@ __all__ = [
     "decided",
     "harmless",
     "order_in",
+    "platform_info",
+    "register",
     "unmetered",
     "well_formed",
     "well_formed_json",
+    "with_channel",
     "work_at_hand",
     "working_on",
 ]

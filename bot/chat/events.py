@@ -15,7 +15,10 @@ _PLAIN = re.compile(r"[a-z0-9._-]{1,128}")
 _DIGEST_PREFIX = "sha256."
 
 _CASELESS_PLATFORMS = frozenset({"slack"})
-"""Platforms whose ids are upper-case only, so that lowering them keeps them distinct."""
+"""Platforms whose ids are upper-case only, so that lowering them keeps them distinct.
+
+Not in `PlatformInfo`: a key in Redis depends on nothing that a process may not have imported.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,11 @@ class Message:
     `id` is stable over redeliveries and the same for the several events that one message causes.
     `author` is `<platform>:<user id>`, as in ADMIN_USERS. `text` no longer has the mention of the bot.
     `sent_at` is in Unix seconds. `addressed` tells a mention or a direct message from a message that
-    only counts when the bot already takes part in the thread. `direct` marks a direct message. `place` is
-    what the platform needs to answer there (ids of channel, message, team), known to that platform alone.
+    only counts when the bot already takes part in the thread. `direct` marks a direct message.
+    `channel` is the id of the channel that it was written in, empty on a platform without channels; where
+    that is a thread with an id of its own (Discord), `parent` is the channel that the thread belongs to, and
+    `is_private_thread` says that not all who read `parent` can read it. `place` is what else the platform
+    needs to answer there, known to that platform alone.
     `corrects` is the id of the answered message that this one is the new wording of, `edited_at` the time of
     the edit that it has its wording from (Unix seconds, 0: none), `replays` how often an operator has put it
     back after it was given up, `decision` what was decided about a request that `author` has made; only the
@@ -95,6 +101,9 @@ class Message:
     direct: bool = False
     author_name: str = ""
     attachments: tuple[Attachment, ...] = ()
+    channel: str = ""
+    parent: str = ""
+    is_private_thread: bool = False
     place: Mapping[str, str] = field(default_factory=dict)
     corrects: str = ""
     edited_at: float = 0.0
@@ -128,16 +137,15 @@ class Message:
 
         Raises what a missing or wrong field raises: `KeyError`, `TypeError`.
         """
-        fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        fields = _known(cls, with_channel(data))
         fields["thread"] = ThreadId(**fields["thread"])
         fields["attachments"] = tuple(Attachment(**each) for each in fields["attachments"])
         fields["quotes"] = tuple(Quote(**each) for each in fields.get("quotes", ()))
         for name in ("roles", "bot_ids"):
             fields[name] = tuple(fields.get(name, ()))
         if decision := fields.get("decision"):
-            known = {name: value for name, value in decision.items() if name in Decision.__dataclass_fields__}
             typed = {"thread": ThreadId(**decision["thread"]), "askers": tuple(decision.get("askers", ()))}
-            fields["decision"] = Decision(**known | typed)
+            fields["decision"] = Decision(**_known(Decision, with_channel(decision)) | typed)
         return cls(**fields)
 
 
@@ -224,8 +232,9 @@ class Decision:
     """The decision about a request that was made in `thread`: one at most for each.
 
     `request` is the request's id. `by` (an author, as in `Message`, called `by_name`) has decided it at `at`
-    (Unix seconds); nobody has when it `expired`. `asker` has made the request, with a message that was sent
-    to `place`; `summary` says in a line what it was, `askers` are all who asked with them.
+    (Unix seconds); nobody has when it `expired`. `asker` has made the request, with a message whose
+    `channel`, `parent`, `is_private_thread` and `place` these are; `summary` says in a line what it was,
+    `askers` are all who asked with them.
     """
 
     request: str
@@ -235,11 +244,32 @@ class Decision:
     asker: str
     summary: str
     place: Mapping[str, str]
+    channel: str = ""
+    parent: str = ""
+    is_private_thread: bool = False
     direct: bool = False
     by: str = ""
     reason: str = ""
     askers: tuple[str, ...] = ()
     by_name: str = ""
+
+
+def with_channel(stored: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a stored message, decision or request with the fields that older versions kept in `place`."""
+    if "channel" in stored:
+        return stored
+    place = dict(stored.get("place", {}))
+    return {
+        **stored,
+        "channel": place.pop("channel", ""),
+        "parent": place.pop("parent", ""),
+        "is_private_thread": bool(place.pop("closed", "")),
+        "place": place,
+    }
+
+
+def _known(kind: type[Message] | type[Decision], stored: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in stored.items() if name in kind.__dataclass_fields__}
 
 
 Event = Message | Correction | Withdrawal | Decision | Stop

@@ -19,6 +19,7 @@ from bot.chat import (
     ThreadId,
     harmless,
     order_in,
+    platform_info,
 )
 from bot.commands.redis import Operations
 
@@ -193,7 +194,7 @@ def typed(message: Message) -> Event:
             id=message.id,
             at=message.sent_at,
             thread=message.thread,
-            channel=message.place.get("channel", ""),
+            channel=message.channel,
             is_external=message.is_external,
         )
     if not message.addressed and order_in(message.text):
@@ -204,8 +205,6 @@ def typed(message: Message) -> Event:
 Name = Callable[[str], str]
 """Function that returns the display form of an author."""
 
-_TITLES = {"slack": "on Slack", "discord": "on Discord", "http": "over HTTP"}
-
 
 def named(approval: Approval, author: str) -> str:
     """Return an author's name for a place without mentions. It is never the id of the account."""
@@ -215,8 +214,7 @@ def named(approval: Approval, author: str) -> str:
 
 
 def _place(author: str) -> str:
-    platform = author.partition(":")[0]
-    return _TITLES.get(platform, f"on {platform}")
+    return platform_info(author.partition(":")[0]).location
 
 
 def approvers_of(approval: Approval, name: Name, is_named: Callable[[str], bool]) -> str:

@@ -1,16 +1,20 @@
 """Settings of the bot, read from the environment and `.env`."""
 
 from bot.config.environment import ConfigError, UnknownName, unknown_names
-from bot.config.settings import Role, Settings, load_settings, settings_table
+from bot.config.platform import HttpAddress, PlatformSettings
+from bot.config.settings import WORKER, Settings, load_settings, settings_table, settings_with
 from bot.config.summary import summary
 
 __all__ = [
+    "WORKER",
     "ConfigError",
-    "Role",
+    "HttpAddress",
+    "PlatformSettings",
     "Settings",
     "UnknownName",
     "load_settings",
     "settings_table",
+    "settings_with",
     "summary",
     "unknown_names",
 ]

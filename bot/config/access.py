@@ -1,10 +1,10 @@
 """The settings of who may talk to the bot, how often, and what that may cost; a part of `Settings`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr
+from pydantic import BeforeValidator, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
 from bot.config.amounts import (
@@ -20,28 +20,13 @@ def comma_separated(value: Any) -> Any:
     return frozenset(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
 
 
-def prefixed(ids: frozenset[str]) -> frozenset[str]:
-    """The ids, each with its platform. Raises `ValueError`."""
+def prefixed(ids: frozenset[str], examples: Sequence[str]) -> frozenset[str]:
+    """Return the ids, each with its platform. Raises `ValueError`, which names the examples."""
     wrong = sorted(each for each in ids if not re.fullmatch(r"[a-z]+:\S+", each))
     if wrong:
-        raise ValueError(
-            f"write each as platform:id, for example slack:U012AB or discord:80351; not {wrong[0]!r}"
-        )
+        example = " or ".join(examples)
+        raise ValueError(f"write each as platform:id, for example {example}; not {wrong[0]!r}")
     return ids
-
-
-_MIN_TOKEN_CHARS = 16
-
-
-def bearer_token(token: SecretStr) -> SecretStr:
-    """Return the token without blanks around it. Raises `ValueError`."""
-    value = token.get_secret_value().strip()
-    if len(value) < _MIN_TOKEN_CHARS or not value.isprintable():
-        raise ValueError(
-            f"must have at least {_MIN_TOKEN_CHARS} printable characters, for example the output of "
-            "`openssl rand -hex 32`"
-        )
-    return SecretStr(value)
 
 
 def one_line(key: SecretStr) -> SecretStr:
@@ -52,8 +37,8 @@ def one_line(key: SecretStr) -> SecretStr:
     return SecretStr(value)
 
 
-Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(comma_separated), AfterValidator(prefixed)]
-"""A comma-separated list of `<platform>:<id>`."""
+Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(comma_separated)]
+"""A comma-separated list of `<platform>:<id>`; the form of its entries is checked by `Settings`."""
 
 Budget = Annotated[Amount | None, NoDecode, BeforeValidator(amount)]
 """`200000 tokens` or `2.50 EUR`."""

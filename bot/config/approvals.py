@@ -1,10 +1,12 @@
 """Settings of approvals: what needs one, who gives it, and where it is shown."""
 
-import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
+
+from bot.chat import PlatformInfo
 
 
 class ApprovalSettings(BaseSettings):
@@ -34,9 +36,13 @@ class ApprovalSettings(BaseSettings):
         description="hours after which a request that nobody has decided expires",
     )
 
-    @field_validator("approvals_channel")
-    @classmethod
-    def _one_channel(cls, channel: str) -> str:
-        if channel and not re.fullmatch(r"slack:[CG][A-Z0-9]+|discord:[0-9]+", channel):
-            raise ValueError("write one channel as slack:C012AB or discord:80351")
-        return channel
+
+def one_channel(channel: str, platforms: Sequence[PlatformInfo]) -> str:
+    """Return the id of a channel that can show requests, if it is one. Raises `ValueError`."""
+    able = {each.name: each for each in platforms if each.channel_ids}
+    name, _, id = channel.partition(":")
+    ids = able[name].channel_ids if name in able else None
+    if channel and not (ids and ids.fullmatch(id)):
+        examples = " or ".join(f"{each.name}:{each.channel_example}" for each in able.values())
+        raise ValueError(f"write one channel as {examples}")
+    return channel

@@ -47,6 +47,7 @@ class EnvironmentSettings(BaseSettings):
         env_file=ENV_FILE,
         env_file_encoding=ENV_ENCODING,
         env_ignore_empty=True,
+        defer_build=True,  # only the class that has all parts is used
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,

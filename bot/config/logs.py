@@ -10,25 +10,28 @@ from typing import Any, Literal
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-_TOKEN_SHAPES = re.compile(
-    r"xox[a-z]-[\w-]+|xapp-[\w-]+"  # Slack
-    # addresses that let whoever knows them answer a command, or open a socket
-    r"|(?<=://hooks\.slack\.com/)[\w/.-]+|(?<=[?&]ticket=)[\w-]+"
+_REDACTION = re.compile(
     # authorization headers
-    r"|(?<=Bearer )[\w.~+/=-]+|(?<=Authorization: Basic )[\w+/=-]+|(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"
+    r"(?<=Bearer )[\w.~+/=-]+|(?<=Authorization: Basic )[\w+/=-]+"
     r"|\bsk-[\w-]{8,}"  # OpenAI
     r"|(?<=://)[^\s/'\"]+(?=@)"  # user:password@ in addresses
-    # addresses that let whoever knows them answer in the bot's name, and connect
-    r"|(?<=hooks\.slack\.com/)[\w/-]+|(?<=/interactions/)\d+/[\w.-]+|(?<=/webhooks/)\d+/[\w.-]+"
-    r"|(?<=[?&]ticket=)[\w%-]+"
 )
 _HIDDEN = "***"
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that move a terminal's cursor, end a line for some readers, or change the text direction."""
 
 
-def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets: Iterable[str]) -> None:
-    """Send all logging to stderr, a line an event, with the fields of `extra` and of the turn at hand."""
+def configure_logging(
+    *,
+    style: Literal["console", "json"],
+    debug: bool,
+    secrets: Iterable[str],
+    patterns: Iterable[re.Pattern[str]],
+) -> None:
+    """Send all logging to stderr, a line an event, with the fields of `extra` and of the turn at hand.
+
+    `secrets` are not shown, nor is what matches one of the `patterns`, those of the platforms' own secrets.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -41,7 +44,7 @@ def configure_logging(*, style: Literal["console", "json"], debug: bool, secrets
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            _Redactor(secrets),
+            _Redactor(secrets, patterns),
             *_renderers(style),
         ],
     )
@@ -86,7 +89,8 @@ class _Redactor:
     It works before the line is rendered: in a finished line of JSON it could hide a quote or half a number.
     """
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], patterns: Iterable[re.Pattern[str]]) -> None:
+        self._patterns = (*patterns, _REDACTION)
         spellings = {spelling for secret in secrets if len(secret) > 3 for spelling in _spellings(secret)}
         self._secrets = sorted(spellings, key=len, reverse=True)
 
@@ -105,7 +109,9 @@ class _Redactor:
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
-        return _TOKEN_SHAPES.sub(_HIDDEN, text)
+        for pattern in self._patterns:
+            text = pattern.sub(_HIDDEN, text)
+        return text
 
 
 def _spellings(secret: str) -> set[str]:

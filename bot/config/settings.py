@@ -5,8 +5,9 @@ The table in docs/settings.md is generated from this class (`python -m bot setti
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,7 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -22,63 +24,48 @@ from pydantic_settings import NoDecode
 
 from bot.config.access import (
     AccessSettings,
-    bearer_token,
     comma_separated,
     one_line,
     prefixed,
 )
 from bot.config.addresses import (
-    check_http_address,
     check_redis_address,
     check_server_address,
     passwords_in,
 )
-from bot.config.approvals import ApprovalSettings
+from bot.config.approvals import ApprovalSettings, one_channel
 from bot.config.environment import ConfigError, EnvironmentSettings, check_env_file
+from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.plugins import PluginSettings, plugin_settings
 from bot.config.reserved_keys import overlapped
 
-Role = Literal["slack", "discord", "http", "worker"]
-ROLES: frozenset[Role] = frozenset(("slack", "discord", "http", "worker"))
+WORKER = "worker"
+"""The role of a process that answers; the others are the platforms that it listens to."""
+
+Kind = TypeVar("Kind", bound=PlatformSettings)
 
 Names = Annotated[frozenset[str], NoDecode]
 """A comma-separated list."""
 
 
 class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
-    """The environment contract. A variable's name is the field's name in upper case."""
+    """The environment contract. A variable's name is the field's name in upper case.
+
+    This class knows no platform: `settings_with` adds the settings of each.
+    """
+
+    platforms: ClassVar[Sequence[type[PlatformSettings]]] = ()
 
     bot_env: Literal["development", "production"] = Field(
         "development",
         description="`production` refuses to start without REDIS_URL, DATABASE_URL, a model and a platform",
-    )
-    slack_bot_token: SecretStr | None = Field(
-        None, description="Slack bot token (`xoxb-…`); switches Slack on"
-    )
-    slack_app_token: SecretStr | None = Field(
-        None, description="Slack app-level token (`xapp-…`): Socket Mode"
-    )
-    slack_signing_secret: SecretStr | None = Field(
-        None, description="Slack signing secret: HTTP mode at `/slack/events` when there is no app token"
-    )
-    slack_api_url: str = Field("https://slack.com/api/", description="base of Slack's Web API")
-    discord_token: SecretStr | None = Field(None, description="Discord bot token; switches Discord on")
-    discord_api_url: str | None = Field(
-        None,
-        description="base of Discord's REST API, default `https://discord.com/api/v10`; when set, the "
-        "gateway's address is asked of `GET <base>/gateway/bot`",
-    )
-    discord_shards: PositiveInt | None = Field(
-        None,
-        description="shards of Discord's gateway, over all processes together; default what Discord "
-        "recommends",
     )
     openai_api_key: Annotated[SecretStr, AfterValidator(one_line)] | None = Field(
         None,
         description="key of the OpenAI-compatible service; without it and OPENAI_BASE_URL the offline model "
         "answers",
     )
-    openai_base_url: str | None = Field(
+    openai_base_url: HttpAddress | None = Field(
         None, description="base of the OpenAI-compatible service, default OpenAI's"
     )
     openai_model: str = Field("gpt-5-mini", description="model to ask")
@@ -113,13 +100,6 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         "", description="installed packages with tools for the agent, by entry point ([how](plugins.md))"
     )
     data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
-    http_host: str = Field("127.0.0.1", description="address of the HTTP surface and the page")
-    http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP surface; 0 takes a free one")
-    api_token: Annotated[SecretStr, AfterValidator(bearer_token)] | None = Field(
-        None,
-        description="bearer token of the HTTP surface, 16 characters or more; without one it serves loopback "
-        "only ([more](http.md#who-can-call))",
-    )
     admin_users: Names = Field(
         frozenset(), description="who may run operations: `slack:U…,discord:…`, separated by commas"
     )
@@ -147,9 +127,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         "",
         description="name of this process, unique and the same after a restart; default host and DATA_DIR",
     )
-    bot_roles: Annotated[frozenset[Role], NoDecode] = Field(
-        ROLES, description="what this process does: any of `slack`, `discord`, `http`, `worker`; default all"
-    )
+    bot_roles: Annotated[frozenset[str], NoDecode] = Field(frozenset(), description="see `settings_with`")
     lease_seconds: float = Field(
         15, ge=1, le=3600, description="seconds after which another process takes a dead one's turns"
     )
@@ -184,17 +162,23 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     def _comma_separated(cls, value: Any) -> Any:
         return comma_separated(value)
 
-    @field_validator("admin_users", "approvers", "allowed_users", "allowed_channels")
+    @field_validator(
+        "admin_users",
+        "approvers",
+        "allowed_users",
+        "allowed_channels",
+        "allowed_spaces",
+        "allowed_roles",
+        "allowed_bots",
+    )
     @classmethod
     def _prefixed_ids(cls, ids: frozenset[str]) -> frozenset[str]:
-        return prefixed(ids)
+        return prefixed(ids, [f"{each.info.name}:{each.info.user_example}" for each in cls._chats()])
 
-    @field_validator("slack_api_url", "discord_api_url", "openai_base_url")
+    @field_validator("approvals_channel")
     @classmethod
-    def _http_address(cls, url: str | None) -> str | None:
-        if url is not None:
-            check_http_address(url)
-        return url
+    def _channel_of_a_platform(cls, channel: str) -> str:
+        return one_channel(channel, [each.info for each in cls._chats()])
 
     @field_validator("redis_url", "database_url", "database_write_url")
     @classmethod
@@ -206,14 +190,6 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         else:
             check_server_address(url.get_secret_value(), ("postgres", "postgresql"))
         return url
-
-    @field_validator("slack_bot_token", "slack_app_token")
-    @classmethod
-    def _slack_token(cls, token: SecretStr | None, info: Any) -> SecretStr | None:
-        prefix = {"slack_bot_token": "xoxb-", "slack_app_token": "xapp-"}[info.field_name]
-        if token is not None and not token.get_secret_value().startswith(prefix):
-            raise ValueError(f"must begin with {prefix}")
-        return token
 
     @field_validator("redis_ops_prefix")
     @classmethod
@@ -236,7 +212,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         problems = [
-            *self._slack_problems(),
+            *(problem for each in self.each_platform() for problem in each.problems(self.bot_roles)),
             *self._model_problems(),
             *self._approval_problems(),
             *self.budget_problems(self.models),
@@ -246,24 +222,6 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         if problems:
             raise ValueError(_SEPARATOR.join(problems))
         return self
-
-    def _slack_problems(self) -> list[str]:
-        if self.slack_bot_token is None:
-            return [
-                f"{name}: needs SLACK_BOT_TOKEN beside it; set that too, or unset {name}"
-                for name, value in (
-                    ("SLACK_APP_TOKEN", self.slack_app_token),
-                    ("SLACK_SIGNING_SECRET", self.slack_signing_secret),
-                )
-                if value is not None
-            ]
-        if self.slack_app_token is None and self.slack_signing_secret is None:
-            return [
-                "SLACK_BOT_TOKEN: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it"
-            ]
-        if self.slack_app_token is None and "slack" in self.bot_roles and "http" not in self.bot_roles:
-            return ["BOT_ROLES: Slack without SLACK_APP_TOKEN needs the role http, which takes its requests"]
-        return []
 
     def _model_problems(self) -> list[str]:
         named = self.model_fields_set & {"openai_model", "openai_fallback_model", "openai_embedding_model"}
@@ -310,10 +268,30 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         problems = [
             f"{name}: must be set when BOT_ENV=production" for name, value in required.items() if not value
         ]
-        if not (self.slack_bot_token or self.discord_token or self.api_token):
-            one_of = "one must be set, or API_TOKEN for HTTP alone, when BOT_ENV=production"
-            problems.append(f"SLACK_BOT_TOKEN or DISCORD_TOKEN: {one_of}")
+        if not any(each.is_configured for each in self.each_platform()):
+            problems.append(f"{self._switches()} when BOT_ENV=production")
         return problems
+
+    def _switches(self) -> str:
+        """Return the beginning of the sentence that no platform is switched on."""
+        chats = " or ".join(each.switch.upper() for each in self._chats())
+        others = [each for each in self.platforms if each.is_always_on]
+        alone = [f", or {each.switch.upper()} for {each.info.title} alone," for each in others]
+        return f"{chats}: one must be set{''.join(alone)}"
+
+    @classmethod
+    def _chats(cls) -> list[type[PlatformSettings]]:
+        """Return the settings of the chat services: the platforms that have to be switched on."""
+        return [each for each in cls.platforms if not each.is_always_on]
+
+    def of(self, kind: type[Kind]) -> Kind:
+        """Return the settings of one platform, which `settings_with` has added."""
+        values: Any = {name: getattr(self, name) for name in kind.model_fields}
+        return cast(Kind, kind.model_construct(**values))
+
+    def each_platform(self) -> list[PlatformSettings]:
+        """Return the settings of each platform."""
+        return [self.of(kind) for kind in self.platforms]
 
     def secrets(self) -> list[str]:
         """The values that must appear in no log."""
@@ -327,25 +305,42 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
 _SEPARATOR = "\x00"  # between the sentences of _consistent: one validator can raise only one error
 
 
-def load_settings() -> Settings:
+def settings_with(platforms: Sequence[type[PlatformSettings]]) -> type[Settings]:
+    """Return the class of all settings: those of the bot and those of each platform."""
+    roles = (*(each.info.name for each in platforms), WORKER)
+    choice = ", ".join(f"`{role}`" for role in roles)
+    every_role = Field(frozenset(roles), description=f"what this process does: any of {choice}; default all")
+    bases: Any = (Settings, *platforms)
+    one_of: Any = Literal[roles]
+    model = cast(
+        type[Settings],
+        create_model(
+            "Settings", __base__=bases, bot_roles=(Annotated[frozenset[one_of], NoDecode], every_role)
+        ),
+    )
+    model.platforms = platforms
+    return model
+
+
+def load_settings(model: type[Settings]) -> Settings:
     """Read the environment and `.env`. Raises `ConfigError` with every problem at once."""
     check_env_file()
     try:
-        return Settings()
+        return model()
     except ValidationError as error:
         problems = _problems(error)
         faulty = [str(each["loc"][0]) for each in error.errors() if each["loc"]]
     # from None: the cause would print the values
-    raise ConfigError([*problems, *_further_problems(faulty)]) from None
+    raise ConfigError([*problems, *_further_problems(model, faulty)]) from None
 
 
-def _further_problems(faulty: list[str]) -> list[str]:
+def _further_problems(model: type[Settings], faulty: list[str]) -> list[str]:
     """What is wrong between variables, which pydantic checks only when each is right by itself."""
     if not faulty:
         return []
-    defaults = {name: Settings.model_fields[name].default for name in faulty}
+    defaults = {name: model.model_fields[name].default for name in faulty}
     try:
-        Settings(**defaults)
+        model(**defaults)
     except ValidationError as error:
         names = [name.upper() for name in faulty]
         return [text for text in _problems(error) if not any(name in text for name in names)]
@@ -363,17 +358,23 @@ def _problems(error: ValidationError) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def settings_table() -> str:
-    """The Markdown table of all variables, for the documentation."""
+def settings_table(model: type[Settings]) -> str:
+    """Return the Markdown table of all variables, for the documentation."""
     rows = ["| variable | meaning | default |", "|---|---|---|"]
-    # those of a base class come first in pydantic's order; in ours, last
-    own = Settings.__annotations__
-    for name, field in sorted(Settings.model_fields.items(), key=lambda each: each[0] not in own):
-        rows.append(f"| `{name.upper()}` | {field.description} | {_default(field.default)} |")
+    for name in _in_order(model):
+        field = model.model_fields[name]
+        rows.append(f"| `{name.upper()}` | {field.description} | {_default(name, field.default)} |")
     return "\n".join(rows)
 
 
-def _default(value: Any) -> str:
-    if value is None or value in ("", frozenset(), {}, ROLES):
+def _in_order(model: type[Settings]) -> list[str]:
+    """Return the names of the fields: what is set first, the platforms, the rest; inherited ones last."""
+    first, *others = [name for name in Settings.__annotations__ if name in model.model_fields]
+    of_platforms = [name for each in model.platforms for name in each.model_fields]
+    return list(dict.fromkeys([first, *of_platforms, *others, *model.model_fields]))
+
+
+def _default(name: str, value: Any) -> str:
+    if value is None or value in ("", frozenset(), {}) or name == "bot_roles":
         return ""
     return f"`{value}`" if isinstance(value, str | Path) else f"`{json.dumps(value)}`"

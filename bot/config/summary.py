@@ -10,8 +10,7 @@ def summary(settings: Settings, page: str | None) -> str:
     rows = {
         "Page": page or _no_page(settings),
         "Model": _model(settings),
-        "Slack": _slack(settings),
-        "Discord": _discord(settings),
+        **_platforms(settings),
         "Redis": _server(settings.redis_url is not None, "REDIS_URL", f"data in {settings.data_dir}"),
         "Postgres": _server(settings.database_url is not None, "DATABASE_URL", "with sample data"),
         "Changes": _changes(settings),
@@ -33,18 +32,9 @@ def _model(settings: Settings) -> str:
     return settings.openai_model + (f", then {fallback}" if fallback else "")
 
 
-def _slack(settings: Settings) -> str:
-    if settings.slack_bot_token is None:
-        return "off; set SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)"
-    if "slack" not in settings.bot_roles:
-        return "answers only (BOT_ROLES)"
-    return "on, by Socket Mode" if settings.slack_app_token else "on, by HTTP at /slack/events"
-
-
-def _discord(settings: Settings) -> str:
-    if settings.discord_token is None:
-        return "off; set DISCORD_TOKEN (docs/discord.md)"
-    return "on" if "discord" in settings.bot_roles else "answers only (BOT_ROLES)"
+def _platforms(settings: Settings) -> dict[str, str]:
+    states = {each.info.title: each.state(settings.bot_roles) for each in settings.each_platform()}
+    return {title: state for title, state in states.items() if state}
 
 
 def _server(is_set: bool, variable: str, data: str) -> str:

@@ -1,5 +1,5 @@
 """Discord: messages in over the gateway, answers out over REST."""
 
-from bot.discord.platform import Discord, connect
+from bot.discord.adapter import ADAPTER
 
-__all__ = ["Discord", "connect"]
+__all__ = ["ADAPTER"]

@@ -22,7 +22,7 @@ def settled(turn: Turn) -> Destination | None:
     """The place of a turn for which no thread has to be made, None when one should be tried."""
     for message in turn.messages:
         if message.place["kind"] != "channel":
-            return Destination(int(message.place["channel"]))
+            return Destination(int(message.channel))
     return None if opening(turn) else in_channel(turn)
 
 
@@ -36,13 +36,13 @@ def in_channel(turn: Turn) -> Destination:
 
     Later replies to the bot are told apart by that, see `events.parse_message`.
     """
-    return Destination(int(turn.messages[-1].place["channel"]), reply_to=int(turn.thread.channel))
+    return Destination(int(turn.messages[-1].channel), reply_to=int(turn.thread.channel))
 
 
 def elsewhere(turn: Turn, destination: Destination) -> list[Destination]:
     """Return the places in the server where the author can be told that `destination` takes nothing."""
     question = turn.messages[-1]
-    channel, parent = int(question.place["channel"]), question.place.get("parent")
+    channel, parent = int(question.channel), question.parent
     if channel != destination.channel:  # a thread was made from the question
         return [Destination(channel, reply_to=int(question.place["message"]))]
     return [Destination(int(parent))] if parent else []

@@ -51,14 +51,14 @@ def parse_message(
         direct=thread.space == DIRECT,
         attachments=tuple(attachments),
         quotes=quoted,
+        channel=str(message.channel.id),
+        parent=str(getattr(message.channel, "parent_id", None) or ""),  # only threads have one
+        is_private_thread=_is_private_thread(message.channel),
         place={
             "guild": thread.space,
-            "channel": str(message.channel.id),
-            "parent": str(getattr(message.channel, "parent_id", None) or ""),  # only threads have one
             "message": str(message.id),
             "kind": kind,
             "open": "yes" if _is_open(message) else "",
-            "closed": "yes" if _is_closed(message.channel) else "",
             "author": str(message.author.id),
         },
         roles=roles(message.author),
@@ -155,15 +155,15 @@ def _is_open(message: discord.Message) -> bool:
     """Whether every member of the guild may read what is written there; False when that is not known."""
     channel: object = message.channel
     if isinstance(channel, discord.Thread):
-        channel = None if _is_closed(channel) else channel.parent
+        channel = None if _is_private_thread(channel) else channel.parent
     if message.guild is None or not isinstance(channel, discord.abc.GuildChannel):
         return False
     everyone = channel.permissions_for(message.guild.default_role)
     return everyone.view_channel and everyone.read_message_history
 
 
-def _is_closed(channel: object) -> bool:
-    """Whether it is a thread that not all who read its channel may read."""
+def _is_private_thread(channel: object) -> bool:
+    """Return whether it is a thread that not all readers of its channel can read."""
     return isinstance(channel, discord.Thread) and channel.is_private()
 
 

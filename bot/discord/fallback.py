@@ -20,7 +20,7 @@ async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception) -> 
     """
     turn = receipt.turn
     question = turn.messages[-1]
-    channel = receipt.state.get("channel", question.place["channel"])
+    channel = receipt.state.get("channel", question.channel)
     author = question.place.get("author", "")
     if question.direct or question.bot_ids or not author:
         return False

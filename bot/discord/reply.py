@@ -104,7 +104,7 @@ class DiscordThread:
     async def _start_thread(self, turn: Turn, hold: Hold, part_timeout: PartTimeout) -> Destination:
         question = destinations.opening(turn)
         assert question is not None
-        channel, message = int(question.place["channel"]), int(question.place["message"])
+        channel, message = int(question.channel), int(question.place["message"])
         try:
             name = destinations.thread_name(question.text)
             async with part_timeout.limit("thread"):

@@ -65,10 +65,11 @@ class Http:
     """The HTTP surface, listening; its `ThreadId`s are `http:api:<thread_id>`."""
 
     def __init__(
-        self, port: int, conversation: Conversation, replies: Replies, files: Files, *, serves_page: bool
+        self, port: int, page: str | None, conversation: Conversation, replies: Replies, files: Files
     ) -> None:
         self.port = port
-        self.serves_page = serves_page
+        self.page = page
+        """Address at which a browser on this machine finds the page, if it is served."""
         self._files = files
         self._conversation = conversation
         self._replies = replies
@@ -169,8 +170,10 @@ async def connect(
     assert runner.server is not None
     try:
         async with _listening(Connections(runner.server, app[BOUNDS]), host, port) as taken:
+            address = local_address(host, taken)
+            log.info("listening", extra={"page": address})
             serves_page = api_token is not None or not mounts  # as the guard decides it
-            yield Http(taken, conversation, replies, files, serves_page=serves_page)
+            yield Http(taken, address if serves_page else None, conversation, replies, files)
     finally:
         await runner.cleanup()
 
@@ -239,6 +242,12 @@ def _bounded(handler: Handler) -> Handler:
         return await handler(request)
 
     return bounded
+
+
+def local_address(host: str, port: int) -> str:
+    """Return the address by which a browser on this machine reaches a server that listens on `host`."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    return f"http://[{reached}]:{port}/" if ":" in reached else f"http://{reached}:{port}/"
 
 
 @asynccontextmanager

@@ -365,6 +365,9 @@ def as_message(decision: Decision) -> Message:
         sent_at=decision.at,
         addressed=True,
         direct=decision.direct,
+        channel=decision.channel,
+        parent=decision.parent,
+        is_private_thread=decision.is_private_thread,
         place=decision.place,
         decision=decision,
     )

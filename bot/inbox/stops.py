@@ -101,6 +101,6 @@ def _stopped(outcomes: Sequence[str]) -> int:
 
 
 def _is_named(message: Message, stop: Stop) -> bool:
-    channels = {message.thread.channel, message.place.get("channel"), message.place.get("parent")}
+    channels = {message.thread.channel, message.channel, message.parent}
     platform = stop.by.partition(":")[0]
     return message.author == stop.by and message.thread.platform == platform and stop.channel in channels

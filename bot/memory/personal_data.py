@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
 
 from bot.agent import Agent
-from bot.chat import Json, Message, StorageDown, harmless
+from bot.chat import Json, Message, StorageDown, harmless, platform_info
 from bot.commands.commands import Caller
 from bot.inbox import Erasure, StillBusy, Writer
 from bot.memory import (
@@ -37,8 +37,6 @@ PATIENCE = 30.0
 _ROUNDS = 3
 _SHOWN = 20
 _EXCERPT = 150
-
-_NAMES = {"slack": "Slack", "discord": "Discord", "http": "HTTP"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Personal:
         if not self.is_on:
             lines.append("Memory is switched off here: nothing new is kept.")
         if len(accounts) > 1:
-            linked = ", ".join(sorted(_NAMES.get(each.platform, each.platform) for each in accounts))
+            linked = ", ".join(sorted(platform_info(each.platform).title for each in accounts))
             lines.append(f"Your accounts on {linked} are linked.")
         for title, found in (("Facts", facts), ("Questions", turns)):
             if found:
@@ -174,7 +172,7 @@ class Personal:
             except LinkRefused as refusal:
                 return str(refusal)
         return (
-            f"Linked with your account on {_NAMES.get(other.platform, other.platform)} (id {other.user}). If "
+            f"Linked with your account on {platform_info(other.platform).title} (id {other.user}). If "
             "you did not make that code yourself, write `/agent-memory unlink` at once."
         )
 

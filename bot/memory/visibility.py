@@ -8,17 +8,11 @@ compares without case.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bot.chat import Audience, Message, ThreadId, Turn
+from bot.chat import Audience, Message, ThreadId, Turn, platform_info
 from bot.memory.records import digest
 
 Scope = Literal["private", "channel", "workspace"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-
-_IDS_OF_A_SPACE = frozenset({"slack"})
-"""Platforms whose user ids are unique within a space only; Discord's are unique everywhere."""
-
-_DIRECT_IN_A_SPACE = frozenset({"slack"})
-"""Platforms whose direct messages belong to a space that both sides are in."""
 
 
 class NotHere(Exception):
@@ -37,7 +31,7 @@ class Account:
     def of(cls, author: str, space: str) -> "Account":
         """The account of an author, as in `Message`, seen in a space, as in `ThreadId`."""
         platform, _, user = author.partition(":")
-        return cls(platform, space if platform in _IDS_OF_A_SPACE else "", user)
+        return cls(platform, "" if platform_info(platform).has_global_ids else space, user)
 
     @property
     def author(self) -> str:
@@ -82,7 +76,8 @@ def found_by(turn: Turn, accounts: frozenset[Account], audience: Audience) -> fr
     if not turn.direct:
         return frozenset({thread, _channel(turn), *_shared(turn, audience)})
     own = {each.digest for each in accounts} if _is_one_person(turn) else set()
-    shared = _shared(turn, audience) if turn.thread.platform in _DIRECT_IN_A_SPACE else set()
+    is_in_space = not platform_info(turn.thread.platform).has_global_ids
+    shared = _shared(turn, audience) if is_in_space else set()
     return frozenset({thread, *own, *shared})
 
 
@@ -115,11 +110,9 @@ def _is_one_person(turn: Turn) -> bool:
 
 
 def _channel(turn: Turn) -> str:
-    message = turn.messages[0]
-    thread, place = message.thread, message.place
-    # a Discord thread belongs to its parent, unless only some of those who read that may read it
-    parent = "" if place.get("closed") else place.get("parent")
-    channel = parent or place.get("channel") or thread.channel
+    message, thread = turn.messages[0], turn.messages[0].thread
+    parent = "" if message.is_private_thread else message.parent
+    channel = parent or message.channel or thread.channel
     return digest("channel", thread.platform, thread.space, channel)
 
 

@@ -1,5 +1,5 @@
 """Slack: its events become messages, our answers become streamed replies in threads."""
 
-from bot.slack.platform import connect
+from bot.slack.adapter import ADAPTER
 
-__all__ = ["connect"]
+__all__ = ["ADAPTER"]

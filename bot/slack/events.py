@@ -188,9 +188,9 @@ def _message(
         direct=kind == "im",
         attachments=content.files,
         quotes=content.quotes,
+        channel=channel,
         place={
             "team": team,
-            "channel": channel,
             "ts": ts,
             "user": user,
             # in a channel shared between workspaces the author's may be another than ours

@@ -23,8 +23,8 @@ _FORKS.set_forkserver_preload(
         *(
             "bot.main",
             "bot.composition",
-            "bot.slack",
-            "bot.discord",
+            "bot.slack.platform",
+            "bot.discord.platform",
             "bot.agent.models.openai_service",
             "tests.crash.child",
         ),

@@ -8,25 +8,28 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from bot.app import Bot
 from bot.composition import open_bot
-from bot.config import Settings
+from bot.config import settings_with
+from bot.main import PLATFORMS
+from bot.platforms.adapter import Adapter
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[Bot]:
+async def running(platforms: Sequence[Adapter[Any]] = PLATFORMS, /, **settings: Any) -> AsyncIterator[Bot]:
     """The whole bot in this process, with these settings and nothing from the environment."""
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
-    async with open_bot(Settings(_env_file=None, **values)) as bot, asyncio.TaskGroup() as group:
+    chosen = settings_with([each.settings for each in platforms])(_env_file=None, **values)
+    async with open_bot(chosen, platforms) as bot, asyncio.TaskGroup() as group:
         group.create_task(bot.run(stop, time.monotonic()))
         try:
             await wait_until(lambda: _takes_messages(bot), "messages are taken")

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from bot.chat import Health, Json, Stop, ThreadId
 from bot.commands.commands import Commands
-from bot.discord import connect
 from bot.discord.part_timeout import PART_SECONDS
+from bot.discord.platform import connect
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
@@ -42,8 +42,6 @@ async def asked(
     guild = "dm" if kind == "dm" else str(discord.guild.id)
     place = {
         "guild": guild,
-        "channel": str(channel.id),
-        "parent": str(channel.parent.id) if channel.parent else "",
         "message": str(message.id),
         "kind": kind,
         "author": str(discord.alice.id),
@@ -59,7 +57,8 @@ async def asked(
         shards=None,
         part_seconds=part_seconds,
     ) as platform:
-        yield Asked(platform, thread, place)
+        parent = str(channel.parent.id) if channel.parent else ""
+        yield Asked(platform, thread, str(channel.id), place, parent)
 
 
 def shown(discord: Discord) -> list[tuple[str, list[str]]]:

@@ -18,7 +18,9 @@ class Asked:
 
     platform: Platform
     thread: ThreadId
+    channel: str
     place: Mapping[str, str]
+    parent: str = ""
     id: str = "question"
     state: dict[str, Json] = field(default_factory=dict)
 
@@ -32,6 +34,8 @@ class Asked:
             sent_at=time.time(),
             addressed=True,
             direct=self.thread.space == "dm",
+            channel=self.channel,
+            parent=self.parent,
             place=self.place,
         )
         return Turn(id=self.id, thread=self.thread, messages=(message,))

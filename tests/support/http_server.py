@@ -11,8 +11,10 @@ from bot.chat import Answer, Event, Health, Message, Part, Receipt, Stop, Text, 
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
-from bot.http import AUTHOR, Handler, Http, connect
+from bot.http.chat import AUTHOR
 from bot.http.connections import Bounds
+from bot.http.errors import Handler
+from bot.http.platform import Http, connect
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Health, Stop, ThreadId
 from bot.commands.commands import Commands
-from bot.slack import connect
+from bot.slack.platform import connect
 from bot.slack.writer import PART_SECONDS
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
@@ -31,7 +31,7 @@ async def asked(
 ) -> AsyncIterator[Asked]:
     """Somebody has asked in the channel; nobody listens, so that only the test answers."""
     ts = await slack.say(ALICE, GENERAL, "draw it")
-    place = {"team": TEAM, "channel": GENERAL, "ts": ts, "user": ALICE, "channel_kind": kind}
+    place = {"team": TEAM, "ts": ts, "user": ALICE, "channel_kind": kind}
     async with connect(
         bot_token=slack.bot_token,
         app_token=slack.app_token,
@@ -43,7 +43,7 @@ async def asked(
         catch_up_hours=24,
         part_seconds=part_seconds,
     ) as platform:
-        yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), place)
+        yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), GENERAL, place)
 
 
 def replies(slack: Slack, question: Asked) -> list[tuple[str, list[str]]]:

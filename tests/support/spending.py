@@ -40,7 +40,7 @@ def asked_by(*authors: str, channel: str = "C1", space: str = "T1") -> Turn:
             text="hi",
             sent_at=0,
             addressed=True,
-            place={"channel": channel},
+            channel=channel,
         )
         for author in authors
     )

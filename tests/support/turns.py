@@ -21,7 +21,7 @@ def slack_message(
     place: Mapping[str, str] | None = None,
 ) -> Message:
     """A message on Slack; the `kind` is the channel's: channel, group, mpim or im."""
-    where = {"team": team, "channel": channel, "user": user, "user_team": team, "channel_kind": kind}
+    where = {"team": team, "user": user, "user_team": team, "channel_kind": kind}
     return Message(
         id=f"slack:{team}:{channel}:{next(_numbers)}",
         thread=ThreadId("slack", team, channel, thread),
@@ -31,6 +31,7 @@ def slack_message(
         sent_at=at,
         addressed=True,
         direct=kind == "im",
+        channel=channel,
         place=where | dict(place or {}),
     )
 
@@ -58,13 +59,10 @@ def discord_message(
         text=text,
         sent_at=1_700_000_000.0,
         addressed=True,
-        place={
-            "guild": guild,
-            "channel": thread,
-            "parent": channel,
-            "open": "yes" if is_open and not is_closed else "",
-            "closed": "yes" if is_closed else "",
-        },
+        channel=thread,
+        parent=channel,
+        is_private_thread=is_closed,
+        place={"guild": guild, "open": "yes" if is_open and not is_closed else ""},
     )
 
 
@@ -78,7 +76,8 @@ def discord_dm(text: str = "?", *, user: str = "1") -> Message:
         sent_at=1_700_000_000.0,
         addressed=True,
         direct=True,
-        place={"guild": "dm", "channel": f"9{user}", "parent": ""},
+        channel=f"9{user}",
+        place={"guild": "dm"},
     )
 
 

@@ -125,16 +125,8 @@ class Approvals:
             askers=askers,
             names={**(before.approval.names if before else {}), **_names(turn)},
         )
-        record = Record(
-            approval,
-            proposal,
-            turn.thread,
-            askers,
-            turn.messages[-1].place,
-            turn.direct,
-            sorted(people),
-            before.questions if before else _questions(turn),
-        )
+        questions = before.questions if before else _questions(turn)
+        record = Record.of(turn, approval, proposal, sorted(people), questions)
         with _storage():
             outcome: Any = await self.redis.register_script(_ASK)(
                 keys=[_OPEN, _key(approval.id), *map(_open_of, record.people)],

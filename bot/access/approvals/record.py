@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from bot.chat import Approval, Decision, Message, Proposal, ThreadId, Turn, Verdict
+from bot.chat import Approval, Decision, Message, Proposal, ThreadId, Turn, Verdict, with_channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,39 @@ class Record:
     proposal: Proposal
     thread: ThreadId
     askers: Sequence[str]
+    channel: str
+    parent: str
+    is_private_thread: bool
     place: Mapping[str, str]
     direct: bool
     people: Sequence[str] = ()
     questions: Mapping[str, float] = field(default_factory=dict)
     shown: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls,
+        turn: Turn,
+        approval: Approval,
+        proposal: Proposal,
+        people: Sequence[str],
+        questions: Mapping[str, float],
+    ) -> "Record":
+        """Return the record of a request that a turn makes."""
+        question = turn.messages[-1]
+        return cls(
+            approval=approval,
+            proposal=proposal,
+            thread=turn.thread,
+            askers=approval.askers,
+            channel=question.channel,
+            parent=question.parent,
+            is_private_thread=question.is_private_thread,
+            place=question.place,
+            direct=turn.direct,
+            people=people,
+            questions=questions,
+        )
 
     def decision(self, verdict: Verdict, by: str = "", reason: str = "", name: str = "") -> Decision:
         """The decision of this request, made now."""
@@ -36,6 +64,9 @@ class Record:
             thread=self.thread,
             asker=self.askers[0],
             summary=f"{self.approval.title}: {self.approval.action}",
+            channel=self.channel,
+            parent=self.parent,
+            is_private_thread=self.is_private_thread,
             place=self.place,
             direct=self.direct,
             by=by,
@@ -66,7 +97,7 @@ class Record:
     @classmethod
     def from_json(cls, request: bytes, verdict: bytes | None, shown: bytes | None) -> "Record":
         """Read back what was stored. Raises what a missing or wrong field raises."""
-        stored = json.loads(request)
+        stored = with_channel(json.loads(request))
         return cls(
             Approval.from_json(
                 {"askers": stored["askers"], **stored["approval"], **(json.loads(verdict) if verdict else {})}
@@ -74,6 +105,9 @@ class Record:
             Proposal(**stored["proposal"]),
             ThreadId(**stored["thread"]),
             stored["askers"],
+            stored["channel"],
+            stored["parent"],
+            stored["is_private_thread"],
             stored["place"],
             stored["direct"],
             stored.get("people", ()),

@@ -1,0 +1,55 @@
+"""Base class of each platform's settings, which become a part of `Settings`."""
+
+from collections.abc import Set
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator
+
+from bot.chat import PlatformInfo
+from bot.config.addresses import check_http_address
+from bot.config.environment import EnvironmentSettings
+
+
+def _http_address(url: str) -> str:
+    check_http_address(url)
+    return url
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
+"""The base of a web service."""
+
+
+class PlatformSettings(EnvironmentSettings):
+    """Settings of one platform. Its variables begin with the platform's name, so that none collides.
+
+    `switch` is the field that switches the platform on, `advice` what an operator does for that. A platform
+    that `is_always_on` serves this machine even without.
+    """
+
+    info: ClassVar[PlatformInfo]
+    switch: ClassVar[str]
+    advice: ClassVar[str] = ""
+    is_always_on: ClassVar[bool] = False
+
+    @property
+    def is_configured(self) -> bool:
+        """Tell if the platform's switch is set."""
+        value: Any = getattr(self, self.switch)
+        return value is not None
+
+    @property
+    def mode(self) -> str:
+        """Return how the platform works once it is on, for the summary of a start."""
+        return "on"
+
+    def problems(self, roles: Set[str]) -> list[str]:
+        """Return what is wrong between variables in a process with these roles, a sentence each."""
+        return []
+
+    def state(self, roles: Set[str]) -> str:
+        """Return the platform's state for the summary of a start, empty if it has none there."""
+        if self.is_always_on:
+            return ""
+        if not self.is_configured:
+            return f"off; {self.advice}"
+        return self.mode if self.info.name in roles else "answers only (BOT_ROLES)"

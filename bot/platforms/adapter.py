@@ -1,0 +1,70 @@
+"""Registration of a platform: its facts and settings, and how it is opened.
+
+Each platform's folder offers one `Adapter`; `bot.main` lists them. They are imported before the settings are
+checked, so only `open` imports a client library.
+"""
+
+from collections.abc import Awaitable, Callable, Set
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pydantic import SecretStr
+
+from bot.chat import Files, Platform, PlatformInfo, Shared
+from bot.config import WORKER, HttpAddress, PlatformSettings, Settings
+
+if TYPE_CHECKING:  # the rest is imported when a platform is opened
+    from aiohttp import web
+
+    from bot.commands.commands import Commands
+    from bot.commands.redis import Operations
+
+__all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook", "plain"]
+
+Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
+"""Handler of a platform's own requests to the HTTP server. It checks for itself who calls."""
+
+S = TypeVar("S", bound=PlatformSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Parts of the bot that a platform works with.
+
+    `roles` are those of this process, `bots` the other bots that are heard, as in ALLOWED_BOTS. `webhooks`
+    are handlers by path: a platform adds its own when it is opened, and the HTTP server has them all.
+    """
+
+    commands: "Commands"
+    operations: "Operations"
+    shared: Shared
+    files: Files
+    roles: Set[str]
+    catch_up_hours: float
+    bots: Set[str]
+    webhooks: dict[str, Webhook] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter(Generic[S]):
+    """A platform as the bot registers it. `open` makes no request yet; it is closed with its context."""
+
+    settings: type[S]
+    open: Callable[[S, Services], AbstractAsyncContextManager[Platform]]
+
+    @property
+    def info(self) -> PlatformInfo:
+        """Return the facts about the platform."""
+        return self.settings.info
+
+    def connect(self, settings: Settings, services: Services) -> AbstractAsyncContextManager[Platform] | None:
+        """Open the platform, unless it is switched off or this process has no use for it."""
+        own = settings.of(self.settings)
+        is_used = own.is_configured and not services.roles.isdisjoint({self.info.name, WORKER})
+        return self.open(own, services) if is_used or own.is_always_on else None
+
+
+def plain(secret: SecretStr | None) -> str | None:
+    """Return a secret in plain text. Only what sends it needs that."""
+    return secret.get_secret_value() if secret else None

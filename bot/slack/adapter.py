@@ -1,0 +1,103 @@
+"""Slack as the bot registers it. Nothing heavy is imported before it is opened."""
+
+import re
+from collections.abc import AsyncIterator, Set
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from bot.chat import Platform, PlatformInfo, register
+from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services, plain
+
+INFO = register(
+    PlatformInfo(
+        name="slack",
+        title="Slack",
+        location="on Slack",
+        user_example="U012AB",
+        channel_example="C012AB",
+        channel_ids=re.compile(r"[CG][A-Z0-9]+"),
+        redaction=re.compile(
+            r"xox[a-z]-[\w-]+|xapp-[\w-]+"
+            # addresses that let whoever knows them answer a command, or open a socket
+            r"|(?<=hooks\.slack\.com/)[\w/.-]+|(?<=[?&]ticket=)[\w%-]+"
+        ),
+    )
+)
+
+
+def _begins_with(prefix: str) -> AfterValidator:
+    def check(token: SecretStr) -> SecretStr:
+        if not token.get_secret_value().startswith(prefix):
+            raise ValueError(f"must begin with {prefix}")
+        return token
+
+    return AfterValidator(check)
+
+
+class SlackSettings(PlatformSettings):
+    """Tokens of Slack, and where it is."""
+
+    info = INFO
+    switch = "slack_bot_token"
+    advice = "set SLACK_BOT_TOKEN and SLACK_APP_TOKEN (docs/slack.md)"
+
+    slack_bot_token: Annotated[SecretStr, _begins_with("xoxb-")] | None = Field(
+        None, description="Slack bot token (`xoxb-…`); switches Slack on"
+    )
+    slack_app_token: Annotated[SecretStr, _begins_with("xapp-")] | None = Field(
+        None, description="Slack app-level token (`xapp-…`): Socket Mode"
+    )
+    slack_signing_secret: SecretStr | None = Field(
+        None, description="Slack signing secret: HTTP mode at `/slack/events` when there is no app token"
+    )
+    slack_api_url: HttpAddress = Field("https://slack.com/api/", description="base of Slack's Web API")
+
+    @property
+    def mode(self) -> str:
+        """Return how events come in."""
+        return "on, by Socket Mode" if self.slack_app_token else "on, by HTTP at /slack/events"
+
+    def problems(self, roles: Set[str]) -> list[str]:
+        """Return which of the tokens is missing, or which role."""
+        if self.slack_bot_token is None:
+            return [
+                f"{name}: needs SLACK_BOT_TOKEN beside it; set that too, or unset {name}"
+                for name, value in (
+                    ("SLACK_APP_TOKEN", self.slack_app_token),
+                    ("SLACK_SIGNING_SECRET", self.slack_signing_secret),
+                )
+                if value is not None
+            ]
+        if self.slack_app_token is None and self.slack_signing_secret is None:
+            return [
+                "SLACK_BOT_TOKEN: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it"
+            ]
+        if self.slack_app_token is None and "slack" in roles and "http" not in roles:
+            return ["BOT_ROLES: Slack without SLACK_APP_TOKEN needs the role http, which takes its requests"]
+        return []
+
+
+@asynccontextmanager
+async def _open(settings: SlackSettings, services: Services) -> AsyncIterator[Platform]:
+    from bot.slack.platform import connect
+
+    assert settings.slack_bot_token is not None
+    async with connect(
+        bot_token=settings.slack_bot_token.get_secret_value(),
+        app_token=plain(settings.slack_app_token),
+        signing_secret=plain(settings.slack_signing_secret),
+        api_url=settings.slack_api_url,
+        commands=services.commands,
+        shared=services.shared,
+        files=services.files,
+        catch_up_hours=services.catch_up_hours,
+        bots=services.bots,
+    ) as workspace:
+        if workspace.endpoint:
+            services.webhooks["/slack/events"] = workspace.endpoint
+        yield workspace
+
+
+ADAPTER = Adapter(SlackSettings, _open)
