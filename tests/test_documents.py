@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import Settings
+from bot.main import SETTINGS
 from tests.support.bot import ROOT
 from tests.support.rooms import FILES, imported, module_of, room_of
 
@@ -102,7 +102,7 @@ def test_every_command_that_a_document_names_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
 def test_every_setting_that_a_document_names_exists(path: Path) -> None:
     """`BUDGET_…` stands for all that begin so."""
-    settings = {name.upper() for name in Settings.model_fields}
+    settings = {name.upper() for name in SETTINGS.model_fields}
     for name in named(path):
         if not (variable := re.fullmatch(r"([A-Z][A-Z0-9]*_[A-Z0-9_]*)(…?)(?:=.*| - 1)?", name)):
             continue
