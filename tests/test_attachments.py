@@ -169,7 +169,7 @@ async def enclosed(
 ) -> Enclosed:
     message, fetch = a_message(*files)
     reader = Reader(fetch, FileStore(redis), limits or Limits(), sees_pictures=sees)
-    return await reader.enclose(message)
+    return await reader.read(message)
 
 
 async def test_texts_and_pdfs_are_given_as_data_between_lines_that_nobody_can_forge(redis: Redis) -> None:

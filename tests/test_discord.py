@@ -26,6 +26,7 @@ from bot.chat import (
     LeaseLost,
     Message,
     Notice,
+    Order,
     Part,
     PlatformError,
     RateLimited,
@@ -38,7 +39,8 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands.commands import Commands, Decided
+from bot.commands.approvals import Decided
+from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.config import Settings
 from bot.discord import api, connect, connection, pace, probe, request_guard
@@ -1192,10 +1194,16 @@ async def test_a_command_that_fails_says_so(server: Discord) -> None:
 async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
     """Fault: who pressed saw the bot think, for a quarter of an hour."""
 
-    async def broken(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-        raise LookupError(id)
+    class Broken:
+        async def decide(
+            self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
+        ) -> Decided:
+            raise LookupError(id)
 
-    bot.platform._commands = replace(bot.platform._commands, decide=broken)
+        async def decide_in_words(self, order: Order, message: Message) -> str:
+            raise AssertionError(order)
+
+    bot.platform._commands = replace(bot.platform._commands, approvals=Broken())
     request = Approval(
         id="7f3a9c21", title="Do it", action="x", effect="", expires_at=0, approvers=(), asked_in="q"
     )

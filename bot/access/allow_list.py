@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.access.origin import scopes_of
-from bot.chat import Message, Turn
+from bot.chat import Admit, Ignore, Message, Refuse, Turn
 
 External = Literal["no", "chat", "all"]
 
@@ -28,14 +28,16 @@ class Access:
     bots: Set[str] = frozenset()
     external: External = "no"
 
-    async def refusal(self, message: Message) -> str | None:
-        """Why `message` is not answered, as a sentence for its author; None when it is.
+    async def check(self, message: Message) -> Admit | Refuse | Ignore:
+        """Decide whether a message is answered, by its author and place alone.
 
-        Empty words are to be kept silent about: to tell a bot anything would begin a conversation with it,
-        and what people say to each other in a thread that the bot has joined asks nothing of it.
+        To tell a bot anything would begin a conversation with it, and what users say to each other in a
+        thread that the bot has joined asks nothing of it: there a refusal is not told.
         """
-        words = self._refusal(message)
-        return "" if words and (message.bot_ids or not message.addressed) else words
+        sentence = self._refusal(message)
+        if sentence is None:
+            return Admit()
+        return Ignore() if message.bot_ids or not message.addressed else Refuse(sentence)
 
     def _refusal(self, message: Message) -> str | None:
         if not self._may_talk(message):

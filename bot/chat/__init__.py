@@ -1,5 +1,7 @@
 """The vocabulary that every other module speaks: plain data, protocols and errors, no I/O."""
 
+from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
+from bot.chat.agent import Agent, Attachments, MemoryWriter
 from bot.chat.approvals import Proposal, Requests, Showing
 from bot.chat.coordination import Shared
 from bot.chat.errors import (
@@ -12,6 +14,7 @@ from bot.chat.errors import (
     LeaseLost,
     PlatformError,
     RateLimited,
+    StillBusy,
     StopRefused,
     StorageDown,
     Undeliverable,
@@ -25,6 +28,7 @@ from bot.chat.events import (
     Event,
     Json,
     Message,
+    Outcome,
     Quote,
     Stop,
     ThreadId,
@@ -32,11 +36,12 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
-from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
+from bot.chat.files import Enclosed, Fetch, Files, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
-from bot.chat.meter import Meter, Spending, Tokens, unmetered
-from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
-from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
+from bot.chat.meter import Meter, Spending, Tokens
+from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, decided
+from bot.chat.personal_data import Mailboxes, PersonalDataSource, Writer
+from bot.chat.platform import Audience, Halt, Health, HealthCheck, Platform, Receipt, Thread
 from bot.chat.text import well_formed, well_formed_json
 from bot.chat.typed_decisions import MOST_REASON, Order, order_in
 from bot.chat.work import work_at_hand, working_on
@@ -44,10 +49,13 @@ from bot.chat.work import work_at_hand, working_on
 __all__ = [
     "MOST_REASON",
     "SIGN",
-    "Answer",
+    "Admission",
+    "Admit",
+    "Agent",
     "AnswerError",
     "Approval",
     "Attachment",
+    "Attachments",
     "Audience",
     "BotError",
     "BudgetSpent",
@@ -55,7 +63,6 @@ __all__ = [
     "CredentialsRejected",
     "Decision",
     "Deliver",
-    "Enclose",
     "Enclosed",
     "Event",
     "Fetch",
@@ -66,25 +73,34 @@ __all__ = [
     "Halt",
     "Harmless",
     "Health",
+    "HealthCheck",
+    "Ignore",
     "Json",
     "Keep",
     "LeaseLost",
+    "Mailboxes",
+    "MemoryWriter",
     "Message",
     "Meter",
     "Notice",
     "Order",
+    "Outcome",
     "Part",
+    "PersonalDataSource",
     "Platform",
     "PlatformError",
     "Proposal",
     "Quote",
     "RateLimited",
     "Receipt",
+    "Refuse",
     "Requests",
     "Shared",
     "Showing",
     "Spending",
+    "StillBusy",
     "Stop",
+    "StopPolicy",
     "StopRefused",
     "StorageDown",
     "Text",
@@ -97,10 +113,10 @@ __all__ = [
     "Unreachable",
     "Verdict",
     "Withdrawal",
+    "Writer",
     "decided",
     "harmless",
     "order_in",
-    "unmetered",
     "well_formed",
     "well_formed_json",
     "work_at_hand",

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.chat.events import Attachment, Message
+from bot.chat.events import Attachment
 from bot.chat.parts import File
 
 Keep = Callable[[str, str, bytes, str], Awaitable[File]]
@@ -33,9 +33,6 @@ class Enclosed:
     pictures: tuple[File, ...] = ()
     problems: tuple[str, ...] = ()
 
-
-Enclose = Callable[[Message], Awaitable[Enclosed]]
-"""Reads the files that came with a message. Raises `StorageDown`."""
 
 Fetch = Callable[[Attachment, int], Awaitable[bytes]]
 """The content of a file that a person sent, of so many bytes at most. Raises `FileRefused`."""

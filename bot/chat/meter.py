@@ -1,8 +1,8 @@
 """What the calls of a model take, and who counts it."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from bot.chat.events import Turn
 
@@ -23,14 +23,12 @@ class Spending:
     warnings: tuple[str, ...] = ()
 
 
-Meter = Callable[[Turn, str, Tokens], AbstractAsyncContextManager[Spending]]
-"""Wraps a call that is made for a turn, by the model's name and what it may take, as estimated.
+class Meter(Protocol):
+    """Counts what the calls of a model take."""
 
-Entering raises `BudgetSpent` when it must not be made, and `StorageDown`. Leaving counts what was used.
-"""
+    def measure(self, turn: Turn, model: str, estimate: Tokens) -> AbstractAsyncContextManager[Spending]:
+        """Wrap a call that is made for a turn, by the model's name and its estimate.
 
-
-@asynccontextmanager
-async def unmetered(turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[Spending]:
-    """The `Meter` of a model that costs nothing."""
-    yield Spending()
+        Entering raises `BudgetSpent` when it must not be made, and `StorageDown`. Leaving counts what was
+        used.
+        """

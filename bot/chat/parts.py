@@ -1,10 +1,10 @@
 """What an answer is made of."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bot.chat.events import Decision, Json, Turn
+from bot.chat.events import Decision, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,3 @@ class File:
 
 Part = Text | ToolStep | Approval | Notice | File
 """The next piece of an answer."""
-
-Answer = Callable[[Turn], AsyncIterator[Part]]
-"""The agent, as the rest sees it. Raises `AnswerError` when there is no answer to be had."""

@@ -62,6 +62,17 @@ class Health:
     evidence: Mapping[str, Json] = field(default_factory=dict)
 
 
+class HealthCheck(Protocol):
+    """A part of the bot whose state is known."""
+
+    @property
+    def name(self) -> str:
+        """The name of the part, as in its `Health`."""
+
+    async def health(self) -> Health:
+        """Return the state of the part. What it raises, or takes too long, is reported as `down`."""
+
+
 Audience = Literal["everyone", "members", "outsiders"]
 """Who reads the place of a message: `everyone` of its space may; only some do, all of them `members` of the
 space; or `outsiders` do, or may for all that is known."""

@@ -11,13 +11,8 @@ import discord
 from discord import ui
 
 from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
-from bot.commands.commands import (
-    MOST_NAMES,
-    NOT_FOR_EXTERNAL,
-    Commands,
-    asked,
-    named,
-)
+from bot.commands.approvals import MOST_NAMES, asked, named
+from bot.commands.commands import NOT_FOR_EXTERNAL, Commands
 from bot.discord.api import Sender
 from bot.discord.destination import Place
 from bot.discord.errors import Refused

@@ -25,8 +25,8 @@ from bot.chat import (
 from bot.concurrency.tasks import cancel
 from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import behind
-from bot.inbox.inbox import Begun, Inbox, Lease
-from bot.inbox.stops import WITHDRAWN
+from bot.inbox.inbox import Inbox
+from bot.inbox.lease import Begun, Lease
 
 log = logging.getLogger(__name__)
 
@@ -373,7 +373,7 @@ def _last_words(begun: Begun, dead: str) -> str:
         return HUNG.format(reference=begun.turn.reference)
     if dead:
         return GIVEN_UP.format(reference=begun.turn.reference)
-    return DELETED if begun.stopped == WITHDRAWN else STOPPED
+    return DELETED if begun.stopped == "withdrawn" else STOPPED
 
 
 def _back_off(attempt: int, error: Exception) -> float:

@@ -1,8 +1,9 @@
 """The chat services that are switched on, and how to find the one that a message belongs to."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import overload
 
 from pydantic import SecretStr
 
@@ -25,8 +26,36 @@ from bot.config import Settings
 log = logging.getLogger(__name__)
 
 
-class Platforms(list[Platform]):
-    """The platforms that have been opened; others may hold it before there is any."""
+class Platforms(Sequence[Platform]):
+    """The chat services that `settings` switches on, each `Unreachable` while it is not connected."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connected: list[Platform] = []
+        self.listening: list[Platform] = []
+        """Those from which this process receives events."""
+
+    @asynccontextmanager
+    async def connect(
+        self, commands: Commands, operations: Operations, shared: Shared, files: Files
+    ) -> AsyncIterator[None]:
+        """Connect all of them, and close them at the end."""
+        async with AsyncExitStack() as stack:
+            self._connected += await open_platforms(
+                stack, self._settings, commands, operations, shared, files
+            )
+            self.listening += [each for each in self._connected if each.name in self._settings.bot_roles]
+            yield
+
+    @overload
+    def __getitem__(self, index: int) -> Platform: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Platform]: ...
+    def __getitem__(self, index: int | slice) -> Platform | Sequence[Platform]:
+        return self._connected[index]
+
+    def __len__(self) -> int:
+        return len(self._connected)
 
     def of(self, name: str) -> Platform:
         """The platform of that name. Raises `Unreachable` where it is switched off."""

@@ -11,13 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 import aiohttp
 
 from bot.chat import Approval, Json, Part, Receipt, Shared, StorageDown, ThreadId
-from bot.commands.commands import (
-    NOT_FOR_EXTERNAL,
-    Commands,
-    headline,
-    named,
-    standing,
-)
+from bot.commands.approvals import headline, named, standing
+from bot.commands.commands import NOT_FOR_EXTERNAL, Commands
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.errors import Refused

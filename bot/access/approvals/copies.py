@@ -16,7 +16,7 @@ from bot.chat import (
     Turn,
     Unreachable,
 )
-from bot.commands.commands import MOST_NAMES, counted
+from bot.commands.approvals import MOST_NAMES, counted
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Copies:
     shared: Shared
     channel: str = ""
 
-    async def show(self, approval: Approval, receipt: Receipt) -> str:
+    async def show(self, approval: Approval, receipt: Receipt) -> str | None:
         """Show a request in the approvals channel, or else to as many approvers as a request names.
 
         Those who cannot be reached are passed over.
@@ -57,7 +57,7 @@ class Copies:
         if reached:
             return f"I have shown this request to {' and '.join(counted(reached))}, in direct messages."
         if is_seen:
-            return ""
+            return None
         return (
             "I could not show this request to anybody who can approve it, so it is still waiting. An "
             f"approver can send me `approve {approval.id}`: I then show the request and ask them to confirm."

@@ -27,6 +27,8 @@ _CLOSE_SECONDS = 6.0
 class Plugins:
     """All plug-ins, which are being started."""
 
+    name = "plugins"
+
     def __init__(self, toolbox: Toolbox, plugins: Sequence[Plugin]) -> None:
         self.toolbox = toolbox
         self._plugins = plugins
