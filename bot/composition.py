@@ -194,11 +194,10 @@ async def _open_agent(
         if settings.enable_memory:
             await stack.enter_async_context(recall.embedding())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
-        plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis))
-        tools = plugins.toolbox
         memory = recall if settings.enable_memory else None
-        tools.put_own(toolset(storage.database, memory, keep=storage.files.keep, orders=storage.orders))
-        model = await stack.enter_async_context(_model(settings, tools))
+        own = toolset(storage.database, memory, keep=storage.files.keep, orders=storage.orders)
+        plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
+        model = await stack.enter_async_context(_model(settings, plugins.toolbox))
         has_sight = settings.has_model and settings.openai_vision
         limits = FileLimits(
             size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
@@ -207,10 +206,10 @@ async def _open_agent(
             open_agent(
                 storage.fenced,
                 model,
-                tools,
+                plugins.toolbox,
                 access.approvals,
                 writer=recall,
-                attachments=Reader(platforms.fetch, storage.files, limits, sees_pictures=has_sight),
+                attachments=Reader(platforms, storage.files, limits, sees_pictures=has_sight),
                 pictures=storage.files if has_sight else None,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,

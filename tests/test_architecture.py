@@ -53,7 +53,7 @@ RULES = {
     "inbox.scripts": rule(),
     "commands": rule("__version__ chat commands.redis"),
     "commands.redis": rule("chat"),
-    "access": rule("chat commands config", "redis"),
+    "access": rule("chat config", "redis"),
     "access.approvals": rule("chat commands", "redis"),
     "agent": rule(
         "agent.models chat memory tools",

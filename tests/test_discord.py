@@ -901,7 +901,7 @@ async def test_typing_ends_once_the_turn_is_lost(server: Discord, bot: Bot) -> N
 
     turn = Turn(id=question.id, thread=question.thread, messages=(question,))
     with pytest.raises(LeaseLost):
-        await bot.platform.thread(turn.thread).reply(held(turn), Receipt(turn, keep, hold=hold))
+        await bot.platform.thread(turn.thread).reply(held(turn), Receipt(turn, keep, check_lease=hold))
     assert not server.typing(server.dm(server.alice))
 
 

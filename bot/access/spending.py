@@ -102,6 +102,9 @@ if redis.call('ZREM', KEYS[3], ARGV[1]) == 1 then add_hold(cjson.decode(ARGV[1])
 )
 
 
+Unit = Literal["tokens", "cost"]
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What calls took: tokens read and written, and their price in millionths."""
@@ -111,7 +114,7 @@ class Spent:
     cost: int = 0
     calls: int = 0
 
-    def of(self, unit: str) -> int:
+    def of(self, unit: Unit) -> int:
         """What a cap of that unit counts."""
         return self.cost if unit == "cost" else self.input + self.output
 
@@ -121,7 +124,7 @@ class Cap:
     """The most that an account may spend in a day."""
 
     account: str
-    unit: Literal["tokens", "cost"]
+    unit: Unit
     most: int
 
 

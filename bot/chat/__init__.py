@@ -36,7 +36,7 @@ from bot.chat.events import (
     Verdict,
     Withdrawal,
 )
-from bot.chat.files import Enclosed, Fetch, Files, Keep
+from bot.chat.files import Enclosed, Files, FileSource, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
 from bot.chat.meter import Meter, Spending, Tokens
 from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, decided
@@ -65,9 +65,9 @@ __all__ = [
     "Deliver",
     "Enclosed",
     "Event",
-    "Fetch",
     "File",
     "FileRefused",
+    "FileSource",
     "FileTooLarge",
     "Files",
     "Halt",

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.chat.events import Attachment
+from bot.chat.events import Attachment, Message
 from bot.chat.parts import File
 
 Keep = Callable[[str, str, bytes, str], Awaitable[File]]
@@ -34,5 +34,8 @@ class Enclosed:
     problems: tuple[str, ...] = ()
 
 
-Fetch = Callable[[Attachment, int], Awaitable[bytes]]
-"""The content of a file that a person sent, of so many bytes at most. Raises `FileRefused`."""
+class FileSource(Protocol):
+    """The chat services, as far as files come from them."""
+
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
+        """Return the content of a file that came with a message. Raises `FileRefused` and `PlatformError`."""

@@ -9,33 +9,40 @@ from bot.chat.events import Attachment, Deliver, Json, Message, Stop, ThreadId, 
 from bot.chat.parts import Approval, Part
 
 
-async def _always_held() -> None:
-    """There is no lease to lose."""
-
-
 @dataclass(slots=True)
 class Receipt:
-    """What is known of one reply on its platform, kept so that a restart finishes it in the same place.
+    """State of one reply on its platform, kept so that a restart finishes it in the same place.
 
-    `hold` is to be awaited before each thing that people will see, since a chat service cannot tell a
-    process that lost its lease from the one that has it now: it raises `LeaseLost` when the turn is no longer
-    ours, and asks Redis only when the last renewal is so old that this may be.
+    `keep` stores the state; without it the receipt is only read. `check_lease` raises `LeaseLost` when the
+    turn is no longer ours, and asks Redis only when the last renewal is so old that this may be; without it
+    there is no lease to lose.
 
-    `state` is a JSON object whose keys belong to the platform, but for `received`, `ending` and `said` (see
-    turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
+    `state` is a JSON object whose keys belong to the platform, except for `received`, `ending` and `said`
+    (see turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
     """
 
     turn: Turn
-    keep: Callable[[Mapping[str, Json]], Awaitable[None]]
+    keep: Callable[[Mapping[str, Json]], Awaitable[None]] | None
     state: dict[str, Json] = field(default_factory=dict)
-    hold: Callable[[], Awaitable[None]] = _always_held
+    check_lease: Callable[[], Awaitable[None]] | None = None
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def save(self, **changes: Json) -> None:
         """Merge `changes` into the state and store it. Raises `LeaseLost` when the turn is no longer ours."""
         self.state |= changes
+        if self.keep is None:
+            return
         async with self._order:  # else an older state of another task could be stored last
             await self.keep(self.state)
+
+    async def hold(self) -> None:
+        """Raise `LeaseLost` when the turn is no longer ours.
+
+        To be awaited before each thing that users will see: a chat service cannot tell a process that lost
+        its lease from the one that has it now.
+        """
+        if self.check_lease:
+            await self.check_lease()
 
 
 Halt = asyncio.Future[str]

@@ -237,8 +237,8 @@ class _Worker:
         self._halt(stopped)
         return lost
 
-    async def _hold(self, lease: Lease) -> None:
-        """See `bot.chat.Receipt.hold`."""
+    async def _check(self, lease: Lease) -> None:
+        """Raise `LeaseLost` when a lease is no longer ours."""
         running = self._running[lease]
         is_fresh = time.monotonic() - running.renewed <= _HELD_SHARE * self._lease_seconds
         if not is_fresh and await self._renew([lease]):
@@ -305,7 +305,7 @@ class _Worker:
             turn,
             lambda state: self._inbox.keep(lease, turn, state),
             known,
-            partial(self._hold, lease),
+            partial(self._check, lease),
         )
         try:
             await self._work(turn, receipt, running.halt)

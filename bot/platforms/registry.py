@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from bot import http
 from bot.chat import (
+    Attachment,
     Audience,
-    Fetch,
     Files,
     Message,
     Platform,
@@ -68,9 +68,9 @@ class Platforms(Sequence[Platform]):
         """The place to answer. Raises `Unreachable`."""
         return self.of(id.platform).thread(id)
 
-    def fetch(self, message: Message) -> Fetch:
-        """How to get the files of a message. Raises `Unreachable`."""
-        return self.of(message.thread.platform).fetch
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
+        """Return the content of a file that came with a message, see `bot.chat.FileSource`."""
+        return await self.of(message.thread.platform).fetch(attachment, most_bytes)
 
     async def audience(self, message: Message) -> Audience:
         """Who reads the place of a message; where its platform is switched off nothing is known."""

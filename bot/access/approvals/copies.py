@@ -91,7 +91,8 @@ class Copies:
             id, _, to = key.partition(" ")
             if id != approval.id or not state.get("shown"):
                 continue
-            own = Receipt(receipt.turn, _kept_by_nobody, dict(state), receipt.hold)
+            # that of another turn is only read
+            own = Receipt(receipt.turn, None, dict(state), receipt.hold)
             try:
                 await self.platform(to.partition(":")[0]).settle_request(approval, own)
             except PlatformError as error:
@@ -120,7 +121,3 @@ def _own_receipt(receipt: Receipt, key: str) -> Receipt:
         await receipt.save(copies=receipt.state.get("copies", {}) | {key: dict(state)})
 
     return Receipt(receipt.turn, keep, dict(receipt.state.get("copies", {}).get(key, {})), receipt.hold)
-
-
-async def _kept_by_nobody(_: Mapping[str, Json]) -> None:
-    """Another turn's receipt is only read."""
