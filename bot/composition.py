@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from bot import http
 from bot.access.approvals import Approvals, Copies, Moderators, RequestStore
-from bot.access.control import AccessControl, access_control
+from bot.access.control import AccessControl, build_access_control
 from bot.agent import Agent, Model, ThreadData, offline_model, open_agent
 from bot.agent.attachments import Limits as FileLimits
 from bot.agent.attachments import Reader
@@ -60,9 +60,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
     platforms, durations = Platforms(settings), Durations()
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(_open_storage(settings))
-        access = _access(settings, storage)
+        access = _build_access(settings, storage)
         parts = await stack.enter_async_context(_open_agent(settings, storage, access, platforms))
-        examine = _examination(settings, storage, access, parts, platforms, durations)
+        examine = _build_examination(settings, storage, access, parts, platforms, durations)
         operations = Operations(storage.keys, lambda by: by == http.AUTHOR or by in settings.admin_users)
         commands = Commands(
             examine,
@@ -70,8 +70,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             access.approvals,
             operations,
             access.control.usage,
-            _personal_data(settings, storage, access, parts),
-            access.control.access.is_admin,
+            _build_personal_data(settings, storage, access, parts),
+            access.control.allow_list.is_admin,
         )
         await stack.enter_async_context(
             platforms.connect(commands, operations, storage.shared, storage.files)
@@ -148,7 +148,7 @@ class _Access:
     approvals: Approvals
 
 
-def _access(settings: Settings, storage: _Storage) -> _Access:
+def _build_access(settings: Settings, storage: _Storage) -> _Access:
     requests, people = RequestStore(storage.redis), People(storage.redis)
     inbox = Inbox(
         storage.redis,
@@ -165,7 +165,7 @@ def _access(settings: Settings, storage: _Storage) -> _Access:
         people.authors,
         partial(is_current, storage.redis),
     )
-    return _Access(access_control(settings, storage.redis), people, inbox, approvals)
+    return _Access(build_access_control(settings, storage.redis), people, inbox, approvals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +216,15 @@ async def _open_agent(
                 ttl_days=settings.thread_ttl_days,
                 has_memory=settings.enable_memory,
                 meter=access.control.budget,
-                is_limited=access.control.access.is_limited,
+                is_limited=access.control.allow_list.is_limited,
             )
         )
         yield _AgentParts(agent, model, plugins, recall)
 
 
-def _personal_data(settings: Settings, storage: _Storage, access: _Access, parts: _AgentParts) -> Personal:
+def _build_personal_data(
+    settings: Settings, storage: _Storage, access: _Access, parts: _AgentParts
+) -> Personal:
     owners, erasure = parts.recall.owners, Erasure(storage.redis, access.inbox)
     threads = ThreadData(parts.agent, owners, erasure)
     sources: list[PersonalDataSource] = [threads, owners, erasure, access.approvals]
@@ -231,7 +233,7 @@ def _personal_data(settings: Settings, storage: _Storage, access: _Access, parts
     return Personal(owners, access.people, sources, is_on=settings.enable_memory)
 
 
-def _examination(
+def _build_examination(
     settings: Settings,
     storage: _Storage,
     access: _Access,

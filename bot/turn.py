@@ -59,7 +59,7 @@ class TypedCommands(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Implements `bot.chat.HealthCheck`: the time that turns take in this process."""
+    """Durations of the turns in this process; a `bot.chat.HealthCheck`."""
 
     name = "turns"
     seconds: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1000))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.access.control import access_control
+from bot.access.control import build_access_control
 from bot.chat import Admit, Decision, Message, Refuse, ThreadId
 from bot.config import Settings
 from tests.servers.discord.service import Discord
@@ -26,7 +26,7 @@ def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
 async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
     """The inbox makes it, without the roles of the person who asked, and after however many messages."""
     settings = Settings(_env_file=None, allowed_users="slack:U2", allowed_roles="discord:1", user_rate=1)
-    access = access_control(settings, redis)
+    access = build_access_control(settings, redis)
     thread = ThreadId("discord", "G1", "1")
     asked = Message(id="1", thread=thread, author="discord:7", text="", sent_at=0, addressed=True)
     decision = Decision(
@@ -43,7 +43,7 @@ async def test_who_can_approve_may_say_so_in_words_whatever_list_is_set(
 ) -> None:
     """Fault: with a list of roles alone, an approver without one was refused."""
     settings = Settings(_env_file=None, approvers="slack:U5", **listed)
-    access = access_control(settings, redis)
+    access = build_access_control(settings, redis)
     thread = ThreadId("slack", "T1", "C1", "1.1")
     asked = Message(id="1", thread=thread, author="slack:U5", text="hi", sent_at=0, addressed=True)
     assert await access.check(asked) == Admit()

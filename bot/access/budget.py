@@ -48,7 +48,7 @@ def now() -> datetime:
 
 
 class Budget:
-    """Implements `bot.chat.Meter` and `PersonalDataSource`.
+    """Budgets of users and places; a `bot.chat.Meter` and `PersonalDataSource`.
 
     `limits` are the amounts by their settings (BUDGET_…).
     """

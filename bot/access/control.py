@@ -18,9 +18,9 @@ _OVER_TURN_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class AccessControl:
-    """Implements `bot.chat.Admission`; without a model nothing is spent, and nothing counted."""
+    """Access control, a `bot.chat.Admission`; without a model nothing is spent, and nothing counted."""
 
-    access: Access
+    allow_list: Access
     rates: Rates
     budget: Budget | None = None
     usage: UsageReport | None = None
@@ -29,14 +29,14 @@ class AccessControl:
         """Check the allow-lists, then count the message. A decision passes: its request was let through."""
         if message.decision:
             return Admit()
-        verdict = await self.access.check(message)
+        verdict = await self.allow_list.check(message)
         return await self.rates.check(message) if isinstance(verdict, Admit) else verdict
 
 
-def access_control(settings: Settings, redis: Redis) -> AccessControl:
+def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
     """Return the access control that the settings ask for; makes no request yet."""
     is_listed = bool(settings.allowed_users or settings.allowed_roles)
-    access = Access(
+    allow_list = Access(
         admins=settings.admin_users,
         # or who may approve could not say so in words
         users=settings.allowed_users | settings.approvers if is_listed else frozenset(),
@@ -52,13 +52,13 @@ def access_control(settings: Settings, redis: Redis) -> AccessControl:
         bot_row=settings.bot_loop_limit,
         bot_hour=settings.bot_hour_limit,
     )
-    rates = Rates(redis, limits, access.is_admin, hears_bots=bool(settings.allowed_bots))
+    rates = Rates(redis, limits, allow_list.is_admin, hears_bots=bool(settings.allowed_bots))
     if not settings.has_model:
-        return AccessControl(access, rates)
+        return AccessControl(allow_list, rates)
     ledger = Ledger(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
     return AccessControl(
-        access,
+        allow_list,
         rates,
         Budget(ledger, settings.budgets, settings.model_prices),
-        UsageReport(ledger, settings.budgets, settings.currency, bool(settings.model_prices), access),
+        UsageReport(ledger, settings.budgets, settings.currency, bool(settings.model_prices), allow_list),
     )

@@ -56,7 +56,7 @@ _QUOTED = "quoted"
 
 
 class Agent:
-    """Implements `bot.chat.Agent` with a graph whose checkpoints are the threads' memory."""
+    """A `bot.chat.Agent` with a graph whose checkpoints are the threads' memory."""
 
     def __init__(
         self,

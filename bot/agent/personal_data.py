@@ -15,7 +15,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class ThreadData:
-    """Implements `bot.chat.PersonalDataSource` for what a user wrote in threads."""
+    """Messages of users in the threads' memory; a `bot.chat.PersonalDataSource`."""
 
     name = "threads"
 

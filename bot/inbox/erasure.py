@@ -27,7 +27,7 @@ _BATCH = 500
 
 
 class Erasure:
-    """Implements `bot.chat.PersonalDataSource` and `Mailboxes`. Errors of redis-py pass through."""
+    """Removal of messages, a `bot.chat.PersonalDataSource` and `Mailboxes`. Passes errors of redis-py on."""
 
     name = "inbox"
 

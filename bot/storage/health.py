@@ -20,7 +20,7 @@ _EVIDENCE = (
 
 @dataclass(frozen=True, slots=True)
 class RedisHealth:
-    """Implements `bot.chat.HealthCheck`."""
+    """State of Redis; a `bot.chat.HealthCheck`."""
 
     name = "redis"
 

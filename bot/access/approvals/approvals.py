@@ -42,10 +42,10 @@ LOOK_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """Implements `bot.chat.Requests` and `PersonalDataSource`, and takes the decisions. Raises `StorageDown`.
+    """Approval requests and their decisions; a `bot.chat.Requests` and `PersonalDataSource`.
 
-    `approvers` are authors as in `Message`. A request expires after `hours`. With `four_eyes` nobody approves
-    what they have asked for themselves.
+    All methods raise `StorageDown`. `approvers` are authors as in `Message`. A request expires after `hours`.
+    With `four_eyes` nobody approves what they have asked for themselves.
     """
 
     name = "approvals"
@@ -148,9 +148,9 @@ class Approvals:
                 if confirmed is None:
                     return replies.read_back(record.approval, order, word, is_above=is_above)
                 order = confirmed
-            if order.reason is None:
+            if not order.is_certain:
                 return replies.read_back(record.approval, order, word, is_above=is_above)
-        reason, name = order.reason or "", message.author_name
+        reason, name = order.reason, message.author_name
         return (await self._decided(record, by, approve=order.approve, reason=reason, name=name)).words
 
     async def _word(self, id: str, message: Message) -> str:

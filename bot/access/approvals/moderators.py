@@ -8,7 +8,7 @@ from bot.access.approvals.request_store import RequestStore
 
 @dataclass(frozen=True, slots=True)
 class Moderators:
-    """Implements `bot.chat.StopPolicy`: administrators, and approvers where a request waits for them."""
+    """Administrators, and approvers where a request waits for them; a `bot.chat.StopPolicy`."""
 
     admins: Set[str]
     approvers: Set[str]

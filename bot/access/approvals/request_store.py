@@ -104,7 +104,11 @@ class RequestStore:
 
     async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
         """Store the threads that show a request besides the one that asks."""
-        await self._put(id, "shown", json.dumps([str(each) for each in threads]))
+        with storage_errors():
+            async with self.redis.pipeline(transaction=True) as step:
+                step.hset(_key(id), "shown", json.dumps([str(each) for each in threads]))
+                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
+                await step.execute()
 
     async def confirmation(self, id: str, author: str, place: ThreadId) -> str:
         """Return the word that confirms a decision of an author in a place that does not show the request.
@@ -119,13 +123,6 @@ class RequestStore:
                 step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
                 _, word, _ = await step.execute()
         return str(word.decode())
-
-    async def _put(self, id: str, field: str, value: str) -> None:
-        with storage_errors():
-            async with self.redis.pipeline(transaction=True) as step:
-                step.hset(_key(id), field, value)
-                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
-                await step.execute()
 
     async def note_decision(self, record: Record, approval: Approval) -> None:
         """Store the decision of a request, which is closed by it."""

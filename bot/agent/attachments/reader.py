@@ -37,7 +37,7 @@ class Limits:
 
 
 class Reader:
-    """Implements `bot.chat.Attachments`; pictures are kept in `files`, if the model can look at them."""
+    """Reader of files (`bot.chat.Attachments`); pictures are kept in `files` if the model can see them."""
 
     def __init__(self, source: FileSource, files: Files, limits: Limits, *, sees_pictures: bool) -> None:
         self._source = source
