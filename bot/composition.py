@@ -140,7 +140,7 @@ async def _open_storage(settings: Settings) -> AsyncIterator[_Storage]:
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """What users ask, who may ask it, and who approves it."""
+    """Inbox, access control and approvals."""
 
     control: AccessControl
     people: People

@@ -1,4 +1,4 @@
-"""One turn: messages in, one reply out. This is the boundary at which errors become words."""
+"""One turn: messages in, one reply out. Errors become sentences for the user here."""
 
 import asyncio
 import logging
@@ -118,7 +118,7 @@ class Turns:
     async def _parts(
         self, turn: Turn, receipt: Receipt, halt: Halt, received: Mapping[str, Notice | Ignore]
     ) -> AsyncGenerator[Part]:
-        """The agent's parts; what ends them early becomes a last one, and is kept: it is never run again."""
+        """Yield the parts of the reply. What ends it early becomes the last one, and is not run again."""
         for notice in dict.fromkeys(each for each in received.values() if isinstance(each, Notice)):
             yield notice
         asked = replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
@@ -199,7 +199,7 @@ class Turns:
                 return Notice(answer) if answer is not None else None
 
     async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
-        """The agent's parts, with the words for what ended them early left in `problem`."""
+        """Yield the agent's parts; `problem` is filled when something ends them early."""
         try:
             async with _until(halt, self.limit), aclosing(_generator(self.agent.answer(turn))) as parts:
                 async for part in parts:
@@ -229,7 +229,7 @@ class _Problem:
 
 
 class _Halted(Exception):
-    """The turn is to end now."""
+    """Raised when the turn has to end now."""
 
 
 @asynccontextmanager
@@ -276,13 +276,13 @@ def _unpacked(stored: Json) -> Part:
 
 
 def _answer(said: Iterable[Part], ending: str) -> str:
-    """The whole answer in words, as the memory keeps it."""
+    """Return the whole answer in words, as the memory keeps it."""
     texts = [part.text for part in said if isinstance(part, Text)]
     return "".join([*texts, "\n\n", ending]).strip()
 
 
 def _joined(parts: Iterable[Part]) -> Iterator[Part]:
-    """The same with one text where there were several in a row."""
+    """Yield the parts, with texts in a row joined into one."""
     for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
         if is_text:
             yield Text("".join(part.text for part in group if isinstance(part, Text)))
@@ -291,7 +291,7 @@ def _joined(parts: Iterable[Part]) -> Iterator[Part]:
 
 
 async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
-    """The parts of an answer, none of which can pass for a request of the bot's own except those that are."""
+    """Yield the parts of an answer, none of which can imitate a request of the bot."""
     text = Harmless()
     async with aclosing(parts):
         async for part in parts:

@@ -1,4 +1,4 @@
-"""Who may talk to the bot and where, and who may run its operations."""
+"""Allow-lists: users who can talk to the bot, places where it answers, and its administrators."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Access:
 
     A message is answered when its author *and* its space *and* its channel are allowed. A person is allowed
     by `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord
-    they are the space `discord:dm`, and nobody has a role there. `external` is ALLOW_EXTERNAL: what people of
-    other organisations and guests may do.
+    they are the space `discord:dm`, and nobody has a role there. `external` is ALLOW_EXTERNAL: what users of
+    other organisations and guests can do.
     """
 
     admins: Set[str] = frozenset()
@@ -83,5 +83,5 @@ class Access:
         return self.external != "all" and any(message.is_external for message in turn.messages)
 
     def is_admin(self, user: str) -> bool:
-        """Whether `user` may run operations."""
+        """Return whether a user is an administrator."""
         return user in self.admins

@@ -43,7 +43,7 @@ _WARNING = (
 
 
 def now() -> datetime:
-    """The time by which days are told apart."""
+    """Return the time in UTC, by which days are counted."""
     return datetime.now(UTC)
 
 
@@ -127,7 +127,7 @@ class Budget:
         }
 
     def _rules(self, turn: Turn) -> list[tuple[str, Cap]]:
-        """The budgets that a turn comes out of, each with the setting that it is from."""
+        """Return the budgets that a turn is charged to, each with its setting."""
         return [
             (setting, Cap(account, "cost" if limit.is_money else "tokens", limit.counted))
             for account in accounts_of(turn)
@@ -151,14 +151,14 @@ class Budget:
 
 
 def accounts_of(turn: Turn) -> list[str]:
-    """What a turn is counted under: in full for each who asked, and once for where they did."""
+    """Return the accounts of a turn: it counts in full for each user who asked, and once for the place."""
     place = scopes_of(turn.messages[0])
     users = [f"user {author}" for author in turn.authors]
     return [*users, f"channel {place.channel}", f"space {place.space}", TOTAL]
 
 
 def until_midnight(moment: datetime) -> str:
-    """How long it is until the next day begins, in words."""
+    """Return the time until the next day begins, in words."""
     midnight = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     minutes = max(1, round((midnight - moment).total_seconds() / 60))
     hours, rest = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""How many messages a person, a channel and another bot may write: sliding windows over all processes.
+"""Rate limits for users, channels and other bots: sliding windows shared by all processes.
 
 A message is counted once, under its id: a redelivery, a repeated turn or a second process counts nothing
 twice.
@@ -19,7 +19,7 @@ HOUR = 3600
 DAY = 24 * HOUR
 
 _LOOP_SECONDS = 7 * DAY
-"""How long a thread without messages of bots is remembered to have had too many."""
+"""Time for which a thread is remembered to have had too many messages of bots."""
 
 # Counts a message in every window, or in none. Redis' own clock, since machines differ.
 # KEYS windows | ARGV message id, then for each window: seconds, most -> {0, 0} counted
@@ -86,7 +86,7 @@ class Limits:
 
 
 class Rates:
-    """Counts messages and says why one is too many. Administrators are not limited."""
+    """Rate limiter: counts messages and refuses those that are too many. Administrators are not limited."""
 
     def __init__(
         self, redis: Redis, limits: Limits, is_admin: Callable[[str], bool], hears_bots: bool
@@ -126,7 +126,7 @@ class Rates:
         return _TOO_FAST[setting].format(most=most, wait=_seconds(wait))
 
     def _windows(self, message: Message) -> Iterator[tuple[str, str, int]]:
-        """The setting, the key and the most messages of each rate that counts this one."""
+        """Yield the setting, the key and the limit of each rate that counts this message."""
         scopes = scopes_of(message)
         if self._limits.user:
             yield "USER_RATE", _key("user", scopes.user), self._limits.user

@@ -37,7 +37,7 @@ class Requests(Protocol):
         """
 
     async def find(self, id: str) -> tuple[Approval, Proposal] | None:
-        """What was asked under that id, with the decision if there is one; None when it is not known."""
+        """Return the request of that id, with the decision if there is one; None when it is not known."""
 
 
 class Showing(Protocol):

@@ -1,4 +1,4 @@
-"""Where the content of files is, so that parts and messages need only name them."""
+"""Storage of file contents, so that parts and messages need only name the files."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Files(Protocol):
         """Keep a file, or keep it for longer. Raises `FileTooLarge`."""
 
     async def find(self, id: str) -> tuple[File, bytes] | None:
-        """A file with its content; None when there is none (any more)."""
+        """Return a file with its content; None when there is none (any more)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enclosed:
-    """What the files of one message say to the model.
+    """Content of the files of one message, as the model gets it.
 
     `text` is their content, marked as data; `pictures` are kept as files and shown beside it. `problems` are
     sentences for the person: which files could not be read, and why.

@@ -1,4 +1,4 @@
-"""What the calls of a model take, and who counts it."""
+"""Usage of the model: what its calls take, and the meter that counts it."""
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from bot.chat.events import Turn
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a model reads and writes."""
+    """Tokens that a model reads and writes."""
 
     input: int = 0
     output: int = 0
@@ -17,7 +17,7 @@ class Tokens:
 
 @dataclass(slots=True)
 class Spending:
-    """One call: what it took, None when nothing came of it; afterwards what the person is to be told."""
+    """Usage of one call, None when nothing came of it; `warnings` are for the user."""
 
     used: Tokens | None = None
     warnings: tuple[str, ...] = ()

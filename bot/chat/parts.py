@@ -1,4 +1,4 @@
-"""What an answer is made of."""
+"""Parts of an answer. Plain data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -78,7 +78,7 @@ class Approval:
 
 
 def decided(approval: Approval, decision: Decision) -> Approval:
-    """The same, as it is to be shown now that somebody has decided it."""
+    """Return the request as it is shown after a decision."""
     names = {**approval.names, **({decision.by: decision.by_name} if decision.by_name else {})}
     return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason, names=names)
 

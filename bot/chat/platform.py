@@ -1,4 +1,4 @@
-"""What a chat service is to the rest of the bot, and what it is given."""
+"""Protocol of a chat service, and what the rest of the bot gives it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -81,7 +81,7 @@ class HealthCheck(Protocol):
 
 
 Audience = Literal["everyone", "members", "outsiders"]
-"""Who reads the place of a message: `everyone` of its space may; only some do, all of them `members` of the
+"""Readers of the place of a message: `everyone` of its space may; only some do, all of them `members` of the
 space; or `outsiders` do, or may for all that is known."""
 
 
@@ -90,12 +90,12 @@ class Platform(Protocol):
 
     @property
     def name(self) -> str:
-        """The first field of its `ThreadId`s, in lower case."""
+        """Return the first field of its `ThreadId`s, in lower case."""
 
     async def receive(self, deliver: Deliver) -> None:
         """Hand every event to `deliver` until cancelled; may be called again after it has raised.
 
-        Each call builds what it listens with anew. Replies work before, during and after it, and in processes
+        Each call builds its connections again. Replies work before, during and after it, and in processes
         that never call it. Raises `PlatformError` when the connection is lost for good
         (`CredentialsRejected`: do not try again).
         """
@@ -110,13 +110,13 @@ class Platform(Protocol):
         """
 
     def thread(self, id: ThreadId) -> Thread:
-        """The place to answer; makes no request."""
+        """Return the place to answer; makes no request."""
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """The content of a file that came with a message. Raises `FileRefused`, and `StorageDown`."""
+        """Return the content of a file that came with a message. Raises `FileRefused`, and `StorageDown`."""
 
     async def audience(self, message: Message) -> Audience:
-        """Who reads the place of a message. Never raises: what is not known is taken as the narrower."""
+        """Return the readers of a message's place, the narrower group in doubt. Never raises."""
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
@@ -138,4 +138,4 @@ class Platform(Protocol):
         """
 
     async def health(self) -> Health:
-        """Whether it is connected, and how that is known. Never raises, and ends within seconds."""
+        """Return whether it is connected, with the evidence. Never raises, and ends within seconds."""

@@ -23,32 +23,32 @@ NOTHING_USED = "No language model is configured, so nothing is used up."
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who runs a command: an author, as in `Message`, in the space where that was, as in `ThreadId`."""
+    """User of a command: an author, as in `Message`, in the space where it was run, as in `ThreadId`."""
 
     author: str
     space: str
 
 
 class PersonalMemory(Protocol):
-    """What is kept about a person, for that person. All methods raise `BotError`; texts are Markdown."""
+    """Data about a user, for that user. All methods raise `BotError`; texts are Markdown."""
 
     async def show(self, caller: Caller) -> str:
-        """What there is, the newest first."""
+        """Return a summary with the newest facts and conversations."""
 
     async def summary(self, message: Message) -> str:
-        """How much there is about who wrote a message, in words that others may read."""
+        """Return how much there is about the author of a message, in words that others can read."""
 
     async def export(self, caller: Caller) -> bytes:
-        """All of it, as a JSON document."""
+        """Return all of it, as a JSON document."""
 
     async def forget(self, caller: Caller, *, confirmed: bool) -> str:
-        """Remove all of it, once that is confirmed; before that say what would go."""
+        """Remove all of it once that is confirmed; before that, return what would be removed."""
 
     async def link(self, caller: Caller, code: str) -> str:
-        """Make a code, or use the one that another account of the same person has made."""
+        """Create a code, or use the code that another account of the same user has created."""
 
     async def unlink(self, caller: Caller) -> str:
-        """Undo that."""
+        """Undo the link of this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Commands:
 
 
 def typed(message: Message) -> Event:
-    """The message, or the stop that it orders, which is not to wait for its turn.
+    """Return the message, or the stop that it orders, which does not wait for its turn.
 
     A decision is for the bot wherever it is typed, also in a thread that the bot has not joined.
     """
