@@ -1,4 +1,4 @@
-"""The bot at work: platforms that hear, a worker that answers, and the order in which they end."""
+"""The running bot: platforms that receive, a worker that answers, and the order in which they stop."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from bot.turn import Turns
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 6.0
-"""For a platform that is to hear nothing new: to hand over what it has heard, and to close connections."""
+"""Time for a platform to hand over what it has received, and to close its connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Bot:
     """Address of the local page."""
 
     async def warn(self) -> None:
-        """Log what an operator should know at once: a database that is away, a Redis that may forget."""
+        """Log a warning when the database is away, or Redis may lose data."""
         for part in await self.examine():
             if part.name in ("redis", "postgres") and part.state != "ok":
-                log.warning("not as it should be", extra={"part": part.name, **part.evidence})
+                log.warning("dependency degraded", extra={"part": part.name, **part.evidence})
 
     async def run(self, stop: asyncio.Event, began: float) -> None:
         """Serve until `stop` is set, then end in order; `began` is when the start did (monotonic seconds).
@@ -80,7 +80,7 @@ class Bot:
             print(summary(self.settings, self.page), file=sys.stderr, flush=True)  # noqa: T201 - for the person
 
     async def deliver(self, event: Event) -> None:
-        """Put an event into the inbox; see `bot.chat.Deliver`."""
+        """Put an event into the inbox, as `bot.chat.Deliver` says."""
         if isinstance(event, Message):
             event = typed(event)
         outcome = await self.inbox.put(event)
@@ -124,7 +124,7 @@ class Bot:
 
 
 def _names(event: Event) -> dict[str, str]:
-    """What the log calls an event by."""
+    """Return the ids of an event for the log."""
     match event:
         case Message():
             return {"thread_id": str(event.thread), "message_id": event.id}

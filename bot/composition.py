@@ -11,20 +11,22 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from langchain_core.tools import BaseTool
+from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals, Copies
-from bot.access.control import gate
-from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
+from bot.access.approvals import Approvals, Copies, Moderators, RequestStore
+from bot.access.control import AccessControl, build_access_control
+from bot.agent import Agent, Model, ThreadData, offline_model, open_agent
 from bot.agent.attachments import Limits as FileLimits
 from bot.agent.attachments import Reader
 from bot.app import Bot
-from bot.chat import Health, Json
+from bot.chat import HealthCheck, PersonalDataSource
 from bot.commands.commands import Commands
 from bot.commands.health import Examination
 from bot.commands.redis import Operations
@@ -32,46 +34,23 @@ from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings
 from bot.http.chat import AUTHOR
 from bot.http.platform import Http
-from bot.inbox import (
-    Erasure,
-    FencedRedis,
-    Inbox,
-    admin,
-    inbox_health,
-    is_current,
-    note_hang,
-)
+from bot.inbox import Erasure, FencedRedis, Inbox, admin, is_current, note_hang
 from bot.inbox.process_name import process_name
-from bot.memory import (
-    Belongings,
-    Embeddings,
-    OfflineEmbeddings,
-    People,
-    Recall,
-)
+from bot.memory import Embeddings, OfflineEmbeddings, People, Recall
 from bot.memory.personal_data import Personal
 from bot.platforms.adapter import Adapter, Services, plain
-from bot.platforms.registry import Platforms, open_platforms
-from bot.storage.client import check_redis, open_redis, refusal
+from bot.platforms.registry import Platforms
+from bot.storage.client import check_redis, open_redis
 from bot.storage.coordination import SharedState
 from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.storage.files import FileStore
-from bot.tools import (
-    NOTHING_KEPT,
-    Database,
-    KeyValueStore,
-    Orders,
-    RoleCheck,
-    RolePolicy,
-    open_database,
-    open_orders,
-    toolset,
-)
-from bot.tools.plugins import open_plugins
-from bot.turn import Turns
+from bot.storage.health import RedisHealth
+from bot.storage.key_value import KeyValueStore
+from bot.tools import Database, Orders, RoleCheck, RolePolicy, open_database, open_orders, toolset
+from bot.tools.plugins import Plugins, open_plugins
+from bot.turn import Durations, Turns
 
 log = logging.getLogger(__name__)
-
 
 _WRITING_CONNECTIONS = 2
 """Changes are rare, and each one was approved by a person."""
@@ -83,6 +62,72 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
 
     Raises `ConfigError` when a setting must be fixed.
     """
+    # the agent reads from platforms, whose commands reach the agent: known first, connected later
+    platforms, durations = Platforms(settings), Durations()
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(_open_storage(settings))
+        access = _build_access(settings, storage)
+        parts = await stack.enter_async_context(_open_agent(settings, storage, access, platforms))
+        examine = _build_examination(settings, storage, access, parts, platforms, durations)
+        operations = Operations(storage.keys, lambda by: by == AUTHOR or by in settings.admin_users)
+        commands = Commands(
+            examine,
+            access.inbox.stop,
+            access.approvals,
+            operations,
+            access.control.usage,
+            _build_personal_data(settings, storage, access, parts),
+            access.control.allow_list.is_admin,
+        )
+        services = Services(
+            commands=commands,
+            operations=operations,
+            shared=storage.shared,
+            files=storage.files,
+            roles=settings.bot_roles,
+            catch_up_hours=settings.catch_up_hours,
+            bots=settings.allowed_bots,
+        )
+        await stack.enter_async_context(platforms.connect(adapters, services))
+        copies = Copies(access.approvals, platforms.of, storage.shared, settings.approvals_channel)
+        turns = Turns(
+            parts.agent, platforms.thread, access.control, settings.turn_timeout, commands, copies, durations
+        )
+        await parts.plugins.tried()
+        note = partial(_note_hang, storage.redis_url, access.inbox)
+        watchdog = Watchdog(settings.lease_seconds, lambda: access.inbox.under_way, note)
+        page = next((each.page for each in platforms if isinstance(each, Http)), None)
+        yield Bot(
+            settings,
+            platforms,
+            access.inbox,
+            storage.shared,
+            access.approvals,
+            turns,
+            examine,
+            watchdog,
+            page,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """Redis and the business database, with what all other parts keep there."""
+
+    redis_url: str
+    redis: Redis
+    fenced: FencedRedis
+    process: str
+    """The name of this process, which its leases have."""
+    shared: SharedState
+    files: FileStore
+    keys: KeyValueStore
+    database: Database
+    orders: Orders | None
+
+
+@asynccontextmanager
+async def _open_storage(settings: Settings) -> AsyncIterator[_Storage]:
     async with AsyncExitStack() as stack:
         redis_url = await _redis_url(stack, settings)
         await check_redis(redis_url)
@@ -92,120 +137,132 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
         database = await stack.enter_async_context(
             open_database(database_url, size=settings.db_pool_size, role=role)
         )
-        files = FileStore(redis)
-        fenced = FencedRedis(redis)
-        name = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
-
-        async def overrules(author: str, thread: str) -> bool:
-            return author in settings.admin_users or await approvals.waits_for(author, thread)
-
-        inbox = Inbox(redis, name=name, follow_days=settings.thread_ttl_days, overrules=overrules)
-        people = People(redis)
-        approvals = Approvals(
+        process = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
+        yield _Storage(
+            redis_url,
             redis,
-            inbox.put,
-            settings.who_approves,
-            settings.approval_hours,
-            settings.approval_four_eyes,
-            people.authors,
-            partial(is_current, redis),
+            FencedRedis(redis),
+            process,
+            SharedState(redis, process),
+            FileStore(redis),
+            KeyValueStore(redis, settings.redis_ops_prefix),
+            database,
+            await _orders(stack, settings, database_url, database),
         )
-        orders = await _orders(stack, settings, database_url, database)
-        platforms = Platforms()
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """Inbox, access control and approvals."""
+
+    control: AccessControl
+    people: People
+    inbox: Inbox
+    approvals: Approvals
+
+
+def _build_access(settings: Settings, storage: _Storage) -> _Access:
+    requests, people = RequestStore(storage.redis), People(storage.redis)
+    inbox = Inbox(
+        storage.redis,
+        name=storage.process,
+        follow_days=settings.thread_ttl_days,
+        stop_policy=Moderators(settings.admin_users, settings.who_approves, requests),
+    )
+    approvals = Approvals(
+        requests,
+        inbox.put,
+        settings.who_approves,
+        settings.approval_hours,
+        settings.approval_four_eyes,
+        people.authors,
+        partial(is_current, storage.redis),
+    )
+    return _Access(build_access_control(settings, storage.redis), people, inbox, approvals)
+
+
+@dataclass(frozen=True, slots=True)
+class _AgentParts:
+    """The agent, with its model, its tools and its long-term memory."""
+
+    agent: Agent
+    model: Model
+    plugins: Plugins
+    recall: Recall
+
+
+@asynccontextmanager
+async def _open_agent(
+    settings: Settings, storage: _Storage, access: _Access, platforms: Platforms
+) -> AsyncIterator[_AgentParts]:
+    async with AsyncExitStack() as stack:
         recall = Recall(
-            fenced,
+            storage.fenced,
             await stack.enter_async_context(_embeddings(settings)),
-            people,
+            access.people,
             platforms.audience,
             fact_days=settings.memory_ttl_days,
             turn_days=settings.thread_ttl_days,
         )
-        belongings = Belongings(fenced, recall.store, settings.thread_ttl_days * 24 * 3600)
         if settings.enable_memory:
             await stack.enter_async_context(recall.embedding())
-        remembered = recall if settings.enable_memory else None
         wanted = settings.plugins if "worker" in settings.bot_roles else None
-        plugins = await stack.enter_async_context(open_plugins(wanted, redis))
-        tools = plugins.toolbox
-        tools.put_own(toolset(database, remembered, keep=files.keep, orders=orders))
-        model = await stack.enter_async_context(_model(settings, tools))
-        allowed = gate(settings, redis)
-        sees = settings.has_model and settings.openai_vision
-        reader = Reader(platforms.fetch, files, _file_limits(settings), sees_pictures=sees)
+        memory = recall if settings.enable_memory else None
+        own = toolset(storage.database, memory, keep=storage.files.keep, orders=storage.orders)
+        plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
+        model = await stack.enter_async_context(_model(settings, plugins.toolbox))
+        has_sight = settings.has_model and settings.openai_vision
+        limits = FileLimits(
+            size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
+        )
         agent = await stack.enter_async_context(
             open_agent(
-                fenced,
+                storage.fenced,
                 model,
-                tools,
-                approvals,
-                enclose=reader.enclose,
-                see=seeing(files) if sees else see_nothing,
-                note=belongings.note,
-                remember=recall.remember,
+                plugins.toolbox,
+                access.approvals,
+                writer=recall,
+                attachments=Reader(platforms, storage.files, limits, sees_pictures=has_sight),
+                pictures=storage.files if has_sight else None,
                 max_iterations=settings.max_iterations,
                 history_tokens=settings.history_tokens,
                 ttl_days=settings.thread_ttl_days,
                 has_memory=settings.enable_memory,
-                meter=allowed.meter,
-                is_limited=allowed.access.is_limited,
+                meter=access.control.budget,
+                is_limited=access.control.allow_list.is_limited,
             )
         )
-        store = KeyValueStore(redis, settings.redis_ops_prefix)
-        operations = Operations(store, lambda user: user == AUTHOR or user in settings.admin_users)
-        shared = SharedState(redis, name)
-        examine = Examination()
-        personal = Personal(
-            belongings,
-            people,
-            Erasure(redis, inbox),
-            agent,
-            is_on=settings.enable_memory,
-            elsewhere=[approvals.forget, allowed.forget],
-            told={"requests": approvals.tell, "usage": allowed.tell},
-        )
-        commands = Commands(
-            examine,
-            inbox.stop,
-            approvals.decide,
-            operations,
-            allowed.usage,
-            personal,
-            approvals.decide_in_words,
-            allowed.access.is_admin,
-        )
-        services = Services(
-            commands=commands,
-            operations=operations,
-            shared=shared,
-            files=files,
-            roles=settings.bot_roles,
-            catch_up_hours=settings.catch_up_hours,
-            bots=settings.allowed_bots,
-        )
-        platforms += await open_platforms(stack, adapters, settings, services)
-        receive = allowed.reception(commands)
-        copies = Copies(approvals, platforms.of, shared, settings.approvals_channel)
-        turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout, copies)
-        examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
-        examine.add("postgres", database.health)
-        examine.add("model", model.health)
-        for platform in platforms:
-            if platform.name in settings.bot_roles:
-                examine.add(platform.name, platform.health)
-        examine.add("inbox", partial(inbox_health, redis))
-        examine.add("turns", turns.health)
-        if orders:
-            examine.add("writes", orders.health)
-        if settings.who_approves:
-            examine.add("approvals", approvals.health)
-        if plugins:
-            examine.add("plugins", plugins.health)
-            await plugins.tried()
-        watchdog = Watchdog(
-            settings.lease_seconds, lambda: inbox.under_way, partial(_note_hang, redis_url, inbox)
-        )
-        page = next((each.page for each in platforms if isinstance(each, Http)), None)
-        yield Bot(settings, platforms, inbox, shared, approvals, turns, examine, watchdog, page)
+        yield _AgentParts(agent, model, plugins, recall)
+
+
+def _build_personal_data(
+    settings: Settings, storage: _Storage, access: _Access, parts: _AgentParts
+) -> Personal:
+    owners, erasure = parts.recall.owners, Erasure(storage.redis, access.inbox)
+    threads = ThreadData(parts.agent, owners, erasure)
+    sources: list[PersonalDataSource] = [threads, owners, erasure, access.approvals]
+    if access.control.budget:
+        sources.append(access.control.budget)
+    return Personal(owners, access.people, sources, is_on=settings.enable_memory)
+
+
+def _build_examination(
+    settings: Settings,
+    storage: _Storage,
+    access: _Access,
+    parts: _AgentParts,
+    platforms: Platforms,
+    durations: Durations,
+) -> Examination:
+    services: list[HealthCheck] = [RedisHealth(storage.redis, storage.keys), storage.database, parts.model]
+    others: list[HealthCheck] = [access.inbox, durations]
+    if storage.orders:
+        others.append(storage.orders)
+    if settings.who_approves:
+        others.append(access.approvals)
+    if parts.plugins:
+        others.append(parts.plugins)
+    return Examination(services, platforms.listening, others)
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:
@@ -273,30 +330,6 @@ async def _embeddings(settings: Settings) -> AsyncIterator[Embeddings]:
         timeout=settings.request_timeout,
     ) as embeddings:
         yield embeddings
-
-
-def _file_limits(settings: Settings) -> FileLimits:
-    return FileLimits(
-        size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
-    )
-
-
-async def _redis_health(store: KeyValueStore, problem: Callable[[], Awaitable[str]]) -> Health:
-    """Redis with its evidence: `degraded` when it may forget, by eviction or for want of persistence.
-
-    `down` when it takes no writes: then no message can be kept.
-    """
-    info = await store.server()
-    evidence: dict[str, Json] = {"ping_ms": await store.ping()}
-    kept = ("version", "modules", "used_memory_mib", "maxmemory_policy", "persistence", "connected_clients")
-    evidence |= {key: info[key] for key in kept}
-    if reason := await problem():
-        return Health(name="redis", state="down", evidence={"takes_no_writes": reason, **evidence})
-    if info["maxmemory_policy"] != "noeviction":
-        evidence["advice"] = "set maxmemory-policy noeviction: Redis may drop memory without an error"
-    elif info["persistence"].startswith(NOTHING_KEPT):
-        evidence["advice"] = "switch on appendonly: a restart of Redis loses messages and memory"
-    return Health(name="redis", state="degraded" if "advice" in evidence else "ok", evidence=evidence)
 
 
 async def serve(settings: Settings, adapters: Sequence[Adapter[Any]]) -> None:

@@ -1,23 +1,26 @@
-"""One turn: messages in, one reply out. This is the boundary at which errors become words."""
+"""One turn: messages in, one reply out. Errors become sentences for the user here."""
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
-from typing import cast
+from typing import Protocol, cast
 
 from bot.chat import (
-    Answer,
+    Admission,
+    Admit,
+    Agent,
     AnswerError,
     Approval,
     File,
     Halt,
     Harmless,
     Health,
+    Ignore,
     Json,
     LeaseLost,
     Message,
@@ -25,6 +28,7 @@ from bot.chat import (
     Part,
     PlatformError,
     Receipt,
+    Refuse,
     Showing,
     StorageDown,
     Text,
@@ -37,36 +41,61 @@ from bot.chat import (
 
 log = logging.getLogger(__name__)
 
-Reception = Callable[[Message], Awaitable[str | None]]
-"""What answers a message before the agent is asked, in Markdown for its author: why it may not be answered,
-or what the command in it has done. None when the agent is to answer; empty words when nobody is, not even
-with a refusal. Raises `StorageDown`."""
-
-Conclude = Callable[[Turn, str], Awaitable[str]]
-"""Notes in the thread's memory how a turn ended that the agent did not end itself; what people must know of
-what was done all the same, if anything."""
-
 _FAILED = "Something went wrong on my side, and I could not finish this. Reference: `{reference}`."
 _TOO_LONG = (
     "I stopped here, since this took longer than {minutes:g} minutes. Ask for a part of it, or ask again."
 )
 
 
+class TypedCommands(Protocol):
+    """Commands that users type as messages."""
+
+    async def answer(self, message: Message) -> str | None:
+        """Run the command in a message and return the answer, in Markdown; None where there is no command.
+
+        Raises `StorageDown`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Durations of the turns in this process; a `bot.chat.HealthCheck`."""
+
+    name = "turns"
+    seconds: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1000))
+    """The end of each turn (monotonic seconds), and how long it took."""
+
+    def add(self, began: float) -> float:
+        """Add a turn that ends now; returns its seconds."""
+        ended = time.monotonic()
+        self.seconds.append((ended, ended - began))
+        return ended - began
+
+    async def health(self) -> Health:
+        """Return how long turns take, and how many there were in the last hour."""
+        seconds = sorted(duration for _, duration in self.seconds)
+        hour_ago = time.monotonic() - 3600
+        evidence: dict[str, float] = {"last_hour": sum(ended > hour_ago for ended, _ in self.seconds)}
+        if seconds:
+            evidence["p50_s"] = round(seconds[len(seconds) // 2], 2)
+            evidence["p99_s"] = round(seconds[len(seconds) * 99 // 100], 2)
+        return Health(name=self.name, state="ok", evidence=evidence)
+
+
 @dataclass(frozen=True, slots=True)
 class Turns:
     """Takes turns: asks the agent, and hands its parts to the thread's reply.
 
-    An attempt that takes longer than `limit` seconds is ended with a word to the person who asked.
+    An attempt that takes longer than `limit` seconds is ended with a sentence to the user who asked.
     """
 
-    answer: Answer
+    agent: Agent
     thread: Callable[[ThreadId], Thread]
-    receive: Reception
-    conclude: Conclude
+    admission: Admission
     limit: float
+    commands: TypedCommands | None = None
     showing: Showing | None = None
-    seconds: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1000))
-    """When a turn ended, and how long it took."""
+    durations: Durations = field(default_factory=Durations)
 
     async def take(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
         """Answer one turn to its end, which comes at once when `halt` is done.
@@ -78,21 +107,20 @@ class Turns:
         began = time.monotonic()
         log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages)})
         received = await self._received(turn, receipt)
-        if len(received) == len(turn.messages) and not any(received.values()):
+        ignored = [each for each in received.values() if isinstance(each, Ignore)]
+        if len(ignored) == len(turn.messages):
             log.info("turn passed over in silence")
             return
         async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
             await self.thread(turn.thread).reply(parts, receipt)
-        ended = time.monotonic()
-        self.seconds.append((ended, ended - began))
-        log.info("turn finished", extra={"seconds": round(ended - began, 3)})
+        log.info("turn finished", extra={"seconds": round(self.durations.add(began), 3)})
 
     async def _parts(
-        self, turn: Turn, receipt: Receipt, halt: Halt, received: Mapping[str, str]
+        self, turn: Turn, receipt: Receipt, halt: Halt, received: Mapping[str, Notice | Ignore]
     ) -> AsyncGenerator[Part]:
-        """The agent's parts; what ends them early becomes a last one, and is kept: it is never run again."""
-        for words in dict.fromkeys(filter(None, received.values())):
-            yield Notice(words)
+        """Yield the parts of the reply. What ends it early becomes the last one, and is not run again."""
+        for notice in dict.fromkeys(each for each in received.values() if isinstance(each, Notice)):
+            yield notice
         asked = replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
         if not asked.messages:
             return
@@ -101,8 +129,8 @@ class Turns:
             said = [_unpacked(each) for each in receipt.state.get("said", ())]
             for part in said:
                 yield part
-            async for notice in self._shown_elsewhere(said, receipt):
-                yield notice
+            async for shown in self._shown_elsewhere(said, receipt):
+                yield shown
         else:
             if turn.decision and halt.done():  # what was decided is carried out; a stop is for answers
                 halt = asyncio.get_running_loop().create_future()
@@ -111,15 +139,16 @@ class Turns:
                 async for part in parts:
                     said.append(part)
                     yield part
-            async for notice in self._shown_elsewhere(said, receipt):
-                yield notice
+            async for shown in self._shown_elsewhere(said, receipt):
+                yield shown
             if not problem.words:
                 return
             # before the memory is told: an agent that is asked again would take that for an answer of its own
             status = {"ending_status": problem.status} if problem.status else {}
             await receipt.save(ending=problem.words, **status, said=[_packed(part) for part in _joined(said)])
         ending: str = receipt.state["ending"]
-        outcome = await self.conclude(asked, _answer(said, ending))  # again after a crash: it changes nothing
+        # again after a crash: it changes nothing
+        outcome = await self.agent.conclude(asked, _answer(said, ending))
         if outcome:
             yield Notice(outcome)
         yield Notice(ending, receipt.state.get("ending_status"))
@@ -136,25 +165,43 @@ class Turns:
             elif words := await self.showing.show(approval, receipt):
                 yield Notice(words)
 
-    async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, str]:
-        """The words for each message that the agent is not asked; the same on every attempt.
+    async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, Notice | Ignore]:
+        """Return the messages that the agent does not answer, by id; they stay so on every attempt.
 
-        Once the reply has begun, the agent was asked: what would be refused by now does not end the answer.
+        The receipt keeps the text for each, which is empty for one to ignore. Once the reply has begun, the
+        agent was asked: what would be refused by now does not end the answer.
         """
         if "received" not in receipt.state:
             if receipt.state.keys() - {"ending"}:  # that alone is of a turn that is given up
                 return {}
-            words = {message.id: await self.receive(message) for message in turn.messages}
-            kept = {id: said for id, said in words.items() if said is not None}
+            received = {message.id: await self._receive(message) for message in turn.messages}
+            kept = {id: each for id, each in received.items() if each is not None}
             if not kept:
                 return {}
-            await receipt.save(received=kept)
-        return dict(receipt.state["received"])
+            texts = {id: each.text if isinstance(each, Notice) else "" for id, each in kept.items()}
+            await receipt.save(received=texts)
+        return {id: Notice(text) if text else Ignore() for id, text in receipt.state["received"].items()}
+
+    async def _receive(self, message: Message) -> Notice | Ignore | None:
+        """Check a message and run the command in it; returns None when the agent is to answer it.
+
+        A user who is refused runs no command, and a command counts as a message.
+        """
+        match await self.admission.check(message):
+            case Refuse(sentence):
+                return Notice(sentence)
+            case Ignore() as ignored:
+                return ignored
+            case Admit():
+                if self.commands is None or message.decision:
+                    return None
+                answer = await self.commands.answer(message)
+                return Notice(answer) if answer is not None else None
 
     async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
-        """The agent's parts, with the words for what ended them early left in `problem`."""
+        """Yield the agent's parts; `problem` is filled when something ends them early."""
         try:
-            async with _until(halt, self.limit), aclosing(_generator(self.answer(turn))) as parts:
+            async with _until(halt, self.limit), aclosing(_generator(self.agent.answer(turn))) as parts:
                 async for part in parts:
                     yield part
         except (PlatformError, StorageDown, LeaseLost):
@@ -172,16 +219,6 @@ class Turns:
             log.exception("turn failed", extra={"reference": turn.reference})
             problem.words, problem.status = _FAILED.format(reference=turn.reference), 500
 
-    async def health(self) -> Health:
-        """How long turns take in this process, and how many there were in the last hour."""
-        seconds = sorted(duration for _, duration in self.seconds)
-        hour_ago = time.monotonic() - 3600
-        evidence: dict[str, float] = {"last_hour": sum(ended > hour_ago for ended, _ in self.seconds)}
-        if seconds:
-            evidence["p50_s"] = round(seconds[len(seconds) // 2], 2)
-            evidence["p99_s"] = round(seconds[len(seconds) * 99 // 100], 2)
-        return Health(name="turns", state="ok", evidence=evidence)
-
 
 @dataclass(slots=True)
 class _Problem:
@@ -192,7 +229,7 @@ class _Problem:
 
 
 class _Halted(Exception):
-    """The turn is to end now."""
+    """Raised when the turn has to end now."""
 
 
 @asynccontextmanager
@@ -239,13 +276,13 @@ def _unpacked(stored: Json) -> Part:
 
 
 def _answer(said: Iterable[Part], ending: str) -> str:
-    """The whole answer in words, as the memory keeps it."""
+    """Return the whole answer in words, as the memory keeps it."""
     texts = [part.text for part in said if isinstance(part, Text)]
     return "".join([*texts, "\n\n", ending]).strip()
 
 
 def _joined(parts: Iterable[Part]) -> Iterator[Part]:
-    """The same with one text where there were several in a row."""
+    """Yield the parts, with texts in a row joined into one."""
     for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
         if is_text:
             yield Text("".join(part.text for part in group if isinstance(part, Text)))
@@ -254,7 +291,7 @@ def _joined(parts: Iterable[Part]) -> Iterator[Part]:
 
 
 async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
-    """The parts of an answer, none of which can pass for a request of the bot's own except those that are."""
+    """Yield the parts of an answer, none of which can imitate a request of the bot."""
     text = Harmless()
     async with aclosing(parts):
         async for part in parts:

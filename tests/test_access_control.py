@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.access.control import gate
-from bot.chat import Decision, Message, ThreadId
-from bot.commands.commands import Commands
+from bot.access.control import build_access_control
+from bot.chat import Admit, Decision, Message, Refuse, ThreadId
 from bot.main import SETTINGS
 from tests.servers.discord.service import Discord
 from tests.servers.slack.service import Slack
@@ -16,7 +15,6 @@ from tests.servers.slack.workspace import BOT, BOT_USER
 from tests.support.bot import running
 from tests.support.wait import wait_until
 from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
-from tests.test_commands import nobody, nothing_to_stop
 
 
 @pytest.fixture
@@ -28,15 +26,15 @@ def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
 async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
     """The inbox makes it, without the roles of the person who asked, and after however many messages."""
     settings = SETTINGS(_env_file=None, allowed_users="slack:U2", allowed_roles="discord:1", user_rate=1)
-    receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
+    access = build_access_control(settings, redis)
     thread = ThreadId("discord", "G1", "1")
     asked = Message(id="1", thread=thread, author="discord:7", text="", sent_at=0, addressed=True)
     decision = Decision(
         request="a1", verdict="approved", at=0, thread=thread, asker=asked.author, summary="", place={}
     )
-    assert await receive(asked)
+    assert isinstance(await access.check(asked), Refuse)
     for number in range(3):
-        assert await receive(replace(asked, id=f"d{number}", decision=decision)) is None
+        assert await access.check(replace(asked, id=f"d{number}", decision=decision)) == Admit()
 
 
 @pytest.mark.parametrize("listed", [{"allowed_users": "slack:U2"}, {"allowed_roles": "discord:1"}])
@@ -45,11 +43,11 @@ async def test_who_can_approve_may_say_so_in_words_whatever_list_is_set(
 ) -> None:
     """Fault: with a list of roles alone, an approver without one was refused."""
     settings = SETTINGS(_env_file=None, approvers="slack:U5", **listed)
-    receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
+    access = build_access_control(settings, redis)
     thread = ThreadId("slack", "T1", "C1", "1.1")
     asked = Message(id="1", thread=thread, author="slack:U5", text="hi", sent_at=0, addressed=True)
-    assert await receive(asked) is None
-    assert await receive(replace(asked, id="2", author="slack:U6"))
+    assert await access.check(asked) == Admit()
+    assert isinstance(await access.check(replace(asked, id="2", author="slack:U6")), Refuse)
 
 
 async def test_a_role_of_discord_lets_its_members_talk_and_nobody_else(

@@ -14,7 +14,7 @@ from langgraph.types import StateSnapshot
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals
+from bot.access.approvals import Approvals, RequestStore
 from bot.agent import Agent, offline_model, open_agent, prompts
 from bot.agent.history import MOST_MESSAGES
 from bot.agent.models.openai_service import open_model
@@ -70,12 +70,14 @@ def a_turn(text: str, *, thread: str = "t1", attempt: int = 1, id: str = "") -> 
 REMEMBERED: list[tuple[str, str]] = []
 
 
-async def _note(memory: str, turn: Turn) -> None:
-    """Nothing."""
+class _Writer:
+    """Implements `bot.chat.MemoryWriter`."""
 
+    async def note(self, memory: str, turn: Turn) -> None:
+        """Nothing."""
 
-async def _remember(turn: Turn, answer: str) -> None:
-    REMEMBERED.append((turn.id, answer))
+    async def remember(self, turn: Turn, answer: str) -> None:
+        REMEMBERED.append((turn.id, answer))
 
 
 @asynccontextmanager
@@ -114,8 +116,7 @@ async def an_agent(
                 asked,
                 tools,
                 requests or nobody(redis),
-                note=_note,
-                remember=_remember,
+                writer=_Writer(),
                 **settings | options,
             )
         )
@@ -124,7 +125,11 @@ async def an_agent(
 def nobody(redis: Redis) -> Approvals:
     """Requests that nobody may decide."""
     return Approvals(
-        redis, put=Inbox(redis, name="a", follow_days=1).put, approvers=set(), hours=1, four_eyes=False
+        RequestStore(redis),
+        put=Inbox(redis, name="a", follow_days=1).put,
+        approvers=set(),
+        hours=1,
+        four_eyes=False,
     )
 
 

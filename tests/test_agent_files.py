@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import tool
 from redis.asyncio import Redis
 
-from bot.agent import parts, seeing
+from bot.agent import parts
 from bot.agent.spotlighting import unmarked
 from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.storage.files import FileStore
@@ -84,10 +84,15 @@ def test_an_artifact_that_is_something_else_is_no_file(artifact: object) -> None
     assert not files(list(parts.replay([call, result])))
 
 
-async def read(message: Message) -> Enclosed:
-    READ.append(message.id)
-    [picture] = MADE
-    return Enclosed(text="[File notes.txt] 4711", pictures=(picture,), problems=("I could not read b.zip.",))
+class Attached:
+    """Implements `bot.chat.Attachments`."""
+
+    async def read(self, message: Message) -> Enclosed:
+        READ.append(message.id)
+        [picture] = MADE
+        return Enclosed(
+            text="[File notes.txt] 4711", pictures=(picture,), problems=("I could not read b.zip.",)
+        )
 
 
 READ: list[str] = []
@@ -103,7 +108,7 @@ async def test_files_are_read_once_and_their_problems_said_in_every_attempt(
     redis: Redis, model: ModelServer
 ) -> None:
     READ.clear()
-    async with an_agent(redis, model, enclose=read, see=seeing(FileStore(redis))) as agent:
+    async with an_agent(redis, model, attachments=Attached(), pictures=FileStore(redis)) as agent:
         first = await parts_of(agent, with_files("what is it?"))
         again = await parts_of(agent, with_files("what is it?", attempt=2))
     assert first[0] == again[0] == Notice("I could not read b.zip.")
@@ -114,12 +119,12 @@ async def test_files_are_read_once_and_their_problems_said_in_every_attempt(
 
 async def test_a_picture_that_is_no_longer_kept_is_left_out(redis: Redis, model: ModelServer) -> None:
     MADE[:] = [replace(MADE[0], id="0" * 32)]
-    async with an_agent(redis, model, enclose=read, see=seeing(FileStore(redis))) as agent:
+    async with an_agent(redis, model, attachments=Attached(), pictures=FileStore(redis)) as agent:
         assert "4711" in str(await parts_of(agent, with_files("what is it?")))
 
 
 async def test_a_turn_that_is_ended_early_keeps_what_was_read(redis: Redis, model: ModelServer) -> None:
-    async with an_agent(redis, model, enclose=read) as agent:
+    async with an_agent(redis, model, attachments=Attached()) as agent:
         async with aclosing(agent.answer(with_files("what is it?"))) as answer:  # type: ignore[type-var] # a generator
             async for part in answer:
                 if isinstance(part, Text):

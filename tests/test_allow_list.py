@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.access.allow_list import Access
-from bot.chat import Message, ThreadId, Turn
+from bot.chat import Admit, Ignore, Message, Refuse, ThreadId, Turn
 
 
 def a_message(
@@ -34,31 +34,35 @@ def a_message(
     )
 
 
+def sentence_of(verdict: Admit | Refuse | Ignore) -> str:
+    return verdict.sentence if isinstance(verdict, Refuse) else ""
+
+
 async def test_without_lists_everybody_may_talk_everywhere() -> None:
     """And nobody is an administrator."""
-    assert await Access().refusal(a_message()) is None
+    assert await Access().check(a_message()) == Admit()
     assert not Access().is_admin("slack:U1")
 
 
 async def test_who_may_not_talk_is_told_so_only_when_they_address_the_bot() -> None:
     """Fault: each message of a partner in a thread of a shared channel was answered with a refusal."""
     partner = replace(a_message(), author_space="slack:T2")
-    assert "ALLOW_EXTERNAL" in (await Access().refusal(partner) or "")
-    assert await Access().refusal(replace(partner, addressed=False)) == ""
-    assert await Access().refusal(replace(a_message(), addressed=False)) is None
+    assert "ALLOW_EXTERNAL" in sentence_of(await Access().check(partner))
+    assert await Access().check(replace(partner, addressed=False)) == Ignore()
+    assert await Access().check(replace(a_message(), addressed=False)) == Admit()
 
 
 @pytest.mark.parametrize(("author", "may"), [("slack:U1", True), ("slack:U2", False), ("discord:U1", False)])
 async def test_only_listed_users_may_talk(author: str, may: bool) -> None:
     """The platform is part of who somebody is; a refusal names the setting."""
-    refusal = await Access(users={"slack:U1"}).refusal(a_message(author))
-    assert (refusal is None) == may
-    assert may or "ALLOWED_USERS" in (refusal or "")
+    verdict = await Access(users={"slack:U1"}).check(a_message(author))
+    assert (verdict == Admit()) == may
+    assert may or "ALLOWED_USERS" in sentence_of(verdict)
 
 
 async def test_administrators_may_always_talk() -> None:
     """They need not be listed twice."""
-    assert await Access(admins={"slack:U9"}, users={"slack:U1"}).refusal(a_message("slack:U9")) is None
+    assert await Access(admins={"slack:U9"}, users={"slack:U1"}).check(a_message("slack:U9")) == Admit()
 
 
 def test_a_user_is_no_administrator() -> None:
@@ -77,21 +81,21 @@ def test_a_user_is_no_administrator() -> None:
 )
 async def test_only_listed_channels_are_answered(thread: ThreadId, may: bool) -> None:
     """A channel of the same id on another platform is another channel; a refusal names the setting."""
-    refusal = await Access(channels={"slack:C1"}).refusal(a_message(thread=thread))
-    assert (refusal is None) == may
-    assert may or "ALLOWED_CHANNELS" in (refusal or "")
+    verdict = await Access(channels={"slack:C1"}).check(a_message(thread=thread))
+    assert (verdict == Admit()) == may
+    assert may or "ALLOWED_CHANNELS" in sentence_of(verdict)
 
 
 async def test_direct_messages_are_in_no_channel() -> None:
     """The list of channels does not keep anybody from writing to the bot alone, the list of users does."""
     assert (
-        await Access(channels={"slack:C1"}).refusal(
+        await Access(channels={"slack:C1"}).check(
             a_message(thread=ThreadId("slack", "T1", "D1"), direct=True)
         )
-        is None
+        == Admit()
     )
     lists = Access(channels={"slack:C1"}, users={"slack:U2"})
-    assert await lists.refusal(a_message(direct=True))
+    assert isinstance(await lists.check(a_message(direct=True)), Refuse)
 
 
 @pytest.mark.parametrize(("channel", "parent"), [("", "80351"), ("80351", "")])
@@ -99,14 +103,16 @@ async def test_a_discord_thread_belongs_to_its_channel(channel: str, parent: str
     """It is a channel of its own there, with an id of its own."""
     lists = Access(channels={"discord:80351"})
     thread = ThreadId("discord", "G1", "99")
-    assert await lists.refusal(a_message(thread=thread, channel=channel, parent=parent)) is None
-    assert await lists.refusal(a_message(thread=thread, parent="1"))
-    assert await lists.refusal(a_message(thread=thread))
+    assert await lists.check(a_message(thread=thread, channel=channel, parent=parent)) == Admit()
+    assert isinstance(await lists.check(a_message(thread=thread, parent="1")), Refuse)
+    assert isinstance(await lists.check(a_message(thread=thread)), Refuse)
 
 
 async def test_an_administrator_is_bound_to_the_channels() -> None:
     """Where the bot answers does not depend on who asks."""
-    assert await Access(admins={"slack:U1"}, channels={"slack:C2"}).refusal(a_message("slack:U1"))
+    assert isinstance(
+        await Access(admins={"slack:U1"}, channels={"slack:C2"}).check(a_message("slack:U1")), Refuse
+    )
 
 
 CHANNEL = ThreadId("discord", "G1", "99")
@@ -161,41 +167,45 @@ async def test_the_lists_combine(
         channel="99",
         roles=tuple(f"discord:{role}" for role in roles),
     )
-    refusal = await Access(frozenset({"discord:root"}), **chosen).refusal(message)
-    assert (refusal is None) == (names == "")
-    assert names in (refusal or "")
-    assert refusal is None or "Ask the bot's operator" in refusal
+    verdict = await Access(frozenset({"discord:root"}), **chosen).check(message)
+    assert (verdict == Admit()) == (names == "")
+    assert names in sentence_of(verdict)
+    assert verdict == Admit() or "Ask the bot's operator" in sentence_of(verdict)
 
 
 @pytest.mark.parametrize(("spaces", "may"), [({"discord:G1"}, False), ({"discord:G1", "discord:dm"}, True)])
 async def test_discords_direct_messages_are_a_space_of_their_own(spaces: set[str], may: bool) -> None:
     """They belong to no server: a list of servers keeps strangers out of them unless it says otherwise."""
-    refusal = await Access(spaces=spaces).refusal(a_message("discord:bob", DM, direct=True))
-    assert (refusal is None) == may
-    assert may or "in direct messages" in (refusal or "")
+    verdict = await Access(spaces=spaces).check(a_message("discord:bob", DM, direct=True))
+    assert (verdict == Admit()) == may
+    assert may or "in direct messages" in sentence_of(verdict)
 
 
 async def test_a_direct_message_of_slack_is_in_its_workspace() -> None:
     message = a_message(thread=ThreadId("slack", "T1", "D1", "1.1"), direct=True)
-    assert await Access(spaces={"slack:T1"}).refusal(message) is None
-    assert await Access(spaces={"slack:T2"}).refusal(message)
+    assert await Access(spaces={"slack:T1"}).check(message) == Admit()
+    assert isinstance(await Access(spaces={"slack:T2"}).check(message), Refuse)
 
 
 async def test_who_is_allowed_by_a_role_is_told_that_direct_messages_know_none() -> None:
-    refusal = await Access(roles={"discord:r1"}).refusal(a_message("discord:bob", DM, direct=True))
-    assert "where you have a role" in (refusal or "")
+    verdict = await Access(roles={"discord:r1"}).check(a_message("discord:bob", DM, direct=True))
+    assert "where you have a role" in sentence_of(verdict)
 
 
 @pytest.mark.parametrize(
-    ("bot_ids", "words"),
-    [(("slack:B1", "slack:U7"), None), (("slack:B2", "slack:U1"), None), (("slack:B2", "slack:U2"), "")],
+    ("bot_ids", "verdict"),
+    [
+        (("slack:B1", "slack:U7"), Admit()),
+        (("slack:B2", "slack:U1"), Admit()),
+        (("slack:B2", "slack:U2"), Ignore()),
+    ],
 )
 async def test_a_bot_is_known_by_either_id_and_refused_in_silence(
-    bot_ids: tuple[str, ...], words: str | None
+    bot_ids: tuple[str, ...], verdict: Admit | Ignore
 ) -> None:
     """A refusal would be an answer, which the other bot may answer."""
     lists = Access(bots={"slack:B1", "slack:U1"}, users={"slack:U9"})
-    assert await lists.refusal(a_message("slack:U1", bot_ids=bot_ids)) == words
+    assert await lists.check(a_message("slack:U1", bot_ids=bot_ids)) == verdict
 
 
 PARTNER: dict[str, Any] = {"author_space": "slack:T2", "author_name": "Bob of Othercorp"}
@@ -222,11 +232,11 @@ async def test_external_people_are_let_in_by_the_setting_and_by_their_own_team(
     who: dict[str, Any], spaces: set[str], external: Any, names: str
 ) -> None:
     """A refusal names what to change, and neither the person nor whom they work for."""
-    refusal = await Access(spaces=spaces, external=external).refusal(replace(a_message(), **who))
-    assert (refusal is None) == (names == "")
-    assert names in (refusal or "")
-    assert "T2" not in (refusal or "")
-    assert "Bob" not in (refusal or "")
+    verdict = await Access(spaces=spaces, external=external).check(replace(a_message(), **who))
+    assert (verdict == Admit()) == (names == "")
+    assert names in sentence_of(verdict)
+    assert "T2" not in sentence_of(verdict)
+    assert "Bob" not in sentence_of(verdict)
 
 
 @pytest.mark.parametrize(
@@ -250,4 +260,4 @@ def test_a_turn_with_an_external_person_is_limited(
 
 async def test_bots_are_bound_to_the_places() -> None:
     lists = Access(bots={"slack:B1"}, channels={"slack:C2"})
-    assert await lists.refusal(a_message(bot_ids=("slack:B1",))) == ""
+    assert await lists.check(a_message(bot_ids=("slack:B1",))) == Ignore()

@@ -15,10 +15,11 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals
-from bot.access.approvals.approvals import MOST_OPEN
+from bot.access.approvals import Approvals, Moderators, RequestStore
 from bot.access.approvals.record import Record
+from bot.access.approvals.request_store import MOST_OPEN
 from bot.chat import (
+    Admit,
     Correction,
     Decision,
     Event,
@@ -31,6 +32,7 @@ from bot.chat import (
     ThreadId,
     Turn,
     Withdrawal,
+    Writer,
     order_in,
 )
 from bot.inbox import (
@@ -44,6 +46,7 @@ from bot.inbox import (
 from bot.inbox.inbox import as_message
 from bot.storage.coordination import SharedState
 from bot.turn import Turns
+from tests.support.agents import FunctionAgent
 from tests.support.wait import wait_until
 
 ADA, BOB, EVE = "slack:UADA", "discord:80351", "slack:UEVE"
@@ -82,7 +85,7 @@ def approvals(
     redis: Redis, *, approvers: Set[str] = frozenset({ADA, BOB}), hours: float = 1, four_eyes: bool = False
 ) -> Approvals:
     inbox = Inbox(redis, name="one", follow_days=1)
-    return Approvals(redis, inbox.put, approvers, hours, four_eyes)
+    return Approvals(RequestStore(redis), inbox.put, approvers, hours, four_eyes)
 
 
 async def decisions(redis: Redis) -> list[Decision]:
@@ -208,12 +211,12 @@ async def test_a_request_of_another_version_keeps_no_other_from_being_decided_or
     await redis.hset("{bot}:approval:aaaaaaaa", "request", '{"approval": {"approvers": [], "new": 1}}')
     await redis.zadd("{bot}:approvals", {"aaaaaaaa": 0})
     await kept.ask(TURN, PROPOSAL)
-    assert await kept.waits_for(BOB, str(THREAD))
+    assert await Moderators(set(), kept.approvers, kept.requests).can_stop(BOB, str(THREAD))
     assert not (await kept.decide("aaaaaaaa", BOB, approve=True)).is_known
-    assert [each["id"] for each in await kept.tell([ADA])] == [PROPOSAL.id]
+    assert [each["id"] for each in (await kept.export([Writer(ADA, "T1")]))["requests"]] == [PROPOSAL.id]
     await kept.withdraw(TURN.id, "the question was deleted")
     assert [each.verdict for each in await decisions(redis)] == ["rejected"]
-    await kept.forget([ADA])
+    await kept.erase([Writer(ADA, "T1")])
     assert await kept.find(PROPOSAL.id) is None
 
 
@@ -223,7 +226,7 @@ async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) 
     async def linked(author: str, space: str) -> frozenset[str]:
         return frozenset({ADA, BOB}) if author == ADA and space == "T1" else frozenset({author})
 
-    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), people=linked)
+    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), same_person=linked)
     asked = await kept.ask(TURN, PROPOSAL)
     assert asked
     assert asked.approvers == (EVE,)
@@ -240,7 +243,7 @@ async def test_with_four_eyes_an_account_unlinked_meanwhile_stays_the_same_perso
     async def linked(author: str, space: str) -> frozenset[str]:
         return links.get(author, frozenset({author}))
 
-    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), people=linked)
+    kept = replace(approvals(redis, approvers={BOB, EVE}, four_eyes=True), same_person=linked)
     assert await kept.ask(TURN, PROPOSAL)
     links.clear()
     assert "somebody else" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words
@@ -381,7 +384,8 @@ async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: 
         assert begun
         await note_hang(redis, inbox, f"turn:{begun.turn.id}")
     place = _Place()
-    turns = Turns(_runs_again, lambda _: place, _is_admitted, _says_from_the_ledger, limit=60)
+    agent = FunctionAgent(_runs_again, _says_from_the_ledger)
+    turns = Turns(agent, lambda _: place, _AdmitsAll(), limit=60)
     stop = asyncio.Event()
     async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
         inbox = Inbox(redis, name="one", follow_days=1)
@@ -408,8 +412,9 @@ async def _runs_again(turn: Turn) -> AsyncIterator[Part]:
     yield Text("Done.")
 
 
-async def _is_admitted(message: Message) -> str | None:
-    return None
+class _AdmitsAll:
+    async def check(self, message: Message) -> Admit:
+        return Admit()
 
 
 async def _says_from_the_ledger(turn: Turn, answer: str) -> str:
@@ -438,11 +443,11 @@ async def test_what_somebody_has_asked_for_is_told_and_forgotten(redis: Redis) -
     await kept.ask(TURN, PROPOSAL)
     others = replace(TURN, id="another", messages=(replace(QUESTION, author=EVE),))
     await kept.ask(others, replace(PROPOSAL, id="aaaaaaaa"))
-    assert [each["id"] for each in await kept.tell([ADA])] == [PROPOSAL.id]
-    await kept.forget([ADA])
-    assert await kept.tell([ADA]) == []
+    assert [each["id"] for each in (await kept.export([Writer(ADA, "T1")]))["requests"]] == [PROPOSAL.id]
+    await kept.erase([Writer(ADA, "T1")])
+    assert (await kept.export([Writer(ADA, "T1")]))["requests"] == []
     assert await kept.find(PROPOSAL.id) is None
-    assert [each["id"] for each in await kept.tell([EVE])] == ["aaaaaaaa"]
+    assert [each["id"] for each in (await kept.export([Writer(EVE, "T1")]))["requests"]] == ["aaaaaaaa"]
 
 
 async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:
@@ -616,7 +621,7 @@ async def test_of_one_person_three_requests_are_open_at_most(redis: Redis) -> No
     async def linked(author: str, space: str) -> frozenset[str]:
         return frozenset({ADA, BOB}) if author in (ADA, BOB) else frozenset({author})
 
-    kept = replace(approvals(redis), people=linked)
+    kept = replace(approvals(redis), same_person=linked)
     of_bob = replace(TURN, messages=(replace(QUESTION, author=BOB),))
     both = replace(TURN, messages=(QUESTION, replace(QUESTION, author=EVE)))
     asked = await asyncio.gather(
@@ -640,8 +645,8 @@ async def test_nothing_stays_for_ever_of_a_request_that_is_forgotten_while_it_is
     await kept.ask(TURN, PROPOSAL)
     find = Approvals._refusal
 
-    async def forgotten(self: Approvals, record: Record, by: str, approve: bool) -> str:
-        await self.forget([ADA])
+    async def forgotten(self: Approvals, record: Record, by: str, approve: bool) -> str | None:
+        await self.erase([Writer(ADA, "T1")])
         return await find(self, record, by, approve)
 
     monkeypatch.setattr(Approvals, "_refusal", forgotten)
@@ -657,7 +662,7 @@ async def test_what_has_expired_or_is_forgotten_makes_room(redis: Redis) -> None
         for number in range(MOST_OPEN):
             assert await kept.ask(TURN, replace(PROPOSAL, id=f"{number:08}"))
         if hours:
-            await kept.forget([ADA])
+            await kept.erase([Writer(ADA, "T1")])
         assert await kept.ask(TURN, replace(PROPOSAL, id="aaaaaaaa"))
 
 

@@ -53,7 +53,7 @@ RULES = {
     "inbox.scripts": rule(),
     "commands": rule("__version__ chat commands.redis"),
     "commands.redis": rule("chat"),
-    "access": rule("chat commands config", "redis"),
+    "access": rule("chat config", "redis"),
     "access.approvals": rule("chat commands", "redis"),
     "agent": rule(
         "agent.models chat memory tools",
@@ -63,7 +63,7 @@ RULES = {
         "agent chat tools", "aiohttp langchain_core langchain_openai pydantic tenacity yarl"
     ),
     "agent.attachments": rule("chat", "PIL chardet pypdf"),
-    "memory": rule("agent chat commands concurrency inbox", "httpx2 openai pydantic redis redisvl wordllama"),
+    "memory": rule("chat commands concurrency", "httpx2 openai pydantic redis redisvl wordllama"),
     "tools": rule("chat memory storage tools.charts tools.sql", "asyncpg langchain_core pydantic redis"),
     "tools.charts": rule("chat tools tools.sql", "matplotlib"),
     "tools.plugins": rule(
@@ -106,7 +106,7 @@ def is_allowed(module: str, name: str) -> bool:
 
 def is_allowed_library(room: str, library: str) -> bool:
     if room == ROOT:
-        return library in {"langchain_core", "pydantic"}
+        return library in {"langchain_core", "redis"}
     return library in RULES[room].libraries if room in RULES else library not in BOUND_LIBRARIES
 
 

@@ -6,7 +6,7 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from bot.agent.attachments import Limits, Reader, confinement, sandbox
 from bot.agent.attachments.child import MOST_PIXELS, SIDE
 from bot.agent.attachments.file_types import decoded, kind_of
-from bot.chat import Attachment, Enclosed, Fetch, FileRefused, Message, ThreadId
+from bot.chat import Attachment, Enclosed, FileRefused, Message, ThreadId
 from bot.storage.files import FileStore
 
 
@@ -138,19 +138,26 @@ async def test_the_encoding_of_a_text_is_guessed_and_named(redis: Redis, encodin
 # --- what the model gets
 
 
-def a_message(*files: tuple[str, bytes]) -> tuple[Message, Callable[[Message], Fetch]]:
-    """A message with files, and how to get them."""
+class Source:
+    """Implements `bot.chat.FileSource`."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self._contents = contents
+
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
+        content = self._contents[attachment.url]
+        if content == b"gone":
+            raise FileRefused("it is gone, or I may not see it")
+        return content
+
+
+def a_message(*files: tuple[str, bytes]) -> tuple[Message, Source]:
+    """A message with files, and where they are."""
     contents = {f"file:{number}": content for number, (_, content) in enumerate(files)}
     attachments = tuple(
         Attachment(name=name, media_type="application/octet-stream", size=len(content), url=f"file:{number}")
         for number, (name, content) in enumerate(files)
     )
-
-    async def fetch(attachment: Attachment, most_bytes: int) -> bytes:
-        content = contents[attachment.url]
-        if content == b"gone":
-            raise FileRefused("it is gone, or I may not see it")
-        return content
 
     message = Message(
         id="m1",
@@ -161,15 +168,15 @@ def a_message(*files: tuple[str, bytes]) -> tuple[Message, Callable[[Message], F
         addressed=True,
         attachments=attachments,
     )
-    return message, lambda _: fetch
+    return message, Source(contents)
 
 
 async def enclosed(
     redis: Redis, *files: tuple[str, bytes], limits: Limits | None = None, sees: bool = True
 ) -> Enclosed:
-    message, fetch = a_message(*files)
-    reader = Reader(fetch, FileStore(redis), limits or Limits(), sees_pictures=sees)
-    return await reader.enclose(message)
+    message, source = a_message(*files)
+    reader = Reader(source, FileStore(redis), limits or Limits(), sees_pictures=sees)
+    return await reader.read(message)
 
 
 async def test_texts_and_pdfs_are_given_as_data_between_lines_that_nobody_can_forge(redis: Redis) -> None:

@@ -47,7 +47,7 @@ async def call(
     budget: Budget, turn: Turn, used: int | None, *, estimate: int = 100, model: str = "m"
 ) -> tuple[str, ...]:
     """A call that takes `used` tokens; what the person is told of it."""
-    async with budget(turn, model, Tokens(estimate)) as spending:
+    async with budget.measure(turn, model, Tokens(estimate)) as spending:
         spending.used = None if used is None else Tokens(used)
     return spending.warnings
 
@@ -167,7 +167,7 @@ async def test_a_call_of_which_nothing_came_costs_nothing(redis: Redis) -> None:
     for _ in range(5):
         assert await call(budget, asked_by("U1"), None, estimate=900) == ()
     with suppress(ZeroDivisionError):
-        async with budget(asked_by("U1"), "m", Tokens(900)):
+        async with budget.measure(asked_by("U1"), "m", Tokens(900)):
             raise ZeroDivisionError
     assert await Ledger(redis, 60).spent_by(DAY, "user slack:U1") == Spent()
     await call(budget, asked_by("U1"), 1)
@@ -176,7 +176,7 @@ async def test_a_call_of_which_nothing_came_costs_nothing(redis: Redis) -> None:
 async def test_calls_under_way_hold_what_they_may_take(redis: Redis) -> None:
     """Else all that begin at once would be let through; the sentence says what the rest is doing."""
     budget = a_budget(redis, user="1000 tokens")
-    async with budget(asked_by("U1"), "m", Tokens(1000)):
+    async with budget.measure(asked_by("U1"), "m", Tokens(1000)):
         with pytest.raises(BudgetSpent, match="0 tokens of 1,000 tokens, and the rest is held for answers"):
             await call(budget, asked_by("U1"), 1)
     await call(budget, asked_by("U1"), 1)
@@ -202,7 +202,7 @@ async def test_what_a_dead_process_held_is_given_back_in_time(redis: Redis) -> N
 
 async def test_records_are_kept_for_weeks_and_not_for_ever(redis: Redis) -> None:
     await call(a_budget(redis, user="1000 tokens"), asked_by("U1"), 1)
-    async with a_budget(redis, user="1000 tokens")(asked_by("U1"), "m", Tokens(10)):
+    async with a_budget(redis, user="1000 tokens").measure(asked_by("U1"), "m", Tokens(10)):
         lives = [await redis.ttl(key) for key in await redis.keys("*")]
     assert len(lives) == 3
     assert all((KEPT_DAYS - 1) * 86400 < each <= KEPT_DAYS * 86400 for each in lives)

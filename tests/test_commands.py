@@ -7,12 +7,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from bot.chat import Health, Message, Stop, StopRefused, ThreadId
-from bot.commands.commands import (
-    MARKS,
-    Commands,
-    describe,
-    typed,
-)
+from bot.commands.commands import Commands, typed
+from bot.commands.health import MARKS, describe
 
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
 
@@ -77,7 +73,7 @@ async def test_health_without_evidence_for_who_is_no_administrator(states: list[
 
     commands = Commands(examine, nothing_to_stop, is_admin=lambda by: by == "slack:U9")
     assert await commands.health("slack:U1") == line
-    assert await commands.said(a_message("!health")) == line
+    assert await commands.answer(a_message("!health")) == line
 
 
 @pytest.mark.parametrize("text", ["refused\nDETAIL: role is missing\nHINT: create it", "a\r\nb", "a\u2028b"])
@@ -125,7 +121,7 @@ async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text:
     """Below a request in the channel for approvals nobody mentions it."""
     message = a_message(text)
     assert typed(message) == replace(message, addressed=is_order)
-    answer = await Commands(nobody, nothing_to_stop).said(message)
+    answer = await Commands(nobody, nothing_to_stop).answer(message)
     assert (answer is not None) == is_order
     assert not is_order or "I know of no open request `7f3a9c21`" in str(answer)
 
@@ -135,5 +131,5 @@ async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text:
 )
 async def test_health_can_be_asked_for_in_a_thread(text: str, is_command: int) -> None:
     """Slack takes no slash commands there."""
-    answer = await Commands(nobody, nothing_to_stop).said(a_message(text))
+    answer = await Commands(nobody, nothing_to_stop).answer(a_message(text))
     assert (answer is not None) == is_command

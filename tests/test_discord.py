@@ -26,6 +26,7 @@ from bot.chat import (
     LeaseLost,
     Message,
     Notice,
+    Order,
     Part,
     PlatformError,
     RateLimited,
@@ -38,7 +39,8 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands.commands import Commands, Decided
+from bot.commands.approvals import Decided
+from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import api, connection, messages, request_guard
 from bot.discord import commands as discord_commands
@@ -902,7 +904,7 @@ async def test_typing_ends_once_the_turn_is_lost(server: Discord, bot: Bot) -> N
 
     turn = Turn(id=question.id, thread=question.thread, messages=(question,))
     with pytest.raises(LeaseLost):
-        await bot.platform.thread(turn.thread).reply(held(turn), Receipt(turn, keep, hold=hold))
+        await bot.platform.thread(turn.thread).reply(held(turn), Receipt(turn, keep, check_lease=hold))
     assert not server.typing(server.dm(server.alice))
 
 
@@ -1195,10 +1197,16 @@ async def test_a_command_that_fails_says_so(server: Discord) -> None:
 async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
     """Fault: who pressed saw the bot think, for a quarter of an hour."""
 
-    async def broken(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-        raise LookupError(id)
+    class Broken:
+        async def decide(
+            self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
+        ) -> Decided:
+            raise LookupError(id)
 
-    bot.platform._commands = replace(bot.platform._commands, decide=broken)
+        async def decide_in_words(self, order: Order, message: Message) -> str:
+            raise AssertionError(order)
+
+    bot.platform._commands = replace(bot.platform._commands, approvals=Broken())
     request = Approval(
         id="7f3a9c21", title="Do it", action="x", effect="", expires_at=0, approvers=(), asked_in="q"
     )

@@ -17,7 +17,7 @@ from bot.inbox import (
     serve,
 )
 from bot.inbox.fair_queue import ROOM, FairQueue
-from bot.inbox.inbox import Lease
+from bot.inbox.lease import Lease
 from bot.storage.coordination import SharedState
 from tests.support.wait import wait_until
 

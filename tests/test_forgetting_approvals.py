@@ -8,7 +8,7 @@ from langchain_core.tools import StructuredTool
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals
+from bot.access.approvals import Approvals, RequestStore
 from bot.agent import Agent, open_agent
 from bot.agent.models.openai_service import open_model
 from bot.chat import Approval, Decision, Message, Part, ThreadId, Turn
@@ -57,17 +57,15 @@ def a_guarded_tool() -> GuardedTool:
     )
 
 
-async def _nothing(*_: object) -> None:
-    """Neither note nor remember."""
-
-
 @pytest.mark.parametrize("asked_together", [False, True], ids=["each alone", "asked together"])
 async def test_a_change_that_waits_runs_once_after_another_person_is_forgotten(
     redis: Redis, model: ModelServer, asked_together: bool
 ) -> None:
     CHANGED.clear()
     tools = [a_guarded_tool()]
-    approvals = Approvals(redis, Inbox(redis, name="a", follow_days=1).put, {"test:carol"}, 1, False)
+    approvals = Approvals(
+        RequestStore(redis), Inbox(redis, name="a", follow_days=1).put, {"test:carol"}, 1, False
+    )
     ann, bob = says("ann", "annmark"), says("bob", "bobmark")
     async with (
         open_model(
@@ -83,8 +81,6 @@ async def test_a_change_that_waits_runs_once_after_another_person_is_forgotten(
             asked,
             tools,
             approvals,
-            note=_nothing,
-            remember=_nothing,
             max_iterations=5,
             history_tokens=8000,
             ttl_days=1,

@@ -1,20 +1,32 @@
 """The examination: every part is asked, and none can spoil the answer."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from bot import __version__
 from bot.chat import Health
 from bot.commands import health
-from bot.commands.health import Examination, Probe
+from bot.commands.health import Examination
 
 
-def healthy(name: str) -> Probe:
-    async def probe() -> Health:
+class Part:
+    """A part of the bot whose health is what a function returns."""
+
+    def __init__(self, name: str, check: Callable[[], Awaitable[Health]]) -> None:
+        self.name = name
+        self._check = check
+
+    async def health(self) -> Health:
+        return await self._check()
+
+
+def healthy(name: str) -> Part:
+    async def health() -> Health:
         return Health(name=name, state="ok", evidence={"ping_ms": 1})
 
-    return probe
+    return Part(name, health)
 
 
 async def broken() -> Health:
@@ -35,20 +47,19 @@ async def test_this_process_comes_first_with_version_and_uptime() -> None:
 
 
 async def test_every_part_is_asked_in_the_order_of_adding() -> None:
-    """What a probe says is passed on as it is; a part that is added later is asked, too."""
-    examine = Examination()
-    examine.add("redis", healthy("redis"))
-    assert [part.name for part in await examine()] == ["bot", "redis"]
-    examine.add("slack", healthy("slack"))
+    """What a check says is passed on as it is; a part that is added later is asked, too."""
+    redis, slack, inbox = map(healthy, ("redis", "slack", "inbox"))
+    platforms: list[Part] = []
+    examine = Examination([redis], platforms, [inbox])
+    assert [part.name for part in await examine()] == ["bot", "redis", "inbox"]
+    platforms.append(slack)
     parts = await examine()
-    assert parts[1:] == [await healthy("redis")(), await healthy("slack")()]
+    assert parts[1:] == [await redis.health(), await slack.health(), await inbox.health()]
 
 
 async def test_a_probe_that_fails_is_a_part_that_is_down() -> None:
     """With the error as the evidence; the others are unharmed."""
-    examine = Examination()
-    examine.add("redis", broken)
-    examine.add("postgres", healthy("postgres"))
+    examine = Examination([Part("redis", broken), healthy("postgres")])
     _, redis, postgres = await examine()
     assert redis == Health(name="redis", state="down", evidence={"error": "ConnectionRefusedError"})
     assert postgres.state == "ok"
@@ -56,9 +67,8 @@ async def test_a_probe_that_fails_is_a_part_that_is_down() -> None:
 
 async def test_a_probe_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a few seconds the part counts as down."""
-    monkeypatch.setattr(health, "_PROBE_SECONDS", 0.01)
-    examine = Examination()
-    examine.add("postgres", silent)
+    monkeypatch.setattr(health, "_CHECK_SECONDS", 0.01)
+    examine = Examination([Part("postgres", silent)])
     _, postgres = await examine()
     assert (postgres.name, postgres.state) == ("postgres", "down")
     assert "no answer" in postgres.evidence["error"]
@@ -72,23 +82,20 @@ async def test_parts_are_asked_at_the_same_time() -> None:
         await meeting.wait()
         return Health(name="met", state="ok")
 
-    examine = Examination()
-    examine.add("one", probe)
-    examine.add("other", probe)
+    examine = Examination([Part("one", probe), Part("other", probe)])
     async with asyncio.timeout(2):
         assert [part.state for part in await examine()] == ["ok", "ok", "ok"]
 
 
 async def test_a_caller_that_leaves_ends_the_examination() -> None:
     """Cancelling is not taken for a part that is down."""
-    examine = Examination()
     entered = asyncio.Event()
 
     async def probe() -> Health:
         entered.set()
         return await silent()
 
-    examine.add("postgres", probe)
+    examine = Examination([Part("postgres", probe)])
     task = asyncio.create_task(examine())
     await entered.wait()
     task.cancel()

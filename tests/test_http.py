@@ -16,7 +16,6 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from bot.chat import (
-    Answer,
     AnswerError,
     BotError,
     CredentialsRejected,
@@ -26,6 +25,7 @@ from bot.chat import (
     LeaseLost,
     Message,
     Notice,
+    Order,
     Part,
     RateLimited,
     Receipt,
@@ -37,7 +37,8 @@ from bot.chat import (
     Turn,
     Unreachable,
 )
-from bot.commands.commands import Commands, Decided
+from bot.commands.approvals import Decided
+from bot.commands.commands import Commands
 from bot.commands.redis import Operations, Value
 from bot.http import chat as conversation_module
 from bot.http.chat import AUTHOR, ChatRequest, to_message
@@ -47,6 +48,7 @@ from bot.http.replies import Replies, stored
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore
+from tests.support.agents import Answer
 from tests.support.wait import wait_until
 
 TOKEN = "a token with spaces and ümlauts"
@@ -875,10 +877,16 @@ async def test_only_a_critical_part_makes_it_unready() -> None:
 async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -> None:
     """Its answer is no longer kept, so nothing would ever come."""
 
-    async def decide(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-        return Decided("This was already approved by you.", ThreadId("http", "api", "t"))
+    class Late:
+        async def decide(
+            self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
+        ) -> Decided:
+            return Decided("This was already approved by you.", ThreadId("http", "api", "t"))
 
-    commands = replace(healthy(), decide=decide)
+        async def decide_in_words(self, order: Order, message: Message) -> str:
+            raise AssertionError(order)
+
+    commands = replace(healthy(), approvals=Late())
     async with (
         serving(commands=commands, patience=0.05) as setup,
         setup.client.post("/approvals/7f3a9c21", json={"approve": True}, headers=headers) as response,

@@ -28,8 +28,8 @@ from bot.inbox import (
     queries,
     serve,
 )
-from bot.inbox.inbox import Lease
 from bot.inbox.keys import DEAD
+from bot.inbox.lease import Lease
 from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
 from bot.storage.coordination import SharedState
 from tests.support.wait import wait_until

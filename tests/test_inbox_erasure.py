@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Message
-from bot.inbox import Erasure, Inbox, StillBusy, Writer, erasure, keys
+from bot.chat import Message, StillBusy, Writer
+from bot.inbox import Erasure, Inbox, erasure, keys
 from tests.support.turns import slack_dm, slack_message
 from tests.support.wait import wait_until
 
@@ -109,7 +109,7 @@ async def test_only_the_named_person_is_erased(inbox: Inbox, eraser: Erasure, re
         await inbox.put(_unaddressed(early))
     await redis.xadd(keys.DEAD, {"thread": "slack:t1:c1", "id": "y", "message": "{broken", "reason": "r"})
     assert await _mentions(redis, "mine")
-    await eraser.erase(ALICE)
+    await eraser.erase([ALICE])
     assert not await _mentions(redis, "mine")
     assert await _mentions(redis, "hers")
     assert await _mentions(redis, "far")
@@ -139,10 +139,10 @@ async def test_receipt_of_a_turn_that_still_runs_is_left(inbox: Inbox, eraser: E
     begun = await inbox.begin(lease)
     assert begun
     await inbox.keep(lease, begun.turn, {"said": "mine"})
-    await eraser.erase(ALICE)
+    await eraser.erase([ALICE])
     assert await redis.hget(keys.turn(begun.turn.id), "receipt")
     await inbox.finish(lease, begun.turn)
-    await eraser.erase(ALICE)
+    await eraser.erase([ALICE])
     assert not await redis.exists(keys.turn(begun.turn.id))
 
 

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
 from bot.inbox import Inbox, admin, queries
-from bot.inbox.inbox import Begun, Lease
+from bot.inbox.lease import Begun, Lease
 from bot.storage.coordination import SharedState
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
@@ -229,10 +229,11 @@ async def test_a_message_is_stopped_by_its_author_alone(inbox: Inbox) -> None:
 async def test_a_stop_by_somebody_who_did_not_ask_ends_nothing_of_others(redis: Redis) -> None:
     """Not the turn under way, not what waits behind it; who may overrule others ends both."""
 
-    async def overrules(author: str, thread: str) -> bool:
-        return (author, thread) == ("test:root", str(a_message("").thread))
+    class Root:
+        async def can_stop(self, author: str, thread: str) -> bool:
+            return (author, thread) == ("test:root", str(a_message("").thread))
 
-    inbox = Inbox(redis, name="one", follow_days=30, overrules=overrules)
+    inbox = Inbox(redis, name="one", follow_days=30, stop_policy=Root())
     await inbox.enter()
     await inbox.put(a_message("one"))
     lease, begun = await begin(inbox)
@@ -384,7 +385,7 @@ async def test_a_stop_that_comes_late_spares_what_was_asked_after_it(inbox: Inbo
     assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("stop", ["old"])
     await inbox.finish(lease, begun.turn)
     lease, begun = await begin(inbox)
-    assert (begun.stopped, [each.text for each in begun.turn.messages]) == ("", ["new"])
+    assert (begun.stopped, [each.text for each in begun.turn.messages]) == (None, ["new"])
     again = Stop(by="test:ada", id="test:t1:again", at=NOW + 10, thread=a_message("").thread, channel="c1")
     assert await inbox.put(again) == "idle", "the turn under way is newer"
 

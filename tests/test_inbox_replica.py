@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from bot.chat import Correction, Withdrawal
 from bot.inbox import Erasure, Inbox, keys, replica
-from bot.inbox.inbox import Begun, Lease
+from bot.inbox.lease import Begun, Lease
 from bot.storage.coordination import SharedState
 from tests.test_inbox import a_message, an_inbox
 

@@ -247,10 +247,6 @@ async def members(message: Message) -> Audience:
     return "members"
 
 
-async def _remember(turn: Turn, answer: str) -> None:
-    """What is remembered here is planted by the test."""
-
-
 async def before(agent: Agent, way: str, text: str) -> None:
     """What was said in the thread earlier; long enough to be summarised where that is the way."""
     if way not in ("earlier message", "summary"):

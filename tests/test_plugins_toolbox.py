@@ -20,11 +20,10 @@ def made(name: str) -> BaseTool:
 
 def test_own_tools_come_first_and_plugins_are_replaced_one_by_one() -> None:
     """In the order in which the plug-ins were first named."""
-    box = Toolbox()
+    box = Toolbox([made("own")])
     box.put("a", ())
     box.put("b", [made("b1")])
     box.put("a", [made("a1"), made("a2")])
-    box.put_own([made("own")])
     assert [each.name for each in box] == ["own", "a1", "a2", "b1"]
     box.put("a", [made("a3")])
     assert [each.name for each in box] == ["own", "a3", "b1"]
@@ -32,8 +31,7 @@ def test_own_tools_come_first_and_plugins_are_replaced_one_by_one() -> None:
 
 def test_a_model_is_given_no_more_than_it_takes() -> None:
     """The last ones are left out and counted."""
-    box = Toolbox()
-    box.put_own([made("own")])
+    box = Toolbox([made("own")])
     box.put("a", [made(f"a{number}") for number in range(100)])
     box.put("b", [made(f"b{number}") for number in range(40)])
     assert (len(box), box[0].name, box[-1].name, box.left_out) == (120, "own", "b18", 21)

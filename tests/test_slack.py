@@ -38,7 +38,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.commands.commands import Commands, nothing_used
+from bot.commands.commands import Commands
 from bot.platforms import health as platform_health
 from bot.slack import health as slack_health
 from bot.slack import responses as slack_responses
@@ -152,7 +152,7 @@ async def healthy() -> list[Health]:
 
 @contextlib.asynccontextmanager
 async def connected(
-    server: Slack, *, examine: Any = healthy, usage: Any = nothing_used, **settings: str | None
+    server: Slack, *, examine: Any = healthy, usage: Any = None, **settings: str | None
 ) -> AsyncIterator[SlackPlatform]:
     arguments: dict[str, Any] = {
         "bot_token": server.bot_token,
@@ -172,7 +172,7 @@ async def serving(
     answer: Answer = echo,
     *,
     examine: Any = healthy,
-    usage: Any = nothing_used,
+    usage: Any = None,
     **settings: str | None,
 ) -> AsyncIterator[Bot]:
     """A bot that listens for as long as the context lasts."""

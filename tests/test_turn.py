@@ -4,14 +4,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from bot.chat import (
     SIGN,
-    Answer,
+    Admit,
     AnswerError,
     Approval,
     BotError,
@@ -20,6 +20,7 @@ from bot.chat import (
     Decision,
     File,
     Halt,
+    Ignore,
     Json,
     LeaseLost,
     Message,
@@ -28,6 +29,7 @@ from bot.chat import (
     PlatformError,
     RateLimited,
     Receipt,
+    Refuse,
     StorageDown,
     Text,
     Thread,
@@ -37,7 +39,8 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.turn import Reception, Turns
+from bot.turn import Turns
+from tests.support.agents import Answer, FunctionAgent
 
 THREAD = ThreadId("test", "space", "channel")
 STEP = ToolStep(id="1", name="sql_query", state="started", title="Query")
@@ -103,8 +106,21 @@ class Store:
         return Receipt(turn, self.keep, dict(self.state))
 
 
-async def allow(message: Message) -> str | None:
-    return None
+Check = Callable[[Message], Awaitable[Admit | Refuse | Ignore]]
+
+
+async def allow(message: Message) -> Admit:
+    return Admit()
+
+
+class Admitting:
+    """Implements `bot.chat.Admission` with a function."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+
+    async def check(self, message: Message) -> Admit | Refuse | Ignore:
+        return await self._check(message)
 
 
 def a_halt(words: str = "") -> Halt:
@@ -130,11 +146,12 @@ class Conclusions:
 def some_turns(
     answer: Answer,
     find: Callable[[ThreadId], Thread],
-    receive: Reception = allow,
+    check: Check = allow,
     conclusions: Conclusions | None = None,
     limit: float = 60,
 ) -> Turns:
-    return Turns(answer, find, receive, (conclusions or Conclusions()).conclude, limit)
+    agent = FunctionAgent(answer, (conclusions or Conclusions()).conclude)
+    return Turns(agent, find, Admitting(check), limit)
 
 
 async def take(
@@ -143,7 +160,7 @@ async def take(
     thread: ShownThread | None = None,
     store: Store | None = None,
     turn: Turn = TURN,
-    receive: Reception = allow,
+    check: Check = allow,
     halt: Halt | None = None,
     conclusions: Conclusions | None = None,
     limit: float = 60,
@@ -151,7 +168,7 @@ async def take(
     """Take one turn; returns what was shown."""
     shown = thread or ShownThread()
     find: Callable[[ThreadId], Thread] = {THREAD: shown}.__getitem__
-    turns = some_turns(answer, find, receive, conclusions, limit)
+    turns = some_turns(answer, find, check, conclusions, limit)
     await turns.take(turn, (store or Store()).receipt(turn), halt or a_halt())
     return shown.parts
 
@@ -376,15 +393,15 @@ async def test_the_agent_is_closed_when_the_reply_stops_early() -> None:
     assert agent.closed
 
 
-async def refuse_eve(message: Message) -> str | None:
-    return "Not with you." if message.author == "test:eve" else None
+async def refuse_eve(message: Message) -> Admit | Refuse:
+    return Refuse("Not with you.") if message.author == "test:eve" else Admit()
 
 
 async def test_a_refused_message_is_told_why_and_asks_no_agent() -> None:
     """The next attempt says the same."""
     store, agent = Store(), Agent(Text("a"))
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
-    assert await take(agent.answer, store=store, turn=turn, receive=refuse_eve) == [Notice("Not with you.")]
+    assert await take(agent.answer, store=store, turn=turn, check=refuse_eve) == [Notice("Not with you.")]
     assert store.state == {"received": {"one": "Not with you."}}
     assert await take(agent.answer, store=store, turn=turn) == [Notice("Not with you.")]
     assert agent.runs == 0
@@ -395,7 +412,7 @@ async def test_an_answer_that_has_begun_is_finished_although_its_message_would_b
     store = Store()
     store.state = {"messages": ["17"]}
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
-    assert await take(Agent(Text("a")).answer, store=store, turn=turn, receive=refuse_eve) == [Text("a")]
+    assert await take(Agent(Text("a")).answer, store=store, turn=turn, check=refuse_eve) == [Text("a")]
 
 
 async def test_a_turn_that_is_given_up_tells_nothing_to_who_may_not_talk() -> None:
@@ -403,7 +420,7 @@ async def test_a_turn_that_is_given_up_tells_nothing_to_who_may_not_talk() -> No
     store, agent, conclusions = Store(), Agent(Text("a")), Conclusions()
     store.state = {"ending": "I gave up."}
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
-    shown = await take(agent.answer, store=store, turn=turn, receive=refuse_eve, conclusions=conclusions)
+    shown = await take(agent.answer, store=store, turn=turn, check=refuse_eve, conclusions=conclusions)
     assert shown == [Notice("Not with you.")]
     assert (agent.runs, conclusions.told) == (0, [])
 
@@ -418,14 +435,14 @@ async def test_one_who_may_not_talk_does_not_silence_the_others() -> None:
 
     messages = (a_message("one", "test:eve"), a_message("two"))
     turn = Turn(id="turn-1", thread=THREAD, messages=messages)
-    assert await take(answer, turn=turn, receive=refuse_eve) == [Notice("Not with you."), Text("Hello, Ada.")]
+    assert await take(answer, turn=turn, check=refuse_eve) == [Notice("Not with you."), Text("Hello, Ada.")]
     assert [each.messages for each in asked] == [messages[1:]]
 
 
 async def test_health_counts_the_turns_that_were_finished() -> None:
     """Finished turns of the last hour with their time; a turn that failed is none of them."""
     turns = some_turns(Agent(Text("a")).answer, lambda id: ShownThread())
-    assert (await turns.health()).evidence == {"last_hour": 0}
+    assert (await turns.durations.health()).evidence == {"last_hour": 0}
     began = time.monotonic()
     for _ in range(3):
         await turns.take(TURN, Store().receipt(), a_halt())
@@ -433,10 +450,10 @@ async def test_health_counts_the_turns_that_were_finished() -> None:
     failing = some_turns(Agent(error=StorageDown("redis")).answer, lambda id: ShownThread())
     with pytest.raises(StorageDown):
         await failing.take(TURN, Store().receipt(), a_halt())
-    health = await turns.health()
+    health = await turns.durations.health()
     assert (health.name, health.state, health.evidence["last_hour"]) == ("turns", "ok", 3)
     assert 0 <= health.evidence["p50_s"] <= health.evidence["p99_s"] <= took
-    assert (await failing.health()).evidence == {"last_hour": 0}
+    assert (await failing.durations.health()).evidence == {"last_hour": 0}
 
 
 class Endless:
@@ -518,19 +535,19 @@ async def test_a_refusal_is_not_told_to_the_memory() -> None:
     """Who may not talk to the bot leaves nothing behind."""
     conclusions = Conclusions()
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
-    await take(Agent().answer, turn=turn, receive=refuse_eve, conclusions=conclusions)
+    await take(Agent().answer, turn=turn, check=refuse_eve, conclusions=conclusions)
     assert conclusions.told == []
 
 
-async def ignore_eve(message: Message) -> str | None:
-    return "" if message.author == "test:eve" else None
+async def ignore_eve(message: Message) -> Admit | Ignore:
+    return Ignore() if message.author == "test:eve" else Admit()
 
 
 async def test_what_is_to_be_passed_over_in_silence_shows_nothing_at_all() -> None:
     """No place is looked for either: a status there would be a sign of life. So is the next attempt."""
     store, agent, thread = Store(), Agent(Text("a")), ShownThread(failure=AssertionError("asked to reply"))
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
-    assert await take(agent.answer, store=store, turn=turn, receive=ignore_eve, thread=thread) == []
+    assert await take(agent.answer, store=store, turn=turn, check=ignore_eve, thread=thread) == []
     assert store.state == {"received": {"one": ""}}
     assert await take(agent.answer, store=store, turn=turn, thread=thread) == []
     assert agent.runs == 0
@@ -546,7 +563,7 @@ async def test_silence_for_one_does_not_silence_the_others() -> None:
 
     messages = (a_message("one", "test:eve"), a_message("two"))
     turn = Turn(id="turn-1", thread=THREAD, messages=messages)
-    assert await take(answer, turn=turn, receive=ignore_eve) == [Text("Hello, Ada.")]
+    assert await take(answer, turn=turn, check=ignore_eve) == [Text("Hello, Ada.")]
     assert [each.messages for each in asked] == [messages[1:]]
 
 

@@ -26,7 +26,7 @@ PRICES = prices('{"big": [2.5, 10]}')
 
 async def spend(redis: Redis, *authors: str, model: str = "big", tokens: Tokens, channel: str = "C1") -> None:
     budget = Budget(Ledger(redis, 60), {}, PRICES, lambda: NOON)
-    async with budget(asked_by(*authors, channel=channel), model, tokens) as spending:
+    async with budget.measure(asked_by(*authors, channel=channel), model, tokens) as spending:
         spending.used = tokens
 
 

@@ -1,11 +1,11 @@
-"""Who may talk to the bot and where, and who may run its operations."""
+"""Allow-lists: users who can talk to the bot, places where it answers, and its administrators."""
 
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.access.origin import scopes_of
-from bot.chat import Message, Turn
+from bot.chat import Admit, Ignore, Message, Refuse, Turn
 
 External = Literal["no", "chat", "all"]
 
@@ -16,8 +16,8 @@ class Access:
 
     A message is answered when its author *and* its space *and* its channel are allowed. A person is allowed
     by `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord
-    they are the space `discord:dm`, and nobody has a role there. `external` is ALLOW_EXTERNAL: what people of
-    other organisations and guests may do.
+    they are the space `discord:dm`, and nobody has a role there. `external` is ALLOW_EXTERNAL: what users of
+    other organisations and guests can do.
     """
 
     admins: Set[str] = frozenset()
@@ -28,14 +28,16 @@ class Access:
     bots: Set[str] = frozenset()
     external: External = "no"
 
-    async def refusal(self, message: Message) -> str | None:
-        """Why `message` is not answered, as a sentence for its author; None when it is.
+    async def check(self, message: Message) -> Admit | Refuse | Ignore:
+        """Decide whether a message is answered, by its author and place alone.
 
-        Empty words are to be kept silent about: to tell a bot anything would begin a conversation with it,
-        and what people say to each other in a thread that the bot has joined asks nothing of it.
+        To tell a bot anything would begin a conversation with it, and what users say to each other in a
+        thread that the bot has joined asks nothing of it: there a refusal is not told.
         """
-        words = self._refusal(message)
-        return "" if words and (message.bot_ids or not message.addressed) else words
+        sentence = self._refusal(message)
+        if sentence is None:
+            return Admit()
+        return Ignore() if message.bot_ids or not message.addressed else Refuse(sentence)
 
     def _refusal(self, message: Message) -> str | None:
         if not self._may_talk(message):
@@ -81,5 +83,5 @@ class Access:
         return self.external != "all" and any(message.is_external for message in turn.messages)
 
     def is_admin(self, user: str) -> bool:
-        """Whether `user` may run operations."""
+        """Return whether a user is an administrator."""
         return user in self.admins

@@ -1,4 +1,4 @@
-"""Budgets: whether a model may be called for a turn, and what the call took. The `Meter` of chat.
+"""Budgets: whether a model may be called for a turn, and what the call took.
 
 A call is let through while its budgets are neither spent nor held by calls under way; then its estimate is
 held until it is known what it took. So a day may end above a budget by no more than the last call that
@@ -8,6 +8,7 @@ was let through takes, and what calls under way take beyond their estimates.
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from bot.access.origin import scopes_of
@@ -17,7 +18,7 @@ from bot.access.spending import (
     Spent,
     UsedUp,
 )
-from bot.chat import BudgetSpent, Spending, StorageDown, Tokens, Turn
+from bot.chat import BudgetSpent, Json, Spending, StorageDown, Tokens, Turn, Writer
 from bot.config.amounts import Amount, Price
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,17 @@ _WARNING = (
 
 
 def now() -> datetime:
-    """The time by which days are told apart."""
+    """Return the time in UTC, by which days are counted."""
     return datetime.now(UTC)
 
 
 class Budget:
-    """Implements `bot.chat.Meter`; `limits` are the amounts by their settings (BUDGET_…)."""
+    """Budgets of users and places; a `bot.chat.Meter` and `PersonalDataSource`.
+
+    `limits` are the amounts by their settings (BUDGET_…).
+    """
+
+    name = "usage"
 
     def __init__(
         self,
@@ -62,8 +68,8 @@ class Budget:
         self._clock = clock
 
     @asynccontextmanager
-    async def __call__(self, turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[Spending]:
-        """See `bot.chat.Meter`."""
+    async def measure(self, turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[Spending]:
+        """Hold the estimate during a call, and count then what it took."""
         day = self._clock().date().isoformat()
         rules = list(self._rules(turn))
         hold = await self._held(day, rules, estimate, self._cost(model, estimate))
@@ -121,12 +127,23 @@ class Budget:
         }
 
     def _rules(self, turn: Turn) -> list[tuple[str, Cap]]:
-        """The budgets that a turn comes out of, each with the setting that it is from."""
+        """Return the budgets that a turn is charged to, each with its setting."""
         return [
             (setting, Cap(account, "cost" if limit.is_money else "tokens", limit.counted))
             for account in accounts_of(turn)
             if (limit := self._limits.get(setting := f"BUDGET_{account.partition(' ')[0].upper()}"))
         ]
+
+    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+        """Return what a user has used, by account and day."""
+        days = {each.author: await self._ledger.spent_on_days(f"user {each.author}") for each in user}
+        usage = {author: {day: asdict(each) for day, each in spent.items()} for author, spent in days.items()}
+        return {"usage": usage}
+
+    async def erase(self, user: Sequence[Writer]) -> None:
+        """Remove what a user has used; with budgets today's count stays, or it could be reset at will."""
+        today = self._clock().date().isoformat() if self._limits else ""
+        await self._ledger.forget([f"user {each.author}" for each in user], keep_day=today)
 
     def _cost(self, model: str, tokens: Tokens) -> int:
         price = self._prices.get(model)
@@ -134,14 +151,14 @@ class Budget:
 
 
 def accounts_of(turn: Turn) -> list[str]:
-    """What a turn is counted under: in full for each who asked, and once for where they did."""
+    """Return the accounts of a turn: it counts in full for each user who asked, and once for the place."""
     place = scopes_of(turn.messages[0])
     users = [f"user {author}" for author in turn.authors]
     return [*users, f"channel {place.channel}", f"space {place.space}", TOTAL]
 
 
 def until_midnight(moment: datetime) -> str:
-    """How long it is until the next day begins, in words."""
+    """Return the time until the next day begins, in words."""
     midnight = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     minutes = max(1, round((midnight - moment).total_seconds() / 60))
     hours, rest = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""How many messages a person, a channel and another bot may write: sliding windows over all processes.
+"""Rate limits for users, channels and other bots: sliding windows shared by all processes.
 
 A message is counted once, under its id: a redelivery, a repeated turn or a second process counts nothing
 twice.
@@ -12,14 +12,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bot.access.origin import scopes_of
-from bot.chat import Message, StorageDown
+from bot.chat import Admit, Ignore, Message, Refuse, StorageDown
 
 MINUTE = 60
 HOUR = 3600
 DAY = 24 * HOUR
 
 _LOOP_SECONDS = 7 * DAY
-"""How long a thread without messages of bots is remembered to have had too many."""
+"""Time for which a thread is remembered to have had too many messages of bots."""
 
 # Counts a message in every window, or in none. Redis' own clock, since machines differ.
 # KEYS windows | ARGV message id, then for each window: seconds, most -> {0, 0} counted
@@ -86,7 +86,7 @@ class Limits:
 
 
 class Rates:
-    """Counts messages and says why one is too many. Administrators are not limited."""
+    """Rate limiter: counts messages and refuses those that are too many. Administrators are not limited."""
 
     def __init__(
         self, redis: Redis, limits: Limits, is_admin: Callable[[str], bool], hears_bots: bool
@@ -98,22 +98,21 @@ class Rates:
         self._count = redis.register_script(_COUNT)
         self._row = redis.register_script(_ROW)
 
-    async def refusal(self, message: Message) -> str | None:
-        """Why `message` is too many, for its author; None when it is not. Raises `StorageDown`.
+    async def check(self, message: Message) -> Admit | Refuse | Ignore:
+        """Count a message, and refuse one that is too many. Raises `StorageDown`.
 
-        A bot is told once, at the end of a row; else the words for it are empty, and nothing is to be said.
+        A bot is refused once, at the end of a row, and ignored otherwise.
         """
         try:
             return await (self._of_bot(message) if message.bot_ids else self._of_person(message))
         except (RedisError, OSError) as error:
             raise StorageDown(f"Redis did not answer: {error}") from error
 
-    async def _of_person(self, message: Message) -> str | None:
+    async def _of_person(self, message: Message) -> Admit | Refuse:
         if self._hears_bots:
             await self._redis.delete(_key("row", str(message.thread)))
-        if self._is_admin(message.author):
-            return None
-        return await self._too_fast(message)
+        sentence = None if self._is_admin(message.author) else await self._too_fast(message)
+        return Admit() if sentence is None else Refuse(sentence)
 
     async def _too_fast(self, message: Message) -> str | None:
         windows = list(self._windows(message))
@@ -127,23 +126,28 @@ class Rates:
         return _TOO_FAST[setting].format(most=most, wait=_seconds(wait))
 
     def _windows(self, message: Message) -> Iterator[tuple[str, str, int]]:
-        """The setting, the key and the most messages of each rate that counts this one."""
+        """Yield the setting, the key and the limit of each rate that counts this message."""
         scopes = scopes_of(message)
         if self._limits.user:
             yield "USER_RATE", _key("user", scopes.user), self._limits.user
         if self._limits.channel:
             yield "CHANNEL_RATE", _key("channel", scopes.channel), self._limits.channel
 
-    async def _of_bot(self, message: Message) -> str | None:
+    async def _of_bot(self, message: Message) -> Admit | Refuse | Ignore:
         if await self._too_fast(message):
-            return ""
+            return Ignore()
         hour = [_key("bots", scopes_of(message).channel)]
         full, _ = await self._count(keys=hour, args=[message.id, HOUR, self._limits.bot_hour])
         if full:
-            return ""
+            return Ignore()
         row, most = [_key("row", str(message.thread))], self._limits.bot_row
-        verdict = await self._row(keys=row, args=[message.id, most, _LOOP_SECONDS])
-        return {b"answer": None, b"tell": _LOOP.format(most=most)}.get(verdict, "")
+        match await self._row(keys=row, args=[message.id, most, _LOOP_SECONDS]):
+            case b"answer":
+                return Admit()
+            case b"tell":
+                return Refuse(_LOOP.format(most=most))
+            case _:
+                return Ignore()
 
 
 def _key(kind: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What was spent and what is held, by day and account, in Redis: for all processes, each step atomic.
+"""Spending ledger in Redis, by day and account: shared by all processes, each step atomic.
 
 An account is a name such as `user slack:U012AB`. A hold stands for a call under way; one whose process died
 is given back when it expires. Money is in millionths.
@@ -102,17 +102,20 @@ if redis.call('ZREM', KEYS[3], ARGV[1]) == 1 then add_hold(cjson.decode(ARGV[1])
 )
 
 
+Unit = Literal["tokens", "cost"]
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What calls took: tokens read and written, and their price in millionths."""
+    """Usage of some calls: tokens read and written, and their price in millionths."""
 
     input: int = 0
     output: int = 0
     cost: int = 0
     calls: int = 0
 
-    def of(self, unit: str) -> int:
-        """What a cap of that unit counts."""
+    def of(self, unit: Unit) -> int:
+        """Return the amount that a cap of that unit counts."""
         return self.cost if unit == "cost" else self.input + self.output
 
 
@@ -121,7 +124,7 @@ class Cap:
     """The most that an account may spend in a day."""
 
     account: str
-    unit: Literal["tokens", "cost"]
+    unit: Unit
     most: int
 
 
@@ -173,14 +176,14 @@ class Ledger:
         return [(place - 1, spent) for place, spent in zip(told[::2], told[1::2], strict=True)]
 
     async def spent_by(self, day: str, account: str) -> Spent:
-        """What one account has spent."""
+        """Return what one account has spent."""
         names = Spent.__dataclass_fields__
         with _storage():
             values: Any = await self._redis.hmget(_keys(day)[0], [f"{account}|{name}" for name in names])
         return Spent(*(int(value or 0) for value in values))
 
     async def spent_by_all(self, day: str) -> Mapping[str, Spent]:
-        """What every account has spent."""
+        """Return what every account has spent."""
         with _storage():
             fields: Any = await self._redis.hgetall(_keys(day)[0])
         accounts: dict[str, dict[str, int]] = {}
@@ -190,7 +193,7 @@ class Ledger:
         return {account: Spent(**counted) for account, counted in accounts.items()}
 
     async def spent_on_days(self, account: str) -> Mapping[str, Spent]:
-        """What one account has spent, by the days that are still known."""
+        """Return what one account has spent, by the days that are still known."""
         with _storage():
             days = [
                 key.decode().rpartition(":")[2] async for key in self._redis.scan_iter(match=_keys("*")[0])
@@ -199,7 +202,7 @@ class Ledger:
         return {day: each for day, each in spent.items() if each.calls}
 
     async def forget(self, accounts: Sequence[str], keep_day: str) -> None:
-        """Remove what is known of these accounts, but for what they have spent on `keep_day` (or '')."""
+        """Remove what is known of these accounts, except for what they have spent on `keep_day` (or '')."""
         fields = [
             f"{account}|{name}" for account in accounts for name in ("input", "output", "cost", "calls")
         ]

@@ -1,4 +1,4 @@
-"""What `/agent-usage` tells: one's own spending today, and for administrators that of all."""
+"""Report of `/agent-usage`: a user's own usage today, and for administrators that of all users."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class UsageReport:
     clock: Callable[[], datetime] = now
 
     async def __call__(self, by: str, of_all: bool) -> str:
-        """What `by` has used today, or all have. Some is refused to who is no administrator."""
+        """Return what `by` has used today, or all users have, which only administrators are told."""
         if of_all and not self.access.is_admin(by):
             return NOT_ADMIN
         moment = self.clock()

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -19,17 +19,19 @@ from bot.agent.authors import (
     author,
     without,
 )
-from bot.agent.graph import Context, Graph, IsLimited, State, build_graph, nobody_is_limited
-from bot.agent.images import PICTURES, See, see_nothing
+from bot.agent.graph import Context, Graph, State, build_graph
+from bot.agent.images import PICTURES
 from bot.agent.memory import STORAGE_ERRORS, Memory
 from bot.agent.models.model import Model
 from bot.agent.resume import Course, decided_course, repeated_course
 from bot.agent.spotlighting import marked
 from bot.chat import (
+    Attachments,
     Decision,
-    Enclose,
     Enclosed,
     File,
+    Files,
+    MemoryWriter,
     Message,
     Meter,
     Notice,
@@ -40,7 +42,6 @@ from bot.chat import (
     Text,
     Turn,
     decided,
-    unmetered,
 )
 from bot.memory import account_of
 from bot.tools import GuardedTool
@@ -53,15 +54,9 @@ _PROBLEMS = "file_problems"
 _QUOTED = "quoted"
 """Under this a message keeps where the words of others begin and end in it."""
 
-Note = Callable[[str, Turn], Awaitable[None]]
-"""Notes who writes in a thread's memory, of that name, before they do."""
-
-Remember = Callable[[Turn, str], Awaitable[None]]
-"""Keeps a finished turn and its answer's text searchable."""
-
 
 class Agent:
-    """Answers turns from a graph whose checkpoints are the threads' memory."""
+    """A `bot.chat.Agent` with a graph whose checkpoints are the threads' memory."""
 
     def __init__(
         self,
@@ -70,19 +65,17 @@ class Agent:
         requests: Requests,
         *,
         tools: Sequence[BaseTool],
-        note: Note,
-        remember: Remember,
-        enclose: Enclose,
+        writer: MemoryWriter | None,
+        attachments: Attachments | None,
         rounds: int,
         has_memory: bool,
     ) -> None:
         self._graph = graph
-        self._enclose = enclose
+        self._attachments = attachments
         self._memory = memory
         self._requests = requests
         self._tools = tools
-        self._note = note
-        self._remember = remember
+        self._writer = writer
         self._recursion_limit = 4 * rounds + 10  # langgraph's supersteps: four a round, and the ends
         self._has_memory = has_memory
 
@@ -127,7 +120,8 @@ class Agent:
                 yield asked[0]
         if course.is_over:
             return
-        await self._note(config["configurable"]["thread_id"], turn)
+        if self._writer:
+            await self._writer.note(config["configurable"]["thread_id"], turn)
         run = cast(
             "AsyncGenerator[Part]",
             self._graph.astream(
@@ -165,19 +159,21 @@ class Agent:
         return _begin([await self._human(message) for message in turn.messages])
 
     async def _human(self, message: Message) -> HumanMessage:
-        return _human(message, await self._enclose(message) if message.attachments else Enclosed())
+        if not message.attachments:
+            return _human(message, Enclosed())
+        if self._attachments is None:
+            return _human(message, _names(message))
+        return _human(message, await self._attachments.read(message))
 
-    async def conclude(self, turn: Turn, answer: str) -> str:
-        """Note in the thread's memory that the turn ended with `answer`, which is not the agent's own end.
+    async def conclude(self, turn: Turn, answer: str) -> str | None:
+        """Note in the thread's memory that the turn ended with `answer`, see `bot.chat.Agent`.
 
-        Else the next turn would answer the question, too. Doing it again changes nothing. Returns what came
-        of a call that was approved, which people must know whatever became of the answer.
-        Raises `StorageDown`.
+        Else the next turn would answer the question, too. Raises `StorageDown`.
         """
-        outcome = await self._outcome(turn.decision) if turn.decision else ""
+        outcome = await self._outcome(turn.decision) if turn.decision else None
         if not self._has_memory:
             return outcome
-        answer = f"{outcome}\n\n{answer}".strip()
+        answer = f"{outcome or ''}\n\n{answer}".strip()
         config = self._config(turn)
         thread_id = config["configurable"]["thread_id"]
         values = await self._values(thread_id)
@@ -190,7 +186,8 @@ class Agent:
         asked = [_human(message, Enclosed()) for message in written if _id(message) not in known]
         messages = [*asked, AIMessage(answer, id=f"{_id(turn.messages[0])}:ending")]
         try:
-            await self._note(thread_id, turn)
+            if self._writer:
+                await self._writer.note(thread_id, turn)
             changes = {"messages": messages, "proposals": waiting}
             await self._graph.aupdate_state(config, changes, as_node="think")
         except STORAGE_ERRORS as error:
@@ -224,14 +221,14 @@ class Agent:
         except STORAGE_ERRORS as error:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
 
-    async def _outcome(self, decision: Decision) -> str:
-        """What came of an approved call, as far as its tool can tell."""
+    async def _outcome(self, decision: Decision) -> str | None:
+        """Return what came of an approved call, as far as its tool can tell."""
         found = await self._requests.find(decision.request) if decision.verdict == "approved" else None
         if found is None:
-            return ""
+            return None
         tool = next((each for each in self._tools if each.name == found[1].tool), None)
         if not isinstance(tool, GuardedTool) or tool.outcome is None:
-            return ""
+            return None
         return await tool.outcome(found[1])
 
     async def _messages(self, thread_id: str) -> list[AnyMessage]:
@@ -249,8 +246,8 @@ class Agent:
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
         """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""
         try:
-            if self._has_memory:
-                await self._remember(turn, answer)
+            if self._has_memory and self._writer:
+                await self._writer.remember(turn, answer)
             await self._memory.keep_newest(config["configurable"]["thread_id"])
         except STORAGE_ERRORS as error:
             log.warning("turn not settled", extra={"error": repr(error)})
@@ -301,8 +298,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-async def enclose_names(message: Message) -> Enclosed:
-    """What the model is told of files that nobody reads."""
+def _names(message: Message) -> Enclosed:
+    """Return the names of files that nobody reads."""
     names = [
         f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
     ]
@@ -316,20 +313,20 @@ async def open_agent(
     tools: Sequence[BaseTool],
     requests: Requests,
     *,
-    note: Note,
-    remember: Remember,
-    enclose: Enclose = enclose_names,
-    see: See = see_nothing,
+    writer: MemoryWriter | None = None,
+    attachments: Attachments | None = None,
+    pictures: Files | None = None,
     max_iterations: int,
     history_tokens: int,
     ttl_days: int,
     has_memory: bool,
-    meter: Meter = unmetered,
-    is_limited: IsLimited = nobody_is_limited,
+    meter: Meter | None = None,
+    is_limited: Callable[[Turn], bool] | None = None,
 ) -> AsyncIterator[Agent]:
-    """The agent with its memory in `redis`, where an idle thread is forgotten after `ttl_days`.
+    """Open the agent with its memory in `redis`, where an idle thread is forgotten after `ttl_days`.
 
-    `meter` wraps each call of the model. Turns of which `is_limited` is true have `OPEN_TOOLS` alone.
+    A model that can look at pictures is shown those that `pictures` has. Turns of which `is_limited` is true
+    have `OPEN_TOOLS` alone.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """
@@ -348,7 +345,7 @@ async def open_agent(
         checkpointer=memory,
         requests=requests,
         meter=meter,
-        see=see,
+        pictures=pictures,
         is_limited=is_limited,
     )
     yield Agent(
@@ -356,9 +353,8 @@ async def open_agent(
         memory,
         requests,
         tools=tools,
-        note=note,
-        remember=remember,
-        enclose=enclose,
+        writer=writer,
+        attachments=attachments,
         rounds=max_iterations,
         has_memory=has_memory,
     )

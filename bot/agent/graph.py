@@ -20,7 +20,7 @@ from langgraph.types import Send, interrupt
 from pydantic import ValidationError
 
 from bot.agent import history, parts, prompts
-from bot.agent.images import See, see_nothing
+from bot.agent.images import add_pictures
 from bot.agent.models.completion import UNREADABLE, Manner
 from bot.agent.models.metering import Metered, metered
 from bot.agent.models.model import Emit, Model
@@ -28,12 +28,12 @@ from bot.chat import (
     AnswerError,
     BudgetSpent,
     Decision,
+    Files,
     Meter,
     Proposal,
     Requests,
     Text,
     Turn,
-    unmetered,
 )
 from bot.tools import OPEN_TOOLS, GuardedTool, asking_for, files_of, for_tools
 
@@ -41,15 +41,6 @@ log = logging.getLogger(__name__)
 
 Graph = CompiledStateGraph["State", "Context", "State", "State"]
 Update = dict[str, Any]
-
-
-IsLimited = Callable[[Turn], bool]
-"""Tells if a turn has `OPEN_TOOLS` alone."""
-
-
-def nobody_is_limited(turn: Turn) -> bool:
-    """Let every turn have all tools."""
-    return False
 
 
 class State(TypedDict):
@@ -91,18 +82,19 @@ def build_graph(
     history_tokens: int,
     checkpointer: BaseCheckpointSaver[str] | None,
     requests: Requests | None = None,
-    meter: Meter = unmetered,
-    see: See = see_nothing,
-    is_limited: IsLimited = nobody_is_limited,
+    meter: Meter | None = None,
+    pictures: Files | None = None,
+    is_limited: Callable[[Turn], bool] | None = None,
 ) -> Graph:
-    """The compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
+    """Return the compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
 
     `tools` is looked at whenever one is needed: it may change while the graph runs. A turn for which
-    `is_limited` holds is offered `OPEN_TOOLS` alone, and can call no other.
+    `is_limited` holds is offered `OPEN_TOOLS` alone, and can call no other. A model that can look at pictures
+    is shown those that `pictures` has.
     A call of a `GuardedTool` is proposed to a person by way of `requests` and interrupts the graph. Run it
     again, with a turn whose decision is about that request, to go on.
     """
-    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, see, is_limited)
+    nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, pictures, is_limited)
     graph = StateGraph(State, Context)
     graph.add_node("summarise", nodes.summarise)
     graph.add_node("think", nodes.think)
@@ -148,13 +140,13 @@ class _Nodes:
         max_iterations: int,
         history_tokens: int,
         requests: Requests | None,
-        meter: Meter,
-        see: See,
-        is_limited: IsLimited,
+        meter: Meter | None,
+        pictures: Files | None,
+        is_limited: Callable[[Turn], bool] | None,
     ) -> None:
         self._is_limited_turn = is_limited
         self._model = model
-        self._see = see
+        self._pictures = pictures
         self._requests = requests
         self._all_tools = tools
         self._max_iterations = max_iterations
@@ -191,7 +183,8 @@ class _Nodes:
         prompt = history.prompt(
             state["messages"], summary, conclude, waiting.keys(), budget, is_limited=is_limited
         )
-        prompt = await self._see(prompt)
+        if self._pictures:
+            prompt = await add_pictures(prompt, self._pictures)
         manner: Manner = "conclude" if conclude else "act"
         answer = await self._model.answer(prompt, emit, self._metered(), manner, is_limited=is_limited)
         if conclude and not answer.text.strip():
@@ -218,6 +211,8 @@ class _Nodes:
 
     @property
     def _is_limited(self) -> bool:
+        if self._is_limited_turn is None:
+            return False
         # there is none while somebody's words are taken out of a thread in which another's call waits
         context: Context | None = getattr(get_runtime(Context), "context", None)
         return context is not None and self._is_limited_turn(context.turn)

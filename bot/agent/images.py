@@ -5,35 +5,23 @@ their message says of them.
 """
 
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
 
 from bot.chat import Files
 
-See = Callable[[list[AnyMessage]], Awaitable[list[AnyMessage]]]
-"""Messages with the pictures that belong to them."""
-
 PICTURES = "pictures"
 """Where a message keeps the ids of its pictures."""
 
 
-async def see_nothing(messages: list[AnyMessage]) -> list[AnyMessage]:
-    """For a model that looks at no pictures."""
-    return messages
-
-
-def seeing(files: Files) -> See:
-    """Adds the pictures that `files` has; one that is gone is left out. Raises `StorageDown`."""
-
-    async def see(messages: list[AnyMessage]) -> list[AnyMessage]:
-        shown = list(messages)
-        for at in _asked(messages):
-            shown[at] = await _with_pictures(messages[at], files)
-        return shown
-
-    return see
+async def add_pictures(messages: Sequence[AnyMessage], files: Files) -> list[AnyMessage]:
+    """Return the messages with the pictures that are still kept. Raises `StorageDown`."""
+    shown = list(messages)
+    for at in _asked(messages):
+        shown[at] = await _with_pictures(messages[at], files)
+    return shown
 
 
 def _asked(messages: Sequence[AnyMessage]) -> range:

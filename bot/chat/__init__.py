@@ -1,5 +1,7 @@
 """The vocabulary that every other module speaks: plain data, protocols and errors, no I/O."""
 
+from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
+from bot.chat.agent import Agent, Attachments, MemoryWriter
 from bot.chat.approvals import Proposal, Requests, Showing
 from bot.chat.coordination import Shared
 from bot.chat.errors import (
@@ -12,6 +14,7 @@ from bot.chat.errors import (
     LeaseLost,
     PlatformError,
     RateLimited,
+    StillBusy,
     StopRefused,
     StorageDown,
     Undeliverable,
@@ -25,6 +28,7 @@ from bot.chat.events import (
     Event,
     Json,
     Message,
+    Outcome,
     Quote,
     Stop,
     ThreadId,
@@ -33,11 +37,12 @@ from bot.chat.events import (
     Withdrawal,
     with_channel,
 )
-from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
+from bot.chat.files import Enclosed, Files, FileSource, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
-from bot.chat.meter import Meter, Spending, Tokens, unmetered
-from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
-from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
+from bot.chat.meter import Meter, Spending, Tokens
+from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, decided
+from bot.chat.personal_data import Mailboxes, PersonalDataSource, Writer
+from bot.chat.platform import Audience, Halt, Health, HealthCheck, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.text import well_formed, well_formed_json
 from bot.chat.typed_decisions import MOST_REASON, Order, order_in
@@ -46,10 +51,13 @@ from bot.chat.work import work_at_hand, working_on
 __all__ = [
     "MOST_REASON",
     "SIGN",
-    "Answer",
+    "Admission",
+    "Admit",
+    "Agent",
     "AnswerError",
     "Approval",
     "Attachment",
+    "Attachments",
     "Audience",
     "BotError",
     "BudgetSpent",
@@ -57,25 +65,30 @@ __all__ = [
     "CredentialsRejected",
     "Decision",
     "Deliver",
-    "Enclose",
     "Enclosed",
     "Event",
-    "Fetch",
     "File",
     "FileRefused",
+    "FileSource",
     "FileTooLarge",
     "Files",
     "Halt",
     "Harmless",
     "Health",
+    "HealthCheck",
+    "Ignore",
     "Json",
     "Keep",
     "LeaseLost",
+    "Mailboxes",
+    "MemoryWriter",
     "Message",
     "Meter",
     "Notice",
     "Order",
+    "Outcome",
     "Part",
+    "PersonalDataSource",
     "Platform",
     "PlatformError",
     "PlatformInfo",
@@ -83,11 +96,14 @@ __all__ = [
     "Quote",
     "RateLimited",
     "Receipt",
+    "Refuse",
     "Requests",
     "Shared",
     "Showing",
     "Spending",
+    "StillBusy",
     "Stop",
+    "StopPolicy",
     "StopRefused",
     "StorageDown",
     "Text",
@@ -100,12 +116,12 @@ __all__ = [
     "Unreachable",
     "Verdict",
     "Withdrawal",
+    "Writer",
     "decided",
     "harmless",
     "order_in",
     "platform_info",
     "register",
-    "unmetered",
     "well_formed",
     "well_formed_json",
     "with_channel",

@@ -37,17 +37,17 @@ class Requests(Protocol):
         """
 
     async def find(self, id: str) -> tuple[Approval, Proposal] | None:
-        """What was asked under that id, with the decision if there is one; None when it is not known."""
+        """Return the request of that id, with the decision if there is one; None when it is not known."""
 
 
 class Showing(Protocol):
     """Shows requests to those who can approve them, wherever these are, beside the answer that asks."""
 
-    async def show(self, approval: Approval, receipt: Receipt) -> str:
+    async def show(self, approval: Approval, receipt: Receipt) -> str | None:
         """Show a request to an approver who does not read the thread that asks.
 
-        Returns a sentence for the asker about it, empty where the thread itself is enough. Doing it again
-        with the same receipt shows nothing twice. Raises `LeaseLost` and `StorageDown`.
+        Returns a sentence for the requester about it, or None where the thread itself is enough. Doing it
+        again with the same receipt shows nothing twice. Raises `LeaseLost` and `StorageDown`.
         """
 
     async def settle(self, approval: Approval, receipt: Receipt) -> None:

@@ -7,6 +7,7 @@ BotError
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
 ├── FileRefused             a file that a person sent cannot be had or read; its text tells them why
 ├── FileTooLarge            a file is not kept, since it is larger than what fits
+├── StillBusy               data cannot be erased yet, since turns under way use it
 ├── StorageDown             our own Redis failed: the turn is tried again later
 └── PlatformError           a chat service refused or failed: the turn is tried again later
     ├── RateLimited             ... after the seconds it names
@@ -45,6 +46,14 @@ class StopRefused(BotError):
 
 class LeaseLost(BotError):
     """Another process holds the thread now: stop, and write nothing more."""
+
+
+class StillBusy(BotError):
+    """Data cannot be erased yet: turns of this many `threads` have not ended in time."""
+
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__(f"{threads} threads are being answered")
+        self.threads = threads
 
 
 class StorageDown(BotError):

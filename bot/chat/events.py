@@ -275,6 +275,17 @@ def _known(kind: type[Message] | type[Decision], stored: Mapping[str, Json]) -> 
 Event = Message | Correction | Withdrawal | Decision | Stop
 """What people do in a thread. Plain data that passes the inbox's door; a `Stop` acts at once."""
 
+Outcome = Literal[
+    "kept", "duplicate", "ignored", "replaced", "corrected", "removed", "stopped", "refused", "idle"
+]
+"""Result of putting an event into the inbox.
+
+A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
+`replaced` a waiting message, or `corrected` the answered one, too. A withdrawal has `removed` one, or
+`stopped` its turn. A decision is `kept`, or a `duplicate` when there was one before. A stop has `stopped`
+something, was `refused`, found all `idle`, or is a `duplicate`.
+"""
+
 Deliver = Callable[[Event], Awaitable[None]]
 """Takes an event over for good; when it returns, the platform may acknowledge. Raises what the store
 raises when the event could not be kept: then the platform must not acknowledge."""

@@ -1,4 +1,4 @@
-"""Where the content of files is, so that parts and messages need only name them."""
+"""Storage of file contents, so that parts and messages need only name the files."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Files(Protocol):
         """Keep a file, or keep it for longer. Raises `FileTooLarge`."""
 
     async def find(self, id: str) -> tuple[File, bytes] | None:
-        """A file with its content; None when there is none (any more)."""
+        """Return a file with its content; None when there is none (any more)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enclosed:
-    """What the files of one message say to the model.
+    """Content of the files of one message, as the model gets it.
 
     `text` is their content, marked as data; `pictures` are kept as files and shown beside it. `problems` are
     sentences for the person: which files could not be read, and why.
@@ -34,8 +34,8 @@ class Enclosed:
     problems: tuple[str, ...] = ()
 
 
-Enclose = Callable[[Message], Awaitable[Enclosed]]
-"""Reads the files that came with a message. Raises `StorageDown`."""
+class FileSource(Protocol):
+    """The chat services, as far as files come from them."""
 
-Fetch = Callable[[Attachment, int], Awaitable[bytes]]
-"""The content of a file that a person sent, of so many bytes at most. Raises `FileRefused`."""
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
+        """Return the content of a file that came with a message. Raises `FileRefused` and `PlatformError`."""

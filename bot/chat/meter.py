@@ -1,15 +1,15 @@
-"""What the calls of a model take, and who counts it."""
+"""Usage of the model: what its calls take, and the meter that counts it."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from bot.chat.events import Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a model reads and writes."""
+    """Tokens that a model reads and writes."""
 
     input: int = 0
     output: int = 0
@@ -17,20 +17,18 @@ class Tokens:
 
 @dataclass(slots=True)
 class Spending:
-    """One call: what it took, None when nothing came of it; afterwards what the person is to be told."""
+    """Usage of one call, None when nothing came of it; `warnings` are for the user."""
 
     used: Tokens | None = None
     warnings: tuple[str, ...] = ()
 
 
-Meter = Callable[[Turn, str, Tokens], AbstractAsyncContextManager[Spending]]
-"""Wraps a call that is made for a turn, by the model's name and what it may take, as estimated.
+class Meter(Protocol):
+    """Counts what the calls of a model take."""
 
-Entering raises `BudgetSpent` when it must not be made, and `StorageDown`. Leaving counts what was used.
-"""
+    def measure(self, turn: Turn, model: str, estimate: Tokens) -> AbstractAsyncContextManager[Spending]:
+        """Wrap a call that is made for a turn, by the model's name and its estimate.
 
-
-@asynccontextmanager
-async def unmetered(turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[Spending]:
-    """The `Meter` of a model that costs nothing."""
-    yield Spending()
+        Entering raises `BudgetSpent` when it must not be made, and `StorageDown`. Leaving counts what was
+        used.
+        """

@@ -1,10 +1,10 @@
-"""What an answer is made of."""
+"""Parts of an answer. Plain data."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bot.chat.events import Decision, Json, Turn
+from bot.chat.events import Decision, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Approval:
 
 
 def decided(approval: Approval, decision: Decision) -> Approval:
-    """The same, as it is to be shown now that somebody has decided it."""
+    """Return the request as it is shown after a decision."""
     names = {**approval.names, **({decision.by: decision.by_name} if decision.by_name else {})}
     return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason, names=names)
 
@@ -101,6 +101,3 @@ class File:
 
 Part = Text | ToolStep | Approval | Notice | File
 """The next piece of an answer."""
-
-Answer = Callable[[Turn], AsyncIterator[Part]]
-"""The agent, as the rest sees it. Raises `AnswerError` when there is no answer to be had."""

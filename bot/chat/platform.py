@@ -1,4 +1,4 @@
-"""What a chat service is to the rest of the bot, and what it is given."""
+"""Protocol of a chat service, and what the rest of the bot gives it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -9,33 +9,40 @@ from bot.chat.events import Attachment, Deliver, Json, Message, Stop, ThreadId, 
 from bot.chat.parts import Approval, Part
 
 
-async def _always_held() -> None:
-    """There is no lease to lose."""
-
-
 @dataclass(slots=True)
 class Receipt:
-    """What is known of one reply on its platform, kept so that a restart finishes it in the same place.
+    """State of one reply on its platform, kept so that a restart finishes it in the same place.
 
-    `hold` is to be awaited before each thing that people will see, since a chat service cannot tell a
-    process that lost its lease from the one that has it now: it raises `LeaseLost` when the turn is no longer
-    ours, and asks Redis only when the last renewal is so old that this may be.
+    `keep` stores the state; without it the receipt is only read. `check_lease` raises `LeaseLost` when the
+    turn is no longer ours, and asks Redis only when the last renewal is so old that this may be; without it
+    there is no lease to lose.
 
-    `state` is a JSON object whose keys belong to the platform, but for `received`, `ending` and `said` (see
-    turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
+    `state` is a JSON object whose keys belong to the platform, except for `received`, `ending` and `said`
+    (see turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
     """
 
     turn: Turn
-    keep: Callable[[Mapping[str, Json]], Awaitable[None]]
+    keep: Callable[[Mapping[str, Json]], Awaitable[None]] | None
     state: dict[str, Json] = field(default_factory=dict)
-    hold: Callable[[], Awaitable[None]] = _always_held
+    check_lease: Callable[[], Awaitable[None]] | None = None
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def save(self, **changes: Json) -> None:
         """Merge `changes` into the state and store it. Raises `LeaseLost` when the turn is no longer ours."""
         self.state |= changes
+        if self.keep is None:
+            return
         async with self._order:  # else an older state of another task could be stored last
             await self.keep(self.state)
+
+    async def hold(self) -> None:
+        """Raise `LeaseLost` when the turn is no longer ours.
+
+        To be awaited before each thing that users will see: a chat service cannot tell a process that lost
+        its lease from the one that has it now.
+        """
+        if self.check_lease:
+            await self.check_lease()
 
 
 Halt = asyncio.Future[str]
@@ -62,8 +69,19 @@ class Health:
     evidence: Mapping[str, Json] = field(default_factory=dict)
 
 
+class HealthCheck(Protocol):
+    """A part of the bot whose state is known."""
+
+    @property
+    def name(self) -> str:
+        """The name of the part, as in its `Health`."""
+
+    async def health(self) -> Health:
+        """Return the state of the part. What it raises, or takes too long, is reported as `down`."""
+
+
 Audience = Literal["everyone", "members", "outsiders"]
-"""Who reads the place of a message: `everyone` of its space may; only some do, all of them `members` of the
+"""Readers of the place of a message: `everyone` of its space may; only some do, all of them `members` of the
 space; or `outsiders` do, or may for all that is known."""
 
 
@@ -72,12 +90,12 @@ class Platform(Protocol):
 
     @property
     def name(self) -> str:
-        """The first field of its `ThreadId`s, in lower case."""
+        """Return the first field of its `ThreadId`s, in lower case."""
 
     async def receive(self, deliver: Deliver) -> None:
         """Hand every event to `deliver` until cancelled; may be called again after it has raised.
 
-        Each call builds what it listens with anew. Replies work before, during and after it, and in processes
+        Each call builds its connections again. Replies work before, during and after it, and in processes
         that never call it. Raises `PlatformError` when the connection is lost for good
         (`CredentialsRejected`: do not try again).
         """
@@ -92,13 +110,13 @@ class Platform(Protocol):
         """
 
     def thread(self, id: ThreadId) -> Thread:
-        """The place to answer; makes no request."""
+        """Return the place to answer; makes no request."""
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """The content of a file that came with a message. Raises `FileRefused`, and `StorageDown`."""
+        """Return the content of a file that came with a message. Raises `FileRefused`, and `StorageDown`."""
 
     async def audience(self, message: Message) -> Audience:
-        """Who reads the place of a message. Never raises: what is not known is taken as the narrower."""
+        """Return the readers of a message's place, the narrower group in doubt. Never raises."""
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
@@ -120,4 +138,4 @@ class Platform(Protocol):
         """
 
     async def health(self) -> Health:
-        """Whether it is connected, and how that is known. Never raises, and ends within seconds."""
+        """Return whether it is connected, with the evidence. Never raises, and ends within seconds."""

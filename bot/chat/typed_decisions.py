@@ -63,8 +63,17 @@ class Order:
     rest: str
 
     @property
-    def reason(self) -> str | None:
-        """The reason, empty without one; None when it is not certain that the decision is meant.
+    def is_certain(self) -> bool:
+        """Return whether the decision is certainly meant, and can be taken."""
+        return self._certain_reason() is not None
+
+    @property
+    def reason(self) -> str:
+        """Return the reason of a certain decision, empty without one."""
+        return self._certain_reason() or ""
+
+    def _certain_reason(self) -> str | None:
+        """Return the reason, or None when the decision is not certain.
 
         Behind `approve` and the id nothing may stand except end punctuation, or a reason in words behind a
         colon, in which nothing is asked, taken back or made a condition. A `reject` takes any words. A second

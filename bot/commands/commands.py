@@ -1,26 +1,12 @@
-"""What the slash commands do, the same on every platform."""
+"""Commands that users run, the same on every platform."""
 
-import re
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
-from bot.chat import (
-    SIGN,
-    Approval,
-    Event,
-    Health,
-    Message,
-    Order,
-    Stop,
-    StopRefused,
-    ThreadId,
-    harmless,
-    order_in,
-    platform_info,
-)
+from bot.chat import Event, Health, Message, Stop, StopRefused, order_in
+from bot.commands.approvals import Decided, Decisions, unknown_request
+from bot.commands.health import describe, in_a_line
 from bot.commands.redis import Operations
 
 STOP = "!stop"
@@ -28,106 +14,41 @@ HEALTH = "!health"
 USAGE = "!usage"
 MEMORY = "!memory"
 
-_MOST_REASON = 200
-"""Characters of a reason that are shown; the model is told all of it."""
-
 NOT_FOR_EXTERNAL = "People from other organisations and guests cannot approve anything."
 
 ADMINISTER_NOTHING = "People of other organisations and guests administer nothing here."
 
-MOST_NAMES = 5
-"""Approvers that are named; there may be more."""
-
-_MOST_NAME = 60
-"""Characters of a display name."""
-
-_TWO_OF_THREE = re.compile("``(?=`)")
-"""Two backticks with a third behind them: three would end a block of code, on Discord anywhere in a line."""
-
-MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
-
-_WORST_FIRST: tuple[Literal["down", "degraded"], ...] = ("down", "degraded")
-_FOR_ADMINISTRATORS = "The details are for administrators."
-_IN_A_LINE = {
-    "ok": "Everything works.",
-    "degraded": f"I am working, but not everything does. {_FOR_ADMINISTRATORS}",
-    "down": f"Something that I need does not work. {_FOR_ADMINISTRATORS}",
-}
-
-
-Usage = Callable[[str, bool], Awaitable[str]]
-"""`/agent-usage`: what an author has used of the model today, or what all have. Raises `StorageDown`."""
-
-
-async def nothing_used(by: str, of_all: bool) -> str:
-    """The usage of a model that costs nothing."""
-    return "No language model is configured, so nothing is used up."
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What a person who decides is told. `thread` is set once there is a decision, be it another's."""
-
-    words: str
-    thread: ThreadId | None = None
-    is_known: bool = True
-
-
-class Decide(Protocol):
-    """Decides the request `id` for `by` (an author as in `Message`, called `name`). Raises `StorageDown`."""
-
-    async def __call__(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-        """Take the decision of somebody who has the request before their eyes, if it is theirs to take."""
-
-
-DecideInWords = Callable[[Order, Message], Awaitable[str]]
-"""Takes a decision that somebody has typed, if it is certain that it is meant and the request is shown there;
-else shows the request and tells how to go on. Returns the answer. Raises `StorageDown`."""
-
-
-async def nothing_waits(id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-    """The answer where there is no such request."""
-    return Decided(f"I know of no open request `{id}`. It may be too old: ask again.", is_known=False)
-
-
-async def nothing_waits_in_words(order: Order, message: Message) -> str:
-    """Answer a typed decision where there is no such request."""
-    return (await nothing_waits(order.request, message.author, approve=order.approve)).words
+NOTHING_USED = "No language model is configured, so nothing is used up."
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who runs a command: an author, as in `Message`, in the space where that was, as in `ThreadId`."""
+    """User of a command: an author, as in `Message`, in the space where it was run, as in `ThreadId`."""
 
     author: str
     space: str
 
 
 class PersonalMemory(Protocol):
-    """What is kept about a person, for that person. All methods raise `BotError`; texts are Markdown."""
+    """Data about a user, for that user. All methods raise `BotError`; texts are Markdown."""
 
     async def show(self, caller: Caller) -> str:
-        """What there is, the newest first."""
+        """Return a summary with the newest facts and conversations."""
 
     async def summary(self, message: Message) -> str:
-        """How much there is about who wrote a message, in words that others may read."""
+        """Return how much there is about the author of a message, in words that others can read."""
 
     async def export(self, caller: Caller) -> bytes:
-        """All of it, as a JSON document."""
+        """Return all of it, as a JSON document."""
 
     async def forget(self, caller: Caller, *, confirmed: bool) -> str:
-        """Remove all of it, once that is confirmed; before that say what would go."""
+        """Remove all of it once that is confirmed; before that, return what would be removed."""
 
     async def link(self, caller: Caller, code: str) -> str:
-        """Make a code, or use the one that another account of the same person has made."""
+        """Create a code, or use the code that another account of the same user has created."""
 
     async def unlink(self, caller: Caller) -> str:
-        """Undo that."""
-
-
-def nobody_administers(author: str) -> bool:
-    """Know no administrators."""
-    return False
+        """Undo the link of this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +58,32 @@ class Commands:
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
     """Stops turns at once, in whichever process they run; returns how many. Raises `StopRefused`."""
-    decide: Decide = nothing_waits
-    """Decides about approval requests, by buttons and over HTTP."""
+    approvals: Decisions | None = None
     operations: Operations | None = None
-    """What `/agent-redis` runs; without it the platforms do not offer that command."""
-    usage: Usage = nothing_used
+    """Runs `/agent-redis`; without it the platforms do not offer that command."""
+    usage: Callable[[str, bool], Awaitable[str]] | None = None
+    """Reports what an author has used of the model today, or what all have; None where it costs nothing."""
     memory: PersonalMemory | None = None
-    decide_in_words: DecideInWords = nothing_waits_in_words
-    is_admin: Callable[[str], bool] = nobody_administers
+    is_admin: Callable[[str], bool] | None = None
+    """Recognises administrators; without it there are none."""
 
     async def health(self, by: str, *, is_external: bool = False) -> str:
-        """`/agent-health`: a line; for administrators the state of each part and the evidence for it."""
+        """Answer `/agent-health`: with a line, and for administrators with the evidence of each part."""
         parts = await self.examine()
-        return describe(parts) if self.is_admin(by) and not is_external else in_a_line(parts)
+        is_admin = self.is_admin is not None and self.is_admin(by)
+        return describe(parts) if is_admin and not is_external else in_a_line(parts)
 
-    async def spending(self, by: str, *, of_all: bool, is_external: bool) -> str:
-        """`/agent-usage`: what somebody has used, or for administrators what all have."""
-        return ADMINISTER_NOTHING if of_all and is_external else await self.usage(by, of_all)
+    async def spending(self, by: str, *, of_all: bool = False, is_external: bool = False) -> str:
+        """Answer `/agent-usage` with what a user has used, or for administrators with what all have."""
+        if of_all and is_external:
+            return ADMINISTER_NOTHING
+        return await self.usage(by, of_all) if self.usage else NOTHING_USED
+
+    async def decide(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+        """Take a decision made by a button or over HTTP, see `Decisions`."""
+        if self.approvals is None:
+            return unknown_request(id)
+        return await self.approvals.decide(id, by, approve=approve, reason=reason, name=name)
 
     async def stop(self, request: Stop) -> str:
         """`/agent-stop`: end the answers that `request` names."""
@@ -165,26 +95,29 @@ class Commands:
             return "There is nothing to stop here."
         return "Stopped." if stopped == 1 else f"Stopped {stopped} answers."
 
-    async def said(self, message: Message) -> str | None:
-        """What a command typed in a thread is answered with, as Slack's threads take no slash commands.
+    async def answer(self, message: Message) -> str | None:
+        """Answer a command typed in a thread, where Slack takes no slash commands; None for other messages.
 
-        None when the message holds none. `!stop` is none either: it acts at the door, see `typed`.
+        `!stop` does not come here: it takes effect when it is received, see `typed`.
         """
         command = message.text.strip().lower()
         if command == HEALTH:
             return await self.health(message.author, is_external=message.is_external)
         if order := order_in(message.text):
-            is_refused = order.approve and message.is_external
-            return NOT_FOR_EXTERNAL if is_refused else await self.decide_in_words(order, message)
+            if order.approve and message.is_external:
+                return NOT_FOR_EXTERNAL
+            if self.approvals is None:
+                return unknown_request(order.request).words
+            return await self.approvals.decide_in_words(order, message)
         if command == USAGE:
-            return await self.usage(message.author, False)
+            return await self.spending(message.author)
         if self.memory and command == MEMORY:
             return await self.memory.summary(message)
         return None
 
 
 def typed(message: Message) -> Event:
-    """The message, or the stop that it orders, which is not to wait for its turn.
+    """Return the message, or the stop that it orders, which does not wait for its turn.
 
     A decision is for the bot wherever it is typed, also in a thread that the bot has not joined.
     """
@@ -200,101 +133,3 @@ def typed(message: Message) -> Event:
     if not message.addressed and order_in(message.text):
         return replace(message, addressed=True)
     return message
-
-
-Name = Callable[[str], str]
-"""Function that returns the display form of an author."""
-
-
-def named(approval: Approval, author: str) -> str:
-    """Return an author's name for a place without mentions. It is never the id of the account."""
-    name = harmless(approval.names.get(author, ""))
-    letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
-    return " ".join("".join(letters).split())[:_MOST_NAME] or f"somebody {_place(author)}"
-
-
-def _place(author: str) -> str:
-    return platform_info(author.partition(":")[0]).location
-
-
-def approvers_of(approval: Approval, name: Name, is_named: Callable[[str], bool]) -> str:
-    """Return the approvers in words: up to `MOST_NAMES` names, and how many others there are."""
-    known = [name(each) for each in approval.approvers if is_named(each)][:MOST_NAMES]
-    others = counted(each for each in approval.approvers if not is_named(each))
-    return " or ".join([*known, *others])
-
-
-def counted(authors: Iterable[str]) -> list[str]:
-    """Return the number of approvers on each platform, in words."""
-    places = Counter(_place(each) for each in authors)
-    return [
-        f"{'an approver' if many == 1 else f'{many} approvers'} {place}" for place, many in places.items()
-    ]
-
-
-def described(approval: Approval, name: Name | None = None) -> str:
-    """Return the action, its effect and its requesters, as Markdown."""
-    action = _TWO_OF_THREE.sub("``\u200b", approval.action)
-    language = approval.language if approval.language.isalnum() else ""
-    return f"{headline(approval, name)}\n\n```{language}\n{action}\n```"
-
-
-def headline(approval: Approval, name: Name | None = None, bold: str = "**") -> str:
-    """Return a request's title, effect and requesters in one line of Markdown, without the action."""
-    name = name or partial(named, approval)
-    asked_by = " and ".join(dict.fromkeys(name(each) for each in approval.askers[:MOST_NAMES]))
-    who = f" Asked for by {asked_by}." if asked_by else ""
-    return f"{SIGN} {bold}{harmless(approval.title)}?{bold} {harmless(approval.effect)}{who}"
-
-
-def asked(
-    approval: Approval,
-    name: Name | None = None,
-    is_named: Callable[[str], bool] | None = None,
-    where: str = "here",
-) -> str:
-    """Return a request as Markdown, with its approvers or the decision. Words decide `where` it says."""
-    return f"{described(approval, name)}\n{standing(approval, name, is_named, where)}"
-
-
-def standing(
-    approval: Approval,
-    name: Name | None = None,
-    is_named: Callable[[str], bool] | None = None,
-    where: str = "here",
-) -> str:
-    """Return who can decide a request, or its decision. An author without a name is shown by the platform."""
-    name = name or partial(named, approval)
-    match approval.state:
-        case "asked":
-            who = approvers_of(approval, name, is_named or approval.names.__contains__)
-            who = who or "somebody whom the operator names in APPROVERS"
-            return (
-                f"{who[0].upper()}{who[1:]} can press a button, or write `approve {approval.id}` or "
-                f"`reject {approval.id} why` {where}."
-            )
-        case "expired":
-            return "⌛ Nobody decided this in time."
-        case verdict:
-            mark = "✅" if verdict == "approved" else "🚫"
-            reason = harmless(" ".join(approval.reason.split())[:_MOST_REASON])
-            reason = f": {reason}" if reason else "."
-            return f"{mark} {verdict.capitalize()} by {name(approval.by)}{reason}"
-
-
-def in_a_line(parts: Sequence[Health]) -> str:
-    """Health as everybody may know it: no names, versions or numbers."""
-    states = {part.state for part in parts}
-    state: Literal["down", "degraded", "ok"] = next((each for each in _WORST_FIRST if each in states), "ok")
-    return f"{MARKS[state]} {_IN_A_LINE[state]}"
-
-
-def describe(parts: Sequence[Health]) -> str:
-    """Health as a Markdown list, a line a part."""
-    return "\n".join(_line(part) for part in parts)
-
-
-def _line(part: Health) -> str:
-    evidence = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in part.evidence.items())
-    line = f"- {MARKS[part.state]} **{part.name}** {part.state}" + (f": {evidence}" if evidence else "")
-    return " ".join(line.split())  # an error of Postgres has its details and hints on lines of their own

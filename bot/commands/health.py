@@ -1,46 +1,71 @@
-"""Asks every part of the bot how it is, at the same time, and never fails itself."""
+"""Health: asks every part at the same time, never fails itself, and describes the result."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from typing import Literal
 
 from bot import __version__
-from bot.chat import Health
+from bot.chat import Health, HealthCheck
 
 log = logging.getLogger(__name__)
 
-Probe = Callable[[], Awaitable[Health]]
-_PROBE_SECONDS = 3.0
+_CHECK_SECONDS = 3.0
+
+MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
+
+_WORST_FIRST: tuple[Literal["down", "degraded"], ...] = ("down", "degraded")
+_FOR_ADMINISTRATORS = "The details are for administrators."
+_IN_A_LINE = {
+    "ok": "Everything works.",
+    "degraded": f"I am working, but not everything does. {_FOR_ADMINISTRATORS}",
+    "down": f"Something that I need does not work. {_FOR_ADMINISTRATORS}",
+}
 
 
 class Examination:
-    """The probes of all parts, by name; a part that is added later is asked, too."""
+    """The health checks of all parts, in groups that keep their order; a group may change."""
 
-    def __init__(self) -> None:
-        self._probes: dict[str, Probe] = {}
+    def __init__(self, *groups: Sequence[HealthCheck]) -> None:
+        self._groups = groups
         self._started = time.monotonic()
 
-    def add(self, name: str, probe: Probe) -> None:
-        """Ask `probe` about the part `name` from now on."""
-        self._probes[name] = probe
-
     async def __call__(self) -> list[Health]:
-        """The health of every part, this process first."""
-        probes = (self._ask(name, probe) for name, probe in self._probes.items())
-        return [self._process(), *await asyncio.gather(*probes)]
+        """Return the health of every part, this process first."""
+        checks = (self._ask(check) for group in self._groups for check in group)
+        return [self._process(), *await asyncio.gather(*checks)]
 
     def _process(self) -> Health:
         uptime = round(time.monotonic() - self._started)
         return Health(name="bot", state="ok", evidence={"version": __version__, "uptime_s": uptime})
 
-    async def _ask(self, name: str, probe: Probe) -> Health:
+    async def _ask(self, check: HealthCheck) -> Health:
         try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                return await probe()
+            async with asyncio.timeout(_CHECK_SECONDS):
+                return await check.health()
         except TimeoutError:
-            return Health(name=name, state="down", evidence={"error": f"no answer in {_PROBE_SECONDS:.0f} s"})
-        except Exception as error:  # noqa: BLE001 - a probe that fails is a part that is down: that is the answer
+            reason = f"no answer in {_CHECK_SECONDS:.0f} s"
+            return Health(name=check.name, state="down", evidence={"error": reason})
+        except Exception as error:  # noqa: BLE001 - a check that fails means a part that is down
             # only the kind: the text may hold an address with its password, and the log redacts
-            log.warning("probe failed", extra={"part": name, "error": str(error)})
-            return Health(name=name, state="down", evidence={"error": type(error).__name__})
+            log.warning("health check failed", extra={"part": check.name, "error": str(error)})
+            return Health(name=check.name, state="down", evidence={"error": type(error).__name__})
+
+
+def in_a_line(parts: Sequence[Health]) -> str:
+    """Return the health as every user may know it: without names, versions or numbers."""
+    states = {part.state for part in parts}
+    state: Literal["down", "degraded", "ok"] = next((each for each in _WORST_FIRST if each in states), "ok")
+    return f"{MARKS[state]} {_IN_A_LINE[state]}"
+
+
+def describe(parts: Sequence[Health]) -> str:
+    """Return the health as a Markdown list, a line a part."""
+    return "\n".join(_line(part) for part in parts)
+
+
+def _line(part: Health) -> str:
+    evidence = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in part.evidence.items())
+    line = f"- {MARKS[part.state]} **{part.name}** {part.state}" + (f": {evidence}" if evidence else "")
+    return " ".join(line.split())  # an error of Postgres has its details and hints on lines of their own

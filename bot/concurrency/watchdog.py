@@ -30,9 +30,6 @@ _LOOKS = 10
 
 _NOTE_SECONDS = 3.0
 
-Note = Callable[[str], Awaitable[None]]
-"""Stores what hung the process, as `bot.chat.work_at_hand` names it; empty when that is not known."""
-
 
 class Watchdog:
     """Watches the event loop of the main thread.
@@ -44,9 +41,16 @@ class Watchdog:
     """
 
     def __init__(
-        self, lease_seconds: float, running: Callable[[], Sequence[str]], note: Note, last_seconds: float = 10
+        self,
+        lease_seconds: float,
+        running: Callable[[], Sequence[str]],
+        note: Callable[[str], Awaitable[None]],
+        last_seconds: float = 10,
     ) -> None:
-        """`running` names the turns under way; `last_seconds` are left to an end that something blocks."""
+        """`running` names the turns under way; `last_seconds` are left to an end that something blocks.
+
+        `note` stores what hung the process, as `bot.chat.work_at_hand` names it; empty when it is not known.
+        """
         self._lease_seconds = lease_seconds
         self._between = lease_seconds / _LOOKS
         self._running = running

@@ -10,7 +10,8 @@ import discord
 from discord import ui
 
 from bot.chat import Approval, Json, Receipt, Shared, Undeliverable
-from bot.commands.commands import MOST_NAMES, Commands, asked, named
+from bot.commands.approvals import MOST_NAMES, asked, named
+from bot.commands.commands import Commands
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused

@@ -205,7 +205,8 @@ def _routes(
 
     async def usage(request: web.Request) -> web.Response:
         of_all = request.query.get("of") == "all"
-        return web.json_response({"status": "success", "response": await commands.usage(AUTHOR, of_all)})
+        words = await commands.spending(AUTHOR, of_all=of_all)
+        return web.json_response({"status": "success", "response": words})
 
     return [
         web.get("/", index),

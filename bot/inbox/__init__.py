@@ -1,7 +1,7 @@
 """Durable mailboxes, one per thread, on Redis Streams: what is put here is answered, in order, once."""
 
 from bot.inbox import admin
-from bot.inbox.erasure import Erasure, StillBusy, Writer
+from bot.inbox.erasure import Erasure
 from bot.inbox.fence import FencedRedis
 from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
@@ -14,9 +14,7 @@ __all__ = [
     "Erasure",
     "FencedRedis",
     "Inbox",
-    "StillBusy",
     "Work",
-    "Writer",
     "admin",
     "inbox_health",
     "is_current",

@@ -4,14 +4,13 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Json, ThreadId, Withdrawal
+from bot.chat import Json, StillBusy, ThreadId, Withdrawal, Writer
 from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
 from bot.inbox.keys import ACTIVE, DEAD, LATER, LEFT, TAG
@@ -27,28 +26,10 @@ _LOOK_SECONDS = 0.2
 _BATCH = 500
 
 
-class StillBusy(Exception):
-    """The thread has a turn that has not ended in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """Whose messages: an author, as in `Message`, in a space of the platform; in all if that is empty."""
-
-    author: str
-    space: str
-
-    def wrote(self, author: str, thread: str) -> bool:
-        """Whether this is the author of a message in a thread, as text."""
-        if author != self.author or not thread:  # of a stop that was typed, only the author is known
-            return author == self.author
-        platform = author.partition(":")[0]
-        known = str(ThreadId(platform, self.space, "")).split(":")
-        return not self.space or thread.split(":")[:2] == known[:2]
-
-
 class Erasure:
-    """Errors of redis-py pass through."""
+    """Removal of messages, a `bot.chat.PersonalDataSource` and `Mailboxes`. Passes errors of redis-py on."""
+
+    name = "inbox"
 
     def __init__(self, redis: Redis, inbox: Inbox) -> None:
         self._redis = redis
@@ -73,7 +54,7 @@ class Erasure:
         until = time.monotonic() + patience
         while not await self._is_paused(thread, token):
             if time.monotonic() >= until:
-                raise StillBusy(thread)
+                raise StillBusy
             await asyncio.sleep(_LOOK_SECONDS)  # how often to look: nothing announces the end of a turn
         try:
             async with asyncio.timeout(HOLD_SECONDS / 2):
@@ -106,12 +87,20 @@ class Erasure:
         members: Any = await self._redis.zrange(key, 0, -1)
         return list(members)
 
-    async def erase(self, writer: Writer) -> None:
-        """Remove the receipts, the given up and the early messages of a person, and the name from the rest.
+    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+        """Return nothing: what waits will be in a thread's memory, and receipts tell nothing else."""
+        return {}
+
+    async def erase(self, user: Sequence[Writer]) -> None:
+        """Remove the receipts, the given up and the early messages of a user, and the name from the rest.
 
         What stays is that a message with that id was taken, or a platform that sends it again would have it
         answered again.
         """
+        for writer in user:
+            await self._erase(writer)
+
+    async def _erase(self, writer: Writer) -> None:
         async for key in self._keys("seen:"):
             author, thread, turn = await self._known(key, "author", "thread", "turn")
             if not writer.wrote(author, thread) or await self._waits(thread, _id(key)):

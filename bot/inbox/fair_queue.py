@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from bot.inbox.inbox import Lease
+from bot.inbox.lease import Lease
 
 ROOM = 10
 """So many leases wait in a process for each turn that it runs at once; the rest waits in Redis."""

@@ -8,8 +8,8 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
@@ -18,20 +18,24 @@ from bot.chat import (
     Correction,
     Decision,
     Event,
+    Health,
     Json,
     LeaseLost,
     Message,
+    Outcome,
     Stop,
+    StopPolicy,
     StopRefused,
     Turn,
     Withdrawal,
 )
-from bot.inbox import keys, scripts
+from bot.inbox import keys, queries, scripts
 from bot.inbox.fence import Fence
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
+from bot.inbox.lease import Begun, Lease
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import Journal
-from bot.inbox.stops import EARLY_SECONDS, Overrules, Stops, nobody_overrules
+from bot.inbox.stops import EARLY_SECONDS, Reason, Stops
 
 log = logging.getLogger(__name__)
 
@@ -41,46 +45,16 @@ _RECENT_SECONDS = _DAY
 """An edit of a message that was never seen counts as that message, if it is not older."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to run the turns of one thread; `entry` is its id in the stream `ready`.
-
-    `author` and `channel` are those of the first message that waited; empty in entries of older versions.
-    """
-
-    entry: str
-    thread: str
-    author: str = ""
-    channel: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A turn that may run now, with the receipt that an earlier attempt left and how those attempts ended.
-
-    `failures` counts the ones that ended in an error nobody foresaw, `crashes` those that never ended;
-    `crashed` is about the one before this. `hangs` counts those that hung the event loop. `stopped` is why
-    people want no more of it.
-    """
-
-    turn: Turn
-    receipt: dict[str, Json]
-    failures: int = 0
-    crashes: int = 0
-    crashed: bool = False
-    hangs: int = 0
-    stopped: str = ""
-    error: str = ""
-
-
 class Inbox:
     """Keeps messages until they are answered. Errors of redis-py pass through."""
 
+    name = "inbox"
+
     def __init__(
-        self, redis: Redis, *, name: str, follow_days: int, overrules: Overrules = nobody_overrules
+        self, redis: Redis, *, name: str, follow_days: int, stop_policy: StopPolicy | None = None
     ) -> None:
         self._redis = redis
-        self._stops = Stops(redis, overrules)
+        self._stops = Stops(redis, stop_policy)
         self._name = name
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
@@ -103,14 +77,8 @@ class Inbox:
         """The name under which this process holds its leases."""
         return self._consumer
 
-    async def put(self, event: Event) -> str:
-        """Take an event for good; returns what came of it.
-
-        A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
-        `replaced` a waiting message, or `corrected` the answered one, too. A withdrawal has `removed` one, or
-        `stopped` its turn. A decision is `kept`, or a `duplicate` when there was one before. A stop has
-        `stopped` something, was `refused`, found all `idle`, or is a `duplicate`.
-        """
+    async def put(self, event: Event) -> Outcome:
+        """Take an event for good."""
         match event:
             case Message():
                 return await self._put_message(event.well_formed())
@@ -123,10 +91,10 @@ class Inbox:
             case Stop():
                 return await self._put_stop(event)
 
-    async def _put_message(self, message: Message) -> str:
+    async def _put_message(self, message: Message) -> Outcome:
         if self._journal.is_done(message.id):  # also when Redis has lost its memory of that
             return "duplicate"
-        outcome = keys.text(await self._put(keys=_put_keys(message), args=self._put_args(message)))
+        outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
         if outcome == "kept":
             self._journal.taken(message)
         return outcome
@@ -147,11 +115,11 @@ class Inbox:
             scopes_of(message).channel,
         ]
 
-    async def _put_correction(self, correction: Correction) -> str:
+    async def _put_correction(self, correction: Correction) -> Outcome:
         message = replace(correction.message, edited_at=correction.edited_at)
         again = replace(message, id=f"{message.id}:edit:{correction.edited_at}", corrects=message.id)
         is_recent = time.time() - message.sent_at < _RECENT_SECONDS
-        outcome = keys.text(
+        outcome = _outcome(
             await self._correct(
                 keys=[*_put_keys(message), keys.messages(str(message.thread))],
                 args=[
@@ -167,12 +135,12 @@ class Inbox:
             self._journal.taken(again if outcome == "corrected" else message)
         return outcome
 
-    async def _put_stop(self, stop: Stop) -> str:
+    async def _put_stop(self, stop: Stop) -> Outcome:
         # typed, it is a message, which comes again from the history: it would find other things to stop
         if stop.id and await self._redis.exists(keys.seen(stop.id)):
             return "duplicate"
         try:
-            outcome = "stopped" if await self.stop(stop) else "idle"
+            outcome: Outcome = "stopped" if await self.stop(stop) else "idle"
         except StopRefused:
             outcome = "refused"
         if stop.id:
@@ -181,6 +149,10 @@ class Inbox:
                 step.expire(keys.seen(stop.id), SEEN_SECONDS)
                 await step.execute()
         return outcome
+
+    async def health(self) -> Health:
+        """Return how much waits, runs and was given up, over all processes."""
+        return await queries.health(self._redis)
 
     async def stop(self, stop: Stop) -> int:
         """Stop what `stop` names; returns how many turns. Raises `StopRefused`."""
@@ -263,9 +235,8 @@ class Inbox:
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt)
         self._journal.begun(turn, state)
         self._under_way.add(turn.id)
-        return Begun(
-            turn, state, failures, crashes, bool(crashed), hangs, keys.text(stopped), keys.text(error)
-        )
+        reason = cast("Reason", keys.text(stopped)) if stopped else None
+        return Begun(turn, state, failures, crashes, bool(crashed), hangs, reason, keys.text(error))
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""
@@ -371,6 +342,10 @@ def as_message(decision: Decision) -> Message:
         place=decision.place,
         decision=decision,
     )
+
+
+def _outcome(answer: bytes) -> Outcome:
+    return cast("Outcome", keys.text(answer))
 
 
 def _put_keys(message: Message) -> list[str]:

@@ -1,18 +1,17 @@
 """Stops and deletions: people want no more of an answer, and end nothing that others have asked."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from bot.chat import Message, Stop, StopRefused
+from bot.chat import Message, Outcome, Stop, StopPolicy, StopRefused
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
 from bot.inbox.queries import waiting
 
-STOPPED = "stop"
-WITHDRAWN = "withdrawn"
-"""Why a turn is stopped."""
+Reason = Literal["stop", "withdrawn"]
+"""Reason why a turn is stopped: a user said so, or deleted the question."""
 
 EARLY_SECONDS = 600
 """Time that an early reply waits for its mention, and an early deletion for its message."""
@@ -22,14 +21,6 @@ NOT_THEIRS = (
     "administrator, or by somebody who can approve what waits here."
 )
 """The answer to a stop by somebody who may not end what others have asked."""
-
-Overrules = Callable[[str, str], Awaitable[bool]]
-"""Tells if an author can stop what others have asked in the thread of that name."""
-
-
-async def nobody_overrules(author: str, thread: str) -> bool:
-    """Let people stop nothing of others."""
-    return False
 
 
 async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
@@ -47,15 +38,15 @@ async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
 class Stops:
     """Takes messages out and ends turns, in whichever process they run."""
 
-    def __init__(self, redis: Redis, overrules: Overrules) -> None:
+    def __init__(self, redis: Redis, policy: StopPolicy | None) -> None:
         self._redis = redis
-        self._overrules = overrules
+        self._policy = policy
         self._withdraw = redis.register_script(scripts.WITHDRAW)
         self._stop = redis.register_script(scripts.STOP)
 
-    async def withdraw(self, message_id: str) -> str:
-        """Take a deleted message out; returns what came of it, see `Inbox.put`."""
-        return await self._take_out(message_id, WITHDRAWN)
+    async def withdraw(self, message_id: str) -> Outcome:
+        """Take a deleted message out."""
+        return await self._take_out(message_id, "withdrawn")
 
     async def stop(self, stop: Stop) -> int:
         """Stop what `stop` names; returns how many turns.
@@ -72,31 +63,39 @@ class Stops:
             raise StopRefused(NOT_THEIRS)
         return _stopped(outcomes)
 
-    async def _stop_message(self, stop: Stop) -> str:
+    async def _stop_message(self, stop: Stop) -> Outcome:
         thread: Any = await self._redis.hget(keys.seen(stop.message_id), "thread")
         if thread is None:
             return "ignored"
-        overrules = not stop.is_external and await self._overrules(stop.by, keys.text(thread))
-        return await self._take_out(stop.message_id, STOPPED, stop.by, overrules=overrules)
+        overrules = await self._overrules(stop, keys.text(thread))
+        return await self._take_out(stop.message_id, "stop", stop.by, overrules=overrules)
 
-    async def _stop_thread(self, stop: Stop, thread: str, *, own: bool = False) -> str:
-        overrules = not (own or stop.is_external) and await self._overrules(stop.by, thread)
+    async def _stop_thread(self, stop: Stop, thread: str, *, own: bool = False) -> Outcome:
+        overrules = not own and await self._overrules(stop, thread)
         outcome = await self._stop(
             keys=[keys.mailbox(thread), keys.messages(thread)],
-            args=[TAG, thread, STOPPED, stop.at, stop.by, int(overrules)],
+            args=[TAG, thread, "stop", stop.at, stop.by, int(overrules)],
         )
-        return keys.text(outcome)
+        return cast("Outcome", keys.text(outcome))
 
-    async def _take_out(self, message_id: str, reason: str, by: str = "", *, overrules: bool = False) -> str:
-        whole_turn = reason == STOPPED
+    async def _overrules(self, stop: Stop, thread: str) -> bool:
+        """Return whether a user can stop what others have asked in a thread."""
+        if self._policy is None or stop.is_external:
+            return False
+        return await self._policy.can_stop(stop.by, thread)
+
+    async def _take_out(
+        self, message_id: str, reason: Reason, by: str = "", *, overrules: bool = False
+    ) -> Outcome:
+        whole_turn = reason == "stop"
         outcome = await self._withdraw(
             keys=[keys.seen(message_id)],
             args=[TAG, message_id, int(whole_turn), EARLY_SECONDS, reason, by, int(overrules)],
         )
-        return keys.text(outcome)
+        return cast("Outcome", keys.text(outcome))
 
 
-def _stopped(outcomes: Sequence[str]) -> int:
+def _stopped(outcomes: Sequence[Outcome]) -> int:
     return sum(each in ("removed", "stopped") for each in outcomes)
 
 

@@ -25,8 +25,8 @@ from bot.chat import (
 from bot.concurrency.tasks import cancel
 from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import behind
-from bot.inbox.inbox import Begun, Inbox, Lease
-from bot.inbox.stops import WITHDRAWN
+from bot.inbox.inbox import Inbox
+from bot.inbox.lease import Begun, Lease
 
 log = logging.getLogger(__name__)
 
@@ -237,8 +237,8 @@ class _Worker:
         self._halt(stopped)
         return lost
 
-    async def _hold(self, lease: Lease) -> None:
-        """See `bot.chat.Receipt.hold`."""
+    async def _check(self, lease: Lease) -> None:
+        """Raise `LeaseLost` when a lease is no longer ours."""
         running = self._running[lease]
         is_fresh = time.monotonic() - running.renewed <= _HELD_SHARE * self._lease_seconds
         if not is_fresh and await self._renew([lease]):
@@ -305,7 +305,7 @@ class _Worker:
             turn,
             lambda state: self._inbox.keep(lease, turn, state),
             known,
-            partial(self._hold, lease),
+            partial(self._check, lease),
         )
         try:
             await self._work(turn, receipt, running.halt)
@@ -373,7 +373,7 @@ def _last_words(begun: Begun, dead: str) -> str:
         return HUNG.format(reference=begun.turn.reference)
     if dead:
         return GIVEN_UP.format(reference=begun.turn.reference)
-    return DELETED if begun.stopped == WITHDRAWN else STOPPED
+    return DELETED if begun.stopped == "withdrawn" else STOPPED
 
 
 def _back_off(attempt: int, error: Exception) -> float:

@@ -4,7 +4,7 @@ from bot.memory.accounts import LinkRefused, People
 from bot.memory.embeddings import Embeddings, OfflineEmbeddings
 from bot.memory.index import ERRORS
 from bot.memory.memory import Found, Recall, Saved
-from bot.memory.owners import Belongings
+from bot.memory.owners import Belongings, digests
 from bot.memory.records import Record
 from bot.memory.visibility import (
     SCOPES,
@@ -30,4 +30,5 @@ __all__ = [
     "Saved",
     "Scope",
     "account_of",
+    "digests",
 ]

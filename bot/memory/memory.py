@@ -16,6 +16,7 @@ from bot.concurrency.tasks import cancel
 from bot.memory.accounts import People
 from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
 from bot.memory.index import ERRORS, Store
+from bot.memory.owners import Belongings
 from bot.memory.records import (
     MAX_FACT_CHARS,
     MAX_TEXT_CHARS,
@@ -61,9 +62,6 @@ _GATHER_SECONDS = 1.0
 _MEND_SECONDS = 60.0
 """After which records without a vector are looked for again: other processes write, and services fail."""
 
-FindAudience = Callable[[Message], Awaitable[Audience]]
-"""Who reads the place of a message; see `bot.chat.Platform.audience`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -83,19 +81,24 @@ class Saved:
 
 
 class Recall:
-    """Facts and turns of all threads, each found only by its readers. All methods raise `ERRORS`."""
+    """Facts and turns of all threads, each found only by its readers. All methods raise `ERRORS`.
+
+    Implements `bot.chat.MemoryWriter`. `audience` returns the readers of a message's place, see
+    `bot.chat.Platform`.
+    """
 
     def __init__(
         self,
         redis: Redis,
         embeddings: Embeddings,
         people: People,
-        audience: FindAudience,
+        audience: Callable[[Message], Awaitable[Audience]],
         *,
         fact_days: float,
         turn_days: float,
     ) -> None:
         self.store = Store(redis)
+        self.owners = Belongings(redis, self.store, round(turn_days * _DAY_SECONDS))
         self._embeddings = embeddings
         self._people = people
         self._audience = audience
@@ -104,6 +107,10 @@ class Recall:
         self._kept = asyncio.Event()
         self._dimensions = 0
         self._is_of_one_model = False
+
+    async def note(self, memory: str, turn: Turn) -> None:
+        """Note who writes in a thread's memory, of that name, before they do."""
+        await self.owners.note(memory, turn)
 
     async def remember(self, turn: Turn, answer: str) -> None:
         """Keep a finished turn; the same turn again replaces what was kept of it."""

@@ -5,14 +5,15 @@ Keys are scanned instead of searched: an index that was just made again may not 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from redis.asyncio import Redis
 
-from bot.chat import Turn
+from bot.chat import Json, Turn, Writer
 from bot.memory.index import Store
 from bot.memory.records import PREFIX, Record
-from bot.memory.visibility import account_of
+from bot.memory.visibility import Account, account_of
 
 _BATCH = 500
 _MARGIN_SECONDS = 24 * 3600
@@ -31,8 +32,11 @@ class Thread:
 class Belongings:
     """Who wrote in which thread, and which records are whose. Errors of redis-py pass through.
 
-    `ttl_seconds` is how long a thread's memory lives after its last turn.
+    Implements `bot.chat.PersonalDataSource` for the records. `ttl_seconds` is the time for which a thread's
+    memory lives after its last turn.
     """
+
+    name = "memory"
 
     def __init__(self, redis: Redis, store: Store, ttl_seconds: int) -> None:
         self._redis = redis
@@ -70,8 +74,18 @@ class Belongings:
                 keys.append(key)
         return sorted(await self._store.read(keys), key=lambda each: -each.at)
 
-    async def forget_records(self, authors: frozenset[str]) -> None:
-        """Remove what these said, and the answers to it, but not what others asked with them."""
+    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+        """Return the facts that a user has saved, and what they asked with the answers."""
+        authors = digests(user)
+        records = await self.records(authors)
+        return {
+            "facts": [_fact(each) for each in records if each.kind == "fact"],
+            "conversations": [_conversation(each, authors) for each in records if each.kind == "turn"],
+        }
+
+    async def erase(self, user: Sequence[Writer]) -> None:
+        """Remove what a user has said, and the answers to it, but not what others asked with them."""
+        authors = digests(user)
         for record in await self.records(authors):
             others = tuple(each for each in record.said if each.by not in authors)
             access = await self._store.access(record.key)
@@ -96,6 +110,31 @@ class Belongings:
                 answers = await pipeline.execute() if keys else []
             for key, answer in zip(keys, answers, strict=True):
                 yield _text(key), answer
+
+
+def digests(user: Sequence[Writer]) -> frozenset[str]:
+    """Return the names under which a user with these accounts is remembered."""
+    return frozenset(Account.of(each.author, each.space).digest for each in user)
+
+
+def date(at: float) -> str:
+    """Return a time (Unix seconds) as users read it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def own_texts(record: Record, authors: frozenset[str]) -> list[str]:
+    """Return what these have said in a record."""
+    return [each.text for each in record.said if each.by in authors]
+
+
+def _fact(record: Record) -> dict[str, Json]:
+    saved = {"text": record.question, "scope": record.scope}
+    return {**saved, "saved_at": date(record.at), "source": record.source}
+
+
+def _conversation(record: Record, authors: frozenset[str]) -> dict[str, Json]:
+    asked = {"asked_at": date(record.at), "source": record.source, "you_wrote": own_texts(record, authors)}
+    return {**asked, "answer": record.answer}
 
 
 def _pairs(known: Mapping[bytes, bytes] | Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]:

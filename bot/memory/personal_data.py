@@ -3,38 +3,31 @@
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 
 from redis.exceptions import RedisError
 from redisvl.exceptions import RedisVLError
 
-from bot.agent import Agent
-from bot.chat import Json, Message, StorageDown, harmless, platform_info
-from bot.commands.commands import Caller
-from bot.inbox import Erasure, StillBusy, Writer
-from bot.memory import (
-    Account,
-    Belongings,
-    LinkRefused,
-    People,
-    Record,
+from bot.chat import (
+    Json,
+    Message,
+    PersonalDataSource,
+    StillBusy,
+    StorageDown,
+    Writer,
+    harmless,
+    platform_info,
 )
+from bot.commands.commands import Caller
+from bot.memory.accounts import LinkRefused, People
+from bot.memory.owners import Belongings, date, digests, own_texts
+from bot.memory.records import Record
+from bot.memory.visibility import Account
 
 log = logging.getLogger(__name__)
 
-Forget = Callable[[Sequence[str]], Awaitable[None]]
-"""Removes what is kept about authors, as in `Message`. Raises `StorageDown`."""
-
-Tell = Callable[[Sequence[str]], Awaitable[Json]]
-"""What is kept about authors, as JSON. Raises `StorageDown`."""
-
-PATIENCE = 30.0
-"""Seconds that forgetting waits for the turn of a thread."""
-
-_ROUNDS = 3
 _SHOWN = 20
 _EXCERPT = 150
 
@@ -45,19 +38,15 @@ class Personal:
 
     belongings: Belongings
     people: People
-    erasure: Erasure
-    agent: Agent
+    sources: Sequence[PersonalDataSource]
+    """All data about users, in the order in which it is erased."""
     is_on: bool
-    elsewhere: Sequence[Forget] = ()
-    """Removes what else is kept about people."""
-    told: Mapping[str, Tell] = field(default_factory=dict)
-    """What that is, by the name that it has in the export."""
 
     async def show(self, caller: Caller) -> str:
         """The newest facts and conversations, with how many there are."""
         with _storage():
             accounts = await self.people.accounts(_account(caller))
-            authors = _digests(accounts)
+            authors = digests(_writers(accounts))
             records = await self.belongings.records(authors)
             threads = await self.belongings.threads(authors)
         facts = [each for each in records if each.kind == "fact"]
@@ -83,7 +72,7 @@ class Personal:
         """The same in a sentence that others may read."""
         with _storage():
             accounts = await self.people.accounts(Account.of(message.author, message.thread.space))
-            records = await self.belongings.records(_digests(accounts))
+            records = await self.belongings.records(digests(_writers(accounts)))
         kept = _count(len(records), "fact or question", "facts and questions")
         return (
             f"About the one who asked I keep {kept}. Which ones, and how to remove them, tells "
@@ -91,24 +80,15 @@ class Personal:
         )
 
     async def export(self, caller: Caller) -> bytes:
-        """All of it, as a JSON document."""
+        """Return all of it, as a JSON document."""
         with _storage():
             accounts = await self.people.accounts(_account(caller))
-            authors = _digests(accounts)
-            records = await self.belongings.records(authors)
-            threads = {
-                each.memory: await self.agent.said_by(each.memory, authors)
-                for each in await self.belongings.threads(authors)
+            document: dict[str, Json] = {
+                "exported_at": date(time.time()),
+                "accounts": [asdict(each) for each in sorted(accounts, key=str)],
             }
-        document: dict[str, Json] = {
-            "exported_at": _date(time.time()),
-            "accounts": [asdict(each) for each in sorted(accounts, key=str)],
-            "facts": [_fact(each) for each in records if each.kind == "fact"],
-            "conversations": [_conversation(each, authors) for each in records if each.kind == "turn"],
-            "threads": [{"thread": name, "your_messages": said} for name, said in sorted(threads.items())],
-        }
-        for name, tell in self.told.items():
-            document[name] = await tell([each.author for each in accounts])
+            for source in self.sources:
+                document |= await source.export(_writers(accounts))
         return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
 
     async def forget(self, caller: Caller, *, confirmed: bool) -> str:
@@ -118,42 +98,27 @@ class Personal:
         account = _account(caller)
         with _storage():
             accounts = await self.people.accounts(account)
-            busy = await self._forget(accounts)
+            busy = await self._erase(accounts)
             if not busy:
                 for each in accounts:
                     await self.people.forget(each)
-        log.info("a person was forgotten", extra={"accounts": len(accounts), "busy_threads": len(busy)})
+        log.info("a person was forgotten", extra={"accounts": len(accounts), "busy_threads": busy})
         if busy:
             return (
-                f"Almost everything is forgotten, but {_count(len(busy), 'thread')} with words of yours "
-                f"{'is' if len(busy) == 1 else 'are'} being answered right now. Repeat this in a few minutes."
+                f"Almost everything is forgotten, but {_count(busy, 'thread')} with words of yours "
+                f"{'is' if busy == 1 else 'are'} being answered right now. Repeat this in a few minutes."
             )
         return "Everything about you is forgotten. What is in the chat itself stays there: delete it there."
 
-    async def _forget(self, accounts: frozenset[Account]) -> set[str]:
-        """Returns the threads that could not be held. What comes in meanwhile is removed in another round."""
-        authors = _digests(accounts)
-        busy: set[str] = set()
-        for _ in range(_ROUNDS):
-            waiting = sum([await self.erasure.withdraw(_writer(each)) for each in accounts])
-            threads = [each for each in await self.belongings.threads(authors) if each.inbox not in busy]
-            if not waiting and not threads and not await self.belongings.records(authors):
-                break
-            for thread in threads:
-                try:
-                    async with self.erasure.held(thread.inbox, PATIENCE):
-                        await self.agent.forget(thread.memory, authors, wholly=thread.is_alone)
-                        await self.belongings.forget_thread(thread, authors)
-                except StillBusy:
-                    busy.add(thread.inbox)
-                else:
-                    if thread.is_alone:
-                        await self.erasure.leave(thread.inbox)
-            await self.belongings.forget_records(authors)
-        for each in accounts:
-            await self.erasure.erase(_writer(each))
-        for forget in self.elsewhere:
-            await forget([each.author for each in accounts])
+    async def _erase(self, accounts: frozenset[Account]) -> int:
+        """Erase all that can be erased now; returns the number of threads that are being answered."""
+        busy = 0
+        for source in self.sources:
+            try:
+                await source.erase(_writers(accounts))
+            except StillBusy as error:
+                log.info("personal data is in use", extra={"source": source.name, "threads": error.threads})
+                busy += error.threads
         return busy
 
     async def link(self, caller: Caller, code: str) -> str:
@@ -211,38 +176,16 @@ def _account(caller: Caller) -> Account:
     return Account.of(caller.author, caller.space)
 
 
-def _writer(account: Account) -> Writer:
-    return Writer(account.author, account.space)
-
-
-def _digests(accounts: frozenset[Account]) -> frozenset[str]:
-    return frozenset(each.digest for each in accounts)
+def _writers(accounts: frozenset[Account]) -> Sequence[Writer]:
+    return [Writer(each.author, each.space) for each in accounts]
 
 
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def _own(record: Record, authors: frozenset[str]) -> Sequence[str]:
-    return [each.text for each in record.said if each.by in authors]
-
-
 def _line(record: Record, authors: frozenset[str]) -> str:
-    own = [record.question] if record.kind == "fact" else _own(record, authors)
+    own = [record.question] if record.kind == "fact" else own_texts(record, authors)
     words = " ".join(" ".join(own).split())
     short = harmless(words if len(words) <= _EXCERPT else words[: _EXCERPT - 1] + "…")
-    return f"- {_date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"
-
-
-def _fact(record: Record) -> dict[str, Json]:
-    saved = {"text": record.question, "scope": record.scope}
-    return {**saved, "saved_at": _date(record.at), "source": record.source}
-
-
-def _conversation(record: Record, authors: frozenset[str]) -> dict[str, Json]:
-    asked = {"asked_at": _date(record.at), "source": record.source, "you_wrote": list(_own(record, authors))}
-    return {**asked, "answer": record.answer}
-
-
-def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"- {date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"

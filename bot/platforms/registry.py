@@ -1,12 +1,12 @@
 """The chat services that are switched on, and how to find the one that a message belongs to."""
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, overload
 
 from bot.chat import (
+    Attachment,
     Audience,
-    Fetch,
     Message,
     Platform,
     Thread,
@@ -17,8 +17,32 @@ from bot.config import Settings
 from bot.platforms.adapter import Adapter, Services
 
 
-class Platforms(list[Platform]):
-    """The platforms that have been opened; others may hold it before there is any."""
+class Platforms(Sequence[Platform]):
+    """The chat services that `settings` switches on, each `Unreachable` while it is not connected."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connected: list[Platform] = []
+        self.listening: list[Platform] = []
+        """Those from which this process receives events."""
+
+    @asynccontextmanager
+    async def connect(self, adapters: Sequence[Adapter[Any]], services: Services) -> AsyncIterator[None]:
+        """Connect all of them, and close them at the end."""
+        async with AsyncExitStack() as stack:
+            self._connected += await open_platforms(stack, adapters, self._settings, services)
+            self.listening += [each for each in self._connected if each.name in self._settings.bot_roles]
+            yield
+
+    @overload
+    def __getitem__(self, index: int) -> Platform: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Platform]: ...
+    def __getitem__(self, index: int | slice) -> Platform | Sequence[Platform]:
+        return self._connected[index]
+
+    def __len__(self) -> int:
+        return len(self._connected)
 
     def of(self, name: str) -> Platform:
         """The platform of that name. Raises `Unreachable` where it is switched off."""
@@ -31,9 +55,9 @@ class Platforms(list[Platform]):
         """The place to answer. Raises `Unreachable`."""
         return self.of(id.platform).thread(id)
 
-    def fetch(self, message: Message) -> Fetch:
-        """How to get the files of a message. Raises `Unreachable`."""
-        return self.of(message.thread.platform).fetch
+    async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
+        """Return the content of a file that came with a message, see `bot.chat.FileSource`."""
+        return await self.of(message.thread.platform).fetch(attachment, most_bytes)
 
     async def audience(self, message: Message) -> Audience:
         """Who reads the place of a message; where its platform is switched off nothing is known."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import aiohttp
 
 from bot.chat import Approval, Json, Receipt, Shared, ThreadId
-from bot.commands.commands import Commands, headline, named, standing
+from bot.commands.approvals import headline, named, standing
+from bot.commands.commands import Commands
 from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word

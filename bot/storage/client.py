@@ -66,8 +66,8 @@ def _module_name(entry: Mapping[Any, Any]) -> str:
     return (name.decode() if isinstance(name, bytes) else str(name)).lower()
 
 
-async def refusal(redis: Redis) -> str:
-    """Why Redis takes no writes, in its own words (full, read-only, cannot save); empty when it does.
+async def refusal(redis: Redis) -> str | None:
+    """Return why Redis takes no writes, in its own words (full, read-only, cannot save).
 
     Errors of the connection pass through.
     """
@@ -75,7 +75,7 @@ async def refusal(redis: Redis) -> str:
         await redis.set("{bot}:probe", 1, ex=60)
     except ResponseError as error:
         return str(error)
-    return ""
+    return None
 
 
 @asynccontextmanager

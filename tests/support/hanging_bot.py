@@ -11,11 +11,12 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from bot import composition, main
-from bot.chat import Answer, Notice, Part, Text, Turn
+from bot.chat import Agent, Notice, Part, Text, Turn
 from bot.discord import events as discord_events
 from bot.slack import block_text
 from bot.slack import content as slack_content
 from bot.turn import Turns
+from tests.support.agents import FunctionAgent
 from tests.support.hangs import HANGS
 
 
@@ -43,14 +44,14 @@ class _Turns(Turns):
             yield part
 
 
-def _turns(answer: Answer, *rest: Any) -> Turns:
+def _turns(agent: Agent, *rest: Any) -> Turns:
     async def faulty(turn: Turn) -> AsyncGenerator[Part]:
         for message in turn.messages:
             await asyncio.create_task(_hang_later("answer", message.text))  # as the agent's graph starts one
-        async for part in answer(turn):
+        async for part in agent.answer(turn):
             yield part
 
-    return _Turns(faulty, *rest)
+    return _Turns(FunctionAgent(faulty, agent.conclude), *rest)
 
 
 async def _hang_later(where: str, text: str) -> None:

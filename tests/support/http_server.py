@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from bot.chat import Answer, Event, Health, Message, Part, Receipt, Stop, Text, Turn
+from bot.chat import Event, Health, Message, Part, Receipt, Stop, Text, Turn
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
@@ -18,6 +18,7 @@ from bot.http.platform import Http, connect
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore
+from tests.support.agents import Answer
 from tests.support.wait import wait_until
 
 

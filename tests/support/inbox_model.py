@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from bot.chat import Correction, Decision, Event, Json, Message, Stop, Withdrawal
 from bot.inbox.inbox import as_message
-from bot.inbox.stops import STOPPED, WITHDRAWN
+from bot.inbox.stops import Reason
 
 NEVER = -1.0
 """When a message was edited that was not."""
@@ -41,7 +41,7 @@ class Task:
     runner: str = ""
     crashed: bool = False
     error: str = ""
-    stopped: str = ""
+    stopped: Reason | None = None
     receipt: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -179,11 +179,11 @@ class Model:
         """The message and what corrects it, as far as that is not answered yet."""
         known = self.known.setdefault(id, Known())
         known.withdrawn = True
-        return self._take_out(id, known.thread, WITHDRAWN) if known.thread else "ignored"
+        return self._take_out(id, known.thread, "withdrawn") if known.thread else "ignored"
 
-    def _take_out(self, id: str, thread: str, reason: str, by: str = "") -> str:
+    def _take_out(self, id: str, thread: str, reason: Reason, by: str = "") -> str:
         mailbox = self.mailboxes[thread]
-        is_theirs = reason == WITHDRAWN or self._is_theirs(self.known[id].author, by)
+        is_theirs = reason == "withdrawn" or self._is_theirs(self.known[id].author, by)
         found = [each for each in mailbox.waiting if id in (each.id, each.corrects)]
         for each in found if is_theirs else []:
             mailbox.remove(each)
@@ -192,7 +192,7 @@ class Model:
         # somebody may still wait for the answer to another one
         may_end = task and (
             all(map(self._is_withdrawn, task.messages))
-            if reason == WITHDRAWN
+            if reason == "withdrawn"
             else is_theirs or any(self._is_theirs(each.author, by) for each in task.messages)
         )
         if task and is_asked and may_end:
@@ -208,7 +208,7 @@ class Model:
     def _is_withdrawn(self, message: Message) -> bool:
         return self.known[message.corrects or message.id].withdrawn
 
-    def _end(self, thread: str, task: Task, reason: str) -> None:
+    def _end(self, thread: str, task: Task, reason: Reason) -> None:
         task.stopped = task.stopped or reason
         if thread in self.later:
             self.later[thread] = 0
@@ -240,13 +240,13 @@ class Model:
         for message in gone:
             mailbox.remove(message)
         if mailbox.task and any(self._is_theirs(each.author, by) for each in mailbox.task.messages):
-            self._end(thread, mailbox.task, STOPPED)
+            self._end(thread, mailbox.task, "stop")
             return "stopped"
         return "removed" if gone else "refused"
 
     def _stop_message(self, id: str, by: str) -> str:
         known = self.known.get(id, Known())
-        return self._take_out(id, known.thread, STOPPED, by) if known.thread else "idle"
+        return self._take_out(id, known.thread, "stop", by) if known.thread else "idle"
 
     def take(self, worker: str, count: int) -> list[Entry]:
         """Lease what is free, the one that waits longest first."""

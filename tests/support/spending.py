@@ -65,7 +65,7 @@ async def spend_at_once(url: str) -> int:
 
         async def one(author: int) -> bool:
             try:
-                async with budget(asked_by(f"U{author}"), "m", Tokens(TAKES)) as spending:
+                async with budget.measure(asked_by(f"U{author}"), "m", Tokens(TAKES)) as spending:
                     await asyncio.sleep(0.05)  # how long the model takes
                     spending.used = Tokens(TAKES)
             except BudgetSpent:

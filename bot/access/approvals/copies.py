@@ -16,7 +16,7 @@ from bot.chat import (
     Turn,
     Unreachable,
 )
-from bot.commands.commands import MOST_NAMES, counted
+from bot.commands.approvals import MOST_NAMES, counted
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Copies:
     shared: Shared
     channel: str = ""
 
-    async def show(self, approval: Approval, receipt: Receipt) -> str:
+    async def show(self, approval: Approval, receipt: Receipt) -> str | None:
         """Show a request in the approvals channel, or else to as many approvers as a request names.
 
         Those who cannot be reached are passed over.
@@ -57,7 +57,7 @@ class Copies:
         if reached:
             return f"I have shown this request to {' and '.join(counted(reached))}, in direct messages."
         if is_seen:
-            return ""
+            return None
         return (
             "I could not show this request to anybody who can approve it, so it is still waiting. An "
             f"approver can send me `approve {approval.id}`: I then show the request and ask them to confirm."
@@ -91,7 +91,8 @@ class Copies:
             id, _, to = key.partition(" ")
             if id != approval.id or not state.get("shown"):
                 continue
-            own = Receipt(receipt.turn, _kept_by_nobody, dict(state), receipt.hold)
+            # that of another turn is only read
+            own = Receipt(receipt.turn, None, dict(state), receipt.hold)
             try:
                 await self.platform(to.partition(":")[0]).settle_request(approval, own)
             except PlatformError as error:
@@ -120,7 +121,3 @@ def _own_receipt(receipt: Receipt, key: str) -> Receipt:
         await receipt.save(copies=receipt.state.get("copies", {}) | {key: dict(state)})
 
     return Receipt(receipt.turn, keep, dict(receipt.state.get("copies", {}).get(key, {})), receipt.hold)
-
-
-async def _kept_by_nobody(_: Mapping[str, Json]) -> None:
-    """Another turn's receipt is only read."""

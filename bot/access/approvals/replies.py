@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bot.chat import Approval, Order
-from bot.commands.commands import approvers_of, described, named
+from bot.commands.approvals import approvers_of, described, named
 
 _MOST_QUOTED = 120
 """Characters of what somebody wrote after a command that are read back."""

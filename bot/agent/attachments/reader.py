@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bot.agent.attachments import sandbox
 from bot.agent.attachments.file_types import decoded, kind_of, unix_lines
-from bot.chat import Attachment, Enclosed, Fetch, File, FileRefused, Files, Message
+from bot.chat import Attachment, Enclosed, File, FileRefused, Files, FileSource, Message
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +37,23 @@ class Limits:
 
 
 class Reader:
-    """Reads the files of messages; pictures are kept in `files`, if the model can look at them."""
+    """Reader of files (`bot.chat.Attachments`); pictures are kept in `files` if the model can see them."""
 
-    def __init__(
-        self, fetch: Callable[[Message], Fetch], files: Files, limits: Limits, *, sees_pictures: bool
-    ) -> None:
-        self._fetch = fetch
+    def __init__(self, source: FileSource, files: Files, limits: Limits, *, sees_pictures: bool) -> None:
+        self._source = source
         self._files = files
         self._limits = limits
         self._sees_pictures = sees_pictures
 
-    async def enclose(self, message: Message) -> Enclosed:
-        """See `bot.chat.Enclose`. What cannot be read costs a sentence, and not the answer."""
+    async def read(self, message: Message) -> Enclosed:
+        """Read the files of a message. What cannot be read costs a sentence, and not the answer."""
         texts: list[str] = []
         pictures: list[File] = []
         problems: list[str] = []
-        fetch = self._fetch(message)
         for attachment in message.attachments[: self._limits.count]:
             name = plain_name(attachment.name)
             try:
-                text, picture = await self._read(fetch, attachment, name)
+                text, picture = await self._open(message, attachment, name)
             except FileRefused as error:
                 log.info("file not read", extra={"media_type": attachment.media_type, "reason": str(error)})
                 problems.append(_NOT_READ.format(name=name, reason=error))
@@ -69,10 +66,10 @@ class Reader:
             problems.append(_TOO_MANY.format(most=self._limits.count, names=names))
         return Enclosed(text="\n\n".join(texts), pictures=tuple(pictures), problems=tuple(problems))
 
-    async def _read(self, fetch: Fetch, attachment: Attachment, name: str) -> tuple[str, File | None]:
+    async def _open(self, message: Message, attachment: Attachment, name: str) -> tuple[str, File | None]:
         if attachment.size > self._limits.size:
             raise FileRefused(f"it is larger than {self._limits.size / (1 << 20):.3g} MiB, the most I read")
-        content = await fetch(attachment, self._limits.size)
+        content = await self._source.fetch(message, attachment, self._limits.size)
         if not content:
             raise FileRefused("it is empty")
         readers: dict[str, Callable[[bytes, str], Awaitable[tuple[str, File | None]]]] = {

@@ -16,14 +16,20 @@ Metered = Callable[[str, Tokens], AbstractAsyncContextManager[Spending]]
 """A `bot.chat.Meter` for one turn: wraps a call by the model's name and its estimate."""
 
 
-def metered(meter: Meter, turn: Turn, emit: Callable[[Part], None]) -> Metered:
-    """`meter` for the calls of `turn`; what the person is to be told is emitted after each call."""
+def metered(meter: Meter | None, turn: Turn, emit: Callable[[Part], None]) -> Metered:
+    """Return the meter for the calls of `turn`; its warnings are emitted after each call.
+
+    Without a meter the calls cost nothing.
+    """
 
     @asynccontextmanager
     async def measure(model: str, estimate: Tokens) -> AsyncIterator[Spending]:
+        if meter is None:
+            yield Spending()
+            return
         spending: Spending | None = None
         try:
-            async with meter(turn, model, estimate) as spending:
+            async with meter.measure(turn, model, estimate) as spending:
                 yield spending
         finally:
             if spending is not None:

@@ -88,6 +88,8 @@ class Model:
     unless the service names one.
     """
 
+    name = "model"
+
     def __init__(self, services: Sequence[Service], timeout: float | None = None, pause: float = 0.5) -> None:
         self._services = services
         self._timeout = timeout

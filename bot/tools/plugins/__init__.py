@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.chat import Health
@@ -26,6 +27,8 @@ _CLOSE_SECONDS = 6.0
 
 class Plugins:
     """All plug-ins, which are being started."""
+
+    name = "plugins"
 
     def __init__(self, toolbox: Toolbox, plugins: Sequence[Plugin]) -> None:
         self.toolbox = toolbox
@@ -52,9 +55,14 @@ class Plugins:
 
 
 @asynccontextmanager
-async def open_plugins(settings: PluginSettings | None, redis: Redis) -> AsyncIterator[Plugins]:
-    """Begin to start the plug-ins, if there are any, and keep them until the end. Raises nothing."""
-    toolbox, once = Toolbox(), Once(redis)
+async def open_plugins(
+    settings: PluginSettings | None, redis: Redis, own: Sequence[BaseTool] = ()
+) -> AsyncIterator[Plugins]:
+    """Begin to start the plug-ins, if there are any, and keep them until the end. Raises nothing.
+
+    Their tools come beside the bot's `own`.
+    """
+    toolbox, once = Toolbox(own), Once(redis)
     plugins: list[Plugin] = []
     if settings:
         for name, server in settings.servers.items():

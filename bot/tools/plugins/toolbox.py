@@ -12,21 +12,16 @@ MOST_TOOLS = 120
 class Toolbox(Sequence[BaseTool]):
     """A list that changes: whoever uses it looks each time. The bot's own tools come first, and stay."""
 
-    def __init__(self) -> None:
-        self._own: tuple[BaseTool, ...] = ()
+    def __init__(self, own: Sequence[BaseTool] = ()) -> None:
+        self._own = tuple(own)
         self._plugins: dict[str, tuple[BaseTool, ...]] = {}
-        self._all: tuple[BaseTool, ...] = ()
+        self._all = self._own
         self.left_out = 0
         """How many there are beyond what a model takes."""
 
     def put(self, plugin: str, tools: Sequence[BaseTool]) -> None:
         """Replace the tools of a plug-in."""
         self._plugins[plugin] = tuple(tools)
-        self._gather()
-
-    def put_own(self, tools: Sequence[BaseTool]) -> None:
-        """Replace the bot's own tools."""
-        self._own = tuple(tools)
         self._gather()
 
     def _gather(self) -> None:

@@ -71,6 +71,8 @@ async def open_database(dsn: str, *, size: int, role: RoleCheck | None = None) -
 class Database:
     """Everything that tools may read of the database. All methods raise `ToolFailure`."""
 
+    name = "postgres"
+
     def __init__(self, pool: Pool, role: RoleCheck) -> None:
         self.__pool = pool
         self.__role = role

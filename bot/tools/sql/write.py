@@ -108,6 +108,8 @@ async def open_orders(
 class Orders:
     """Statements that change the database, each behind a person's approval."""
 
+    name = "writes"
+
     def __init__(
         self, pool: Pool, readers: Database, allowance: Allowance, *, refuses_powers: bool = False
     ) -> None:

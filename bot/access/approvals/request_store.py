@@ -1,0 +1,169 @@
+"""Approval requests as they are kept in Redis."""
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bot.access.approvals.record import Record
+from bot.chat import Approval, StorageDown, ThreadId
+
+log = logging.getLogger(__name__)
+
+MOST_OPEN = 3
+"""Requests of one person that may be open at once: each notifies those who can approve it."""
+
+_KEPT_SECONDS = 7 * 86_400
+"""Time that an expired request is still kept, for users who press an old button."""
+
+_OPEN = "{bot}:approvals"
+
+# KEYS open request, then the open requests of each account of those who ask
+# | ARGV id record now expires_at kept_seconds most -> new | known | refused
+_ASK = """
+local id, now, most = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[6])
+if redis.call('HEXISTS', KEYS[2], 'request') == 1 then return 'known' end
+for index = 3, #KEYS do
+  redis.call('ZREMRANGEBYSCORE', KEYS[index], '-inf', now)
+  if redis.call('ZCARD', KEYS[index]) >= most then return 'refused' end
+end
+redis.call('HSET', KEYS[2], 'request', ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+redis.call('ZADD', KEYS[1], ARGV[4], id)
+for index = 3, #KEYS do
+  redis.call('ZADD', KEYS[index], ARGV[4], id)
+  redis.call('EXPIRE', KEYS[index], ARGV[5])
+end
+return 'new'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStore:
+    """All requests, and the index of those that are open. All methods raise `StorageDown`."""
+
+    redis: Redis
+
+    async def add(self, record: Record) -> Literal["new", "known", "refused"]:
+        """Store a request, unless it is there or a requester has `MOST_OPEN` open ones."""
+        now, expires_at = time.time(), record.approval.expires_at
+        ttl = round(expires_at - now) + _KEPT_SECONDS
+        with storage_errors():
+            outcome: Any = await self.redis.register_script(_ASK)(
+                keys=[_OPEN, _key(record.approval.id), *map(_open_of, record.people)],
+                args=[record.approval.id, record.to_json(), now, expires_at, ttl, MOST_OPEN],
+            )
+        return cast('Literal["new", "known", "refused"]', outcome.decode())
+
+    async def read(self, id: str) -> Record | None:
+        """Return a request; None also for one that cannot be read.
+
+        One of another version must not keep others from being decided, taken back or forgotten.
+        """
+        with storage_errors():
+            fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
+        try:
+            return Record.from_json(*fields) if fields[0] else None
+        except (KeyError, TypeError, ValueError):
+            log.exception("request cannot be read", extra={"request": id})
+            return None
+
+    async def waiting(self) -> Sequence[Record]:
+        """Return the requests that nobody has decided yet."""
+        with storage_errors():
+            open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
+        records = [await self.read(each.decode()) for each in open_ids]
+        return [each for each in records if each and each.approval.state == "asked"]
+
+    async def due(self) -> Sequence[str]:
+        """Return the ids of open requests that have expired, at most 100."""
+        with storage_errors():
+            due: Any = await self.redis.zrangebyscore(_OPEN, "-inf", time.time(), start=0, num=100)
+        return [each.decode() for each in due]
+
+    async def count(self) -> tuple[int, float | None]:
+        """Return the number of open requests, and when the next one expires (Unix seconds)."""
+        with storage_errors():
+            waiting = await self.redis.zcard(_OPEN)
+            next_due: Any = await self.redis.zrange(_OPEN, 0, 0, withscores=True)
+        return waiting, next_due[0][1] if next_due else None
+
+    async def asked_by(self, authors: Set[str]) -> Sequence[Record]:
+        """Return the requests that these have made, alone or with others."""
+        with storage_errors():
+            keys = [key async for key in self.redis.scan_iter(match=_key("*"))]
+        records = [await self.read(key.decode().rpartition(":")[2]) for key in keys]
+        return [each for each in records if each and not authors.isdisjoint(each.askers)]
+
+    async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
+        """Store the threads that show a request besides the one that asks."""
+        with storage_errors():
+            async with self.redis.pipeline(transaction=True) as step:
+                step.hset(_key(id), "shown", json.dumps([str(each) for each in threads]))
+                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
+                await step.execute()
+
+    async def confirmation(self, id: str, author: str, place: ThreadId) -> str:
+        """Return the word that confirms a decision of an author in a place that does not show the request.
+
+        It is random: whoever knows it has seen the request, and no text of others can hold it.
+        """
+        field = f"word {author} {place}"
+        with storage_errors():
+            async with self.redis.pipeline(transaction=True) as step:
+                step.hsetnx(_key(id), field, f"{secrets.randbelow(10_000):04}")
+                step.hget(_key(id), field)
+                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
+                _, word, _ = await step.execute()
+        return str(word.decode())
+
+    async def note_decision(self, record: Record, approval: Approval) -> None:
+        """Store the decision of a request, which is closed by it."""
+        fields = {name: getattr(approval, name) for name in ("state", "by", "reason", "names")}
+        with storage_errors():
+            async with self.redis.pipeline(transaction=True) as step:
+                step.hset(_key(approval.id), "decided", json.dumps(fields))
+                _close(step, record)
+                await step.execute()
+
+    async def close(self, id: str) -> None:
+        """Take a request out of the index of open ones, whatever is known of it."""
+        with storage_errors():
+            await self.redis.zrem(_OPEN, id)
+
+    async def remove(self, record: Record) -> None:
+        """Remove a request; nobody can decide it any more."""
+        with storage_errors():
+            async with self.redis.pipeline(transaction=True) as step:
+                step.unlink(_key(record.approval.id))
+                _close(step, record)
+                await step.execute()
+
+
+def _close(step: Any, record: Record) -> None:
+    for key in (_OPEN, *map(_open_of, record.people)):
+        step.zrem(key, record.approval.id)
+
+
+def _key(id: str) -> str:
+    return f"{{bot}}:approval:{id}"
+
+
+def _open_of(author: str) -> str:
+    return f"{_OPEN}:of:{author}"
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raise `StorageDown` for errors of Redis."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StorageDown(f"Redis did not answer: {error}") from error

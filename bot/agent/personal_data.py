@@ -1,0 +1,58 @@
+"""Personal data in the threads' memory: exported, or erased while no turn of the thread runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.agent.agent import Agent
+from bot.chat import Json, Mailboxes, StillBusy, Writer
+from bot.memory import Belongings, digests
+
+PATIENCE = 30.0
+"""Seconds that erasing waits for the turn of a thread."""
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadData:
+    """Messages of users in the threads' memory; a `bot.chat.PersonalDataSource`."""
+
+    name = "threads"
+
+    agent: Agent
+    owners: Belongings
+    mailboxes: Mailboxes
+
+    async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
+        """Return what a user wrote, by thread."""
+        authors = digests(user)
+        said = {
+            each.memory: await self.agent.said_by(each.memory, authors)
+            for each in await self.owners.threads(authors)
+        }
+        return {"threads": [{"thread": name, "your_messages": texts} for name, texts in sorted(said.items())]}
+
+    async def erase(self, user: Sequence[Writer]) -> None:
+        """Remove what a user wrote, and what waits for an answer.
+
+        What comes in meanwhile is removed in another round. Raises `StillBusy` for threads that are in use.
+        """
+        authors = digests(user)
+        busy: set[str] = set()
+        for _ in range(_ROUNDS):
+            waiting = sum([await self.mailboxes.withdraw(each) for each in user])
+            threads = [each for each in await self.owners.threads(authors) if each.inbox not in busy]
+            if not waiting and not threads:
+                break
+            for thread in threads:
+                try:
+                    async with self.mailboxes.held(thread.inbox, PATIENCE):
+                        await self.agent.forget(thread.memory, authors, wholly=thread.is_alone)
+                        await self.owners.forget_thread(thread, authors)
+                except StillBusy:
+                    busy.add(thread.inbox)
+                else:
+                    if thread.is_alone:
+                        await self.mailboxes.leave(thread.inbox)
+        if busy:
+            raise StillBusy(len(busy))

@@ -1,0 +1,21 @@
+"""An agent for tests of what stands around it: it answers with a function."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from bot.chat import Part, Turn
+
+Answer = Callable[[Turn], AsyncIterator[Part]]
+
+
+class FunctionAgent:
+    """Implements `bot.chat.Agent`."""
+
+    def __init__(self, answer: Answer, conclude: Callable[[Turn, str], Awaitable[str | None]]) -> None:
+        self._answer = answer
+        self._conclude = conclude
+
+    def answer(self, turn: Turn) -> AsyncIterator[Part]:
+        return self._answer(turn)
+
+    async def conclude(self, turn: Turn, answer: str) -> str | None:
+        return await self._conclude(turn, answer)
