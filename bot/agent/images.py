@@ -1,7 +1,7 @@
-"""The pictures of the messages at hand, put before the model.
+"""Pictures of the newest messages, added to the prompt.
 
-The state holds only which they are: each superstep writes it whole to Redis. Those of earlier turns stay what
-their message says of them.
+The state holds only their ids, because each superstep writes it whole to Redis. Pictures of earlier turns are
+not sent again.
 """
 
 import base64
@@ -13,31 +13,31 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from bot.chat import Files
 
 See = Callable[[list[AnyMessage]], Awaitable[list[AnyMessage]]]
-"""Messages with the pictures that belong to them."""
+"""Adds the pictures that belong to the messages."""
 
 PICTURES = "pictures"
-"""Where a message keeps the ids of its pictures."""
+"""Key of a message's picture ids in `additional_kwargs`."""
 
 
 async def see_nothing(messages: list[AnyMessage]) -> list[AnyMessage]:
-    """For a model that looks at no pictures."""
+    """Return the messages as they are, for a model without vision."""
     return messages
 
 
 def seeing(files: Files) -> See:
-    """Adds the pictures that `files` has; one that is gone is left out. Raises `StorageDown`."""
+    """Return a function that adds the pictures still stored in `files`. Raises `StorageDown`."""
 
     async def see(messages: list[AnyMessage]) -> list[AnyMessage]:
         shown = list(messages)
-        for at in _asked(messages):
+        for at in _unanswered(messages):
             shown[at] = await _with_pictures(messages[at], files)
         return shown
 
     return see
 
 
-def _asked(messages: Sequence[AnyMessage]) -> range:
-    """Where the messages are that are being answered: the last ones that people wrote in a row."""
+def _unanswered(messages: Sequence[AnyMessage]) -> range:
+    """Return the positions of the messages to answer: the last human messages in a row."""
     people = [isinstance(message, HumanMessage) for message in messages]
     if True not in people:
         return range(0)

@@ -104,7 +104,7 @@ def _range(plot: Plot, unit: str) -> str:
 
 def _words(plot: Plot, about: str, numbered: dict[str, str]) -> str:
     """What the model is told: people see the picture already, right here."""
-    lines = [f"Drawn, and shown to the people: {about}. {plot.count:,} values."]
+    lines = [f"Chart drawn: {about}. {plot.count:,} values.", "The users have received it."]
     lines += [f"{remark}." for remark in plot.remarks]
     if numbered:
         told = ", ".join(f"{number} {name}" for number, name in numbered.items())
