@@ -1,4 +1,4 @@
-"""Stops and deletions: people want no more of an answer, and end nothing that others have asked."""
+"""Stops and deletions: a user ends the answer to their own question, never the answer to somebody else's."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -12,30 +12,30 @@ from bot.inbox.queries import waiting
 
 STOPPED = "stop"
 WITHDRAWN = "withdrawn"
-"""Why a turn is stopped."""
+"""Reason why a turn is stopped."""
 
 EARLY_SECONDS = 600
-"""Time that an early reply waits for its mention, and an early deletion for its message."""
+"""Seconds that an early reply waits for its mention, and an early deletion for its message."""
 
 NOT_THEIRS = (
-    "I am working on nothing here that you have asked. It can be stopped by the person who asked, by an "
-    "administrator, or by somebody who can approve what waits here."
+    "I am not working on anything here that you asked for. Only the person who asked, an administrator, or "
+    "somebody who can approve the request here can stop me."
 )
-"""The answer to a stop by somebody who may not end what others have asked."""
+"""Answer to a stop by a user who may not end what others have asked."""
 
 Overrules = Callable[[str, str], Awaitable[bool]]
-"""Tells if an author can stop what others have asked in the thread of that name."""
+"""Returns True if an author may stop the turns of others in a thread."""
 
 
 async def nobody_overrules(author: str, thread: str) -> bool:
-    """Let people stop nothing of others."""
+    """Return False: nobody may stop the turns of others."""
     return False
 
 
 async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
-    """Tell if nobody has edited or deleted these messages since.
+    """Return True if none of these messages was edited or deleted since.
 
-    Each stands beside the time of the edit that its wording is from, as in `Message.edited_at`.
+    The values are the times of the edits that are known, as in `Message.edited_at`.
     """
     for id, edited_at in wordings.items():
         edited, withdrawn = await redis.hmget(keys.seen(id), ["edited", "withdrawn"])
@@ -45,7 +45,7 @@ async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
 
 
 class Stops:
-    """Takes messages out and ends turns, in whichever process they run."""
+    """Removal of messages and termination of turns, in whichever process they run."""
 
     def __init__(self, redis: Redis, overrules: Overrules) -> None:
         self._redis = redis
@@ -54,13 +54,13 @@ class Stops:
         self._stop = redis.register_script(scripts.STOP)
 
     async def withdraw(self, message_id: str) -> str:
-        """Take a deleted message out; returns what came of it, see `Inbox.put`."""
+        """Remove a deleted message and return the outcome, as `Inbox.put` describes."""
         return await self._take_out(message_id, WITHDRAWN)
 
     async def stop(self, stop: Stop) -> int:
-        """Stop what `stop` names; returns how many turns.
+        """Stop the turns that `stop` names and return their number.
 
-        Nobody ends what others have asked unless they overrule them: `StopRefused` says so if that is all.
+        Raises `StopRefused` if all of them belong to others, whom this user does not overrule.
         """
         outcomes = [await self._stop_thread(stop, str(stop.thread))] if stop.thread else []
         if stop.message_id and not _stopped(outcomes):
