@@ -428,12 +428,12 @@ async def test_days_are_read_and_nonsense_is_told(recall: Recall, tools: dict[st
     [
         (turn_with(slack_message()), "private", "direct message"),
         (turn_with(slack_message(), slack_message(user="U2")), "private", "direct message"),
-        (turn_with(slack_dm()), "channel", "stays private"),
+        (turn_with(slack_dm()), "channel", "private conversation"),
         (turn_with(slack_dm()), "workspace", "public channel"),
         (turn_with(discord_dm()), "workspace", "public channel"),
-        (turn_with(http_message()), "workspace", "stays private"),
-        (turn_with(slack_message(kind="group")), "workspace", "save it for the channel"),
-        (turn_with(slack_message(place={"shared": "yes"})), "workspace", "save it for the channel"),
+        (turn_with(http_message()), "workspace", "private conversation"),
+        (turn_with(slack_message(kind="group")), "workspace", "so nothing was saved for the workspace"),
+        (turn_with(slack_message(place={"shared": "yes"})), "workspace", "so nothing was saved for the workspace"),
     ],
 )
 async def test_scope_that_the_place_does_not_have_is_refused(

@@ -106,9 +106,7 @@ class People:
             )
         other = Account(**json.loads(maker))
         if other == account:
-            raise LinkRefused(
-                "This code is from this account. Type it in your other account to link the two."
-            )
+            raise LinkRefused("This code belongs to this account. Type it in your other account instead.")
         await self._link(
             keys=[_links(account), _links(other)],
             args=[_LINKS, account.digest, _to_json(account), other.digest, _to_json(other)],
