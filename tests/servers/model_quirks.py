@@ -1,6 +1,6 @@
-"""Answers of OpenAI-compatible services that are not as OpenAI would send them, as a table.
+"""Table of answers of OpenAI-compatible services that differ from OpenAI's format.
 
-Each row is data for `tests.servers.model`: the bytes of one service, and all that a person may read of it.
+Each row is data for `tests.servers.model`: the bytes of one service, and the text that a user may read.
 docs/models.md names the services.
 """
 
@@ -37,7 +37,7 @@ class Quirk:
 
 
 def chunk(delta: Json = None, reason: Json = None, **more: Json) -> dict[str, Json]:
-    """One chunk of a stream, with other fields beside its choices."""
+    """Return one chunk of a stream, with further fields beside its choices."""
     choice = {"index": 0, "delta": {} if delta is None else delta, "finish_reason": reason}
     return {"id": "c1", "object": "chat.completion.chunk", "model": "m", "choices": [choice], **more}
 
@@ -51,20 +51,20 @@ def event(value: Json) -> bytes:
 
 
 def stream(*values: Json, done: bool = True, ending: Ending = "close") -> Wire:
-    """A stream of JSON values and raw bytes."""
+    """Return a stream of JSON values and raw bytes."""
     chunks = [each if isinstance(each, bytes) else event(each) for each in values]
     return Wire(chunks=[*chunks, *([DONE] if done else [])], ending=ending)
 
 
 def body(value: Json, status: int = 200, kind: str = "application/json", **headers: str) -> Wire:
-    """An answer that is no stream."""
+    """Return a response that is not a stream."""
     content = value if isinstance(value, bytes) else json.dumps(value).encode()
     named = {name.replace("_", "-"): each for name, each in headers.items()}
     return Wire(chunks=[content], status=status, headers={"Content-Type": kind, **named})
 
 
 def error(status: int, message: str, code: Json = None, **headers: str) -> Wire:
-    """A refusal as OpenAI shapes it."""
+    """Return an error in OpenAI's format."""
     return body({"error": {"message": message, "type": "error", "code": code}}, status, **headers)
 
 
@@ -96,13 +96,13 @@ def ended(name: str, *values: Json, **more: Any) -> Quirk:
 
 
 def raw(name: str, content: bytes, *, cut: int = 0, **more: Any) -> Quirk:
-    """Bytes of a stream, in pieces of `cut` bytes."""
+    """Return a row with the bytes of a stream, in pieces of `cut` bytes."""
     pieces = [content[at : at + cut] for at in range(0, len(content), cut)] if cut else [content]
     return Quirk(name=name, wires=[Wire(chunks=pieces)], **more)
 
 
 def tools(name: str, *values: Json, queries: Sequence[str] = ("select 1",), done: bool = True) -> Quirk:
-    """Calls of `sql_query`, after whose results the answer comes."""
+    """Return a row with calls of `sql_query`, followed by the answer."""
     return Quirk(name=name, wires=[stream(*values, done=done)], then=ANSWER, queries=queries, requests=2)
 
 
