@@ -1,1 +1,1 @@
-"""Measurements of the whole bot; each is run by hand as a module. See docs/performance.md."""
+"""Measurements of the whole bot; each is a module to run by hand (docs/performance.md)."""

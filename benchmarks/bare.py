@@ -1,6 +1,6 @@
-"""What the bot is compared with: a Slack handler that streams a model's answer and remembers nothing.
+"""Baseline for the bot: a Slack handler that streams a model's answer and remembers nothing.
 
-`python -m benchmarks.bare` is what the documentation of Bolt, slack-sdk and ChatOpenAI makes one write.
+`python -m benchmarks.bare` follows the documentation of Bolt, slack-sdk and ChatOpenAI.
 `python -m benchmarks.bare matched` makes the same calls to Slack as the bot makes for a short answer (status,
 start at the first word, stop with the rest, status) over one HTTP session that is kept open.
 """
@@ -22,7 +22,7 @@ Json = Any
 
 
 def handler(client: AsyncWebClient, *, matched: bool) -> AsyncApp:
-    """A Bolt app that answers each mention in its thread."""
+    """Return a Bolt app that answers each mention in its thread."""
     app = AsyncApp(client=client)
     model = ChatOpenAI(
         model=os.environ["OPENAI_MODEL"],
@@ -56,13 +56,13 @@ def handler(client: AsyncWebClient, *, matched: bool) -> AsyncApp:
 
     @app.event("message")
     async def written() -> None:
-        """Each mention comes as a message too."""
+        """Ignore message events: each mention causes one, too."""
 
     return app
 
 
 async def main(*, matched: bool) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process ends."""
     async with aiohttp.ClientSession() as session:
         client = AsyncWebClient(
             os.environ["SLACK_BOT_TOKEN"],

@@ -1,8 +1,8 @@
-"""What the inbox costs: `python -m benchmarks.inbox [ROUNDS]`.
+"""Cost of the inbox: `python -m benchmarks.inbox [ROUNDS]`.
 
-The time from an event to the start of its turn, on an idle machine, one event after the other: for a bare
-`asyncio.create_task`, and with an append-only file that is synced once a second, or with every write. And how
-much of a core an idle worker takes.
+Measures the time from an event to the start of its turn on an idle machine, one event after the other: for a
+bare `asyncio.create_task`, and for an append-only file that is synced once a second, or with every write.
+Also measures the share of a core that an idle worker takes.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from bot.storage.embedded import embedded_redis
 
 IDLE_SECONDS = 20.0
 PAIRS = 3
-"""How often the two policies are measured in turn, since a shared machine has no even pace."""
+"""Alternations between the two policies, because the speed of a shared machine varies."""
 LEASE_SECONDS = 15.0
 
 
@@ -32,7 +32,7 @@ _numbers = itertools.count()
 
 
 def a_message(number: int) -> Message:
-    """One of many, each in a thread of its own."""
+    """Return one of many messages, each in its own thread."""
     thread = ThreadId("bench", "space", str(number))
     return Message(
         id=f"bench:{number}", thread=thread, author="bench:u", text="hi", sent_at=0, addressed=True
@@ -42,7 +42,7 @@ def a_message(number: int) -> Message:
 async def starts(
     put: Callable[[Message], Awaitable[object]], begun: asyncio.Queue[float], rounds: int
 ) -> float:
-    """The median milliseconds from an event to the start of its turn."""
+    """Return the median milliseconds from an event to the start of its turn."""
     times = []
     for _ in range(rounds):
         message = a_message(next(_numbers))
@@ -53,7 +53,7 @@ async def starts(
 
 
 async def bare(rounds: int) -> float:
-    """The same without an inbox."""
+    """Return the median milliseconds without an inbox."""
     begun: asyncio.Queue[float] = asyncio.Queue()
     tasks = []
 
@@ -67,7 +67,7 @@ async def bare(rounds: int) -> float:
 
 
 async def with_inbox(redis: Redis, rounds: int) -> tuple[dict[str, float], float]:
-    """The median milliseconds by `appendfsync`, and the share of a core that an idle worker takes."""
+    """Return the median milliseconds by `appendfsync`, and the share of a core that an idle worker takes."""
     begun: asyncio.Queue[float] = asyncio.Queue()
 
     async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:

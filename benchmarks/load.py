@@ -1,4 +1,4 @@
-"""Many chats at once against a running bot, each in a thread of its own, and how long they took.
+"""Load test: many concurrent chats with a running bot, each in its own thread.
 
     .venv/bin/python -m benchmarks.load [--url URL] [--chats NUMBER] [--message TEXT]
 
@@ -23,14 +23,14 @@ SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One chat: what came of it, and after how many seconds."""
+    """One chat: its outcome, and its duration in seconds."""
 
     outcome: str
     seconds: float
 
 
 async def load(url: str, chats: int, message: str, token: str | None = None) -> tuple[list[Chat], float]:
-    """Chat so many times at once; returns each chat, and the seconds until the last one ended."""
+    """Run `chats` concurrent chats; return each chat, and the seconds until the last one ended."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     run = uuid.uuid4().hex[:8]
     async with aiohttp.ClientSession(
@@ -59,7 +59,7 @@ async def _chat(session: aiohttp.ClientSession, message: str, thread: str) -> Ch
 
 
 def report(chats: Sequence[Chat], seconds: float) -> str:
-    """Describe a run in a few lines, the time of the whole at the end."""
+    """Describe a run in a few lines, with its total time at the end."""
     outcomes = Counter(each.outcome for each in chats)
     times = sorted(each.seconds for each in chats)
     return "\n".join(
@@ -72,7 +72,7 @@ def report(chats: Sequence[Chat], seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Many chats at once.")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="where the bot listens")
     parser.add_argument("--chats", type=int, default=100, help="how many at once")

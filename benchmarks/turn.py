@@ -1,10 +1,10 @@
-"""What a turn costs: the whole bot against a bare handler, over real sockets on this machine.
+"""Cost of a turn: the whole bot against a bare handler, over real sockets on this machine.
 
     .venv/bin/python -m benchmarks.turn [ROUNDS]
 
-Slack and the model are the tests' protocol servers, in this process; what is measured runs in child
-processes. In each round every contestant has its go, so that a ratio compares what ran at nearly the same
-time; the figures are medians over the rounds. A round takes about a minute.
+Slack and the model are the tests' protocol servers in this process; the contestants run in child processes.
+Each round runs every contestant, so that a ratio compares runs at nearly the same time; the figures are
+medians over the rounds. A round takes about a minute.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ ALICE = "U0ALICE"
 BOT, BARE = "bot", ("matched", "bare")
 ONE_BY_ONE, AT_ONCE, MANY, HISTORY = 12, 20, 80, 10
 PACE = 0.01
-"""Seconds between two words of the model when one turn runs at a time; none when many run at once."""
+"""Seconds between two words of the model when one turn runs at a time; 0 when many run at once."""
 PAUSE = 0.1
-"""Seconds between two mentions: nobody asks again while the last turn is still being filed."""
+"""Seconds between two mentions, so that the work after the last turn has ended."""
 
 Place = tuple[str, str]
 """Channel and root of a Slack thread."""
@@ -41,7 +41,7 @@ Place = tuple[str, str]
 
 @dataclass(slots=True)
 class Contestant:
-    """A bot in a child process, with a workspace of its own."""
+    """Bot in a child process with its own workspace."""
 
     name: str
     slack: Slack
@@ -50,7 +50,7 @@ class Contestant:
     channels: int = 0
 
     async def ask(self, place: Place | None = None) -> tuple[Place, float]:
-        """Mention the bot and wait for its answer; gives the thread, and seconds until text was shown."""
+        """Mention the bot and wait for its answer; return the thread, and the seconds to the first text."""
         channel, root = place or (self._channel(), None)
         asked = time.monotonic()
         ts = await self.slack.say(ALICE, channel, f"{self.slack.mention} what now?", thread_ts=root)
@@ -61,16 +61,16 @@ class Contestant:
         return (channel, root), shown - asked
 
     def _channel(self) -> str:
-        """A channel for each thread, since the protocol server looks through all that a channel holds."""
+        """Return a new channel for each thread, because the protocol server scans a whole channel."""
         self.channels += 1
         return self.slack.add_channel(f"C0BENCH{self.channels:06}")
 
     async def settle(self) -> None:
-        """Wait until the work that follows an answer is done, and forget what the server has noted."""
+        """Wait until the work after an answer is done, and clear the server's records."""
         before = -1.0
         while (now := _cpu(self.process)) != before:
             before = now
-            await asyncio.sleep(0.2)  # a process that used no time meanwhile is at rest
+            await asyncio.sleep(0.2)  # a process that used no time meanwhile is idle
         assert not self.slack.violations, self.slack.violations
         self.slack.workspace.statuses.clear()
         self.slack.calls.clear()
@@ -78,7 +78,7 @@ class Contestant:
 
 
 def _cpu(*processes: psutil.Process) -> float:
-    """Milliseconds of processor time so far, without child processes."""
+    """Return the milliseconds of processor time so far, without child processes."""
     times = [each.cpu_times() for each in processes]
     return 1000 * sum(each.user + each.system for each in times)
 
@@ -87,7 +87,7 @@ Figures = dict[str, float]
 
 
 async def one_by_one(contestant: Contestant, places: Sequence[Place | None], when: str) -> Figures:
-    """One turn at a time."""
+    """Measure one turn at a time."""
     await contestant.settle()
     cpu, shown = _cpu(contestant.process), []
     for place in places:
@@ -104,7 +104,7 @@ async def one_by_one(contestant: Contestant, places: Sequence[Place | None], whe
 
 
 async def at_once(contestant: Contestant) -> Figures:
-    """Many turns in new threads, `AT_ONCE` at any time."""
+    """Measure many turns in new threads, `AT_ONCE` at any time."""
     await contestant.settle()
     cpu, servers, began = _cpu(contestant.process), _cpu(*contestant.servers), time.monotonic()
     await in_parallel(contestant, [None] * MANY)
@@ -119,7 +119,7 @@ async def at_once(contestant: Contestant) -> Figures:
 
 
 async def in_parallel(contestant: Contestant, places: Sequence[Place | None]) -> list[Place]:
-    """Ask in all the threads, `AT_ONCE` at any time; gives the threads."""
+    """Ask in all threads, `AT_ONCE` at any time; return the threads."""
     free = asyncio.Semaphore(AT_ONCE)
 
     async def ask(place: Place | None) -> Place:
@@ -130,7 +130,7 @@ async def in_parallel(contestant: Contestant, places: Sequence[Place | None]) ->
 
 
 async def play(contestant: Contestant, model: ModelServer) -> Figures:
-    """One round of one contestant."""
+    """Run one round of one contestant."""
     model.respond = lambda _: Script(text=ANSWER)
     figures = await at_once(contestant)
     places: list[Place | None] = [None] * ONE_BY_ONE
@@ -145,7 +145,7 @@ async def play(contestant: Contestant, model: ModelServer) -> Figures:
 
 @asynccontextmanager
 async def connected(name: str, environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Contestant]:
-    """A child process, `python -m` with `arguments`, that is connected to a Slack of its own."""
+    """Run a child process, `python -m` with `arguments`, that is connected to its own Slack."""
     kept = {variable: os.environ[variable] for variable in ("PATH", "HOME") if variable in os.environ}
     async with Slack() as slack:
         process = await asyncio.create_subprocess_exec(
@@ -166,19 +166,19 @@ async def connected(name: str, environ: Mapping[str, str], *arguments: str) -> A
 
 
 def servers_in(data_dir: Path) -> list[psutil.Process]:
-    """The embedded servers at work there, with their supervisors; they are nobody's children."""
+    """Return the embedded servers in a folder with their supervisors, which have no parent here."""
     found = []
     for process in psutil.process_iter():
         try:
             if Path(process.cwd()).is_relative_to(data_dir):
                 found.append(process)
-        except psutil.Error:  # gone, or another user's
+        except psutil.Error:  # ended, or another user's
             continue
     return found
 
 
 async def start_ups(environ: Mapping[str, str]) -> dict[str, Figures]:
-    """Seconds until the bot is ready on an empty DATA_DIR, and the next time; and to import it."""
+    """Return the seconds of a start on an empty DATA_DIR, of the next start, and of the import."""
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as data_dir:
         for which in ("first start to ready (s)", "second start to ready (s)"):
@@ -202,7 +202,7 @@ async def _import_seconds(module: str) -> float:
 
 
 def memory(contestants: Sequence[Contestant], when: str) -> dict[str, Figures]:
-    """MiB of each process and of the embedded servers. Of PSS, shared pages count in equal parts."""
+    """Return the MiB of each process and of the embedded servers (PSS: shared pages count proportionally)."""
     groups: dict[str, list[psutil.Process]] = {}
     for contestant in contestants:
         groups[contestant.name] = [contestant.process]
@@ -220,7 +220,7 @@ def _memory(processes: Sequence[psutil.Process], when: str) -> Figures:
 
 
 def report(rounds: Sequence[Mapping[str, Figures]]) -> str:
-    """Each figure of each contestant, and how many times that of the bare ones the bot's is."""
+    """Return each figure of each contestant, and the bot's as multiples of the baselines'."""
     lines = []
     for figure in dict.fromkeys(figure for figures in rounds[0].values() for figure in figures):
         lines.append(figure)
@@ -237,19 +237,19 @@ def report(rounds: Sequence[Mapping[str, Figures]]) -> str:
 def _described(
     rounds: Sequence[Mapping[str, Figures]], figure: str, name: str, divisor: str | None = None
 ) -> str:
-    """The median over the rounds, with the range; of the quotients when there is a divisor."""
+    """Return the median over the rounds with the range, of the quotients if there is a divisor."""
     values = [each[name][figure] / (each[divisor][figure] if divisor else 1) for each in rounds]
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 async def main(rounds: int) -> None:
-    """Start everything, play, and print."""
+    """Start everything, run the rounds, and print the report."""
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(model_server())
         model.respond = lambda _: Script(text=ANSWER)
         data_dir = stack.enter_context(tempfile.TemporaryDirectory())
         environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": model.base_url, "OPENAI_MODEL": "model"}
-        # all are asked by one person in one channel
+        # one user asks all of them in one channel
         turns = {"MAX_WORKERS": str(AT_ONCE + 1), "USER_TURNS": str(AT_ONCE), "CHANNEL_TURNS": str(AT_ONCE)}
         own = {"DATA_DIR": data_dir, "HTTP_PORT": "0", **turns}
         starts = [await start_ups(environ) for _ in range(rounds)]
@@ -263,7 +263,7 @@ async def main(rounds: int) -> None:
         contestants[0].servers = servers_in(Path(data_dir))
         resting = memory(contestants, "at rest")
         for each in contestants:
-            await in_parallel(each, [None] * MANY)  # warms it up
+            await in_parallel(each, [None] * MANY)  # warm-up
         played = [{each.name: await play(each, model) for each in contestants} for _ in range(rounds)]
         worked = memory(contestants, f"after {contestants[0].channels} threads")
         figures = [report(starts), report(played), report([resting]), report([worked])]

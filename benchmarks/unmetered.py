@@ -1,6 +1,6 @@
-"""The bot without Slack's limit of 20 new streams a minute, which no measurement of many turns could keep.
+"""Bot without Slack's limit of 20 new streams a minute, which a measurement of many turns would exceed.
 
-Beyond that limit the bot posts its answers whole, which is cheaper, and is not what is measured here.
+Beyond that limit the bot posts complete answers, which is cheaper, and not the subject of the measurement.
 """
 
 import sys

@@ -26,27 +26,27 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the session's embedded servers keep their files."""
+    """Return the folder of the session's embedded servers."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest_asyncio.fixture(scope="session")
 async def redis_url(data_dir: Path) -> AsyncIterator[str]:
-    """A real Redis with JSON and Search."""
+    """Yield the URL of a real Redis with JSON and Search."""
     async with embedded_redis(data_dir) as url:
         yield url
 
 
 @pytest_asyncio.fixture(scope="session")
 async def database_url(data_dir: Path) -> AsyncIterator[str]:
-    """A real Postgres with the sample business database, as the role that only reads."""
+    """Yield the DSN of a real Postgres with the sample database, for the role that only reads."""
     async with embedded_postgres(data_dir) as dsn:
         yield dsn
 
 
 @pytest_asyncio.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """The bot's own client, on an empty Redis."""
+    """Yield the bot's own client on an empty Redis."""
     async with open_redis(redis_url, pool_size=20) as client:
         await client.flushall()
         yield client
@@ -54,7 +54,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 @pytest_asyncio.fixture
 async def model() -> AsyncIterator[ModelServer]:
-    """An OpenAI-compatible server; the test fails if it had to refuse a request."""
+    """Yield an OpenAI-compatible server; the test fails if it had to refuse a request."""
     async with model_server() as server:
         yield server
         assert not server.violations
@@ -62,7 +62,7 @@ async def model() -> AsyncIterator[ModelServer]:
 
 @pytest_asyncio.fixture
 async def slack() -> AsyncIterator[Slack]:
-    """Slack; the test fails if it had to refuse a request."""
+    """Yield a Slack server; the test fails if it had to refuse a request."""
     async with Slack(ack_timeout=1, redelivery_delays=(0.2, 0.5, 1)) as server:
         yield server
         assert not server.violations
@@ -70,7 +70,7 @@ async def slack() -> AsyncIterator[Slack]:
 
 @pytest_asyncio.fixture
 async def discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
-    """Discord; the test fails if it had to refuse a request. Sessions may follow each other quickly."""
+    """Yield a Discord server without pauses between sessions; the test fails if it refused a request."""
     async with Discord() as server:
         server.starts.seconds = 0.1
         monkeypatch.setattr(identify, "IDENTIFY_SECONDS", 0.15)
@@ -84,10 +84,10 @@ LONGEST_FIRST = (
     *("test_plugins_mcp", "test_start", "test_redis_confinement", "test_sql_redteam", "test_sentinel"),
     *("test_slack", "test_redis_faults", "test_watchdog", "test_tools_sql", "test_bot"),
 )
-"""Files that take longest: begun last, one of them would keep a process waiting for the other."""
+"""Slowest files: started last, one of them would keep a process waiting for the others."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files in order; within a file nothing changes."""
+    """Sort the files; the order within a file does not change."""
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))

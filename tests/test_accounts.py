@@ -52,7 +52,7 @@ async def test_links_are_passed_on_and_undone_one_by_one(people: People) -> None
 async def test_own_code_links_nothing_and_still_works_elsewhere(people: People) -> None:
     """Typing it on the same side is a mistake that costs nothing."""
     code = await people.offer(ALICE)
-    with pytest.raises(LinkRefused, match="the other side"):
+    with pytest.raises(LinkRefused, match="in your other account"):
         await people.link(ALICE, code)
     assert await people.link(ALSO_ALICE, code) == ALICE
 

@@ -264,7 +264,7 @@ async def test_max_iterations_never_ends_in_silence(redis: Redis, model: ModelSe
         assert "| rows of select 1 |" in await text_of(agent, a_turn("dig"))
         model.respond = lambda request: Script(tool_calls=[("sql_query", {"select": "wrong"})])
         # why the call failed is for the model, and what an earlier turn found is no answer to this one
-        assert (await text_of(agent, a_turn("dig again"))).endswith("have no full answer.")
+        assert (await text_of(agent, a_turn("dig again"))).endswith("do not have a full answer.")
 
 
 @pytest.mark.parametrize("fault", ["truncate", "corrupt", "drop"])
@@ -309,7 +309,7 @@ async def test_no_model_is_told_in_words(redis: Redis, model: ModelServer) -> No
     """When nothing answers, the error is a sentence for the person; the thread stays usable."""
     model.respond = lambda request: Script(status=503, retry_after=0.01)
     async with an_agent(redis, model) as agent:
-        with pytest.raises(AnswerError, match="not answering"):
+        with pytest.raises(AnswerError, match="has a problem"):
             await parts_of(agent, a_turn("hi"))
         model.script("Back again.")
         assert await text_of(agent, a_turn("still there?")) == "Back again."

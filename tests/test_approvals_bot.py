@@ -174,7 +174,7 @@ async def test_what_was_done_is_told_also_when_the_model_fails_afterwards(
         await caller.ask("and now?", thread)
         sent = str(model.requests[-1]["messages"])
         assert ("was carried out: 2 rows" in sent) == (thread == "t")
-        assert "has been asked" not in sent
+        assert "has been requested" not in sent
 
 
 async def test_a_stop_while_it_is_carried_out_does_not_hide_that_it_was(
@@ -212,7 +212,7 @@ async def test_what_stands_beside_a_change_is_not_lost(
         await caller.decide(request, approve=True)
         told = "\n".join(told_of_tools(model))
         assert "A person approved this, and it was done" in told
-        assert "is made by itself" in told
+        assert "Make this call on its own" in told
 
 
 async def test_the_conversation_goes_on_while_a_request_waits(
@@ -225,10 +225,10 @@ async def test_the_conversation_goes_on_while_a_request_waits(
         request = request_in(await caller.ask("take one of each"))
         assert await caller.ask("and the weather?") == "It is sunny."
         (waiting,) = told_of_tools(model)
-        assert "has been asked" in waiting
+        assert "has been requested" in waiting
         assert (await caller.decide(request, approve=True))[1].endswith("Both are done.")
         assert told_of_tools(model)[-1] == "A person approved this, and it was done: 2 rows."
-        assert "has been asked" not in str(model.requests[-1]["messages"])  # it is decided
+        assert "has been requested" not in str(model.requests[-1]["messages"])  # it is decided
         assert await shelf.stock() == TAKEN
 
 
@@ -276,7 +276,7 @@ async def test_a_request_that_nobody_decides_expires(
         await wait_until(lambda: "Nobody was there." in slack.transcript(GENERAL, ts), "told")
         assert "Nobody decided this in time" in str(asked.blocks)
         assert not buttons_of(asked)
-        assert "Nobody allowed this in time" in told_of_tools(model)[0]
+        assert "Nobody approved this in time" in told_of_tools(model)[0]
         assert await shelf.stock() == UNTOUCHED
 
 

@@ -250,9 +250,9 @@ async def test_what_cannot_be_read_is_named_with_the_reason_and_the_rest_is_read
 async def test_too_many_files_and_pictures_nobody_can_see_are_named(redis: Redis) -> None:
     files = [(f"{number}.txt", b"x") for number in range(4)]
     made = await enclosed(redis, *files, limits=Limits(count=2))
-    assert made.problems == ("I read 2 files of a message at most, so I did not read 2.txt, 3.txt.",)
+    assert made.problems == ("I can read 2 files of a message, so I did not read 2.txt, 3.txt.",)
     made = await enclosed(redis, ("a.png", picture()), sees=False)
-    assert "the model that I work with cannot look at pictures" in made.problems[0]
+    assert "my model cannot look at pictures" in made.problems[0]
     assert MOST_PIXELS > SIDE * SIDE
 
 

@@ -766,7 +766,7 @@ async def test_a_taken_port_is_named() -> None:
 
 
 async def test_an_address_that_is_not_ours_is_named() -> None:
-    with pytest.raises(CredentialsRejected, match=r"HTTP_HOST=192\.0\.2\.1 cannot be listened on"):
+    with pytest.raises(CredentialsRejected, match=r"HTTP_HOST=192\.0\.2\.1 is not an address to listen on"):
         await open_and_close("192.0.2.1", 0, TOKEN)
 
 
@@ -1160,7 +1160,7 @@ async def test_unknown_paths_and_methods_are_told_so(setup: Setup) -> None:
         assert await response.json() == {"status": "error", "message": "There is nothing at /nothing."}
     async with setup.client.get("/chat") as response:
         assert (response.status, response.headers["Allow"]) == (405, "POST")
-        assert await response.json() == {"status": "error", "message": "/chat takes POST, not GET."}
+        assert await response.json() == {"status": "error", "message": "/chat accepts POST, not GET."}
     async with setup.client.put("/health") as response:
         assert response.status == 405
 

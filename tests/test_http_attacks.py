@@ -504,10 +504,10 @@ async def test_a_head_that_is_here_when_its_time_is_over_is_answered(
     receive_data = Connection.data_received
 
     def received_late(connection: Connection, data: bytes) -> None:
-        late = connection._late
+        late = connection._timer
         receive_data(connection, data)
         if late and not late.cancelled():
-            loop.call_soon(connection._be_late)  # it is due, too, in this very step of the loop
+            loop.call_soon(connection._on_timeout)  # it is due, too, in this very step of the loop
 
     monkeypatch.setattr(Connection, "data_received", received_late)
     assert await is_well(server)

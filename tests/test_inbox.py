@@ -543,7 +543,7 @@ async def test_a_draining_worker_takes_nothing_over(redis: Redis, caplog: pytest
         await inbox.put(a_message("mine", "t1"))
         await started.wait()
         stop.set()
-        await wait_until(lambda: "waiting for turns under way" in caplog.messages, "it drains")
+        await wait_until(lambda: "turns draining" in caplog.messages, "it drains")
         await inbox.put(a_message("theirs", "t2"))
         (lease,) = await other.take(1, 1_000)
         await wait_until(lambda: _is_idle(redis, lease, 300), "the lease has long expired")

@@ -428,12 +428,16 @@ async def test_days_are_read_and_nonsense_is_told(recall: Recall, tools: dict[st
     [
         (turn_with(slack_message()), "private", "direct message"),
         (turn_with(slack_message(), slack_message(user="U2")), "private", "direct message"),
-        (turn_with(slack_dm()), "channel", "stays private"),
+        (turn_with(slack_dm()), "channel", "private conversation"),
         (turn_with(slack_dm()), "workspace", "public channel"),
         (turn_with(discord_dm()), "workspace", "public channel"),
-        (turn_with(http_message()), "workspace", "stays private"),
-        (turn_with(slack_message(kind="group")), "workspace", "save it for the channel"),
-        (turn_with(slack_message(place={"shared": "yes"})), "workspace", "save it for the channel"),
+        (turn_with(http_message()), "workspace", "private conversation"),
+        (turn_with(slack_message(kind="group")), "workspace", "so nothing was saved for the workspace"),
+        (
+            turn_with(slack_message(place={"shared": "yes"})),
+            "workspace",
+            "so nothing was saved for the workspace",
+        ),
     ],
 )
 async def test_scope_that_the_place_does_not_have_is_refused(
@@ -449,7 +453,7 @@ async def test_tools_say_when_redis_is_gone() -> None:
     """The model is told to go on without it."""
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere, open_database("", size=1) as pool:
         _, _, save, search, _ = toolset(pool, opened(nowhere))
-        with pytest.raises(ToolFailure, match="go on without it"):
+        with pytest.raises(ToolFailure, match="Go on without it"):
             await run(search, HERE, query="x")
-        with pytest.raises(ToolFailure, match="go on without it"):
+        with pytest.raises(ToolFailure, match="Go on without it"):
             await run(save, HERE, text="We ship on Mondays", scope="channel")

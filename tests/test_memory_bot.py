@@ -91,7 +91,7 @@ async def test_private_fact_is_found_in_other_direct_threads_and_nowhere_else(
         assert "4711" in await ask_slack(slack, ALICE, slack.dm(ALICE), SEARCH)
         assert "4711" not in await ask_slack(slack, BOB, slack.dm(BOB), SEARCH)
         assert "4711" not in await ask_slack(slack, ALICE, GENERAL, SEARCH)
-        assert "nothing private is saved here" in await ask_slack(slack, ALICE, GENERAL, save)
+        assert "nothing private was saved" in await ask_slack(slack, ALICE, GENERAL, save)
 
 
 async def test_public_channel_is_known_to_its_workspace_and_a_private_one_to_itself(

@@ -95,7 +95,7 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
         assert told_of_tools(model) == ["noted buy milk"]
         assert notes.read_text() == "buy milk\n"
         for text, why in (
-            ("x" * 1_600, "at most 1,500"),
+            ("x" * 1_600, "longer than the 1,500"),
             ("a\u202eb", "cannot be seen"),
             ("```", "block of"),
             ("delete from shelf where id = 17" + " " * 1_300 + "or true", "1300 blanks in a row"),
@@ -159,7 +159,7 @@ async def test_a_call_that_was_cut_off_by_a_kill_is_not_made_again(
     async with program(own) as bot:
         await bot.ready()
         await wait_until(lambda: len(model.requests) == 2, "answered", timeout=20)
-        assert "it is not known whether it happened" in told_of_tools(model)[0]
+        assert "the outcome is unknown" in told_of_tools(model)[0]
         assert await bot.stop() == 0
     assert notes.read_text() == "buy milk\n"
 
@@ -173,7 +173,7 @@ async def test_secrets_of_a_plugin_are_in_no_log(own: dict[str, str]) -> None:
     own |= {"MCP_SERVERS": json.dumps(servers), "SHOP_TOKEN": "shop-secret-1", "DEBUG": "true"}
     async with program(own) as bot:
         await bot.ready()
-        (line,) = [each for each in bot.said("plug-in said") if each["plugin"] == "shop"]
+        (line,) = [each for each in bot.said("plug-in output") if each["plugin"] == "shop"]
         assert line["line"] == "started with ***"
         children = psutil.Process(bot.process.pid).children(recursive=True)
         (server,) = [each for each in children if str(SERVER) in each.cmdline()]

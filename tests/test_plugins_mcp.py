@@ -88,7 +88,7 @@ async def test_a_server_that_dies_is_started_again_and_its_tools_stay_known(
     """In the midst of a call; meanwhile its tools fail with words, and health says why."""
     monkeypatch.setattr(plugin, "FIRST_DELAY", 2)
     async with plugged(redis, {"shop": stdio()}) as plugins:
-        assert "It is not known" in await called(plugins, "shop__crash")
+        assert "It is unknown" in await called(plugins, "shop__crash")
         await wait_until(lambda: _is_down(plugins), "seen to be down")
         assert "shop__add" in names(plugins)
         assert "The plug-in shop cannot be reached" in await called(plugins, "shop__add", a=1, b=1)
@@ -193,7 +193,7 @@ async def test_a_list_that_changes_is_taken_over_and_logged(
             return [
                 each
                 for each in caplog.records
-                if each.getMessage() == "plug-in offers other tools" and each.__dict__["plugin"] == name
+                if each.getMessage() == "plug-in tools changed" and each.__dict__["plugin"] == name
             ]
 
         await wait_until(lambda: bool(told("open") and told("strict")), "told")
@@ -228,13 +228,13 @@ async def test_what_a_child_writes_to_standard_error_is_logged(
         return [
             each.__dict__["line"]
             for each in caplog.records
-            if each.getMessage() == "plug-in said" and each.__dict__["plugin"] == plugin
+            if each.getMessage() == "plug-in output" and each.__dict__["plugin"] == plugin
         ]
 
     assert said("shop") == ["started with no secret"]
     assert said("flood") == [f"line {number}" for number in range(20)]
     assert any(
-        each.getMessage() == "plug-in said more" and each.__dict__["lines"] == 99_980
+        each.getMessage() == "plug-in output suppressed" and each.__dict__["lines"] == 99_980
         for each in caplog.records
     )
 
@@ -296,7 +296,7 @@ async def test_a_server_that_was_restarted_while_idle_answers_the_next_call(
         assert await is_up(plugins, "shop")
         assert "failed" not in (await report(plugins, "shop")).replace("0 of 4 failed", "")
     assert [each.message for each in caplog.records if each.message.startswith("plug-in ")] == [
-        "plug-in is up",
+        "plug-in started",
         "plug-in reconnected",
     ]
 

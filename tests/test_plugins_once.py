@@ -57,7 +57,7 @@ async def test_a_call_that_was_cut_off_is_not_made_again(redis: Redis) -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    with pytest.raises(ToolFailure, match="it is not known whether it happened"):
+    with pytest.raises(ToolFailure, match="the outcome is unknown"):
         await Once(redis)("r1", cut)
     assert cut.calls == 1
 

@@ -45,7 +45,7 @@ def test_a_directory_that_cannot_be_written_to_is_told_with_the_settings_that_he
     """As where a container has no place to write, and both servers are elsewhere."""
     (tmp_path / "file").touch()  # a folder's permissions would not stop root
     with (
-        pytest.raises(CredentialsRejected, match=r"^DATA_DIR=.*: set another one, or BOT_NAME$"),
+        pytest.raises(CredentialsRejected, match=r"^DATA_DIR=.*: set another directory, or BOT_NAME$"),
         process_name("", tmp_path / "file" / "data"),
     ):
         pass

@@ -464,7 +464,7 @@ def test_a_clone_that_cannot_be_written_to_is_reported_as_that(
     """And not as a missing package of the system."""
     (tmp_path / "clone").touch()  # a folder's permissions would not stop root
     monkeypatch.setattr(dev, "VENV", tmp_path / "clone" / ".venv")
-    with pytest.raises(SystemExit, match="cannot be written to"):
+    with pytest.raises(SystemExit, match="is not writable"):
         dev.make_venv()
 
 

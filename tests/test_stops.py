@@ -77,7 +77,7 @@ async def test_somebody_who_did_not_ask_stops_nothing_on_discord_and_reads_why(
         await discord.say(discord.bob, thread, "!stop")
         shown = await discord.command("agent-stop", discord.bob, thread)
         assert shown.ephemeral
-        assert "by the person who asked" in shown.content
+        assert "Only the person who asked" in shown.content
         gate.set()
         await discord.answer(thread, lambda shown: shown[-1].content == "Done.")
 

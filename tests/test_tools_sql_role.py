@@ -141,7 +141,7 @@ async def test_tools_are_off_until_the_role_is_mended(owner: Owner, clerk_url: s
     async with open_database(clerk_url, size=1, role=role) as pool:
         tools = tools_of(pool, redis)
         for name, arguments in (("sql_query", SUM), ("sql_schema", {}), ("sql_schema", {"table": "orders"})):
-            with pytest.raises(ToolFailure, match="who operates the bot must give it a role that only reads"):
+            with pytest.raises(ToolFailure, match="operator must give the bot a role that only reads"):
                 await tools[name].ainvoke(arguments)
         await owner.execute("REVOKE DELETE ON orders FROM clerk")
         assert "42" in await tools["sql_query"].ainvoke(SUM)

@@ -308,7 +308,7 @@ async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
     proposal = await proposed(orders, TAKE)
     monkeypatch.setattr("bot.tools.sql.write._TRIES", 1)
     async with open_orders(NOWHERE, readers, size=1) as away:
-        with pytest.raises(ToolFailure, match=r"not known whether the statement ran.*7f3a9c21"):
+        with pytest.raises(ToolFailure, match=r"unknown whether the statement ran.*7f3a9c21"):
             await carry_out(away, proposal)
 
 

@@ -1,4 +1,4 @@
-"""Taking one person's words out of a thread's memory: pure functions over LangChain messages."""
+"""Authors of a thread's messages: their names in the prompt, and removal of what they wrote. Pure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,23 +9,23 @@ from bot.agent.spotlighting import indented, label
 
 AUTHOR = "author"
 AUTHOR_NAME = "author_name"
-"""Under these a `HumanMessage` says, in its `additional_kwargs`, whose it is: account's digest, and name."""
+"""Keys of a `HumanMessage`'s `additional_kwargs`: digest of the author's account, and display name."""
 
 
 def author(message: AnyMessage) -> str:
-    """The digest of who wrote a message; empty if it is not known."""
+    """Return the digest of a human message's author, or an empty string if it is unknown."""
     return str(message.additional_kwargs.get(AUTHOR, "")) if isinstance(message, HumanMessage) else ""
 
 
 def _owner(message: AnyMessage) -> str:
-    """The same, also of a call that was made once more when it was decided."""
+    """Return the digest of the author of a message, or of a call that was repeated after its decision."""
     return str(message.additional_kwargs.get(AUTHOR, ""))
 
 
 def without(messages: Sequence[AnyMessage], authors: frozenset[str]) -> list[AnyMessage | RemoveMessage]:
-    """The update that removes what these wrote, and every answer to it.
+    """Return the update that removes the messages of these authors and every answer to them.
 
-    Where others asked with them, who asked stays, and a sentence takes the place of the answer: a question
+    Where others asked in the same turn, their questions stay and a sentence replaces the answer: a question
     without one would be answered by the next turn.
     """
     return [change for group in _groups(messages) for change in _changes(group, authors)]
@@ -48,7 +48,7 @@ def _changes(group: Sequence[AnyMessage], authors: frozenset[str]) -> Iterator[A
 
 
 def _groups(messages: Sequence[AnyMessage]) -> Iterator[list[AnyMessage]]:
-    """Questions asked together, with all that came of them."""
+    """Yield the turns: the messages that were answered together, with all answers."""
     group: list[AnyMessage] = []
     for message in messages:
         is_answered = bool(group) and not isinstance(group[-1], HumanMessage)
@@ -62,14 +62,14 @@ def _groups(messages: Sequence[AnyMessage]) -> Iterator[list[AnyMessage]]:
 
 
 def names(messages: Sequence[AnyMessage]) -> dict[str, str]:
-    """The names of those who wrote, by their digests, if there are several or somebody imitates that."""
+    """Return the authors' names by digest, if there are several or a message imitates a signed line."""
     written = [each for each in messages if isinstance(each, HumanMessage) and author(each)]
     known = {author(each): _name(each) for each in written}
     return known if len(known) > 1 or any(_imitates(each.text) for each in written) else {}
 
 
 def _imitates(text: str) -> bool:
-    """Tell whether a line begins as if it were signed with a name."""
+    """Return True if a line begins as if it were signed with a name."""
     lines = (line.lstrip() for line in text.splitlines())
     return any(line.startswith("[") and "] " in line[:80] and not line.startswith(_OURS) for line in lines)
 
@@ -79,14 +79,14 @@ _OURS = ("[attached file", "[data from", "[end of data", "[They ")
 
 
 def _name(message: HumanMessage) -> str:
-    # it is chosen by the person: on one line, and without what ends it
+    # users choose it: keep it on one line, without brackets
     return label(str(message.additional_kwargs.get(AUTHOR_NAME, "")))[:60] or "somebody"
 
 
 def named(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The messages as the model reads them: with the author's name first, when there are several.
+    """Return the messages with their author's name first, if there are several authors.
 
-    Following lines are indented then: nobody can write a line that looks like another's message.
+    Following lines are indented, so that nobody can write a line that looks like another's message.
     """
     known = names(messages)
     return [

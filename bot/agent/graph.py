@@ -1,4 +1,4 @@
-"""The ReAct loop as a LangGraph graph: think -> act -> observe -> think … -> answer. Wiring, no I/O."""
+"""ReAct loop as a LangGraph graph: think -> act -> observe -> think … -> answer. Wiring, no I/O."""
 
 import hashlib
 import logging
@@ -44,7 +44,7 @@ Update = dict[str, Any]
 
 
 class State(TypedDict):
-    """A thread's memory. What can be derived from the messages is not stored beside them."""
+    """Thread memory, as the checkpoint stores it. Nothing that the messages imply is stored twice."""
 
     messages: Annotated[list[AnyMessage], add_messages]
     summary: str
@@ -55,20 +55,20 @@ class State(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a run is given beside the state, and never stored."""
+    """Input of a run beside the state; it is never stored."""
 
     turn: Turn
 
 
 class Proposed(TypedDict):
-    """What became of a call that needs leave: the request that a person decides, or why there is none."""
+    """Outcome of proposing a call for approval: the request's id, or the reason why there is no request."""
 
     request: str
     refusal: str
 
 
 class ToolTask(TypedDict):
-    """One tool call. Each is a task of its own, so that after a crash a finished one is not run again."""
+    """Input of one tool call. Each call is its own task, so that a crash never repeats a finished one."""
 
     call: ToolCall
     proposed: Proposed | None
@@ -111,7 +111,7 @@ def build_graph(
 
 
 def tool_task(call: ToolCall, proposed: Proposed | None = None) -> Send:
-    """What runs one call."""
+    """Return the task that runs one call."""
     return Send("act", ToolTask(call=call, proposed=proposed))
 
 
@@ -122,7 +122,7 @@ async def _tool_tasks(state: State) -> list[Send]:
 
 
 def _unreadable(state: State) -> dict[str, Proposed]:
-    """Return why calls of the newest message cannot be run, as refusals: the others run beside them."""
+    """Return a refusal for each call of the newest message that cannot be read; the other calls still run."""
     reasons: dict[str, str] = state["messages"][-1].additional_kwargs.get(UNREADABLE, {})
     return {id: Proposed(request="", refusal=reason) for id, reason in reasons.items()}
 
@@ -159,7 +159,7 @@ class _Nodes:
         return "summarise" if too_long and history.cut(state["messages"], budget) else "think"
 
     async def summarise(self, state: State) -> Update:
-        """Replace the older messages by a summary; without one, forget them rather than fail the turn."""
+        """Replace the older messages by a summary; if that fails, drop them rather than fail the turn."""
         summary = history.bounded(state.get("summary", ""), self._history_tokens)
         budget = history.room(self._history_tokens, summary)
         older = state["messages"][: history.cut(state["messages"], budget)]
@@ -168,7 +168,7 @@ class _Nodes:
             answer = await self._model.answer(request, lambda _: None, self._metered(), "plain")
             summary = history.bounded(answer.text.strip(), self._history_tokens) or summary
         except BudgetSpent:
-            raise  # there will be no answer either, and nothing is to be forgotten for that
+            raise  # the turn fails too, so nothing may be dropped for it
         except AnswerError as error:
             log.warning("history cut without a summary", extra={"error": str(error)})
         return {"messages": [RemoveMessage(id=message.id or "") for message in older], "summary": summary}
@@ -188,14 +188,14 @@ class _Nodes:
         manner: Manner = "conclude" if conclude else "act"
         answer = await self._model.answer(prompt, emit, self._metered(), manner, is_limited=is_limited)
         if conclude and not answer.text.strip():
-            answer = AIMessage(self._what_is_known(state["messages"]), id=answer.id)
+            answer = AIMessage(self._partial_answer(state["messages"]), id=answer.id)
             emit(Text(answer.text))
         return {"messages": [answer]}
 
     def _metered(self) -> Metered:
         return metered(self._meter, get_runtime(Context).context.turn, get_stream_writer())
 
-    def _what_is_known(self, messages: Sequence[AnyMessage]) -> str:
+    def _partial_answer(self, messages: Sequence[AnyMessage]) -> str:
         turn = takewhile(lambda each: not isinstance(each, HumanMessage), reversed(messages))
         # errors are written for the model
         found = (each.text for each in turn if isinstance(each, ToolMessage) and each.status != "error")
@@ -213,13 +213,13 @@ class _Nodes:
     def _is_limited(self) -> bool:
         if self._is_limited_turn is None:
             return False
-        # there is none while somebody's words are taken out of a thread in which another's call waits
+        # no context while a user's messages are removed from a thread in which another user's call waits
         context: Context | None = getattr(get_runtime(Context), "context", None)
         return context is not None and self._is_limited_turn(context.turn)
 
     @property
     def _tools(self) -> dict[str, BaseTool]:
-        """The tools of the turn under way, by name: all that is shown, proposed or run is one of these."""
+        """Return the tools of the current turn by name; only these are offered, proposed or run."""
         is_limited = self._is_limited
         return {each.name: each for each in self._all_tools if not is_limited or each.name in OPEN_TOOLS}
 
@@ -228,7 +228,7 @@ class _Nodes:
         return {name: tool for name, tool in self._tools.items() if isinstance(tool, GuardedTool)}
 
     async def propose(self, state: State) -> Update:
-        """Ask a person for leave, for one call at a time: two at once are hard to tell apart in a chat."""
+        """Request approvals, one call at a time: two requests at once are hard to tell apart in a chat."""
         unreadable = _unreadable(state)
         proposals = dict(state.get("proposals") or {})
         asked = False
@@ -238,13 +238,13 @@ class _Nodes:
             elif tool := self._guarded.get(call["name"]):
                 refusal = prompts.ONE_AT_A_TIME if asked else await self._ask(tool, call)
                 asked = asked or not refusal
-            else:  # what it gives would have to wait with the other one, or be lost
+            else:  # its result would have to wait with the other one, or be lost
                 refusal = prompts.NOT_BESIDE
             proposals[call["id"] or ""] = Proposed(request=request_id(call), refusal=refusal)
         return {"proposals": proposals}
 
     async def _ask(self, tool: GuardedTool, call: ToolCall) -> str:
-        """Ask for leave, which may be done again; returns why it is not asked, if it is not."""
+        """Request an approval (idempotent); return why it cannot be requested, else an empty string."""
         if self._requests is None:
             return prompts.NOBODY_TO_ASK
         turn = get_runtime(Context).context.turn
@@ -254,7 +254,7 @@ class _Nodes:
         except ToolException as error:
             return str(error)
         except ValidationError as error:
-            return _misfit(error)
+            return _invalid_arguments(error)
         proposal = Proposal(
             id=request_id(call),
             tool=call["name"],
@@ -277,7 +277,7 @@ class _Nodes:
         turn = get_runtime(Context).context.turn
         decision = turn.decision
         if proposed and not proposed["refusal"] and not _is_about(decision, proposed):
-            # an answer that langgraph would store is not used: a decision belongs to its turn alone
+            # langgraph would store a resume value; a decision belongs to its turn alone
             interrupt(proposed["request"])
         emit = get_stream_writer()
         emit(parts.started(call))
@@ -292,43 +292,43 @@ class _Nodes:
         seconds = round(time.monotonic() - began, 3)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
         emit(parts.ended(call, result))
-        # an id that is known before the result is stored, so that a rerun can tell what it has seen
+        # a predictable id, so that a rerun recognises a result that is stored already
         return {"messages": [result.model_copy(update={"id": parts.result_id(call)})]}
 
     async def _approved(
         self, call: ToolCall, proposed: Proposed, config: RunnableConfig, turn: Turn
     ) -> ToolMessage:
-        """What comes of a call that a person has allowed, if it is the one that was shown."""
+        """Run an approved call, if it is the one that was shown to the approver."""
         found = self._requests and await self._requests.find(proposed["request"])
         if not found or (found[1].tool, found[1].arguments) != (call["name"], call["args"]):
             return _failure(call, prompts.NOT_WHAT_WAS_SHOWN)
         return await self._result(call, for_tools(config, turn, found[1]))
 
     async def _result(self, call: ToolCall, config: RunnableConfig) -> ToolMessage:
-        """What the tool returns, or why it failed, in words that let the model mend its call."""
+        """Run the tool; return its result, or an error that lets the model fix its call."""
         tools = self._tools
         tool = tools.get(call["name"])
         if tool is None and call["name"] in [each.name for each in self._all_tools]:
             return _failure(call, prompts.NOT_FOR_THEM)
         if tool is None:
-            return _failure(call, f"There is no tool {call['name']!r}; there are {', '.join(tools)}.")
+            return _failure(call, f"There is no tool {call['name']!r}.\nThe tools are {', '.join(tools)}.")
         try:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
         except ToolException as error:
             return _failure(call, str(error))
         except ValidationError as error:
-            return _failure(call, _misfit(error))
-        except Exception:  # whatever a tool raises must not end the turn: the model goes on without it
+            return _failure(call, _invalid_arguments(error))
+        except Exception:  # no tool error may end the turn: the model continues without the result
             log.exception("tool failed unexpectedly", extra={"tool": call["name"]})
-            return _failure(call, "The tool failed for a reason of its own; the operator's log has it.")
+            return _failure(call, "The tool failed with an internal error. The operator's log has more.")
         assert isinstance(result, ToolMessage)
         return result
 
     async def observe(self, state: State) -> Update:
-        """Show the files that the round has made, count it, and keep the newest error of it.
+        """Show the files of the round, count it, and keep its newest error.
 
-        Not in `act`: there a crash could come before the result is stored, and the tool might then make
-        another file than the one that people see already.
+        Not in `act`: after a crash before the result is stored, the tool could create another file than the
+        one that users see already.
         """
         emit = get_stream_writer()
         results = history.newest_results(state["messages"])
@@ -343,7 +343,7 @@ class _Nodes:
             if isinstance(each, AIMessage)
             for call in each.tool_calls
         }
-        waiting = asked - answered  # one that is cut from the history needs no mark any more
+        waiting = asked - answered  # calls that were cut from the history need no entry any more
         proposals = state.get("proposals") or {}
         return {
             "iterations": state["iterations"] + 1,
@@ -353,7 +353,7 @@ class _Nodes:
 
 
 def request_id(call: ToolCall) -> str:
-    """The name of the request for a call's leave: short enough to be typed, the same whenever it is asked."""
+    """Return the id of a call's approval request: short enough to type, and the same for every attempt."""
     return hashlib.sha256((call["id"] or "").encode()).hexdigest()[:8]
 
 
@@ -362,7 +362,7 @@ def _is_about(decision: Decision | None, proposed: Proposed) -> bool:
 
 
 def _not_allowed(call: ToolCall, proposed: Proposed, decision: Decision | None) -> ToolMessage | None:
-    """Why a call that needs leave does not run; None when it may."""
+    """Return the failure of a call that may not run, or None if it was approved."""
     if proposed["refusal"]:
         return _failure(call, proposed["refusal"])
     assert decision is not None
@@ -376,8 +376,8 @@ def _not_allowed(call: ToolCall, proposed: Proposed, decision: Decision | None) 
             return _failure(call, prompts.REJECTED.format(reason=reason))
 
 
-def _misfit(error: ValidationError) -> str:
-    return f"The arguments do not fit: {error}"
+def _invalid_arguments(error: ValidationError) -> str:
+    return f"The tool call has invalid arguments.\n{error}"
 
 
 def _failure(call: ToolCall, text: str) -> ToolMessage:

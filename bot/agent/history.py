@@ -1,7 +1,7 @@
-"""What of a thread's messages the model is given: pure functions over LangChain messages.
+"""Selection of the messages that the model receives. Pure functions over LangChain messages.
 
-Every superstep of the graph writes the whole message list to Redis, so its length is the cost of a turn:
-the history is cut by count as well as by tokens, and what is cut lives on in a running summary.
+Every superstep of the graph writes the whole message list to Redis, so its length is the cost of a turn. The
+history is cut by count and by tokens; a running summary replaces what was cut.
 """
 
 import json
@@ -24,22 +24,22 @@ _LONGEST_IN_TRANSCRIPT = 2_000
 
 
 def size(messages: Sequence[AnyMessage]) -> int:
-    """Return the messages' tokens, roughly, with the fields that their service wants back."""
+    """Return the estimated tokens of the messages, including fields that the model service wants back."""
     kept = (each.additional_kwargs.get(WIRE) for each in messages)
     extra = sum(len(json.dumps(each)) for each in kept if each)
     return count_tokens_approximately(messages) + extra // CHARS_PER_TOKEN
 
 
 def is_too_long(messages: Sequence[AnyMessage], budget: int) -> bool:
-    """Whether the history exceeds `budget` tokens (estimated), or the number of messages worth keeping."""
+    """Return True if the history exceeds `budget` tokens (estimated) or `MOST_MESSAGES`."""
     return len(messages) > MOST_MESSAGES or size(messages) > budget
 
 
 def cut(messages: Sequence[AnyMessage], budget: int) -> int:
-    """How many of the oldest messages to summarise, so that half of what is allowed remains.
+    """Return how many of the oldest messages to summarise so that half of the allowed size remains, or 0.
 
-    The rest begins with a person's message, never between a tool call and its result, and always holds all
-    messages that wait for an answer. 0 when there is nothing to cut.
+    The rest begins with a human message, never between a tool call and its result, and holds all messages
+    that wait for an answer.
     """
     waiting = sum(1 for _ in takewhile(lambda each: isinstance(each, HumanMessage), reversed(messages)))
     answered = messages[: len(messages) - max(waiting - 1, 0)]
@@ -52,12 +52,12 @@ def cut(messages: Sequence[AnyMessage], budget: int) -> int:
 
 
 def room(budget: int, summary: str) -> int:
-    """Return the tokens that are left for messages beside the summary."""
+    """Return the tokens that remain for messages beside the summary."""
     return max(budget // 2, budget - len(summary) // CHARS_PER_TOKEN)
 
 
 def bounded(summary: str, budget: int) -> str:
-    """Return a summary of a quarter of the budget at most: models write longer ones than asked."""
+    """Cut a summary to `budget` characters, a quarter of the tokens: models write longer ones than asked."""
     most = min(LONGEST_SUMMARY, budget)
     return summary if len(summary) <= most else summary[: most - 1].rstrip() + "…"
 
@@ -71,35 +71,34 @@ def prompt(
     *,
     is_limited: bool = False,
 ) -> list[AnyMessage]:
-    """Return what the model sees: one system message with the rules and the summary, then the history.
+    """Return the prompt: one system message with the rules and the summary, then the history.
 
-    The order to conclude stands with the rules: some services take a system message only in the first place.
-    What tools have returned, and what was made of it, is marked as data. `waiting` are the ids of the calls
-    that a person has not decided yet. Older results are shortened where all would exceed `budget` tokens.
-    `is_limited` tells the model that most tools are not for the person who asks.
+    Tool results are marked as data, and older ones are shortened to fit `budget` tokens. `waiting` are the
+    ids of undecided calls; `is_limited` tells the model that most tools are not available to this user.
     """
+    # the order to conclude is part of the first message: some services accept no later system message
     head = prompts.SYSTEM + (f"\n\n{prompts.LIMITED}" if is_limited else "")
     if summary:
         summary = bounded(summary, budget) if budget else summary
         head += "\n\n" + prompts.SUMMARY.format(summary=marked("the summary", summary))
     if conclude:
         head += "\n\n" + prompts.CONCLUDE
-    shown = [_marked(message) for message in repaired(named(messages), waiting)]
+    shown = [_mark(message) for message in repaired(named(messages), waiting)]
     if budget:
-        shown = _fitted(shown, room(budget, summary), newest=len(newest_results(shown)))
+        shown = _fit(shown, room(budget, summary), newest=len(newest_results(shown)))
     return [SystemMessage(head), *shown]
 
 
-def _marked(message: AnyMessage) -> AnyMessage:
+def _mark(message: AnyMessage) -> AnyMessage:
     if not isinstance(message, ToolMessage):
         return message
     return message.model_copy(update={"content": marked(message.name or "a tool", message.text)})
 
 
-def _fitted(messages: list[AnyMessage], budget: int, newest: int) -> list[AnyMessage]:
+def _fit(messages: list[AnyMessage], budget: int, newest: int) -> list[AnyMessage]:
     """Return the messages with older results shortened, all to the same length, so that they fit `budget`.
 
-    The `newest` results stay whole, and so does everything that is no result.
+    The `newest` results stay whole, and so does everything that is not a tool result.
     """
     older = [
         index
@@ -119,7 +118,7 @@ def _fitted(messages: list[AnyMessage], budget: int, newest: int) -> list[AnyMes
 
 
 def fair_share(lengths: Sequence[int], total: int) -> int:
-    """Return the length to which the longest are to be cut, so that all together take `total`."""
+    """Return the length to which the longest must be cut so that all together take `total`."""
     left, share = total, 0
     for place, length in enumerate(sorted(lengths)):
         share = left // (len(lengths) - place)
@@ -130,9 +129,9 @@ def fair_share(lengths: Sequence[int], total: int) -> int:
 
 
 def shortened(messages: Sequence[AnyMessage]) -> list[AnyMessage] | None:
-    """Return a prompt of half the size or less for a model that cannot read it; None if it has no such part.
+    """Return a prompt of at most half the size, or None if it cannot be shortened.
 
-    First the older turns go, then all that is long in the newest is cut. The rules stay whole.
+    Older turns are dropped first, then long messages of the newest turn are cut. The rules stay whole.
     """
     head, rest = messages[:1], list(messages[1:])
     most = size(rest) // 2
@@ -158,43 +157,43 @@ def _cut(message: AnyMessage, chars: int) -> AnyMessage:
 
 
 def repaired(messages: Sequence[AnyMessage], waiting: Collection[str] = ()) -> list[AnyMessage]:
-    """The messages with a result for every tool call.
+    """Add a result for every tool call that has none.
 
-    A turn that was cut off leaves a call without one, and so does a call that waits for a person's leave;
-    OpenAI refuses that with status 400.
+    An interrupted turn and a call that waits for approval leave calls without results, which OpenAI refuses
+    with status 400.
     """
     whole: list[AnyMessage] = []
     for index, message in enumerate(messages):
         whole.append(message)
         if isinstance(message, AIMessage):
-            # only the results right behind it: some services use the same ids in every answer
+            # only the results right after it: some services use the same ids in every answer
             results = takewhile(lambda each: isinstance(each, ToolMessage), messages[index + 1 :])
             answered = {result.tool_call_id for result in results if isinstance(result, ToolMessage)}
             whole += [
-                _unfinished(call, is_waiting=call["id"] in waiting)
+                _missing_result(call, is_waiting=call["id"] in waiting)
                 for call in message.tool_calls
                 if call["id"] not in answered
             ]
     return whole
 
 
-def _unfinished(call: ToolCall, *, is_waiting: bool) -> ToolMessage:
+def _missing_result(call: ToolCall, *, is_waiting: bool) -> ToolMessage:
     text = prompts.WAITING_TOOL if is_waiting else prompts.UNFINISHED_TOOL
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
 
 
 def newest_results(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
-    """The results of the last round of tools, in order."""
+    """Return the results of the last round of tools, in order."""
     newest = takewhile(lambda each: isinstance(each, ToolMessage), reversed(messages))
     return [each for each in newest if isinstance(each, ToolMessage)][::-1]
 
 
 def transcript(messages: Sequence[AnyMessage], summary: str, budget: int = 8000) -> list[AnyMessage]:
-    """The request to summarise `messages` together with the summary so far, in about `budget` tokens."""
+    """Return the request to summarise `messages` and the earlier summary, in about `budget` tokens."""
     said = [each for each in named(messages) if each.text]
     share = fair_share([len(each.text) for each in said], budget * CHARS_PER_TOKEN)
     chars = min(_LONGEST_IN_TRANSCRIPT, max(SHORTEST_RESULT, share))
     lines = [f"Earlier summary: {indented(bounded(summary, budget))}"] if summary else []
-    # indented, so that no text can pass for the line of another speaker
+    # indented, so that no text can look like the line of another author
     lines += [f"{each.type}: {indented(each.text[:chars])}" for each in said]
     return [SystemMessage(prompts.SUMMARISE), HumanMessage("\n".join(lines))]

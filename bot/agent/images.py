@@ -1,7 +1,7 @@
-"""The pictures of the messages at hand, put before the model.
+"""Pictures of the newest messages, added to the prompt.
 
-The state holds only which they are: each superstep writes it whole to Redis. Those of earlier turns stay what
-their message says of them.
+The state holds only their ids, because each superstep writes it whole to Redis. Pictures of earlier turns are
+not sent again.
 """
 
 import base64
@@ -13,19 +13,19 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from bot.chat import Files
 
 PICTURES = "pictures"
-"""Where a message keeps the ids of its pictures."""
+"""Key of a message's picture ids in `additional_kwargs`."""
 
 
 async def add_pictures(messages: Sequence[AnyMessage], files: Files) -> list[AnyMessage]:
     """Return the messages with the pictures that are still kept. Raises `StorageDown`."""
     shown = list(messages)
-    for at in _asked(messages):
+    for at in _unanswered(messages):
         shown[at] = await _with_pictures(messages[at], files)
     return shown
 
 
-def _asked(messages: Sequence[AnyMessage]) -> range:
-    """Where the messages are that are being answered: the last ones that people wrote in a row."""
+def _unanswered(messages: Sequence[AnyMessage]) -> range:
+    """Return the positions of the messages to answer: the last human messages in a row."""
     people = [isinstance(message, HumanMessage) for message in messages]
     if True not in people:
         return range(0)

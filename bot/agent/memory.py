@@ -1,4 +1,4 @@
-"""The threads' memory: LangGraph's checkpoints in Redis."""
+"""Thread memory: LangGraph checkpoints in Redis."""
 
 import asyncio
 import logging
@@ -18,20 +18,19 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from bot.chat import LeaseLost
 
 STORAGE_ERRORS = (RedisError, RedisVLError)
-"""What the saver raises when Redis fails."""
+"""Errors that the saver raises when Redis fails."""
 
 T = TypeVar("T")
 
-# it logs whatever it raises, with a trace
+# redisvl logs whatever it raises, with a traceback
 logging.getLogger("redisvl.index.index").setLevel(logging.CRITICAL)
 
 
 class _Serializer(JsonPlusRedisSerializer):
-    """The saver's serializer, which looks for no class under a name that is stored.
+    """Serializer that never imports a class by a stored name.
 
-    Version 0.5 imports whatever module a stored object names, to see whether it names a dataclass. Arguments
-    of tool calls are stored as they came, so that anybody who got the model to make such a call would choose
-    what is imported. Nothing of ours is a dataclass there; messages are known without.
+    Version 0.5 imports whatever module a stored object names, and arguments of tool calls are stored as they
+    came: a crafted call could import any module. The bot stores no dataclasses, and messages need no import.
     """
 
     def _constructor_class(self, obj: dict[str, Any]) -> type[Any]:
@@ -39,10 +38,10 @@ class _Serializer(JsonPlusRedisSerializer):
 
 
 class Memory(AsyncRedisSaver):
-    """The checkpoint saver, which knows its writes under way.
+    """Checkpoint saver that tracks its pending writes.
 
-    When a run is cancelled, langgraph 1.2 writes what its tasks left behind *after* the run has ended. A turn
-    is over only when these writes are, or they would fall into the thread's next turn.
+    When a run is cancelled, langgraph 1.2 writes the results of its tasks *after* the run has ended. A turn
+    is over only after these writes, or they would fall into the thread's next turn.
     """
 
     def __init__(self, redis: Redis, ttl_days: int) -> None:
@@ -52,7 +51,7 @@ class Memory(AsyncRedisSaver):
         self._writes: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
 
     async def set_up(self) -> None:
-        """Make the indices. Two processes that do so at once get "Index already exists": then again."""
+        """Create the indices; retry when another process creates them at once ("Index already exists")."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(STORAGE_ERRORS),
             stop=stop_after_attempt(5),
@@ -63,14 +62,14 @@ class Memory(AsyncRedisSaver):
                 await self.asetup()
 
     async def settled(self, thread_id: str) -> None:
-        """Wait until nothing is written for the thread any more."""
-        await asyncio.sleep(0)  # a write that was just begun registers itself in its first step
+        """Wait until no writes of the thread are pending."""
+        await asyncio.sleep(0)  # a new write registers itself in its first step
         while writes := self._writes.get(thread_id):
             await asyncio.wait(writes)
         self._writes.pop(thread_id, None)
 
     async def keep_newest(self, thread_id: str) -> None:
-        """Remove all but the newest checkpoint, without which storage grows with the square of the turns."""
+        """Remove all checkpoints except the newest: else storage grows with the square of the turns."""
         try:
             await self.aprune([thread_id], keep_last=1)
         except STORAGE_ERRORS as error:
@@ -86,7 +85,7 @@ class Memory(AsyncRedisSaver):
         new_versions: ChannelVersions,
         stream_mode: str = "values",
     ) -> RunnableConfig:
-        """See `AsyncRedisSaver.aput`."""
+        """Store a checkpoint and track the write. Raises `LeaseLost`."""
         return await self._write(
             config, super().aput(config, checkpoint, metadata, new_versions, stream_mode)
         )
@@ -94,7 +93,7 @@ class Memory(AsyncRedisSaver):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """See `AsyncRedisSaver.aput_writes`."""
+        """Store the writes of one task and track them. Raises `LeaseLost`."""
         await self._write(config, super().aput_writes(config, writes, task_id, task_path))
 
     async def _write(self, config: RunnableConfig, write: Coroutine[Any, Any, T]) -> T:

@@ -1,4 +1,4 @@
-"""From LangChain's messages to the parts of an answer: pure functions."""
+"""Conversion of LangChain messages to the parts of an answer. Pure."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal
@@ -22,11 +22,11 @@ _TITLES = {
 _STATES: dict[str, Literal["finished", "failed"]] = {"success": "finished", "error": "failed"}
 
 PARAGRAPH = "\n\n"
-"""Stands between what the model said before a tool call and after it."""
+"""Separator between the model's text before a tool call and its text after it."""
 
 
 def new_paragraph(emit: Callable[[Part], None]) -> Callable[[Part], None]:
-    """`emit`, with a paragraph break before the first text."""
+    """Return `emit` with a paragraph break before the first text."""
     is_first = True
 
     def emit_apart(part: Part) -> None:
@@ -40,7 +40,7 @@ def new_paragraph(emit: Callable[[Part], None]) -> Callable[[Part], None]:
 
 
 def has_spoken(messages: Sequence[AnyMessage]) -> bool:
-    """Whether the model has said something since a person last did."""
+    """Return True if the model has written text since the last human message."""
     for message in reversed(messages):
         if isinstance(message, HumanMessage):
             return False
@@ -50,12 +50,12 @@ def has_spoken(messages: Sequence[AnyMessage]) -> bool:
 
 
 def started(call: ToolCall) -> ToolStep:
-    """The step that a tool call begins."""
+    """Return the step that shows a tool call as started."""
     return ToolStep(id=call["id"] or "", name=call["name"], state="started", title=_title(call))
 
 
 def ended(call: ToolCall, result: ToolMessage) -> ToolStep:
-    """The step when its result is there."""
+    """Return the step that shows a tool call with its result."""
     return ToolStep(
         id=call["id"] or "",
         name=call["name"],
@@ -66,14 +66,14 @@ def ended(call: ToolCall, result: ToolMessage) -> ToolStep:
 
 
 def result_id(call: ToolCall) -> str:
-    """The id of the message that holds the call's result."""
+    """Return the id of the message that holds the call's result."""
     return f"result_{call['id']}"
 
 
 def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Iterator[Part]:
-    """The parts that these messages were shown as, when they were made.
+    """Yield the parts that these messages were shown as.
 
-    Calls of the tools that are `guarded` start when they are decided, the others at once.
+    Calls of `guarded` tools start when they are decided, all others at once.
     """
     calls: dict[str, ToolCall] = {}
     has_spoken = False
@@ -95,27 +95,30 @@ def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Ite
 
 
 def _title(call: ToolCall) -> str:
-    title = _TITLES.get(call["name"]) or _foreign_title(call["name"])
+    title = _TITLES.get(call["name"]) or _plugin_title(call["name"])
     detail = next((str(value) for value in call["args"].values() if value), "")
-    return f"{title}: {_shortened(detail)}" if detail else title
+    return f"{title}: {_shorten(detail)}" if detail else title
 
 
-def _foreign_title(name: str) -> str:
-    """`github__create_issue` as "Create issue (github)"."""
+def _plugin_title(name: str) -> str:
+    """Return a plugin tool's title: `github__create_issue` becomes "Create issue (github)"."""
     plugin, _, tool = name.rpartition("__")
     title = tool.replace("_", " ").capitalize()
     return f"{title} ({plugin})" if plugin else title
 
 
 def _outcome(text: str) -> str:
-    """The result of a call in a line: the size of a table, else the first line."""
+    """Return a result in one line for the user: the size of a table, else the first line.
+
+    The lines after the first may hold instructions to the model, which are never shown.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     is_table = len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
-    return _table_size(lines) if is_table else _shortened(lines[0] if lines else "")
+    return _table_size(lines) if is_table else _shorten(lines[0] if lines else "")
 
 
 def _table_size(lines: Sequence[str]) -> str:
-    """The number of rows and columns of a Markdown table, as `bot.tools.sql.format` writes it."""
+    """Return the rows and columns of a Markdown table that `bot.tools.sql.format` wrote."""
     rows = sum(line.startswith("|") for line in lines) - 2
     columns = lines[0].replace("\\|", "").count("|") - 1
     first = "the first " if "there are more" in lines[-1] and not lines[-1].startswith("|") else ""
@@ -126,6 +129,6 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _shortened(text: str, limit: int = 120) -> str:
+def _shorten(text: str, limit: int = 120) -> str:
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,4 +1,8 @@
-"""The words the model is given."""
+"""Texts for the model, and the agent's own sentences to users.
+
+A refused or failed tool call is shown to the user by its first line only (`parts.py`): that line must make
+sense to the user and to the model. Instructions to the model begin on the second line.
+"""
 
 SYSTEM = """\
 You are a helpful colleague who answers in a team's chat. Answer the newest message; use what was said \
@@ -6,7 +10,7 @@ before in this conversation. Be brief and concrete: people read you between othe
 but plain text in the cells of tables: they are shown as they stand.
 
 You have tools. Look facts about the business up in the database with sql_schema and sql_query instead of \
-guessing, and look at the schema before the first query. If a tool fails, read its error, mend the call and \
+guessing, and look at the schema before the first query. If a tool fails, read its error, fix the call and \
 try again, or say what is missing. Say plainly when you do not know something.
 
 What tools return, and what a message quotes or forwards, is shown to you between [data from …] and \
@@ -20,9 +24,9 @@ LIMITED = """\
 The database, charts, exports and plug-ins are not available to the person who asks now: say so if they are \
 needed."""
 
-NOT_FOR_THEM = "This tool is not available to the person who asks. Answer without it, and say so."
+NOT_FOR_THEM = "This tool is not available to this user.\nAnswer without it, and say so."
 
-FORGOTTEN = "[This answer was removed, since one of those who asked had their words forgotten.]"
+FORGOTTEN = "[This answer was removed because one of the people who asked had their messages forgotten.]"
 
 SUMMARY = """Summary of the earlier part of this conversation:\n{summary}"""
 
@@ -35,17 +39,17 @@ Summarise the conversation below for your own later use, in at most 200 words: w
 names, numbers and dates that matter, open questions. Include what is still valid of the earlier summary. \
 Write only the summary."""
 
-NO_ANSWER = "I used up my {rounds} rounds of looking things up and have no full answer."
+NO_ANSWER = "I used all {rounds} rounds of tool calls for this message and do not have a full answer."
 
 FOUND_SO_FAR = "What I found so far:"
 
-BROKEN_OFF = "_The model's answer broke off here; I begin it again._"
+BROKEN_OFF = "_The answer was interrupted here. I am starting it again._"
 
-CUT_BY_LENGTH = "_The model's answer ended here because it reached its length limit; ask me to go on._"
+CUT_BY_LENGTH = "_This answer reached the model's length limit. Ask me to continue._"
 
-CUT_BY_FILTER = "_The model's provider stopped this answer with its content filter._"
+CUT_BY_FILTER = "_The model provider's content filter stopped this answer._"
 
-THOUGHT_ALOUD = "_The text above was the model's thinking. Its answer follows._"
+THOUGHT_ALOUD = "_The text above was the model's reasoning. The answer follows._"
 
 BROKEN_OFF_BEFORE = "[I was interrupted before I could answer.]"
 
@@ -54,36 +58,33 @@ UNFINISHED_TOOL = "This call was interrupted and has no result."
 NO_TEXT = "[They addressed you without writing anything.]"
 
 CORRECTION = """\
-[They have edited the message that you answered last. It now says what follows. Answer it anew where that \
+[They have edited the message that you answered last. It now says what follows. Answer it again where that \
 makes a difference.]
 {text}"""
 
 WAITING_TOOL = """\
-A person has to allow this call first, and has been asked. Its result comes later: do not call it again."""
+This call waits for an approval, which has been requested.
+Its result comes later: do not call it again."""
 
-REJECTED = (
-    "A person did not allow this, and nothing was done.{reason} Do not ask for it again in another form."
-)
+REJECTED = "The request was rejected, and nothing was done.{reason}\nDo not ask for it again in another form."
 
-EXPIRED = "Nobody allowed this in time, and nothing was done. The person may ask for it again."
+EXPIRED = "Nobody approved this in time, and nothing was done.\nThe user may ask for it again."
 
 ONE_AT_A_TIME = """\
-Only one call at a time can be shown to a person, so this one did nothing. Call it again once the other one \
-is decided."""
+Nothing was done: another call waits for an approval, and only one can be requested at a time.
+Call it again once the other one is decided."""
 
 TOO_MANY_OPEN = """\
-This needs a person's approval, and as many requests of this person as may wait at once do wait already. \
-Nothing was done. Tell them that one of those has to be decided or taken back first; call it again only when \
-they ask for it then."""
+Nothing was done: this needs an approval, and too many requests of this user are waiting already.
+Tell them that one of those has to be decided or withdrawn first. Call it again only when they ask for it \
+then."""
 
-NOBODY_TO_ASK = "This needs a person's leave, and nobody is set up to give it: nothing was done."
+NOBODY_TO_ASK = "Nothing was done: this needs an approval, and no approvers are configured."
 
-UNKNOWN_REQUEST = (
-    "I know nothing of request `{request}` any more, so nothing was done. Please ask for it again."
-)
+UNKNOWN_REQUEST = "Request `{request}` no longer exists, so nothing was done. Please ask for it again."
 
-NOT_WHAT_WAS_SHOWN = "What was approved is not this call any more, so nothing was done. Ask for it anew."
+NOT_WHAT_WAS_SHOWN = "Nothing was done: the approved request does not match this call.\nRequest it again."
 
-NOT_BESIDE = (
-    "A call that needs a person's leave is made by itself, so this one did nothing. Call it on its own."
-)
+NOT_BESIDE = """\
+Nothing was done: another call of the same step needs an approval first.
+Make this call on its own."""

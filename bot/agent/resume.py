@@ -1,4 +1,4 @@
-"""Where a turn goes on, read off the state that earlier attempts and interrupts have left. Pure."""
+"""Decision how to resume a turn from the state that its checkpoint holds. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from bot.chat import Part, Proposal
 _AGAIN = "decided_"
 _MESSAGE = "message_"
 _DECIDED = f"{_MESSAGE}{_AGAIN}"
-"""How the ids of a call that is made once more, and of the message that makes it, begin."""
+"""Prefixes of the ids of a repeated call and of its message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How a turn is answered: `earlier` parts were made already, then the graph runs from `begin`.
+    """Plan of a resumed turn: `earlier` parts exist already, then the graph runs from `begin`.
 
-    `begin` is None where the graph goes on from its checkpoint. `is_over`: there is nothing left to run.
-    `asked` are the requests that an earlier attempt has made.
+    `begin` is None where the graph continues from its checkpoint; `is_over` means that nothing is left to
+    run. `asked` are the approval requests of an earlier attempt.
     """
 
     begin: State | Command[None] | None = None
@@ -32,13 +32,13 @@ class Course:
 
 
 def repeated_course(state: StateSnapshot, newest: str, guarded: Collection[str]) -> Course | None:
-    """Return how a repeated turn goes on, whose last message is `newest`; None where it begins again."""
+    """Return how to resume a turn whose last message is `newest`, or None if it must start again."""
     messages: list[AnyMessage] = state.values.get("messages", [])
     ids = [message.id for message in messages]
     if newest not in ids:
         return None
     made = _with_pending(state, messages[ids.index(newest) + 1 :])
-    if not made and not state.tasks:  # a Redis that died has lost a step: nothing would answer any more
+    if not made and not state.tasks:  # Redis lost a step in a crash: nothing would answer any more
         return None
     proposals: dict[str, Proposed] = state.values.get("proposals") or {}
     calls = [call["id"] for message in made for call in _calls(message)]
@@ -51,10 +51,10 @@ def repeated_course(state: StateSnapshot, newest: str, guarded: Collection[str])
 
 
 def decided_course(state: StateSnapshot, proposal: Proposal, signed: Mapping[str, str]) -> Course:
-    """How the thread goes on once a request is decided.
+    """Return how the thread continues after the decision of a request.
 
-    Mostly the graph still waits at the call. When the conversation went on in the meantime, or nothing is
-    remembered of it, the call is made once more, at the end of what was said, `signed` by who has asked.
+    Usually the graph still waits at the call. If the conversation went on or its checkpoint is gone, the call
+    is repeated at the end of the history, `signed` with the author who asked.
     """
     messages = _with_pending(state, state.values.get("messages", []))
     again = f"{_AGAIN}{proposal.id}"
@@ -68,25 +68,25 @@ def decided_course(state: StateSnapshot, proposal: Proposal, signed: Mapping[str
         if result in ids:
             made = _until_next(messages[ids.index(result) :])
             return Course(
-                earlier=list(parts.replay([_of(call), *made], [proposal.tool])), is_over=not state.tasks
+                earlier=list(parts.replay([_message(call), *made], [proposal.tool])), is_over=not state.tasks
             )
         if call["id"] == again or _waits(state, proposal.id):
             return Course()
-    anew = ToolCall(name=proposal.tool, args=dict(proposal.arguments), id=again, type="tool_call")
+    repeated = ToolCall(name=proposal.tool, args=dict(proposal.arguments), id=again, type="tool_call")
     proposed = Proposed(request=proposal.id, refusal="")
     known: dict[str, Proposed] = state.values.get("proposals") or {}
     waiting = {id: each for id, each in known.items() if each["request"] != proposal.id}
     update = {
-        "messages": [_of(anew).model_copy(update={"additional_kwargs": dict(signed)})],
+        "messages": [_message(repeated).model_copy(update={"additional_kwargs": dict(signed)})],
         "iterations": 0,
         "last_error": "",
         "proposals": waiting,
     }
-    return Course(begin=Command(update=update, goto=[tool_task(anew, proposed)]))
+    return Course(begin=Command(update=update, goto=[tool_task(repeated, proposed)]))
 
 
 def _until_next(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """What belongs to one decision: all before somebody wrote, or before another one."""
+    """Return the messages of one decision: those before the next human message or decision."""
     return list(
         takewhile(lambda each: not isinstance(each, HumanMessage) and not _is_decided(each), messages)
     )
@@ -96,7 +96,7 @@ def _is_decided(message: AnyMessage) -> bool:
     return (message.id or "").startswith(_DECIDED)
 
 
-def _of(call: ToolCall) -> AIMessage:
+def _message(call: ToolCall) -> AIMessage:
     return AIMessage("", tool_calls=[call], id=f"{_MESSAGE}{call['id']}")
 
 
@@ -109,7 +109,7 @@ def _calls(message: AnyMessage) -> Sequence[ToolCall]:
 
 
 def _with_pending(state: StateSnapshot, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """The messages with those of finished tasks, which langgraph shows here or there, or in both places."""
+    """Add the messages of finished tasks, which langgraph shows in the state, in the tasks, or in both."""
     known = {message.id for message in messages}
     pending = [each for task in state.tasks for each in (task.result or {}).get("messages", [])]
     return [*messages, *(message for message in pending if message.id not in known)]

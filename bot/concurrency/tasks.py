@@ -1,4 +1,4 @@
-"""Ending tasks, and waiting for the first of several."""
+"""Cancellation of tasks, and waiting for the first failure of several."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,9 +6,9 @@ from typing import Any
 
 
 async def cancel(*tasks: asyncio.Task[Any], patience: float = 0.5) -> None:
-    """Cancel until all have ended: redis-py under Python 3.11 swallows a cancellation now and then.
+    """Cancel tasks until all have ended: redis-py under Python 3.11 sometimes swallows a cancellation.
 
-    Each task has `patience` seconds for its cleaning up before it is cancelled once more.
+    Each task has `patience` seconds to clean up before it is cancelled again.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
@@ -18,7 +18,7 @@ async def cancel(*tasks: asyncio.Task[Any], patience: float = 0.5) -> None:
 
 
 async def first_failure(*waits: Coroutine[Any, Any, None]) -> None:
-    """Wait for several things at once; raises what the first of them raises."""
+    """Run coroutines until the first one ends; raise its error, if any, and cancel the others."""
     tasks = [asyncio.create_task(each) for each in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

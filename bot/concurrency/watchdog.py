@@ -1,9 +1,9 @@
-"""Watchdog: end a process whose event loop has been silent for longer than a lease.
+"""Watchdog: ends a process whose event loop has hung for longer than a lease.
 
-By then other processes take its turns over. Two observers look at the loop, since neither sees every hang: a
-thread, which sees a call that blocks; and a timer of the process' CPU time, whose signal handler also runs
-inside a regular expression, which keeps the interpreter lock so that no thread runs. Where code keeps it and
-handles no signal (a C extension), the kernel ends the process, with the stacks but without a note.
+By then other processes take over its turns. Two observers watch the loop, because neither detects every hang:
+a thread detects a blocking call; a CPU timer's signal handler also runs inside a regular expression, which
+holds the interpreter lock so that no thread runs. If code holds the lock and handles no signals (a C
+extension), the kernel ends the process with stack traces, but without a note of the cause.
 """
 
 import asyncio
@@ -23,21 +23,20 @@ from bot.chat import work_at_hand
 log = logging.getLogger(__name__)
 
 HUNG = 70
-"""The exit code: EX_SOFTWARE of sysexits(3), "an internal software error"."""
+"""Exit code: EX_SOFTWARE of sysexits(3), "an internal software error"."""
 
 _LOOKS = 10
-"""So many looks are in a lease."""
+"""Number of checks per lease."""
 
 _NOTE_SECONDS = 3.0
 
 
 class Watchdog:
-    """Watches the event loop of the main thread.
+    """Watchdog for the event loop of the main thread.
 
-    Only time in which an observer looked as often as it should counts as silence. Both observers stand still
-    while the process is stopped (SIGSTOP, a frozen container) or the machine sleeps, and are late where other
-    threads or processes starve them. The time that the loop's thread has waited for a free CPU is taken off,
-    as far as the system tells it (schedstat of Linux).
+    Only time in which an observer ran on schedule counts as silence: both stand still while the process is
+    suspended (SIGSTOP, a frozen container, a sleeping machine), and are late if they are starved. Time in
+    which the loop's thread waited for a CPU is subtracted, where the system reports it (schedstat of Linux).
     """
 
     def __init__(
@@ -47,9 +46,9 @@ class Watchdog:
         note: Callable[[str], Awaitable[None]],
         last_seconds: float = 10,
     ) -> None:
-        """`running` names the turns under way; `last_seconds` are left to an end that something blocks.
+        """`running` returns the ids of current turns; a blocked exit is forced after `last_seconds`.
 
-        `note` stores what hung the process, as `bot.chat.work_at_hand` names it; empty when it is not known.
+        `note` stores what hung the process, as `bot.chat.work_at_hand` names it; empty if it is not known.
         """
         self._lease_seconds = lease_seconds
         self._between = lease_seconds / _LOOKS
@@ -87,7 +86,8 @@ class Watchdog:
             thread.join()
             for timer in (signal.ITIMER_PROF, signal.ITIMER_VIRTUAL):
                 signal.setitimer(timer, 0)
-            signal.signal(signal.SIGPROF, signal.SIG_IGN)  # one may be on its way, and its default is to end
+            # one may be pending, and the default of SIGPROF ends the process
+            signal.signal(signal.SIGPROF, signal.SIG_IGN)
             faulthandler.unregister(signal.SIGVTALRM)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -100,23 +100,23 @@ class Watchdog:
                 self._die()
 
     def _on_signal(self, _: int, __: FrameType | None) -> None:
-        """Runs in the loop's thread, in the midst of whatever it does, and so in the context of its task."""
+        """Check the loop from its own thread, in the context of the current task."""
         if self._is_hung() or self._is_dying:
             self._work = _current_work()
             self._found.set()
-            threading.Event().wait()  # gives the interpreter lock to the thread, which ends the process
+            threading.Event().wait()  # releases the interpreter lock for the thread, which ends the process
 
     def _is_hung(self) -> bool:
-        """Add the time since the last look to the loop's silence; returns whether that is too long."""
+        """Add the time since the last check to the loop's silence; return True if that is too long."""
         if not self._looking.acquire(blocking=False):
-            return False  # the other observer looks
+            return False  # the other observer is checking
         try:
             now, waited = time.monotonic(), self._waited_for_cpu()
             passed = now - self._looked_at - (waited - self._waited)
             self._looked_at, self._waited = now, waited
             if (
                 passed > 0
-            ):  # a late observer was starved itself, as the loop may be: the later, the less it counts
+            ):  # a late observer was starved, and the loop may be, too: the later, the less it counts
                 self._silent += min(passed, self._between**2 / passed)
             if self._beats != self._beats_seen:
                 self._beats_seen, self._silent = self._beats, 0
@@ -126,14 +126,14 @@ class Watchdog:
             self._looking.release()
 
     def _allow_cpu_time(self) -> None:
-        """Have the kernel end the process after a lease in which no observer could look.
+        """Let the kernel end the process after a lease in which no observer could run.
 
-        That is user time of the process, which all CPUs together take longer than a lease to use up.
+        The timer counts the process's user time on all CPUs, so it takes at least a lease.
         """
         signal.setitimer(signal.ITIMER_VIRTUAL, self._lease_seconds * (os.cpu_count() or 1))
 
     def _waited_for_cpu(self) -> float:
-        """Seconds that the loop's thread was ready to run and did not; see proc_pid_schedstat(5)."""
+        """Return the seconds that the loop's thread has waited for a CPU (proc_pid_schedstat(5))."""
         try:
             with open(self._schedule, "rb") as schedule:
                 return int(schedule.read().split()[1]) / 1e9
@@ -141,11 +141,11 @@ class Watchdog:
             return 0.0
 
     def _die(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, self._last_seconds)  # then the kernel does it, with SIGALRM
+        signal.setitimer(signal.ITIMER_REAL, self._last_seconds)  # afterwards the kernel ends it with SIGALRM
         self._is_dying = True
         signal.pthread_kill(self._loop_thread, signal.SIGPROF)
         self._found.wait(2 * self._between)
-        is_noted = self._is_noted()  # first: it counts, even if nobody reads the log
+        is_noted = self._store_note()  # first: it matters more than the log
         log.critical(
             "event loop hung, process ended",
             extra={
@@ -159,21 +159,21 @@ class Watchdog:
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
         os._exit(HUNG)  # the event loop cannot be closed any more
 
-    def _is_noted(self) -> bool:
+    def _store_note(self) -> bool:
         async def note() -> None:
             async with asyncio.timeout(_NOTE_SECONDS):
                 await self._note(self._work)
 
         try:
             asyncio.run(note())
-        except Exception:  # whatever failed, the process ends now; the turn then counts an ordinary crash
-            log.exception("hang not noted")
+        except Exception:  # the process ends in any case; the turn then counts an ordinary crash
+            log.exception("hang note failed")
             return False
         return True
 
 
 def _current_work() -> str:
-    """The work of the task at hand; a callback has none, and would name the one that set it up."""
+    """Return the work of the current task; a callback has none, and would name that of its creator."""
     try:
         return work_at_hand() if asyncio.current_task() else ""
     except RuntimeError:  # between two runs of the loop

@@ -1,4 +1,4 @@
-"""The settings of who may talk to the bot, how often, and what that may cost; a part of `Settings`."""
+"""Access settings, a part of `Settings`: allow-lists, rate limits, budgets and prices."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from bot.config.amounts import (
 
 
 def comma_separated(value: Any) -> Any:
-    """The entries of a list as it is written."""
+    """Return the entries of a comma-separated list."""
     return frozenset(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
 
 
@@ -48,7 +48,7 @@ Prices = Annotated[Mapping[str, Price], NoDecode, BeforeValidator(prices)]
 
 
 class AccessSettings(BaseSettings):
-    """Allow-lists, rates, budgets and prices."""
+    """Allow-lists, rate limits, budgets and prices."""
 
     allowed_spaces: Ids = Field(
         frozenset(),
@@ -98,17 +98,17 @@ class AccessSettings(BaseSettings):
 
     @property
     def budgets(self) -> dict[str, Amount]:
-        """The budgets that are set, by their variables."""
+        """Return the configured budgets by variable."""
         names = ("budget_user", "budget_channel", "budget_space", "budget_total")
         return {name.upper(): limit for name in names if (limit := getattr(self, name))}
 
     @property
     def currency(self) -> str:
-        """What MODEL_PRICES are in, as far as a budget says so."""
+        """Return the currency of MODEL_PRICES, if a budget names one."""
         return next((each.unit for each in self.budgets.values() if each.is_money), "")
 
     def budget_problems(self, models: Mapping[str, str]) -> list[str]:
-        """What is wrong between budgets and prices; `models` are those in use, by their variables."""
+        """Return conflicts between budgets and prices; `models` are those in use, by variable."""
         money = {name: each.unit for name, each in self.budgets.items() if each.is_money}
         names = ", ".join(money)
         if len(set(money.values())) > 1:

@@ -1,4 +1,4 @@
-"""Addresses in settings: what they must look like, and the passwords in them."""
+"""Validation of addresses in settings, and the passwords in them."""
 
 import re
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ _SENTINEL_ADDRESS = re.compile(rf"{_SENTINELS.pattern}(?:[^/@]*@)?{_HOST}(?:,{_H
 
 
 def check_http_address(url: str) -> None:
-    """Raise `ValueError` when this is not the address of a web service."""
+    """Raise `ValueError` if this is not the address of a web service."""
     address = _split(url)
     if address.scheme not in ("http", "https") or not address.hostname or address.port == 0:
         raise ValueError("must be an address that begins with https:// or http://")
 
 
 def check_server_address(url: str, schemes: Sequence[str]) -> None:
-    """Raise `ValueError` when this is not an address with one of these schemes."""
+    """Raise `ValueError` if this is not an address with one of these schemes."""
     if _split(url).scheme not in schemes:
         raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
 
 
 def check_redis_address(url: str) -> None:
-    """Raise `ValueError` when this is not an address of Redis, or of Sentinels."""
+    """Raise `ValueError` if this is not an address of Redis or of Sentinels."""
     if not _SENTINELS.match(url):
         check_server_address(url, ("redis", "rediss", "unix"))
     elif not _SENTINEL_ADDRESS.fullmatch(url):
@@ -46,8 +46,8 @@ def passwords_in(address: str) -> set[str]:
 def _split(url: str) -> SplitResult:
     try:
         address = urlsplit(url)
-        _ = address.port  # raises for what is none
-    except ValueError:  # its text quotes the password
+        _ = address.port  # raises for an invalid port
+    except ValueError:  # its text may quote the password
         raise ValueError(
             "is not an address: correct its port, and percent-encode the special characters of a password"
         ) from None

@@ -1,4 +1,4 @@
-"""What may be spent, and what models cost: the values of BUDGET_… and MODEL_PRICES. Pure."""
+"""Amounts and prices: the values of BUDGET_… and MODEL_PRICES. Pure."""
 
 import json
 import re
@@ -13,23 +13,23 @@ MICRO = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """So many `tokens`, or so much money; the currency (`USD`) is only a label."""
+    """Number of `tokens`, or amount of money; the currency (`USD`) is only a label."""
 
     number: Decimal
     unit: str
 
     @property
     def is_money(self) -> bool:
-        """Whether it takes prices to count it."""
+        """Return True for an amount of money, which needs prices."""
         return self.unit != TOKENS
 
     @property
     def counted(self) -> int:
-        """The number as it is counted: tokens, or millionths of the currency."""
+        """Return the amount as an integer: tokens, or millionths of the currency."""
         return int(self.number * MICRO) if self.is_money else int(self.number)
 
     def shown(self, counted: int) -> str:
-        """So much of the same unit, for people."""
+        """Format another amount of the same unit for users."""
         return money(counted, self.unit) if self.is_money else f"{counted:,} {TOKENS}"
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Amount:
 
 
 def money(micros: int, currency: str) -> str:
-    """Millionths of a currency, for people: cents, and more digits of what is less than one."""
+    """Format millionths of a currency for users: two digits, or four for amounts below one."""
     value = Decimal(micros) / MICRO
     digits = 2 if value >= 1 or not micros else 4
     return f"{value:,.{digits}f} {currency}".strip()
@@ -45,19 +45,19 @@ def money(micros: int, currency: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a million tokens cost, of what a model reads and of what it writes."""
+    """Price of a million input tokens and of a million output tokens."""
 
     input: Decimal
     output: Decimal
 
     def of(self, input: int, output: int) -> int:
-        """The price of so many tokens, in millionths, rounded up."""
+        """Return the price of a number of tokens in millionths, rounded up."""
         exact = self.input * input + self.output * output
         return int(exact.to_integral_value("ROUND_CEILING"))
 
 
 def amount(text: Any) -> Any:
-    """Read `200000 tokens` or `2.50 EUR`. Raises `ValueError` with what to write instead."""
+    """Parse `200000 tokens` or `2.50 EUR`. Raises `ValueError` with the expected form."""
     if not isinstance(text, str):
         return text
     match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s+(tokens|[A-Z]{3})\s*", text)
@@ -67,7 +67,7 @@ def amount(text: Any) -> Any:
 
 
 def prices(text: Any) -> Any:
-    """Read `{"model": [input, output]}`. Raises `ValueError` with what to write instead."""
+    """Parse `{"model": [input, output]}`. Raises `ValueError` with the expected form."""
     if not isinstance(text, str):
         return text
     try:

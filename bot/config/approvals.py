@@ -1,4 +1,4 @@
-"""Settings of approvals: what needs one, who gives it, and where it is shown."""
+"""Approval settings, a part of `Settings`: approvers, channel, expiry, and changes of the database."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from bot.chat import PlatformInfo
 
 
 class ApprovalSettings(BaseSettings):
-    """Changes of the database, and decisions. What is read from the environment is checked by `Settings`."""
+    """Settings for database changes and decisions; `Settings` validates the lists of ids."""
 
     sql_writes: Literal["off", "approval"] = Field(
         "off", description="`approval`: the agent may change the database, each time a person approves it"
@@ -32,7 +32,7 @@ class ApprovalSettings(BaseSettings):
     approval_hours: float = Field(
         24,
         gt=0,
-        le=48,  # a decision is known again for three days
+        le=48,  # duplicates of a decision are recognised for three days
         description="hours after which a request that nobody has decided expires",
     )
 

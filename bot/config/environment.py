@@ -1,4 +1,4 @@
-"""The environment and `.env`: how they are read, lines that cannot be, and settings that are misspelled."""
+"""Environment variables and `.env`: sources of settings, unreadable lines, misspelled names."""
 
 import difflib
 import io
@@ -19,21 +19,21 @@ from pydantic_settings import (
 )
 
 ENV_FILE = Path(".env")
-"""Read from the working directory; the environment has precedence."""
+"""File in the working directory; the environment has precedence."""
 
 ENV_ENCODING = "utf-8-sig"
-"""UTF-8, with or without the mark that some editors put first."""
+"""UTF-8, with or without a byte order mark."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
 _REFERENCE = re.compile(r"\$\{([^{}:]+)")
-"""A variable in a value: `${NAME}`, or `${NAME:-default}`."""
+"""Reference to a variable: `${NAME}`, or `${NAME:-default}`."""
 
 _SIMILARITY = 0.82
 _MOST_CHARS = 64
 
 
 class ConfigError(Exception):
-    """One or more variables are wrong; `problems` has a sentence for each, never a value of a secret."""
+    """Invalid settings; `problems` has a sentence for each, without values of secrets."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -41,7 +41,7 @@ class ConfigError(Exception):
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings that are read from the environment, else from `.env`."""
+    """Settings from the environment, else from `.env`."""
 
     model_config = SettingsConfigDict(
         env_file=ENV_FILE,
@@ -62,7 +62,7 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keep `${NAME}` in MCP_SERVERS: dotenv would hide that it is a secret, or that it is missing."""
+        """Keep `${NAME}` in MCP_SERVERS: dotenv would replace it, and hide that the value is a secret."""
         if isinstance(dotenv_settings, DotEnvSettingsSource) and "mcp_servers" in dotenv_settings.env_vars:
             written = dotenv_values(ENV_FILE, interpolate=False, encoding=ENV_ENCODING)
             servers = {name.lower(): value for name, value in written.items()}["mcp_servers"]
@@ -72,7 +72,7 @@ class EnvironmentSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class UnknownName:
-    """A variable that is not a setting; `meant` is the setting that it resembles, or empty."""
+    """Variable that is not a setting; `meant` is the setting that it resembles, or empty."""
 
     name: str
     meant: str
@@ -85,9 +85,9 @@ class UnknownName:
 
 
 def check_env_file(path: Path = ENV_FILE) -> None:
-    """Raise `ConfigError` with the number of each line that cannot be read.
+    """Raise `ConfigError` with the numbers of unreadable lines.
 
-    A line without `=` or without a name may be a piece of a secret, which must not be told as a name.
+    Such a line may be a piece of a secret, so it must not be quoted.
     """
     lines = [each.original.line for each in _bindings(path) if each.error or not _is_read(each)]
     if lines:
@@ -99,8 +99,8 @@ def check_env_file(path: Path = ENV_FILE) -> None:
 def unknown_names(model: type[BaseModel], path: Path = ENV_FILE) -> list[UnknownName]:
     """Return the variables that are not fields of `model`, the settings.
 
-    In `.env` all of them, since nothing but settings and what these refer to is expected there; in the
-    environment those that resemble a setting which is not set.
+    In `.env` all of them, except variables that settings refer to; in the environment only those that
+    resemble a missing setting.
     """
     settings = {name.upper() for name in model.model_fields}
     try:
@@ -119,7 +119,7 @@ def unknown_names(model: type[BaseModel], path: Path = ENV_FILE) -> list[Unknown
 
 
 def _meant(name: str, settings: Sequence[str]) -> str:
-    """Return the setting that a person meant by `name`; empty when none is like it."""
+    """Return the setting that `name` resembles, or an empty string."""
     upper = name.upper()[:_MOST_CHARS]
     plain = {setting.replace("_", ""): setting for setting in settings}
     if same := plain.get(upper.replace("_", "")):
@@ -128,7 +128,7 @@ def _meant(name: str, settings: Sequence[str]) -> str:
 
 
 def _is_read(line: Binding) -> bool:
-    """Return whether this is `NAME=value`, a comment or empty."""
+    """Return True for `NAME=value`, a comment or an empty line."""
     return line.key is None or (line.value is not None and _NAME.fullmatch(line.key) is not None)
 
 

@@ -1,4 +1,4 @@
-"""Logging: the standard library's loggers, rendered by structlog; secrets are taken out of every line."""
+"""Logging: standard library loggers, rendered by structlog, with secrets removed from every event."""
 
 import json
 import logging
@@ -58,7 +58,7 @@ def configure_logging(
 def _renderers(style: Literal["console", "json"]) -> list[Processor]:
     if style == "json":
         return [structlog.processors.JSONRenderer(ensure_ascii=False), _in_ascii]
-    # traces are plain: rich ones print local variables, secrets among them
+    # plain tracebacks: rich ones print local variables, which may contain secrets
     plain = structlog.dev.plain_traceback
     return [
         _on_one_line,
@@ -67,12 +67,12 @@ def _renderers(style: Literal["console", "json"]) -> list[Processor]:
 
 
 def _in_ascii(logger: WrappedLogger, method: str, line: Any) -> str:
-    """Write what cannot be seen as JSON may write any character; it stands in strings only."""
+    """Escape invisible characters in a line of JSON, where they occur only within strings."""
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", str(line))
 
 
 def _on_one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Escape what is not seen, so that no text looks like a line of its own; traces are set off."""
+    """Escape invisible characters, so that no text looks like a separate line; indent tracebacks."""
 
     def escaped(key: str, value: object) -> object:
         if not isinstance(value, str):
@@ -84,9 +84,9 @@ def _on_one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 
 
 class _Redactor:
-    """Replaces known secrets, and what looks like one, in every value of an event.
+    """Processor that replaces secrets, known or recognised by form, in every value of an event.
 
-    It works before the line is rendered: in a finished line of JSON it could hide a quote or half a number.
+    It runs before rendering: in a rendered line of JSON it could replace a quote or half a number.
     """
 
     def __init__(self, secrets: Iterable[str], patterns: Iterable[re.Pattern[str]]) -> None:
@@ -115,6 +115,6 @@ class _Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
-    """The secret as it stands in the `repr` or the JSON of something that holds it."""
+    """Return the secret in all forms that `repr` and JSON give it."""
     forms = {secret, repr(secret)[1:-1], secret.replace("'", "\\'")}
     return forms | {json.dumps(each, ensure_ascii=plain)[1:-1] for each in forms for plain in (True, False)}

@@ -1,4 +1,4 @@
-"""What MCP_SERVERS and TOOL_PLUGINS say: which plug-ins there are, and what each may do."""
+"""Plug-in settings: MCP_SERVERS and TOOL_PLUGINS with the policy of each plug-in."""
 
 import json
 import math
@@ -22,14 +22,15 @@ _Read = TypeVar("_Read")
 
 _LONGEST_SECONDS = 300.0
 _SHORTEST_SECRET = 8
-"""Shorter values (a log level, `true`) are no secrets, and to hide them would black out half the log."""
+"""Shortest value that is hidden in logs: shorter ones (a log level, `true`) occur in normal text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a plug-in may do. `allow` and `approval` name its tools, by patterns as in a shell.
+    """Permissions of a plug-in: shell patterns for the tools that it may offer, and for those that need
+    approval.
 
-    A call of a tool that `approval` names waits for a person. `timeout` is in seconds, for one call.
+    `timeout` is in seconds, for one call.
     """
 
     allow: tuple[str, ...] = ("*",)
@@ -37,19 +38,19 @@ class Policy:
     approval: tuple[str, ...] = ()
 
     def allows(self, tool: str) -> bool:
-        """Whether the model is given this tool."""
+        """Return True if this tool is offered to the model."""
         return any(fnmatchcase(tool, each) for each in self.allow)
 
     def needs_approval(self, tool: str) -> bool:
-        """Whether a person has to allow each call of it."""
+        """Return True if each call of this tool needs an approval."""
         return any(fnmatchcase(tool, each) for each in self.approval)
 
 
 @dataclass(frozen=True, slots=True)
 class McpServer:
-    """An MCP server: either a command that is started, or an address that speaks streamable HTTP.
+    """MCP server: either a command to start, or an address with streamable HTTP.
 
-    `secrets` are the values of it that must appear in no log; all that may hold one stays out of its `repr`.
+    `secrets` are values that logs must hide; fields that may contain one stay out of its `repr`.
     """
 
     policy: Policy
@@ -63,7 +64,7 @@ class McpServer:
 
 @dataclass(frozen=True, slots=True)
 class PluginSettings:
-    """The plug-ins by name, and a sentence for each thing that a person must mend, never with a value."""
+    """Plug-ins by name, and a sentence for each problem to fix, without values."""
 
     servers: Mapping[str, McpServer]
     entry_points: Mapping[str, Policy]
@@ -71,14 +72,14 @@ class PluginSettings:
 
     @property
     def secrets(self) -> list[str]:
-        """The values that must appear in no log."""
+        """Return the values that logs must hide."""
         return sorted(secret for server in self.servers.values() for secret in server.secrets)
 
 
 def plugin_settings(servers: SecretStr | None, entry_points: str, *, has_approvers: bool) -> PluginSettings:
-    """What the two settings say. `${NAME}` in a server's values stands for a variable of the environment."""
+    """Parse both settings; `${NAME}` in a server's values refers to an environment variable."""
     problems: list[str] = []
-    # a token may stand in .env, which is read, but not put into the environment
+    # a token may be in .env, which does not change the environment
     environ = {**dotenv_values(".env", encoding="utf-8-sig"), **os.environ}
     found: dict[str, dict[str, Any]] = {"MCP_SERVERS": {}, "TOOL_PLUGINS": {}}
     for setting, read in (
@@ -108,7 +109,7 @@ _NOBODY = (
 
 
 class Problems(ValueError):
-    """A setting is wrong; `sentences` has one for each thing to mend, and never a value."""
+    """Invalid setting; `sentences` has one for each problem to fix, without values."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
         super().__init__("; ".join(sentences))
@@ -116,12 +117,12 @@ class Problems(ValueError):
 
 
 def mcp_servers(text: str, environ: Mapping[str, str | None]) -> dict[str, McpServer]:
-    """The servers in the JSON object `text`, by name. Raises `Problems`."""
+    """Parse the servers in the JSON object `text`, by name. Raises `Problems`."""
     return _each(_json_object(text), lambda given: _mcp_server(given, environ))
 
 
 def tool_plugins(text: str) -> dict[str, Policy]:
-    """The entry points in `text`, which is a comma-separated list or a JSON object. Raises `Problems`."""
+    """Parse the entry points in `text`, a comma-separated list or a JSON object. Raises `Problems`."""
     if text.lstrip().startswith("{"):
         return _each(_json_object(text), lambda given: _policy(given, asks=False))
     names = re.findall(r"[^,\s]+", text)
@@ -168,7 +169,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Given:
-    """The values of one plug-in, taken one by one; what is wrong or left over is a problem."""
+    """Values of one plug-in, taken one by one; invalid and unknown ones become problems."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._left = dict(values)
@@ -185,7 +186,7 @@ class _Given:
         return default
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of strings."""
+        """Take a list of strings."""
         value = self.take(key, list, [], "a list of strings")
         if not all(isinstance(each, str) for each in value):
             self.problems.append(f"{key} must be a list of strings")
@@ -193,7 +194,7 @@ class _Given:
         return tuple(value)
 
     def named_texts(self, key: str) -> dict[str, str]:
-        """An object whose values are strings."""
+        """Take an object with strings as values."""
         value = self.take(key, dict, {}, "an object of strings")
         if not all(isinstance(each, str) for each in value.values()):
             self.problems.append(f"{key} must be an object of strings")
@@ -260,7 +261,7 @@ def _is_http(url: str) -> bool:
 
 
 class _Expansion:
-    """Puts variables of the environment into values, and remembers what it took."""
+    """Replacement of `${NAME}` in values, which collects the used values and the missing names."""
 
     def __init__(self, environ: Mapping[str, str | None]) -> None:
         self._environ = environ
@@ -280,7 +281,7 @@ class _Expansion:
 
 
 def _secrets_in(server: McpServer) -> set[str]:
-    """Each value that may be secret, and each of its words: a header is `Bearer` and the token."""
+    """Return each value that may be secret, and its words: a header is `Bearer` and the token."""
     values = [*server.env.values(), *server.headers.values()]
     if _is_http(server.url):
         parts = urlsplit(server.url)

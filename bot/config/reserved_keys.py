@@ -1,18 +1,15 @@
-"""Which keys in Redis are the bot's own, so that the prefix for people's keys can be kept apart from them."""
+"""Prefixes of the bot's own Redis keys, which the prefix for users' keys must not overlap."""
 
 OWN = (
     "{bot}:",  # inbox, shared state: everything that carries the bot's hash tag
     "checkpoint",  # LangGraph's saver: checkpoint:, checkpoint_latest:, checkpoint_write:
     "write_keys_zset:",  # the same
-    "people:",  # accounts that are one person
-    "recall:",  # facts and past conversations, searchable, and whose they are
+    "people:",  # linked accounts
+    "recall:",  # long-term memory: facts and past conversations with their owners
 )
-"""How the bot's own keys begin. A new family is added here: a test looks at all the keys of a running bot."""
+"""Prefixes of all keys; a test compares them with the keys of a running bot."""
 
 
 def overlapped(prefix: str) -> str | None:
-    """The beginning of own keys that keys under `prefix` could be taken for; None when there is none.
-
-    An empty prefix overlaps all.
-    """
+    """Return the bot's prefix that overlaps with `prefix`, or None; an empty prefix overlaps all."""
     return next((own for own in OWN if own.startswith(prefix) or prefix.startswith(own)), None)

@@ -1,6 +1,6 @@
-"""Settings: every variable the bot reads from its environment or `.env`, validated together.
+"""Settings of the bot: all variables from the environment or `.env`, validated together.
 
-The table in docs/settings.md is generated from this class (`python -m bot settings`).
+docs/settings.md contains a table that is generated from this class (`python -m bot settings`).
 """
 
 import json
@@ -45,7 +45,7 @@ WORKER = "worker"
 Kind = TypeVar("Kind", bound=PlatformSettings)
 
 Names = Annotated[frozenset[str], NoDecode]
-"""A comma-separated list."""
+"""Comma-separated list."""
 
 
 class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
@@ -238,23 +238,23 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
 
     @property
     def plugins(self) -> PluginSettings:
-        """What MCP_SERVERS and TOOL_PLUGINS say."""
+        """Return the plug-ins of MCP_SERVERS and TOOL_PLUGINS."""
         return plugin_settings(self.mcp_servers, self.tool_plugins, has_approvers=bool(self.who_approves))
 
     @property
     def who_approves(self) -> frozenset[str]:
-        """Who may decide what the agent asks leave for."""
+        """Return the users who can decide approval requests."""
         return self.approvers or self.admin_users
 
     @property
     def models(self) -> dict[str, str]:
-        """The models in use, by their variables."""
+        """Return the models in use by variable."""
         named = {"OPENAI_MODEL": self.openai_model, "OPENAI_FALLBACK_MODEL": self.openai_fallback_model}
         return {name: model for name, model in named.items() if model and self.has_model}
 
     @property
     def has_model(self) -> bool:
-        """Whether a real model is configured."""
+        """Return True if a model service is configured."""
         return self.openai_api_key is not None or self.openai_base_url is not None
 
     def _production_problems(self) -> list[str]:
@@ -294,7 +294,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
         return [self.of(kind) for kind in self.platforms]
 
     def secrets(self) -> list[str]:
-        """The values that must appear in no log."""
+        """Return the values that logs must hide."""
         fields = (getattr(self, name) for name in type(self).model_fields)
         values = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
         values += self.plugins.secrets

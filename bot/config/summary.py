@@ -1,4 +1,4 @@
-"""Summary of a start for the person at the terminal: what is on, missing, and to be done next. Pure."""
+"""Start summary for the operator at the terminal: active parts, missing settings, next steps. Pure."""
 
 from bot.config.settings import Settings
 
@@ -6,7 +6,7 @@ _WIDTH = 10
 
 
 def summary(settings: Settings, page: str | None) -> str:
-    """Return a line for each part; `page` is the address of the local page, None where it is not served."""
+    """Return a line for each part; `page` is the address of the local page, or None if it is not served."""
     rows = {
         "Page": page or _no_page(settings),
         "Model": _model(settings),

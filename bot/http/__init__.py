@@ -1,4 +1,4 @@
-"""The HTTP surface: chat as JSON or server-sent events, health, Redis operations, and the page."""
+"""HTTP platform: chat as JSON or server-sent events, health, Redis operations, and the page."""
 
 from bot.http.adapter import ADAPTER
 

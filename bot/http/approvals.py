@@ -1,4 +1,4 @@
-"""`POST /approvals/<id>`: a decision in, and what came of it out."""
+"""Route `POST /approvals/<id>`: takes a decision, answers with its outcome."""
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
@@ -11,7 +11,7 @@ from bot.http.errors import Refusal
 
 
 class DecisionRequest(BaseModel):
-    """The body of `POST /approvals/<id>`."""
+    """Body of `POST /approvals/<id>`."""
 
     approve: bool
     reason: str = ""
@@ -21,7 +21,7 @@ _DECISION_REQUEST = TypeAdapter(DecisionRequest)
 
 
 async def decide(request: web.Request, commands: Commands, conversation: Conversation) -> web.StreamResponse:
-    """Decide a request; 403 for one who may not. Who asked over HTTP gets the rest of the answer, too."""
+    """Decide a request; 403 without permission. For a request over HTTP the rest of the answer follows."""
     body = bodies.parse(_DECISION_REQUEST, await bodies.read(request))
     id = request.match_info["id"]
     decided = await commands.decide(

@@ -1,4 +1,4 @@
-"""Who may call: the token when there is one, else this machine alone."""
+"""Authentication: with API_TOKEN the bearer token, without it only clients on this machine."""
 
 import hmac
 import re
@@ -15,17 +15,17 @@ from bot.http.errors import Handler, Refusal
 PROBES = frozenset({"/livez", "/readyz"})
 
 PUBLIC = PROBES | {"/", "/page/{name}"}
-"""Routes without a secret: the page's files and the probes."""
+"""Routes without authentication: the page's files and the probes."""
 
 _HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
-"""`host[:port]`, the host a name or an address that may be this machine."""
+"""`host[:port]` with a name or an address that may be this machine."""
 
 _OF_PROXIES = re.compile(
     r"forwarded|via|x-forwarded-.*|x-real-ip|(x|true)-client-ip|x-cluster-client-ip|x-original-.*"
     r"|x-envoy-.*|cf-.*|cdn-loop",
     re.ASCII | re.IGNORECASE,
 )
-"""Headers that proxies add, and no client of this machine's own."""
+"""Headers that proxies add, and local clients do not."""
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -40,7 +40,7 @@ _HEADERS = {
 
 
 async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What keeps foreign scripts and frames off the page; a signal handler for every response."""
+    """Add headers to every response that keep foreign scripts and frames off the page (a signal handler)."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
@@ -48,7 +48,7 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
 
 
 def check_exposure(host: str, api_token: str | None) -> None:
-    """Raises `CredentialsRejected` when `host` would let other machines in without a token."""
+    """Raise `CredentialsRejected` if `host` would admit other machines without a token."""
     if api_token is None and not _is_loopback(host):
         raise CredentialsRejected(
             f"API_TOKEN is not set, and HTTP_HOST={host} can be reached from other machines: "
@@ -57,17 +57,18 @@ def check_exposure(host: str, api_token: str | None) -> None:
 
 
 def guard(api_token: str | None, mounted: Collection[str]) -> Middleware:
-    """Admit a request or refuse it. Requests for `mounted` paths prove themselves (signatures).
+    """Return a middleware that refuses unauthenticated requests; handlers of `mounted` paths check
+    signatures.
 
-    Who mounts a path has it reached from outside, by a proxy on this machine perhaps, which may look like
-    this machine's own client: without a token, nothing but that path and the probes is served then.
+    A mounted path is reached from outside, perhaps by a proxy that looks like a local client: without a token
+    only mounted paths and the probes are served then.
     """
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         _refuse_foreign_target(request)
         resource = request.match_info.route.resource
-        path = resource.canonical if resource else None  # as routed: no spelling slips past it
+        path = resource.canonical if resource else None  # as routed, so that no spelling evades the check
         if path in mounted:
             pass
         elif api_token is None:
@@ -75,7 +76,7 @@ def guard(api_token: str | None, mounted: Collection[str]) -> Middleware:
             if mounted and path not in PROBES:
                 raise Refusal(
                     403,
-                    f"Without API_TOKEN only {', '.join(sorted(mounted))} and the probes are served here.",
+                    f"Without API_TOKEN only {', '.join(sorted(mounted))} and the probes are available.",
                 )
         elif path not in PUBLIC:
             _require_token(request, api_token)
@@ -94,38 +95,39 @@ def _require_token(request: web.Request, api_token: str) -> None:
 
 
 def _refuse_foreign_target(request: web.Request) -> None:
-    """Refuse a target that is not a path, unless it is an address of the host that the Host header names."""
+    """Refuse a target that is neither a path nor an address of the host in the Host header."""
     if request.version not in (HttpVersion10, HttpVersion11):
-        raise Refusal(400, "Speak HTTP/1.0 or HTTP/1.1.")
+        raise Refusal(400, "Use HTTP/1.0 or HTTP/1.1.")
     target = request.raw_path
     if not target.isascii():
-        raise Refusal(400, "The path holds characters that must be percent-encoded.")
+        raise Refusal(400, "The path contains characters that must be percent-encoded.")
     scheme, is_absolute, rest = target.partition("://")
     if not target.startswith("/") and is_absolute:
         authority = re.split("[/?#]", rest, maxsplit=1)[0]
         if scheme.lower() not in ("http", "https") or authority.lower() != _host(request).lower():
-            raise Refusal(400, "The address asked for and the Host header name different hosts.")
+            raise Refusal(400, "The address of the request and its Host header name different hosts.")
 
 
 def _refuse_foreign(request: web.Request) -> None:
-    """Refuse proxies, and pages that reach for this machine by DNS rebinding (Host) or directly (Origin)."""
+    """Refuse proxies, and pages of other sites that use DNS rebinding (Host) or direct requests (Origin)."""
     if proxy := next(filter(_OF_PROXIES.fullmatch, request.headers), None):
-        raise Refusal(403, f"This request came through a proxy ({proxy}): set API_TOKEN to serve others.")
+        raise Refusal(403, f"This request came through a proxy ({proxy}). Set API_TOKEN to allow that.")
     host = _host(request)
     if not _names_loopback(host):
         raise Refusal(
             403,
-            "Without API_TOKEN this bot answers only to localhost, and the Host header names another host.",
+            "Without API_TOKEN this bot answers only requests to localhost, and this Host header names "
+            "another host.",
         )
     origins = request.headers.getall(hdrs.ORIGIN, [])
     if any(each.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}") for each in origins):
         raise Refusal(
-            403, "This request comes from another website's page (Origin), which may not talk to the bot."
+            403, "This request comes from a page of another website (Origin), which may not use this bot."
         )
 
 
 def _host(request: web.Request) -> str:
-    """Return the one Host header; nothing when there is none, or more than one."""
+    """Return the Host header, or an empty string unless there is exactly one."""
     hosts = request.headers.getall(hdrs.HOST, [])
     return hosts[0] if len(hosts) == 1 else ""
 

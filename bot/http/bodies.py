@@ -1,4 +1,4 @@
-"""Reading bodies within their bounds, and JSON into typed models."""
+"""Request bodies: read within limits, and JSON parsed into typed models."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from bot.http.errors import Refusal
 
 MAX_BODY_BYTES = 1 << 20
 MAX_CHAT_BYTES = 24 << 20
-"""The same of `POST /chat`, which may bring files along."""
+"""Limit of `POST /chat`, which may contain files."""
 
 MAX_TYPE_CHARS = 200
-"""Longest Content-Type for a handler that has it parsed by aiohttp."""
+"""Longest Content-Type for a handler that lets aiohttp parse it."""
 
 _MAX_FAULTS = 10
 
 _MAX_MARKS = 100_000
-"""Commas and opening brackets in a body above `MAX_BODY_BYTES`, which is large by the base64 in it.
+"""Most commas and opening brackets in a body above `MAX_BODY_BYTES`, which is large only because of base64.
 
-Base64 has none of them, and a message of 32,000 characters no more than those. Millions of tiny values made
-the event loop silent for 3 s, and took 1 GiB.
+Base64 has none of them, and a message has at most its 32,000 characters. Millions of tiny values blocked the
+event loop for 3 s and took 1 GiB.
 """
 
 Body = TypeVar("Body")
@@ -33,7 +33,7 @@ Body = TypeVar("Body")
 async def read(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Return the body of a JSON request. Raises `Refusal` (400, 408, 413, 415).
 
-    A form of another website cannot send this content type, so asking for it also keeps forms out.
+    The required content type also keeps out forms of other websites, which cannot send it.
     """
     if _media_type(request) != "application/json":
         raise Refusal(415, f"Send JSON, with the header “{hdrs.CONTENT_TYPE}: application/json”.")
@@ -41,12 +41,12 @@ async def read(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
 
 
 async def receive(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """Return the body of any request, as it was sent. Raises `Refusal` (400, 408, 413, 415)."""
+    """Return the body of any request. Raises `Refusal` (400, 408, 413, 415)."""
     if any(each.strip().lower() not in ("", "identity") for each in _encodings(request)):
-        raise Refusal(415, f"Send the body as it is, without the header {hdrs.CONTENT_ENCODING}.")
+        raise Refusal(415, f"Send the body uncompressed, without the header {hdrs.CONTENT_ENCODING}.")
     if (request.content_length or 0) > most_bytes:
-        raise Refusal(413, f"The body is too large: {most_bytes:,} bytes are taken at most.")
-    # the request itself keeps its body for who reads it again
+        raise Refusal(413, f"The body is too large. The limit is {most_bytes:,} bytes.")
+    # the request itself keeps its body for later readers
     bounded = request if most_bytes == MAX_BODY_BYTES else request.clone(client_max_size=most_bytes)
     bounds = request.app[BOUNDS]
     seconds = bounds.body + most_bytes / bounds.bytes_per_second
@@ -56,13 +56,13 @@ async def receive(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> byt
     except TimeoutError as error:
         raise Refusal(408, f"The body did not arrive within {seconds:.0f} seconds.") from error
     except (web.RequestPayloadError, ConnectionError, RuntimeError) as error:  # the last: closed before
-        raise Refusal(400, "The body ended early or is not encoded as its headers say.") from error
+        raise Refusal(400, "The body is incomplete, or not encoded as its headers say.") from error
 
 
 def _media_type(request: web.Request) -> str:
-    """Return the media type that a request names, without its parameters.
+    """Return the media type of a request without its parameters.
 
-    aiohttp has the header parsed as of a mail: 8 KiB of it can take a second, or exhaust the stack.
+    aiohttp parses the header like that of an e-mail: 8 KiB of it can take a second, or exhaust the stack.
     """
     return request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
 
@@ -72,11 +72,9 @@ def _encodings(request: web.Request) -> list[str]:
 
 
 def parse(shape: TypeAdapter[Body], body: bytes) -> Body:
-    """Raises `Refusal` (400) that names the faults."""
+    """Return the parsed body. Raises `Refusal` (400) that names the faults."""
     if len(body) > MAX_BODY_BYTES and sum(map(body.count, (b",", b"[", b"{"))) > _MAX_MARKS:
-        raise Refusal(
-            400, "The body holds too many values: only the content of files may make it this large."
-        )
+        raise Refusal(400, "The body has too many values: only the content of files may make it this large.")
     try:
         return shape.validate_json(body)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""`POST /chat`: a message in, its answer out, as JSON or as server-sent events."""
+"""Route `POST /chat`: takes a message, answers as JSON or as server-sent events."""
 
 import asyncio
 import hashlib
@@ -48,24 +48,24 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 """
 
 LOOK_SECONDS = 0.5
-"""Between two looks for an answer that another process gives."""
+"""Seconds between two look-ups of an answer that another process gives."""
 
 LOOKING = "http looks for an answer"
-"""The name of the task that looks."""
+"""Name of the task that looks up answers."""
 
 DELIVER_SECONDS = 10.0
-"""How long a caller waits for the store to take a message."""
+"""Seconds that a caller waits until a message is stored."""
 
 TAKEN_BACK = Notice("Stopped.")
-"""The answer to a message that waited behind a turn when that was stopped: how that turn ends, too."""
+"""Answer to a message that waited after a stopped turn; that turn ends with the same word."""
 
 AUTHOR = CALLER
 OWNER = "api"
-"""`ThreadId.space` of all callers."""
+"""Value of `ThreadId.space` for all callers."""
 
 
 class ChatRequest(BaseModel):
-    """The body of `POST /chat`."""
+    """Body of `POST /chat`."""
 
     message: Annotated[str, StringConstraints(strip_whitespace=True, max_length=32_000)] = ""
     thread_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
@@ -78,9 +78,9 @@ _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 
 
 class Conversation:
-    """Hands callers' messages over and waits for their answers.
+    """Chat over HTTP: delivers callers' messages and waits for the answers.
 
-    `patience` is how many seconds a caller is kept waiting without a sign of life.
+    `patience` is the number of seconds that a caller waits without any part of an answer.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Conversation:
         self._patience = patience
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Handle `POST /chat`. A caller that hangs up does not stop its turn."""
+        """Handle `POST /chat`. A caller that disconnects does not stop its turn."""
         body = bodies.parse(_CHAT_REQUEST, await bodies.read(request, bodies.MAX_CHAT_BYTES))
         _require_content(body)
         attachments = await keep_sent(self._files, body.files)
@@ -106,17 +106,17 @@ class Conversation:
         reply = self._replies.join(message.id)
         if not reply.over:
             await self._hand_over(message)
-        async with self._looking_elsewhere(message.thread, message.id, reply):
+        async with self._background_lookup(message.thread, message.id, reply):
             return await self._answer(request, message.thread, reply)
 
     async def follow(
         self, request: web.Request, thread: ThreadId, message_id: str, words: str
     ) -> web.StreamResponse:
-        """Answer with the answer to a message that the inbox has; with `words` if it knows it no longer."""
+        """Respond with the answer to a message in the inbox, or with `words` if it is unknown there."""
         reply = self._replies.join(message_id)
         if not (reply.over or reply.begun or await self._shared.is_known(message_id)):
             reply = at_hand(Notice(words))
-        async with self._looking_elsewhere(thread, message_id, reply):
+        async with self._background_lookup(thread, message_id, reply):
             return await self._answer(request, thread, reply)
 
     async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
@@ -127,26 +127,25 @@ class Conversation:
         return web.json_response(_answer(thread, reply))
 
     @asynccontextmanager
-    async def _looking_elsewhere(
+    async def _background_lookup(
         self, thread: ThreadId, message_id: str, reply: Reply
     ) -> AsyncIterator[None]:
-        """Meanwhile take from the store what no turn of this process gives.
+        """Look up the answer in the store in the background, while the context is open.
 
-        That is the answer, when another process gives it or has given it, and the end of the waiting, when a
-        stop has taken the message back.
+        Another process may give or have given it, or a stop may have withdrawn the message.
         """
-        looking = asyncio.create_task(self._look_elsewhere(thread, message_id, reply), name=LOOKING)
+        looking = asyncio.create_task(self._look_up(thread, message_id, reply), name=LOOKING)
         try:
             yield
         finally:
             await cancel(looking)
 
-    async def _look_elsewhere(self, thread: ThreadId, message_id: str, reply: Reply) -> None:
-        while not (reply.over or reply.begun):  # what has begun here ends here, with a refusal at the worst
+    async def _look_up(self, thread: ThreadId, message_id: str, reply: Reply) -> None:
+        while not (reply.over or reply.begun):  # a reply that has begun here also ends here
             try:
                 found = await self._found(thread, message_id)
             except StorageDown as error:
-                logger.info("answer not looked up", extra={"error": str(error)})
+                logger.info("answer look-up failed", extra={"error": str(error)})
             else:
                 if found and not reply.begun:
                     for part in found:
@@ -155,7 +154,7 @@ class Conversation:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _found(self, thread: ThreadId, message_id: str) -> Sequence[Part]:
-        """The whole answer, if the store has one."""
+        """Return the whole answer from the store, or nothing if there is none yet."""
         receipt = await self._shared.receipt_of(message_id)
         if receipt and receipt.get("finished"):
             return stored(receipt)
@@ -164,34 +163,34 @@ class Conversation:
         return ()
 
     async def _stop(self, order: Stop) -> str:
-        """Stop a thread; the sentence is the caller's answer, since no turn takes a stop."""
-        self._taker()
+        """Stop a thread and return the sentence for the caller, because a stop starts no turn."""
+        self._require_deliver()
         try:
             async with asyncio.timeout(DELIVER_SECONDS):
                 answer = await self._commands.stop(order)
-        except Exception as error:  # whatever the store raises; to stop twice does no harm
-            logger.exception("not stopped", extra={"thread_id": str(order.thread)})
-            raise not_now("It may not have been stopped. Try again in a moment.") from error
+        except Exception as error:  # whatever the store raises; a repeated stop does no harm
+            logger.exception("stop failed", extra={"thread_id": str(order.thread)})
+            raise not_now("It may not have been stopped. Please try again in a moment.") from error
         self.last_message_at = time.monotonic()
         logger.info("stop taken", extra={"thread_id": str(order.thread), "answer": answer})
         return answer
 
-    def _taker(self) -> Deliver:
+    def _require_deliver(self) -> Deliver:
         if self.deliver is None:
-            raise not_now("The bot is not taking messages right now. Try again in a moment.")
+            raise not_now("The bot cannot accept messages right now. Please try again in a moment.")
         return self.deliver
 
     async def _hand_over(self, message: Message) -> None:
-        deliver = self._taker()
+        deliver = self._require_deliver()
         try:
             async with asyncio.timeout(DELIVER_SECONDS):
                 await deliver(message)
-        except TimeoutError as error:  # it may have been stored all the same
-            logger.warning("message not taken in time", extra={"thread_id": str(message.thread)})
+        except TimeoutError as error:  # it may have been stored
+            logger.warning("message delivery timed out", extra={"thread_id": str(message.thread)})
             raise not_now("The message may not have been stored. " + REPEAT) from error
-        except Exception as error:  # whatever the store raises, it means that nothing was taken
-            logger.exception("message not taken", extra={"thread_id": str(message.thread)})
-            raise not_now("The message could not be stored. Try again in a moment.") from error
+        except Exception as error:  # whatever the store raises, nothing was stored
+            logger.exception("message delivery failed", extra={"thread_id": str(message.thread)})
+            raise not_now("The message could not be stored. Please try again in a moment.") from error
         self.last_message_at = time.monotonic()
 
     async def _stream(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
@@ -199,7 +198,7 @@ class Conversation:
             headers={
                 hdrs.CONTENT_TYPE: "text/event-stream",
                 hdrs.CACHE_CONTROL: "no-store",
-                "X-Accel-Buffering": "no",  # nginx would hold the events back
+                "X-Accel-Buffering": "no",  # nginx would buffer the events
             }
         )
         try:
@@ -207,7 +206,7 @@ class Conversation:
             await self._send_events(response, thread, reply)
             await response.write_eof()
         except ConnectionError:
-            logger.debug("caller hung up", extra={"thread_id": str(thread)})
+            logger.debug("caller disconnected", extra={"thread_id": str(thread)})
         return response
 
     async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
@@ -226,7 +225,7 @@ class Conversation:
 def to_message(
     body: ChatRequest, idempotency_key: str | None, attachments: tuple[Attachment, ...] = ()
 ) -> Message:
-    """The message of a request. With a key, the same key and thread give the same message and thread ids."""
+    """Return the message of a request; the same key and thread give the same message and thread ids."""
     thread_id = body.thread_id or _new_thread_id(idempotency_key)
     return Message(
         id=f"http:{_message_name(thread_id, idempotency_key)}",
@@ -255,7 +254,7 @@ def _idempotency_key(request: web.Request) -> str | None:
     if key and len(key) > 255:
         raise Refusal(400, "The Idempotency-Key header is longer than 255 characters.")
     if key and not key.isprintable():
-        raise Refusal(400, "The Idempotency-Key header holds characters that are not printable UTF-8.")
+        raise Refusal(400, "The Idempotency-Key header contains characters that are not printable UTF-8.")
     return key
 
 
@@ -268,7 +267,7 @@ def _require_content(body: ChatRequest) -> None:
 
 
 def wants_stream(accept: Sequence[str]) -> bool:
-    """Return whether these `Accept` headers name server-sent events, and do not prefer JSON.
+    """Return True if these `Accept` headers name server-sent events and do not prefer JSON.
 
     https://www.rfc-editor.org/rfc/rfc9110#field.accept
     """
@@ -284,9 +283,9 @@ def _quality(media_range: str) -> tuple[str, float]:
 
 
 def _answer(thread: ThreadId, reply: Reply) -> dict[str, Json]:
-    """Return the answer as callers see it. Raises `Refusal` when it has failed.
+    """Return the body of a complete answer. Raises `Refusal` if it has failed.
 
-    That is final: who asks again with the same key gets it again.
+    A failure is final: a repeated request with the same key gets it again.
     """
     files: Json = {"files": [described(file) for file in reply.files]} if reply.files else {}
     if failure := reply.failure:
@@ -300,7 +299,7 @@ def _part_event(part: Part) -> bytes:
         case Text():
             return _event("text", {"text": part.text})
         case Notice():
-            if part.status:  # the event at the end tells it
+            if part.status:  # the last event reports it
                 return b""
             return _event("notice", {"text": part.text})
         case Approval():

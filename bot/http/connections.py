@@ -1,4 +1,4 @@
-"""The server's connections: how many there may be, and how long a request may take to arrive."""
+"""Connection limits of the server: number of connections, and time for a request to arrive."""
 
 import asyncio
 import logging
@@ -17,28 +17,28 @@ from bot.http.errors import Handler, Refusal, not_now
 log = logging.getLogger(__name__)
 
 SERVER = "bot"
-"""The `Server` header; aiohttp's own would name versions."""
+"""Value of the `Server` header; aiohttp's default would name versions."""
 
 _LINGER_SECONDS = 2.0
-"""Time for reading on after a refusal that left a body unread: else the client could not read it."""
+"""Seconds of reading on after a refusal that left a body unread: else the client could not read it."""
 
 
-def _affordable() -> int:
-    """Half of the files that this process may open, 1,000 at most: Redis and Postgres need the others."""
+def _connection_limit() -> int:
+    """Return half of the files that this process may open, at most 1,000: Redis and Postgres need some."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1_000 if soft == resource.RLIM_INFINITY else min(1_000, soft // 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds on connections: their number, and how many seconds each may take.
+    """Limits of connections: their number, and seconds for each phase.
 
-    `head` is for the first line and the headers, `body` for a body, and more for a large one: as many as its
-    size takes at `bytes_per_second`. `idle` is between two requests: longer than a proxy keeps a connection
-    (nginx 60, Caddy 120, cloud load balancers up to 600), or its next request would meet a closed one.
+    `head` is for the first line and the headers; `body` for a body, plus its size at `bytes_per_second`;
+    `idle` between two requests, longer than a proxy keeps a connection (nginx 60, Caddy 120, cloud load
+    balancers up to 600), or its next request would meet a closed one.
     """
 
-    connections: int = field(default_factory=_affordable)
+    connections: int = field(default_factory=_connection_limit)
     head: float = 10
     body: float = 10
     bytes_per_second: float = 512 << 10
@@ -49,7 +49,7 @@ BOUNDS = web.AppKey("bounds", Bounds)
 
 
 class Connection(web.RequestHandler):
-    """A connection that is closed when the head of a request is late, or when its place is needed."""
+    """Connection that is closed if the head of a request is late, or if its place is needed."""
 
     def __init__(self, connections: "Connections") -> None:
         bounds = connections.bounds
@@ -57,46 +57,46 @@ class Connection(web.RequestHandler):
             connections.server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]  # none, as `web.AppRunner` takes it, too
-            auto_decompress=False,  # a small body could become a huge one before anybody is asked who calls
+            auto_decompress=False,  # a small body could become a huge one before authentication
             keepalive_timeout=bounds.idle,
             lingering_time=min(_LINGER_SECONDS, bounds.body),
         )
         self._connections = connections
         self._is_answering = False
-        self._late: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a place, or refuse the connection with 503 when every other one is at work."""
+        """Take a place, or refuse the connection with 503 if all others answer requests."""
         super().connection_made(transport)
         if self._connections.admit(self):
-            self._expect_head()
+            self._start_timer()
         else:
-            refusal = not_now("Too many requests are being answered. Try again in a moment.")
+            refusal = not_now("The bot is answering too many requests. Please try again in a moment.")
             assert isinstance(transport, asyncio.Transport)
-            transport.write(_spelt(refusal))
+            transport.write(_to_bytes(refusal))
             self.force_close()
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock at the first byte of a request, and stop it once its head is here.
+        """Start the timer at the first byte of a request, and stop it once its head is complete.
 
-        Not only when it is answered: after a hold-up of the loop the timer is due before that.
+        The handler would stop it too late: after a delay of the event loop the timer is due first.
         """
-        if not self._is_answering and self._late is None:
-            self._expect_head()
+        if not self._is_answering and self._timer is None:
+            self._start_timer()
         super().data_received(data)
         if self._messages:
-            self._head_is_here()
+            self._cancel_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Free the place."""
-        self._head_is_here()
+        self._cancel_timer()
         self._connections.remove(self)
         super().connection_lost(exc)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
         """Keep the place while a request is answered."""
-        self._head_is_here()
+        self._cancel_timer()
         self._is_answering = True
         self._connections.remove_waiting(self)
         try:
@@ -106,24 +106,24 @@ class Connection(web.RequestHandler):
             self._connections.add_waiting(self)
 
     def drop(self) -> None:
-        """End the connection without a word, whatever is still to be sent."""
+        """Abort the connection without a response."""
         transport = self.transport
         self.force_close()
         if isinstance(transport, asyncio.Transport):
             transport.abort()
 
-    def _expect_head(self) -> None:
+    def _start_timer(self) -> None:
         loop = asyncio.get_running_loop()
-        self._late = loop.call_later(self._connections.bounds.head, self._be_late)
+        self._timer = loop.call_later(self._connections.bounds.head, self._on_timeout)
 
-    def _be_late(self) -> None:
+    def _on_timeout(self) -> None:
         log.debug("request head late", extra={"remote": self.peername})
         self.drop()
 
-    def _head_is_here(self) -> None:
-        if self._late:
-            self._late.cancel()
-            self._late = None
+    def _cancel_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
     def handle_error(
         self,
@@ -132,10 +132,12 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what cannot be read as a request; an error of ours keeps its trace in the log."""
+        """Answer a malformed request with 400; other errors are logged with their traceback."""
         if isinstance(exc, HttpProcessingError):
-            # not its text, which quotes what was sent
-            log.info("malformed request", extra={"remote": request.remote, "error": type(exc).__name__})
+            # not its text, which quotes the request
+            log.info(
+                "malformed request received", extra={"remote": request.remote, "error": type(exc).__name__}
+            )
             response: web.StreamResponse = Refusal(400, "This is not a valid HTTP request.").response()
             response.force_close()
         else:
@@ -145,10 +147,10 @@ class Connection(web.RequestHandler):
 
 
 class Connections:
-    """All connections of a server, `bounds.connections` at most.
+    """All connections of a server, at most `bounds.connections`.
 
-    A new one takes the place of the one that has waited longest without a request under way, so that
-    connections which never send one cannot keep others out.
+    A new one takes the place of the one that has been idle longest, so that idle connections cannot keep
+    others out.
     """
 
     def __init__(self, server: web.Server, bounds: Bounds) -> None:
@@ -160,14 +162,14 @@ class Connections:
         self._is_full = False
 
     def __call__(self) -> Connection:
-        """Make the protocol of a new connection."""
+        """Return the protocol of a new connection."""
         return Connection(self)
 
     def admit(self, new: Connection) -> bool:
-        """Take `new` in, if there is a place or one can be made."""
+        """Register `new` if there is a place or an idle connection to drop; return True if so."""
         is_full = len(self._open) >= self.bounds.connections
         if is_full and not self._is_full:
-            log.warning("too many connections", extra={"most": self.bounds.connections})
+            log.warning("connection limit reached", extra={"most": self.bounds.connections})
         self._is_full = is_full
         if is_full:
             oldest = next(iter(self._waiting), None)
@@ -180,24 +182,24 @@ class Connections:
         return True
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
     def remove_waiting(self, connection: Connection) -> None:
-        """Keep the place of a connection: it has sent a request."""
+        """Mark a connection as busy: its place is kept."""
         self._waiting.pop(connection, None)
 
     def add_waiting(self, connection: Connection) -> None:
-        """Give the place of a connection away if it is needed: its request is answered."""
+        """Mark a connection as idle: its place may be given to another."""
         if connection in self._open:
             self._waiting[connection] = None
 
 
 def _by_path(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Make requests without the host that their target may name: aiohttp fails at some that are none.
+    """Build requests without the host in their target, because aiohttp fails at invalid ones.
 
-    The guard compares it with the Host header.
+    The guard compares that host with the Host header.
     """
 
     def factory(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
@@ -209,7 +211,7 @@ def _by_path(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequ
 
 @web.middleware
 async def keep_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep the connection while its request is answered; close it when some of the body was not read."""
+    """Keep the connection while its request is answered; close it if the body was not read completely."""
     connection = request.protocol
     assert isinstance(connection, Connection)
     with connection.answering():
@@ -219,8 +221,8 @@ async def keep_connection(request: web.Request, handler: Handler) -> web.StreamR
     return response
 
 
-def _spelt(refusal: Refusal) -> bytes:
-    """Write a refusal out where there is no request that aiohttp could answer."""
+def _to_bytes(refusal: Refusal) -> bytes:
+    """Return a refusal as bytes, for a connection without a request that aiohttp could answer."""
     body = refusal.response().body
     assert isinstance(body, bytes)
     headers = {

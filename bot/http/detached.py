@@ -1,4 +1,4 @@
-"""HTTP callers as a process sees them that answers but does not listen."""
+"""HTTP platform for worker-only processes: answers are stored, no server runs."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ from bot.http.replies import HttpThread, Replies
 
 
 class AbsentHttp:
-    """Implements `bot.chat.Platform`: answers go into their receipts, where those who wait look for them."""
+    """Platform without a server: answers go into receipts, where other processes look them up."""
 
     name = "http"
 
@@ -29,36 +29,36 @@ class AbsentHttp:
         self._files = files
 
     async def receive(self, deliver: Deliver) -> None:
-        """Nothing comes."""
+        """Wait until cancelled: no messages arrive."""
         await asyncio.Event().wait()
 
     async def catch_up(self, deliver: Deliver) -> None:
-        """Nothing was missed."""
+        """Do nothing: no messages can be missed."""
 
     def thread(self, id: ThreadId) -> Thread:
-        """The place to answer, where nobody waits."""
+        """Return a thread without waiting callers."""
         return HttpThread(Replies())
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """See `bot.chat.Platform`: what callers send is kept until its turn comes."""
+        """Return the stored content of an attachment. Raises `FileRefused`."""
         return await read_kept(self._files, attachment)
 
     async def audience(self, message: Message) -> Audience:
-        """The callers, who have one token between them."""
+        """Return `members`: all callers share one token."""
         return "members"
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId | None:
-        """Nobody can be written to over HTTP."""
+        """Raise `Undeliverable`: HTTP callers cannot be messaged."""
         raise Undeliverable("HTTP callers are only answered")
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
-        """See `bot.chat.Platform`: whoever asks over HTTP is answered at once."""
+        """Do nothing: the HTTP response answers a stop directly."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
-        """There is nothing to change, since nothing was shown."""
+        """Do nothing: no request was shown."""
 
     async def health(self) -> Health:
-        """It does not listen, and is not meant to."""
+        """Report `off`: this process serves no HTTP."""
         return Health(name=self.name, state="off")

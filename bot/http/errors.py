@@ -1,4 +1,4 @@
-"""Every error leaves as `{"status": "error", "message"}`, in words the caller can act on."""
+"""HTTP errors: every error becomes `{"status": "error", "message"}` with a sentence that helps the caller."""
 
 import logging
 import uuid
@@ -13,11 +13,11 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETRY_AFTER = 5
-"""Seconds after which a caller that found us unready may try again."""
+"""Seconds after which a caller may retry a 503."""
 
 
 class Refusal(Exception):
-    """Answer this request with an HTTP error status and a sentence."""
+    """HTTP error with a status and a sentence for the caller."""
 
     def __init__(
         self,
@@ -33,22 +33,22 @@ class Refusal(Exception):
         self._details = details or {}
 
     def body(self) -> dict[str, Json]:
-        """Return the body as JSON: the message, and the details beside it."""
+        """Return the body as JSON: the message, and the details."""
         return {"status": "error", "message": self.message, **self._details}
 
     def response(self) -> web.Response:
-        """The refusal as a response of its own."""
+        """Return the refusal as a response."""
         return web.json_response(self.body(), status=self.status, headers=self.headers)
 
 
 def not_now(message: str) -> Refusal:
-    """503: the same request may work a little later."""
+    """Return a refusal with 503: the same request may succeed later."""
     return Refusal(503, message, {hdrs.RETRY_AFTER: str(RETRY_AFTER)})
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The error boundary of every route."""
+    """Turn every error of a route into a JSON response (error boundary)."""
     try:
         return await handler(request)
     except Refusal as refusal:
@@ -64,7 +64,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         logger.exception(
             "request failed", extra={"reference": reference, "method": request.method, "path": request.path}
         )
-        return Refusal(500, f"Something went wrong. The log has it under reference {reference}.").response()
+        sentence = f"Something went wrong. The operator can find it in the log under reference {reference}."
+        return Refusal(500, sentence).response()
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Refusal:
@@ -73,7 +74,7 @@ def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Refusal:
             return Refusal(404, f"There is nothing at {request.path}.")
         case web.HTTPMethodNotAllowed(method=method, allowed_methods=allowed):
             methods = ", ".join(sorted(allowed))
-            return Refusal(405, f"{request.path} takes {methods}, not {method}.", {hdrs.ALLOW: methods})
+            return Refusal(405, f"{request.path} accepts {methods}, not {method}.", {hdrs.ALLOW: methods})
         case web.HTTPRequestEntityTooLarge():
             return Refusal(413, "The body is too large.")
         case _:

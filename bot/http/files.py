@@ -1,4 +1,4 @@
-"""Files of answers (`GET /files/<id>`) and of callers. A browser is to run nothing of what they hold."""
+"""Files of answers (`GET /files/<id>`) and of callers, served so that a browser never executes them."""
 
 import base64
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from bot.chat import Attachment, File, FileRefused, Files, FileTooLarge, Json
 from bot.http.errors import Refusal
 
 _SHOWN = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
-"""What a browser may show in place; all else is to be saved."""
+"""Media types that a browser may show inline; all others are downloads."""
 
 _KEPT = "file:"
-"""Begins the address of an attachment whose content is with the files of answers."""
+"""URL prefix of an attachment whose content is in the file store."""
 
 _POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
 
 def described(file: File) -> dict[str, Json]:
-    """A file as callers see it, with where to get it."""
+    """Return a file as JSON with its URL."""
     return asdict(file) | {"url": f"/files/{file.id}"}
 
 
 class SentFile(BaseModel):
-    """A file in the body of `POST /chat`."""
+    """File in the body of `POST /chat`."""
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
     media_type: Annotated[str, StringConstraints(max_length=100)] = "application/octet-stream"
@@ -35,7 +35,7 @@ class SentFile(BaseModel):
 
 
 async def keep_sent(files: Files, sent: Sequence[SentFile]) -> tuple[Attachment, ...]:
-    """Keep what a caller sends along until its turn comes. Raises `Refusal` (400, 413)."""
+    """Store a caller's files until its turn runs. Raises `Refusal` (400, 413)."""
     return tuple([await _keep_one(files, each) for each in sent])
 
 
@@ -52,10 +52,10 @@ async def _keep_one(files: Files, sent: SentFile) -> Attachment:
 
 
 async def read_kept(files: Files, attachment: Attachment) -> bytes:
-    """What `keep_sent` kept. Raises `FileRefused`."""
+    """Return the content of a file that `keep_sent` stored. Raises `FileRefused`."""
     found = await files.find(attachment.url.removeprefix(_KEPT))
     if found is None:
-        raise FileRefused("it is no longer kept; send it again")
+        raise FileRefused("it has expired; please send it again")
     return found[1]
 
 

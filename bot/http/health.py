@@ -1,4 +1,4 @@
-"""`/health`, `/livez` and `/readyz`: what monitors ask."""
+"""Routes `/health`, `/livez` and `/readyz` for monitoring."""
 
 import asyncio
 import math
@@ -12,25 +12,25 @@ from bot.commands.commands import Commands
 from bot.http.errors import not_now
 
 CRITICAL = frozenset({"redis"})
-"""Parts without which no message can be taken."""
+"""Parts without which no message can be accepted."""
 
 
 READY_SECONDS = 1.0
-"""Time for which `/readyz` uses an examination again: anybody may ask, and each one costs."""
+"""Seconds during which `/readyz` reuses a result: anybody may call it, and each check costs."""
 
 
 class Probes:
-    """Answers monitors; `receiving` tells whether chat messages are taken."""
+    """Health routes; `receiving` returns True while chat messages are accepted."""
 
     def __init__(self, commands: Commands, receiving: Callable[[], bool]) -> None:
         self._commands = commands
         self._receiving = receiving
         self._examined: Sequence[Health] = ()
         self._examined_at = -math.inf
-        self._examining = asyncio.Lock()
+        self._examination = asyncio.Lock()
 
     async def health(self, request: web.Request) -> web.Response:
-        """Each part's state and evidence; 503 and an error when one is down."""
+        """Return each part's state and evidence; 503 with an error if one is down."""
         parts = await self._commands.examine()
         states = {part.state for part in parts}
         body: dict[str, Json] = {"agent_status": _describe(parts)}
@@ -40,22 +40,22 @@ class Probes:
         return web.json_response({"status": "degraded" if "degraded" in states else "healthy", **body})
 
     async def live(self, request: web.Request) -> web.Response:
-        """That the event loop runs is all this tells: a process that fails it is beyond help."""
+        """Return 200: the event loop runs. A process that fails this must be restarted."""
         return web.json_response({"status": "alive"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Whether a message sent now would be taken; 503 says why not."""
+        """Return 200 if a message sent now would be accepted; 503 with the reasons otherwise."""
         parts = await self._recently_examined()
         reasons = [f"{part.name} is down" for part in parts if part.name in CRITICAL and part.state == "down"]
         if not self._receiving():
-            reasons.insert(0, "messages are not taken")
+            reasons.insert(0, "no messages are accepted")
         if reasons:
             raise not_now(f"Not ready: {', '.join(reasons)}.")
         return web.json_response({"status": "ready"})
 
     async def _recently_examined(self) -> Sequence[Health]:
-        """Examine the parts, at most once in `READY_SECONDS`, however many ask."""
-        async with self._examining:
+        """Examine the parts at most once in `READY_SECONDS`."""
+        async with self._examination:
             if time.monotonic() - self._examined_at >= READY_SECONDS:
                 self._examined = await self._commands.examine()
                 self._examined_at = time.monotonic()

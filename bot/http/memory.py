@@ -1,4 +1,4 @@
-"""`GET /memory` and `DELETE /memory`: what is kept of all that was said over HTTP."""
+"""Routes `GET /memory` and `DELETE /memory`: export and deletion of everything that was said over HTTP."""
 
 from aiohttp import hdrs, web
 
@@ -7,17 +7,17 @@ from bot.http.chat import AUTHOR, OWNER
 from bot.http.errors import Refusal
 
 CALLER = Caller(AUTHOR, OWNER)
-"""Whoever holds the token is one person."""
+"""All holders of the token count as one user."""
 
 
 class MemoryRoutes:
-    """Shows and removes; the guard has let the caller in already."""
+    """Memory routes; the guard has authenticated the caller already."""
 
     def __init__(self, memory: PersonalMemory) -> None:
         self._memory = memory
 
     async def export(self, request: web.Request) -> web.Response:
-        """Handle `GET /memory`: all of it, as JSON."""
+        """Handle `GET /memory`: return all data as JSON."""
         data = await self._memory.export(CALLER)
         return web.Response(
             body=data, content_type="application/json", headers={hdrs.CACHE_CONTROL: "no-store"}
@@ -28,5 +28,5 @@ class MemoryRoutes:
         is_confirmed = request.query.get("confirm") == "everything"
         words = await self._memory.forget(CALLER, confirmed=is_confirmed)
         if not is_confirmed:
-            raise Refusal(400, "Add ?confirm=everything: that removes all that was said over HTTP.")
+            raise Refusal(400, "Add ?confirm=everything to delete everything that was said over HTTP.")
         return web.json_response({"status": "success", "message": words})

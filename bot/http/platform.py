@@ -1,4 +1,4 @@
-"""The HTTP server as a chat platform."""
+"""HTTP server as a chat platform."""
 
 import asyncio
 import errno
@@ -54,15 +54,15 @@ log = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page")
 
 GOODBYE = 3.0
-"""Seconds that running requests have to finish when the server closes."""
+"""Seconds for running requests to finish when the server closes."""
 
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
-"""Most large bodies that may arrive at once without a token."""
+"""Most large bodies that may arrive concurrently without a token."""
 
 
 class Http:
-    """The HTTP surface, listening; its `ThreadId`s are `http:api:<thread_id>`."""
+    """HTTP platform with a running server; its `ThreadId`s are `http:api:<thread_id>`."""
 
     def __init__(
         self, port: int, page: str | None, conversation: Conversation, replies: Replies, files: Files
@@ -76,11 +76,11 @@ class Http:
 
     @property
     def name(self) -> str:
-        """See `bot.chat.Platform.name`."""
+        """Return `http`."""
         return "http"
 
     async def receive(self, deliver: Deliver) -> None:
-        """Take chat messages until cancelled; outside of it `POST /chat` answers 503."""
+        """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
         self._conversation.deliver = deliver
         try:
             await asyncio.Event().wait()
@@ -88,34 +88,34 @@ class Http:
             self._conversation.deliver = None
 
     async def catch_up(self, deliver: Deliver) -> None:
-        """There is nothing to read: a caller that got no answer asks again."""
+        """Do nothing: a caller without an answer repeats its request."""
 
     def thread(self, id: ThreadId) -> Thread:
-        """The place to answer: callers are found by the messages of the turn, so `id` is not needed."""
+        """Return the thread; its callers are found by the messages of a turn, so `id` is not needed."""
         return HttpThread(self._replies)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """See `bot.chat.Platform`: what callers send is kept until its turn comes."""
+        """Return the stored content of an attachment. Raises `FileRefused`."""
         return await read_kept(self._files, attachment)
 
     async def audience(self, message: Message) -> Audience:
-        """The callers, who have one token between them."""
+        """Return `members`: all callers share one token."""
         return "members"
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId | None:
-        """Nobody can be written to over HTTP."""
+        """Raise `Undeliverable`: HTTP callers cannot be messaged."""
         raise Undeliverable("HTTP callers are only answered")
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
-        """See `bot.chat.Platform`: whoever asks over HTTP is answered at once."""
+        """Do nothing: the HTTP response answers a stop directly."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
-        """There is nothing to change, since nothing was shown."""
+        """Do nothing: no request was shown."""
 
     async def health(self) -> Health:
-        """Ok while messages are taken; the socket itself cannot close before the server does."""
+        """Report `ok` while messages are accepted; the socket cannot close before the server does."""
         receiving = self._conversation.deliver is not None
         evidence: dict[str, Json] = {"port": self.port, "answers_under_way": len(self._replies)}
         if self._conversation.last_message_at is not None:
@@ -138,13 +138,11 @@ async def connect(
     patience: float = 300,
     bounds: Bounds | None = None,
 ) -> AsyncIterator[Http]:
-    """Listen on `host` and `port` (0: any free one, see `Http.port`) until the context is left.
+    """Serve on `host` and `port` (0: any free port, see `Http.port`) until the context is left.
 
-    `mounts` are paths of other platforms, whose handlers (for POST) check for themselves who calls.
-    `patience` is how many seconds a caller of `/chat` is kept waiting without a sign of life, `bounds` what a
-    connection may take.
-    Leaving gives running requests a moment, releases callers that still wait for an answer with 503,
-    and closes every connection. Raises `CredentialsRejected` when the settings cannot work.
+    `mounts` are POST handlers of other platforms, which authenticate their callers themselves; `patience` is
+    the number of seconds that a caller of `/chat` waits without any part of an answer. On exit, waiting
+    callers get 503. Raises `CredentialsRejected` for settings that cannot work.
     """
     check_exposure(host, api_token)
     if mounts and api_token is None:
@@ -169,7 +167,7 @@ async def connect(
     await runner.setup()
     assert runner.server is not None
     try:
-        async with _listening(Connections(runner.server, app[BOUNDS]), host, port) as taken:
+        async with _listen(Connections(runner.server, app[BOUNDS]), host, port) as taken:
             address = local_address(host, taken)
             log.info("listening", extra={"page": address})
             serves_page = api_token is not None or not mounts  # as the guard decides it
@@ -219,14 +217,14 @@ def _routes(
         web.get("/usage", usage),
         web.get("/livez", probes.live),
         web.get("/readyz", probes.ready),
-        *(web.post(path, _bounded(handler)) for path, handler in mounts.items()),
+        *(web.post(path, _limit_body(handler)) for path, handler in mounts.items()),
     ]
 
 
-def _bounded(handler: Handler) -> Handler:
-    """Read the body within our bounds before `handler` does: until then anybody may have sent it.
+def _limit_body(handler: Handler) -> Handler:
+    """Wrap `handler` so that the body is read within limits first: its sender is not authenticated yet.
 
-    Bodies are small, except a few; so are those that a stranger may have us hold on all connections at once.
+    Only `_LARGE_AT_ONCE` bodies may be large, so that strangers cannot fill the memory on all connections.
     """
     large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
@@ -236,7 +234,7 @@ def _bounded(handler: Handler) -> Handler:
         if request.content_length is not None and request.content_length <= _SMALL_BYTES:
             await receive(request)
         elif large.locked():
-            raise not_now("Too many large bodies arrive at once. Try again in a moment.")
+            raise not_now("Too many large requests arrive at once. Please try again in a moment.")
         else:
             async with large:
                 await receive(request)
@@ -252,22 +250,22 @@ def local_address(host: str, port: int) -> str:
 
 
 @asynccontextmanager
-async def _listening(connections: Connections, host: str, port: int) -> AsyncIterator[int]:
-    """Take connections until the context is left; yields the port."""
+async def _listen(connections: Connections, host: str, port: int) -> AsyncIterator[int]:
+    """Accept connections until the context is left; yield the port."""
     try:
         server = await asyncio.get_running_loop().create_server(connections, host, port)
     except OSError as error:
-        raise CredentialsRejected(_cannot_listen(host, port, error)) from error
+        raise CredentialsRejected(_listen_error(host, port, error)) from error
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
+def _listen_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"HTTP_PORT={port} is in use on {host}: stop the program that has it, or choose another port"
+        return f"HTTP_PORT={port} is in use on {host}: stop the program that uses it, or choose another port"
     if error.errno == errno.EACCES:
-        return f"HTTP_PORT={port} is not open to this user: choose a port above 1023"
+        return f"HTTP_PORT={port} needs more permissions than this user has: choose a port above 1023"
     reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-    return f"HTTP_HOST={host} cannot be listened on: {reason}"
+    return f"HTTP_HOST={host} is not an address to listen on: {reason}"

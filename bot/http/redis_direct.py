@@ -1,4 +1,4 @@
-"""`POST /redis/direct`: key-value operations by hand."""
+"""Route `POST /redis/direct`: key-value operations."""
 
 import json
 from collections.abc import Mapping
@@ -45,11 +45,13 @@ async def run(request: web.Request, operations: Operations) -> web.Response:
         raise Refusal(400, "Invalid operation", details={"operations": list(_KINDS)})
     operation = bodies.parse(_KINDS[name], body)
     result = await operations.run(operation, Caller(AUTHOR, request.remote or ""))
-    return web.json_response({"status": "success", "operation": name, **result, **_beside(operation, result)})
+    return web.json_response(
+        {"status": "success", "operation": name, **result, **_details(operation, result)}
+    )
 
 
-def _beside(operation: Operation, result: Mapping[str, Json]) -> dict[str, Json]:
-    """Return what is told beside the result: the value as JSON, or what was done in words."""
+def _details(operation: Operation, result: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the fields beside the result: the value as JSON, or a sentence about the operation."""
     match operation:
         case Get():
             is_document = result.get("type") == "json"

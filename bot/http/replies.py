@@ -1,4 +1,4 @@
-"""Answers on their way from the worker to the callers who wait for them, in one process."""
+"""Replies of one process: each answer is passed from its turn to the waiting HTTP callers."""
 
 import asyncio
 from collections import OrderedDict
@@ -26,16 +26,16 @@ from bot.commands.approvals import asked, named
 from bot.http.errors import Refusal, not_now
 
 MAX_REMEMBERED = 1_000
-"""Finished answers kept for callers that repeat a request."""
+"""Most finished answers in memory for callers that repeat a request."""
 
 CALLER = "http:api"
-"""Whoever holds the token is one caller."""
+"""Author of all callers: they share one token."""
 
 REPEAT = "Repeat the request with the same Idempotency-Key to wait for it."
 
 
 class Reply:
-    """One answer: written once, read from its start by any number of callers."""
+    """One answer, written once and read from its start by any number of callers."""
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
@@ -45,36 +45,36 @@ class Reply:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Return True if the answer is complete or has failed."""
         return self._over
 
     @property
     def begun(self) -> bool:
-        """Whether a part has come."""
+        """Return True if there is at least one part."""
         return bool(self._parts)
 
     @property
     def markdown(self) -> str:
-        """The answer so far, without the reason why it failed."""
+        """Return the answer so far, without the notice of a failure."""
         return as_markdown(self._parts)
 
     @property
     def failure(self) -> Notice | None:
-        """The reason why there is no whole answer, after what was done all the same."""
+        """Return the notice of a failure, including earlier notices of what was done, or None."""
         return _failure(self._parts)
 
     @property
     def files(self) -> Sequence[File]:
-        """The files that were shown so far."""
+        """Return the files that were shown so far."""
         return [part for part in self._parts if isinstance(part, File)]
 
     def add(self, part: Part) -> None:
-        """Give the next part to every caller."""
+        """Add the next part for every caller."""
         self._parts.append(part)
         self._wake()
 
     def finish(self, refusal: Refusal | None = None) -> None:
-        """Release the callers, with an error when there is a `refusal`."""
+        """End the answer for all callers, with an error if there is a `refusal`."""
         self._over = True
         self._refusal = refusal
         self._wake()
@@ -84,9 +84,9 @@ class Reply:
         self._changed = asyncio.Event()
 
     async def follow(self, pause: float, patience: float) -> AsyncIterator[Sequence[Part]]:
-        """The parts as they come, some at a time; nothing at all whenever `pause` seconds were silent.
+        """Yield the parts as they come, and an empty sequence after each `pause` seconds of silence.
 
-        Raises `Refusal`: the one that the answer ended with, or 504 after `patience` seconds of silence.
+        Raises the `Refusal` of the answer, or one with 504 after `patience` seconds of silence.
         """
         taken, silence = 0, 0.0
         while True:
@@ -113,10 +113,11 @@ class Reply:
 
 
 class Replies:
-    """The answers under way, by the id of the message that asks."""
+    """Current replies by message id."""
 
     def __init__(self) -> None:
-        # held by the callers that read a reply and by the turn that writes it, and gone with the last of them
+        # referenced by the callers that read a reply and by the turn that writes it, and dropped with the
+        # last
         self._open: WeakValueDictionary[str, Reply] = WeakValueDictionary()
         self._finished: OrderedDict[str, Sequence[Part]] = OrderedDict()
 
@@ -124,28 +125,28 @@ class Replies:
         return len(self._open)
 
     def join(self, message_id: str) -> Reply:
-        """The answer to a message: at hand, under way, or still to come."""
+        """Return the reply to a message: finished, running, or not begun."""
         if message_id in self._finished:
             return at_hand(*self._finished[message_id])
         return self._open.setdefault(message_id, Reply())
 
     async def show(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """Pass the parts of a turn's one answer to the callers of all its messages, and store the answer.
+        """Pass the parts of a turn's answer to the callers of all its messages, and store the answer.
 
-        An answer that the receipt already has is shown as it was stored.
+        An answer that the receipt already holds is shown as stored.
         """
         turn = receipt.turn
         replies = {message.id: self._begin(message.id) for message in turn.messages}
         try:
             answer = await _pass_on(parts, receipt, replies.values())
-        except BaseException as error:  # cancelling counts too: nobody may wait for an answer that has ended
+        except BaseException as error:  # also cancellation: nobody may wait for an answer that has ended
             self._close(replies, _refusal(error, turn))
             raise
         self._remember(turn, answer)
         self._close(replies, None)
 
     def abandon(self) -> None:
-        """Release every caller: the process is about to stop."""
+        """End every reply: the process is about to stop."""
         for reply in list(self._open.values()):
             reply.finish(_stopping())
         self._open.clear()
@@ -157,10 +158,7 @@ class Replies:
             self._finished.popitem(last=False)
 
     def _begin(self, message_id: str) -> Reply:
-        """The reply to write: not one that callers have seen something of.
-
-        What an attempt before us left half written is closed; what was found in the store is whole.
-        """
+        """Return an empty reply to write to; an unfinished one of an earlier attempt is closed."""
         reply = self.join(message_id)
         if not reply.begun:
             return reply
@@ -178,25 +176,22 @@ class Replies:
 
 @dataclass(frozen=True, slots=True)
 class HttpThread:
-    """A caller's thread: the answer goes to whoever waits for it, and into the receipt."""
+    """Thread of HTTP callers: an answer goes to its waiting callers and into the receipt."""
 
     replies: Replies
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """See `bot.chat.Thread.reply`."""
+        """Pass the parts to the callers and store the answer in the receipt."""
         await self.replies.show(parts, receipt)
 
 
 def as_markdown(parts: Iterable[Part]) -> str:
-    """An answer as one text: the model's pieces joined, each notice a paragraph of its own.
-
-    What says that it has failed is no part of it.
-    """
+    """Return an answer as one text; each notice is a paragraph, and failures are left out."""
     return "".join(_piece(part) for part in parts).strip("\n")
 
 
 def told(approval: Approval) -> str:
-    """All of a request, with who may decide it or who has."""
+    """Return the text of a request, with the users who can decide it or the one who did."""
 
     def name(author: str) -> str:
         return "you" if author == CALLER else named(approval, author)
@@ -221,7 +216,7 @@ def _piece(part: Part) -> str:
 async def _pass_on(
     parts: AsyncIterator[Part], receipt: Receipt, replies: Collection[Reply]
 ) -> Sequence[Part]:
-    """Give all replies the parts; returns the whole answer as it is stored."""
+    """Pass the parts to all replies and store the answer; return it in its stored form."""
     if receipt.state.get("finished"):
         answer = stored(receipt.state)
         for reply in replies:
@@ -245,14 +240,14 @@ async def _pass_on(
 
 
 def stored(state: Mapping[str, Json]) -> Sequence[Part]:
-    """Return the answer that a finished receipt holds, with its failure if it has one."""
+    """Return the answer in a finished receipt, with its failure if there is one."""
     files = [File(**each) for each in state.get("files", ())]
     failure = [Notice(**state["failure"])] if "failure" in state else []
     return [Text(str(state["answer"])), *files, *failure]
 
 
 def _failure(parts: Sequence[Part]) -> Notice | None:
-    """Return the notice that says why an answer failed, after those that say what was done all the same."""
+    """Return the notice of a failure, joined with the notices before it, or None."""
     notices: list[Notice] = []
     for part in reversed(parts):
         if not isinstance(part, Notice):
@@ -264,7 +259,7 @@ def _failure(parts: Sequence[Part]) -> Notice | None:
 
 
 def at_hand(*answer: Part) -> Reply:
-    """A reply that has nothing to wait for."""
+    """Return a finished reply."""
     reply = Reply()
     for part in answer:
         reply.add(part)
@@ -273,7 +268,7 @@ def at_hand(*answer: Part) -> Reply:
 
 
 def _stopping() -> Refusal:
-    return not_now("The bot is stopping, and answers after its restart. " + REPEAT)
+    return not_now("The bot is shutting down and will answer after its restart. " + REPEAT)
 
 
 def _starts_again() -> Refusal:
@@ -286,7 +281,11 @@ def _refusal(error: BaseException, turn: Turn) -> Refusal:
             return Refusal(status, str(error))
         case asyncio.CancelledError():
             return _stopping()
-        case LeaseLost() | StorageDown() | PlatformError():  # the turn is tried again
+        case LeaseLost() | StorageDown() | PlatformError():  # the turn is retried
             return _starts_again()
         case _:
-            return Refusal(500, f"The answer broke off. The log has the details under reference {turn.id}.")
+            return Refusal(
+                500,
+                "The answer ended with an error. The operator can find it in the log under reference "
+                f"{turn.id}.",
+            )

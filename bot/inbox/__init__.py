@@ -1,4 +1,4 @@
-"""Durable mailboxes, one per thread, on Redis Streams: what is put here is answered, in order, once."""
+"""Durable mailboxes on Redis Streams, one per thread: each message is answered in order and once."""
 
 from bot.inbox import admin
 from bot.inbox.erasure import Erasure

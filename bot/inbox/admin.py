@@ -1,4 +1,4 @@
-"""The command `inbox`: what waits, runs and died, as text for an operator."""
+"""Command `inbox`: waiting, running and dead messages as text for the operator."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -10,13 +10,13 @@ from bot.inbox import queries
 from bot.inbox.queries import Dead
 
 ALL = "all"
-"""Names every dead message."""
+"""Argument that names every dead message."""
 
 _TEXT = 60
 
 
 async def listing(redis: Redis) -> str:
-    """Every message that is not answered, and every one that was given up, a line each."""
+    """Return one line for each unanswered and each dead message."""
     running = await queries.running(redis)
     lines = _unanswered(await queries.waiting(redis), running)
     lines += [
@@ -27,13 +27,13 @@ async def listing(redis: Redis) -> str:
 
 
 async def replay(redis: Redis, entry: str) -> str:
-    """Put a dead message back, or `all`; says how many."""
+    """Put a dead message back, or `all`; return a sentence with their number."""
     replayed = sum([await queries.replay(redis, each) for each in await _entries(redis, entry)])
     return _outcome("put back", replayed, entry)
 
 
 async def drop(redis: Redis, entry: str) -> str:
-    """Forget a dead message, or `all`; says how many."""
+    """Delete a dead message, or `all`; return a sentence with their number."""
     dropped = sum([await queries.drop(redis, each) for each in await _entries(redis, entry)])
     return _outcome("dropped", dropped, entry)
 

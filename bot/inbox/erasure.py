@@ -1,4 +1,4 @@
-"""Taking one person's messages out of the inbox, for good, and holding threads while more is taken out."""
+"""Erasure of one user's data from the inbox, and pauses of threads meanwhile."""
 
 import asyncio
 import json
@@ -17,10 +17,10 @@ from bot.inbox.keys import ACTIVE, DEAD, LATER, LEFT, TAG
 from bot.inbox.queries import SEEN_SECONDS, waiting
 
 HOLD_SECONDS = 30
-"""A hold whose holder died ends by itself."""
+"""Seconds after which a pause ends by itself if its holder died."""
 
 LEFT_SECONDS = 60
-"""Time in which every process that lives learns that a thread was left; see `bot.inbox.replica`."""
+"""Seconds in which every running process notices that a thread was left (`bot.inbox.replica`)."""
 
 _LOOK_SECONDS = 0.2
 _BATCH = 500
@@ -38,7 +38,7 @@ class Erasure:
         self._resume = redis.register_script(scripts.RESUME)
 
     async def withdraw(self, writer: Writer) -> int:
-        """Take out what waits, and stop the turns that only this person wants; returns how many messages."""
+        """Withdraw the user's unanswered messages and return their number; others' turns go on."""
         theirs = [each for each in await waiting(self._redis) if writer.wrote(each.author, str(each.thread))]
         for each in theirs:
             await self._inbox.put(Withdrawal(message_id=each.corrects or each.id))
@@ -46,16 +46,16 @@ class Erasure:
 
     @asynccontextmanager
     async def held(self, thread: str, patience: float) -> AsyncIterator[None]:
-        """Keep turns of a thread from beginning, once it has none; for as long as `HOLD_SECONDS` at most.
+        """Pause a thread once it has no turn, for at most `HOLD_SECONDS`.
 
-        Raises `StillBusy` when its turn has not ended after `patience` seconds.
+        Raises `StillBusy` if its turn has not ended after `patience` seconds.
         """
         token = secrets.token_hex(8)
         until = time.monotonic() + patience
         while not await self._is_paused(thread, token):
             if time.monotonic() >= until:
                 raise StillBusy
-            await asyncio.sleep(_LOOK_SECONDS)  # how often to look: nothing announces the end of a turn
+            await asyncio.sleep(_LOOK_SECONDS)  # polling: nothing announces the end of a turn
         try:
             async with asyncio.timeout(HOLD_SECONDS / 2):
                 yield
@@ -72,10 +72,10 @@ class Erasure:
         return bool(paused)
 
     async def leave(self, thread: str) -> None:
-        """Take part in a thread no more, as if it had never been."""
+        """Leave a thread, as if the bot had never joined it."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(keys.joined(thread))
-            pipeline.sadd(LEFT, keys.left(thread))  # else processes that remember it would put it back
+            pipeline.sadd(LEFT, keys.left(thread))  # else processes that remember it would restore it
             pipeline.expire(LEFT, LEFT_SECONDS)
             await pipeline.execute()
         key = keys.threads(thread.partition(":")[0])
@@ -92,10 +92,9 @@ class Erasure:
         return {}
 
     async def erase(self, user: Sequence[Writer]) -> None:
-        """Remove the receipts, the given up and the early messages of a user, and the name from the rest.
+        """Remove a user's receipts, dead letters and early messages, and the author from other entries.
 
-        What stays is that a message with that id was taken, or a platform that sends it again would have it
-        answered again.
+        The message ids stay: else a redelivered message would be answered again.
         """
         for writer in user:
             await self._erase(writer)
@@ -139,7 +138,7 @@ def _id(key: str) -> str:
 
 
 def _author(fields: Mapping[bytes, bytes]) -> str:
-    """Who wrote a dead message; it may be dead because it cannot be read."""
+    """Return the author of a dead letter, or an empty string if it is unreadable."""
     try:
         message: Json = json.loads(fields[b"message"])
         return str(message["author"])

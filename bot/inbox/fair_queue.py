@@ -1,4 +1,4 @@
-"""Fair shares: one person and one channel never take all turns of a process, however much they ask."""
+"""Fair queue of leases: one user or one channel never takes all turns of a process."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from bot.inbox.lease import Lease
 
 ROOM = 10
-"""So many leases wait in a process for each turn that it runs at once; the rest waits in Redis."""
+"""Leases that may wait in a process for each concurrent turn; the rest waits in Redis."""
 
 
 class FairQueue:
-    """Leases whose turns have not begun, and the number of turns that run, by person and by channel. Pure.
+    """Waiting leases, and the number of running turns by user and by channel. Pure.
 
-    At most `limit` turns run at once: `user` of one person and `channel` in one channel (None: no bound),
-    but no more than `limit - 1`. Where callers cannot be told apart, all of them share `limit - 1`.
+    At most `limit` turns run at once, `user` of one user and `channel` in one channel (None: no bound), but
+    at most `limit - 1`. Indistinguishable callers share `limit - 1`.
     """
 
     def __init__(self, limit: int, user: int | None = None, channel: int | None = None) -> None:
@@ -34,21 +34,21 @@ class FairQueue:
 
     @property
     def free(self) -> int:
-        """Return how many more turns can run."""
+        """Return the number of turns that can start now."""
         return self._limit - len(self._running)
 
     @property
     def is_short(self) -> bool:
-        """Tell if most of the room is empty."""
+        """Return True if at least half of the room is empty."""
         return len(self._waiting) <= ROOM * self._limit // 2
 
     @property
     def wanted(self) -> int:
-        """Return how many leases to take now: one at a time when no turn is free, until a newcomer waits."""
+        """Return how many leases to take now; while no turn is free, one at a time until a newcomer waits."""
         return self.free or (0 if any(map(self._is_newcomer, self._waiting)) else 1)
 
     def add(self, lease: Lease) -> bool:
-        """Let a lease wait; False when there is no room for it."""
+        """Add a lease; return False if there is no room for it."""
         can_begin = self._has_share(lease) and (self.free > 0 or self._is_newcomer(lease))
         if not can_begin and len(self._waiting) >= ROOM * self._limit:
             return False
@@ -56,37 +56,34 @@ class FairQueue:
         return True
 
     def discard(self, lease: Lease) -> None:
-        """Let a lease wait no more."""
+        """Remove a waiting lease."""
         self._waiting.pop(lease, None)
 
     def clear(self) -> None:
-        """Let none wait any more."""
+        """Remove all waiting leases."""
         self._waiting.clear()
 
     def next(self) -> Lease | None:
-        """Return the lease whose turn begins now; None when there is none.
-
-        It is the first one of the person who has the fewest turns.
-        """
+        """Return the lease whose turn begins now, the first of the user with the fewest turns, or None."""
         ready = [lease for lease in self._waiting if self._has_share(lease)] if self.free > 0 else []
         if not ready:
             return None
-        lease = min(ready, key=self._turns_of_person)
+        lease = min(ready, key=self._turns_of_user)
         del self._waiting[lease]
         self._running.add(lease)
         self._turns.update(self._shares(lease).keys())
         return lease
 
     def end(self, lease: Lease) -> None:
-        """Note that a turn has ended."""
+        """Record that a turn has ended."""
         self._running.remove(lease)
         self._turns.subtract(self._shares(lease).keys())
         self._turns += Counter()  # drops the zeros
 
     def _shares(self, lease: Lease) -> dict[tuple[str, str], int]:
-        """Return the most turns at once by who shares them; nobody does in entries of older versions."""
+        """Return the bound of each owner of a lease; entries of older versions have no owner."""
         most = max(self._limit - 1, 1)
-        if lease.author and lease.author == lease.channel:  # HTTP's callers
+        if lease.author and lease.author == lease.channel:  # HTTP callers
             return {("surface", lease.author): most}
         owners = {"user": lease.author, "channel": lease.channel}
         return {
@@ -98,9 +95,9 @@ class FairQueue:
     def _has_share(self, lease: Lease) -> bool:
         return all(self._turns[owner] < most for owner, most in self._shares(lease).items())
 
-    def _turns_of_person(self, lease: Lease) -> int:
+    def _turns_of_user(self, lease: Lease) -> int:
         return next((self._turns[owner] for owner in self._shares(lease)), 0)
 
     def _is_newcomer(self, lease: Lease) -> bool:
-        """Tell if a lease is of somebody who has no turn and can have one."""
-        return self._has_share(lease) and not self._turns_of_person(lease)
+        """Return True if the user of a lease has no turn and may have one."""
+        return self._has_share(lease) and not self._turns_of_user(lease)

@@ -1,8 +1,8 @@
-"""A Redis client whose writes reach Redis only while the turn that makes them holds its lease.
+"""Redis client whose writes are fenced: they succeed only while the current turn holds its lease.
 
-A cancelled turn may still write (langgraph's saver does so on purpose), and a process that was stopped for
-longer than its lease does not know that it lost it. So each write, and each pipeline with one, runs as one
-script that looks at the lease first. What is written outside of a turn is not held back.
+A cancelled turn may still write (langgraph's saver does so on purpose), and a process that was suspended for
+longer than its lease does not know that it lost it. So each write, and each pipeline with one, runs as a
+script that checks the lease first. Writes outside of a turn are not fenced.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,16 +25,16 @@ _READS = frozenset(
         *("XRANGE", "ZCARD", "ZRANGE", "ZSCORE"),
     )
 )
-"""Commands that change nothing. What is not named here is held back, be it a read: nothing slips through."""
+"""Commands that change nothing. All others are fenced, even unknown reads, so that no write is missed."""
 
 
 Command = tuple[Sequence[Any], Mapping[str, Any]]
-"""Its words, and the options for reading its reply; redis-py's form."""
+"""Arguments of a command, and redis-py's options for its reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What a write has to show: the stream, and who holds which of its entries."""
+    """Lease that a write must hold: stream, consumer and entry id."""
 
     ready: str
     consumer: str
@@ -46,7 +46,7 @@ _current: ContextVar[Fence | None] = ContextVar("fence", default=None)
 
 @contextmanager
 def behind(fence: Fence) -> Iterator[None]:
-    """Hold back the writes of this task, and of those it starts, once the lease is lost."""
+    """Fence the writes of this task and of the tasks that it starts."""
     token = _current.set(fence)
     try:
         yield
@@ -55,7 +55,7 @@ def behind(fence: Fence) -> Iterator[None]:
 
 
 class FencedRedis(Redis):
-    """A `Redis` that raises `LeaseLost` instead of writing when the current turn's lease is lost."""
+    """Redis client that raises `LeaseLost` instead of writing once the current turn's lease is lost."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(connection_pool=redis.connection_pool)
@@ -64,7 +64,7 @@ class FencedRedis(Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run one command. Raises `LeaseLost`."""
         fence = _current.get()
-        if fence is None or not _writes(args):
+        if fence is None or not _is_write(args):
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         (reply,) = await self.run(fence, [(args, options)])
         if isinstance(reply, RedisError):
@@ -72,22 +72,22 @@ class FencedRedis(Redis):
         return reply
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "_FencedPipeline":
-        """A pipeline; with a write in it, it is one atomic step."""
+        """Return a pipeline; with a write in it, it runs as one atomic step."""
         return _FencedPipeline(self, transaction, shard_hint)
 
     async def run(
         self, fence: Fence, commands: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
     ) -> list[Any]:
-        """Run commands behind `fence`; a reply is an exception where a command failed."""
+        """Run commands behind `fence`; the reply of a failed command is its exception. Raises `LeaseLost`."""
         flat: list[Any] = [fence.consumer, fence.lease]
         for args, _ in commands:
             flat += [len(args), *args]
         replies = await self._guarded(keys=[fence.ready], args=flat)
         if replies is None:
             raise LeaseLost(fence.lease)
-        return [self._parsed(reply, *each) for reply, each in zip(replies, commands, strict=True)]
+        return [self._parse(reply, *each) for reply, each in zip(replies, commands, strict=True)]
 
-    def _parsed(self, reply: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    def _parse(self, reply: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         callback = self.response_callbacks.get(args[0])
         return reply if callback is None or isinstance(reply, RedisError) else callback(reply, **options)
 
@@ -99,7 +99,7 @@ class _FencedPipeline(Pipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         fence = _current.get()
-        if fence is None or not any(_writes(args) for args, _ in self.command_stack):
+        if fence is None or not any(_is_write(args) for args, _ in self.command_stack):
             return await super().execute(raise_on_error)
         commands, self.command_stack = self.command_stack, []
         replies = await self._redis.run(fence, commands)
@@ -110,5 +110,5 @@ class _FencedPipeline(Pipeline):
         return replies
 
 
-def _writes(args: Sequence[Any]) -> bool:
+def _is_write(args: Sequence[Any]) -> bool:
     return str(args[0]).upper() not in _READS

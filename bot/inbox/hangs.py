@@ -1,4 +1,4 @@
-"""Hangs of the event loop, counted for the turn or the event that caused them."""
+"""Counter of event loop hangs, by the turn or the event that caused them."""
 
 from redis.asyncio import Redis
 
@@ -8,9 +8,9 @@ from bot.inbox.queries import SEEN_SECONDS
 
 
 async def note_hang(redis: Redis, inbox: Inbox, work: str) -> None:
-    """Count a hang of this process, which dies now, for its cause, as `bot.chat.work_at_hand` names it.
+    """Count a hang of this process for its cause, as `bot.chat.work_at_hand` names it, before it exits.
 
-    `redis` is a client of an event loop that still runs. Without a cause every turn counts a crash.
+    `redis` must belong to an event loop that still runs. Without a cause every turn counts a crash.
     """
     kind, _, id = work.partition(":")
     if kind == "turn":

@@ -1,7 +1,7 @@
-"""The inbox's keys and steps; `worker.py` decides when which step is taken.
+"""Steps of the inbox; `worker.py` decides when to take them.
 
 Design: Redis Streams with a consumer group whose pending entry is the lease on a thread. The consumer's name
-holds a number that grows with each start, so that a process cannot be mistaken for its own earlier self.
+ends with a number that grows with each start, so that a restarted process differs from its predecessor.
 """
 
 import json
@@ -42,11 +42,11 @@ log = logging.getLogger(__name__)
 _DAY = 86_400
 _TURN_SECONDS = 3 * _DAY
 _RECENT_SECONDS = _DAY
-"""An edit of a message that was never seen counts as that message, if it is not older."""
+"""An edit of an unknown message counts as a new message if that is not older."""
 
 
 class Inbox:
-    """Keeps messages until they are answered. Errors of redis-py pass through."""
+    """Store of messages until they are answered. Errors of redis-py pass through."""
 
     name = "inbox"
 
@@ -74,11 +74,11 @@ class Inbox:
 
     @property
     def consumer(self) -> str:
-        """The name under which this process holds its leases."""
+        """Return the name under which this process holds its leases."""
         return self._consumer
 
     async def put(self, event: Event) -> Outcome:
-        """Take an event for good."""
+        """Store an event durably and return the outcome."""
         match event:
             case Message():
                 return await self._put_message(event.well_formed())
@@ -92,7 +92,7 @@ class Inbox:
                 return await self._put_stop(event)
 
     async def _put_message(self, message: Message) -> Outcome:
-        if self._journal.is_done(message.id):  # also when Redis has lost its memory of that
+        if self._journal.is_done(message.id):  # also when Redis has lost it
             return "duplicate"
         outcome = _outcome(await self._put(keys=_put_keys(message), args=self._put_args(message)))
         if outcome == "kept":
@@ -136,7 +136,7 @@ class Inbox:
         return outcome
 
     async def _put_stop(self, stop: Stop) -> Outcome:
-        # typed, it is a message, which comes again from the history: it would find other things to stop
+        # a typed stop is a message that catch-up delivers again: it must not stop later turns
         if stop.id and await self._redis.exists(keys.seen(stop.id)):
             return "duplicate"
         try:
@@ -155,11 +155,11 @@ class Inbox:
         return await queries.health(self._redis)
 
     async def stop(self, stop: Stop) -> int:
-        """Stop what `stop` names; returns how many turns. Raises `StopRefused`."""
+        """Stop the turns that `stop` names and return their number. Raises `StopRefused`."""
         return await self._stops.stop(stop)
 
     async def enter(self) -> list[Lease]:
-        """Join the workers under a new consumer name; returns the leases that our earlier self left."""
+        """Join the workers under a new consumer name; return the leases of this process's earlier runs."""
         await self.ensure_group()
         async with self._redis.pipeline(transaction=True) as step:
             step.incr(keys.starts(self._name))
@@ -174,7 +174,7 @@ class Inbox:
         return leases
 
     async def stay(self) -> None:
-        """Keep the number of starts while we live: it is forgotten only when no lease of then can be left."""
+        """Renew the start counter: it may expire only when no lease of an earlier start can remain."""
         await self._redis.expire(keys.starts(self._name), SEEN_SECONDS)
 
     async def _take_from(self, earlier: str) -> list[Lease]:
@@ -182,11 +182,11 @@ class Inbox:
         return _leases((entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in taken)
 
     async def ensure_group(self) -> None:
-        """Make the consumer group; again, too, after Redis came back empty."""
+        """Create the consumer group unless it exists; Redis may have come back empty."""
         await ensure_group(self._redis)
 
     async def take(self, count: int, block_ms: int | None) -> list[Lease]:
-        """Lease up to `count` threads that have messages, waiting up to `block_ms` milliseconds for one."""
+        """Lease up to `count` threads with messages; wait up to `block_ms` milliseconds for one."""
         answer = await self._redis.xreadgroup(
             GROUP, self._consumer, {READY: ">"}, count=count, block=block_ms
         )
@@ -197,7 +197,7 @@ class Inbox:
         """Lease threads whose holder has not renewed for `idle_ms` milliseconds."""
         leases: list[Lease] = []
         cursor = "0-0"
-        while len(leases) < count:  # Redis looks at some entries at a time
+        while len(leases) < count:  # Redis scans some entries at a time
             cursor, entries, _ = await self._redis.xautoclaim(
                 READY, GROUP, self._consumer, idle_ms, cursor, count=count - len(leases)
             )
@@ -207,13 +207,13 @@ class Inbox:
         return leases
 
     def fence(self, lease: Lease) -> Fence:
-        """What lets other writes happen only while `lease` is held."""
+        """Return the fence that allows other writes only while `lease` is held."""
         return Fence(READY, self._consumer, lease.entry)
 
     async def begin(self, lease: Lease) -> Begun | None:
-        """Start, or start again, the thread's next turn; None when nothing waits.
+        """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.
 
-        Raises `LeaseLost`. Messages that cannot be read go to `dead`, or they would block their thread.
+        Unreadable messages move to `dead`, or they would block their thread.
         """
         begun = await self._begin(
             keys=[READY, keys.mailbox(lease.thread), keys.messages(lease.thread), ACTIVE],
@@ -229,7 +229,7 @@ class Inbox:
             messages = tuple(Message.from_json(json.loads(each)) for each in stored)
             state = json.loads(receipt) if receipt else {}
         except (ValueError, TypeError, KeyError) as problem:
-            log.exception("message cannot be read", extra={"thread_id": lease.thread, "turn": turn_id})
+            log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
             await self._end(lease, turn_id, f"unreadable: {problem!r}")
             return None
         turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt)
@@ -247,29 +247,29 @@ class Inbox:
         _check(kept, lease)
 
     async def finish(self, lease: Lease, turn: Turn, dead: str = "") -> None:
-        """Take the turn's messages out and free the thread; `dead` is why nobody will answer them.
+        """Remove the turn's messages and free the thread. Raises `LeaseLost`.
 
-        Raises `LeaseLost`.
+        `dead` is the reason for giving them up: they are kept as dead letters.
         """
         await self._end(lease, turn.id, dead)
         self._journal.finished([message.id for message in turn.messages])
 
     def leave(self, turn: Turn) -> None:
-        """A turn that was begun has ended here, whatever its end."""
+        """Mark a turn as no longer running in this process."""
         self._under_way.discard(turn.id)
         self._journal.left(turn)
 
     @property
     def under_way(self) -> list[str]:
-        """The ids of the turns that run in this process."""
+        """Return the ids of the turns that run in this process."""
         return sorted(self._under_way)
 
     async def restore(self) -> int:
-        """Put back what Redis has lost of all that this process knows; returns how many messages."""
+        """Restore what Redis has lost of this process's messages; return how many."""
         return await self._journal.restore()
 
     async def keep_whole(self) -> None:
-        """Do so every few seconds until cancelled."""
+        """Restore lost messages every few seconds until cancelled."""
         await self._journal.keep_whole()
 
     async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
@@ -291,9 +291,9 @@ class Inbox:
     async def postpone(
         self, lease: Lease, turn: Turn, seconds: float, *, error: str = "", failed: bool = False
     ) -> None:
-        """Give the thread up and try its turn again in `seconds`. Raises `LeaseLost`.
+        """Release the thread and retry its turn in `seconds`. Raises `LeaseLost`.
 
-        `failed` counts it as a failure that nobody foresaw.
+        `failed` counts it as an unexpected failure.
         """
         postponed = await self._postpone(
             keys=[READY, LATER, keys.turn(turn.id)],
@@ -302,32 +302,32 @@ class Inbox:
         _check(postponed, lease)
 
     async def defer(self, leases: Sequence[Lease]) -> None:
-        """Give leases up under which no turn has begun; `wake` makes their threads ready again."""
+        """Release leases whose turns have not begun; `wake` makes their threads ready again."""
         pairs = [each for lease in leases for each in (lease.entry, lease.thread)]
         await self._defer(keys=[READY, LATER], args=[self._consumer, time.time(), *pairs])
 
     async def renew(self, turns: Mapping[Lease, str]) -> tuple[list[Lease], set[str]]:
-        """Renew the leases of these turns; returns the leases no longer ours, and the turns to stop."""
+        """Renew the leases of these turns; return the lost leases, and the ids of turns to stop."""
         pairs = [each for lease, turn in turns.items() for each in (lease.entry, turn)]
         lost, stopped = await self._renew(keys=[READY], args=[TAG, self._consumer, *pairs])
         entries = {keys.text(entry) for entry in lost}
         return [lease for lease in turns if lease.entry in entries], {keys.text(turn) for turn in stopped}
 
     async def wake(self) -> int:
-        """Make postponed threads that are due ready again; returns how many."""
+        """Make postponed threads that are due ready again; return how many."""
         return int(await self._wake(keys=[LATER], args=[time.time(), TAG]))
 
     async def hand_over(self, keep: Iterable[Lease] = ()) -> int:
-        """Give up what we hold, but for what to `keep`: others can take it at once. Returns how many threads.
+        """Release all leases except `keep`, so that others can take them at once; return how many.
 
-        With nothing kept we leave the workers.
+        With nothing kept, this process leaves the workers.
         """
         kept = [lease.entry for lease in keep]
         return int(await self._hand_over(keys=[READY], args=[TAG, self._consumer, *kept]))
 
 
 def as_message(decision: Decision) -> Message:
-    """A decision as it waits in the mailbox. Its name is the request's, so that there can be no other."""
+    """Return a decision as a message; its id is derived from the request, so that there can be only one."""
     return Message(
         id=keys.decision(decision.request),
         thread=decision.thread,

@@ -1,4 +1,4 @@
-"""The names of the inbox's keys; what they hold is told in `bot.inbox.scripts`."""
+"""Names of the inbox's Redis keys; `bot.inbox.scripts` describes their contents."""
 
 import hashlib
 
@@ -10,60 +10,60 @@ GROUP = "workers"
 
 
 def seen(message_id: str) -> str:
-    """What is known of a message that was taken."""
+    """Return the key of a stored message's metadata."""
     return f"{TAG}:seen:{message_id}"
 
 
 def decision(request: str) -> str:
-    """The id of the message that a decision becomes; the scripts know it by its beginning."""
+    """Return the message id of a decision; the scripts recognise its prefix."""
     return f"decision:{request}"
 
 
 def joined(thread: str) -> str:
-    """Whether the bot takes part in a thread."""
+    """Return the key that exists while the bot takes part in a thread."""
     return f"{TAG}:joined:{thread}"
 
 
 def early(thread: str) -> str:
-    """Messages that came before the one that makes the bot take part."""
+    """Return the key of messages that arrived before the mention that joins their thread."""
     return f"{TAG}:early:{thread}"
 
 
 def threads(platform: str) -> str:
-    """The threads in which the bot takes part."""
+    """Return the key of a platform's joined threads."""
     return f"{TAG}:threads:{platform}"
 
 
 def mailbox(thread: str) -> str:
-    """The order of a thread's messages."""
+    """Return the key of a thread's message ids, in order."""
     return f"{TAG}:mailbox:{thread}"
 
 
 def messages(thread: str) -> str:
-    """The messages of a mailbox."""
+    """Return the key of a thread's messages by id."""
     return f"{TAG}:messages:{thread}"
 
 
 def paused(thread: str) -> str:
-    """Who holds a thread that has no turn."""
+    """Return the key of the token that pauses a thread."""
     return f"{TAG}:paused:{thread}"
 
 
 def turn(turn_id: str) -> str:
-    """What is known of a turn."""
+    """Return the key of a turn's state."""
     return f"{TAG}:turn:{turn_id}"
 
 
 def starts(name: str) -> str:
-    """How often the process of that name has begun to work."""
+    """Return the key of a process's start counter."""
     return f"{TAG}:starts:{name}"
 
 
 def left(thread: str) -> str:
-    """The member of `LEFT` that stands for a thread: it does not tell whose the thread was."""
+    """Return a thread's member in `LEFT`: a digest, which does not reveal whose thread it was."""
     return hashlib.sha256(thread.encode()).hexdigest()
 
 
 def text(value: bytes | str) -> str:
-    """What Redis gives, as text."""
+    """Decode a value from Redis."""
     return value.decode() if isinstance(value, bytes) else value

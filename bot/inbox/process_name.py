@@ -1,4 +1,4 @@
-"""Who this process is among those that share a Redis."""
+"""Name of this process among those that share a Redis server."""
 
 import fcntl
 import hashlib
@@ -16,19 +16,19 @@ from bot.chat import CredentialsRejected
 
 @contextmanager
 def process_name(given: str, data_dir: Path) -> Iterator[str]:
-    """BOT_NAME, or a name that is the same whenever this machine starts on this data directory.
+    """Yield BOT_NAME, or a name that is stable for this machine and data directory.
 
-    By its name a process takes its own unfinished work back after a restart, so no two that run may have the
-    same one: the name holds the first number whose lock in `data_dir` is free. The kernel frees a lock with
-    its process, also under kill -9. Raises `CredentialsRejected` when `data_dir` cannot be written to.
+    A restarted process takes back unfinished work by its name, so running processes need different names:
+    each locks the first free number in `data_dir`; the kernel releases the lock even after kill -9. Raises
+    `CredentialsRejected` if `data_dir` is not writable.
     """
     if given:
         yield given
         return
     place = f"{socket.gethostname()}:{data_dir.resolve()}"
-    digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:8]  # `/a/b` and `/a-b` are two places
+    digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:8]  # `/a/b` and `/a-b` are different
     for number in count(1):
-        with _opened(data_dir, f"process-{number}.lock") as lock:
+        with _open(data_dir, f"process-{number}.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -37,11 +37,11 @@ def process_name(given: str, data_dir: Path) -> Iterator[str]:
             return
 
 
-def _opened(data_dir: Path, name: str) -> TextIO:
+def _open(data_dir: Path, name: str) -> TextIO:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         return (data_dir / name).open("w")
     except OSError as error:
         raise CredentialsRejected(
-            f"DATA_DIR={data_dir} cannot be written to ({error.strerror}): set another one, or BOT_NAME"
+            f"DATA_DIR={data_dir} is not writable ({error.strerror}): set another directory, or BOT_NAME"
         ) from error

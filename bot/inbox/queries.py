@@ -1,4 +1,4 @@
-"""What an operator sees of the inbox and may do to it: the waiting, the running and the dead."""
+"""Operator queries of the inbox: waiting messages, running threads, dead letters, health."""
 
 import json
 import time
@@ -15,16 +15,16 @@ from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 
 _DAY = 86_400
 SEEN_SECONDS = 3 * _DAY
-"""How long a message is known again: longer than any platform redelivers."""
+"""Seconds during which a duplicate is recognised: longer than any platform redelivers."""
 
 
 MANY_DEAD = 1_000
-"""Messages that were given up, above which somebody should look at them: nothing takes them away."""
+"""Dead letters above which health shows a hint: nothing removes them automatically."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A message that was given up: `entry` names it, `reason` says why, `at` is when (Unix seconds)."""
+    """Dead letter: a message that was given up for `reason` at a time `at` (Unix seconds)."""
 
     entry: str
     id: str
@@ -35,7 +35,7 @@ class Dead:
 
 
 async def ensure_group(redis: Redis) -> None:
-    """Make the workers' group; again, too, after Redis came back empty."""
+    """Create the workers' consumer group unless it exists."""
     try:
         await redis.xgroup_create(READY, GROUP, "0", mkstream=True)
     except ResponseError as error:
@@ -44,26 +44,26 @@ async def ensure_group(redis: Redis) -> None:
 
 
 async def waiting(redis: Redis) -> list[Message]:
-    """All messages that are not answered yet, those under way among them, thread by thread in order."""
+    """Return all unanswered messages, including running ones, thread by thread in order."""
     threads: Any = await redis.smembers(ACTIVE)
     found: list[Message] = []
     for thread in sorted(map(keys.text, threads)):
         entries: Any = await redis.xrange(keys.mailbox(thread))
         ids = [fields[b"id"] for _, fields in entries]
         stored: Any = await redis.hmget(keys.messages(thread), ids) if ids else []
-        found += [message for each in stored if each and (message := _readable(each))]
+        found += [message for each in stored if each and (message := _read(each))]
     return found
 
 
-def _readable(stored: bytes) -> Message | None:
+def _read(stored: bytes) -> Message | None:
     try:
         return Message.from_json(json.loads(stored))
-    except (ValueError, LookupError, TypeError):  # its turn will find out, and give it up
+    except (ValueError, LookupError, TypeError):  # its turn will give it up
         return None
 
 
 async def running(redis: Redis) -> dict[str, str]:
-    """The threads that are leased, with who holds each."""
+    """Return the leased threads with the consumer that holds each."""
     await ensure_group(redis)
     held: dict[str, str] = {}
     leases: Any = await redis.xpending_range(READY, GROUP, "-", "+", 1000)
@@ -74,7 +74,7 @@ async def running(redis: Redis) -> dict[str, str]:
 
 
 async def dead(redis: Redis) -> list[Dead]:
-    """The messages that were given up, the oldest first."""
+    """Return the dead letters, the oldest first."""
     entries: Any = await redis.xrange(DEAD)
     return [_dead(keys.text(entry), fields) for entry, fields in entries]
 
@@ -90,14 +90,11 @@ def _dead(entry: str, fields: dict[bytes, bytes]) -> Dead:
 
 
 async def replay(redis: Redis, entry: str) -> bool:
-    """Put a dead message back into its thread, as if it came now.
-
-    False when there is none of that name, or when it cannot be read.
-    """
+    """Put a dead letter back into its thread as a new message; return False if missing or unreadable."""
     found: Any = await redis.xrange(DEAD, entry, entry)
     if not found:
         return False
-    message = _readable(found[0][1][b"message"])
+    message = _read(found[0][1][b"message"])
     if message is None:
         return False
     again = replace(message, replays=message.replays + 1)
@@ -108,12 +105,12 @@ async def replay(redis: Redis, entry: str) -> bool:
 
 
 async def drop(redis: Redis, entry: str) -> bool:
-    """Forget a dead message; False when there is none of that name."""
+    """Delete a dead letter; return False if there is none with this id."""
     return bool(await redis.xdel(DEAD, entry))
 
 
 async def health(redis: Redis) -> Health:
-    """How much waits, runs and was given up, over all processes, and the age of the oldest message."""
+    """Report waiting, running and dead messages of all processes, and the age of the oldest one."""
     await ensure_group(redis)  # there may be no worker yet, or an empty Redis
     async with redis.pipeline(transaction=False) as pipe:
         pipe.xlen(READY)
@@ -132,8 +129,8 @@ async def health(redis: Redis) -> Health:
         evidence["oldest_s"] = await _oldest_age(redis)
     if given_up > MANY_DEAD:
         evidence["hint"] = (
-            f"more than {MANY_DEAD:,} messages were given up and are kept: look with `./dev run inbox`, then "
-            "replay or drop them"
+            f"more than {MANY_DEAD:,} messages were given up: list them with `./dev run inbox`, then replay "
+            "or drop them"
         )
     return Health(name="inbox", state="degraded" if given_up else "ok", evidence=evidence)
 

@@ -1,8 +1,8 @@
-"""What this process remembers of the inbox, to put it back should Redis come back without it.
+"""Copy of the inbox in process memory, which restores messages that Redis has lost.
 
-A failover to a server that has none of the data takes with it what waits, what runs, and which threads the
-bot takes part in. Each process therefore keeps in its own memory what it has taken and what it answers, until
-that is finished, and compares it with Redis every few seconds.
+A failover to an empty server loses waiting and running messages and the joined threads. Each process
+therefore keeps the messages that it has taken or answers until they are finished, and compares them with
+Redis every few seconds.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 MOST = 1_000
-"""Messages and threads that are remembered; the oldest are forgotten first."""
+"""Most messages and threads in memory; the oldest are dropped first."""
 
 RESTORE_SECONDS = 3.0
-"""Between two looks whether Redis has lost anything."""
+"""Seconds between two comparisons with Redis."""
 
 PATIENCE = 5
-"""So many looks in turn must miss a message that another process may be answering: that one knows what was
-shown of the answer already, and puts it back first."""
+"""Comparisons in a row that must miss a message which another process may be answering: that process has the
+receipt, and restores it first."""
 
 
 @dataclass(slots=True)
@@ -48,68 +48,68 @@ class _Entry:
 
 
 class Journal:
-    """The messages that are not finished, as far as this process has to do with them, and their receipts."""
+    """Unfinished messages of this process with their receipts, and the threads that it has joined."""
 
     def __init__(self, redis: Redis, follow_seconds: int) -> None:
         self._redis = redis
         self._follow_seconds = follow_seconds
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._threads: OrderedDict[str, tuple[ThreadId, float]] = OrderedDict()
-        """By the time of the newest message (Unix seconds), the oldest first."""
+        """Threads with the time of their newest message (Unix seconds), the oldest first."""
         self._done: OrderedDict[str, None] = OrderedDict()
         self._restore = redis.register_script(scripts.RESTORE)
 
     def taken(self, message: Message) -> None:
-        """A message waits, or waits with other words than before."""
+        """Record a waiting message, or its new text."""
         self._entry(message).message = message
         self._threads.pop(str(message.thread), None)
         _put(self._threads, str(message.thread), (message.thread, time.time()))
 
     def begun(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
-        """A turn runs in this process."""
+        """Record that a turn runs in this process."""
         for message in turn.messages:
             entry = self._entry(message)
             entry.begun = entry.under_way = True
         self.kept(turn, receipt)
 
     def kept(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
-        """What is known of the turn's reply."""
+        """Record the receipt of a turn's reply."""
         if turn.id in self._entries:
             self._entries[turn.id].receipt = dict(receipt)
 
     def left(self, turn: Turn) -> None:
-        """The turn does not run in this process any more."""
+        """Record that a turn no longer runs in this process."""
         for message in turn.messages:
             if message.id in self._entries:
                 self._entries[message.id].under_way = False
 
     def finished(self, messages: Sequence[str]) -> None:
-        """These are done with."""
+        """Drop finished messages and remember their ids."""
         for message_id in messages:
             self._entries.pop(message_id, None)
             _put(self._done, message_id, None)
 
     def is_done(self, message_id: str) -> bool:
-        """Whether that message was finished a short while ago."""
+        """Return True if that message was finished recently."""
         return message_id in self._done
 
     async def keep_whole(self) -> None:
-        """Look every few seconds whether Redis still has what it was given, until cancelled."""
+        """Restore lost messages every few seconds until cancelled."""
         while True:
             await asyncio.sleep(RESTORE_SECONDS)
             try:
                 await self.restore()
             except (RedisError, OSError) as error:
-                log.info("the inbox cannot be compared with what is known", extra={"error": repr(error)})
+                log.info("inbox comparison failed", extra={"error": repr(error)})
 
     async def restore(self) -> int:
-        """Put back what Redis does not know any more; returns how many messages. Errors of redis-py pass."""
+        """Restore messages that Redis has lost; return how many. Errors of redis-py pass through."""
         if not self._threads and not self._entries:
             return 0
         lost = await self._lost()
         restored = sum([await self._put_back(entry) for entry in lost])
         if await self._rejoin() or restored:
-            log.warning("Redis has lost data, put back what is known", extra={"messages": restored})
+            log.warning("redis data lost, messages restored", extra={"messages": restored})
         return restored
 
     def _entry(self, message: Message) -> _Entry:
@@ -117,9 +117,9 @@ class Journal:
         return self._entries[message.id]
 
     async def _lost(self) -> list[_Entry]:
-        """The messages that Redis has lost, in order; those that it has finished are forgotten.
+        """Return the messages that Redis has lost, in order, and drop those that it has finished.
 
-        Behind a turn that still runs here nothing is looked at: it comes first, once it has ended.
+        Threads with a turn that runs here are skipped: its messages must come first.
         """
         busy = {entry.message.thread for entry in self._entries.values() if entry.under_way}
         entries = [entry for entry in self._entries.values() if entry.message.thread not in busy]
@@ -160,12 +160,12 @@ class Journal:
         )
 
     async def _rejoin(self) -> bool:
-        """Take part in the threads again, if that was forgotten; whether it was."""
+        """Restore the joined threads if Redis has lost them; return True if it had."""
         self._leave_idle()
         if not self._threads:
             return False
         newest = next(reversed(self._threads))
-        async with self._redis.pipeline(transaction=True) as step:  # in one, or one that is left looks lost
+        async with self._redis.pipeline(transaction=True) as step:  # atomic, or a left thread looks lost
             step.exists(keys.joined(newest))
             step.smembers(LEFT)
             is_joined, left = await step.execute()
@@ -182,7 +182,7 @@ class Journal:
         return True
 
     def _leave_idle(self) -> None:
-        """Forget the threads that Redis has forgotten by now, since nobody wrote there for so long."""
+        """Drop the threads that have expired in Redis, because nobody wrote there for so long."""
         begin = time.time() - self._follow_seconds
         while self._threads and next(iter(self._threads.values()))[1] <= begin:
             self._threads.popitem(last=False)

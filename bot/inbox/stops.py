@@ -1,4 +1,4 @@
-"""Stops and deletions: people want no more of an answer, and end nothing that others have asked."""
+"""Stops and deletions: a user ends the answer to their own question, never the answer to somebody else's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -14,19 +14,19 @@ Reason = Literal["stop", "withdrawn"]
 """Reason why a turn is stopped: a user said so, or deleted the question."""
 
 EARLY_SECONDS = 600
-"""Time that an early reply waits for its mention, and an early deletion for its message."""
+"""Seconds that an early reply waits for its mention, and an early deletion for its message."""
 
 NOT_THEIRS = (
-    "I am working on nothing here that you have asked. It can be stopped by the person who asked, by an "
-    "administrator, or by somebody who can approve what waits here."
+    "I am not working on anything here that you asked for. Only the person who asked, an administrator, or "
+    "somebody who can approve the request here can stop me."
 )
-"""The answer to a stop by somebody who may not end what others have asked."""
+"""Answer to a stop by a user who may not end what others have asked."""
 
 
 async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
-    """Tell if nobody has edited or deleted these messages since.
+    """Return True if none of these messages was edited or deleted since.
 
-    Each stands beside the time of the edit that its wording is from, as in `Message.edited_at`.
+    The values are the times of the edits that are known, as in `Message.edited_at`.
     """
     for id, edited_at in wordings.items():
         edited, withdrawn = await redis.hmget(keys.seen(id), ["edited", "withdrawn"])
@@ -36,7 +36,7 @@ async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:
 
 
 class Stops:
-    """Takes messages out and ends turns, in whichever process they run."""
+    """Removal of messages and termination of turns, in whichever process they run."""
 
     def __init__(self, redis: Redis, policy: StopPolicy | None) -> None:
         self._redis = redis
@@ -49,9 +49,9 @@ class Stops:
         return await self._take_out(message_id, "withdrawn")
 
     async def stop(self, stop: Stop) -> int:
-        """Stop what `stop` names; returns how many turns.
+        """Stop the turns that `stop` names and return their number.
 
-        Nobody ends what others have asked unless they overrule them: `StopRefused` says so if that is all.
+        Raises `StopRefused` if all of them belong to others, whom this user does not overrule.
         """
         outcomes = [await self._stop_thread(stop, str(stop.thread))] if stop.thread else []
         if stop.message_id and not _stopped(outcomes):

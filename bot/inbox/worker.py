@@ -1,4 +1,4 @@
-"""Runs turns: takes threads from the inbox, keeps their leases, and puts back what could not be finished."""
+"""Worker: leases threads from the inbox, runs their turns, and returns unfinished ones."""
 
 import asyncio
 import logging
@@ -31,29 +31,29 @@ from bot.inbox.lease import Begun, Lease
 log = logging.getLogger(__name__)
 
 Work = Callable[[Turn, Receipt, Halt], Awaitable[None]]
-"""Runs one turn to its end; what it raises decides whether the turn is tried again."""
+"""Runs one turn to its end; the error that it raises decides whether the turn is retried."""
 
 MAX_FAILURES = 8
-"""After so many failures that nobody foresaw, or crashes of the process, the turn is given up."""
+"""Unexpected failures, or crashes of the process, after which a turn is given up."""
 
 MAX_HANGS = 2
-"""After so many hangs of the event loop that were put down to it, the turn is given up."""
+"""Hangs of the event loop during a turn after which it is given up."""
 
 MUTE_AFTER = 2
-"""So often the process may die while a turn that is given up says so; then it ends without a word."""
+"""Crashes while reporting a given-up turn after which it ends without a message."""
 
 MAX_ATTEMPTS = 1500
-"""The same when a service is away: at the longest back-off these are about 25 hours."""
+"""Attempts after which a turn is given up while a service is down: about 25 hours at full back-off."""
 
 STOPPED = "Stopped."
-DELETED = "Stopped, since the question was deleted."
+DELETED = "Stopped because the question was deleted."
 GIVEN_UP = (
-    "I have tried this several times and could not finish it. It is kept for the bot's operator. "
+    "I tried this several times and could not finish it. The bot's operator can look into it. "
     "Reference: `{reference}`."
 )
 
 HUNG = (
-    "I stopped responding twice while working on this, so I gave up. It is kept for the bot's operator. "
+    "I stopped responding twice while working on this, so I gave up. The bot's operator can look into it. "
     "Reference: `{reference}`."
 )
 
@@ -61,24 +61,24 @@ _HAND_OVER_SECONDS = 3.0
 _CANCEL_SECONDS = 2.0
 _BLOCK_MS = 2_000  # below the shared client's socket timeout of 5 s
 _LOOK_SECONDS = 0.2
-"""Between two looks, when no turn is free, for somebody who has none."""
+"""Seconds between two checks for users without a turn while no turn is free."""
 
-_CROWDED_BLOCK_MS = 100  # while threads were sent back that may be wanted soon
+_CROWDED_BLOCK_MS = 100  # while deferred threads may be wanted soon
 _LONGEST_BACK_OFF = 60.0
 _HELD_SHARE = 0.6
-"""The part of a lease after whose last renewal Redis is asked before something is shown."""
+"""Share of the lease time after its last renewal after which Redis is asked before a visible write."""
 
 
 @dataclass(slots=True)
 class _Running:
-    """A turn under way. `renewed` is when its lease was last known to be ours (monotonic seconds)."""
+    """Running turn. `renewed` is the last time when its lease was known to be held (monotonic seconds)."""
 
     task: asyncio.Task[None]
     halt: Halt
     renewed: float
     turn: str = ""
-    settling: bool = False
-    """Given back by ourselves: not to be renewed, and not lost."""
+    is_released: bool = False
+    """The lease is being released by this process: do not renew it, and do not treat it as lost."""
 
 
 async def serve(
@@ -93,11 +93,10 @@ async def serve(
     user_turns: int | None = None,
     channel_turns: int | None = None,
 ) -> None:
-    """Run turns, at most `limit` at once, until `stop` is set; how they are shared, `FairQueue` says.
+    """Run turns, at most `limit` at once and shared fairly (`FairQueue`), until `stop` is set.
 
-    Turns under way then have `grace` seconds to finish; the rest is cancelled and handed over, so that
-    another process (or the next start) goes on with it at once. `stops` are the ids of turns that people
-    want to end, as they are announced; one that is missed is seen at the next renewal of the lease.
+    Running turns then have `grace` seconds to finish; the rest is cancelled and handed over to other
+    processes. `stops` yields ids of turns to end; a missed one is seen at the next renewal of the lease.
     """
     queue = FairQueue(limit, user_turns, channel_turns)
     await _Worker(inbox, work, queue, lease_seconds).serve(stop, grace, stops)
@@ -117,7 +116,7 @@ class _Worker:
         loops = [
             asyncio.create_task(self._read(), name="inbox reader"),
             asyncio.create_task(self._keep_leases(), name="inbox leases"),
-            asyncio.create_task(self._hear_stops(stops), name="inbox stops"),
+            asyncio.create_task(self._listen_for_stops(stops), name="inbox stops"),
         ]
         waiter = asyncio.create_task(stop.wait(), name="inbox stop")
         try:
@@ -128,7 +127,7 @@ class _Worker:
             self._draining = True
             await cancel(*loops, waiter, *self._tasks())
         if not stop.is_set():
-            raise RuntimeError("the inbox's loops ended by themselves")  # they never return: a bug
+            raise RuntimeError("a loop of the inbox ended unexpectedly")  # they never return: a bug
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [each.task for each in self._running.values()]
@@ -136,10 +135,10 @@ class _Worker:
     async def _drain(self, grace: float) -> None:
         self._draining = True
         self._queue.clear()
-        await self._hand_over(list(self._running))  # what was leased when the reading was cut short
+        await self._hand_over(list(self._running))  # leases that the cancelled reader had taken
         turns = self._tasks()
         if turns:
-            log.info("waiting for turns under way", extra={"turns": len(turns), "grace_s": grace})
+            log.info("turns draining", extra={"turns": len(turns), "grace_s": grace})
             await asyncio.wait(turns, timeout=grace)
         await cancel(*self._tasks(), patience=_CANCEL_SECONDS)
         await self._hand_over([])
@@ -148,10 +147,10 @@ class _Worker:
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
                 handed = await self._inbox.hand_over(keep)
-        except (RedisError, OSError) as error:  # the leases expire by themselves
+        except (RedisError, OSError) as error:  # the leases expire anyway
             log.warning("turns not handed over", extra={"error": repr(error)})
         else:
-            log.info("handed turns over", extra={"turns": handed})
+            log.info("turns handed over", extra={"turns": handed})
 
     async def _read(self) -> None:
         entered = False
@@ -168,9 +167,9 @@ class _Worker:
                 await self._recover(error)
 
     async def _take(self, wanted: int) -> bool:
-        """Lease what waits, and tell if there was anything.
+        """Lease waiting threads; return True if there were any.
 
-        When no turn is free, nothing is waited for: what comes then may be for a process that has one.
+        While no turn is free this does not block: a new thread may be for a process with a free turn.
         """
         block_ms = _CROWDED_BLOCK_MS if self._is_crowded else _BLOCK_MS
         leases = await self._inbox.take(wanted, block_ms if self._queue.free else None)
@@ -180,19 +179,19 @@ class _Worker:
         return bool(leases)
 
     async def _recover(self, error: Exception) -> None:
-        log.warning("the inbox cannot be read, trying again", extra={"error": repr(error)})
+        log.warning("inbox read failed", extra={"error": repr(error)})
         await asyncio.sleep(1)
-        await self._mend_group(error)
+        await self._restore_group(error)
 
-    async def _mend_group(self, error: Exception) -> None:
-        """Make the group again that a Redis which came back empty does not have."""
+    async def _restore_group(self, error: Exception) -> None:
+        """Create the consumer group again if Redis came back empty."""
         if isinstance(error, ResponseError) and "NOGROUP" in str(error):
             try:
                 await self._inbox.ensure_group()
             except (RedisError, OSError) as again:
-                log.warning("the inbox's group cannot be made", extra={"error": repr(again)})
+                log.warning("consumer group creation failed", extra={"error": repr(again)})
 
-    async def _hear_stops(self, stops: AsyncIterator[Json]) -> None:
+    async def _listen_for_stops(self, stops: AsyncIterator[Json]) -> None:
         async for turn in stops:
             self._halt({turn})
 
@@ -207,16 +206,16 @@ class _Worker:
             try:
                 await self._keep_leases_once()
             except (RedisError, OSError) as error:
-                log.warning("leases cannot be renewed, trying again", extra={"error": repr(error)})
-                await self._mend_group(error)
+                log.warning("lease renewal failed", extra={"error": repr(error)})
+                await self._restore_group(error)
 
     async def _keep_leases_once(self) -> None:
-        running_leases = [each for each, of in self._running.items() if not of.settling]
+        running_leases = [each for each, of in self._running.items() if not of.is_released]
         for lease in await self._renew([*running_leases, *self._queue]):
             self._queue.discard(lease)
             running = self._running.get(lease)
-            if running and not running.settling:
-                log.warning("lease lost, cancelling the turn", extra={"thread_id": lease.thread})
+            if running and not running.is_released:
+                log.warning("lease lost, turn cancelled", extra={"thread_id": lease.thread})
                 running.task.cancel()
         await self._inbox.stay()
         await self._inbox.wake()
@@ -225,7 +224,7 @@ class _Worker:
             await self._enqueue(await self._inbox.take_over(int(self._lease_seconds * 1000), wanted))
 
     async def _renew(self, leases: list[Lease]) -> list[Lease]:
-        """Renew leases; returns those that are lost."""
+        """Renew leases; return the lost ones."""
         if not leases:
             return []
         asked = time.monotonic()
@@ -238,14 +237,14 @@ class _Worker:
         return lost
 
     async def _check(self, lease: Lease) -> None:
-        """Raise `LeaseLost` when a lease is no longer ours."""
+        """Check the lease before a visible write. Raises `LeaseLost`."""
         running = self._running[lease]
         is_fresh = time.monotonic() - running.renewed <= _HELD_SHARE * self._lease_seconds
         if not is_fresh and await self._renew([lease]):
             raise LeaseLost(lease.thread)
 
     async def _enqueue(self, leases: list[Lease]) -> None:
-        """Run the turns of these leases once there is a share for each; send back what finds no room."""
+        """Queue leases until there is a share for their turns; defer those that find no room."""
         without_room = []
         for lease in leases:
             if lease not in self._running and lease not in self._queue and not self._queue.add(lease):
@@ -260,21 +259,21 @@ class _Worker:
             task = asyncio.create_task(self._run(lease), name=f"turn {lease.thread}")
             halt = asyncio.get_running_loop().create_future()
             self._running[lease] = _Running(task, halt, time.monotonic())
-            task.add_done_callback(partial(self._ended, lease))
+            task.add_done_callback(partial(self._on_end, lease))
 
-    def _ended(self, lease: Lease, _: asyncio.Task[None]) -> None:
+    def _on_end(self, lease: Lease, _: asyncio.Task[None]) -> None:
         self._running.pop(lease, None)
         self._queue.end(lease)
         self._start()
 
     async def _run(self, lease: Lease) -> None:
-        """One lease, one turn. After a failure here the lease expires, and the turn is taken again."""
+        """Run one turn under one lease; after an error here the lease expires and the turn is retried."""
         try:
             begun = await self._inbox.begin(lease)
             if begun:
                 await self._attempt(lease, begun)
         except LeaseLost:
-            log.warning("lease lost, turn left to its new holder", extra={"thread_id": lease.thread})
+            log.warning("lease lost, turn abandoned", extra={"thread_id": lease.thread})
         except (RedisError, OSError) as error:
             log.warning("turn interrupted by Redis", extra={"thread_id": lease.thread, "error": repr(error)})
 
@@ -288,16 +287,16 @@ class _Worker:
     async def _settle(self, lease: Lease, begun: Begun) -> None:
         turn, running = begun.turn, self._running[lease]
         running.turn = turn.id
-        dead = _hopeless(begun)
+        dead = _reason_to_give_up(begun)
         if begun.crashed and begun.crashes > 2 and not dead:
-            # what kills the process may take the turns beside it along: they part ways here
+            # a turn that kills the process may take other turns along: separate them in time
             seconds = random.uniform(0, 2.0**begun.crashes)  # noqa: S311 - not for secrets
             await self._postpone(lease, turn, seconds, "the process died", failed=False)
             return
         if dead and _is_mute(begun):
             await self._finish(lease, turn, dead)
             return
-        words = _last_words(begun, dead)
+        words = _final_text(begun, dead)
         if (dead or begun.stopped) and not running.halt.done():
             running.halt.set_result(words)
         known = {"ending": words, **begun.receipt} if dead else begun.receipt  # a halt alone ends no decision
@@ -313,20 +312,20 @@ class _Worker:
             raise
         except Undeliverable as error:
             log.warning(
-                "reply impossible", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
+                "reply undeliverable", extra={"thread_id": lease.thread, "turn": turn.id, "error": str(error)}
             )
             is_stopped = (
                 begun.stopped or running.halt.done()
-            )  # nobody waits for it, and its place may be gone
+            )  # nobody waits for it, and its channel may be gone
             dead = dead or ("" if is_stopped else f"the reply cannot be shown: {error}")
-        except Exception as error:  # noqa: BLE001 - whatever failed, the turn is tried again or kept for an operator
+        except Exception as error:  # noqa: BLE001 - whatever failed, the turn is retried or kept as a dead letter
             if not dead:
                 await self._try_again(lease, turn, error)
                 return
         await self._finish(lease, turn, dead)
 
     async def _finish(self, lease: Lease, turn: Turn, dead: str) -> None:
-        self._running[lease].settling = True
+        self._running[lease].is_released = True
         if dead:
             what = {"thread_id": lease.thread, "turn": turn.id, "reference": turn.reference}
             log.error("turn given up", extra={**what, "reason": dead})
@@ -336,7 +335,7 @@ class _Worker:
     async def _try_again(self, lease: Lease, turn: Turn, error: Exception) -> None:
         is_foreseen = isinstance(error, PlatformError | StorageDown)
         log.warning(
-            "turn failed, trying again",
+            "turn failed, retry scheduled",
             extra={
                 "thread_id": lease.thread,
                 "turn": turn.id,
@@ -348,12 +347,12 @@ class _Worker:
         await self._postpone(lease, turn, _back_off(turn.attempt, error), repr(error), failed=not is_foreseen)
 
     async def _postpone(self, lease: Lease, turn: Turn, seconds: float, error: str, *, failed: bool) -> None:
-        self._running[lease].settling = True
+        self._running[lease].is_released = True
         await self._inbox.postpone(lease, turn, seconds, error=error, failed=failed)
 
 
-def _hopeless(begun: Begun) -> str:
-    """Why the turn is given up, in a word for the operator; empty while it is worth another attempt."""
+def _reason_to_give_up(begun: Begun) -> str:
+    """Return the reason to give up the turn, for the operator; empty while another attempt makes sense."""
     if begun.hangs >= MAX_HANGS:
         return f"the process hung {begun.hangs} times during this turn"
     if begun.crashes >= MAX_FAILURES:
@@ -364,11 +363,11 @@ def _hopeless(begun: Begun) -> str:
 
 
 def _is_mute(begun: Begun) -> bool:
-    """Return whether even saying that the turn is given up ends the process."""
+    """Return True if even reporting the given-up turn crashes the process."""
     return begun.hangs > MAX_HANGS or begun.crashes >= MAX_FAILURES + MUTE_AFTER
 
 
-def _last_words(begun: Begun, dead: str) -> str:
+def _final_text(begun: Begun, dead: str) -> str:
     if begun.hangs >= MAX_HANGS:
         return HUNG.format(reference=begun.turn.reference)
     if dead:

@@ -1,4 +1,4 @@
-"""Memory across threads: facts and conversations, each found only by those who could read it anyway."""
+"""Long-term memory across threads: facts and conversations, found only where they could be read anyway."""
 
 from bot.memory.accounts import LinkRefused, People
 from bot.memory.embeddings import Embeddings, OfflineEmbeddings

@@ -1,4 +1,4 @@
-"""Which accounts are one person: linked with a code that is made on one side and typed on the other."""
+"""Linked accounts of one person: a code from one account is typed in the other."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from bot.memory.visibility import Account
 
 CODE_SECONDS = 600
 MOST_TRIES = 5
-"""Codes that an account may try in `CODE_SECONDS`."""
+"""Most codes that an account may try in `CODE_SECONDS`."""
 
-_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # nothing that looks like something else
+_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # no characters that look alike
 _CODE_LENGTH = 10
 
-# KEYS offer | ARGV code_key_prefix code account seconds: the code before this one ends
+# KEYS offer | ARGV code_key_prefix code account seconds: an earlier code becomes invalid
 _OFFER = """
 local earlier = redis.call('GET', KEYS[1])
 if earlier then redis.call('DEL', ARGV[1] .. earlier) end
@@ -26,7 +26,7 @@ redis.call('SET', ARGV[1] .. ARGV[2], ARGV[3], 'EX', ARGV[4])
 """
 
 # KEYS tries code | ARGV most seconds own_account -> -1 too many tries | nothing: no such code | the account
-# Taken in the same step, so that no code works twice; its own maker keeps it.
+# Deleted in the same step, so that no code works twice; the account that made the code cannot use it up.
 _TAKE = """
 local tries = redis.call('INCR', KEYS[1])
 if tries == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
@@ -36,7 +36,7 @@ if account and account ~= ARGV[3] then redis.call('DEL', KEYS[2]) end
 return account
 """
 
-# KEYS links of two accounts | ARGV prefix, then digest and account of each: each gets all of the other's
+# KEYS links of two accounts | ARGV prefix, then digest and account of each: each gets all links of the other
 _LINK = """
 local prefix, all = ARGV[1], {[ARGV[2]] = ARGV[3], [ARGV[4]] = ARGV[5]}
 for _, key in ipairs(KEYS) do
@@ -50,7 +50,7 @@ for digest in pairs(all) do
 end
 """
 
-# KEYS links | ARGV prefix digest -> how many accounts it was linked with
+# KEYS links | ARGV prefix digest -> number of accounts it was linked with
 _UNLINK = """
 local others = redis.call('HKEYS', KEYS[1])
 for _, other in ipairs(others) do redis.call('HDEL', ARGV[1] .. other, ARGV[2]) end
@@ -60,11 +60,11 @@ return #others
 
 
 class LinkRefused(Exception):
-    """A code that links nothing; the text says why, and what to do."""
+    """Code that cannot link accounts; the text tells the user why, and what to do."""
 
 
 class People:
-    """The links between accounts. Errors of redis-py pass through."""
+    """Links between accounts. Errors of redis-py pass through."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -74,54 +74,51 @@ class People:
         self._unlink = redis.register_script(_UNLINK)
 
     async def accounts(self, account: Account) -> frozenset[Account]:
-        """All accounts of the person whose account this is, itself among them."""
+        """Return all linked accounts of a person, including this one."""
         linked: Any = await self._redis.hvals(_links(account))
         return frozenset({account, *(Account(**json.loads(each)) for each in linked)})
 
     async def authors(self, author: str, space: str) -> frozenset[str]:
-        """All authors, as in `Message`, that are the same person as this one, who writes in that space."""
+        """Return all authors, as in `Message`, that are the same person as this author in this space."""
         return frozenset(each.author for each in await self.accounts(Account.of(author, space)))
 
     async def offer(self, account: Account) -> str:
-        """A code that links another account with this one, once, within `CODE_SECONDS`."""
+        """Return a code that links another account with this one, once, within `CODE_SECONDS`."""
         code = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
         await self._offer(
             keys=[f"people:offer:{account.digest}"],
-            args=["people:code:", _hidden(code), _packed(account), CODE_SECONDS],
+            args=["people:code:", _code_digest(code), _to_json(account), CODE_SECONDS],
         )
         return f"{code[:5]}-{code[5:]}"
 
     async def link(self, account: Account, code: str) -> Account:
-        """Make one person of this account and the one that made the code, which is returned.
-
-        Raises `LinkRefused`.
-        """
+        """Link this account with the account that made the code, and return that. Raises `LinkRefused`."""
         maker: Any = await self._take(
-            keys=[f"people:tries:{account.digest}", f"people:code:{_hidden(code)}"],
-            args=[MOST_TRIES, CODE_SECONDS, _packed(account)],
+            keys=[f"people:tries:{account.digest}", f"people:code:{_code_digest(code)}"],
+            args=[MOST_TRIES, CODE_SECONDS, _to_json(account)],
         )
         if maker == -1:
-            raise LinkRefused("Too many codes were tried from this account. Wait ten minutes.")
+            raise LinkRefused("Too many codes were tried from this account. Please wait ten minutes.")
         if maker is None:
             raise LinkRefused(
-                "This code does not exist, was used, or is older than ten minutes. Make a new one with "
-                "`/agent-memory link` on the other side."
+                "This code does not exist, was used already, or is older than ten minutes. Get a new one "
+                "with `/agent-memory link` in your other account."
             )
         other = Account(**json.loads(maker))
         if other == account:
-            raise LinkRefused("You made this code here. Type it on the other side: that links the two.")
+            raise LinkRefused("This code belongs to this account. Type it in your other account instead.")
         await self._link(
             keys=[_links(account), _links(other)],
-            args=[_LINKS, account.digest, _packed(account), other.digest, _packed(other)],
+            args=[_LINKS, account.digest, _to_json(account), other.digest, _to_json(other)],
         )
         return other
 
     async def unlink(self, account: Account) -> int:
-        """Make a person of its own of this account again; returns how many it was linked with."""
+        """Remove all links of this account; return how many there were."""
         return int(await self._unlink(keys=[_links(account)], args=[_LINKS, account.digest]))
 
     async def forget(self, account: Account) -> None:
-        """Remove all that is kept of an account here."""
+        """Remove all links and codes of an account."""
         await self.unlink(account)
         offer: Any = await self._redis.get(f"people:offer:{account.digest}")
         codes = [f"people:code:{offer.decode()}"] if offer else []
@@ -135,11 +132,11 @@ def _links(account: Account) -> str:
     return f"{_LINKS}{account.digest}"
 
 
-def _packed(account: Account) -> str:
+def _to_json(account: Account) -> str:
     return json.dumps(asdict(account))
 
 
-def _hidden(code: str) -> str:
-    # who can read Redis shall not find codes that still work; no spelling of it matters
+def _code_digest(code: str) -> str:
+    # a digest, so that nobody who can read Redis finds valid codes; case and separators do not matter
     plain = "".join(each for each in code.upper() if each.isalnum())
     return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()

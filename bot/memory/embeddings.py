@@ -1,4 +1,4 @@
-"""Texts as vectors whose angle tells how near they are in meaning."""
+"""Text embeddings: vectors whose cosine measures how close texts are in meaning."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ from typing import Any, Protocol
 Vector = tuple[float, ...]
 
 MAX_CHARS = 8_000
-"""What of a text is embedded: services refuse more than about 8,000 tokens."""
+"""Characters of a text that are embedded: services refuse more than about 8,000 tokens."""
 
 _OFFLINE_CHARS = 1_000
-"""The same offline, where the time grows with the length: 1,000 characters take 1 ms."""
+"""Offline limit, because the time grows with the length: 1,000 characters take 1 ms."""
 
 
 class EmbeddingFailed(Exception):
-    """There are no vectors to be had now; search goes on by words."""
+    """Failure of an embedding model; search continues by words."""
 
 
 class Embeddings(Protocol):
-    """Makes vectors of texts."""
+    """Embedding model."""
 
     @property
     def model(self) -> str:
-        """The model's name: vectors of different models cannot be compared."""
+        """Return the model's name: vectors of different models cannot be compared."""
 
     async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
-        """A vector of length 1 for each text; None for one that the model has nothing to say of.
+        """Return a vector of length 1 for each text, or None for a text without a direction.
 
         Raises `EmbeddingFailed`.
         """
@@ -34,11 +34,11 @@ class Embeddings(Protocol):
 
 class _WordLlama(Protocol):
     def embed(self, texts: Sequence[str], norm: bool) -> Any:
-        """An array of numpy's, a row for each text."""
+        """Return a numpy array with a row for each text."""
 
 
 class OfflineEmbeddings:
-    """wordllama, whose weights (256 dimensions) are in its wheel: no network, 0.03 ms for a short text."""
+    """Embeddings by wordllama, whose wheel holds the weights (256 dimensions): 0.03 ms for a short text."""
 
     model = "wordllama"
 
@@ -46,14 +46,14 @@ class OfflineEmbeddings:
         self._loading: asyncio.Future[_WordLlama] | None = None
 
     async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
-        """See `Embeddings.embed`."""
-        if self._loading is None:  # takes a second, and half of it is the import: only for who searches
+        """Return a vector of length 1 for each text. Raises `EmbeddingFailed`."""
+        if self._loading is None:  # takes a second, half of it for the import: only on demand
             self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
         try:
             model = await asyncio.shield(self._loading)
-        except (ImportError, OSError, ValueError) as error:  # its wheel is not whole
+        except (ImportError, OSError, ValueError) as error:  # the wheel is incomplete
             raise EmbeddingFailed(f"wordllama cannot be loaded: {error!r}") from error
-        return await asyncio.to_thread(_embedded, model, [text[:_OFFLINE_CHARS] for text in texts])
+        return await asyncio.to_thread(_embed, model, [text[:_OFFLINE_CHARS] for text in texts])
 
 
 def _load() -> _WordLlama:
@@ -66,15 +66,15 @@ def _load() -> _WordLlama:
     return loaded
 
 
-def _embedded(model: _WordLlama, texts: Sequence[str]) -> list[Vector | None]:
+def _embed(model: _WordLlama, texts: Sequence[str]) -> list[Vector | None]:
     encodable = [text.encode("utf-8", "replace").decode() for text in texts]
     # not norm=True: it divides by zero for a text without known words
     return [usable(vector) for vector in model.embed(encodable, norm=False).tolist()]
 
 
 def usable(vector: Sequence[float]) -> Vector | None:
-    """The vector, at length 1; None when it has no direction."""
+    """Return the vector at length 1, or None if it has no direction."""
     length = sum(each * each for each in vector) ** 0.5
-    if not 0 < length < float("inf"):  # NaN too is neither
+    if not 0 < length < float("inf"):  # also false for NaN
         return None
     return tuple(each / length for each in vector)

@@ -1,8 +1,8 @@
-"""The records in Redis, found by RediSearch: by their words, and by the nearness of their vectors.
+"""Storage and search of records with RediSearch: by words, and by the cosine of vectors.
 
-A record is a hash. One index has the words; one for each embedding model has the vectors, which stand in a
-field of that model's, so that vectors of different models never meet. What a search may see stands inside of
-its query: nothing else is ever ranked.
+A record is a hash. One index holds the words; one index per embedding model holds that model's vectors, so
+that vectors of different models are never compared. The allowed readers are part of each query, so other
+records are never ranked.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ from bot.memory.records import (
 )
 
 ERRORS = (RedisError, RedisVLError)
-"""What all of this raises when Redis cannot do its part."""
+"""Errors of all methods when Redis fails."""
 
 _INDEXING_SECONDS = 2.0
 _NOT_EMBEDDED = "none"
-"""In the place of the vector's field. To look for records that lack one would go through all of them."""
+"""Tag of a record without a vector: RediSearch can find a tag, but not a missing field."""
 
 _TAGS = [{"name": name, "type": "tag"} for name in ("kind", "readers", "authors", "thread", "embedded")]
 _AT = {"name": "at", "type": "numeric", "attrs": {"sortable": True}}
 
-# KEYS record | ARGV field vector -> 0 it is gone: a vector alone would be a record without an end | 1
+# KEYS record | ARGV field vector -> 0 the record is gone: a vector alone would be a hash without TTL | 1
 _SET_VECTOR = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local earlier = redis.call('HGET', KEYS[1], 'embedded')
@@ -51,7 +51,7 @@ return 1
 
 
 class Store:
-    """Keeps records and finds them. All methods raise `ERRORS`."""
+    """Store of records with search. All methods raise `ERRORS`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -67,38 +67,39 @@ class Store:
         ttl_seconds: int,
         vector: tuple[str, Vector] | None = None,
     ) -> None:
-        """Keep a record, in place of the one with its key, for `ttl_seconds`; with a vector and its model.
+        """Store a record for `ttl_seconds`, in place of one with its key; `vector` is a model's name and
+        vector.
 
-        These are plain writes, which a turn's fence can hold back: it cannot run scripts.
+        These are plain writes, because a turn's fence cannot run scripts.
         """
         await self._words.make()
         fields: dict[Any, Any] = {**record.fields(readers, thread), "embedded": _NOT_EMBEDDED}
         if vector:
             field = _field_name(vector[0], len(vector[1]))
             await self._vector_index(field, len(vector[1])).make()
-            fields |= {"embedded": field, field: _packed(vector[1])}
+            fields |= {"embedded": field, field: _to_bytes(vector[1])}
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(record.key)  # with its vector, which would be that of other words
+            pipeline.delete(record.key)  # also its vector, which belongs to the old text
             pipeline.hset(record.key, mapping=fields)
             pipeline.expire(record.key, ttl_seconds)
             await pipeline.execute()
 
     async def remove(self, keys: Sequence[str]) -> int:
-        """Remove records; returns how many there were."""
+        """Remove records; return how many there were."""
         return int(await self._redis.delete(*keys)) if keys else 0
 
     async def by_words(self, allowed: FilterExpression, terms: Sequence[str], limit: int) -> list[str]:
-        """The keys of records that hold any of the terms, those that hold more first."""
+        """Return keys of records with any of the terms, those with more terms first."""
         # terms are letters and digits only, so nothing in them can close the parenthesis
         return await self._keys(FilterQuery(allowed & (Text("terms") % "|".join(terms)), num_results=limit))
 
     async def newest(self, allowed: FilterExpression, limit: int, *, oldest: bool = False) -> list[str]:
-        """The keys of the newest records, or of the oldest."""
+        """Return keys of the newest records, or of the oldest."""
         order = ("at", "ASC" if oldest else "DESC")
         return await self._keys(FilterQuery(allowed, num_results=limit, sort_by=order))
 
     async def count(self, allowed: FilterExpression) -> int:
-        """How many records there are."""
+        """Return the number of records."""
         await self._words.remake()
         return int(await self._words.index.query(CountQuery(allowed)))
 
@@ -109,7 +110,7 @@ class Store:
     async def nearest(
         self, allowed: FilterExpression, model: str, vector: Vector, limit: int, least: float
     ) -> list[str]:
-        """The keys of the nearest records, the nearest first, whose cosine is not below `least`."""
+        """Return keys of the nearest records with a cosine of at least `least`, the nearest first."""
         field = _field_name(model, len(vector))
         index = self._vector_index(field, len(vector))
         await index.remake()
@@ -118,7 +119,7 @@ class Store:
         return [str(each["id"]) for each in found if 1 - float(each["vector_distance"]) >= least]
 
     async def read(self, keys: Sequence[str]) -> list[Record]:
-        """The records with these keys, in their order; those that are gone are left out."""
+        """Return the records with these keys, in their order, without expired ones."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.hmget(key, READ)
@@ -126,7 +127,7 @@ class Store:
         return [read_back(key, *each) for key, each in zip(keys, found, strict=True) if None not in each]
 
     async def access(self, key: str) -> tuple[frozenset[str], str, int] | None:
-        """Who may find a record, its thread, and how many seconds it has left; None when it is gone."""
+        """Return a record's readers, thread, and remaining seconds; None if it is gone."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(key)
             pipeline.ttl(key)
@@ -134,26 +135,26 @@ class Store:
         return (readers_of(fields), fields[b"thread"].decode(), max(int(ttl), 1)) if fields else None
 
     async def without_vector(self, limit: int) -> list[str]:
-        """The keys of records that no model has embedded, the newest first."""
+        """Return keys of records that no model has embedded, the newest first."""
         return await self.newest(Tag("embedded") == _NOT_EMBEDDED, limit)
 
     async def of_other_models(self, model: str, dimensions: int, limit: int) -> list[str]:
-        """The keys of records that this model has not embedded; looks at every record there is."""
+        """Return keys of records that this model has not embedded; scans all records."""
         return await self.newest(Tag("embedded") != _field_name(model, dimensions), limit)
 
     async def set_vectors(self, model: str, dimensions: int, vectors: Mapping[str, Vector | None]) -> None:
-        """Note the vectors of records by their keys, or that one has none, unless the record is gone."""
+        """Store vectors by the records' keys, or mark a record as having none; skip records that are gone."""
         field = _field_name(model, dimensions)
         await self._vector_index(field, dimensions).make()
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key, vector in vectors.items():
-                packed = _packed(vector) if vector else b""
+                packed = _to_bytes(vector) if vector else b""
                 await self._set_vector(keys=[key], args=[field, packed], client=pipeline)
             await pipeline.execute()
 
     def _vector_index(self, field: str, dimensions: int) -> "_Index":
         if field not in self._vectors:
-            # FLAT: exact, and the filter leaves little to compare
+            # FLAT: exact, and the filter leaves few vectors to compare
             attrs = {
                 "dims": dimensions,
                 "algorithm": "flat",
@@ -165,7 +166,7 @@ class Store:
         return self._vectors[field]
 
 
-def _packed(vector: Vector) -> bytes:
+def _to_bytes(vector: Vector) -> bytes:
     return struct.pack(f"<{len(vector)}f", *vector)
 
 
@@ -174,7 +175,7 @@ def _field_name(model: str, dimensions: int) -> str:
 
 
 class _Index:
-    """An index over all records, which can be lost with all that Redis had."""
+    """Index over all records, created again if Redis loses it."""
 
     def __init__(self, redis: Redis, name: str, fields: Sequence[dict[str, Any]]) -> None:
         schema = {
@@ -185,15 +186,15 @@ class _Index:
         self._is_made = False
 
     async def make(self) -> None:
-        """Make the index, asked once: to look is a tenth of a turn's cost."""
+        """Create the index unless this process has done so: a check costs a tenth of a turn."""
         if not self._is_made:
             await self.remake()
             self._is_made = True
 
     async def remake(self) -> None:
-        """Make the index unless it is there; RediSearch then takes in what was kept before.
+        """Create the index unless it exists; RediSearch then adds existing records.
 
-        Before each search: after FLUSHALL the index is gone, and without it nothing would be found.
+        Called before each search: after FLUSHALL the index is gone, and nothing would be found.
         """
         if await self.index.exists():
             return
@@ -202,8 +203,8 @@ class _Index:
         except RedisSearchError as error:
             if "already exists" not in str(error):  # another process was faster
                 raise
-        # RediSearch takes in what is there already in the background
+        # RediSearch adds existing records in the background
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_INDEXING_SECONDS):
                 while int((await self.index.info())["indexing"]):  # noqa: ASYNC110 - nothing announces it
-                    await asyncio.sleep(0.01)  # how often to look
+                    await asyncio.sleep(0.01)  # polling

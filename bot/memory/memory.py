@@ -1,4 +1,4 @@
-"""What is remembered beyond the thread at hand: kept with its readers, found by words and by meaning."""
+"""Long-term memory: records stored with their readers, found by words and by meaning."""
 
 import asyncio
 import contextlib
@@ -37,35 +37,36 @@ from bot.memory.visibility import (
 log = logging.getLogger(__name__)
 
 MOST_FACTS = 200
-"""Facts for the same readers; the oldest makes room for one more."""
+"""Most facts for the same readers; the oldest is removed for a new one."""
 
 _DAY_SECONDS = 24 * 3600
 _CANDIDATES = 30
-"""What the words and the vectors each put forward."""
+"""Candidates of the search by words, and of the search by vectors."""
 
 _LEAST_COSINE = 0.3
-"""Below it nothing is related: unrelated sentences have 0.15 at most with the offline model."""
+"""Least cosine of related texts: unrelated sentences have 0.15 at most with the offline model."""
 
 _SAME_COSINE = 0.98
 _SAME_WORDS = 0.9
-"""Two facts are one when both are reached. Offline "the budget is 5,000" and "… 6,000" have a cosine of 0.92,
-and "Ann leads Bob" and "Bob leads Ann" one of 1: vectors alone would let a fact take another's place."""
+"""Two facts are the same if they reach both limits. Offline, "the budget is 5,000" and "… 6,000" have a
+cosine of 0.92, and "Ann leads Bob" and "Bob leads Ann" of 1: with vectors alone a fact would replace another
+one."""
 
 _MOST_COMPARED = 200
-"""Words between what two facts begin and end with alike: the time to compare more grows with their cube."""
+"""Most words to compare between the common beginning and end of two facts: the time is cubic."""
 
 _RANK_OFFSET = 60
-"""Of reciprocal rank fusion: https://plg.uwaterloo.ca/~gvcormac/cormacksigir09-rrf.pdf"""
+"""Constant of reciprocal rank fusion: https://plg.uwaterloo.ca/~gvcormac/cormacksigir09-rrf.pdf"""
 
 _BATCH = 64
 _GATHER_SECONDS = 1.0
-_MEND_SECONDS = 60.0
-"""After which records without a vector are looked for again: other processes write, and services fail."""
+_RETRY_SECONDS = 60.0
+"""Seconds between two searches for records without a vector: other processes write, and services fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Records, the best first; when nothing matched, the newest of this thread instead."""
+    """Search result: records, the best first, or the newest of this thread if nothing matched."""
 
     records: tuple[Record, ...]
     is_match: bool
@@ -73,7 +74,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A fact that was saved; `replaced` is the one that it takes the place of, if there was one."""
+    """Saved fact, and the fact that it replaced, if there was one."""
 
     text: str
     scope: Scope
@@ -113,7 +114,7 @@ class Recall:
         await self.owners.note(memory, turn)
 
     async def remember(self, turn: Turn, answer: str) -> None:
-        """Keep a finished turn; the same turn again replaces what was kept of it."""
+        """Store a finished turn; a repeated turn replaces its earlier record."""
         record = Record(
             kind="turn",
             id=digest(str(turn.thread), turn.id),
@@ -124,12 +125,12 @@ class Recall:
         )
         readers = kept_for(turn, await self._audience_of(turn))
         await self.store.keep(record, readers, thread_reader(turn.thread), self._turn_seconds)
-        self._kept.set()  # its vector is made beside the turns: a service may take its time
+        self._kept.set()  # its vector is computed in the background: a service may be slow
 
     async def save(self, turn: Turn, text: str, scope: Scope) -> Saved:
-        """Save a fact for the readers that the turn's place has for `scope`; raises `NotHere` if none.
+        """Save a fact for the readers of `scope` in the turn's place. Raises `NotHere`.
 
-        What says the same replaces the earlier one, and renews its time.
+        It replaces an earlier fact with the same meaning.
         """
         text = " ".join(text.split())[:MAX_FACT_CHARS]
         reader = fact_for(turn, scope, await self._audience_of(turn))
@@ -154,13 +155,13 @@ class Recall:
         return Saved(text, scope, replaced[0] if replaced else None)
 
     async def _audience_of(self, turn: Turn) -> Audience:
-        """Return the audience of a turn. External users do not get the memory of the whole space."""
+        """Return the audience of a turn; external users must not read the memory of the whole space."""
         if any(message.is_external for message in turn.messages):
             return "outsiders"
         return await self._audience(turn.messages[0])
 
     async def _same(self, facts: FilterExpression, record: Record, vector: Vector | None) -> list[Record]:
-        """The facts that say what `record` says."""
+        """Return the facts with the same meaning as `record`."""
         known = await self.store.read([record.key])
         if vector:
             near = await self.store.nearest(facts, self._embeddings.model, vector, 5, _SAME_COSINE)
@@ -181,16 +182,16 @@ class Recall:
         until: float | None = None,
         limit: int = 5,
     ) -> Found:
-        """At most `limit` records that match `query`, of those that the turn may read.
+        """Return at most `limit` records that match `query` and that the turn may read.
 
-        `since` and `until` are in Unix seconds; what is as old as `until` is left out.
+        `since` (inclusive) and `until` (exclusive) are in Unix seconds.
         """
         message = turn.messages[0]
         accounts = await self._people.accounts(account_of(message))
         readers = found_by(turn, accounts, await self._audience_of(turn))
         within = _between(since, until)
         allowed = (Tag("readers") == sorted(readers)) & within
-        ranked = await self._ranked(allowed, query)
+        ranked = await self._rank(allowed, query)
         if ranked or not query_terms(query):
             best = ranked[:limit] or await self.store.newest(allowed, limit)
             return Found(tuple(await self.store.read(best)), is_match=bool(ranked))
@@ -198,27 +199,27 @@ class Recall:
         newest = await self.store.newest(here, limit)
         return Found(tuple(await self.store.read(newest)), is_match=False)
 
-    async def _ranked(self, allowed: FilterExpression, query: str) -> list[str]:
-        """Keys, the best first: by words and by meaning, each of which ranks alone."""
+    async def _rank(self, allowed: FilterExpression, query: str) -> list[str]:
+        """Return keys, the best first, from the rankings by words and by meaning."""
         terms = query_terms(query)
         by_words = await self.store.by_words(allowed, terms, _CANDIDATES) if terms else []
         vector = (await self._vectors([query]))[0] if terms else None
         if vector is None:
             return by_words
         near = await self.store.nearest(allowed, self._embeddings.model, vector, _CANDIDATES, _LEAST_COSINE)
-        return _fused(by_words, near)
+        return _fuse(by_words, near)
 
     async def _vectors(self, texts: Sequence[str]) -> Sequence[Vector | None]:
-        """Vectors, or none: what cannot be embedded now is found by its words, and embedded later."""
+        """Return vectors, or None for each text if the model fails: those are embedded later."""
         try:
             return await self._embeddings.embed(texts)
         except EmbeddingFailed as error:
-            log.warning("no embeddings", extra={"error": str(error)})
+            log.warning("embedding failed", extra={"error": str(error)})
             return [None] * len(texts)
 
     @contextlib.asynccontextmanager
     async def embedding(self) -> AsyncIterator[None]:
-        """Meanwhile give records their vectors, beside the turns."""
+        """Embed records in the background while the context is open."""
         task = asyncio.create_task(self.keep_embedded(), name="recall embeds")
         try:
             yield
@@ -226,48 +227,48 @@ class Recall:
             await cancel(task)
 
     async def keep_embedded(self) -> None:
-        """Give each record its vector, those of an earlier model anew, until cancelled."""
+        """Embed all records, also those of an earlier model, until cancelled."""
         while True:
-            # not at once: what is embedded is not needed for the start, but the processor is
-            with contextlib.suppress(TimeoutError):  # then other processes have kept something, perhaps
-                async with asyncio.timeout(_MEND_SECONDS):
+            # not at once: the start needs the processor, but no vectors
+            with contextlib.suppress(TimeoutError):  # other processes may have stored records
+                async with asyncio.timeout(_RETRY_SECONDS):
                     await self._kept.wait()
-                    await asyncio.sleep(_GATHER_SECONDS)  # many at once cost little more than one
+                    await asyncio.sleep(_GATHER_SECONDS)  # a batch costs little more than one record
             self._kept.clear()
             try:
                 await self.embed_missing()
             except (*ERRORS, OSError, EmbeddingFailed) as error:
-                log.warning("records not embedded, trying again", extra={"error": repr(error)})
-                await asyncio.sleep(_MEND_SECONDS)
-            except Exception:  # without vectors there is still the search by words, which needs this process
-                log.exception("records not embedded, trying again")
-                await asyncio.sleep(_MEND_SECONDS)
+                log.warning("record embedding failed", extra={"error": repr(error)})
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:  # the search by words must go on in this process
+                log.exception("record embedding failed")
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def embed_missing(self) -> None:
-        """Give each record its vector now. Raises `EmbeddingFailed`, too."""
+        """Embed all records that lack a vector. Raises `EmbeddingFailed`, too."""
         while await self._embed_some():
             pass
 
     async def _embed_some(self) -> int:
-        """Embed a batch of records; returns how many."""
+        """Embed a batch of records; return how many."""
         keys = await self.store.without_vector(_BATCH)
         if not keys and not self._is_of_one_model:
             if not await self.store.newest(Tag("kind") == ["fact", "turn"], 1):
                 return 0
-            dimensions = await self._known_dimensions()
+            dimensions = await self._find_dimensions()
             keys = await self.store.of_other_models(self._embeddings.model, dimensions, _BATCH)
             self._is_of_one_model = not keys
         records = await self.store.read(keys)
         if records:
-            dimensions = await self._known_dimensions()
+            dimensions = await self._find_dimensions()
             vectors = await self._embeddings.embed([each.text for each in records])
             usable = [each if each and len(each) == dimensions else None for each in vectors]
             found = dict(zip((each.key for each in records), usable, strict=True))
             await self.store.set_vectors(self._embeddings.model, dimensions, found)
         return len(records)
 
-    async def _known_dimensions(self) -> int:
-        """The length of the model's vectors, which no service tells; asked once."""
+    async def _find_dimensions(self) -> int:
+        """Return the length of the model's vectors, measured once, because no service reports it."""
         if not self._dimensions:
             (vector,) = await self._embeddings.embed(["memory"])
             if vector is None:
@@ -279,9 +280,9 @@ class Recall:
 def _is_reworded(one: str, other: str) -> bool:
     words, others = indexed_terms(one), indexed_terms(other)
     most = _SAME_WORDS * (len(words) + len(others)) / 2
-    begin = _alike(words, others)
+    begin = _common_prefix(words, others)
     words, others = words[begin:], others[begin:]
-    end = _alike(words[::-1], others[::-1])
+    end = _common_prefix(words[::-1], others[::-1])
     words, others = words[: len(words) - end], others[: len(others) - end]
     if max(len(words), len(others)) > _MOST_COMPARED:
         return False
@@ -289,8 +290,8 @@ def _is_reworded(one: str, other: str) -> bool:
     return begin + end + sum(block.size for block in same) >= most
 
 
-def _alike(words: Sequence[str], others: Sequence[str]) -> int:
-    """Return the number of words that both have in common at the beginning."""
+def _common_prefix(words: Sequence[str], others: Sequence[str]) -> int:
+    """Return the length of the common beginning."""
     pairs = enumerate(zip(words, others, strict=False))
     return next((at for at, (one, other) in pairs if one != other), min(len(words), len(others)))
 
@@ -304,8 +305,8 @@ def _between(since: float | None, until: float | None) -> FilterExpression:
     return within & (Num("at") < until) if until is not None else within
 
 
-def _fused(*rankings: Sequence[str]) -> list[str]:
-    """Reciprocal rank fusion: what several rankings put high comes first."""
+def _fuse(*rankings: Sequence[str]) -> list[str]:
+    """Merge rankings by reciprocal rank fusion: keys that several rankings put high come first."""
     scores: dict[str, float] = {}
     for ranking in rankings:
         for rank, key in enumerate(ranking):

@@ -1,4 +1,4 @@
-"""Embeddings of an OpenAI-compatible service: `POST /embeddings`."""
+"""Embeddings by an OpenAI-compatible service: `POST /embeddings`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -16,14 +16,14 @@ from bot.memory.embeddings import (
 )
 
 _MOST_SECONDS = 10.0
-"""A search does without vectors rather than wait for longer."""
+"""Longest wait: after this a search goes on without vectors."""
 
 MOST_BYTES = 32 << 20
-"""The size of an answer at most, which the SDK keeps whole."""
+"""Largest response, which the SDK holds in memory."""
 
 
 class OpenAIEmbeddings:
-    """Implements `Embeddings`; the SDK repeats once what failed (408, 409, 429, 5xx, no connection)."""
+    """`Embeddings` by a service; the SDK retries once (408, 409, 429, 5xx, no connection)."""
 
     def __init__(self, client: openai.AsyncOpenAI, model: str, seconds: float) -> None:
         self.model = model
@@ -31,17 +31,17 @@ class OpenAIEmbeddings:
         self._seconds = seconds
 
     async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
-        """See `Embeddings.embed`."""
+        """Return a vector of length 1 for each text. Raises `EmbeddingFailed`."""
         cut = [text[:MAX_CHARS].encode("utf-8", "replace").decode() or " " for text in texts]
         try:
-            # the SDK's own limit is for each piece of the answer
+            # the SDK's time limit is for each piece of the response
             async with asyncio.timeout(2 * self._seconds):
-                # as floats: the SDK's own default is base64, which not every compatible service gives
+                # as floats: the SDK's default is base64, which not every compatible service supports
                 answer = await self._client.embeddings.create(
                     input=cut, model=self.model, encoding_format="float"
                 )
             found = sorted(answer.data, key=lambda each: each.index)
-            # the SDK lets everything through: texts (base64, unasked) and null in place of numbers
+            # the SDK checks nothing: services send texts (base64) and null instead of numbers
             vectors = [usable(each.embedding) for each in found]
         except (
             openai.OpenAIError,
@@ -63,10 +63,10 @@ class OpenAIEmbeddings:
 async def open_embeddings(
     *, name: str, api_key: SecretStr | None, base_url: str | None, timeout: float
 ) -> AsyncIterator[OpenAIEmbeddings]:
-    """Embeddings by the model `name`; `timeout` is in seconds, and cut to what a search can wait."""
+    """Open embeddings by the model `name`; `timeout` is in seconds, and at most what a search can wait."""
     seconds = min(timeout, _MOST_SECONDS)
     async with openai.DefaultAsyncHttpxClient(
-        timeout=seconds, headers={"Accept-Encoding": "identity"}, event_hooks={"response": [_bound]}
+        timeout=seconds, headers={"Accept-Encoding": "identity"}, event_hooks={"response": [_limit_body]}
     ) as http:
         sdk = openai.AsyncOpenAI(
             api_key=(api_key or SecretStr("none")).get_secret_value(),
@@ -78,15 +78,15 @@ async def open_embeddings(
         yield OpenAIEmbeddings(sdk, name, seconds)
 
 
-async def _bound(response: httpx2.Response) -> None:
-    """Bound the body, before any of it is read; what is compressed could be small and become huge."""
+async def _limit_body(response: httpx2.Response) -> None:
+    """Limit the body before any of it is read, and refuse compression: a small body could become huge."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise httpx2.DecodingError("the answer is compressed, which was not asked for")
+        raise httpx2.DecodingError("the response is compressed, which was not requested")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Bounded(response.stream)
+    response.stream = _LimitedStream(response.stream)
 
 
-class _Bounded(httpx2.AsyncByteStream):
+class _LimitedStream(httpx2.AsyncByteStream):
     """Response stream of at most `MOST_BYTES` bytes."""
 
     def __init__(self, source: httpx2.AsyncByteStream) -> None:
@@ -97,9 +97,9 @@ class _Bounded(httpx2.AsyncByteStream):
         async for chunk in self._source:
             size += len(chunk)
             if size > MOST_BYTES:
-                raise httpx2.ReadError("the answer is too long")
+                raise httpx2.ReadError("the response is too long")
             yield chunk
 
     async def aclose(self) -> None:
-        """Close the connection, or give it back."""
+        """Close the source, which releases the connection."""
         await self._source.aclose()

@@ -1,6 +1,6 @@
-"""What is remembered of one person, wherever it is: to be shown, taken along, or forgotten.
+"""Records and threads by author, for showing, exporting and erasing a user's data.
 
-Keys are scanned instead of searched: an index that was just made again may not have all of them yet.
+Keys are scanned instead of searched, because an index that was just created again may be incomplete.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,7 +22,7 @@ _AUTHORS = "recall:authors:"
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread's memory: its name there, the thread of the inbox, and whether only one person wrote in it."""
+    """Thread by its checkpoint name and its inbox name; `is_alone` means that it has only one author."""
 
     memory: str
     inbox: str
@@ -30,7 +30,7 @@ class Thread:
 
 
 class Belongings:
-    """Who wrote in which thread, and which records are whose. Errors of redis-py pass through.
+    """Index of authors by thread and by record. Errors of redis-py pass through.
 
     Implements `bot.chat.PersonalDataSource` for the records. `ttl_seconds` is the time for which a thread's
     memory lives after its last turn.
@@ -44,9 +44,9 @@ class Belongings:
         self._ttl_seconds = ttl_seconds + _MARGIN_SECONDS
 
     async def note(self, memory: str, turn: Turn) -> None:
-        """A turn's messages are about to enter the memory of a thread: note who wrote there.
+        """Record the authors of a turn before its messages enter the thread memory.
 
-        It is known for as long as that memory lives, also of those whose words are only in its summary.
+        The entry lives as long as that memory, also for authors whose words are only in its summary.
         """
         key = _AUTHORS + memory
         authors: dict[Any, Any] = {account_of(each).digest: str(turn.thread) for each in turn.messages}
@@ -56,7 +56,7 @@ class Belongings:
             await pipeline.execute()
 
     async def threads(self, authors: frozenset[str]) -> list[Thread]:
-        """The threads in which one of these wrote."""
+        """Return the threads in which one of these authors wrote."""
         found = []
         async for key, known in self._hashes(_AUTHORS, "HGETALL"):
             writers = {name.decode(): thread.decode() for name, thread in _pairs(known)}
@@ -67,7 +67,7 @@ class Belongings:
         return found
 
     async def records(self, authors: frozenset[str]) -> list[Record]:
-        """What these said, the newest first."""
+        """Return the records of these authors, the newest first."""
         keys = []
         async for key, known in self._hashes(f"{PREFIX}:", "HGET", "authors"):
             if known and authors & set(known.decode().split(",")):
@@ -95,11 +95,11 @@ class Belongings:
                 await self._store.remove([record.key])
 
     async def forget_thread(self, thread: Thread, authors: frozenset[str]) -> None:
-        """They are not known any more to have written in a thread."""
+        """Remove these authors from the authors of a thread."""
         await self._redis.hdel(_AUTHORS + thread.memory, *authors)
 
     async def _hashes(self, prefix: str, *command: str) -> AsyncIterator[tuple[str, Any]]:
-        """The keys that begin with `prefix`, each with what a command says of it."""
+        """Yield the keys that begin with `prefix`, each with the reply of a command."""
         cursor, first = 0, True
         while cursor or first:
             first = False

@@ -1,4 +1,4 @@
-"""What is remembered, as plain data: a fact that somebody had saved, or a turn of a conversation. Pure."""
+"""Records of the long-term memory as plain data: a saved fact, or a turn of a conversation. Pure."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ from bot.memory.terms import indexed_terms
 Kind = Literal["fact", "turn"]
 
 MAX_TEXT_CHARS = 20_000
-"""What is kept of a question or an answer."""
+"""Longest stored question or answer."""
 
 MAX_FACT_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What one person said: the digest of their account, the name they had, and the words."""
+    """Words of one person, with the digest of their account and their name at that time."""
 
     by: str
     name: str
@@ -28,10 +28,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Something remembered. `at` is in Unix seconds, `source` the thread it comes from, as text.
+    """Stored fact or turn. `at` is in Unix seconds, `source` is the thread as text, `id` is unique by kind.
 
-    A fact is what was `said` (no text by those who only asked along), and `scope` says for whom; a turn has
-    what was said in it and the `answer`. `id` tells it from the others of its kind.
+    A fact has its text in `said` (other authors of the turn have no text) and a `scope`; a turn has the
+    messages in `said` and the `answer`.
     """
 
     kind: Kind
@@ -44,26 +44,26 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Its key in Redis."""
+        """Return the record's key in Redis."""
         return f"{PREFIX}:{self.kind}:{self.id}"
 
     @property
     def question(self) -> str:
-        """All that was said."""
+        """Return the words of all authors."""
         return "\n".join(each.text for each in self.said if each.text)
 
     @property
     def text(self) -> str:
-        """What is searched."""
+        """Return the text that is searched: words of the authors, and the answer."""
         return f"{self.question}\n{self.answer}".strip()
 
     @property
     def authors(self) -> frozenset[str]:
-        """The digests of who said it."""
+        """Return the digests of the authors."""
         return frozenset(each.by for each in self.said)
 
     def fields(self, readers: frozenset[str], thread: str) -> dict[str, str | float]:
-        """The record as a Redis hash, with what it is found by."""
+        """Return the record as a Redis hash, including its search fields."""
         said = [[each.by, each.name, well_formed(each.text)] for each in self.said]
         return {
             "kind": self.kind,
@@ -82,7 +82,7 @@ READ = ("kind", "at", "body")
 
 
 def read_back(key: str, kind: bytes, at: bytes, body: bytes) -> Record:
-    """The record that `Record.fields` made a hash of."""
+    """Return the record from the fields of its hash."""
     said, answer, source, scope = json.loads(body)
     return Record(
         kind="fact" if kind == b"fact" else "turn",
@@ -96,10 +96,10 @@ def read_back(key: str, kind: bytes, at: bytes, body: bytes) -> Record:
 
 
 def readers_of(fields: Mapping[bytes, Any]) -> frozenset[str]:
-    """Who may find the record of a hash."""
+    """Return the readers of the record of a hash."""
     return frozenset(fields[b"readers"].decode().split(","))
 
 
 def digest(*names: str) -> str:
-    """One name for several, of 40 hex digits."""
+    """Return a digest of several names: 40 hex digits."""
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:40]

@@ -1,4 +1,4 @@
-"""Text as the words that search compares. Pure."""
+"""Normalisation of text to search terms. Pure."""
 
 import re
 import unicodedata
@@ -13,10 +13,10 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
 _MOST_MARKS = 30
-"""Marks in a row, of which n take n² steps to sort: https://unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
+"""Most marks in a row: n take n² steps to sort. https://unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
 
 _MORE_MARKS = frozenset("\u0f73\u0f75\u0f81\uff9e\uff9f")
-"""Characters that become marks when they are decomposed."""
+"""Characters that decompose to marks."""
 
 _COMMON_WORDS = """
 a about all an and any are as at be been but by can could did do does for from had has have how i if in into
@@ -24,22 +24,22 @@ is it its me my no not of on or our said say should so that the their them then 
 was we were what when where which who why will with would you your
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
-"""Of a question such as "what did we decide about the budget" only the last word should count."""
+"""Words to ignore: of "what did we decide about the budget" only the last word should count."""
 
 
 def indexed_terms(text: str) -> list[str]:
-    """The words to index; of scripts without spaces every character and every pair of neighbours."""
+    """Return the terms to index; for scripts without spaces each character and each pair of neighbours."""
     return [term for word in _words(text) for term in _split(word, is_query=False)]
 
 
 def query_terms(text: str) -> list[str]:
-    """The words to look for: letters and digits only, none twice, and the common ones only if alone."""
+    """Return the distinct terms to search, letters and digits only; common words count only if alone."""
     terms = list(dict.fromkeys(term for word in _words(text) for term in _split(word, is_query=True)))
     return [term for term in terms if term not in _COMMON][:_MOST_TERMS] or terms[:_MOST_TERMS]
 
 
 def _words(text: str) -> list[str]:
-    """Runs of letters, marks and digits, without case and accents, the same for text and query."""
+    """Return the runs of letters, marks and digits without case and accents, for texts and queries alike."""
     bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", _with_few_marks(text)).casefold())
     plain = unicodedata.normalize("NFC", bare)
     kept = "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in plain)

@@ -1,8 +1,7 @@
-"""Who may read what is remembered: that follows from where a turn happens, not from what a model says. Pure.
+"""Readers of records, derived from the place of a turn and never from the model's output. Pure.
 
-One rule: nothing is kept for more readers than those who can read the place it was said in, and nothing is
-found where others could read it too. Readers are named by digests, which mix no two names, as RediSearch
-compares without case.
+One rule: a record has no more readers than the place in which it was written, and nothing is found where
+others could read it too. Readers are digests, which differ for all names, because RediSearch ignores case.
 """
 
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 class NotHere(Exception):
-    """A scope that this place does not have; the text says why, and what to do instead."""
+    """Scope that this place does not allow; the first line of the text says why, the second what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One person on one platform; `space` is empty where ids are unique everywhere."""
+    """One user on one platform; `space` is empty where ids are unique everywhere."""
 
     platform: str
     space: str
@@ -29,37 +28,37 @@ class Account:
 
     @classmethod
     def of(cls, author: str, space: str) -> "Account":
-        """The account of an author, as in `Message`, seen in a space, as in `ThreadId`."""
+        """Return the account of an author, as in `Message`, in a space, as in `ThreadId`."""
         platform, _, user = author.partition(":")
         return cls(platform, "" if platform_info(platform).has_global_ids else space, user)
 
     @property
     def author(self) -> str:
-        """What `Message.author` says of this person."""
+        """Return the account in the form of `Message.author`."""
         return f"{self.platform}:{self.user}"
 
     @property
     def digest(self) -> str:
-        """The reader that only this person is."""
+        """Return the reader that stands for this account alone."""
         return digest("person", self.platform, self.space, self.user)
 
     def wrote(self, message: Message) -> bool:
-        """Whether this is who wrote a message."""
+        """Return True if this account wrote a message."""
         return account_of(message) == self
 
 
 def account_of(message: Message) -> Account:
-    """Who wrote a message."""
+    """Return the account of a message's author."""
     return Account.of(message.author, message.thread.space)
 
 
 def thread_reader(thread: ThreadId) -> str:
-    """The readers of a thread."""
+    """Return the reader that stands for everybody in a thread."""
     return digest("thread", str(thread))
 
 
 def kept_for(turn: Turn, audience: Audience) -> frozenset[str]:
-    """The readers who may find what was said in a turn."""
+    """Return the readers who may find a turn later."""
     thread = thread_reader(turn.thread)
     if turn.direct:
         return frozenset({thread, *(account_of(message).digest for message in turn.messages)})
@@ -68,9 +67,9 @@ def kept_for(turn: Turn, audience: Audience) -> frozenset[str]:
 
 
 def found_by(turn: Turn, accounts: frozenset[Account], audience: Audience) -> frozenset[str]:
-    """The readers as whom a turn may search. `accounts` are all those of the one person who asks.
+    """Return the readers as whom a turn may search; `accounts` are the linked accounts of its user.
 
-    An answer in a shared place is read by all who are there: nobody's own things are found in it.
+    Everybody in a shared place reads the answer, so private records are not found there.
     """
     thread = thread_reader(turn.thread)
     if not turn.direct:
@@ -82,25 +81,25 @@ def found_by(turn: Turn, accounts: frozenset[Account], audience: Audience) -> fr
 
 
 def fact_for(turn: Turn, scope: Scope, audience: Audience) -> str:
-    """The reader of a fact that is saved in a turn. Raises `NotHere`."""
+    """Return the reader of a fact that a turn saves with a scope. Raises `NotHere`."""
     if scope == "private":
         if not (turn.direct and _is_one_person(turn)):
             raise NotHere(
-                "Others read this conversation, so nothing private is saved here: save it for the channel, "
-                "or ask the person to say it in a direct message."
+                "Others can read this conversation, so nothing private was saved.\n"
+                "Save it for the channel, or ask the user to say it in a direct message."
             )
         return account_of(turn.messages[0]).digest
     if turn.direct:
         raise NotHere(
-            "This is a direct conversation, and what is said in it stays private: save it as private, or ask "
-            "the person to say it in a public channel."
+            "This is a private conversation, so nothing was saved for others.\n"
+            "Save it as private, or ask the user to say it in a public channel."
         )
     if scope == "channel":
         return _channel(turn)
     if audience != "everyone":
         raise NotHere(
-            "Not everybody in the workspace can read this channel (as far as I know): save it for the "
-            "channel, or ask the person to say it in a public one."
+            "Not everybody in the workspace can read this channel, so nothing was saved for the workspace.\n"
+            "Save it for the channel, or ask the user to say it in a public one."
         )
     return _space(turn)
 

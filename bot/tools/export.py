@@ -159,7 +159,7 @@ def _subject(query: str) -> str:
 
 def _words(sheet: _Sheet, file: File) -> str:
     names = ", ".join(column.name for column in sheet.columns)
-    lines = [f"Exported as the file {file.name}, which the people have got: {file.alt} ({names})."]
+    lines = [f"Exported as {file.name}: {file.alt} ({names}).", "The users have received the file."]
     if sheet.is_cut:
         lines.append(
             f"It holds only the first {sheet.rows:,} rows, since all would be too large: say so, and offer "

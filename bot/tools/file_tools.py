@@ -85,4 +85,4 @@ def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
     ]
 
 
-_NOT_KEPT = "The file could not be kept for showing it; say so, and go on without it."
+_NOT_KEPT = "The file could not be stored, so it cannot be shown.\nSay so, and go on without it."

@@ -1,1 +1,1 @@
-"""One turn, and a kill at each step of it."""
+"""Crash points: one turn, with a kill at each of its steps."""

@@ -1,7 +1,7 @@
 """The program as a process that is started and killed many times.
 
-A start costs seconds of imports, so one interpreter does them, and each start is a fork of it. That is safe
-because the imports start neither a thread (each life checks that) nor an event loop.
+Imports take seconds, so one interpreter does them, and each start is a fork of it. That is safe because the
+imports start neither a thread (each life checks that) nor an event loop.
 """
 
 import json
@@ -36,7 +36,7 @@ _FORKS.set_forkserver_preload(
 
 
 class Bot:
-    """One bot, which has as many lives as it is started."""
+    """One bot; each start begins a new life."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class Bot:
         is_faulty: bool = False,
         is_hasty: bool = True,
     ) -> None:
-        """With `is_faulty` it hangs where it is told to, see `tests.support.hanging_bot`.
+        """`is_faulty` installs `tests.support.hanging_bot`; `is_hasty` reads the history often.
 
-        With `is_hasty` it reads the history often, and begins sessions on Discord without a pause.
+        A hasty bot also starts sessions on Discord without a pause.
         """
         self._environ = dict(environ)
         self._options = is_faulty, is_hasty
@@ -57,14 +57,14 @@ class Bot:
         self._process: ForkServerProcess | None = None
 
     def start(self) -> None:
-        """Begin a life."""
+        """Start a new life."""
         self._begins_at = self._log.stat().st_size if self._log.exists() else 0
         arguments = (self._environ, str(self._log), *self._options)
         self._process = _FORKS.Process(target=child.run, args=arguments, daemon=True)
         self._process.start()
 
     def kill(self) -> None:
-        """End the life with SIGKILL; when this returns nothing of it runs."""
+        """End the life with SIGKILL, and wait until nothing of it runs."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -72,7 +72,7 @@ class Bot:
             self._process = None
 
     async def ended(self, timeout: float = 30) -> int:
-        """Wait until this life has ended by itself; returns the exit code."""
+        """Wait until this life has ended by itself; return the exit code."""
         await wait_until(lambda: not self.lives, "the end", timeout)
         assert self._process is not None
         assert self._process.exitcode is not None
@@ -86,7 +86,7 @@ class Bot:
 
     @property
     def output(self) -> str:
-        """What this life has written."""
+        """Return the output of this life."""
         return self._written().decode()
 
     async def ready(self) -> None:
@@ -96,21 +96,21 @@ class Bot:
 
     @property
     def lives(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Return True if it was started and has not ended."""
         return self._process is not None and self._process.is_alive()
 
     @property
     def url(self) -> str:
-        """Where this life serves HTTP."""
+        """Return the HTTP address of this life."""
         return str(self.said("listening")[-1]["page"])
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """What all lives have logged; a life may end in the middle of a line."""
+        """Return the log of all lives; a life may end in the middle of a line."""
         return _entries(self._log.read_bytes())
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """What this life has logged of one event."""
+        """Return the log lines of this life for one event."""
         return [each for each in _entries(self._written()) if each["event"] == event]
 
     def _written(self) -> bytes:

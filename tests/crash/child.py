@@ -1,4 +1,4 @@
-"""What a bot does that is to be killed, in a process forked from an interpreter that has it imported."""
+"""Entry point of a bot that will be killed, in a fork of an interpreter that has imported it."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from tests.support import hanging_bot
 
 
 def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -> None:
-    """`python -m bot` with only these variables set, its output added to the file `log`."""
+    """Run `python -m bot` with only these variables, and append its output to the file `log`."""
     _check_parent()
     os.environ.clear()
     os.environ.update(environ)
@@ -28,6 +28,6 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -
 
 
 def _check_parent() -> None:
-    """Only the thread that forks lives on in a fork, with whatever the others held at that moment."""
+    """Check that there is only one thread: others would not survive the fork, but their locks would."""
     threads = Path(f"/proc/{os.getppid()}/task")
     assert not threads.exists() or len(list(threads.iterdir())) == 1, "the imports have started a thread"

@@ -1,4 +1,4 @@
-"""Stands before Redis and tells of each write of a turn."""
+"""Proxy before Redis that reports each write of a turn."""
 
 import asyncio
 import base64
@@ -16,11 +16,10 @@ _NOTHING = (b"*-1\r\n", b"$-1\r\n", b"_\r\n")
 
 
 class RedisProxy:
-    """Passes commands on, one at a time for each connection, to the Redis at a Unix socket.
+    """Proxy that forwards commands, one at a time for each connection, to the Redis at a Unix socket.
 
-    A step is the run of a script that `scripts` knows (by its SHA-1), and a read that takes something from a
-    stream. Everything else passes by unseen: what a bot does without a turn, what a turn only reads, and for
-    how many days something is kept.
+    Steps are the runs of the scripts in `scripts` (by SHA-1), and reads that take something from a stream.
+    All other commands are not reported: those without a turn, reads, and changes of a TTL.
     """
 
     def __init__(self, path: str, scripts: Mapping[str, str]) -> None:
@@ -29,11 +28,11 @@ class RedisProxy:
         self._connections: set[asyncio.Task[Any]] = set()
         self.steps: Steps = unobserved
         self.marks: dict[bytes, str] = {}
-        """By its bytes, what the first guarded write is called that keeps them as the result of a task."""
+        """Names of the first guarded writes that store a task's result, by its bytes."""
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Return the proxy's address."""
         host, port = self._server.sockets[0].getsockname()[:2]
         return f"redis://{host}:{port}"
 
@@ -47,7 +46,7 @@ class RedisProxy:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def drop(self) -> None:
-        """Close all connections, as the system does when a process dies; but for the one that asks for it."""
+        """Close all connections except the calling one, as the system does when a process dies."""
         for connection in self._connections - {asyncio.current_task()}:
             connection.cancel()
 
@@ -102,7 +101,7 @@ class RedisProxy:
         return self.steps(self._write(words, command) if script == "GUARDED" else script)
 
     def _write(self, words: Sequence[bytes], command: bytes) -> str:
-        """What a run of the script that guards other commands does, by the first of them."""
+        """Return the name of a run of the guarding script, by the first of its commands."""
         made = b"".join(map(base64.b64decode, _BLOB.findall(command)))
         mark = next((each for each in self.marks if each in made), None)
         if mark is not None:
@@ -116,7 +115,7 @@ async def _both_ways(
     replies: asyncio.StreamReader,
     redis: asyncio.StreamWriter,
 ) -> None:
-    """Either side speaks when it wants to, until one has gone."""
+    """Forward data in both directions until one side has gone."""
     directions = [asyncio.create_task(_pour(client, redis)), asyncio.create_task(_pour(replies, answers))]
     try:
         await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -131,7 +130,7 @@ async def _pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> Non
 
 
 async def _value(reader: asyncio.StreamReader) -> bytes:
-    """One complete value of https://redis.io/docs/latest/develop/reference/protocol-spec, as it is sent."""
+    """Return the bytes of one complete value of https://redis.io/docs/latest/develop/reference/protocol-spec."""
     line = await reader.readuntil(b"\r\n")
     kind, length = line[:1], line[1:-2]
     if kind in b"$=!":
@@ -143,5 +142,5 @@ async def _value(reader: asyncio.StreamReader) -> bytes:
 
 
 def _words(command: bytes) -> list[bytes]:
-    """The first words of a command, which is an array of strings."""
+    """Return the first words of a command, which is an array of strings."""
     return command.split(b"\r\n", 2 * _WORDS + 1)[2 : 2 * _WORDS + 1 : 2]

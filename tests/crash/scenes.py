@@ -1,4 +1,4 @@
-"""The platforms, as one person who asks twice in one place sees them."""
+"""Platforms as seen by one user who asks twice in one place."""
 
 import asyncio
 import uuid
@@ -20,20 +20,20 @@ TIMEOUT = 60.0
 
 
 class Named(Protocol):
-    """A file on any platform."""
+    """File on any platform."""
 
     @property
     def name(self) -> str: ...
 
 
 class Scene(Protocol):
-    """A platform and who asks there."""
+    """Platform with a user who asks there."""
 
     begins: str
-    """The step that shows the first words; the model tells the rest of its plan when it was taken."""
+    """Step that shows the first words; after it the model sends the rest of its plan."""
 
     grows: str
-    """The step that shows more; the model gives its answer when it was taken. Empty: it waits for nothing."""
+    """Step that shows more; after it the model sends its answer. Empty: the model does not wait."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -41,32 +41,32 @@ class Scene(Protocol):
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """What switches the platform on."""
+        """Return the variables that turn the platform on."""
 
     def observe(self, watch: Watch) -> None:
-        """Tell `watch` the steps that change something."""
+        """Report the steps that change something to `watch`."""
 
     async def listens(self, bot: Bot, redis: Redis) -> None:
-        """Wait until a question will be heard, now or when the history is read."""
+        """Wait until a question would be received, live or by catch-up."""
 
     async def ask(self, bot: Bot, text: str) -> None:
         """Ask, always in the same place."""
 
     async def ask_again(self, bot: Bot) -> None:
-        """Do what the asker does who was told nothing."""
+        """Repeat the question as a user without an answer does."""
 
     def died(self) -> None:
-        """The bot was killed."""
+        """Record that the bot was killed."""
 
     def shown(self) -> list[str]:
-        """What the bot shows, a text a message; one that is in a wrong place says so."""
+        """Return the bot's messages; a text in a wrong place is marked as such."""
 
     async def faults(self, bot: Bot) -> list[str]:
-        """What the platform holds against the bot, once all is over."""
+        """Return the bot's violations of the platform's rules at the end."""
 
 
 class SlackScene:
-    """A mention in a channel, and then a reply in its thread."""
+    """Slack: a mention in a channel, and then a reply in its thread."""
 
     begins = "slack: chat.startStream #1"
     grows = "slack: chat.appendStream #1"
@@ -123,7 +123,7 @@ class SlackScene:
 
 
 class SlackWithoutStreams(SlackScene):
-    """The same in a workspace that has no streams: the answer is posted when it is complete."""
+    """Slack in a workspace without streams: the answer is posted when it is complete."""
 
     begins = grows = ""
 
@@ -133,9 +133,9 @@ class SlackWithoutStreams(SlackScene):
 
 
 class DiscordScene:
-    """A mention in a channel, which opens a thread, and then a message there.
+    """Discord: a mention in a channel, which opens a thread, and then a message there.
 
-    The next life comes so late that Discord has forgotten the nonces: only the history knows what was sent.
+    The next life starts so late that Discord has forgotten the nonces: only the history shows what was sent.
     """
 
     begins = "discord: POST /channels/{channel}/messages #1"
@@ -198,7 +198,7 @@ class DiscordScene:
 
 
 class DiscordWithoutHistory(DiscordScene):
-    """The bot may not read what was written, and lives on at once: only the nonces know what was sent."""
+    """Discord without access to the history, and with quick restarts: only nonces show what was sent."""
 
     def died(self) -> None:
         if self.question and self.question.thread:
@@ -209,7 +209,7 @@ class DiscordWithoutHistory(DiscordScene):
 
 
 class HttpScene:
-    """Requests with an Idempotency-Key, and the same again when they were not answered."""
+    """HTTP: requests with an Idempotency-Key, repeated if they were not answered."""
 
     begins = grows = ""
 

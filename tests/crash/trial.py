@@ -1,4 +1,4 @@
-"""One question, killed where the trial says, and what must hold when it is over."""
+"""One trial: a question with kills at given steps, and the conditions that must hold at the end."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -26,19 +26,19 @@ PLAN, RESULT, ANSWER, RECOLLECTION = "says plan", "42042", "says answer", "It wa
 REFUSAL = "The model service refused this request. Try a shorter question, or start a new thread."
 
 MARKS = {PLAN: "plan", RESULT: "result", ANSWER: "answer"}
-"""What the model and the tool make, by how to know it. Once the memory holds it, it is not made again."""
+"""Results of the model and the tool, by their marks. Once in the thread memory, they are not made again."""
 
 _SCRIPTS = ("PUT", "TAKE_BACK", "BEGIN", "KEEP", "POSTPONE", "FINISH", "GUARDED")
 
 
 def held(what: str) -> str:
-    """The step that makes certain that one of `MARKS` is not made again."""
+    """Return the step after which one of `MARKS` must not be made again."""
     return f"redis: memory holds the {what} #1"
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What one trial at a time has for itself."""
+    """Resources that one trial at a time uses exclusively."""
 
     directory: Path
     redis: Redis
@@ -48,7 +48,7 @@ class Lane:
 
 @asynccontextmanager
 async def open_lane(directory: Path, database_url: str) -> AsyncIterator[Lane]:
-    """A Redis with a proxy before it, which knows the scripts that are steps of a turn."""
+    """Open a Redis with a proxy that knows the scripts which are steps of a turn."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(embedded_redis(directory))
         redis = await stack.enter_async_context(open_redis(url, pool_size=5))
@@ -63,12 +63,12 @@ async def open_lane(directory: Path, database_url: str) -> AsyncIterator[Lane]:
 
 
 class Missed(Exception):
-    """The turn took no such step this time: what is done at once does not always come in the same order."""
+    """Step that the turn did not take this time: the order of concurrent steps varies."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a trial. `asked` counts how often the model was asked for what."""
+    """Outcome of a trial; `asked` counts the model's requests by purpose."""
 
     lives: list[list[str]]
     shown: list[str] = field(default_factory=list)
@@ -85,10 +85,10 @@ async def trial(
     is_refused: bool = False,
     makes_file: bool = False,
 ) -> Outcome:
-    """Ask, let one life after the other end at `ends`, let the last one answer, and ask once more.
+    """Ask, end each life at its step in `ends`, let the last one answer, and ask again. Raises `Missed`.
 
-    `is_refused`: the model refuses the answer, each time that it is asked for. `makes_file`: the tool makes a
-    file, which is part of the answer. Raises `Missed`.
+    `is_refused`: the model refuses every request for the answer. `makes_file`: the tool creates a file, which
+    is part of the answer.
     """
     await lane.redis.flushall()
     async with AsyncExitStack() as stack:
@@ -107,7 +107,7 @@ async def trial(
 
 
 def environ_of(lane: Lane, scene: Scene, model: ModelServer) -> dict[str, str]:
-    """What a bot is started with."""
+    """Return the variables of a bot."""
     return {
         **scene.environ,
         "REDIS_URL": lane.proxy.url,
@@ -159,7 +159,7 @@ class _Trial:
         self.watch.begin(end)
 
     def _respond(self, request: dict[str, Any]) -> Script | str:
-        """A plan and an answer that say how often they were asked for, so that no two are alike."""
+        """Return a plan or an answer with the number of its request, so that no two are alike."""
         asked = self._asked()
         match _purpose(request):
             case "plan":
@@ -174,7 +174,7 @@ class _Trial:
 
     @asynccontextmanager
     async def _telling(self, name: str) -> AsyncIterator[None]:
-        """A step of the model, which in its midst waits until what it has told is shown."""
+        """Observe a step of the model, which waits in the middle until its text is shown."""
         async with self.watch.over("model")(name):
             yield
         if name == "half told":
@@ -239,7 +239,7 @@ class _Trial:
         return outcome
 
     def _memory_faults(self, asked: Counter[str]) -> list[str]:
-        """What is wrong with the memory that the second question was answered from."""
+        """Return the faults in the thread memory behind the second answer."""
         told = [
             (each["role"], each["content"] if each["role"] != "tool" else RESULT in each["content"])
             for each in self._model.requests[-1]["messages"]
@@ -257,7 +257,7 @@ class _Trial:
 
 
 def _purpose(request: dict[str, Any]) -> str:
-    """What the model is asked for."""
+    """Return the purpose of a model request."""
     newest = request["messages"][-1]
     if newest["role"] == "tool":
         return "answer"
@@ -265,7 +265,7 @@ def _purpose(request: dict[str, Any]) -> str:
 
 
 def faults(outcome: Outcome, undisturbed: Outcome) -> list[str]:
-    """What is wrong with the outcome of a trial with kills, told from one without."""
+    """Return the faults of a trial with kills, compared with one without."""
     if outcome.problems:
         return outcome.problems
     problems = []

@@ -1,4 +1,4 @@
-"""Sees the steps of a turn, and ends the bot at one of them."""
+"""Observer of a turn's steps that kills the bot at one of them."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -9,10 +9,10 @@ from tests.servers.steps import Steps
 
 
 class Watch:
-    """Names each step `<server>: <what> #<how often>`, and calls `kill` when a life reaches its end.
+    """Recorder of steps as `<server>: <what> #<number>`, which calls `kill` when a life reaches its end.
 
-    A life ends `before` a step, which is then not taken, or `after` it, before the bot hears so. All servers
-    run in one event loop and `kill` returns when the bot is dead, so nothing gets in between.
+    A life ends `before` a step, which is then not taken, or `after` it, before the bot receives the response.
+    All servers run in one event loop and `kill` returns when the bot is dead, so nothing happens in between.
     """
 
     def __init__(self, kill: Callable[[], None]) -> None:
@@ -23,24 +23,24 @@ class Watch:
         self._is_taken: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.ended = False
         self.lives: list[list[str]] = []
-        """The steps that were taken, life by life."""
+        """Steps that were taken, by life."""
 
     def begin(self, end: str = "") -> None:
-        """From now on count the steps of a new life, which ends at `end`."""
+        """Start to count the steps of a new life, which ends at `end`."""
         self._counts.clear()
         self._is_on, self._end, self.ended = True, end, False
         self.lives.append([])
 
     def rest(self) -> None:
-        """What comes now is no more of the turn."""
+        """Stop recording: later steps do not belong to the turn."""
         self._is_on = False
 
     def taken(self, step: str) -> asyncio.Event:
-        """Set once the step was taken."""
+        """Return an event that is set once the step was taken."""
         return self._is_taken[step]
 
     def over(self, server: str, is_read: Callable[[str], bool] = lambda _: False) -> Steps:
-        """What a server is to tell its steps; those that change nothing are passed over."""
+        """Return an observer for a server's steps that ignores those that change nothing."""
 
         def steps(name: str) -> AbstractAsyncContextManager[None]:
             if not self._is_on or is_read(name):

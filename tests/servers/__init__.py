@@ -1,1 +1,1 @@
-"""Protocol servers: what the outside services do and refuse, over real sockets."""
+"""Protocol servers that behave like the external services, over real sockets."""

@@ -1,9 +1,9 @@
-"""An MCP server, made with the official library, that behaves well or badly; a program to be started.
+"""MCP server, built with the official library, with good and bad behaviour; run as a program.
 
-`mcp_tools.py stdio` speaks over its standard streams, `mcp_tools.py http PORT` streamable HTTP on the
-loopback interface (it wants the header `Authorization: Bearer $TOKEN`, and prints the port once it listens),
-`mcp_tools.py mute` never says a word, `mcp_tools.py many` offers 200 tools, `mcp_tools.py babble` writes
-things to its standard output that are no messages, `mcp_tools.py halves` writes half of a surrogate pair.
+`mcp_tools.py stdio` uses its standard streams; `mcp_tools.py http PORT` serves streamable HTTP on the
+loopback interface (requires the header `Authorization: Bearer $TOKEN`, prints its port once it listens);
+`mcp_tools.py mute` never answers; `mcp_tools.py many` offers 200 tools; `mcp_tools.py babble` writes lines
+that are not messages; `mcp_tools.py halves` writes half of a surrogate pair.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ async def note_and_hang(text: str) -> str:
 
 
 class _Halves(io.BufferedWriter):
-    """Writes half of an emoji, as JavaScript does, where Python refuses to."""
+    """Writer of half an emoji, as JavaScript does, where Python refuses to."""
 
     def write(self, data: Any, /) -> int:
         return super().write(bytes(data).replace(b"HALF", b"\\ud83d"))
@@ -149,7 +149,7 @@ async def forget_sessions() -> str:
 
 
 class Guard:
-    """Refuses who has not the token."""
+    """Check of the bearer token."""
 
     forgets = False
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible model with scripted answers and faults, over a real socket.
+"""OpenAI-compatible model service with scripted answers and faults, over a real socket.
 
 It refuses what the real service refuses (a tool call without its result, a result without its call, a wrong
 key …) with the same status and shape, and keeps each refusal in `violations`.
@@ -25,10 +25,10 @@ MODELS = ("main-model", "other-model")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """An answer byte for byte, one write for each of `chunks`.
+    """Response as bytes, one write for each of `chunks`.
 
-    At the end the connection is closed as it should be, dropped, left open without a word (`hang`), or kept
-    alive for ever by comments (`comment`).
+    At the end the connection is closed properly, dropped, left open in silence (`hang`), or kept alive for
+    ever by comments (`comment`).
     """
 
     chunks: Sequence[bytes] = ()
@@ -67,7 +67,7 @@ Responder = Callable[[dict[str, Json]], Script | str]
 
 
 def echo(request: dict[str, Json]) -> str:
-    """What the model says when nothing is scripted: it shows what it was told."""
+    """Return the default answer, which quotes the request."""
     asked = [message["content"] for message in request["messages"] if message["role"] == "user"]
     return f"You wrote: {asked[-1]} (message {len(asked)} of this conversation)."
 
@@ -85,14 +85,14 @@ class ModelServer:
         self.cancelled = 0
         self.paths: list[str] = []
         self.peers: set[object] = set()
-        """The other ends of the connections that requests came over."""
+        """Client addresses of the connections of requests."""
         self.embedded: list[str] = []
         self.embeddings_status = 200
         self.respond: Responder = echo
         self.usage: Literal["told", "ignored", "refused"] = "told"
-        """What becomes of `stream_options.include_usage`: some services do not know it."""
+        """Reaction to `stream_options.include_usage`, which some services do not know."""
         self.steps: Steps = unobserved
-        """Sees each request come in, and the middle and the end of each stream."""
+        """Observer of each request, and of the middle and the end of each stream."""
         self._scripts: deque[Script] = deque()
         self._calls = 0
 
@@ -102,11 +102,11 @@ class ModelServer:
 
     @property
     def unused(self) -> int:
-        """How many scripted answers nobody has asked for yet."""
+        """Return the number of scripted answers that were not requested yet."""
         return len(self._scripts)
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/chat/completions."""
+        """Handle `POST /v1/chat/completions`."""
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         body: dict[str, Json] = await request.json()
@@ -129,14 +129,14 @@ class ModelServer:
         return await self._answer(request, body, script)
 
     async def list_models(self, request: web.Request) -> web.Response:
-        """`GET /v1/models`: the models that tests use."""
+        """Handle `GET /v1/models`: list the models that tests use."""
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         models = [{"id": each, "object": "model"} for each in MODELS]
         return web.json_response({"object": "list", "data": models})
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/embeddings. https://platform.openai.com/docs/api-reference/embeddings/create"""
+        """Handle `POST /v1/embeddings` (https://platform.openai.com/docs/api-reference/embeddings/create)."""
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         body: dict[str, Json] = await request.json()
@@ -232,7 +232,7 @@ class ModelServer:
 
 
 def letters(text: str) -> list[float]:
-    """A vector of what letters a text has: enough that texts with the same words are near each other."""
+    """Return a vector of the letters in a text, so that texts with the same words are close."""
     return [text.casefold().count(letter) + 0.01 for letter in "abcdefghijklmnopqrstuvwxyz"]
 
 
@@ -299,7 +299,7 @@ def _error(status: int, message: str, code: str, retry_after: float | None = Non
 
 
 def refusal(body: dict[str, Json]) -> str | None:
-    """Why the real service would answer this request with status 400; None when it would not."""
+    """Return why the real service would answer this request with status 400, or None."""
     messages = body.get("messages") or []
     if not body.get("model") or not messages:
         return "you must provide a model and messages"
@@ -319,7 +319,7 @@ def refusal(body: dict[str, Json]) -> str | None:
 
 
 def schema_refusal(schema: Json) -> str | None:
-    """Why the real service would refuse a function's parameters; None when it would not."""
+    """Return why the real service would refuse a function's parameters, or None."""
     if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
         return "Invalid schema for function: schema must be an object with properties"
     if {"oneOf", "anyOf", "allOf", "enum", "not"} & schema.keys():
@@ -358,7 +358,7 @@ def _message_refusal(messages: Sequence[dict[str, Json]]) -> str | None:
 
 
 def strict_refusal(body: dict[str, Json]) -> str | None:
-    """Why some services would refuse this request, though OpenAI takes it; None when none would."""
+    """Return why some services would refuse this request, although OpenAI accepts it, or None."""
     messages = body["messages"]
     calls = [call for message in messages for call in message.get("tool_calls") or ()]
     ids = [call["id"] for call in calls] + [
@@ -388,7 +388,7 @@ def _no_number(text: str) -> float:
 
 @asynccontextmanager
 async def model_server() -> AsyncIterator[ModelServer]:
-    """A running `ModelServer` on a free port of the loopback interface."""
+    """Run a `ModelServer` on a free port of the loopback interface."""
     server = ModelServer()
     app = web.Application(client_max_size=10_000_000)
     app.router.add_post("/v1/chat/completions", server.complete)

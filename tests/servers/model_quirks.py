@@ -1,6 +1,6 @@
-"""Answers of OpenAI-compatible services that are not as OpenAI would send them, as a table.
+"""Table of answers of OpenAI-compatible services that differ from OpenAI's format.
 
-Each row is data for `tests.servers.model`: the bytes of one service, and all that a person may read of it.
+Each row is data for `tests.servers.model`: the bytes of one service, and the text that a user may read.
 docs/models.md names the services.
 """
 
@@ -37,7 +37,7 @@ class Quirk:
 
 
 def chunk(delta: Json = None, reason: Json = None, **more: Json) -> dict[str, Json]:
-    """One chunk of a stream, with other fields beside its choices."""
+    """Return one chunk of a stream, with further fields beside its choices."""
     choice = {"index": 0, "delta": {} if delta is None else delta, "finish_reason": reason}
     return {"id": "c1", "object": "chat.completion.chunk", "model": "m", "choices": [choice], **more}
 
@@ -51,20 +51,20 @@ def event(value: Json) -> bytes:
 
 
 def stream(*values: Json, done: bool = True, ending: Ending = "close") -> Wire:
-    """A stream of JSON values and raw bytes."""
+    """Return a stream of JSON values and raw bytes."""
     chunks = [each if isinstance(each, bytes) else event(each) for each in values]
     return Wire(chunks=[*chunks, *([DONE] if done else [])], ending=ending)
 
 
 def body(value: Json, status: int = 200, kind: str = "application/json", **headers: str) -> Wire:
-    """An answer that is no stream."""
+    """Return a response that is not a stream."""
     content = value if isinstance(value, bytes) else json.dumps(value).encode()
     named = {name.replace("_", "-"): each for name, each in headers.items()}
     return Wire(chunks=[content], status=status, headers={"Content-Type": kind, **named})
 
 
 def error(status: int, message: str, code: Json = None, **headers: str) -> Wire:
-    """A refusal as OpenAI shapes it."""
+    """Return an error in OpenAI's format."""
     return body({"error": {"message": message, "type": "error", "code": code}}, status, **headers)
 
 
@@ -96,13 +96,13 @@ def ended(name: str, *values: Json, **more: Any) -> Quirk:
 
 
 def raw(name: str, content: bytes, *, cut: int = 0, **more: Any) -> Quirk:
-    """Bytes of a stream, in pieces of `cut` bytes."""
+    """Return a row with the bytes of a stream, in pieces of `cut` bytes."""
     pieces = [content[at : at + cut] for at in range(0, len(content), cut)] if cut else [content]
     return Quirk(name=name, wires=[Wire(chunks=pieces)], **more)
 
 
 def tools(name: str, *values: Json, queries: Sequence[str] = ("select 1",), done: bool = True) -> Quirk:
-    """Calls of `sql_query`, after whose results the answer comes."""
+    """Return a row with calls of `sql_query`, followed by the answer."""
     return Quirk(name=name, wires=[stream(*values, done=done)], then=ANSWER, queries=queries, requests=2)
 
 
@@ -150,21 +150,21 @@ ENDS = [
         ],
         reads="It is 4" + ANSWER,
         requests=2,
-        notice="broke off",
+        notice="was interrupted",
     ),
     Quirk(
         name="end of the connection without an end",
         wires=[stream(text("It is"), done=False), stream(*PARTS, END)],
         reads="It is" + ANSWER,
         requests=2,
-        notice="broke off",
+        notice="was interrupted",
     ),
     Quirk(
         name="error as the finish reason",
         wires=[stream(text("It is"), chunk({}, "error")), stream(*PARTS, END)],
         reads="It is" + ANSWER,
         requests=2,
-        notice="broke off",
+        notice="was interrupted",
     ),
     Quirk(
         name="error event in mid-stream",
@@ -176,7 +176,7 @@ ENDS = [
         ],
         reads="It is" + ANSWER,
         requests=2,
-        notice="broke off",
+        notice="was interrupted",
     ),
     ended("cut by its length", *PARTS, chunk({}, "MAX_TOKENS"), notice="length limit"),
     ended("cut by the filter", *PARTS, chunk({}, "content_filter"), notice="content filter"),
@@ -345,7 +345,7 @@ THOUGHTS = [
         text("nk>\n\nIt is 42."),
         END,
         reads="2 * 21 is 42.\nIt is 42.",
-        notice="was the model's thinking",
+        notice="was the model's reasoning",
     ),
     ended("thinking that the template opens, in one piece", text("2 * 21\n</think>\n\nIt is 42."), END),
     failed("only thinking", stream(chunk({"reasoning_content": "hm"}), END), "gave no answer", 502, 2),
@@ -362,8 +362,13 @@ THOUGHTS = [
     ),
     ended("refusal after words", text("Well."), chunk({"refusal": "No."}), END, reads="Well.\n\nNo."),
     ended("refusal as a part", text([{"type": "refusal", "refusal": "No."}]), END, reads="No."),
-    failed("withheld by the filter", stream(chunk({"content": None}, "content_filter")), "withheld", 502),
-    failed("withheld by Gemini", stream(chunk({}, "SAFETY")), "withheld", 502),
+    failed(
+        "withheld by the filter",
+        stream(chunk({"content": None}, "content_filter")),
+        "blocked this answer",
+        502,
+    ),
+    failed("withheld by Gemini", stream(chunk({}, "SAFETY")), "blocked this answer", 502),
 ]
 
 CALLS = [
@@ -495,7 +500,7 @@ CALLS = [
     ),
 ]
 
-SILENT = "not answering properly"
+SILENT = "has a problem at the moment"
 FAILURES = [
     failed("200 and nothing", Wire(), SILENT, 502, 2),
     failed("200 and the sign alone", stream(), SILENT, 502, 2),
@@ -534,7 +539,7 @@ FAILURES = [
     failed(
         "200 and too many requests",
         body({"error": {"message": "Rate limit reached", "code": 429}}),
-        "no capacity",
+        "is overloaded",
         429,
         3,
     ),
@@ -557,7 +562,9 @@ FAILURES = [
     ),
     failed("401", error(401, "Incorrect API key provided"), "OPENAI_API_KEY", 503),
     failed("403 with HTML", body(b"<html>Forbidden</html>", 403, "text/html"), "OPENAI_API_KEY", 503),
-    failed("403 for its content", error(403, "Your input was flagged by moderation"), "withheld", 502),
+    failed(
+        "403 for its content", error(403, "Your input was flagged by moderation"), "blocked this answer", 502
+    ),
     failed(
         "Gemini's wrong key",
         body([{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}], 400),
@@ -588,7 +595,7 @@ FAILURES = [
     failed(
         "429 that passes",
         error(429, "Rate limit reached for requests", "rate_limit_exceeded", Retry_After="0.01"),
-        "no capacity",
+        "is overloaded",
         429,
         3,
     ),
@@ -612,7 +619,7 @@ FAILURES = [
         "in 2 hours",
         429,
     ),
-    failed("429 with a wait that is none", error(429, "busy", Retry_After="soon"), "no capacity", 429, 3),
+    failed("429 with a wait that is none", error(429, "busy", Retry_After="soon"), "is overloaded", 429, 3),
     failed("503 with a long wait", error(503, "overloaded", Retry_After="120"), "in 2 minutes", 429),
     failed(
         "404 for the model",
@@ -653,12 +660,15 @@ FAILURES = [
         "400 for pictures", error(400, "image input is not supported by this model"), "OPENAI_VISION", 503
     ),
     failed(
-        "400 of Azure's filter", error(400, "The response was filtered", "content_filter"), "withheld", 502
+        "400 of Azure's filter",
+        error(400, "The response was filtered", "content_filter"),
+        "blocked this answer",
+        502,
     ),
     failed(
         "400 of Qwen's filter",
         error(400, "Input data may contain inappropriate content.", "data_inspection_failed"),
-        "withheld",
+        "blocked this answer",
         502,
     ),
     failed("400", error(400, "bad request"), "refused this request", 502),
@@ -674,7 +684,7 @@ FAILURES = [
 ]
 
 TOO_LONG = [
-    failed(name, error(status, message, code), "longer than the model can read", 502, requests=1)
+    failed(name, error(status, message, code), "too long for the model", 502, requests=1)
     for name, status, message, code in [
         (
             "OpenAI's context",

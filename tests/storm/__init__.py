@@ -1,1 +1,1 @@
-"""The real program in several processes, in a storm of faults, against the protocol servers."""
+"""Storm test: the real program in several processes under faults, against the protocol servers."""

@@ -1,4 +1,4 @@
-"""`./dev chaos --minutes N [--seed S]`: the storm for longer than a test may take."""
+"""Command `./dev chaos --minutes N [--seed S]`: a storm that lasts longer than a test may."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from tests.storm.trial import trial
 
 
 def main() -> int:
-    """Run one storm; 0 when nothing was lost or shown twice."""
+    """Run one storm; return 0 if nothing was lost or shown twice."""
     parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))

@@ -1,6 +1,6 @@
-"""What people do beside asking: approve and reject, edit, delete, stop; and messages that hang the bot.
+"""User actions besides questions: approvals, edits, deletions, stops; and messages that hang the bot.
 
-Each happens in a place of its own.
+Each happens in its own place.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from tests.storm.places import ALICE, CAROL, Place
 from tests.support.wait import wait_until
 
 PATIENCE = 300.0
-"""Seconds until a person who has to decide is asked, or told what was decided."""
+"""Seconds until an approver sees a request, or its decision."""
 
 _GIVEN_UP = re.compile(r"so I gave up|could not finish it")
 
 
 class Act(Protocol):
-    """One question and what its author does then; `token` is in the answer."""
+    """One question and the next action of its author; `token` is in the answer."""
 
     token: str
     place: Place
 
     async def run(self) -> None:
-        """Do what the person does after asking."""
+        """Run the user's actions after the question."""
 
     async def problem(self) -> str:
-        """What is not as it should be in the end; empty when all is."""
+        """Return the problem at the end, or an empty string."""
 
 
 @dataclass
@@ -39,13 +39,13 @@ class _Act:
 
     @property
     def answers(self) -> int:
-        """How often the place names the token, as answers do."""
+        """Return the number of answers with the token in the place."""
         return _count(self.token, self.place)
 
 
 @dataclass
 class Order(_Act):
-    """A change that needs an approval: made once when that is given, never when it is not."""
+    """Change that needs an approval: made once if approved, never if not."""
 
     approve: bool
     made: Callable[[str], Awaitable[int]]
@@ -65,13 +65,13 @@ class Order(_Act):
 
 @dataclass
 class Edit(_Act):
-    """A question that gets another wording, with another token: that one is answered once."""
+    """Question that is edited to another token, which is answered once."""
 
     last: str
     delay: float
 
     async def run(self) -> None:
-        await asyncio.sleep(self.delay)  # a person's time
+        await asyncio.sleep(self.delay)  # the user's reaction time
         self.place.edit(self.last)
 
     async def problem(self) -> str:
@@ -81,7 +81,7 @@ class Edit(_Act):
 
 @dataclass
 class Deletion(_Act):
-    """A question that is deleted: its turn ends, with one answer at most."""
+    """Question that is deleted: its turn ends with at most one answer."""
 
     delay: float
 
@@ -95,7 +95,7 @@ class Deletion(_Act):
 
 @dataclass
 class Stop(_Act):
-    """A question whose long answer is stopped: its turn ends, with one answer at most."""
+    """Question whose long answer is stopped: its turn ends with at most one answer."""
 
     delay: float
 
@@ -109,7 +109,7 @@ class Stop(_Act):
 
 @dataclass
 class Hang(_Act):
-    """A question that hangs the event loop: given up once, with a word."""
+    """Question that hangs the event loop: given up once, with a message."""
 
     async def run(self) -> None:
         pass
@@ -121,7 +121,7 @@ class Hang(_Act):
 
 @dataclass
 class Unreadable(_Act):
-    """A message that hangs whoever reads it: passed over in the end."""
+    """Message that hangs every process that reads it: skipped in the end."""
 
     async def run(self) -> None:
         pass
@@ -135,16 +135,16 @@ def _count(token: str, place: Place) -> int:
 
 
 class Begin(Protocol):
-    """Says something in a place that nobody has used."""
+    """Writes a message in a new place."""
 
     async def __call__(self, text: str, user: str = ALICE) -> Place:
-        """`user` is who says it on Slack."""
+        """Write the message and return the place; `user` is the author on Slack."""
 
 
 async def begin_act(
     chance: random.Random, begin: Begin, new_token: Callable[[], str], made: Callable[[str], Awaitable[int]]
 ) -> Act:
-    """Let somebody begin one of these; the model knows an order by its word, and a long answer by its."""
+    """Start a random act; the model recognises orders and long answers by a word."""
     token, delay = new_token(), chance.uniform(0, 2.5)
     kind = chance.choice([Order, Order, Edit, Edit, Deletion, Stop])
     if kind is Order:
@@ -158,7 +158,7 @@ async def begin_act(
 
 
 async def begin_hang(chance: random.Random, begin: Begin, token: str) -> Act:
-    """Let somebody hang a bot."""
+    """Start an act that hangs a bot."""
     how = chance.choice(["backtrack", "compute", "block"])
     where = chance.choice(["answer", "show", "take"])
     place = await begin(f"{token} [{where}:{how}]")

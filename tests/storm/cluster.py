@@ -1,4 +1,4 @@
-"""The processes under test: several bots on one Redis, killed, stopped and started again."""
+"""Processes under test: several bots on one Redis that are killed, suspended and restarted."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ _RESTART_SECONDS = 1.5
 
 
 class Node:
-    """One process of the bot under a name that it keeps; it is started again whenever it has ended.
+    """One process of the bot with a constant name, restarted whenever it has ended.
 
-    It has the fault of `tests.support.hanging_bot`. `ends` counts how its lives ended.
+    It has the fault of `tests.support.hanging_bot`; `ends` counts the exit codes of its lives.
     """
 
     def __init__(self, environ: Mapping[str, str], log: Path) -> None:
@@ -32,7 +32,7 @@ class Node:
                 self.ends[await self._bot.ended(timeout=math.inf)] += 1
             finally:
                 self._bot.kill()
-            await asyncio.sleep(_RESTART_SECONDS)  # as whoever looks after processes does
+            await asyncio.sleep(_RESTART_SECONDS)  # as a process manager does
 
     def send(self, which: signal.Signals) -> None:
         """Send a signal to the program, if one runs."""
@@ -41,11 +41,11 @@ class Node:
 
     @property
     def serves(self) -> bool:
-        """Whether the program has told that it is ready."""
+        """Return True if the program has reported that it is ready."""
         return self._bot.lives and bool(self._bot.said("ready"))
 
     def close(self) -> None:
-        """Let the program end, and start no other."""
+        """End the program without a restart."""
         self._closing = True
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
@@ -53,7 +53,7 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def cluster(count: int, environ: Mapping[str, str], directory: Path) -> AsyncIterator[list[Node]]:
-    """So many nodes, each with a directory, a name and a log of its own."""
+    """Run `count` nodes, each with its own directory, name and log."""
     names = [f"node-{number}" for number in range(count)]
     nodes = [
         Node(

@@ -1,4 +1,4 @@
-"""Changes of the database that need an approval."""
+"""Database changes that need an approval."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,26 +16,26 @@ GRANT SELECT ON storm_orders TO bot_reader;
 
 
 class Orders:
-    """A table with a row for each order that was carried out; `dsn` is for the role that may change it."""
+    """Table with a row for each executed order; `dsn` is for the role that may change it."""
 
     def __init__(self, owner: "asyncpg.Connection[asyncpg.Record]", dsn: str) -> None:
         self._owner = owner
         self.dsn = dsn
 
     def of(self, token: str) -> Script:
-        """What the model says to place the order; a token is `q` and a number."""
+        """Return the model's script for an order; a token is `q` and a number."""
         statement = f"INSERT INTO storm_orders VALUES ({token.removeprefix('q')})"
         return Script(tool_calls=[("sql_execute", {"statement": statement})])
 
     async def made(self, token: str) -> int:
-        """How often it was carried out."""
+        """Return the number of executions of an order."""
         query = "SELECT count(*) FROM storm_orders WHERE number = $1"
         return int(await self._owner.fetchval(query, int(token.removeprefix("q"))))
 
 
 @asynccontextmanager
 async def open_orders(database_url: str) -> AsyncIterator[Orders]:
-    """The table, in the sample database."""
+    """Create the table in the sample database."""
     owner = await asyncpg.connect(database_url.replace("//bot_reader@", "//postgres@", 1))
     try:
         await owner.execute(_MAKE)

@@ -1,4 +1,4 @@
-"""Where people talk with the bot in a storm: threads and direct messages of both services."""
+"""Places of a storm: threads and direct messages of both services."""
 
 import re
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ ALICE, BOB, CAROL = "U0ALICE", "U0BOB", "U0CAROL"
 
 
 class Place(Protocol):
-    """One conversation, which a message has begun; `asked` are the tokens."""
+    """One conversation that began with a message; `asked` are the tokens."""
 
     name: str
     root: str
     asked: list[str]
 
     async def say(self, text: str) -> None:
-        """Write there."""
+        """Write in the place."""
 
     def shown(self) -> str:
-        """What it shows of the bot."""
+        """Return the bot's messages as text."""
 
     def edit(self, text: str) -> None:
         """Change the first message."""
@@ -32,14 +32,14 @@ class Place(Protocol):
         """Delete the first message."""
 
     async def stop(self) -> None:
-        """Tell the bot to stop."""
+        """Ask the bot to stop."""
 
     async def decide(self, *, approve: bool) -> bool:
-        """Decide what the bot asks there; returns whether it asks, or asked, for something."""
+        """Decide the bot's request in the place; return True if there is or was one."""
 
 
 class SlackPlace:
-    """A thread of Slack, in a channel or in direct messages. Requests are decided by their buttons."""
+    """Slack thread, in a channel or in direct messages. Requests are decided by their buttons."""
 
     def __init__(self, slack: Slack, user: str, channel: str, root: str) -> None:
         self._slack = slack
@@ -74,9 +74,9 @@ class SlackPlace:
 
 
 class DiscordPlace:
-    """A direct message channel, or the thread that the bot makes from a message.
+    """Discord direct message channel, or the thread that the bot creates from a message.
 
-    Before there is the thread, nothing can be written there. Requests are decided by words.
+    Nothing can be written before the thread exists. Requests are decided by typed messages.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""People who ask, and trouble while they are answered; both drawn from one seed."""
+"""Storm: users who ask, and faults during the answers, both drawn from one seed."""
 
 import asyncio
 import itertools
@@ -29,10 +29,10 @@ LEASE_SECONDS = 2.0
 _TOKEN = re.compile(r"\bq\d+\b")
 _SHOW = re.compile(r"\[show:\w+\]")
 _LONG, _PACE = 60, 0.2
-"""Words of a long answer, and the seconds between two of them."""
+"""Number of words of a long answer, and the seconds between two of them."""
 
 MOST_REMEMBERED = 12
-"""Questions in a thread up to which the model still sees all of them: beyond that they are summarised."""
+"""Most questions of a thread that the model sees in full: more are summarised."""
 
 _RECALLED = 20
 _RECALL_SECONDS = 120.0
@@ -40,20 +40,20 @@ _RECALL_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One message of a person, known by its token, and where it was asked."""
+    """One user message with its token and its place."""
 
     token: str
     place: Place
 
     @property
     def answers(self) -> int:
-        """How often the bot's messages name it."""
+        """Return the number of the bot's messages that contain the token."""
         return _TOKEN.findall(self.place.shown()).count(self.token)
 
 
 @dataclass
 class Storm:
-    """`counts` says what was done; `questions` what was asked."""
+    """Storm with `counts` of its actions and its `questions`."""
 
     seed: int
     slack: Slack
@@ -77,7 +77,7 @@ class Storm:
         self.model.respond = self._respond
 
     async def greet(self) -> None:
-        """Let the bot come to know the direct messages on Discord, which lists none, and all its sources."""
+        """Introduce the bot to the direct messages on Discord, which lists none, and to all its sources."""
         await self._ask_in(self._direct, self._new_token())
         await wait_until(lambda: not self.unanswered(), "the first answer", timeout=30)
         await wait_until(self._knows_its_sources, "what was said before is known", timeout=30)
@@ -87,7 +87,7 @@ class Storm:
         return {name.split(b":")[0] for name in sources} == {b"slack", b"discord"}
 
     async def rage(self, seconds: float) -> None:
-        """Ask and make trouble for so long."""
+        """Ask and cause faults for `seconds`."""
         async with asyncio.timeout(seconds + 30):
             end = asyncio.get_running_loop().time() + seconds
             await asyncio.gather(self._ask_until(end), self._act_until(end), self._trouble_until(end))
@@ -120,35 +120,35 @@ class Storm:
         return DiscordPlace(self.discord, root=root)
 
     async def problems_of_acts(self) -> list[str]:
-        """What is not as it should be with what people did beside asking."""
+        """Return the problems of all acts."""
         found = [(act, await act.problem()) for act in self.acts]
         return [
             f"{type(act).__name__} {act.token} in {act.place.name}: {what}" for act, what in found if what
         ]
 
     async def acted(self) -> None:
-        """Wait until everybody has done what they wanted."""
+        """Wait until all acts have ended."""
         await asyncio.gather(*self._acting)
 
     async def is_settled(self) -> bool:
-        """Whether nothing is under way any more, and all is as it should be."""
+        """Return True if nothing runs any more and there are no problems."""
         listing = await admin.listing(self.redis)
         is_idle = all(line.startswith(("dead", "The inbox is empty.")) for line in listing.splitlines())
         return is_idle and not await self.problems_of_acts()
 
     def unfinished(self) -> list[str]:
-        """What looks unfinished on Slack, except in threads that were deleted."""
+        """Return what is unfinished on Slack, except in deleted threads."""
         gone = [each.place.root for each in self.acts if isinstance(each, Deletion)]
         return [each for each in self.slack.unfinished() if not any(root in each for root in gone)]
 
     @property
     def given_up(self) -> set[str]:
-        """The tokens of the messages that have to be dead letters in the end."""
+        """Return the tokens of messages that must be dead letters in the end."""
         return {each.token for each in self.acts if isinstance(each, Hang)}
 
     @property
     def deleted(self) -> set[str]:
-        """Those that may be: their thread on Slack is gone, whether or not the bot has heard why."""
+        """Return the tokens that may be dead letters, because their thread on Slack was deleted."""
         return {each.token for each in self.acts if isinstance(each, Deletion)}
 
     def _new_token(self) -> str:
@@ -224,7 +224,7 @@ class Storm:
         node.send(signal.SIGCONT)
 
     async def _hang(self) -> None:
-        """One at a time: each takes every process down twice."""
+        """Hang the bots, one message at a time: each crashes every process twice."""
         if not any([await each.problem() for each in self.acts if isinstance(each, Hang | Unreadable)]):
             self._add(await begin_hang(self._random, self._begin, self._new_token()))
 
@@ -267,18 +267,18 @@ class Storm:
         self.counts["connections cut"] += 1
 
     def unanswered(self) -> list[Question]:
-        """What waits for its answer."""
+        """Return the unanswered questions."""
         return [each for each in self.questions if each.answers == 0]
 
     def repeated(self) -> list[Question]:
-        """What was answered more than once."""
+        """Return the questions that were answered more than once."""
         return [each for each in self.questions if each.answers > 1]
 
     async def recall(self) -> list[str]:
-        """Ask once more in some places; returns where the memory is not what was shown.
+        """Ask again in some places; return those where the thread memory differs from the shown answers.
 
-        Turns of one thread that overlap lose a message of its memory, and turns out of order mix it up. So
-        each token must be in it once, and in the order of the answers.
+        Overlapping turns would lose a message, and turns out of order would mix them up. So each token must
+        be in the memory once, in the order of the answers.
         """
         places = {each.place for each in self.questions if len(each.place.asked) <= MOST_REMEMBERED}
         chosen = sorted(places, key=lambda each: each.name)
@@ -299,7 +299,7 @@ class Storm:
         return []
 
     def _respond(self, request: dict[str, Json]) -> Script | str:
-        """Answer with the tokens that nobody has answered in this conversation yet."""
+        """Answer with the tokens that were not answered in this conversation yet."""
         asked: list[str] = []
         for message in request["messages"]:
             if message["role"] == "assistant" and not message.get("tool_calls"):
@@ -318,7 +318,7 @@ class Storm:
         return " ".join([answer, *_SHOW.findall(text)])
 
     def report(self) -> str:
-        """What was done and what came of it, a line each."""
+        """Return the actions and their outcomes, one per line."""
         facts = dict(sorted(self.counts.items()))
         ends: Counter[int] = sum((each.ends for each in self.nodes), Counter())
         facts |= {
@@ -330,11 +330,11 @@ class Storm:
 
 
 def kill_process(pid: int) -> None:
-    """Kill a server of this test without a word."""
+    """Kill a server of this test with SIGKILL."""
     os.kill(pid, signal.SIGKILL)
 
 
 def _asked(messages: list[Json]) -> list[str]:
-    """The tokens in what the model was told that people said."""
+    """Return the tokens in the user messages of a model request."""
     said = (message["content"] for message in messages if message["role"] == "user")
     return [token for text in said for token in _TOKEN.findall(text)]

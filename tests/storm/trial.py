@@ -1,4 +1,4 @@
-"""One trial: a cluster, a storm, and what must hold when it is over."""
+"""One trial: a cluster, a storm, and the conditions that must hold at the end."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,15 +16,15 @@ from tests.storm.storm import LEASE_SECONDS, Storm
 from tests.support.wait import wait_until
 
 QUIET_SECONDS = 300.0
-"""How long after the last trouble everything must have been answered: Slack lets us read 40 threads a minute,
-so what was missed in many of them takes a while."""
+"""Seconds after the last fault until everything must be answered: Slack allows 40 threads a minute to be
+read, so catch-up in many threads takes a while."""
 
 FINISH_SECONDS = 60.0
-"""And nothing looks unfinished any more."""
+"""Seconds until nothing looks unfinished any more."""
 
 
 async def trial(seed: int, seconds: float, count: int, directory: Path) -> tuple[list[str], str]:
-    """Rage for `seconds` with `count` processes; returns what went wrong, and the counts."""
+    """Run a storm of `seconds` with `count` processes; return the problems, and the counts."""
     async with AsyncExitStack() as stack:
         redis_url = await stack.enter_async_context(embedded_redis(directory / "servers"))
         database_url = await stack.enter_async_context(embedded_postgres(directory / "servers"))

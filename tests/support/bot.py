@@ -1,4 +1,4 @@
-"""Runs the bot under test: in this process for speed, or as the program that a person starts."""
+"""The bot under test: in this process for speed, or as the program that an operator starts."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @asynccontextmanager
 async def running(platforms: Sequence[Adapter[Any]] = PLATFORMS, /, **settings: Any) -> AsyncIterator[Bot]:
-    """The whole bot in this process, with these settings and nothing from the environment."""
+    """Run the whole bot in this process, with these settings and nothing from the environment."""
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
     chosen = settings_with([each.settings for each in platforms])(_env_file=None, **values)
@@ -39,14 +39,14 @@ async def running(platforms: Sequence[Adapter[Any]] = PLATFORMS, /, **settings: 
 
 
 async def _takes_messages(bot: Bot) -> bool:
-    """Whether `POST /chat` is answered, where there is an HTTP surface."""
+    """Return True if `POST /chat` is answered, or if the bot serves no HTTP."""
     if "http" not in bot.settings.bot_roles:
         return True
     return all([(await each.health()).state == "ok" for each in bot.platforms if each.name == "http"])
 
 
 def http_port(bot: Bot) -> int:
-    """Where the bot under test listens."""
+    """Return the port of the bot under test."""
     return int(next(platform for platform in bot.platforms if platform.name == "http").port)  # type: ignore[attr-defined]
 
 
@@ -60,7 +60,7 @@ class Program:
         self._all_read = asyncio.Event()
 
     async def read(self) -> None:
-        """Take in what the program writes, until it ends."""
+        """Read the program's output until it ends."""
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             text = line.decode().rstrip()
@@ -70,7 +70,7 @@ class Program:
         self._all_read.set()
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """The log lines of one event."""
+        """Return the log lines of one event."""
         return [line for line in self.log if line["event"] == event]
 
     async def ready(self) -> None:
@@ -84,18 +84,18 @@ class Program:
 
     @property
     def port(self) -> int:
-        """Where its HTTP surface listens."""
+        """Return its HTTP port."""
         page = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/", self.said("listening")[0]["page"])
         assert page
         return int(page[1])
 
     async def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; returns the exit code."""
+        """Send a signal and wait for the end; return the exit code."""
         self.process.send_signal(with_signal)
         return await self.ended()
 
     async def ended(self) -> int:
-        """The exit code, once the program has ended by itself."""
+        """Wait until the program has ended by itself; return the exit code."""
         async with asyncio.timeout(40):
             await self._all_read.wait()
             return await self.process.wait()
@@ -103,7 +103,7 @@ class Program:
 
 @asynccontextmanager
 async def program(environ: Mapping[str, str], *arguments: str, module: str = "bot") -> AsyncIterator[Program]:
-    """Start the program with only these variables set; what is still running at the end is killed."""
+    """Start the program with only these variables; kill it at the end if it still runs."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     defaults = {"HTTP_PORT": "0", "LOG_FORMAT": "json", "SHUTDOWN_GRACE": "5", "LEASE_SECONDS": "2"}
     process = await asyncio.create_subprocess_exec(

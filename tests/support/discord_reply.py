@@ -1,4 +1,4 @@
-"""A question on Discord that waits for its answer, and what the bot has shown of one."""
+"""Unanswered question on Discord, and the messages that the bot has shown."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -31,10 +31,7 @@ async def asked(
     part_seconds: float = PART_SECONDS,
     more: Mapping[str, Json] | None = None,
 ) -> AsyncIterator[Asked]:
-    """Somebody has asked in a channel, a thread or a direct message; nobody listens.
-
-    `more` is as in `Discord.say`.
-    """
+    """Ask in a channel, a thread or a direct message while no bot listens; `more` is as in `Discord.say`."""
     channel = discord.world.dm(discord.alice) if kind == "dm" else discord.general
     if kind == "thread":
         channel = discord.start_thread(discord.alice, discord.general)
@@ -62,7 +59,7 @@ async def asked(
 
 
 def shown(discord: Discord) -> list[tuple[str, list[str]]]:
-    """What the bot shows: texts, and names of files."""
+    """Return the bot's messages: texts, and names of files."""
     everything = [each for channel in discord.world.channels.values() for each in discord.messages(channel)]
     own = [each for each in everything if each.author is discord.bot]
     return [(each.content, [file.name for file in each.attachments]) for each in own]

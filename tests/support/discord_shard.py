@@ -1,4 +1,4 @@
-"""One shard of Discord without sockets: frames of the gateway in, events of the bot out."""
+"""One Discord shard without sockets: takes gateway frames, collects the bot's events."""
 
 import asyncio
 import json
@@ -26,18 +26,18 @@ ME = 900
 
 
 def samples() -> list[str]:
-    """The names of all payloads in `tests/samples/discord`."""
+    """Return the names of all payloads in `tests/samples/discord`."""
     return sorted(path.stem for path in SAMPLES.glob("*.json"))
 
 
 def sample(name: str) -> dict[str, Json]:
-    """One of them: `about`, `event`, `payload`, `expected`, and `bots` where some are listed."""
+    """Return a sample: `about`, `event`, `payload`, `expected`, and `bots` if some are listed."""
     content: dict[str, Json] = json.loads((SAMPLES / f"{name}.json").read_text())
     return content
 
 
 class Ear:
-    """discord.py's own path from a frame to a handler. `heard` is what the bot has taken."""
+    """discord.py's own path from a frame to a handler; `heard` are the events that the bot has taken."""
 
     def __init__(self, listener: Listener, heard: list[Event], interactions: list[Any]) -> None:
         self._listener = listener
@@ -54,7 +54,7 @@ class Ear:
     @classmethod
     @asynccontextmanager
     async def open(cls, bots: Set[str] = frozenset()) -> AsyncIterator[Self]:
-        """A shard that is connected and knows its guild."""
+        """Open a shard that is connected and knows its guild."""
         heard: list[Event] = []
         interactions: list[Any] = []
 
@@ -83,7 +83,7 @@ class Ear:
             yield ear
 
     async def hear(self, event: str, payload: Json) -> None:
-        """Take a frame in, and wait for what its handlers do."""
+        """Feed a frame, and wait for its handlers."""
         frame = {"op": 0, "t": event, "s": 1, "d": payload}
         await self._socket.received_message(json.dumps(frame))
         await self._listener.handling.finish(5)

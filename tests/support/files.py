@@ -1,4 +1,4 @@
-"""What the tests of files share: a small picture, and a turn whose receipt survives its attempts."""
+"""Helpers for tests of files: a small picture, and a turn whose receipt survives its attempts."""
 
 import base64
 import time
@@ -14,7 +14,7 @@ PICTURE = base64.b64decode(
 
 @dataclass
 class Asked:
-    """One question, answered as the inbox would: each attempt with the receipt that the last one left."""
+    """One question, answered as by the inbox: each attempt gets the receipt of the last one."""
 
     platform: Platform
     thread: ThreadId
@@ -41,7 +41,7 @@ class Asked:
         return Turn(id=self.id, thread=self.thread, messages=(message,))
 
     async def answer(self, *parts: Part) -> None:
-        """One attempt."""
+        """Run one attempt."""
 
         async def keep(state: Mapping[str, Json]) -> None:
             self.state = dict(state)
@@ -55,5 +55,5 @@ class Asked:
 
 
 def gone(name: str = "gone.png") -> File:
-    """A file that the store does not have any more."""
+    """Return a file that has expired in the store."""
     return File(id="0" * 32, name=name, media_type="image/png", size=1)

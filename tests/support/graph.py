@@ -1,4 +1,4 @@
-"""A model with one tool, and one turn of the real graph with it."""
+"""Model with one tool, and one turn of the real graph with it."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ TURN = Turn(id="question", thread=ThreadId("test", "space", "channel"), messages
 
 @dataclass(slots=True)
 class Bench:
-    """A model with one tool that notes its queries."""
+    """Model with one tool that records its queries."""
 
     model: Model
     tools: Sequence[BaseTool]
@@ -28,7 +28,7 @@ class Bench:
     shown: list[Part] = field(default_factory=list)
 
     async def ask(self, messages: Sequence[AnyMessage] = (), **options: Any) -> dict[str, Any]:
-        """Run one turn; returns the state it left. Raises `AnswerError`."""
+        """Run one turn and return its state. Raises `AnswerError`."""
         settings = {"max_iterations": 5, "history_tokens": 8000, "checkpointer": None} | options
         graph = build_graph(self.model, self.tools, **settings)
         begin: Any = {"messages": [*messages, HumanMessage("hi", id="question")], "iterations": 0}

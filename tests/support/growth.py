@@ -1,4 +1,4 @@
-"""How the cost of a call grows with its input, in CPU time of this thread: other processes do not count."""
+"""Growth of a call's cost with its input, in CPU time of this thread: other processes do not count."""
 
 import signal
 import time
@@ -7,28 +7,29 @@ from contextlib import suppress
 from types import FrameType
 
 MOST_GROWTH = 2.5
-"""Times the cost when the input doubles. Linear is 2, quadratic is 4."""
+"""Factor of the cost when the input doubles: 2 is linear, 4 is quadratic."""
 
 LENGTH = 40_000
 _FLOOR = 0.03
-"""CPU seconds that are too few to be measured; what grows faster than linear takes more for `LENGTH`."""
+"""CPU seconds that are too few to be measured; superlinear growth takes more for `LENGTH`."""
 
 _ENOUGH = 3
-"""Times the floor: more takes no longer measurement."""
+"""Multiple of the floor above which no longer measurement is needed."""
 
 _HARD_STOP = 0.3
 _REPEATS = 4
 
 
 class _TooLong(Exception):
-    """The call has used up its CPU time."""
+    """Call that has used up its CPU time."""
 
 
 def grows(call: Callable[[str], object], document: Callable[[int], str], floor: float = _FLOOR) -> float:
-    """Times the cost of `call` when a document of half of `LENGTH` characters doubles; 0 when it is cheap.
+    """Return the factor of the cost of `call` when a document doubles to `LENGTH` characters; 0 if it is
+    cheap.
 
-    A call that does not end in time is judged at the largest size at which it does, found from below, so that
-    an exponential one is seen too.
+    A call that does not end in time is measured at the largest size at which it does, so that exponential
+    growth is detected, too.
     """
     length = LENGTH
     cost = _cost(call, document(length))
@@ -43,7 +44,7 @@ def grows(call: Callable[[str], object], document: Callable[[int], str], floor: 
     whole, half = document(length), document(length // 2)
     growth = float("inf")
     long = short = float("inf")
-    for repeat in range(_REPEATS):  # the least of several is what the call costs, the rest is noise
+    for repeat in range(_REPEATS):  # the minimum of several is the cost, the rest is noise
         long, short = min(long, _cost(call, whole)), min(short, _cost(call, half))
         growth = long / max(short, 1e-7)
         if repeat and growth <= MOST_GROWTH:  # once alone, a half that was disturbed would hide anything

@@ -21,7 +21,7 @@ from tests.support.hangs import HANGS
 
 
 def hang_if_told(where: str, text: str) -> None:
-    """Hang as the text says, if it names this place."""
+    """Hang in the way that the text names, if it names this place."""
     if named := re.search(rf"\[{where}:(\w+)\]", text):
         HANGS[named[1]]()
 
@@ -35,7 +35,7 @@ def _before(where: str, read: Callable[..., Any], text: Callable[..., str]) -> C
 
 
 class _Turns(Turns):
-    """Turns whose reader may hang."""
+    """Turns that may hang in their reader."""
 
     async def _parts(self, *args: Any, **options: Any) -> AsyncGenerator[Part]:
         async for part in Turns._parts(self, *args, **options):
@@ -59,7 +59,7 @@ async def _hang_later(where: str, text: str) -> None:
 
 
 def install() -> None:
-    """Make the program faulty."""
+    """Install the fault in the program."""
     vars(composition)["Turns"] = _turns
     vars(slack_content)["plain_text"] = _before("take", block_text.plain_text, lambda text, _: str(text))
     discord_events.parse_message = _before(

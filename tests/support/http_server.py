@@ -1,4 +1,4 @@
-"""The HTTP surface without a bot behind it, and raw connections to it."""
+"""HTTP platform without a bot behind it, and raw connections to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -23,23 +23,23 @@ from tests.support.wait import wait_until
 
 
 async def echo(turn: Turn) -> AsyncIterator[Part]:
-    """Says what was asked."""
+    """Answer with the question."""
     yield Text(turn.messages[0].text)
 
 
 async def no_health() -> list[Health]:
-    """Nothing is examined."""
+    """Return no parts."""
     return []
 
 
 async def nothing_to_stop(stop: Stop) -> int:
-    """Nothing runs."""
+    """Return 0: nothing runs."""
     return 0
 
 
 @dataclass
 class HttpServer:
-    """A server that answers each message at once; `turns` holds what runs."""
+    """Server that answers each message at once; `turns` holds the running turns."""
 
     http: Http
     answer: Answer
@@ -47,7 +47,7 @@ class HttpServer:
     turns: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def deliver(self, event: Event) -> None:
-        """Take a message and begin to answer it."""
+        """Take a message and start to answer it."""
         assert isinstance(event, Message)
         self.messages.append(event)
 
@@ -60,11 +60,11 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Return the server's port."""
         return self.http.port
 
     async def exchange(self, *pieces: bytes, port: int | None = None) -> bytes:
-        """Send these bytes over a connection of their own and return all that comes until it is closed."""
+        """Send bytes over a new connection and return all data until it is closed."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
         try:
             async with asyncio.timeout(20):
@@ -78,12 +78,12 @@ class HttpServer:
             writer.close()
 
     async def status(self, *pieces: bytes, port: int | None = None) -> int:
-        """Return the status that these bytes are answered with; 0 when the connection is just closed."""
+        """Send bytes and return the status of the response; 0 if the connection is closed without one."""
         return status_of(await self.exchange(*pieces, port=port))
 
 
 def status_of(response: bytes) -> int:
-    """Return the status of a response; 0 when there is none."""
+    """Return the status of a response, or 0 if there is none."""
     return int(response.split(b" ", 2)[1]) if response else 0
 
 

@@ -1,7 +1,7 @@
-"""The inbox as plain Python: the specification that `bot.inbox` is tested against.
+"""Model of the inbox in plain Python: the specification that `bot.inbox` is tested against.
 
-`Model` has a method for each step of the inbox. Threads and workers are named by strings; what ends a lease
-here is that somebody says so.
+`Model` has a method for each step of the inbox. Threads and workers are strings; leases end only by explicit
+calls.
 """
 
 from collections import defaultdict
@@ -14,12 +14,12 @@ from bot.inbox.inbox import as_message
 from bot.inbox.stops import Reason
 
 NEVER = -1.0
-"""When a message was edited that was not."""
+"""Edit time of a message that was never edited."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Known:
-    """What is remembered of a message's id. Of one whose deletion came first nothing else is known."""
+    """Known facts about a message id; if its deletion came first, nothing else is known."""
 
     thread: str = ""
     author: str = ""
@@ -30,7 +30,7 @@ class Known:
 
 @dataclass(slots=True)
 class Task:
-    """The turn that a thread is at, begun or only fixed. Its messages stay what they are to its end."""
+    """Current turn of a thread, begun or only fixed; its messages do not change any more."""
 
     messages: tuple[Message, ...]
     attempts: int = 0
@@ -46,13 +46,13 @@ class Task:
 
     @property
     def ids(self) -> list[str]:
-        """Of its messages; the first one is its own, too."""
+        """Return the ids of its messages; the first one is the turn's id, too."""
         return [message.id for message in self.messages]
 
 
 @dataclass(slots=True)
 class Mailbox:
-    """A thread. `accepted` is a ledger: what has to be answered or given up in the end, in this order."""
+    """Thread. `accepted` lists the messages that must be answered or given up in the end, in this order."""
 
     joined: bool = False
     answered: str = ""
@@ -63,11 +63,11 @@ class Mailbox:
 
     @property
     def messages(self) -> list[Message]:
-        """All that is not answered."""
+        """Return all unanswered messages."""
         return [*(self.task.messages if self.task else ()), *self.waiting]
 
     def fix(self) -> Task:
-        """All that waits is one turn, unless there is one already; a decision is one of its own."""
+        """Make all waiting messages one turn, unless there is one already; a decision is a separate turn."""
         if self.task is None:
             decisions = [place for place, message in enumerate(self.waiting) if message.decision]
             most = max(decisions[0], 1) if decisions else len(self.waiting)
@@ -75,7 +75,7 @@ class Mailbox:
         return self.task
 
     def remove(self, message: Message) -> None:
-        """Nobody wants this one answered any more, and it is in no turn yet."""
+        """Remove a withdrawn message that is not part of a turn yet."""
         self.waiting.remove(message)
         last = len(self.accepted) - 1 - self.accepted[::-1].index(message.id)
         del self.accepted[last]
@@ -83,7 +83,7 @@ class Mailbox:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A thread that can run, and who has it. `expired` leases may be taken over."""
+    """Thread that can run, and its holder; `expired` leases may be taken over."""
 
     thread: str
     holder: str = ""
@@ -92,7 +92,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A message that was given up."""
+    """Dead letter."""
 
     thread: str
     message: Message
@@ -100,7 +100,7 @@ class Dead:
 
 
 class Model:
-    """The state of an inbox, and its steps; each returns what the real one does."""
+    """State of an inbox, and its steps; each returns the same as the real one."""
 
     def __init__(self, overruler: str = "") -> None:
         self.overruler = overruler
@@ -112,11 +112,11 @@ class Model:
 
     @property
     def active(self) -> set[str]:
-        """The threads with work: each is ready or waits for later, never both."""
+        """Return the threads with work: each is ready or postponed, never both."""
         return {entry.thread for entry in self.ready} | self.later.keys()
 
     def put(self, event: Event) -> str:
-        """What people did."""
+        """Take a user's event."""
         match event:
             case Message():
                 return self._put(event, NEVER)
@@ -176,7 +176,7 @@ class Model:
         return "corrected"
 
     def _withdraw(self, id: str) -> str:
-        """The message and what corrects it, as far as that is not answered yet."""
+        """Withdraw a message and its corrections, as far as they are unanswered."""
         known = self.known.setdefault(id, Known())
         known.withdrawn = True
         return self._take_out(id, known.thread, "withdrawn") if known.thread else "ignored"
@@ -189,7 +189,7 @@ class Model:
             mailbox.remove(each)
         task = mailbox.task
         is_asked = task and any(id in (each.id, each.corrects) for each in task.messages)
-        # somebody may still wait for the answer to another one
+        # another author may still wait for the answer
         may_end = task and (
             all(map(self._is_withdrawn, task.messages))
             if reason == "withdrawn"
@@ -249,15 +249,15 @@ class Model:
         return self._take_out(id, known.thread, "stop", by) if known.thread else "idle"
 
     def take(self, worker: str, count: int) -> list[Entry]:
-        """Lease what is free, the one that waits longest first."""
+        """Lease free threads, the longest waiting first."""
         return self._lease(worker, [entry for entry in self.ready if not entry.holder][:count])
 
     def take_over(self, worker: str) -> list[Entry]:
-        """Lease what others, or the worker itself, did not renew in time."""
+        """Lease threads whose leases have expired."""
         return self._lease(worker, [entry for entry in self.ready if entry.expired])
 
     def take_back(self, worker: str, earlier: list[str]) -> list[Entry]:
-        """Lease what the earlier selves of the worker have."""
+        """Lease the threads of the worker's earlier runs."""
         return self._lease(worker, [entry for entry in self.ready if entry.holder in earlier])
 
     def _lease(self, worker: str, entries: list[Entry]) -> list[Entry]:
@@ -266,16 +266,16 @@ class Model:
         return entries
 
     def held(self, worker: str) -> list[Entry]:
-        """The leases of a worker."""
+        """Return the leases of a worker."""
         return [entry for entry in self.ready if entry.holder == worker]
 
     def renew(self, worker: str) -> None:
-        """Keep what the worker has."""
+        """Renew the worker's leases."""
         for entry in self.held(worker):
             entry.expired = False
 
     def begin(self, entry: Entry) -> Task | None:
-        """The next attempt at the turn; None when nothing waits."""
+        """Start the next attempt at the turn; return None if nothing waits."""
         mailbox = self.mailboxes[entry.thread]
         if not mailbox.messages:
             self.ready.remove(entry)
@@ -289,7 +289,7 @@ class Model:
         return task
 
     def hang(self, worker: str, culprit: Entry) -> None:
-        """The worker dies of a hang: it counts for one of its turns, and the others have not crashed."""
+        """Let the worker die of a hang, which counts for one of its turns and as no crash of the others."""
         task = self.running(culprit)
         task.hangs += 1
         for mailbox in self.mailboxes.values():
@@ -297,11 +297,11 @@ class Model:
                 mailbox.task.running = False
 
     def keep(self, entry: Entry, receipt: Mapping[str, Json]) -> None:
-        """Remember what was shown."""
+        """Store the receipt."""
         self.running(entry).receipt = receipt
 
     def finish(self, entry: Entry, dead: str) -> None:
-        """The turn is answered, or given up for the reason `dead`; what waits behind it queues up."""
+        """Finish the turn, or give it up for the reason `dead`; requeue waiting messages."""
         mailbox, messages = self.mailboxes[entry.thread], self.running(entry).messages
         if dead:
             self.dead += [Dead(entry.thread, message, dead) for message in messages]
@@ -311,7 +311,7 @@ class Model:
             self.ready.append(Entry(entry.thread))
 
     def postpone(self, entry: Entry, due: float, *, error: str, failed: bool) -> None:
-        """Try the turn again at `due`."""
+        """Retry the turn at `due`."""
         task = self.running(entry)
         task.running, task.error = False, error
         task.failures += failed
@@ -319,14 +319,14 @@ class Model:
         self.later[entry.thread] = due
 
     def running(self, entry: Entry) -> Task:
-        """The turn under way."""
+        """Return the running turn."""
         task = self.mailboxes[entry.thread].task
         assert task is not None
         assert task.running
         return task
 
     def wake(self, now: float) -> int:
-        """What was postponed until `now` at most can run again."""
+        """Make threads ready again that were postponed until `now`."""
         due = sorted((at, thread) for thread, at in self.later.items() if at <= now)
         for _, thread in due:
             del self.later[thread]
@@ -334,7 +334,7 @@ class Model:
         return len(due)
 
     def hand_over(self, worker: str) -> int:
-        """Anybody can have what the worker has. Its own turns did not crash."""
+        """Release the worker's leases; its turns did not crash."""
         mine = self.held(worker)
         for entry in mine:
             task = self.mailboxes[entry.thread].task
@@ -345,7 +345,7 @@ class Model:
         return len(mine)
 
     def replay(self, dead: Dead) -> None:
-        """Ask a dead message again; what was heard of its edits still counts."""
+        """Replay a dead letter; its known edits still count."""
         self.dead.remove(dead)
         again = replace(dead.message, replays=dead.message.replays + 1)
         self._accept(again, self.known[again.id].edited)

@@ -1,4 +1,4 @@
-"""A scripted model that does whatever it is told to, the worst included."""
+"""Scripted model that follows every instruction, including malicious ones."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from tests.servers.model import Script
 
 
 def obey(request: dict[str, Any]) -> Script:
-    """`CALL tool {arguments}` calls that tool, whose result is the answer; any other text is repeated."""
+    """Call the tool in `CALL tool {arguments}` and answer with its result; repeat any other text."""
     last = request["messages"][-1]
     text = str(last["content"])
     if last["role"] == "tool":
@@ -20,5 +20,5 @@ def obey(request: dict[str, Any]) -> Script:
 
 
 def order(tool: str, **arguments: Any) -> str:
-    """The text that makes the model call a tool."""
+    """Return the text that makes the model call a tool."""
     return f"CALL {tool} {json.dumps(arguments)}"

@@ -1,4 +1,4 @@
-"""Every regular expression of the bot, found by itself, and the texts that are worst for each."""
+"""Search for every regular expression of the bot, and worst-case texts for each."""
 
 import ast
 import builtins
@@ -23,19 +23,19 @@ _FLAGS = {name for name, value in vars(re).items() if isinstance(value, re.Regex
 _HARMLESS = _FLAGS | {"Match", "Pattern", "escape", "error"}
 
 Text = Any
-"""A pattern's `str` or `bytes`."""
+"""`str` or `bytes` of a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A pattern, where it stands, and how it is applied."""
+    """Pattern with its location and its uses."""
 
     where: str
     pattern: re.Pattern[Any]
     ways: frozenset[str]
 
     def calls(self) -> Iterator[Callable[[str], object]]:
-        """What runs it over a text, once for each kind of use."""
+        """Yield a function for each kind of use that applies it to a text."""
         given = (lambda text: text.encode("latin-1", "replace")) if self.is_bytes else str
         if self.ways & SCANS:
             yield lambda text: self.pattern.sub(given(""), given(text))
@@ -51,7 +51,7 @@ class Use:
 
 
 def in_module(path: Path) -> list[Use]:
-    """The patterns of one file: those that its source makes, and those that its objects hold."""
+    """Return the patterns of one file: those in its source, and those in its objects."""
     source = path.read_text()
     names = path.relative_to(ROOT).with_suffix("").parts
     if names[-1] == "__main__":  # importing it would start the bot
@@ -64,7 +64,7 @@ def in_module(path: Path) -> list[Use]:
 
 
 def in_source(source: str, scope: dict[str, Any], where: str = "") -> list[Use]:
-    """The patterns that `source` compiles or uses. What only a call knows stands as an `x` in them."""
+    """Return the patterns that `source` compiles or uses, with `x` for parts known only at run time."""
     tree = ast.parse(source)
     owners = {
         node.value: node.targets[0].id
@@ -84,12 +84,12 @@ def in_source(source: str, scope: dict[str, Any], where: str = "") -> list[Use]:
 
 
 def calls(tree: ast.AST) -> list[ast.Call]:
-    """The calls of a function of `re` that takes a pattern."""
+    """Return the calls of functions of `re` that take a pattern."""
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _re_name(node.func) in _MAKERS]
 
 
 def hidden_uses(source: str) -> list[str]:
-    """What `in_source` would not see: any use of `re` but a call of a function that takes a pattern."""
+    """Return uses of `re` that `in_source` does not see: all except calls with a pattern."""
     tree = ast.parse(source)
     called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
     faults: list[str] = []
@@ -155,7 +155,7 @@ _LITERAL = re.compile(r"/((?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\[\n])+)/([a-z]*)")
 
 
 def in_script(path: Path) -> list[Use]:
-    """The patterns of a script, in Python's spelling: both engines go back the same way."""
+    """Return the patterns of a script in Python's syntax: both engines backtrack in the same way."""
     uses: list[Use] = []
     for body, flags, line in literals(path.read_text()):
         spelt = body.replace(r"\p{L}\p{N}_", r"\w").replace("[^]", r"[\s\S]")
@@ -167,7 +167,7 @@ def in_script(path: Path) -> list[Use]:
 
 
 def literals(source: str) -> Iterator[tuple[str, str, int]]:
-    """The pattern literals of a script: body, flags, and line."""
+    """Yield the pattern literals of a script: body, flags, and line."""
     at, before = 0, ""
     while at < len(source):
         literal = _LITERAL.match(source, at) if before in _BEFORE_LITERAL or before == "return" else None
@@ -188,7 +188,7 @@ _MOST_TAILS = 5
 
 
 def hostile(pattern: re.Pattern[Any]) -> Iterator[Callable[[int], str]]:
-    """Documents of any length: what the pattern repeats, between what leads there and what does not fit."""
+    """Yield makers of documents of any length: a repeated part, between its prefix and a mismatch."""
     source = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
     tree = parser.parse(
         source, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
@@ -223,7 +223,7 @@ def _document(head: str, units: Iterable[str], tail: str, length: int) -> str:
 
 
 def _letters(tree: Any) -> Iterator[str]:
-    """Characters that the pattern names, and one of each class and its opposite."""
+    """Yield characters that the pattern names, and one of each class and its complement."""
     for op, argument in tree:
         if op in (ops.LITERAL, ops.NOT_LITERAL):
             yield chr(argument)
@@ -266,7 +266,7 @@ def _parts(op: Any, argument: Any) -> list[Any]:
 
 
 def _repeats(tree: Any, head: str) -> Iterator[tuple[str, str]]:
-    """What leads to each repetition, and what it repeats."""
+    """Yield the prefix of each repetition, and the repeated part."""
     for op, argument in tree:
         inner = _parts(op, argument)
         if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT) and argument[1] > 8:
@@ -278,7 +278,7 @@ def _repeats(tree: Any, head: str) -> Iterator[tuple[str, str]]:
 
 
 def _samples(tree: Any) -> list[str]:
-    """A few texts that fit, different in their first choice."""
+    """Return a few matching texts that differ in their first choice."""
     if len(tree) == 1:
         op, argument = tree[0]
         if op is ops.IN:
@@ -289,7 +289,7 @@ def _samples(tree: Any) -> list[str]:
 
 
 def _sample(tree: Any) -> str:
-    """A short text that fits."""
+    """Return a short matching text."""
     text = ""
     for op, argument in tree:
         if op is ops.LITERAL:

@@ -22,13 +22,13 @@ TOKEN = "mcp-token-0123456789"
 
 
 def stdio(kind: str = "stdio", **more: Any) -> dict[str, Any]:
-    """An entry of MCP_SERVERS for a child process that needs no approval."""
+    """Return an entry of MCP_SERVERS for a child process without approvals."""
     return {"command": sys.executable, "args": [str(SERVER), kind], "approval": False, **more}
 
 
 @asynccontextmanager
 async def plugged(redis: Redis, servers: Mapping[str, Any], entry_points: str = "") -> AsyncIterator[Plugins]:
-    """These plug-ins, once each has started or failed to."""
+    """Open plug-ins, and wait until each has started or failed."""
     settings = plugin_settings(SecretStr(json.dumps(servers)), entry_points, has_approvers=True)
     assert not settings.problems
     async with open_plugins(settings, redis) as plugins:
@@ -39,7 +39,7 @@ async def plugged(redis: Redis, servers: Mapping[str, Any], entry_points: str = 
 async def called(
     plugins: Plugins, name: str, /, *, given: RunnableConfig | None = None, **arguments: Any
 ) -> str:
-    """What the tool returns, or its failure's words after `failed: `."""
+    """Return the result of a tool, or the text of its failure after `failed: `."""
     tool = next(each for each in plugins.toolbox if each.name == name)
     call = {"name": name, "args": arguments, "id": "call_1", "type": "tool_call"}
     try:
@@ -50,7 +50,7 @@ async def called(
 
 
 async def report(plugins: Plugins, name: str) -> str:
-    """What health says of a plug-in."""
+    """Return the health of a plug-in."""
     return str((await plugins.health()).evidence[name])
 
 
@@ -60,7 +60,7 @@ async def is_up(plugins: Plugins, name: str) -> bool:
 
 @asynccontextmanager
 async def http_server(port: int = 0, **environ: str) -> AsyncIterator[int]:
-    """The server over streamable HTTP; gives its port."""
+    """Run the server over streamable HTTP and yield its port."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(SERVER), "http", str(port), stdout=PIPE, env={"TOKEN": TOKEN, **environ}
     )

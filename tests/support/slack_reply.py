@@ -1,4 +1,4 @@
-"""A question on Slack that only the test answers."""
+"""Question on Slack that only the test answers."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def nothing_to_stop(stop: Stop) -> int:
 async def asked(
     slack: Slack, redis: Redis, kind: str = "channel", part_seconds: float = PART_SECONDS
 ) -> AsyncIterator[Asked]:
-    """Somebody has asked in the channel; nobody listens, so that only the test answers."""
+    """Ask in the channel while no bot listens, so that only the test answers."""
     ts = await slack.say(ALICE, GENERAL, "draw it")
     place = {"team": TEAM, "ts": ts, "user": ALICE, "channel_kind": kind}
     async with connect(

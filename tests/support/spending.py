@@ -1,4 +1,4 @@
-"""Calls that come out of a budget; as a program, many of them at once, together with other processes."""
+"""Calls that spend a budget; as a program, many of them at once, together with other processes."""
 
 import asyncio
 import sys
@@ -49,11 +49,11 @@ def asked_by(*authors: str, channel: str = "C1", space: str = "T1") -> Turn:
 
 PROCESSES = 2
 CALLS, TAKES, LIMIT = 40, 100, 2_000
-"""How many calls a process makes, and how many tokens each takes of how many."""
+"""Number of calls of a process, tokens of each call, and tokens of the budget."""
 
 
 async def spend_at_once(url: str) -> int:
-    """Once all processes are there, begin every call at once; how many were let through."""
+    """Wait for all processes, start every call at once, and return the number of admitted calls."""
     async with open_redis(url, pool_size=CALLS) as redis:
         budget = a_budget(redis, total=f"{LIMIT} tokens")
         await redis.incr("spenders")

@@ -1,4 +1,4 @@
-"""A table that the agent may change when a person approves."""
+"""Table that the agent may change after an approval."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO bot_writer;
 
 
 class Shelf:
-    """The table, as its owner sees it."""
+    """Table as its owner sees it."""
 
     def __init__(self, owner: "asyncpg.Connection[asyncpg.Record]", dsn: str, name: str) -> None:
         self.owner = owner
@@ -25,20 +25,20 @@ class Shelf:
         self.dsn = dsn
 
     async def fill(self) -> None:
-        """Make it as it was in the beginning; what was ever carried out on it is forgotten."""
+        """Restore its initial rows and empty its ledger."""
         await self.owner.execute(_MAKE.format(name=self.name))
         if await self.owner.fetchval("SELECT to_regclass('agent_ledger')") is not None:
             await self.owner.execute("DELETE FROM agent_ledger WHERE statement ~ $1", rf"\m{self.name}\M")
 
     async def stock(self) -> dict[str, int]:
-        """What is on the shelf."""
+        """Return the stock by item."""
         return {
             row["name"]: row["stock"]
             for row in await self.owner.fetch(f"SELECT * FROM {self.name} ORDER BY id")
         }
 
     async def ledger(self) -> list[dict[str, object]]:
-        """What was carried out on it, the oldest first."""
+        """Return the executed changes, the oldest first."""
         if await self.owner.fetchval("SELECT to_regclass('agent_ledger')") is None:
             return []
         query = "SELECT * FROM agent_ledger WHERE statement ~ $1 ORDER BY executed_at"
@@ -47,7 +47,7 @@ class Shelf:
 
 @asynccontextmanager
 async def a_shelf(database_url: str, name: str = "shelf") -> AsyncIterator[Shelf]:
-    """The table in the sample database; `Shelf.dsn` is for the role that may change it."""
+    """Create the table in the sample database; `Shelf.dsn` is for the role that may change it."""
     owner = await asyncpg.connect(database_url.replace("//bot_reader@", "//postgres@", 1))
     try:
         shelf = Shelf(owner, for_writing(database_url), name)

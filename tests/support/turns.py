@@ -1,4 +1,4 @@
-"""Turns in the places where people talk: what the platforms would make of a message there."""
+"""Turns with messages as the platforms create them in each kind of place."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -20,7 +20,7 @@ def slack_message(
     at: float = 1_700_000_000.0,
     place: Mapping[str, str] | None = None,
 ) -> Message:
-    """A message on Slack; the `kind` is the channel's: channel, group, mpim or im."""
+    """Return a message on Slack; `kind` is the channel's: channel, group, mpim or im."""
     where = {"team": team, "user": user, "user_team": team, "channel_kind": kind}
     return Message(
         id=f"slack:{team}:{channel}:{next(_numbers)}",
@@ -37,7 +37,7 @@ def slack_message(
 
 
 def slack_dm(text: str = "?", *, user: str = "U1", team: str = "T1", thread: str = "1.1") -> Message:
-    """A direct message on Slack, in the channel that only this person has with the bot."""
+    """Return a direct message on Slack."""
     return slack_message(text, user=user, team=team, channel=f"D{user}", kind="im", thread=thread)
 
 
@@ -51,7 +51,7 @@ def discord_message(
     is_open: bool = True,
     is_closed: bool = False,
 ) -> Message:
-    """A message in a thread on Discord, in a channel that everybody may read, or in a private thread."""
+    """Return a message in a thread on Discord, in a public channel or in a private thread."""
     return Message(
         id=f"discord:{next(_numbers)}",
         thread=ThreadId("discord", guild, thread),
@@ -67,7 +67,7 @@ def discord_message(
 
 
 def discord_dm(text: str = "?", *, user: str = "1") -> Message:
-    """A direct message on Discord."""
+    """Return a direct message on Discord."""
     return Message(
         id=f"discord:{next(_numbers)}",
         thread=ThreadId("discord", "dm", f"9{user}"),
@@ -82,7 +82,7 @@ def discord_dm(text: str = "?", *, user: str = "1") -> Message:
 
 
 def http_message(text: str = "?", *, thread: str = "t1") -> Message:
-    """A message over HTTP."""
+    """Return a message over HTTP."""
     return Message(
         id=f"http:{next(_numbers)}",
         thread=ThreadId("http", "api", thread),
@@ -95,12 +95,12 @@ def http_message(text: str = "?", *, thread: str = "t1") -> Message:
 
 
 def turn_with(*messages: Message) -> Turn:
-    """The turn that these messages make."""
+    """Return the turn of these messages."""
     return Turn(id=messages[0].id, thread=messages[0].thread, messages=messages)
 
 
 async def as_told(message: Message) -> Audience:
-    """Who reads the place, as the platforms conclude it from the message."""
+    """Return the audience of a message's place, as the platforms derive it."""
     place = message.place
     if place.get("shared") or place.get("user_team", place.get("team")) != place.get("team"):
         return "outsiders"

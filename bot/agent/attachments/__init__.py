@@ -1,4 +1,4 @@
-"""Files that people send along, read for the model: text, CSV, Markdown, code, PDF and pictures."""
+"""Attachments of messages, converted for the model: text, CSV, Markdown, code, PDF and pictures."""
 
 from bot.agent.attachments.reader import Limits, Reader
 

@@ -1,7 +1,7 @@
-"""Parsers of untrusted PDFs, pictures and texts of an unknown encoding; `confinement.py` runs them.
+"""Parsers for untrusted PDFs, pictures and texts of unknown encoding, run by `confinement.py` in a sandbox.
 
-The file comes on standard input. The answer goes to standard output: a line of JSON, then the bytes of a
-picture. It imports nothing of the bot.
+The file arrives on standard input; the answer on standard output is a line of JSON, then the bytes of a
+picture. This module imports nothing of the bot.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any
 MOST_PAGES = 100
 MOST_PIXELS = 50_000_000
 SIDE = 1_568
-"""Pixels on the longer side: models look at no more of a picture."""
+"""Pixels on the longer side: models use no more of a picture."""
 
 _QUALITY = 88
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
@@ -24,18 +24,18 @@ _ENCODINGS = (
     *("gb18030", "big5hkscs", "cp932", "euc_jis_2004", "cp949", "koi8-r", "koi8-u", "cp866", "cp874"),
     *(f"cp{number}" for number in range(1250, 1259)),
 )
-"""Encodings in which people still write files."""
+"""Encodings that are still in use for text files."""
 
 _USUAL = "Windows-1252"
 _CLEARLY = 2.0, 0.05
-"""Another encoding is believed when it is so many times as likely as the usual one, and at least this likely:
-a few accents of Western Europe fit many encodings a little."""
+"""Factor and least probability by which another encoding must beat the usual one: a few Western European
+accents fit many encodings a little."""
 
 Answer = tuple[dict[str, Any], bytes]
 
 
 def prepare(kind: str, _: str) -> None:
-    """Import all that reading needs: afterwards no file can be opened."""
+    """Import everything that the parser needs: after this no file can be opened."""
     if kind == "picture":
         importlib.import_module("PIL.ImageOps")
         from PIL import Image
@@ -55,24 +55,24 @@ def prepare(kind: str, _: str) -> None:
     else:
         import logging
 
-        logging.disable()  # pypdf logs what is wrong with each file, and here nobody reads that
+        logging.disable()  # pypdf logs the faults of each file, and nobody reads them here
 
 
 def run(kind: str, limit: str) -> None:
-    """Read one file, of which at most `limit` characters are wanted."""
+    """Parse one file from standard input, up to `limit` characters."""
     content = sys.stdin.buffer.read()
     try:
         told, rest = {"pdf": _pdf, "picture": _picture, "text": _text}[kind](content, int(limit))
     except MemoryError:
         told, rest = {"problem": "it takes too much memory to open"}, b""
-    except Exception:  # noqa: BLE001 - whatever a broken file does to a parser: it cannot be read
+    except Exception:  # noqa: BLE001 - a broken file can raise anything in a parser
         told, rest = {"problem": "it is damaged, or not what its name says"}, b""
     sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + rest)
     sys.stdout.buffer.flush()
 
 
 def _pdf(content: bytes, most_chars: int) -> Answer:
-    """Return the text of the first pages, up to a little more than is wanted."""
+    """Return the text of the first pages, up to one character more than `most_chars`."""
     from pypdf import PdfReader
     from pypdf.errors import FileNotDecryptedError
 
@@ -90,12 +90,12 @@ def _pdf(content: bytes, most_chars: int) -> Answer:
         return {"problem": "it is protected by a password"}, b""
     text = "\n\n".join(texts).strip()
     if not text:
-        return {"problem": "it holds no text, perhaps since it is a scan; send a picture of the page"}, b""
+        return {"problem": "it holds no text, perhaps because it is a scan; send a picture of the page"}, b""
     return {"text": text[: most_chars + 1], "pages": count, "read": len(texts)}, b""
 
 
 def _picture(content: bytes, _: int) -> Answer:
-    """Return the picture, upright and no larger than a model looks at, without its metadata."""
+    """Return the picture as JPEG: upright, at most `SIDE` pixels long, without metadata."""
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None  # it would raise before we can say why

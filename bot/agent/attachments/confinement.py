@@ -1,8 +1,8 @@
-"""A launcher that runs one parser with no way out: no files, no network, no other processes.
+"""Launcher that runs one parser in a sandbox: no files, no network, no other processes.
 
 Run as `python -I confinement.py PROGRAM ARGUMENTS…`. It imports what PROGRAM needs, gives up each system call
-that reading bytes in memory does not need (seccomp, Linux on x86-64 and Arm), and only then lets PROGRAM
-read its input. Elsewhere the limits of `resource` remain. It imports nothing of the bot.
+that parsing in memory does not need (seccomp, Linux on x86-64 and Arm), and only then lets PROGRAM read its
+input. Elsewhere the limits of `resource` remain. This module imports nothing of the bot.
 
 Numbers: https://github.com/torvalds/linux/tree/master/arch (syscall_64.tbl; asm-generic/unistd.h).
 """
@@ -39,10 +39,10 @@ _ALLOWED = {
         *(222, 226, 233, 278, 293),
     ),
 }
-"""For each machine its audit architecture, then the system calls that remain.
+"""Audit architecture and remaining system calls by machine.
 
-Not tgkill, by which abort() ends a process: it reaches every process of the user. Without it abort() runs an
-instruction that ends the process, too.
+tgkill, which abort() uses, is not allowed: it reaches every process of the user. Without it abort() falls
+back to an instruction that ends the process, too.
 """
 
 _LOAD, _EQUALS, _RETURN = 0x20, 0x15, 0x06  # of classic BPF
@@ -52,7 +52,7 @@ _SET_SECCOMP, _FILTER, _NO_NEW_PRIVILEGES = 22, 2, 38  # of prctl(2)
 
 
 class _Program(ctypes.Structure):
-    """`struct sock_fprog`."""
+    """C structure `struct sock_fprog`: length and address of a BPF program."""
 
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
@@ -61,7 +61,7 @@ def limit() -> None:
     """Bound memory, processor time and open files; allow no file to be written."""
     try:
         import resource
-    except ImportError:  # not on Windows; the caller's time limit is left
+    except ImportError:  # not on Windows; the caller's time limit remains
         return
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
@@ -70,7 +70,7 @@ def limit() -> None:
 
 
 def confine() -> bool:
-    """Refuse all other system calls from here on, for good. Returns False where the system cannot do that."""
+    """Refuse all other system calls from now on. Return False if the system does not support that."""
     allowed = _ALLOWED.get(platform.machine()) if sys.platform == "linux" else None
     if allowed is None:
         return False
@@ -93,7 +93,7 @@ def confine() -> bool:
 
 
 def main() -> None:
-    """Run the program that is named on the command line: `prepare(*arguments)`, then `run(*arguments)`."""
+    """Run the program named on the command line: `prepare(*arguments)`, then `run(*arguments)`."""
     program, *arguments = sys.argv[1:]
     limit()
     steps = runpy.run_path(program)

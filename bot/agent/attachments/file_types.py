@@ -1,23 +1,23 @@
-"""Types of files by their content: a name and a type that somebody gave prove nothing. Pure."""
+"""Detection of file types by content, since names and media types prove nothing. Pure."""
 
 import codecs
 import re
 from typing import Literal
 
 Kind = Literal["text", "unknown text", "pdf", "picture", "other"]
-"""`unknown text` is in an encoding that has to be guessed."""
+"""`unknown text` is text in an encoding that must be guessed."""
 
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _LETTERS = (b"GIF87a", b"GIF89a", b"BM")
-"""Beginnings of pictures that a text may have, too; a picture holds bytes that no text does."""
+"""Beginnings of pictures that a text may share; a picture also holds bytes that no text does."""
 
 _PDF = re.compile(rb"%PDF-\d\.\d")
 _PDF_BEGINS = 1_024
-"""The header may stand anywhere in so many bytes (ISO 32000-1, annex H.3.4.1)."""
+"""The header may stand anywhere within this many bytes (ISO 32000-1, annex H.3.4.1)."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    # before UTF-16, whose mark it begins with
+    # before UTF-16, because their marks begin with the same bytes
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -28,7 +28,7 @@ _SAMPLE = 8_192
 
 
 def kind_of(content: bytes) -> Kind:
-    """Return what a file is."""
+    """Return the kind of a file."""
     if content.startswith(_PICTURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
         return "picture"
     if _is_pdf(content):
@@ -41,7 +41,7 @@ def kind_of(content: bytes) -> Kind:
 
 
 def decoded(content: bytes) -> str | None:
-    """Return the text of a file in UTF-8, or in the encoding that its mark names; None when it is neither.
+    """Return the text of a file in UTF-8 or in the encoding of its byte order mark, else None.
 
     Line ends become those of Unix.
     """
@@ -60,7 +60,7 @@ def _is_pdf(content: bytes) -> bool:
     header = _PDF.search(content, 0, _PDF_BEGINS)
     if header is None:
         return False
-    # a text about PDFs may name the header, too
+    # a text about PDFs may contain the header, too
     return header.start() == 0 or b"%%EOF" in content[-_PDF_BEGINS:] or not _looks_like_text(content)
 
 

@@ -1,4 +1,4 @@
-"""From the files of a message to what the model is given of them."""
+"""Conversion of a message's attachments to text and pictures for the model."""
 
 import logging
 import re
@@ -22,14 +22,14 @@ _DATA = """\
 _PICTURE = "[Picture {name}, {width} by {height} pixels]"
 _CUT = "\n[cut off here: these are the first {most:,} characters{of}]"
 _NOT_READ = "I could not read {name}: {reason}."
-_TOO_MANY = "I read {most} files of a message at most, so I did not read {names}."
-_BLIND = "the model that I work with cannot look at pictures"
+_TOO_MANY = "I can read {most} files of a message, so I did not read {names}."
+_BLIND = "my model cannot look at pictures"
 _UNKNOWN_KIND = "I can read text, CSV, Markdown, code, PDF and pictures, and it is none of these"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of what people send is read: `size` is in bytes for each file, `chars` are of its text."""
+    """Limits for attachments: `size` in bytes per file, `count` per message, `chars` of text per file."""
 
     size: int = 10 << 20
     count: int = 5
@@ -37,7 +37,7 @@ class Limits:
 
 
 class Reader:
-    """Reader of files (`bot.chat.Attachments`); pictures are kept in `files` if the model can see them."""
+    """Reader of attachments; pictures are stored in `files` if the model supports vision."""
 
     def __init__(self, source: FileSource, files: Files, limits: Limits, *, sees_pictures: bool) -> None:
         self._source = source
@@ -46,7 +46,7 @@ class Reader:
         self._sees_pictures = sees_pictures
 
     async def read(self, message: Message) -> Enclosed:
-        """Read the files of a message. What cannot be read costs a sentence, and not the answer."""
+        """Return the content of a message's attachments; a file that cannot be read becomes a sentence."""
         texts: list[str] = []
         pictures: list[File] = []
         problems: list[str] = []
@@ -108,7 +108,7 @@ class Reader:
         return _PICTURE.format(name=name, width=told["width"], height=told["height"]), file
 
     def _as_data(self, name: str, about: str, text: str, of: str) -> str:
-        """The text between lines that nobody who wrote it could have known."""
+        """Return the text between two random marks, so that its author cannot forge its end."""
         most = self._limits.chars
         content = text if len(text) <= most else text[:most] + _CUT.format(most=most, of=of)
         content = content.replace("\0", "\ufffd").encode(errors="replace").decode()  # no half of a pair
@@ -117,6 +117,6 @@ class Reader:
 
 
 def plain_name(name: str) -> str:
-    """A file's name on one line and without brackets, in which we speak ourselves."""
+    """Return a file's name on one line and without brackets, which the bot's own lines use."""
     plain = " ".join(re.sub(r"[\[\]<>`*_|\\]", " ", name).split())
     return plain[:_NAME_CHARS] or "without a name"

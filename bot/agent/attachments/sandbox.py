@@ -1,4 +1,4 @@
-"""A process for untrusted files: no secrets, no files, no network, and limits on time and memory."""
+"""Sandboxed child process for untrusted files: no secrets, files or network; limited time and memory."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ from bot.chat import FileRefused, Json
 
 SECONDS = 20.0
 MOST_BYTES = 8 << 20
-"""Bytes that a parser may answer beside the text that is wanted: more is kept of no picture."""
+"""Most bytes of a parser's answer beside the text; no stored picture is larger."""
 
 _BYTES_PER_CHAR = 12
-"""What JSON makes of a character at most, as a pair of surrogates."""
+"""Most bytes of one character in JSON, as a pair of surrogates."""
 
 _CHUNK = 64 << 10
 _AT_ONCE = 2
@@ -30,19 +30,19 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "pdf": {"text": str, "pages": int, "read": int},
     "picture": {"width": int, "height": int},
 }
-"""What is told of each kind of file."""
+"""Fields of a parser's answer by kind of file."""
 
 _PROBLEM = re.compile(r"[\w ,;]{1,100}")
 _ENCODING = re.compile(r"[\w-]{1,40}")
-"""Words of the parser that stand outside of the marks around a file's text: no brackets, no lines."""
+"""Format of the parser's words outside of the marks around a file's text: no brackets, no line ends."""
 
 _room = asyncio.Semaphore(_AT_ONCE)
 
 
 async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Json], bytes]:
-    """Return what the child tells of a file, and the bytes that came with it. Raises `FileRefused`.
+    """Return the parser's answer about a file, and the bytes that follow it. Raises `FileRefused`.
 
-    The child may have been taken over by the file: whatever it sends is bounded and checked.
+    A malicious file may control the child, so its answer is bounded and checked.
     """
     async with _room:
         command = sys.executable, "-I", str(_LAUNCHER), str(_PROGRAM), what, str(limit)
@@ -50,7 +50,7 @@ async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Js
             child = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd="/"
             )
-        except OSError as error:  # there is no process or memory left for it
+        except OSError as error:  # no process or memory is available
             raise FileRefused("it cannot be opened at the moment") from error
         try:
             async with asyncio.timeout(SECONDS):
@@ -60,7 +60,7 @@ async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Js
         finally:
             await _end(child)
     told, _, rest = output.partition(b"\n")
-    if not told:  # killed for what it took
+    if not told:  # killed at a limit
         raise FileRefused(_TOO_MUCH)
     answer = _answer(told, _FIELDS[what])
     if problem := answer.get("problem"):
@@ -69,10 +69,10 @@ async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Js
 
 
 async def _exchange(child: Process, content: bytes, most: int) -> bytes:
-    """Return all that the child writes. Raises `FileRefused` when that is more than `most` bytes."""
+    """Return all output of the child. Raises `FileRefused` if it is more than `most` bytes."""
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(content)  # sent while we read
+    child.stdin.write(content)  # sent while the output is read
     child.stdin.close()
     output = bytearray()
     while chunk := await child.stdout.read(_CHUNK):
@@ -83,7 +83,7 @@ async def _exchange(child: Process, content: bytes, most: int) -> bytes:
 
 
 def _answer(told: bytes, fields: Mapping[str, type]) -> Mapping[str, Json]:
-    """Return an answer with these fields, or with a `problem`. Raises `FileRefused` for any other."""
+    """Return an answer with these fields or a `problem`. Raises `FileRefused` for any other."""
     try:
         answer: Json = json.loads(told)
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def _answer(told: bytes, fields: Mapping[str, type]) -> Mapping[str, Json]:
 
 
 async def _end(child: Process) -> None:
-    """End the child and forget what it still says: it counts as ended only when its output is read."""
+    """Kill the child and discard its output: asyncio waits until the output is read."""
     assert child.stdout is not None
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):

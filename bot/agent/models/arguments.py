@@ -1,4 +1,4 @@
-"""Arguments of a tool call as models write them: read, and repaired where only one reading is possible."""
+"""Parser for tool call arguments; it repairs JSON where only one reading is possible."""
 
 import json
 import math
@@ -14,29 +14,32 @@ _MARKS = (
     {"lc", "type"},
     *({f"__{name}__"} for name in ("interrupt", "send", "delta_snapshot", "bytes", "set_items")),
 )
-"""Keys by which checkpoints tell objects from data: data with such keys would come back as an object."""
+"""Keys by which checkpoints recognise objects: data with such keys would come back as an object."""
 
 _NOTHING = frozenset({"", "null", "none", "[]", "{}", '""'})
 _FENCE = "```"
-# a string without an end goes to the end of the text: it is never looked through twice
+# an unterminated string goes to the end of the text, so no text is scanned twice
 _STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|,(?=[ \t\r\n]*[}\]])', re.DOTALL)
 
 
 class Unreadable(Exception):
-    """Arguments that cannot be read; `str()` tells the model why, so that it can call again."""
+    """Arguments that cannot be read; `str()` tells the model why, so that it can call again.
+
+    Users see the first line only.
+    """
 
 
 def read_arguments(text: str) -> dict[str, Any]:
     """Return the arguments that `text` holds. Raises `Unreadable`."""
     text = text.strip()
     if len(text) > LONGEST:
-        raise Unreadable(f"The arguments are longer than {LONGEST} characters. Call again with less.")
+        raise Unreadable(f"The arguments are longer than {LONGEST} characters.\nCall again with less.")
     try:
         return _read(text, depth=2)
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
         raise Unreadable(
-            f"The arguments are not a JSON object ({reason[:200]}), so nothing was done. "
+            f"The arguments are not a JSON object ({reason[:200]}), so nothing was done.\n"
             "Call again with the whole object."
         ) from None
 
@@ -46,7 +49,7 @@ def _read(text: str, depth: int) -> dict[str, Any]:
         return {}
     if text.startswith(_FENCE) and text.endswith(_FENCE):
         text = text.partition("\n")[2].removesuffix(_FENCE).strip()
-    value = _parsed(text)
+    value = _parse(text)
     if isinstance(value, str) and depth:
         return _read(value.strip(), depth - 1)  # encoded twice
     if isinstance(value, list) and len(value) <= 1:
@@ -58,7 +61,7 @@ def _read(text: str, depth: int) -> dict[str, Any]:
     return storable(value, depth=0)  # type: ignore[no-any-return]  # a dictionary, as it was
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
         return _first(text)
     except ValueError:
@@ -69,7 +72,7 @@ def _parsed(text: str) -> Any:
 
 
 def _first(text: str) -> Any:
-    """Return the value of `text`; behind it may stand the same once more, or surplus brackets.
+    """Return the value of `text`, which may be followed by the same value again or by surplus brackets.
 
     Some services begin with an empty object: `{}{"query": …}`.
     """
@@ -90,12 +93,12 @@ def _finite(text: str) -> float:
     return number
 
 
-# control characters within strings are let through: models write real line breaks
+# control characters within strings are accepted: models write real line breaks
 _DECODER = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_finite)
 
 
 def storable(value: Any, depth: int = 1) -> Any:
-    """Return the value as every store and service takes it. Raises `ValueError` where that cannot be."""
+    """Return the value as every store and service accepts it. Raises `ValueError` if that is impossible."""
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
     if isinstance(value, str):

@@ -1,6 +1,6 @@
-"""One answer of a model, put together from what its service sends. Pure, and tolerant: see docs/models.md.
+"""Assembly of one answer from the chunks of a model service. Pure and tolerant (docs/models.md).
 
-https://platform.openai.com/docs/api-reference/chat-streaming is what everybody means to speak.
+Format: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
 import json
@@ -21,19 +21,19 @@ from bot.agent.models.tool_calls import CallPieces, Calls
 from bot.chat import Notice, Part, Text, Tokens, well_formed
 
 Manner = Literal["act", "conclude", "plain"]
-"""`act` may call tools, `conclude` knows of them (the history refers to them) but may call none."""
+"""`act` may call tools; `conclude` describes them, because the history refers to them, but may call none."""
 
 WIRE = "wire"
-"""Under this a message keeps, in its `additional_kwargs`, what its service wants back with its calls."""
+"""Key in `additional_kwargs` of the fields that the model service wants back with a message's calls."""
 
 UNREADABLE = "unreadable"
-"""Under this a message keeps why some of its calls cannot be run, by their ids."""
+"""Key in `additional_kwargs` of the reasons why calls cannot be run, by call id."""
 
 LONGEST_ANSWER = 200_000
 _MOST_RECEIVED = 1_000_000
 _MOST_REASONING = 100_000
 _LONGEST_REASONING = 500_000
-"""Characters of thinking that are waited for: more than any model writes that does not repeat itself."""
+"""Most characters of reasoning: more than any model writes that does not repeat itself."""
 
 _MOST_TOKENS = 10**9
 _CHARS_PER_TOKEN = 4
@@ -56,7 +56,7 @@ _CUT_OFF = {"length": prompts.CUT_BY_LENGTH, "filter": prompts.CUT_BY_FILTER}
 
 
 class Completion:
-    """Takes chunks and gives what people may see of each; at the end it is a message or a failure."""
+    """Answer under construction: takes chunks, returns their visible parts, ends as a message or failure."""
 
     def __init__(self) -> None:
         self.is_done = False
@@ -80,21 +80,21 @@ class Completion:
         self._is_any = False
 
     def hold(self) -> None:
-        """Show nothing before the thinking has ended: the model's template opens it."""
+        """Show nothing before the reasoning has ended: the model's template opens it."""
         self._thinking = Thinking(held=True)
 
     def trust(self) -> None:
-        """Take all text for the answer: this model does not think."""
+        """Treat all text as the answer: this model writes no reasoning."""
         self._thinking.turn_off()
 
     @property
     def is_ended(self) -> bool:
-        """Tell whether the answer is complete, though the stream may go on or break."""
+        """Return True once the answer is complete, even if the stream continues or breaks."""
         return self._is_ended or (self.is_done and self._is_any)
 
     @property
     def progress(self) -> int:
-        """Return a number that grows with each piece of an answer, its thinking and calls included."""
+        """Return a number that grows with each piece of text, reasoning or tool call."""
         return self._received + self._calls.size + self._reasoning_size
 
     @property
@@ -104,11 +104,11 @@ class Completion:
 
     @property
     def is_opened_by_template(self) -> bool:
-        """Tell whether the answer ended a thinking that it had not begun."""
+        """Return True if the answer closed a reasoning block that it had not opened."""
         return self._thinking.is_opened_by_template
 
     def take(self, event: Event) -> Sequence[Part]:
-        """Return what people may see of an event. Raises `CallFailed` when it tells of an error."""
+        """Return the visible parts of an event. Raises `CallFailed` if it reports an error."""
         if event.is_done:
             self.is_done = True
             return ()
@@ -125,7 +125,7 @@ class Completion:
         return self.take_chunk(chunk, is_error=event.name == "error")
 
     def take_chunk(self, chunk: object, *, is_error: bool = False) -> Sequence[Part]:
-        """Return what people may see of a chunk, or of a whole answer in its place. Raises `CallFailed`."""
+        """Return the visible parts of a chunk, or of a whole answer in its place. Raises `CallFailed`."""
         try:
             return self._take_chunk(chunk, is_error)
         except RecursionError:
@@ -152,7 +152,7 @@ class Completion:
         return shown
 
     def finish(self, *, is_broken: bool = False) -> Sequence[Part]:
-        """Return what people may see only now, at the end of the stream: it was no thinking."""
+        """Return the parts that become visible at the end of the stream, since they are not reasoning."""
         self._is_ended = self._is_ended or bool(self._end and not is_broken)
         half, self._half = self._half, ""
         shown = self._say(self._thinking.feed(half) + self._thinking.finish())
@@ -165,11 +165,11 @@ class Completion:
 
     @property
     def text(self) -> str:
-        """The words of the answer so far."""
+        """Return the text of the answer so far."""
         return "".join(self._texts)
 
     def message(self, model: str, manner: Manner) -> AIMessage:
-        """Return the whole answer of `model`. Raises `CallFailed` when there is none."""
+        """Return the whole answer of `model`. Raises `CallFailed` if there is none."""
         if self._end == "failed":
             raise CallFailed(errors.BROKEN, "the answer ended with an error")
         if not self.is_ended:
@@ -187,7 +187,7 @@ class Completion:
         )
 
     def used(self, estimated: Tokens) -> Tokens | None:
-        """Return what the call took, as its service says, else roughly; None when nothing has come of it."""
+        """Return the tokens that the service reports, else an estimate; None if no answer began."""
         if not self._is_any and self._read is None:
             return None
         written = self._size + self._calls.size + self._reasoning_size
@@ -197,7 +197,7 @@ class Completion:
         )
 
     def _delta(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """Return the piece in a choice. A whole message counts only when it does not repeat the pieces."""
+        """Return the delta of a choice; a whole message counts only if it does not repeat earlier deltas."""
         delta, message, text = (choice.get(name) for name in ("delta", "message", "text"))
         if isinstance(delta, dict):
             return delta
@@ -210,7 +210,7 @@ class Completion:
         content = delta.get("content")
         if isinstance(content, str):
             said.append(content)
-        elif isinstance(content, list):  # Mistral, and whoever sends parts
+        elif isinstance(content, list):  # Mistral and others send parts
             self._take_parts(content, said)
         refusal = delta.get("refusal")
         if isinstance(refusal, str):
@@ -219,7 +219,7 @@ class Completion:
             if isinstance(value := delta.get(name), str):
                 self._reason(name, value)
         self._reason("reasoning_details", delta.get("reasoning_details"))
-        for piece in _listed(delta.get("tool_calls")):
+        for piece in _as_list(delta.get("tool_calls")):
             self._calls.take(piece)
         if function := delta.get("function_call"):
             self._calls.take({"function": function})
@@ -234,7 +234,7 @@ class Completion:
         self._received += len(text)
         if self._received > _MOST_RECEIVED:
             self._end, self.is_done = "length", True
-        # half of a character, the other half of which comes with the next chunk
+        # half of a surrogate pair; the other half comes with the next chunk
         self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
         text = text.removesuffix(self._half) if self._half else text
         released = self._thinking.turn_off() if self._reasoning else ""
@@ -257,7 +257,7 @@ class Completion:
             self._refusal.append(words)
 
     def _reason(self, name: str, value: object) -> None:
-        """Keep what the model thinks, as its service names it."""
+        """Keep reasoning under the name that its service uses."""
         if not value or not isinstance(value, str | list):
             return
         self._is_any = True
@@ -285,8 +285,8 @@ class Completion:
         return shown
 
     def _chosen(self, choices: object) -> dict[str, Any] | None:
-        """Return the choice that is the answer; there may be several, and the first one stays it."""
-        for choice in _listed(choices):
+        """Return the choice that holds the answer: the first index that was seen."""
+        for choice in _as_list(choices):
             if not isinstance(choice, dict):
                 continue
             index = choice.get("index")
@@ -299,10 +299,10 @@ class Completion:
         meaning = _ENDS.get(reason.strip().lower().replace("-", "_")) if isinstance(reason, str) else None
         if meaning:
             self._end = meaning
-            self._is_ended = not self._is_end_doubtful  # some tell one in each chunk
+            self._is_ended = not self._is_end_doubtful  # some services send a reason in each chunk
 
     def _count(self, usage: object) -> None:
-        """Note the tokens that a service reports: in each chunk, in fractions, or not at all."""
+        """Record the tokens that a service reports: in each chunk, as fractions, or not at all."""
         if isinstance(usage, dict):
             self._read = _tokens(usage, "prompt_tokens", "input_tokens", known=self._read)
             self._written = _tokens(usage, "completion_tokens", "output_tokens", known=self._written)
@@ -315,7 +315,7 @@ class Completion:
         return errors.NO_WORDS if self._reasoning or self._thinking.any else errors.BROKEN
 
     def _wire(self, calls: Calls) -> dict[str, Any]:
-        """Return what the service wants back: its fields of the message and, by id, of the calls."""
+        """Return the fields that the service wants back: of the message and, by id, of the calls."""
         message: dict[str, Any] = {}
         if self._reasoning_size <= _MOST_REASONING:
             message = {name: well_formed("".join(self._reasoning.get(name, ()))) for name in _REASONING}
@@ -326,14 +326,14 @@ class Completion:
         return {name: each for name, each in found.items() if each}
 
 
-def _listed(value: object) -> Iterable[Any]:
+def _as_list(value: object) -> Iterable[Any]:
     if isinstance(value, list):
         return value
     return [value] if isinstance(value, dict) else []
 
 
 def _is_error(chunk: dict[str, Any]) -> bool:
-    """Tell whether an object without choices is an error of a service that has its own shape for one."""
+    """Return True if an object without choices is an error in a service's own format."""
     return bool(chunk.get("detail") or chunk.get("message") or chunk.get("msg"))
 
 

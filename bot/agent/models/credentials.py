@@ -1,4 +1,4 @@
-"""A first call to the model's service, so that a wrong key or model is noticed at start and not by a user."""
+"""Check of the model service at start, so that the operator notices a wrong key or model before users do."""
 
 import json
 import logging
@@ -19,10 +19,9 @@ _MOST_BYTES = 8 << 20
 async def check_model_service(
     *, api_key: SecretStr | None, base_url: str | None, models: Mapping[str, str], seconds: float = SECONDS
 ) -> None:
-    """List the service's models, as far as it can do that; `models` are ours, by their settings.
+    """List the service's models and log the configured `models` (by setting) that are missing.
 
-    A model that is not listed and a service that does not answer are logged: both may change.
-    Raises `CredentialsRejected` when the key is refused.
+    A service that does not answer is logged only. Raises `CredentialsRejected` if the key is refused.
     """
     url = endpoint(base_url, "models")
     limit = aiohttp.ClientTimeout(total=seconds)
@@ -36,7 +35,7 @@ async def check_model_service(
                 body += more
     except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
         what = {"error": type(error).__name__, "hint": "check OPENAI_BASE_URL"}
-        log.warning("model service not reached", extra=what)
+        log.warning("model service unreachable", extra=what)
         return
     if status == 401:
         raise CredentialsRejected(
@@ -49,7 +48,7 @@ async def check_model_service(
 
 
 def _ids(body: bytes) -> frozenset[str]:
-    """Return the ids of a list of models; none when it is something else, as some services send it."""
+    """Return the ids of a list of models, or none if the body is something else, as some services send."""
     try:
         listed: Json = json.loads(body)["data"]
         return frozenset(str(each["id"]) for each in listed)

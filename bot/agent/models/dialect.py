@@ -1,4 +1,4 @@
-"""Differences of a service from OpenAI's requests: learned from its refusals, and minded from then on."""
+"""Differences of a service from OpenAI's request format, learned from its refusals."""
 
 import logging
 import re
@@ -30,49 +30,49 @@ _WISHES = {
 }
 _PATTERNS = {wish: re.compile(pattern, re.DOTALL) for wish, pattern in _WISHES.items()}
 _NO_SIGNATURE = {"google": {"thought_signature": "skip_thought_signature_validator"}}
-"""Google's own words for a call that has none. https://ai.google.dev/gemini-api/docs/thought-signatures"""
+"""Google's value for a call without a signature. https://ai.google.dev/gemini-api/docs/thought-signatures"""
 
 Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Something to add to requests (`wants`) or to leave out of them (`without`)."""
+    """Field to add to requests (`wants`) or to omit from them (`without`)."""
 
     kind: Literal["wants", "without"]
     name: str
 
 
 class Dialect:
-    """Knows what a service has refused; each lesson costs one request in the life of a process."""
+    """Request format of one service; each lesson costs one refused request per process."""
 
     def __init__(self) -> None:
         self._without: set[str] = set()
         self._wants: set[str] = set()
 
     def learn(self, refusal: str, payload: dict[str, Any]) -> Lesson | None:
-        """Return what a refusal teaches of how to ask so that it does not come again, if that is new."""
+        """Return the change that avoids this refusal, or None if nothing new can be learned."""
         refusal = refusal.lower()
         wish = next((wish for wish, pattern in _PATTERNS.items() if pattern.search(refusal)), None)
         if wish:
-            return self._learned(Lesson("wants", wish))
+            return self._add(Lesson("wants", wish))
         messages: list[Message] = payload["messages"]
         sent = [name for name in _OF_THE_REQUEST if name in payload]
         sent += [name for name in _OF_MESSAGES if any(name in message for message in messages)]
         sent += [name for name in _OF_CALLS if any(name in call for call in _calls(messages))]
         name = next((name for name in sent if name in refusal and name not in self._without), None)
-        return None if name is None else self._learned(Lesson("without", name))
+        return None if name is None else self._add(Lesson("without", name))
 
-    def _learned(self, lesson: Lesson) -> Lesson | None:
+    def _add(self, lesson: Lesson) -> Lesson | None:
         known = self._known(lesson)
         if lesson.name in known:
             return None
         known.add(lesson.name)
-        log.info("model service learned", extra={lesson.kind: lesson.name})
+        log.info("model request format adapted", extra={lesson.kind: lesson.name})
         return lesson
 
     def forget(self, lessons: Iterable[Lesson]) -> None:
-        """Forget what did not help: services repeat what was asked, so people could teach nonsense."""
+        """Forget lessons that did not help: services quote requests, so users could teach nonsense."""
         for lesson in lessons:
             self._known(lesson).discard(lesson.name)
 
@@ -80,32 +80,32 @@ class Dialect:
         return self._wants if lesson.kind == "wants" else self._without
 
     def spoken(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return the request as the service takes it."""
+        """Return the request in the form that the service accepts."""
         if not (self._without or self._wants):
             return payload
         spoken = {name: value for name, value in payload.items() if name not in self._without}
-        spoken["messages"] = self._ordered([self._spoken(message) for message in payload["messages"]])
+        spoken["messages"] = self._order([self._adapt_message(message) for message in payload["messages"]])
         if "reasoning_effort" in self._wants and "tools" in payload:
             spoken["reasoning_effort"] = "none"
         return spoken
 
-    def _spoken(self, message: Message) -> Message:
+    def _adapt_message(self, message: Message) -> Message:
         message = {name: value for name, value in message.items() if name not in self._without}
         if calls := message.get("tool_calls"):
-            message["tool_calls"] = [self._spoken_call(call) for call in calls]
+            message["tool_calls"] = [self._adapt_call(call) for call in calls]
             if "reasoning_content" in self._wants:
                 message.setdefault("reasoning_content", "")
         if message["role"] == "developer" and "system" in self._wants:
             message["role"] = "system"
         return message
 
-    def _spoken_call(self, call: dict[str, Any]) -> dict[str, Any]:
+    def _adapt_call(self, call: dict[str, Any]) -> dict[str, Any]:
         call = {name: value for name, value in call.items() if name not in self._without}
         if "thought_signature" in self._wants:
             call.setdefault("extra_content", _NO_SIGNATURE)
         return call
 
-    def _ordered(self, messages: list[Message]) -> list[Message]:
+    def _order(self, messages: list[Message]) -> list[Message]:
         ordered: list[Message] = []
         for message in messages:
             before = ordered[-1] if ordered else {}

@@ -1,4 +1,4 @@
-"""Failures of a model's service: the cause, read off whatever it sends, in words for the person who asked."""
+"""Failures of a model service: the cause, recognised from its response, and a sentence for the user."""
 
 import json
 import math
@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-_OPERATOR = "Please tell the operator"
+_OPERATOR = "Please ask the operator"
 _LONGEST_WAIT = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """A kind of failure. `tries`: the most requests that are worth making; `status`: as HTTP callers see it.
+    """Kind of failure: its sentence for the user, its HTTP `status`, and the `tries` that are worthwhile.
 
-    `is_too_long` is helped by a shorter request. `is_trouble` says whether the service is to blame.
+    `is_too_long`: a shorter request helps. `is_trouble`: the service is to blame.
     """
 
     sentence: str
@@ -28,71 +28,70 @@ class Cause:
 
 
 TROUBLE = Cause(
-    sentence="The model service is not answering properly at the moment. Please ask again in a minute.",
+    sentence="The model service has a problem at the moment. Please ask again in a minute.",
     tries=3,
 )
 BROKEN = replace(TROUBLE, tries=2)
 UNREACHABLE = replace(
     TROUBLE,
     sentence="I cannot reach the model service at the moment. Please ask again in a minute; if that does not "
-    "help, tell the operator to check the network and OPENAI_BASE_URL.",
+    "help, ask the operator to check the network and OPENAI_BASE_URL.",
     status=503,
 )
 SLOW = Cause(sentence="The model took too long to answer. Please ask again.", status=504, tries=2)
 BUSY = Cause(
-    sentence="The model service has no capacity for us at the moment. Please ask again in a few minutes.",
+    sentence="The model service is overloaded at the moment. Please ask again in a few minutes.",
     status=429,
     tries=3,
 )
 NO_CREDIT = Cause(
-    sentence="The model service says that our account has no credit left. "
+    sentence="The bot's account at the model service has no credit left. "
     f"{_OPERATOR} to check its plan and billing.",
     status=429,
 )
 KEY = Cause(
-    sentence=f"The model service does not accept our key. {_OPERATOR} to check OPENAI_API_KEY.", status=503
+    sentence=f"The model service rejects the bot's API key. {_OPERATOR} to check OPENAI_API_KEY.", status=503
 )
 REGION = Cause(
-    sentence=f"The model service does not serve the country that this bot runs in. {_OPERATOR} to choose "
+    sentence=f"The model service is not available in the country where this bot runs. {_OPERATOR} to choose "
     "another service.",
     status=503,
 )
 UNKNOWN_MODEL = Cause(
-    sentence=f"The model service does not know our model. {_OPERATOR} to check OPENAI_MODEL.", status=503
+    sentence=f"The model service does not know this model. {_OPERATOR} to check OPENAI_MODEL.", status=503
 )
 ADDRESS = Cause(
-    sentence="The address of the model service is not one that answers questions. "
-    f"{_OPERATOR} to check OPENAI_BASE_URL.",
+    sentence=f"The configured address is not a model service. {_OPERATOR} to check OPENAI_BASE_URL.",
     status=503,
 )
 NO_TOOLS = Cause(
-    sentence="Our model, or its service, cannot call tools, and I need them. "
-    f"{_OPERATOR} to turn tool calls on there, or to choose another OPENAI_MODEL.",
+    sentence="The model or its service cannot call tools, and I need them. "
+    f"{_OPERATOR} to turn on tool calls there, or to choose another OPENAI_MODEL.",
     status=503,
 )
 NO_PICTURES = Cause(
-    sentence=f"Our model cannot look at pictures. {_OPERATOR} to set OPENAI_VISION=false.", status=503
+    sentence=f"The model cannot look at pictures. {_OPERATOR} to set OPENAI_VISION=false.", status=503
 )
 TOO_LONG = Cause(
-    sentence="This conversation is longer than the model can read. Ask a shorter question, or start a new "
+    sentence="This conversation is too long for the model. Please ask a shorter question, or start a new "
     "thread.",
     is_too_long=True,
     is_trouble=False,
 )
 WITHHELD = Cause(
-    sentence="The model's service withheld this answer with its content filter. "
-    "Put the question differently, or start a new thread.",
+    sentence="The model service's content filter blocked this answer. "
+    "Please rephrase your question, or start a new thread.",
     is_trouble=False,
 )
 REFUSED = Cause(
-    sentence="The model service refused this request. Try a shorter question, or start a new thread."
+    sentence="The model service refused this request. Please try a shorter question, or start a new thread."
 )
 NO_WORDS = Cause(
-    sentence="The model thought about this and gave no answer. Ask again, or put the question differently.",
+    sentence="The model gave no answer. Please ask again, or rephrase your question.",
     tries=2,
 )
 ALL_THINKING = Cause(
-    sentence="The model reached its length limit before it gave an answer. Ask for less at once.",
+    sentence="The model reached its length limit before it gave an answer. Please ask for less at once.",
     is_trouble=False,
 )
 
@@ -111,8 +110,8 @@ _BY_STATUS = {
     529: BUSY,
 }
 
-# Words of services in lower case and their meaning, looked for in this order. From the documentation of the
-# services and from bug reports, see docs/models.md.
+# Patterns of the services' messages in lower case and their causes, searched in this order. Sources:
+# documentation of the services and bug reports, see docs/models.md.
 _BY_WORDS: tuple[tuple[Cause, str], ...] = (
     (
         TOO_LONG,
@@ -157,10 +156,10 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 class CallFailed(Exception):
-    """A call of the model gave no answer. `str()` is for the log, the cause has the words for people.
+    """Failed model call. `str()` is for the log; the cause holds the sentence for the user.
 
-    `label` is what health shows: nothing that the service may have repeated of a conversation. `wait` is how
-    many seconds the service wants to be left alone.
+    `label` is for health and quotes no conversation; `wait` is the pause in seconds that the service asks
+    for.
     """
 
     def __init__(self, cause: Cause, detail: str, *, wait: float | None = None) -> None:
@@ -171,20 +170,20 @@ class CallFailed(Exception):
 
     @property
     def sentence(self) -> str:
-        """Return the words for the person who asked, with the time to wait where the service names one."""
+        """Return the sentence for the user, with the time to wait if the service names one."""
         if self.wait is None or self.wait < 1:
             return self.cause.sentence
         when = f"in {_words(self.wait)}"
         return self.cause.sentence.replace("in a few minutes", when).replace("in a minute", when)
 
     def naming(self, setting: str) -> "CallFailed":
-        """Return the same failure of the model that `setting` names."""
+        """Return this failure with `setting` as the name of the model's setting."""
         sentence = self.cause.sentence.replace("OPENAI_MODEL", setting)
         return CallFailed(replace(self.cause, sentence=sentence), str(self), wait=self.wait)
 
 
 def of_status(status: int, headers: Mapping[str, str], body: str) -> CallFailed:
-    """Return the failure that an HTTP answer with this status is."""
+    """Return the failure that an HTTP response with this status reports."""
     error, is_json = _error_of(body)
     said, code = _text(error)
     text = said.lower()
@@ -199,21 +198,21 @@ def of_status(status: int, headers: Mapping[str, str], body: str) -> CallFailed:
         cause = found or (UNKNOWN_MODEL if is_json and "model" in text else ADDRESS)
     else:
         cause = _by_words(text) or _BY_STATUS.get(status, REFUSED)
-    return CallFailed(_weighed(cause, status, wait, text), f"{status} {code}: {said}", wait=wait)
+    return CallFailed(_distinguish(cause, status, wait, text), f"{status} {code}: {said}", wait=wait)
 
 
 def of_error(error: object) -> CallFailed:
-    """Return the failure that an error within an answer is, which came with status 200."""
+    """Return the failure that an error within a response with status 200 reports."""
     said, code = _text(error)
     text = said.lower()
     status = int(code) if code.isdecimal() and len(code) == 3 else 0
     cause = _by_words(text) or _BY_STATUS.get(status) or (REFUSED if 400 <= status < 500 else BROKEN)
     wait = _wait({}, error, text)
-    return CallFailed(_weighed(cause, status, wait, text), f"error {code}: {said}", wait=wait)
+    return CallFailed(_distinguish(cause, status, wait, text), f"error {code}: {said}", wait=wait)
 
 
-def _weighed(cause: Cause, status: int, wait: float | None, text: str) -> Cause:
-    """Tell a limit that passes from one that does not: both are 429 and speak of a quota."""
+def _distinguish(cause: Cause, status: int, wait: float | None, text: str) -> Cause:
+    """Distinguish a temporary limit from a spent account: both are 429 and mention a quota."""
     if status == 429 and cause not in (NO_CREDIT, TOO_LONG):
         return NO_CREDIT if wait is None and re.search(r"billing|current quota", text) else BUSY
     return NO_CREDIT if status == 402 else cause
@@ -224,7 +223,7 @@ def _by_words(text: str) -> Cause | None:
 
 
 def _error_of(body: str) -> tuple[object, bool]:
-    """Return the error in a body, and whether the body is JSON."""
+    """Return the error in a body, and True if the body is JSON."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -235,10 +234,10 @@ def _error_of(body: str) -> tuple[object, bool]:
 
 
 def _text(error: object) -> tuple[str, str]:
-    """Return all that an error says, shortened, and its code; as it is, or no log would know a key in it."""
+    """Return the shortened text of an error, unchanged so that logs can redact keys in it, and its code."""
     try:
         return _words_and_code(error)
-    except RecursionError:  # it could just be read
+    except RecursionError:  # deep enough to be parsed, too deep to be written
         return "nested too deeply", ""
 
 
@@ -257,7 +256,7 @@ def _short(value: Any) -> str:
 
 
 def _wait(headers: Mapping[str, str], error: object, text: str) -> float | None:
-    """Return the seconds that a service asks to wait: by header, in Google's details, or in a sentence."""
+    """Return the wait in seconds that a service asks for: in a header, Google's details, or a sentence."""
     found = _seconds(headers.get("retry-after-ms", ""), 0.001)
     if found is None:
         found = _seconds(headers.get("retry-after", ""))

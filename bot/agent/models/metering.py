@@ -1,4 +1,4 @@
-"""What a call of the model takes: estimated before it, read or estimated after it."""
+"""Token metering: estimates before a model call, usage after it."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,7 +10,7 @@ from langchain_core.tools import BaseTool
 from bot.chat import Meter, Notice, Part, Spending, Tokens, Turn
 
 OUTPUT_ESTIMATE = 1_000
-"""Tokens that an answer is taken for before it is there; in a chat few are longer."""
+"""Estimated tokens of an answer before the call; few chat answers are longer."""
 
 Metered = Callable[[str, Tokens], AbstractAsyncContextManager[Spending]]
 """A `bot.chat.Meter` for one turn: wraps a call by the model's name and its estimate."""
@@ -40,10 +40,10 @@ def metered(meter: Meter | None, turn: Turn, emit: Callable[[Part], None]) -> Me
 
 
 def tools_size(tools: Sequence[BaseTool]) -> int:
-    """The tokens that the tools' descriptions take in each request, roughly."""
+    """Return the estimated tokens of the tool descriptions in each request."""
     return count_tokens_approximately([], tools=list(tools))
 
 
 def estimate(messages: Sequence[AnyMessage], tools: int) -> Tokens:
-    """What a call will take, roughly, with so many tokens of tools."""
+    """Return the estimated tokens of a call with `tools` tokens of tool descriptions."""
     return Tokens(count_tokens_approximately(messages) + tools, OUTPUT_ESTIMATE)

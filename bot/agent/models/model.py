@@ -1,7 +1,7 @@
-"""Asking the model: one streamed answer, complete or an error, from the first service that gives one.
+"""Model calls with retries and a fallback: one streamed answer, complete or an error.
 
-This is the only place that repeats a request. Every failure of a service is a `CallFailed`, which says how
-often it is worth asking; then the next model is asked, and then the person gets a sentence.
+Only this module retries. Each `CallFailed` says how many tries are worthwhile; then the fallback model is
+tried, and then the user receives a sentence.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ from bot.chat import AnswerError, Health, Notice, Part
 log = logging.getLogger(__name__)
 
 Emit = Callable[[Part], None]
-"""Shows a piece of the answer as soon as it is there."""
+"""Shows a part of the answer as soon as it exists."""
 
 _WORTH_WAITING = 5.0
-"""Seconds that are waited for a busy model while another one could be asked."""
+"""Longest wait in seconds for a busy model while a fallback is available."""
 
 
 _MOST_KEPT_ALIVE = 4
-"""Time-outs that may pass with signs of life, such as comments, and no piece of an answer."""
+"""Time-outs that may pass with keep-alives, such as comments, but no piece of an answer."""
 
 
 class Service(Protocol):
-    """A chat model."""
+    """Chat model that streams one answer to a request."""
 
     name: str
 
     def tools_size(self, *, is_limited: bool = False) -> int:
-        """About how many tokens the tools take in each request."""
+        """Return the estimated tokens that the tool descriptions take in each request."""
 
     def stream(
         self,
@@ -55,15 +55,15 @@ class Service(Protocol):
         *,
         is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
-        """Fill `completion` and yield what people may see, or nothing, whenever something came.
+        """Fill `completion` and yield its visible parts, or nothing, whenever data arrives.
 
-        `is_limited` offers `bot.tools.OPEN_TOOLS` alone. Raises `CallFailed`.
+        `is_limited` offers only `bot.tools.OPEN_TOOLS`. Raises `CallFailed`.
         """
 
 
 @dataclass(slots=True)
 class ModelStats:
-    """The last calls' outcomes, for health."""
+    """Outcomes of the last hundred calls, for health."""
 
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     failures: deque[bool] = field(default_factory=lambda: deque(maxlen=100))
@@ -71,7 +71,7 @@ class ModelStats:
     last_error: str = ""
 
     def record(self, began: float, error: str = "") -> None:
-        """Note a call that began at `began` (monotonic seconds) and has ended now."""
+        """Record a call that began at `began` (monotonic seconds) and has ended now."""
         self.last_call = time.monotonic()
         self.failures.append(bool(error))
         if error:
@@ -81,11 +81,10 @@ class ModelStats:
 
 
 class Model:
-    """One or two chat models, asked in order until one answers.
+    """One or two chat models, called in order until one answers.
 
-    `timeout` is how many seconds may pass without a byte; four times as many may pass without a piece of an
-    answer. All waits before repetitions may take so long together; the first of them is about `pause` seconds
-    unless the service names one.
+    `timeout` is in seconds: without a byte; four times that without a piece of an answer; and the sum of all
+    waits before retries. The first wait is about `pause` seconds unless the service names one.
     """
 
     name = "model"
@@ -107,8 +106,8 @@ class Model:
     ) -> AIMessage:
         """Return the complete answer; its text is also emitted as it comes.
 
-        `is_limited` offers `bot.tools.OPEN_TOOLS` alone.
-        Raises `AnswerError`, and what `metered` raises for a call that may not be made.
+        `is_limited` offers only `bot.tools.OPEN_TOOLS`. Raises `AnswerError`, and the errors of `metered` for
+        a call that may not be made.
         """
         failure = CallFailed(errors.TROUBLE, "there is no model")
         shown = _Shown(emit)
@@ -134,7 +133,7 @@ class Model:
         raise AnswerError(failure.sentence, status=failure.cause.status)
 
     def _next_pause(self, failure: CallFailed, tried: int, *, has_other: bool) -> float:
-        """Return the seconds before the next try; infinite where another model can be asked meanwhile."""
+        """Return the seconds before the next try; infinite if the fallback should be tried instead."""
         if failure.wait is None:
             return self._pause * 2.0 ** (tried - 1) * random.uniform(0.75, 1)  # noqa: S311 - not a secret
         return float("inf") if has_other and failure.wait > _WORTH_WAITING else failure.wait
@@ -174,7 +173,7 @@ class Model:
         self, stream: AsyncGenerator[Sequence[Part]], completion: Completion, shown: "_Shown"
     ) -> None:
         try:
-            # one timer that is moved on; one for each piece would cost a task each
+            # one timer that is rescheduled; a timer per piece would cost a task each
             now = asyncio.get_running_loop().time
             progress, moved = 0, now()
             async with asyncio.timeout(self._timeout) as limit, aclosing(stream):
@@ -186,12 +185,12 @@ class Model:
                         limit.reschedule(min(now() + self._timeout, latest))
                     shown(parts)
         except TimeoutError:
-            if not completion.is_ended:  # else the answer is there, and only its connection is still open
+            if not completion.is_ended:  # else the answer is complete, and only its connection is still open
                 raise CallFailed(errors.SLOW, f"no answer came in {self._timeout} seconds") from None
             shown(completion.finish())
 
     async def health(self) -> Health:
-        """How the last hundred calls went; makes no call of its own, since a call costs money."""
+        """Report the last hundred calls, without a call of its own, since a call costs money."""
         stats = self._stats
         evidence: dict[str, object] = {"models": [service.name for service in self._services]}
         if stats.last_call:
@@ -206,7 +205,7 @@ class Model:
 
 
 class _Shown:
-    """Passes parts on, and knows whether there were any."""
+    """Forwards parts and remembers whether there were any."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit

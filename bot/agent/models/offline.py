@@ -1,4 +1,4 @@
-"""The model that answers when none is configured: no network, no randomness, and no pretence."""
+"""Model for a bot without a model service: no network, no randomness, and it says that it is offline."""
 
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -29,15 +29,15 @@ _COMMANDS = {
 }
 _KINDS = "line|bar|stacked|scatter|histogram"
 _HELP = (
-    "I am offline: no language model is configured, so I cannot really answer. What works: a query such as "
-    "`SQL: select name, price from products limit 5`, the same with `EXPORT:` for a file, or with `CHART:` "
-    "(or `CHART: line`) for a picture, and `SEARCH: words` for what was said in this conversation. Set "
-    "OPENAI_API_KEY for a model that answers."
+    "I am offline: no language model is configured, so I cannot answer questions. You can try a query, as "
+    "`SQL: select name, price from products limit 5`, the same with `EXPORT:` for a file or with `CHART:` "
+    "(or `CHART: line`) for a picture, and `SEARCH: words` to search this conversation. Set OPENAI_API_KEY "
+    "to get answers from a model."
 )
 
 
 class OfflineService:
-    """A chat model that says it is offline, runs the commands of `_COMMANDS`, and shows what it remembers."""
+    """Chat model that says it is offline, runs the commands of `_COMMANDS`, and quotes the conversation."""
 
     name = "offline"
 
@@ -45,7 +45,7 @@ class OfflineService:
         self._tools = tools
 
     def tools_size(self, *, is_limited: bool = False) -> int:
-        """Count no tokens: nobody pays for them."""
+        """Return 0: nobody pays for these tokens."""
         return 0
 
     async def stream(
@@ -56,7 +56,7 @@ class OfflineService:
         *,
         is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
-        """Answer word by word, see `bot.agent.models.model.Service`."""
+        """Answer word by word, as `bot.agent.models.model.Service` describes."""
         completion.trust()
         tools = [each for each in self._tools if not is_limited or each.name in OPEN_TOOLS]
         names = [tool.name for tool in tools] if manner == "act" else []
@@ -66,7 +66,7 @@ class OfflineService:
 
 
 def _chunks(message: AIMessage) -> Iterator[Json]:
-    """Return a message in pieces, as a service sends it."""
+    """Yield a message in chunks, as a service sends it."""
     for word in re.findall(r"\s*\S+|\s+$", message.text):
         yield {"choices": [{"delta": {"content": word}}]}
     calls = [
@@ -102,21 +102,21 @@ def _tool_call(text: str) -> ToolCall | None:
 
 def _report(status: str, result: str) -> str:
     if status == "error":
-        return f"That did not work (and being offline I cannot mend it):\n\n{result}"
+        return f"That did not work, and I cannot fix it because I am offline:\n\n{result}"
     return result
 
 
 def _recollection(messages: Sequence[BaseMessage]) -> str:
     *earlier, latest = [message.text.strip() for message in messages if isinstance(message, HumanMessage)]
-    earlier = _remembered(messages[0].text) + earlier
+    earlier = _earlier_questions(messages[0].text) + earlier
     if not earlier:
-        return f"{_HELP}\n\nThis is the first message I have in this conversation: {_quote(latest)}"
+        return f"{_HELP}\n\nThis is the first message that I know in this conversation: {_quote(latest)}"
     asked = "\n".join(f"- {_quote(each)}" for each in earlier[-3:])
-    return f"{_HELP}\n\nI do remember this conversation. Before this you wrote:\n\n{asked}"
+    return f"{_HELP}\n\nI remember this conversation. Before this you wrote:\n\n{asked}"
 
 
-def _remembered(system: str) -> list[str]:
-    """The questions that stand in the running summary, which `_summary` wrote."""
+def _earlier_questions(system: str) -> list[str]:
+    """Return the questions in the running summary that `_summary` wrote."""
     return re.findall(rf"^{SIGN}asked: (.+)$", system, re.MULTILINE)
 
 

@@ -1,7 +1,7 @@
-"""OpenAI-compatible services: ChatOpenAI builds the request, aiohttp sends it, we read the answer ourselves.
+"""OpenAI-compatible services: ChatOpenAI builds the request, aiohttp sends it, `Completion` reads the answer.
 
-Importing ChatOpenAI takes over a second, so this is imported only when a model is configured. The SDK's own
-stream costs several times as much, and takes answers only exactly as OpenAI sends them (docs/models.md).
+The import of ChatOpenAI takes over a second, so this module is imported only when a model is configured. The
+SDK's stream costs several times as much and accepts only OpenAI's exact format (docs/models.md).
 """
 
 import asyncio
@@ -41,10 +41,10 @@ _LONGEST_HEADER = 64 * 1024
 _END_SECONDS = 0.1
 _NOT_CONNECTED = (
     *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL),
-    UnicodeError,  # a name that no host can have
+    UnicodeError,  # an invalid host name
 )
 _OPENS_THINKING = re.compile(r"(?:^|[^a-z])r1(?:[^a-z0-9]|$)|qwq|thinking")
-"""Names of models whose template opens the thinking, so that often only its end is sent."""
+"""Names of models whose template opens the reasoning, so that often only its end is sent."""
 
 _TAKEN_EVERYWHERE = re.compile(r"[A-Za-z0-9]{9}")
 _ALPHABET = string.digits + string.ascii_letters
@@ -52,14 +52,14 @@ _ALPHABET = string.digits + string.ascii_letters
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """Tools as a request describes them, and about how many tokens they take in it."""
+    """Tool descriptions of a request, and their estimated tokens."""
 
     specs: list[dict[str, Any]]
     size: int
 
 
 class OpenAIService:
-    """One model of a service that speaks the chat completions of OpenAI."""
+    """One model of a service with OpenAI's chat completions API."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class OpenAIService:
         self._url = url
         self._headers = headers
         self._tools = tools
-        # it sends nothing: the clients that it would make for itself are not wanted
+        # it builds requests only, so it needs no clients
         self._chat = ChatOpenAI(
             model=name,
             api_key=SecretStr("unused"),
@@ -94,11 +94,11 @@ class OpenAIService:
         self._has_opened = False
 
     def tools_size(self, *, is_limited: bool = False) -> int:
-        """About how many tokens the tools take in each request."""
+        """Return the estimated tokens that the tool descriptions take in each request."""
         return self._offer(is_limited).size
 
     def _offer(self, is_limited: bool) -> "_Offer":
-        """Describe the tools as they are now; again only when they change, since it takes long."""
+        """Return the description of the current tools, rebuilt only when they change, since that is slow."""
         tools = tuple(self._tools)
         if self._bound is None or [*map(id, tools)] != [*map(id, self._bound)]:
             self._bound, self._offers = tools, {}
@@ -116,7 +116,7 @@ class OpenAIService:
         *,
         is_limited: bool = False,
     ) -> AsyncGenerator[Sequence[Part]]:
-        """Ask and read the answer, see `bot.agent.models.model.Service`."""
+        """Send the request and yield the answer, as `bot.agent.models.model.Service` describes."""
         if self._holds or self._has_opened:
             completion.hold()
         payload = self._payload(messages, manner, is_limited)
@@ -148,8 +148,8 @@ class OpenAIService:
             if not completion.is_ended:
                 raise CallFailed(errors.BROKEN, detail) from None
         yield completion.finish(is_broken=is_broken)
-        if completion.is_opened_by_template or completion.text.strip():  # by now it is known
-            # an answer without the tag takes it back: anybody could have a model write one
+        if completion.is_opened_by_template or completion.text.strip():  # the answer shows it
+            # an answer without the tag resets it: any user could make a model write the tag
             self._has_opened = completion.is_opened_by_template
             self._holds = False
 
@@ -166,7 +166,7 @@ class OpenAIService:
         return payload
 
     def _complete(self, message: AnyMessage, sent: dict[str, Any]) -> None:
-        """Give calls ids that every service takes, and a service what it wants back with them."""
+        """Set call ids that every service accepts, and the fields that this service wants back."""
         if "tool_call_id" in sent:
             sent["tool_call_id"] = wire_id(sent["tool_call_id"])
         wire = message.additional_kwargs.get(WIRE) if isinstance(message, AIMessage) else None
@@ -190,7 +190,7 @@ class OpenAIService:
 
 
 async def _read(response: aiohttp.ClientResponse, completion: Completion) -> AsyncGenerator[Sequence[Part]]:
-    """Yield what people may see of an answer, or nothing, whenever something of it came."""
+    """Yield the visible parts of an answer, or nothing, whenever data arrives."""
     reader = EventReader()
     try:
         async for chunk in response.content.iter_any():
@@ -209,14 +209,14 @@ async def _read(response: aiohttp.ClientResponse, completion: Completion) -> Asy
 
 
 async def _end(response: aiohttp.ClientResponse) -> None:
-    """Read the end of the body, which stands behind the answer's: else the connection is not used again."""
+    """Read the rest of the body after the answer: else the connection cannot be reused."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_END_SECONDS):
             await response.content.readany()
 
 
 def _whole(body: str, completion: Completion) -> Sequence[Part]:
-    """Read a body that is no stream: an answer or an error in JSON, or something else."""
+    """Read a body that is not a stream: an answer or an error in JSON, or something else."""
     try:
         value = json.loads(body, strict=False)
     except (ValueError, RecursionError):
@@ -228,7 +228,7 @@ def _whole(body: str, completion: Completion) -> Sequence[Part]:
 
 
 def wire_id(id: str) -> str:
-    """Return a call's id as it is sent: as it is, or for one that not every service takes nine characters."""
+    """Return a call id for a request: unchanged if every service accepts it, else nine derived characters."""
     if _TAKEN_EVERYWHERE.fullmatch(id):
         return id
     number = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8])
@@ -250,7 +250,7 @@ async def open_model(
     tools: Sequence[BaseTool],
     pause: float = 0.5,
 ) -> AsyncIterator[Model]:
-    """Open `name` and then `fallback`; `timeout` and `pause` are in seconds, see `Model`."""
+    """Open a `Model` with `name` and then `fallback`; `timeout` and `pause` are in seconds."""
     url = endpoint(base_url)
     headers = service_headers(api_key, url)
     async with aiohttp.ClientSession(
@@ -270,29 +270,29 @@ async def open_model(
 
 
 def service_headers(api_key: SecretStr | None, url: URL) -> dict[str, str]:
-    """Return what each request to the service carries."""
+    """Return the headers of each request to the service."""
     key = (api_key.get_secret_value().strip() if api_key else "") or "none"
     headers = {
         "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",
         "Accept": "text/event-stream, application/json",
-        "Accept-Encoding": "identity",  # what is compressed comes in lumps
+        "Accept-Encoding": "identity",  # a compressed stream arrives in large blocks
         "User-Agent": "bot",
         **_account(),
     }
     if (url.host or "").endswith(".azure.com"):
-        headers["api-key"] = key  # Azure's older addresses take no other
+        headers["api-key"] = key  # the only header that Azure's older addresses accept
     return headers
 
 
 def endpoint(base_url: str | None, path: str = "chat/completions") -> URL:
-    """Return where questions go; a query such as Azure's `?api-version=` stays."""
+    """Return the URL of an endpoint; a query such as Azure's `?api-version=` stays."""
     url = URL(base_url or OPENAI)
     return url.with_path(f"{url.path.rstrip('/')}/{path}").with_query(url.query)
 
 
 def _account() -> dict[str, str]:
-    """Return the headers of OpenAI's own variables, as its SDK reads them."""
+    """Return the headers for OpenAI's own environment variables, as its SDK reads them."""
     names = {"OPENAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
     return {header: value for header, name in names.items() if (value := os.environ.get(name))}
 

@@ -1,7 +1,7 @@
-"""Thinking in the text of an answer: `<think>…</think>` is kept from people, however it is cut in pieces.
+"""Filter for reasoning in the text of an answer: `<think>…</think>` is hidden, however the stream is cut.
 
-Services should send thinking in a field of its own. Many do not, and some templates open the tag themselves,
-so that an answer holds only the end of it.
+Services should send reasoning in a separate field. Many do not, and some templates open the tag themselves,
+so that an answer holds only its end.
 """
 
 import re
@@ -18,10 +18,9 @@ _SIGN = re.compile(r"[<\[`]")
 
 
 class Thinking:
-    """Splits an answer that comes in pieces into what it says and what it thinks.
+    """Incremental splitter of an answer into visible text and reasoning; a tag in code is text.
 
-    A tag in code is text. `held`: nothing is shown before the thinking has ended, for a model whose template
-    opens the tag.
+    `held`: show nothing before the reasoning has ended, for a model whose template opens the tag.
     """
 
     def __init__(self, *, held: bool = False) -> None:
@@ -31,18 +30,18 @@ class Thinking:
         self._has_said = False
         self._has_given = False
         self._thought: list[str] | None = None
-        """The thinking under way, if it may turn out to be text."""
+        """Current reasoning, if it may turn out to be text."""
         self._is_thinking = False
         self.any = False
-        """True once any thinking was found."""
+        """True once any reasoning was found."""
         self.is_retracted = False
-        """True when the text returned so far has turned out to be thinking. The reader resets it."""
+        """True when the text returned so far has turned out to be reasoning. The caller resets it."""
         self.is_opened_by_template = False
         self.is_off = False
-        """True when tags are plain text, because the thinking comes in a separate field."""
+        """True when tags are plain text, because the reasoning comes in a separate field."""
 
     def feed(self, text: str) -> str:
-        """Return what of `text`, and of what was held back before it, is said."""
+        """Return the visible part of `text` and of the text held back before it."""
         if self.is_off:
             return text
         is_plain = not (self._rest or self._code or self._is_thinking or self._held is not None)
@@ -51,20 +50,20 @@ class Thinking:
             self._has_given = self._has_given or bool(text)
             return text
         text = self._rest + text
-        cut = len(text) - _undecided(text)
+        cut = len(text) - _pending_length(text)
         text, self._rest = text[:cut], text[cut:]
         said = self._split(text)
         self._has_given = self._has_given or bool(said)
         return said
 
     def turn_off(self) -> str:
-        """Take tags for text from now on, and return what was held back."""
+        """Treat tags as text from now on, and return the text held back."""
         said = "" if self.is_off else self.finish()
         self.is_off = True
         return said
 
     def finish(self) -> str:
-        """Return what is said at the end of the answer: thinking that nothing ends may be text."""
+        """Return the visible text at the end of the answer: reasoning without an end tag may be text."""
         said = self._split(self._rest)
         self._rest = ""
         if self._thought is not None:
@@ -103,7 +102,7 @@ class Thinking:
                 self._held = None
             self._is_thinking, self._thought, self.any = False, None, True
         elif found[0] == "`":
-            self._code = self._toggled(found)
+            self._code = self._toggle(found)
             self._put(found, said)
         elif found == "\n":
             self._code = self._code if len(self._code) >= 3 else ""
@@ -111,14 +110,14 @@ class Thinking:
         elif self._code:
             self._put(found, said)
         elif tag in _OPEN:
-            # in the middle of an answer it is thinking only if it ends
+            # in the middle of an answer it is reasoning only if an end tag follows
             self._thought = [found] if self._has_said else None
             self._is_thinking = True
             self.any = self.any or self._thought is None
         else:
             self._retract(said)
 
-    def _toggled(self, run: str) -> str:
+    def _toggle(self, run: str) -> str:
         if not self._code:
             return run
         return (
@@ -126,7 +125,7 @@ class Thinking:
         )
 
     def _retract(self, said: list[str]) -> None:
-        """The tag ends what the template has begun: all before it was thinking."""
+        """Treat all text before an end tag as reasoning: the template had opened it."""
         self.is_retracted = self.is_retracted or self._has_given
         self._has_given = False
         self.any = self.is_opened_by_template = True
@@ -134,8 +133,8 @@ class Thinking:
         said.clear()
 
 
-def _undecided(text: str) -> int:
-    """Return the length of the end of `text` that may be the beginning of a tag or of a fence."""
+def _pending_length(text: str) -> int:
+    """Return the length of the end of `text` that may begin a tag or a code fence."""
     fence = len(text) - len(text.rstrip("`"))
     if fence:
         return min(fence, _LONGEST)

@@ -1,7 +1,7 @@
-"""Server-sent events as model services really send them: a lenient reader, linear in time and bounded.
+"""Lenient reader for server-sent events, linear in time and bounded in memory.
 
-https://html.spec.whatwg.org/multipage/server-sent-events.html says how they should look. Services leave out
-blank lines and the last one, end lines in three ways, begin with a BOM, and put JSON or HTML in their place.
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html. Services omit blank lines and the last
+line end, end lines in three ways, begin with a BOM, and send JSON or HTML instead.
 """
 
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ _DONE = "[done]"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: its data, and its name where it has one, such as `error`."""
+    """One event: its data, and its name if it has one, such as `error`."""
 
     data: str
     name: str = ""
 
     @property
     def is_done(self) -> bool:
-        """Tell whether this is the sign `[DONE]` that ends an answer."""
+        """Return True for `[DONE]`, which ends an answer."""
         return len(self.data) < 16 and self.data.strip(' "').lower() == _DONE
 
 
 class TooLong(Exception):
-    """A line or an event is longer than any of a model's is."""
+    """Line or event longer than `LONGEST_EVENT` bytes."""
 
 
 class EventReader:
-    """Takes bytes, however they are cut, and gives events; the rest is kept in `stray`."""
+    """Incremental parser: takes chunks of bytes, yields events, and keeps other lines in `stray`."""
 
     def __init__(self) -> None:
         self._line: list[bytes] = []
@@ -44,7 +44,7 @@ class EventReader:
 
     @property
     def stray(self) -> str:
-        """Return the text outside of events: the body of an answer that is not a stream."""
+        """Return the text outside of events: the body of a response that is not a stream."""
         return b"\n".join(self._stray).decode(errors="replace")
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
@@ -62,7 +62,7 @@ class EventReader:
             yield from self._take(line.rstrip(b"\r\n"))
 
     def finish(self) -> Iterator[Event]:
-        """Yield what is left at the end of the stream, though nothing ends it."""
+        """Yield the last events at the end of the stream, even if no line end closes them."""
         if rest := b"".join(self._line).rstrip(b"\r\n"):
             yield from self._take(rest)
         yield from self._dispatch()

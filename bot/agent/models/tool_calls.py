@@ -1,7 +1,7 @@
-"""Tool calls put together from the pieces that services send. Pure.
+"""Assembly of tool calls from the pieces that model services stream. Pure.
 
-A piece should name its call by `index`. Some services leave it out, some use 0 for all (Ollama, Gemini),
-some repeat the name or the id in each piece, and some send the arguments as an object.
+A piece should name its call by `index`. Some services omit it, some use 0 for all (Ollama, Gemini), some
+repeat the name or the id in each piece, and some send the arguments as an object.
 """
 
 import json
@@ -23,20 +23,20 @@ from bot.agent.models.arguments import (
 from bot.chat import well_formed
 
 MOST_CALLS = 16
-"""Calls of one answer that are run; a model that wants more can make them in its next answer."""
+"""Most calls of one answer; a model can make more in its next answer."""
 
-_ID_LENGTH = 9  # Mistral takes ids of nine letters and digits, and nothing else
+_ID_LENGTH = 9  # Mistral accepts only ids of nine letters and digits
 _ALPHABET = string.ascii_letters + string.digits
 _MOST_CHECKS = 4
 _MOST_EXTRAS = 100_000
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 _LONGEST_NAME = 64
-_CUT_OFF = "The answer was cut off in this call, so nothing was done. Call again with less."
+_CUT_OFF = "The model's answer was cut off in this call, so nothing was done.\nCall again with less."
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The calls of an answer; by their ids, why one cannot be run, and what else came with it."""
+    """Calls of an answer and, by call id, the reasons why one cannot be run and its extra fields."""
 
     calls: list[ToolCall] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class _Call:
     checks: int = 0
 
     def is_whole(self) -> bool:
-        """Tell whether the arguments so far are complete; looked at a few times only, since it takes time."""
+        """Return True if the arguments so far are complete; checked a few times only, since it takes time."""
         if self.value is not None:
             return True
         if self.checks >= _MOST_CHECKS:
@@ -69,7 +69,7 @@ class _Call:
 
 
 class CallPieces:
-    """Takes pieces of calls as they come."""
+    """Calls under construction: takes the pieces in the order of the stream."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -80,11 +80,11 @@ class CallPieces:
 
     @property
     def is_too_long(self) -> bool:
-        """Tell whether the arguments of the newest call are longer than any that are read."""
+        """Return True if the arguments of the newest call exceed `LONGEST` characters."""
         return bool(self._calls) and self._calls[-1].size > LONGEST
 
     def take(self, piece: object) -> None:
-        """Add one piece; what is no piece of a call is passed over."""
+        """Add one piece; anything that is not a piece of a call is ignored."""
         if not isinstance(piece, dict):
             return
         function = piece.get("function")
@@ -101,7 +101,7 @@ class CallPieces:
         _keep_extras(call, piece, function)
 
     def finish(self, *, is_cut_off: bool = False) -> Calls:
-        """Return the calls, with ids of our own: those of services may be empty or repeated."""
+        """Return the calls with new ids: those of services may be empty or repeated."""
         found = Calls()
         for call in self._calls:
             id = new_id()
@@ -113,20 +113,20 @@ class CallPieces:
             if is_cut_off and call is self._calls[-1] and (id in found.unreadable or not call.size):
                 found.unreadable[id] = _CUT_OFF
             found.calls.append(ToolCall(name=_name(call.name), args=arguments, id=id, type="tool_call"))
-            with suppress(ValueError):  # what cannot be kept cannot be given back
+            with suppress(ValueError):  # fields that cannot be stored cannot be sent back
                 if call.extras:
                     found.extras[id] = storable(call.extras)
         return found
 
     def _of(self, index: int | None, id: str, name: str) -> _Call | None:
-        """Return the call that a piece belongs to, a new one where it begins one; None beyond the last."""
-        call = self._known(index, id, name)
+        """Return the call that a piece belongs to, created if it is new; None beyond `MOST_CALLS`."""
+        call = self._find(index, id, name)
         if call is None and len(self._calls) < MOST_CALLS:
             call = _Call(index, id)
             self._calls.append(call)
         return call
 
-    def _known(self, index: int | None, id: str, name: str) -> _Call | None:
+    def _find(self, index: int | None, id: str, name: str) -> _Call | None:
         if index is None:
             named = next((each for each in self._calls if id and each.id == id), None)
             newest = self._calls[-1] if self._calls else None
@@ -136,7 +136,7 @@ class CallPieces:
         known = next((each for each in reversed(self._calls) if each.index == index), None)
         if known and id and known.id and id != known.id:
             named = next((each for each in self._calls if each.id == id), None)
-            # another call under the same index, unless the service makes up an id for each piece
+            # another call under the same index, unless the service invents an id for each piece
             return named or (known if not name or not known.is_whole() else None)
         if known and name and not id and known.is_whole():
             return None
@@ -154,7 +154,7 @@ class CallPieces:
 
 
 def new_id() -> str:
-    """Return an id for a call that every service takes."""
+    """Return a random call id that every service accepts."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
 
 
@@ -167,14 +167,14 @@ def _index(value: object) -> int | None:
 
 def _arguments(call: _Call) -> dict[str, Any]:
     if call.size > LONGEST:
-        raise Unreadable(f"The arguments are longer than {LONGEST} characters. Call again with less.")
+        raise Unreadable(f"The arguments are longer than {LONGEST} characters.\nCall again with less.")
     if call.value is not None:
         return read_arguments(json.dumps(call.value))
     return read_arguments("".join(call.text))
 
 
 def _name(name: str) -> str:
-    """Return a name as services take it back; gpt-oss adds its own signs, `functions.x<|channel|>json`."""
+    """Return a tool name that services accept; gpt-oss adds its own marks: `functions.x<|channel|>json`."""
     name = name.partition("<|")[0].strip().removeprefix("functions.")
     name = _NOT_IN_A_NAME.sub("_", well_formed(name))
     if not name[:1].isalpha():  # Gemini takes no other first letter
@@ -183,7 +183,7 @@ def _name(name: str) -> str:
 
 
 def _keep_extras(call: _Call, piece: dict[str, Any], function: dict[str, Any]) -> None:
-    """Keep the fields that only the service knows, such as Gemini's `extra_content`: it wants them back."""
+    """Keep the service's own fields, such as Gemini's `extra_content`: it wants them back."""
     known = ("index", "id", "type", "function", "name", "arguments", "parameters")
     more = {key: value for key, value in piece.items() if key not in known and value is not None}
     if function is not piece:
@@ -191,6 +191,6 @@ def _keep_extras(call: _Call, piece: dict[str, Any], function: dict[str, Any]) -
         if inner:
             more["function"] = call.extras.get("function", {}) | inner
     fresh = {key: value for key, value in more.items() if call.extras.get(key) != value}
-    if fresh:  # some repeat them in each piece
+    if fresh:  # some services repeat them in each piece
         call.extras_size += len(json.dumps(fresh))
         call.extras = call.extras | fresh if call.extras_size <= _MOST_EXTRAS else {}

@@ -1,10 +1,10 @@
-// The page: conversations, sending, and what follows the answers.
+// The page: conversations, sending messages, and following the answers.
 //
 // A thread is {id, title, updated, messages}; a message is {role: "user", text, files: [name]} or
 // {role: "agent", key, parts, state: "pending" | "done" | "failed", error, again}. Parts are {type: "text" |
 // "notice", text}, {type: "tool", id, name, state, title, output}, {type: "approval", id, text, state} and {type:
-// "file", id, name, media_type, size, alt, url}. An answer that a decision brings about has {decides: {request,
-// approve}}. All of it is what localStorage keeps.
+// "file", id, name, media_type, size, alt, url}. The answer to a decision has {decides: {request, approve}}.
+// localStorage keeps all of it.
 
 import { readableSize, sendable } from "./files.js";
 import { refresh, watch } from "./health.js";
@@ -33,12 +33,12 @@ const REJOIN_AFTER_MS = [500, 2_000, 5_000];
 const find = (id) => document.getElementById(id);
 const [scroll, messages, input, send, latest] = ["scroll", "messages", "question", "send", "latest"].map(find);
 
-const picked = []; // files that go with the next message
-const sending = new Map(); // the files of a message that may have to be sent again, by its answer's key
-const running = new Map(); // thread id -> the thread whose answer is coming
-const locked = new Set(); // what to do once there is a token
+const picked = []; // files for the next message
+const sending = new Map(); // answer key -> files of a message that may have to be sent again
+const running = new Map(); // thread id -> thread whose answer is running
+const locked = new Set(); // callbacks for when there is a token
 let thread = threads.freshThread();
-let view = null; // of the last answer of the thread on show
+let view = null; // of the last answer of the visible thread
 
 // --- answering ------------------------------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ function submit(text) {
   follow(thread);
 }
 
-/** Decides what the agent asks leave for in the conversation on show. */
+/** Decides an approval request in the visible conversation. */
 function settle(request, approve) {
   if (running.has(thread.id)) return;
   const answer = { role: "agent", key: threads.freshId(), parts: [], state: "pending", decides: { request, approve } };
@@ -66,7 +66,7 @@ function settle(request, approve) {
   follow(thread);
 }
 
-/** Brings in the last answer of `owner` to its end, whichever conversation is on show. */
+/** Receives the last answer of `owner` to its end, whichever conversation is visible. */
 async function follow(owner) {
   const answer = owner.messages.at(-1);
   running.set(owner.id, owner);
@@ -84,7 +84,7 @@ async function follow(owner) {
     answer.waiting = undefined;
     if (running.delete(owner.id)) keep(owner); // else it was removed meanwhile
     changed(owner);
-    refresh(); // an answer, or none, says something of the bot's health
+    refresh(); // an answer, or a failure, may mean that the bot's health has changed
   }
 }
 
@@ -94,7 +94,7 @@ async function receive(owner, answer) {
       return await takeParts(owner, answer);
     } catch (error) {
       if (!(error instanceof Lost) || attempt === REJOIN_AFTER_MS.length) throw error;
-      answer.waiting = "The connection broke, joining again";
+      answer.waiting = "Connection lost, reconnecting";
       changed(owner);
       await new Promise((resolve) => setTimeout(resolve, REJOIN_AFTER_MS[attempt]));
     }
@@ -104,11 +104,11 @@ async function receive(owner, answer) {
 async function takeParts(owner, answer) {
   const asked = owner.messages.at(-2).text;
   const files = await Promise.all((sending.get(answer.key) ?? []).map(sendable));
-  let parts = []; // a stream that is joined again starts from the beginning
+  let parts = []; // a repeated request streams the answer from its beginning
   const question = { message: asked, thread: owner.id, key: answer.key, files };
   const coming = answer.decides ? decide(answer.decides) : ask(question);
   for await (const { name, data } of coming) {
-    if (name === "approval" && data.state !== "asked") retell(owner, data);
+    if (name === "approval" && data.state !== "asked") showDecision(owner, data);
     if (name !== "done") parts = withPart(parts, name, data);
     else parts = complete(parts, data);
     Object.assign(answer, { parts, waiting: undefined });
@@ -116,8 +116,8 @@ async function takeParts(owner, answer) {
   }
 }
 
-/** Says of a request that was shown before what was decided; its buttons go. */
-function retell(owner, decided) {
+/** Shows the decision of an earlier request and removes its buttons. */
+function showDecision(owner, decided) {
   for (const message of owner.messages) {
     const asked = message.parts?.find((part) => part.type === "approval" && part.id === decided.id);
     if (asked) Object.assign(asked, { state: decided.state, text: decided.whole });
@@ -125,7 +125,7 @@ function retell(owner, decided) {
   if (owner === thread) show(thread);
 }
 
-/** The parts of a whole answer: what the stream did not show is taken from its end. */
+/** Returns the parts of a complete answer; what the stream did not show comes from its last event. */
 function complete(parts, { response, files = [] }) {
   const steps = parts.filter((part) => part.type === "tool");
   const shown = answerText({ parts }) === response.trim() ? parts : [...steps, { type: "text", text: response }];
@@ -141,10 +141,11 @@ function withPart(parts, type, data) {
 }
 
 function fail(owner, answer, error) {
-  const told = error instanceof Refused || error instanceof Lost;
-  if (!told) console.error(error);
-  Object.assign(answer, { state: "failed", error: told ? error.message : "The page made a mistake. Reload it." });
-  answer.again = told && (error instanceof Lost || error.unanswered); // the same question, not a new one
+  const isKnown = error instanceof Refused || error instanceof Lost;
+  if (!isKnown) console.error(error);
+  const message = isKnown ? error.message : "Something went wrong on this page. Please reload it.";
+  Object.assign(answer, { state: "failed", error: message });
+  answer.again = isKnown && (error instanceof Lost || error.unanswered); // the same question, not a new one
   if (error instanceof Refused && error.status === 401) unlock(() => retry(owner));
   announce(answer.error);
 }
@@ -179,7 +180,7 @@ function messageNode(message) {
   return view.element;
 }
 
-let welcomeKind = "model"; // until health tells that there is none
+let welcomeKind = "model"; // until health reports that there is none
 
 function welcome() {
   const { words, suggestions } = WELCOME[welcomeKind];
@@ -193,7 +194,7 @@ function welcome() {
 
 let frame = 0;
 
-/** Shows the last answer of `owner` anew, at most once per frame. */
+/** Renders the last answer of `owner` again, at most once per frame. */
 function changed(owner) {
   if (owner !== thread) return;
   frame ||= requestAnimationFrame(() => {
@@ -212,7 +213,7 @@ function showThreads() {
 function threadRow({ id, title }) {
   const open = element("a", { href: `#${id}` }, title || "New conversation");
   if (id === thread.id) open.setAttribute("aria-current", "page");
-  const help = "Remove from this browser (the bot's own memory keeps it)";
+  const help = "Remove from this browser (the bot still remembers the conversation)";
   const remove = element("button", { type: "button", class: "quiet", "aria-label": `Remove “${title}”`, title: help }, "✕");
   remove.addEventListener("click", () => forget(id));
   return element("li", {}, open, remove);
@@ -273,7 +274,7 @@ function showPicked() {
 }
 
 function pickedRow(file, index) {
-  const remove = element("button", { type: "button", class: "quiet", "aria-label": `Leave out ${file.name}` }, "✕");
+  const remove = element("button", { type: "button", class: "quiet", "aria-label": `Remove ${file.name}` }, "✕");
   remove.addEventListener("click", () => {
     picked.splice(index, 1);
     showPicked();
@@ -298,7 +299,7 @@ function startNew() {
   input.focus();
 }
 
-/** Shows the conversation that the address names; one whose answer was cut off by a reload is joined again. */
+/** Shows the conversation in the address; an answer that a reload interrupted is followed again. */
 function openFromAddress() {
   const id = location.hash.slice(1);
   if (id === thread.id) return;

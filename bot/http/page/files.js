@@ -1,11 +1,11 @@
-// Files of answers, and of people. They are fetched, since an address in an element would go without the token.
+// Files of answers and of users. They are fetched, because a URL in an element would be loaded without the token.
 
 import { element } from "./markdown.js";
 import { fileContent } from "./stream.js";
 
-const GONE = "This file is no longer kept. Ask again for it.";
+const GONE = "This file is no longer available. Please ask for it again.";
 
-/** An image in its place, or a button that saves the file. */
+/** Returns an inline image, or a button that saves the file. */
 export function fileNode({ name, media_type: type, size, alt, url }) {
   const isImage = type.startsWith("image/");
   const figure = element("figure", { class: isImage ? "file loading" : "file" });
@@ -40,7 +40,7 @@ function saveButton(url, name, label, look = "button") {
   return button;
 }
 
-/** A file that a person picked, as the bot takes it. */
+/** Returns a picked file in the format of `POST /chat`. */
 export function sendable(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();

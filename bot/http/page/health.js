@@ -1,4 +1,4 @@
-// The dot in the header and the dialog behind it.
+// The health dot in the header and its dialog.
 
 import { element } from "./markdown.js";
 import { Refused, health } from "./stream.js";
@@ -8,7 +8,7 @@ const WORDS = { ok: "Healthy", degraded: "Degraded", down: "Unhealthy", off: "Of
 
 const find = (id) => document.getElementById(id);
 
-/** Keeps the dot true while the page is looked at; `onLocked` is called when a token is needed. */
+/** Updates the dot while the page is visible; calls `onLocked` if a token is needed. */
 export function watch(onLocked) {
   const look = () => document.visibilityState === "visible" && refresh(onLocked);
   setInterval(look, EVERY_MS);
@@ -20,7 +20,7 @@ export function watch(onLocked) {
   return refresh(onLocked);
 }
 
-/** Asks once more, now; returns the parts, or null when they cannot be had. */
+/** Updates the dot now; returns the parts, or null if the bot does not report them. */
 export async function refresh(onLocked = () => {}) {
   try {
     const { status, agent_status: parts } = await health();

@@ -1,13 +1,13 @@
-// Markdown to DOM nodes. The text is not trusted: it only ever becomes text nodes, of elements made here.
+// Markdown to DOM nodes. The text is not trusted: it only becomes text nodes within elements created here.
 
-/** A document fragment that shows `source`. */
+/** Returns a document fragment that shows `source`. */
 export function render(source) {
   const fragment = document.createDocumentFragment();
   for (const node of blocks(source.replace(/\r\n?/g, "\n").split("\n"))) fragment.append(node);
   return fragment;
 }
 
-/** An element; children may be lists, which have no limit of their length as arguments have. */
+/** Returns an element; children may be lists, because the number of arguments is limited. */
 export function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -17,7 +17,7 @@ export function element(name, attributes = {}, ...children) {
 
 // --- blocks ---------------------------------------------------------------------------------------------
 
-const MAX_DEPTH = 30; // of nesting: more is no document, and would exhaust the stack
+const MAX_DEPTH = 30; // of nesting: more would exhaust the stack
 const FENCE = /^ {0,3}(`{3,}(?!`)|~{3,}(?!~))([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})\s/;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
@@ -77,7 +77,7 @@ function heading(line) {
   return element(`h${Math.min(marks.length + 2, 6)}`, {}, inline(title)); // the page has h1 and h2
 }
 
-/** The marks that close a heading stand behind a blank: the language C# keeps its own. */
+/** Removes the marks that close a heading, which follow a blank: the language C# keeps its own. */
 function withoutClosing(title) {
   let end = title.length;
   while (title[end - 1] === "#") end -= 1;
@@ -157,7 +157,7 @@ function table(lines, at) {
 const side = (dashes) => (!dashes.endsWith(":") ? "start" : dashes.startsWith(":") ? "center" : "end");
 const cell = (name, text, which) => element(name, { class: which }, verbatim(text));
 
-/** A cell's text as it is: values are data. Only addresses can be followed, and <br> breaks the line. */
+/** Returns a cell's text as it is, because values are data: only URLs become links, and <br> breaks the line. */
 const verbatim = (text) =>
   text.split(/<br ?\/?>/i).flatMap((line, index) => [...(index ? [element("br")] : []), ...withAddresses(line)]);
 
@@ -204,7 +204,7 @@ const WRAPPERS = [
 
 function inline(text, depth = 0) {
   if (depth > MAX_DEPTH) return [text];
-  const marks = { hopeless: new Map(), ticks: tickRuns(text) };
+  const marks = { unclosed: new Map(), ticks: tickRuns(text) };
   const nodes = [];
   let plain = "";
   let at = 0;
@@ -231,7 +231,7 @@ function span(text, at, marks, depth) {
     case "`":
       return codeSpan(text, at, marks);
     case "!":
-      return text[at + 1] === "[" ? link(text, at + 1) : null; // a picture becomes a link: nothing is fetched
+      return text[at + 1] === "[" ? link(text, at + 1) : null; // an image becomes a link: nothing is loaded
     case "[":
       return link(text, at);
     case "h":
@@ -255,7 +255,7 @@ function codeSpan(text, at, marks) {
   return { node: element("code", {}, isPadded ? code.slice(1, -1) : code), end: end + ticks.length };
 }
 
-/** Where the runs of backticks begin, by their length: looked for once, not at each opening. */
+/** Returns the starts of backtick runs by their length, searched once and not at each opening. */
 function tickRuns(text) {
   const runs = new Map();
   for (const { 0: ticks, index } of text.matchAll(/`+/g)) {
@@ -265,7 +265,7 @@ function tickRuns(text) {
   return runs;
 }
 
-/** The first run of this length from `from` on, by halving; -1 when there is none. */
+/** Returns the first run of this length from `from` on (binary search), or -1. */
 function closingTicks(from, length, { ticks }) {
   const starts = ticks.get(length) ?? [];
   let [low, high] = [0, starts.length];
@@ -277,19 +277,19 @@ function closingTicks(from, length, { ticks }) {
   return starts[low] ?? -1;
 }
 
-/** What a sticky pattern matches at one place. */
+/** Matches a sticky pattern at one position. */
 function run(pattern, text, at) {
   pattern.lastIndex = at;
   return pattern.exec(text);
 }
 
 function wrapped(text, at, marks, depth) {
-  const { hopeless } = marks; // mark -> where nothing closes it any more
+  const { unclosed } = marks; // mark -> position from which nothing closes it any more
   for (const [mark, name] of WRAPPERS) {
-    if (hopeless.get(mark) <= at || !text.startsWith(mark, at) || !opens(text, at, mark)) continue;
+    if (unclosed.get(mark) <= at || !text.startsWith(mark, at) || !opens(text, at, mark)) continue;
     const start = at + mark.length;
     const end = closing(text, start, mark, marks);
-    if (end < 0) hopeless.set(mark, at);
+    if (end < 0) unclosed.set(mark, at);
     else return { node: element(name, {}, inline(text.slice(start, end), depth + 1)), end: end + mark.length };
   }
   const [signs] = run(/\*+|_+|~+/y, text, at);
@@ -340,11 +340,11 @@ function bareLink(text, at) {
   const shown = match[1] ?? withoutTail(match[2]);
   const address = safeAddress(shown);
   const end = at + (match[1] ? match[0].length : shown.length);
-  // what is no address is text, all of it: else each address within it would be read to its end again
+  // an invalid URL is text as a whole: else each URL within it would be scanned to its end again
   return address ? { node: anchor(address, shown), end } : { node: text.slice(at, end), end };
 }
 
-/** A sentence's punctuation, and a closing bracket that was opened before the address, are not part of it. */
+/** Removes trailing punctuation, and a closing bracket that was opened before the URL. */
 function withoutTail(address) {
   const tail = address.includes("(") ? ".,;:!?'*_~" : ".,;:!?'*_~)";
   let end = address.length;
@@ -357,7 +357,7 @@ function safeAddress(text) {
     const url = new URL(text);
     return ["http:", "https:"].includes(url.protocol) ? url.href : null;
   } catch {
-    return null; // no address at all
+    return null; // not a URL
   }
 }
 
@@ -366,14 +366,14 @@ const anchor = (address, children) =>
 
 // --- copying --------------------------------------------------------------------------------------------
 
-/** Copies `text`, and says on `button` whether it worked. */
+/** Copies `text` and shows the outcome on `button`. */
 export async function copyText(text, button) {
   const label = button.textContent;
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "Not allowed here"; // browsers offer the clipboard on https and localhost only
+    button.textContent = "Copying is not allowed here"; // browsers offer the clipboard on https and localhost only
   }
   setTimeout(() => (button.textContent = label), 1600);
 }

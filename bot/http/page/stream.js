@@ -1,4 +1,4 @@
-// Talks to the bot: fetch, the token, and server-sent events.
+// Requests to the bot: fetch, the token, and server-sent events.
 
 const TOKEN = "agent.token";
 
@@ -8,7 +8,7 @@ export const token = {
   forget: () => localStorage.removeItem(TOKEN),
 };
 
-/** The bot refused, with a sentence; `status` is the HTTP status, `final` whether the answer has failed for good. */
+/** Refusal by the bot, with a sentence; `status` is the HTTP status, `final` is true if retrying cannot help. */
 export class Refused extends Error {
   constructor(status, message, final = false) {
     super(message);
@@ -16,13 +16,13 @@ export class Refused extends Error {
     this.final = final;
   }
 
-  /** Whether the same message may still get its answer, so that it must not be sent as a new one. */
+  /** True if the same message may still get its answer, so that it must not be sent as a new one. */
   get unanswered() {
     return !this.final && [401, 503, 504].includes(this.status);
   }
 }
 
-/** The bot could not be reached, or the connection broke. */
+/** The bot could not be reached, or the connection was lost. */
 export class Lost extends Error {}
 
 async function call(path, options = {}) {
@@ -31,29 +31,29 @@ async function call(path, options = {}) {
   try {
     return await fetch(path, { ...options, headers });
   } catch (error) {
-    throw new Lost("The bot cannot be reached.", { cause: error });
+    throw new Lost("The bot cannot be reached. Please try again.", { cause: error });
   }
 }
 
-// a header's value is bytes to the browser: UTF-8 spelt as Latin-1 arrives as UTF-8
+// browsers encode header values as Latin-1: UTF-8 bytes written as Latin-1 arrive as UTF-8
 const encodeLatin = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
-/** What /health says, or throws `Refused` (401) or `Lost`. */
+/** Returns the body of /health. Throws `Refused` (401) or `Lost`. */
 export async function health() {
   const response = await call("/health");
   const body = await response.json().catch(() => ({}));
-  if (!body.agent_status) throw new Refused(response.status, body.message ?? "No health there.");
+  if (!body.agent_status) throw new Refused(response.status, body.message ?? "The bot did not report its health.");
   return body;
 }
 
-/** The content of a file of an answer. Throws `Refused` (404: it is no longer kept) or `Lost`. */
+/** Returns the content of a file of an answer. Throws `Refused` (404: it has expired) or `Lost`. */
 export async function fileContent(url) {
   const response = await call(url);
   if (!response.ok) throw await refusal(response);
   return response.blob();
 }
 
-/** Yields `{name, data}` for each event of the answer. The same `key` again joins the same answer. */
+/** Yields `{name, data}` for each event of the answer. The same `key` follows the same answer again. */
 export async function* ask({ message, thread, key, files }) {
   yield* answer("/chat", { "Idempotency-Key": key }, { message, thread_id: thread, files });
 }
@@ -70,17 +70,17 @@ async function* answer(path, headers, body) {
     yield event;
     if (event.name === "done") return;
   }
-  throw new Lost("The connection broke before the answer was complete.");
+  throw new Lost("The connection was lost before the answer was complete.");
 }
 
-/** Decides what the agent asks leave for; yields what comes of it, as `ask` does. Again it changes nothing. */
+/** Decides an approval request and yields the events of the answer, as `ask` does. Repeating it changes nothing. */
 export async function* decide({ request, approve }) {
   yield* answer(`/approvals/${request}`, {}, { approve });
 }
 
 async function refusal(response) {
   const body = await response.json().catch(() => ({}));
-  return new Refused(response.status, body.message ?? `The bot answered ${response.status}.`);
+  return new Refused(response.status, body.message ?? `The bot answered with status ${response.status}.`);
 }
 
 async function* events(stream) {
@@ -101,7 +101,7 @@ async function* texts(stream) {
       yield value;
     }
   } catch (error) {
-    throw new Lost("The connection broke before the answer was complete.", { cause: error });
+    throw new Lost("The connection was lost before the answer was complete.", { cause: error });
   } finally {
     reader.cancel().catch(() => {}); // it may have broken already
   }

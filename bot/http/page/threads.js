@@ -1,9 +1,9 @@
-// The conversations that this browser remembers, one localStorage entry each, so that tabs do not collide.
+// Conversations stored in this browser, one localStorage entry each, so that tabs do not collide.
 
 const PREFIX = "agent.thread.";
 const MAX_THREADS = 100;
 
-/** A name nobody guesses; crypto.randomUUID exists on https and localhost only. */
+/** Returns an unguessable id; crypto.randomUUID exists on https and localhost only. */
 export function freshId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -11,7 +11,7 @@ export function freshId() {
 
 export const freshThread = () => ({ id: freshId(), title: "", updated: Date.now(), messages: [] });
 
-/** All conversations, the latest first. */
+/** Returns all conversations, the latest first. */
 export function list() {
   return Object.keys(localStorage)
     .filter((name) => name.startsWith(PREFIX))
@@ -20,16 +20,16 @@ export function list() {
     .sort((one, other) => other.updated - one.updated);
 }
 
-/** One conversation, or null. */
+/** Returns one conversation, or null. */
 export function load(id) {
   try {
     return JSON.parse(localStorage.getItem(PREFIX + id));
   } catch {
-    return null; // not ours, or cut off: as if it were not there
+    return null; // damaged or foreign: ignore it
   }
 }
 
-/** Keeps a conversation; makes room by dropping the oldest ones. */
+/** Stores a conversation; drops the oldest ones to make room. */
 export function save(thread) {
   const others = list().filter((other) => other.id !== thread.id);
   others.splice(MAX_THREADS - 1).forEach((other) => remove(other.id));
@@ -43,6 +43,6 @@ function trySave(thread) {
     localStorage.setItem(PREFIX + thread.id, JSON.stringify(thread));
     return true;
   } catch {
-    return false; // the quota
+    return false; // quota exceeded
   }
 }

@@ -1,4 +1,4 @@
-// Messages as elements. A message is plain data (see app.js); a view shows it and follows its changes.
+// Messages as elements. A message is plain data (see app.js); a view renders it and its changes.
 
 import { fileNode } from "./files.js";
 import { copyText, element, render } from "./markdown.js";
@@ -6,13 +6,13 @@ import { copyText, element, render } from "./markdown.js";
 const MARKS = { started: "", finished: "✓", failed: "✕" };
 const STATES = { started: "running", finished: "done", failed: "failed" };
 
-/** What a person wrote. */
+/** Returns the element of a user's message. */
 export function question({ text, files = [] }) {
   const names = files.length ? [element("ul", {}, ...files.map((name) => element("li", {}, `📎 ${name}`)))] : [];
   return element("article", { class: "question", "aria-label": "You" }, element("p", {}, text), ...names);
 }
 
-/** An answer that may still grow: call `update` after its message has changed. */
+/** View of an answer that may still grow: call `update` after its message has changed. */
 export class AnswerView {
   constructor(message, { onRetry, onDecide }) {
     this.message = message;
@@ -34,7 +34,7 @@ export class AnswerView {
     if (foot !== this.foot.dataset.shows) this.#showFoot(foot);
   }
 
-  /** What a waiting person should read: nothing while text comes or a step's own sign turns. */
+  /** Returns the status for a waiting user: nothing while text arrives or a step shows its own progress. */
   #pending() {
     const { parts, waiting } = this.message;
     const busy = parts.at(-1)?.type === "text" || parts.some((part) => part.state === "started");
@@ -88,7 +88,7 @@ export class AnswerView {
   }
 }
 
-/** The answer in words, without its steps. */
+/** Returns the text of an answer, without its steps. */
 export const answerText = (message) =>
   message.parts
     .filter((part) => part.type !== "tool" && part.type !== "file")
@@ -112,7 +112,7 @@ function step({ name, state, title, output }) {
     element("span", { class: "hidden" }, STATES[state] ?? state),
   );
   const node = element("details", { class: `step ${state in MARKS ? state : ""}` }, summary);
-  const text = output || (state === "started" ? "Still at work." : "It returned nothing to show.");
+  const text = output || (state === "started" ? "Still running." : "No output.");
   node.append(element("pre", { tabindex: "0" }, text));
   return node;
 }

@@ -1,4 +1,4 @@
-"""Functions that several steps have in common."""
+"""Lua functions that several scripts share."""
 
 HELD = """
 local function held(ready, consumer, lease)
@@ -16,8 +16,8 @@ end
 """
 )
 
-# `tag` is what every key begins with. Who asked first, and in which channel, is what workers share themselves
-# out by.
+# `tag` is the prefix of every key. The author and channel of the first message decide the worker's fair
+# share.
 ENQUEUE = """
 local function enqueue(tag, thread)
   local head = redis.call('XRANGE', tag .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)[1]
@@ -42,8 +42,8 @@ end
 """
 )
 
-# A decision is a turn of its own. A turn that a stop fixed before it began is no different: nothing comes
-# into it or out of it any more.
+# A decision is a turn of its own. Once `last` is set, by a start or by a stop, the set of a turn's messages
+# does not change any more.
 FIX = """
 local function is_decision(entry) return string.sub(entry[2][2], 1, 9) == 'decision:' end
 local function fix(tag, waiting)

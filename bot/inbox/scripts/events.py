@@ -1,12 +1,11 @@
-"""What people do: write, edit, delete, stop."""
+"""Scripts for user events: message, edit, deletion, stop."""
 
 from bot.inbox.scripts.common import ACCEPT, FIX, STOP_TURN
 
-# KEYS seen joined early threads ...
-# | ARGV tag thread id author message addressed sent_at place seen_seconds joined_seconds early_seconds
-#   channel ...
-# Slack does not keep the order: a reply may come before the mention that it belongs to. It waits in `early`.
-# Where people talk among themselves that is full; then the oldest makes room.
+# KEYS seen joined early threads ... | ARGV tag thread id author message addressed sent_at place seen_seconds
+# joined_seconds early_seconds channel ... Slack does not keep the order: a reply may arrive before the
+# mention that it belongs to, and waits in `early`. In threads without the bot `early` fills up; then the
+# oldest entry is removed.
 _TAKE = (
     ACCEPT
     + """
@@ -66,7 +65,7 @@ PUT = _TAKE + "return take('-1')"
 
 # as above, and KEYS messages | ARGV edited_at correction_id correction is_recent
 # -> replaced | kept | corrected | duplicate | ignored
-# One of a message that never came is that message. A deletion is the last word: what comes after it is late.
+# An edit of an unknown message counts as that message. An edit after a deletion is late and ignored.
 CORRECT = (
     _TAKE
     + """
@@ -87,12 +86,11 @@ return 'corrected'
 """
 )
 
-# KEYS seen | ARGV tag id whole_turn unknown_seconds reason by overrules
-# -> ignored | refused | removed | stopped
-# What corrects the message goes with it. One that has not come yet is remembered, so that it is not taken
-# when it does. Somebody may still wait for the other messages of its turn, unless the whole turn is to end.
-# `by` wants that: an author of the turn can end it, who wrote the message can take it out, and who overrules
-# others can do both.
+# KEYS seen | ARGV tag id whole_turn unknown_seconds reason by overrules -> ignored | refused | removed |
+# stopped Corrections of the message go with it. A deletion that arrives before its message is remembered, so
+# that the message is not accepted later. Other authors may still wait for the turn, unless the whole turn
+# must end. Permissions of `by`: an author of the turn can end it, the author of the message can remove it,
+# and a user who overrules others can do both.
 WITHDRAW = (
     STOP_TURN
     + """
@@ -132,9 +130,10 @@ return found and not is_theirs and 'refused' or 'ignored'
 )
 
 # KEYS mailbox messages | ARGV tag thread reason at by overrules -> idle | refused | removed | stopped
-# An author of the turn under way can end it, and who overrules others. What waits behind it was asked before
-# the stop, too, and goes without a word, except decisions; only their own goes for who overrules nobody.
-# A stop may come late, from the history: what was asked after it stays (`at` is when it was said, 0: now).
+# Permissions of `by`: an author of the running turn can end it, and so can a user who overrules others.
+# Messages that wait after it are removed silently, except decisions; without `overrules` only the user's own
+# ones. A stop may arrive late, by catch-up: messages sent after it stay (`at` is the time of the stop, 0:
+# now).
 STOP = (
     FIX
     + STOP_TURN

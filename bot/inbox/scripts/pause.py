@@ -1,9 +1,9 @@
-"""Holding a thread while something other than a turn works on what is kept of it."""
+"""Scripts that pause a thread while something other than a turn edits its data."""
 
 from bot.inbox.scripts.common import ENQUEUE
 
-# KEYS active paused later | ARGV thread token seconds due -> 0 it has a turn, or is held | 1
-# An active thread has a lease or a wait: this is a wait, which ends by itself if its holder dies.
+# KEYS active paused later | ARGV thread token seconds due -> 0 it has a turn, or is held | 1 An active thread
+# is leased or in `later`: a pause is an entry in `later`, which ends by itself if its holder dies.
 PAUSE = """
 if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])

@@ -1,10 +1,10 @@
-"""Messages that come back: given up and replayed, or lost by Redis."""
+"""Scripts that put messages back: dead letters that are replayed, or messages that Redis has lost."""
 
 from bot.inbox.scripts.common import ACCEPT
 
-# KEYS dead | ARGV tag entry seen_seconds author message channel -> 0 there is no such entry | 1
-# A fresh turn: what the old one knew of failures and of its reply would end it again. What is known of the
-# message's edits stays, so that one which comes late is still known to be.
+# KEYS dead | ARGV tag entry seen_seconds author message channel -> 0 there is no such entry | 1 The turn is
+# new: the failures and the receipt of the old one would end it again. The time of the last edit stays, so
+# that a late edit is still recognised.
 REPLAY = (
     ACCEPT
     + """
@@ -24,7 +24,7 @@ return 1
 
 # KEYS seen turn | ARGV tag thread id author message seen_seconds receipt corrects channel
 # -> 0 it is known | 1
-# For a Redis that came back without its data: what a process remembers of a message, and of its reply.
+# After Redis came back without its data: a process restores a message and the receipt of its reply.
 RESTORE = (
     ACCEPT
     + """

@@ -1,11 +1,11 @@
-"""Turns and the leases that they run under."""
+"""Scripts for turns and their leases."""
 
 from bot.inbox.scripts.common import ENQUEUE, FIX, HELD, LEASE
 
 # KEYS ready mailbox messages active | ARGV tag consumer lease thread
 # -> nil fenced | {} nothing to do, lease given up
 #    | {turn id, attempt, failures, crashes, crashed, hangs, stopped, error, receipt, message...}
-# The first attempt fixes which messages make the turn; a later one finds the same.
+# The first attempt fixes the set of the turn's messages; a later attempt finds the same set.
 BEGIN = (
     FIX
     + LEASE
@@ -22,7 +22,7 @@ end
 redis.call('XCLAIM', KEYS[1], 'workers', ARGV[2], 0, ARGV[3], 'JUSTID') -- the lease may have waited
 local id = fix(tag, waiting)
 local turn = tag .. ':turn:' .. id
--- one that runs it again itself has lost Redis for a while, or its lease, but lives
+-- a process that resumes its own turn lost Redis or its lease, but did not crash
 local runner = redis.call('HGET', turn, 'running')
 local crashed = runner and runner ~= ARGV[2] and 1 or 0
 redis.call('HSET', turn, 'running', ARGV[2])
@@ -43,11 +43,10 @@ return begun
 """
 )
 
-# KEYS turn others... | ARGV consumer -> 0 it has ended | 1
-# From a process that dies now. It is not held back when the lease is lost, which the hang has caused: whoever
-# runs the turn now, or has put it off, has to know. Only a turn that has ended is kept for a limited time.
-# The attempts of the turns beside it end here, so that they count no crash. Where the turn has ended nobody
-# knows which one hung: then each counts a crash, or the process would hang for ever.
+# KEYS turn others... | ARGV consumer -> 0 it has ended | 1 Sent by a process that exits now. It is not
+# fenced, because the hang has lost the lease, and the next holder of the turn must know. Only an ended turn
+# has a TTL. The attempts of the other running turns end here, so that they count no crash. If the turn has
+# ended, its hang belongs to an unknown turn: then each counts a crash, or the process would hang for ever.
 HUNG = """
 if redis.call('TTL', KEYS[1]) ~= -1 then return 0 end
 for i = 2, #KEYS do
@@ -67,10 +66,9 @@ return 1
 """
 )
 
-# KEYS ready mailbox messages active turn dead joined
-# | ARGV tag consumer lease thread turn_seconds reason joined_seconds -> 0 fenced | 1
-# Takes the turn's messages out (into `dead` when there is a reason) and frees the thread; one with more to do
-# queues behind the others, so that a busy thread cannot starve them.
+# KEYS ready mailbox messages active turn dead joined | ARGV tag consumer lease thread turn_seconds reason
+# joined_seconds -> 0 fenced | 1 Removes the turn's messages (into `dead` if there is a reason) and frees the
+# thread; a thread with more messages queues after the others, so that a busy thread cannot starve them.
 FINISH = (
     ENQUEUE
     + LEASE
@@ -103,7 +101,7 @@ return 1
 )
 
 # KEYS ready | ARGV tag consumer (lease turn)... -> {{lost leases}, {turns to stop}}
-# A bare XCLAIM would steal a lost lease back, so only what is still held is renewed.
+# A bare XCLAIM would steal a lost lease back, so only leases that are still held are renewed.
 RENEW = (
     LEASE
     + """
@@ -123,7 +121,7 @@ return {lost, stopped}
 )
 
 # KEYS ready later turn | ARGV consumer lease thread due failed error -> 0 fenced | 1
-# The thread stays active: a message that arrives meanwhile waits behind the one that is tried again.
+# The thread stays active: a message that arrives meanwhile waits after the turn that is retried.
 POSTPONE = (
     LEASE
     + """
@@ -137,9 +135,8 @@ return 1
 """
 )
 
-# KEYS ready later | ARGV consumer due (lease thread)...
-# Puts off leases under which no turn has begun; what an earlier attempt has left stays as it is. One that is
-# not held any more is passed over.
+# KEYS ready later | ARGV consumer due (lease thread)... Defers leases whose turns have not begun; the state
+# of an earlier attempt stays as it is. Leases that are not held any more are skipped.
 DEFER = (
     LEASE
     + """
@@ -153,7 +150,7 @@ end
 )
 
 # KEYS later | ARGV now tag -> how many threads are ready again
-# One that is held is looked at again, whatever a stop has made of its time.
+# A paused thread stays in `later`, even if a stop has changed its time.
 WAKE = (
     ENQUEUE
     + """
@@ -173,7 +170,7 @@ return woken
 )
 
 # KEYS ready | ARGV earlier consumer -> {{lease, fields}, ...}
-# One step, since deleting a consumer drops what it has leased: nothing may be leased in between.
+# One atomic step, because deleting a consumer drops its leases: nothing may be leased in between.
 TAKE_BACK = """
 local taken = {}
 for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'workers', '-', '+', 10000, ARGV[1])) do
@@ -203,7 +200,7 @@ for _, pending in ipairs(mine) do
       local thread = entry[1][2][2]
       local head = redis.call('XRANGE', ARGV[1] .. ':mailbox:' .. thread, '-', '+', 'COUNT', 1)
       local turn = #head == 1 and ARGV[1] .. ':turn:' .. head[1][2][2]
-      -- one that somebody else has begun has crashed there: whoever begins it has to know
+      -- a turn that another process runs has crashed there: the next attempt must know
       if turn and redis.call('HGET', turn, 'running') == ARGV[2] then redis.call('HDEL', turn, 'running') end
       enqueue(ARGV[1], thread)
     end
@@ -216,7 +213,7 @@ return handed
 )
 
 # KEYS ready | ARGV consumer lease (count argument...)... -> nil fenced | {reply...}
-# Runs other writes behind the fence; an error of one is its reply, as in a pipeline.
+# Runs other writes behind the fence; the reply of a failed one is its error, as in a pipeline.
 GUARDED = (
     HELD
     + """

@@ -1,17 +1,15 @@
-"""Redis and Postgres as child processes, for whoever has set neither REDIS_URL nor DATABASE_URL.
+"""Redis and Postgres as child processes, for a bot without REDIS_URL or DATABASE_URL.
 
-Life cycle, the same for both servers, each in its own folder of DATA_DIR:
+Life cycle of each server, in its own folder of DATA_DIR:
 
-- The first process on a DATA_DIR starts a server, the others use it, the last one out stops it. Who uses it
-  is known by a shared file lock per process, which the kernel releases with the process, also under kill -9.
-- A small supervisor stands between (`supervisor.py`): it owns the server, in a session of its own, and stops
-  it cleanly as soon as no user is left. So nothing is orphaned, even when all bots were killed and none comes
-  back, and Ctrl-C in a terminal reaches the bot alone. Should the supervisor itself be killed, Linux tells
-  the server to stop (PR_SET_PDEATHSIG).
-- The supervisor and its server share one more lock: while it is held, a server may be writing there, so no
-  second one is started. No pid file is trusted, hence no stale one harms.
-- Every user watches that lock; when it is free the server has died, and the watcher starts it anew, with its
-  data, at the same address.
+- The first process on a DATA_DIR starts the server, others use it, and the last one stops it. Each process
+holds a shared file lock, which the kernel releases with the process, also after kill -9. - A small supervisor
+(`supervisor.py`) owns the server in a separate session and stops it cleanly once no process uses it. So
+nothing is orphaned, even if all bots were killed, and Ctrl-C in a terminal reaches only the bot. If the
+supervisor is killed, Linux stops the server (PR_SET_PDEATHSIG). - The supervisor and its server share another
+lock: while it is held, a server may be writing, so no second one is started. Pid files are not trusted, so
+stale ones do no harm. - Every process watches that lock; if it is free, the server has died, and the watcher
+starts it again with its data at the same address.
 
 The locks need a local file system. POSIX only.
 """

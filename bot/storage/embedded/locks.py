@@ -1,4 +1,4 @@
-"""File locks between processes. The kernel releases them with the process, also under kill -9."""
+"""File locks between processes. The kernel releases them with the process, also after kill -9."""
 
 import asyncio
 import fcntl
@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 LOOK_EVERY = 0.01
-"""Seconds between two looks at a lock that is held: a blocking flock would need a thread."""
+"""Seconds between two attempts at a held lock: a blocking flock would need a thread."""
 
 
 @asynccontextmanager
 async def locked(path: Path, mode: int) -> AsyncIterator[int]:
-    """Hold `path` (LOCK_SH or LOCK_EX), waiting for it; gives the descriptor, for children to hold it too."""
+    """Wait for and hold a lock on `path` (LOCK_SH or LOCK_EX); yield its descriptor, for child processes."""
     descriptor = _open(path)
     try:
         await until(lambda: _taken(descriptor, mode))
@@ -23,7 +23,7 @@ async def locked(path: Path, mode: int) -> AsyncIterator[int]:
 
 
 def is_free(path: Path, mode: int = fcntl.LOCK_SH) -> bool:
-    """Whether the lock could be had in this mode now; takes it for an instant to see."""
+    """Return True if the lock is available in this mode; takes it for an instant to find out."""
     if not path.exists():
         return True
     descriptor = _open(path)
@@ -34,7 +34,7 @@ def is_free(path: Path, mode: int = fcntl.LOCK_SH) -> bool:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Look again and again until it holds."""
+    """Poll until `holds` returns True."""
     while True:
         if holds():
             return

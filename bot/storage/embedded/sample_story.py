@@ -1,7 +1,7 @@
-"""What the sample shop sells, to whom, and what happened to it: the story behind `sample_data`."""
+"""Parameters of the sample shop: products, customers, and events behind `sample_data`."""
 
 DAYS = 731
-"""Days of trade, the last one being the day before the database is made."""
+"""Days of sales; the last one is the day before the database is created."""
 
 REGIONS = ("North America", "Europe", "Asia-Pacific", "Latin America")
 REGION_WEIGHTS = (40, 32, 18, 10)

@@ -1,4 +1,4 @@
-"""One embedded server that several processes may share: started, watched and stopped. See the package."""
+"""Lifecycle of one embedded server that several processes may share: start, watch, stop."""
 
 import asyncio
 import fcntl
@@ -37,20 +37,20 @@ MAX_SOCKET_PATH = 100
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
-"""What children see of the environment: no secret of the bot, and no PG... variable, which Postgres reads."""
+"""Environment of child processes: no secrets of the bot, and no PG… variables, which Postgres reads."""
 
 
 class EmbeddedError(BotError):
-    """A server cannot be embedded here; `str()` tells a person what to do, and names the variable to set."""
+    """Server that cannot run here; `str()` tells the operator what to do, and which variable to set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """How one server is run in `directory`: the same for all processes that share it.
+    """Configuration of one server in `directory`, the same for all processes that share it.
 
-    `variable` names the setting that makes it unnecessary. `run_as` goes before every command and changes the
-    user. `stale` files are removed before a start: the lock tells for sure whether a server runs. `answers`
-    asks the server itself.
+    `variable` is the setting that replaces it; `run_as` is a command prefix that changes the user; `stale`
+    files are removed before a start, because only the lock shows if a server runs; `answers` pings the
+    server.
     """
 
     name: str
@@ -64,25 +64,25 @@ class Server:
 
     @property
     def lock(self) -> Path:
-        """Held by the supervisor and the server."""
+        """Return the lock file of the supervisor and the server."""
         return self.directory / "server.lock"
 
     @property
     def users(self) -> Path:
-        """Held by every user, shared; by the supervisor alone while it stops the server."""
+        """Return the lock file of all users (shared), and of the supervisor while it stops the server."""
         return self.directory / "users.lock"
 
     @property
     def log(self) -> Path:
-        """What the supervisor and the server print."""
+        """Return the log file of the supervisor and the server."""
         return self.directory / "server.log"
 
 
 @asynccontextmanager
 async def running(server: Server) -> AsyncIterator[None]:
-    """Use the server, started if need be, and watched; the last to leave waits until it has stopped.
+    """Start or join the server and watch it; the last user waits until it has stopped.
 
-    Raises `EmbeddedError` when it does not start.
+    Raises `EmbeddedError` if it does not start.
     """
     try:
         async with locked(server.users, fcntl.LOCK_SH):
@@ -101,7 +101,7 @@ async def running(server: Server) -> AsyncIterator[None]:
 async def _start(server: Server) -> None:
     try:
         async with asyncio.timeout(START_SECONDS):
-            # more than one attempt: a server found at its work may be about to stop
+            # more than one attempt: a running server may be about to stop
             for _ in range(START_ATTEMPTS):
                 await _launch(server)
                 while not is_free(server.lock):
@@ -114,7 +114,7 @@ async def _start(server: Server) -> None:
 
 
 async def _launch(server: Server) -> None:
-    """Start a supervisor; it stays only where there is none, so any number of users may call this."""
+    """Start a supervisor, which exits if another one is running; so any number of users may call this."""
     arguments = (str(int(server.stop_signal)), *map(str, server.stale), "--", *server.command)
     with _open_log(server) as log:
         await run(
@@ -123,9 +123,9 @@ async def _launch(server: Server) -> None:
 
 
 async def run(command: Sequence[str], directory: Path, log: BinaryIO, keep: Sequence[int] = ()) -> int:
-    """Run a command to its end and return its exit code.
+    """Run a command to its end and return its exit code; the descriptors `keep` are inherited.
 
-    Its own session keeps the terminal's Ctrl-C from it. The descriptors `keep` are inherited.
+    It runs in its own session, so that Ctrl-C in the terminal does not reach it.
     """
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -146,7 +146,7 @@ async def run(command: Sequence[str], directory: Path, log: BinaryIO, keep: Sequ
 
 
 async def _watch(server: Server) -> None:
-    """Start the server anew whenever it has died; less and less often while that fails."""
+    """Restart the server whenever it has died, with growing delays while that fails."""
     delay = WATCH_EVERY
     while True:
         await asyncio.sleep(delay)
@@ -154,24 +154,24 @@ async def _watch(server: Server) -> None:
             delay = WATCH_EVERY
             continue
         delay = min(2 * delay, MAX_WATCH_EVERY)
-        logger.warning("embedded server died, starting it again", extra={"server": server.name})
+        logger.warning("embedded server died, restarting", extra={"server": server.name})
         try:
             await _launch(server)
         except OSError:
-            logger.exception("embedded server not started", extra={"server": server.name})
+            logger.exception("embedded server restart failed", extra={"server": server.name})
 
 
 async def _left(server: Server) -> None:
-    """Return once the server has stopped, at once when others use it."""
+    """Wait until the server has stopped, unless others use it."""
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await until(lambda: is_free(server.lock) or _others_use(server))
     except TimeoutError:
-        logger.warning("embedded server does not stop", extra={"server": server.name})
+        logger.warning("embedded server not stopped", extra={"server": server.name})
 
 
 def _others_use(server: Server) -> bool:
-    # in this order: the supervisor, who takes it exclusively, may come between the two looks
+    # in this order: the supervisor, which takes it exclusively, may come between the two checks
     return not is_free(server.users, fcntl.LOCK_EX) and is_free(server.users, fcntl.LOCK_SH)
 
 
@@ -190,7 +190,7 @@ def _not_started(server: Server, what: str) -> EmbeddedError:
 
 
 def make_directory(data_dir: Path, name: str, variable: str) -> Path:
-    """The server's own folder in `data_dir`, for its user's eyes only."""
+    """Create and return the server's folder in `data_dir`, readable only for its user."""
     directory = (data_dir / name).resolve()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -203,14 +203,14 @@ def make_directory(data_dir: Path, name: str, variable: str) -> Path:
 
 
 def socket_directory(directory: Path, socket_name: str) -> Path:
-    """Where the server's socket goes: `directory`, or when that path is too long a private one for it."""
+    """Return the folder of the server's socket: `directory`, or a private one if that path is too long."""
     if len(os.fsencode(directory / socket_name)) <= MAX_SOCKET_PATH:
         return directory
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
     private = Path(tempfile.gettempdir()) / f"bot-{os.geteuid()}-{digest}"
     private.mkdir(mode=0o700, exist_ok=True)
     found = private.lstat()
-    # anybody may have made it first: never trust a socket where others can put theirs
+    # another user may have created it: never trust a socket in a folder of others
     if (found.st_mode, found.st_uid) != (stat.S_IFDIR | 0o700, os.geteuid()):
         raise EmbeddedError(f"{private} is not a private directory of this user: remove it")
     return private

@@ -1,12 +1,12 @@
-"""Owns one server: starts it, and stops it when its last user is gone. Run as a script, never imported.
+"""Supervisor of one server: starts it, and stops it after its last user. Run as a script, never imported.
 
     supervisor.py STOP_SIGNAL [STALE_FILE ...] -- COMMAND ...      in the server's directory
 
-It ends at once, with 0, when another supervisor or a server is at work there. Else it goes to the background
-holding `server.lock`, which the server inherits: the lock is free when both are gone, and not before. It ends
-with its server, however that ends; starting it anew is the users' business (`server.py`).
+It exits at once with 0 if another supervisor or a server is running there. Else it goes to the background
+holding `server.lock`, which the server inherits: the lock is free only after both have ended. It ends with
+its server; the users restart it (`server.py`).
 
-It imports little, and nothing of the bot, so that it starts in an instant and stays small.
+It imports little, and nothing of the bot, so that it starts quickly and stays small.
 """
 
 import ctypes
@@ -28,16 +28,16 @@ def main() -> int:
     lock = os.open("server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     if not claim(lock):
         return 0
-    if os.fork():  # whoever waits for this process knows: the lock is taken
+    if os.fork():  # the end of this process tells its parent that the lock is taken
         return 0
-    for path in stale:  # the lock proves that no server runs here, whatever a pid file says
+    for path in stale:  # the lock proves that no server runs here, even if there is a pid file
         if os.path.lexists(path):
             os.unlink(path)
     return supervise(sys.argv[separator + 1 :], signal.Signals(int(stop_signal)), lock)
 
 
 def claim(lock: int) -> bool:
-    """Take the lock, unless a supervisor or a server holds it; users who only look at it do not count."""
+    """Take the lock; return False if a supervisor or a server holds it (users hold it only briefly)."""
     while True:
         for mode in (fcntl.LOCK_EX, fcntl.LOCK_SH):
             try:
@@ -46,13 +46,13 @@ def claim(lock: int) -> bool:
                 continue
             if mode == fcntl.LOCK_EX:
                 return True
-            break  # somebody looks at it at this moment
+            break  # a user checks it at this moment
         else:
             return False
 
 
 def supervise(command: list[str], stop_signal: signal.Signals, lock: int) -> int:
-    """Run the server until it ends, its last user goes, or somebody terminates this process."""
+    """Run the server until it ends, its last user leaves, or this process is terminated."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WAKERS)
 
     def prepare_server() -> None:
@@ -69,14 +69,14 @@ def supervise(command: list[str], stop_signal: signal.Signals, lock: int) -> int
 
 
 def terminate_after_last_user() -> None:
-    # kept open to the end: nobody becomes a user of a server that is being stopped
+    # held to the end: nobody can become a user of a stopping server
     users = os.open("users.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(users, fcntl.LOCK_EX)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop(server: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None:
-    """Stop cleanly; kill what does not listen (both servers recover from that without losing data)."""
+    """Stop the server cleanly, or kill it after a timeout (both servers recover without data loss)."""
     server.send_signal(stop_signal)
     try:
         server.wait(STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""From the rows of a query to a picture of them."""
+"""Charts: pictures of the rows of a query."""
 
 from bot.tools.charts.chart import draw
 from bot.tools.charts.plot import Kind

@@ -1,4 +1,4 @@
-"""The tool `chart`: a query's rows in, a picture and words about it out."""
+"""Work of the tool `chart`: runs a query, draws its rows, describes the picture."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ _UNDRAWABLE = (
 )
 
 _painter = ThreadPoolExecutor(1, thread_name_prefix="chart")
-"""One thread, since matplotlib is not thread-safe; it works on when the turn that waits for it is cancelled.
+"""One thread, because matplotlib is not thread-safe; a cancelled turn does not interrupt it.
 
 https://matplotlib.org/stable/users/faq.html#work-with-threads
 """
@@ -36,14 +36,14 @@ https://matplotlib.org/stable/users/faq.html#work-with-threads
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawn chart: the file, and what the model is told of it."""
+    """Drawn chart: the file, and the text for the model."""
 
     file: File
     words: str
 
 
 async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y: str, title: str) -> Chart:
-    """Run the query, draw its rows, keep the picture. Raises `ToolFailure` with what to do instead."""
+    """Run the query, draw its rows, store the picture. Raises `ToolFailure` with advice."""
     result = await database.fetch(query, LIMITS)
     if not result.is_complete:
         raise ToolFailure(
@@ -59,18 +59,18 @@ async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y
 
 
 def _rendered(plot: Plot) -> tuple[bytes, dict[str, str]]:
-    from bot.tools.charts.image import render  # matplotlib takes more than a second: only for who draws
+    from bot.tools.charts.image import render  # importing matplotlib takes over a second: only on demand
 
     try:
         drawing = render(plot)
-    except (ArithmeticError, ValueError) as error:  # matplotlib reckons with margins around what is drawn
-        log.warning("chart not drawn", exc_info=True)
+    except (ArithmeticError, ValueError) as error:  # matplotlib computes margins around extreme values
+        log.warning("chart drawing failed", exc_info=True)
         raise ToolFailure(_UNDRAWABLE) from error
     return drawing.png, drawing.numbered
 
 
 def _about(plot: Plot) -> str:
-    """What the picture shows, for who cannot see it."""
+    """Describe the picture for users who cannot see it."""
     kind = {"line": "Line chart", "bar": "Bar chart", "stacked": "Stacked chart"}.get(
         plot.kind, f"{plot.kind.capitalize()}{' plot' if plot.kind == 'scatter' else ''}"
     )
@@ -103,8 +103,8 @@ def _range(plot: Plot, unit: str) -> str:
 
 
 def _words(plot: Plot, about: str, numbered: dict[str, str]) -> str:
-    """What the model is told: people see the picture already, right here."""
-    lines = [f"Drawn, and shown to the people: {about}. {plot.count:,} values."]
+    """Return the text for the model. Its first line is shown to users, too."""
+    lines = [f"Chart drawn: {about}. {plot.count:,} values.", "The users have received it."]
     lines += [f"{remark}." for remark in plot.remarks]
     if numbered:
         told = ", ".join(f"{number} {name}" for number, name in numbered.items())

@@ -1,8 +1,8 @@
-"""What can be written: matplotlib draws a box, and warns, for a character that no font here has.
+"""Fonts and drawable texts: matplotlib draws a box, and warns, for a character that no font has.
 
-matplotlib brings DejaVu Sans (Latin, Greek, Cyrillic, Arabic, Hebrew). A machine with one of the fonts below
-writes Chinese, Japanese and Korean, too; elsewhere such names become numbers, which the words beside the
-picture tell.
+matplotlib includes DejaVu Sans (Latin, Greek, Cyrillic, Arabic, Hebrew). With one of the fonts below,
+Chinese, Japanese and Korean can be drawn, too; elsewhere such names become numbers, which the text beside the
+picture explains.
 """
 
 import re
@@ -27,7 +27,7 @@ _ALWAYS = "DejaVu Sans"
 
 @cache
 def families() -> list[str]:
-    """The fonts to write with, each for what those before it lack."""
+    """Return the available fonts; each provides characters that the ones before it lack."""
     here = {font.name for font in font_manager.fontManager.ttflist}
     return [_ALWAYS, *(name for name in _WIDE if name in here)]
 
@@ -39,19 +39,19 @@ def _drawable() -> frozenset[int]:
 
 
 class Writing:
-    """The texts of one picture. `numbered` are the names that stand there as numbers, by their number."""
+    """Texts of one picture; `numbered` maps a number in the picture to the name that it replaces."""
 
     def __init__(self) -> None:
         self.numbered: dict[str, str] = {}
         self._numbers: dict[str, str] = {}  # the same, by name
 
     def title(self, text: str) -> str:
-        """As much of a text as can be drawn; nothing if that says nothing."""
+        """Return the drawable part of a text, or an empty string if it has no letters or digits."""
         drawn = _kept(text)
         return drawn if re.search(r"\w", drawn) else ""
 
     def name(self, text: str) -> str:
-        """A name without emoji and the like, or a number for one that cannot be drawn."""
+        """Return a name without emoji, or a number for a name that cannot be drawn."""
         drawn = _kept(text)
         lost = sum(character.isalnum() for character in text) - sum(each.isalnum() for each in drawn)
         if lost == 0 and (drawn or not text):
@@ -61,7 +61,7 @@ class Writing:
         return number
 
     def names(self, texts: Iterable[str]) -> list[str]:
-        """Each as a name."""
+        """Return the drawable form of each name."""
         return [self.name(text) for text in texts]
 
 

@@ -1,7 +1,7 @@
-"""Drawing a plot as a PNG. It blocks, and matplotlib may be used by one thread only: see `chart.py`.
+"""Rendering of a plot as PNG. It blocks, and only one thread may use matplotlib (`chart.py`).
 
-One look for light and dark: an opaque card, nearly white, on which all colours have a contrast of 3 to 1 and
-more. The sizes of the writing are for a phone, which shows a picture some 350 points wide.
+One design for light and dark themes: an opaque, nearly white card on which all colours have a contrast of at
+least 3 to 1. Font sizes are for a phone, which shows a picture about 350 points wide.
 """
 
 import io
@@ -28,15 +28,15 @@ CARD, INK, SOFT, GRID = "#fcfcfb", "#1f2430", "#5b6270", "#e4e6ea"
 COLOURS = ("#2563c9", "#d2600f", "#0d8577", "#8046c9", "#c22f52", "#56789a", "#8a6a12", "#3d8a2e")
 _TITLE, _TEXT, _SMALL = 13, 10, 9
 _MARGIN = 0.13
-"""Inches around everything."""
+"""Inches around the whole picture."""
 _LINE_SPACING = 1.35
 _LABEL_ROOM = 0.12
 _POINTS_PER_INCH = 72
 _STEPS = [1, 2, 2.5, 5, 10]
 _CHARS = 64
-"""How many characters of `_SMALL` and `_TEXT` are about as wide as the picture, less what is beside them."""
+"""Characters of `_SMALL` or `_TEXT` that fit into the width of the picture."""
 _MOST_MARKED = 40
-"""Points on a line that are marked, and bars that say their value (half of it)."""
+"""Most points with markers on a line; half of it is the most bars with value labels."""
 
 mpl.rcParams.update(
     {
@@ -55,7 +55,7 @@ mpl.rcParams.update(
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture, and the names that stand in it as numbers."""
+    """Picture, and the names that appear in it as numbers."""
 
     png: bytes
     numbered: dict[str, str]
@@ -79,7 +79,7 @@ def render(plot: Plot) -> Drawing:
 
 
 def _written(plot: Plot, writing: fonts.Writing) -> Plot:
-    """The plot with what can be drawn of its texts."""
+    """Replace the texts of a plot by their drawable parts."""
     xs = plot.xs
     if plot.scale == "name":
         xs = tuple(labels.clipped(name) for name in writing.names(cast("Sequence[str]", plot.xs)))
@@ -93,7 +93,7 @@ def _written(plot: Plot, writing: fonts.Writing) -> Plot:
 
 
 def _wants_room(plot: Plot) -> bool:
-    """Whether the names are easier to read beside bars that lie."""
+    """Return True if the names are easier to read beside horizontal bars."""
     lengths = [len(str(name)) for name in plot.xs]
     return len(lengths) > 8 or max(lengths) > _CHARS // len(lengths)
 
@@ -117,7 +117,7 @@ def _draw_lines(axes: Axes, plot: Plot, _: bool) -> None:
 
 
 def _mark_islands(axes: Axes, places: Sequence[Any], series: Series, colour: str) -> None:
-    """A value between two gaps would not be seen: a line needs two."""
+    """Mark single values between two gaps: a line needs two points to be visible."""
     padded = [None, *series.values, None]
     alone = [
         at
@@ -170,7 +170,7 @@ def _draw_stacks(axes: Axes, plot: Plot, is_flat: bool) -> None:
 def _name_bars(axes: Axes, plot: Plot, is_flat: bool) -> None:
     names = _bar_names(plot)
     axis = axes.yaxis if is_flat else axes.xaxis
-    # a name is about as many characters wide as it has; the picture has room for some sixty
+    # the picture has room for about sixty characters
     every = 1 if is_flat else max(1, -(-len(names) * (max(map(len, names)) + 2) // 64))
     axis.set_ticks(range(0, len(names), every), names[::every])
     axis.set_tick_params(length=0)
@@ -217,7 +217,7 @@ def _draw_histogram(axes: Axes, plot: Plot, _: bool) -> None:
 
 
 def _bins(known: Sequence[float]) -> int:
-    """As many as Sturges' rule wants, or the whole numbers there are."""
+    """Return the number of bins by Sturges' rule, or the number of whole numbers if that is smaller."""
     span = max(known) - min(known)
     are_whole = all(value == int(value) for value in known)
     sturges = max(5, min(40, 1 + 2 * int(len(known) ** 0.4)))
@@ -247,7 +247,8 @@ def _date_x(axes: Axes, moments: Sequence[datetime]) -> None:
         return
     locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call] # has no types
     axes.xaxis.set_major_locator(locator)
-    # years, months, days, hours, minutes, seconds; where a larger one begins; and what all have in common
+    # formats for years, months, days, hours, minutes, seconds; at the start of a larger unit; and for the
+    # axis
     axes.xaxis.set_major_formatter(
         dates.ConciseDateFormatter(  # type: ignore[no-untyped-call] # has no types
             locator,
@@ -264,7 +265,7 @@ def _numbers(unit: str) -> FuncFormatter:
 
 
 def _finish(figure: Figure, axes: Axes, plot: Plot, *, is_flat: bool) -> None:
-    """Scale, grid, title and legend."""
+    """Set scale, grid, axis titles and legend."""
     values = axes.xaxis if is_flat else axes.yaxis
     if plot.kind == "histogram":
         values.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
@@ -294,7 +295,7 @@ def _finish(figure: Figure, axes: Axes, plot: Plot, *, is_flat: bool) -> None:
 
 
 def _head(figure: Figure, plot: Plot) -> None:
-    """The title and the remarks, with what is drawn below them."""
+    """Write the title and the remarks, and place the axes below them."""
     inches = figure.get_figheight()
     top = 1 - _MARGIN / inches
     lines = [(line, _TITLE, INK, "bold") for line in _wrapped(plot.title)]
@@ -311,21 +312,21 @@ def _head(figure: Figure, plot: Plot) -> None:
 
 
 def _begin_at_nothing(axes: Axes, plot: Plot) -> None:
-    """Let the scale begin at 0 unless that would flatten all that happens far above it."""
+    """Let the scale begin at 0, unless that would flatten values far above it."""
     known = [value for series in plot.series for value in series.values if value is not None]
     if len(known) == 1 or 0 <= min(known) < max(known) / 2:
         axes.set_ylim(bottom=min(0, min(known) * 1.1), top=None if max(known) >= 0 else 0)
 
 
 def _columns(names: Sequence[str]) -> int:
-    """How many names of a legend stand side by side."""
+    """Return the number of legend columns."""
     if sum(len(name) + 5 for name in names) <= _CHARS:
         return len(names)
     return max(1, _CHARS // (max(map(len, names)) + 5))
 
 
 def _name_axes(axes: Axes, plot: Plot, *, is_flat: bool) -> None:
-    """A name where the picture does not say by itself what is shown."""
+    """Name the axes where the picture does not explain itself."""
     if plot.kind in ("scatter", "histogram") or plot.scale == "number":
         (axes.set_ylabel if is_flat else axes.set_xlabel)(plot.x, fontsize=_TEXT)
     if plot.kind == "histogram":
@@ -335,7 +336,7 @@ def _name_axes(axes: Axes, plot: Plot, *, is_flat: bool) -> None:
 
 
 def _wrapped(title: str) -> list[str]:
-    """A title on two lines at most, which are as wide as the picture."""
+    """Split a title into at most two lines of the picture's width."""
     return textwrap.wrap(title, _TITLE_CHARS, max_lines=2, placeholder="…")
 
 

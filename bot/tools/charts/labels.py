@@ -1,4 +1,4 @@
-"""Numbers, units, dates and names as they are written in a chart. Pure."""
+"""Formats of numbers, units, dates and names in charts. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _UNITS = {
     "minutes": "min", "mins": "min", "hours": "h", "hrs": "h", "days": "days",
     "kg": "kg", "km": "km", "kwh": "kWh", "bytes": "bytes", "kb": "KB", "mb": "MB", "gb": "GB",
 }  # fmt: skip
-"""What the last word of a column's name says of its unit."""
+"""Units by the last word of a column's name."""
 
 _BEFORE = frozenset("€$£¥")
 _CLOSE = frozenset("%")
@@ -21,13 +21,13 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def unit_of(column: str) -> str:
-    """The unit that a column's name ends in (`revenue_eur`, `share_pct`), or nothing."""
+    """Return the unit at the end of a column's name (`revenue_eur`, `share_pct`), or an empty string."""
     words = re.split(r"[\s_]+", column.strip().lower())
     return _UNITS.get(words[-1], "") if len(words) > 1 else ""
 
 
 def heading(column: str) -> str:
-    """A column's name in words: `net_revenue_eur` is “Net revenue”; the unit is said elsewhere."""
+    """Return a column's name in words, without its unit: `net_revenue_eur` becomes “Net revenue”."""
     words = [word for word in re.split(r"[\s_]+", column.strip()) if word]
     if unit_of(column):
         words = words[:-1]
@@ -36,7 +36,7 @@ def heading(column: str) -> str:
 
 
 def with_unit(text: str, unit: str) -> str:
-    """A number's text with its unit, the sign of money before it."""
+    """Add a unit to a number's text; currency signs come first."""
     if not unit:
         return text
     if unit in _BEFORE:
@@ -45,12 +45,12 @@ def with_unit(text: str, unit: str) -> str:
 
 
 def short(number: float, unit: str = "") -> str:
-    """A number in few characters: 1,234 but 12.3k and 4.57M."""
+    """Format a number in few characters: 1,234, 12.3k, 4.57M."""
     return with_unit(_scaled(number), unit)
 
 
 def exact(number: float, unit: str = "") -> str:
-    """A number with its thousands apart, and two decimals at most unless it is small."""
+    """Format a number with thousands separators and at most two decimals, four if it is below 1."""
     digits = 0 if number == int(number) and abs(number) < 1e15 else 2 if abs(number) >= 1 else 4
     text = f"{number:,.{digits}f}" if 1e-4 <= abs(number) < 1e15 or number == 0 else f"{number:.3g}"
     return with_unit(_minus(text), unit)
@@ -79,12 +79,12 @@ def _minus(text: str) -> str:
 
 
 def year(number: float, _: object = None) -> str:
-    """A year, without a comma."""
+    """Format a year without a thousands separator."""
     return f"{number:.0f}"
 
 
 def date_labels(moments: Sequence[datetime]) -> list[str]:
-    """Each moment, as exactly as the finest of them needs."""
+    """Format moments with the precision that the finest of them needs."""
     form = _form(moments)
     return [_dated(moment, form) for moment in moments]
 
@@ -106,14 +106,14 @@ def _dated(moment: datetime, form: str) -> str:
 
 
 def span(first: datetime, last: datetime) -> str:
-    """From when to when, in words."""
+    """Format a range of time."""
     is_fine = any(each.hour or each.minute for each in (first, last)) and last - first < timedelta(days=3)
     form = "%Y-%m-%d %H:%M" if is_fine else "%Y-%m-%d"
     return " to ".join(dict.fromkeys([first.strftime(form), last.strftime(form)]))
 
 
 def clipped(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name that is not too long for its place; names that begin alike often differ at their ends."""
+    """Shorten a name in its middle, because names with the same beginning often differ at their ends."""
     if len(name) <= longest:
         return name
     end = longest // 3

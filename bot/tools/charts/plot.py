@@ -1,4 +1,4 @@
-"""From a result and what is wanted to what there is to draw. Pure."""
+"""Selection of the values to draw from a query result. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ Scale = Literal["time", "number", "name"]
 MOST_SERIES = 8
 MOST_BARS = 20
 MOST_DATES = 60
-"""How many bars there may be over dates or numbers, whose labels are thinned out."""
+"""Most bars over dates or numbers, whose labels are thinned out."""
 
 _MOST_STACKED_BARS = 36
 _MOST_TITLED = 3
@@ -25,7 +25,7 @@ _PLAIN_YEARS = range(1900, 2101)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line, or one colour of bars; None where there is no value."""
+    """Values of one line or of one colour of bars; None for a missing value."""
 
     name: str
     values: tuple[float | None, ...]
@@ -33,10 +33,9 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """What is drawn: values over `xs`, which are all moments, numbers or names, as `scale` says.
+    """Values to draw over `xs`, which are moments, numbers or names, according to `scale`.
 
-    A histogram has one series and no `xs`; a scatter plot has `points`, a series of its own for each name.
-    `remarks` are for people: what is not shown, and why.
+    A histogram has one series and no `xs`. `remarks` tell users what is not shown, and why.
     """
 
     kind: Kind
@@ -52,22 +51,22 @@ class Plot:
 
     @property
     def is_area(self) -> bool:
-        """Whether it is stacked in so many places that areas are easier to read than bars."""
+        """Return True if a stacked chart has so many places that areas are easier to read than bars."""
         known = [value for series in self.series for value in series.values if value is not None]
         is_fine = self.scale != "name" and len(self.xs) > _MOST_STACKED_BARS
         return self.kind == "stacked" and is_fine and all(value >= 0 for value in known)
 
     @property
     def count(self) -> int:
-        """How many values are drawn."""
+        """Return the number of values."""
         return sum(value is not None for series in self.series for value in series.values)
 
 
 def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordered: bool) -> Plot:
-    """Return what there is to draw; `is_ordered`: the query has an order of its own, which then is kept.
+    """Return the plot of a result; `is_ordered` keeps the order of the query.
 
-    Without names x is the first column, and y all other numbers. Without a title the columns make one.
-    Raises `ToolFailure` with what to do instead.
+    Defaults: x is the first column, y are all other numbers, the title comes from the columns. Raises
+    `ToolFailure` with advice.
     """
     if not result.columns or not result.rows:
         raise ToolFailure("The query gave no rows, so there is nothing to draw. Check its conditions.")
@@ -114,7 +113,7 @@ class _Table:
 
 
 def _table(result: Result, x_at: int, y_at: Sequence[int]) -> _Table:
-    """The values by x and series. With one y, a column of names beside makes the series."""
+    """Return the values by x and series. With one y, a further column of names defines the series."""
     scale, xs = _along(result, x_at)
     columns = [values.numbers(result, each) for each in y_at]
     places = {
@@ -185,7 +184,7 @@ def _total(numbers: Sequence[float | None]) -> float:
 
 
 def _in_order(plot: Plot) -> Plot:
-    """With x from left to right."""
+    """Sort a plot by x."""
     order = sorted(range(len(plot.xs)), key=lambda place: cast("float", plot.xs[place]))
     return _chosen(plot, order)
 
@@ -199,7 +198,7 @@ def _chosen(plot: Plot, order: Sequence[int]) -> Plot:
 
 
 def _bars(plot: Plot, *, is_ordered: bool) -> Plot:
-    """Bars in a sensible order; of too many names the largest. A line over names keeps its order, too."""
+    """Sort bars by size and keep the largest; bars over dates or numbers are sorted by x."""
     if plot.scale != "name":
         plot = _in_order(plot)
         if len(plot.xs) > MOST_DATES and not plot.is_area:
@@ -223,7 +222,7 @@ def _bars(plot: Plot, *, is_ordered: bool) -> Plot:
 
 
 def _histogram(result: Result, x: str, y: str, title: str) -> Plot:
-    """The values of x, or of y if x names no numbers."""
+    """Return the histogram of x, or of y if x is not a column of numbers."""
     at = _first_numbers(result, x, y)
     known = tuple(each for each in values.numbers(result, at) if each is not None)
     if not known:
@@ -242,7 +241,7 @@ def _histogram(result: Result, x: str, y: str, title: str) -> Plot:
 
 
 def _first_numbers(result: Result, *names: str) -> int:
-    """The first of the named columns that holds numbers; there may be no second name, or an invented one."""
+    """Return the first of the named columns that holds numbers; models leave names empty or invent them."""
     for name in names:
         at = values.place(result.columns, name)
         if at is not None and values.is_number(result.columns[at]):

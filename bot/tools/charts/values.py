@@ -1,4 +1,4 @@
-"""The columns of a result as numbers, moments and names. Pure."""
+"""Conversion of result columns to numbers, moments and names. Pure."""
 
 import math
 import re
@@ -17,14 +17,14 @@ _NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "oi
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 _OUT_OF_CALENDAR = re.compile(r" BC$|^\d{5,}-")
 _LARGEST = 1e300
-"""Beyond, the sums and margins of a chart overflow."""
+"""Largest number: beyond it sums and margins of a chart overflow."""
 _DATE_TEXT = re.compile(r"\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
 NOTHING = "(none)"
-"""The name of NULL and of an empty text."""
+"""Name of NULL and of an empty text."""
 
 
 def find(columns: Sequence[Column], name: str, argument: str) -> int:
-    """The same for a column that must be there. Raises `ToolFailure` that names those there are."""
+    """Return the position of a column. Raises `ToolFailure`, which lists the existing columns."""
     at = place(columns, name)
     if at is None:
         names = ", ".join(column.name for column in columns[:30])
@@ -33,7 +33,7 @@ def find(columns: Sequence[Column], name: str, argument: str) -> int:
 
 
 def place(columns: Sequence[Column], name: str) -> int | None:
-    """Where the column of that name is, exactly so, or in another case or quotes."""
+    """Return the position of a column by its name, also in another case or in quotes, or None."""
     names = [column.name for column in columns]
     if name in names:
         return names.index(name)
@@ -42,12 +42,12 @@ def place(columns: Sequence[Column], name: str) -> int | None:
 
 
 def is_number(column: Column) -> bool:
-    """Whether it holds numbers."""
+    """Return True for a column of numbers."""
     return column.type in _NUMBERS
 
 
 def is_moment(result: Result, index: int) -> bool:
-    """Whether it holds dates or times, be it as a text such as 2026-01, which to_char gives."""
+    """Return True for a column of dates or times, also as text such as 2026-01 from to_char."""
     if result.columns[index].type in _MOMENTS:
         return True
     texts = [row[index] for row in result.rows if row[index] is not None]
@@ -55,12 +55,12 @@ def is_moment(result: Result, index: int) -> bool:
 
 
 def is_name(result: Result, index: int) -> bool:
-    """Whether it holds what can only name things."""
+    """Return True for a column that holds neither numbers nor moments."""
     return not is_number(result.columns[index]) and not is_moment(result, index)
 
 
 def numbers(result: Result, index: int) -> list[float | None]:
-    """The column as numbers; NULL, NaN and infinity are None. Raises `ToolFailure` for other types."""
+    """Return the column as numbers; NULL, NaN and infinity are None. Raises `ToolFailure` for other types."""
     column = result.columns[index]
     if not is_number(column):
         raise ToolFailure(
@@ -77,21 +77,20 @@ def numbers(result: Result, index: int) -> list[float | None]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, str):  # a numeric of more digits than are read
+    if isinstance(value, str):  # a numeric with very many digits
         return float(value)
     if not isinstance(value, int | float | Decimal) or not (
         value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
     ):
         return None
-    return float(value)  # infinite where it is beyond what a float holds
+    return float(value)  # infinite if it exceeds a float
 
 
 def moments(result: Result, index: int) -> list[datetime | None]:
-    """Return the column as times without a zone; NULL and infinity are None.
+    """Return the column as times without a zone; NULL and infinity are None. Raises `ToolFailure`.
 
-    A time with a zone stays as the database writes it: a month that begins at midnight there begins at
-    midnight in the chart. Only where a clock was put back, so that two times read alike, all are in UTC.
-    Raises `ToolFailure` for years that no chart can show.
+    Local times stay as the database writes them, so that a month begins at midnight in the chart. If two
+    times become equal because a clock was set back, all times are in UTC.
     """
     found = [_moment(row[index]) for row in result.rows]
     out_of_calendar = ToolFailure(
@@ -105,7 +104,7 @@ def moments(result: Result, index: int) -> list[datetime | None]:
     is_ambiguous = len({moment.replace(tzinfo=None) for moment in zoned}) < len(zoned)
     try:
         return [moment and _in_utc(moment) for moment in found] if is_ambiguous else local
-    except OverflowError as error:  # it is another year in UTC
+    except OverflowError as error:  # the year differs in UTC
         raise out_of_calendar from error
 
 
@@ -125,7 +124,7 @@ def _moment(value: object) -> datetime | None:
 
 
 def names(result: Result, index: int) -> list[Name]:
-    """The column as names."""
+    """Return the column as names."""
     values = (row[index] for row in result.rows)
     return [NOTHING if value is None or value == "" else _plain_name(value) for value in values]
 

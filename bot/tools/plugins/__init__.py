@@ -1,4 +1,4 @@
-"""Plug-ins: tools that come from elsewhere, and are trusted accordingly. See docs/plugins.md."""
+"""Plug-ins: untrusted tools from MCP servers and installed packages (docs/plugins.md)."""
 
 import asyncio
 import logging
@@ -22,11 +22,11 @@ __all__ = ["Plugins", "Toolbox", "open_plugins"]
 log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 6.0
-"""A child has two seconds to end by itself, two after SIGTERM, and is killed then."""
+"""Seconds to close: a child has two to end by itself, two after SIGTERM, and is then killed."""
 
 
 class Plugins:
-    """All plug-ins, which are being started."""
+    """All plug-ins, which start in the background."""
 
     name = "plugins"
 
@@ -35,15 +35,15 @@ class Plugins:
         self._plugins = plugins
 
     async def tried(self) -> None:
-        """Wait until each has started, has failed to, or has had its time."""
+        """Wait until each plug-in has started or failed, for at most `START_SECONDS`."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 await asyncio.gather(*(each.tried.wait() for each in self._plugins))
         except TimeoutError:
-            log.info("not all plug-ins have started yet")
+            log.info("plug-ins still starting")
 
     async def health(self) -> Health:
-        """How each of them is. They are extras: one that is down degrades the bot, no more."""
+        """Report each plug-in's state; one that is down only degrades the bot."""
         evidence: dict[str, object] = {each.name: each.report() for each in self._plugins}
         if self.toolbox.left_out:
             evidence["left_out_in_all"] = self.toolbox.left_out

@@ -1,4 +1,4 @@
-"""Makes tools of what a plug-in offers: with a name, limits, and a person's approval where that is due."""
+"""Construction of tools from a plug-in's offers: name, limits, and approval where it is required."""
 
 import asyncio
 import hashlib
@@ -32,11 +32,11 @@ from bot.tools.plugins.wording import bounded, line, plain
 log = logging.getLogger(__name__)
 
 MOST_TOOLS = 60
-"""Of one plug-in: each is described to the model at every call."""
+"""Most tools of one plug-in: each is described to the model in every request."""
 
 MOST_RESULT_CHARS = 16_000
 MOST_SHOWN_CHARS = 1_500
-"""What a person is asked to approve has to fit into one message, and to be read to its end."""
+"""Most characters of an action to approve: it must fit into one message and be read to its end."""
 
 _MOST_TITLE_CHARS = 100
 _MOST_EFFECT_CHARS = 200
@@ -45,7 +45,7 @@ _MOST_DESCRIPTION_CHARS = 1_000
 
 @dataclass(slots=True)
 class Tally:
-    """How a plug-in's calls went, for health; `last` is in monotonic seconds."""
+    """Counters of a plug-in's calls, for health; `last` is in monotonic seconds."""
 
     calls: int = 0
     failures: int = 0
@@ -53,7 +53,7 @@ class Tally:
     last_error: str = ""
 
     def record(self, error: str = "") -> None:
-        """Note a call that has ended now."""
+        """Record a call that has ended now."""
         self.calls += 1
         self.last = time.monotonic()
         if error:
@@ -63,7 +63,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What the tools of one plug-in are made with. `refusal` says why it cannot be called now, if so."""
+    """Builder of one plug-in's tools; `refusal` returns why the plug-in cannot be called now, or nothing."""
 
     plugin: str
     policy: Policy
@@ -72,7 +72,7 @@ class Workshop:
     tally: Tally = field(default_factory=Tally)
 
     def made(self, offers: Sequence[Offer]) -> tuple[list[BaseTool], dict[str, str]]:
-        """The tools, and why others were left out, by name. What is not allowed is not mentioned."""
+        """Return the tools, and by name the reasons why others were left out, except forbidden ones."""
         tools: dict[str, BaseTool] = {}
         left_out: dict[str, str] = {}
         for offer in offers:
@@ -115,7 +115,7 @@ class _Call:
     offer: Offer
 
     async def made(self, arguments: Arguments, config: RunnableConfig) -> str:
-        """The result, bounded. Raises nothing but `ToolFailure`, whatever the plug-in does."""
+        """Return the bounded result. Raises only `ToolFailure`, whatever the plug-in does."""
         try:
             result = await self._result(arguments, config)
         except ToolFailure as error:
@@ -132,7 +132,7 @@ class _Call:
         except ToolException as error:
             raise ToolFailure(bounded(str(error), MOST_RESULT_CHARS)) from error
         except ValidationError as error:
-            raise ToolFailure(bounded(f"The arguments do not fit: {error}", MOST_RESULT_CHARS)) from error
+            raise ToolFailure(bounded(f"{_INVALID}\n{error}", MOST_RESULT_CHARS)) from error
         except ConnectionLost as error:
             raise ToolFailure(_LOST.format(plugin=plugin)) from error
         except PluginError as error:
@@ -140,21 +140,21 @@ class _Call:
         except TimeoutError as error:
             raise ToolFailure(_SLOW.format(plugin=plugin, seconds=seconds)) from error
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            # whatever it raises must not end the turn, or the bot; a task of its own may have been cancelled
+            # no error of a plug-in may end the turn or the bot; it may also cancel a task of its own
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
             log.warning("plug-in failed", exc_info=True, extra={"plugin": plugin, "tool": self.name})
             raise ToolFailure(_FAILED) from error
 
     async def approved(self, arguments: Arguments, config: RunnableConfig) -> str:
-        """The same for what a person has allowed, which is done at most once."""
+        """Run an approved call at most once and return its result. Raises `ToolFailure`."""
         request = proposal_of(config).id
-        # the digest: a request's short name might be taken twice in a week
+        # with a digest, because short request ids may repeat within a week
         digest = hashlib.sha256(f"{self.name} {_readable(arguments)}".encode("utf-8", "replace")).hexdigest()
         return await self.shop.once(f"{request}:{digest[:16]}", lambda: self.made(arguments, config))
 
     async def preview(self, arguments: Arguments) -> Preview:
-        """What a person is shown: all of it, as it is. Raises `ToolFailure` when that cannot be."""
+        """Return the complete preview for the approver. Raises `ToolFailure` if it cannot be shown."""
         if reason := self.shop.refusal():
             raise ToolFailure(_AWAY.format(plugin=self.shop.plugin, reason=reason))
         if self.offer.preview:
@@ -191,7 +191,7 @@ class _Call:
             async with asyncio.timeout(self.shop.policy.timeout):
                 return _checked(await preview)
         except (ToolException, ValidationError):
-            raise  # words for the model, as they are
+            raise  # texts for the model
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # as for a call
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
@@ -208,7 +208,7 @@ def _checked(preview: object) -> Preview:
 
 
 def _is_cancelled() -> bool:
-    """Return whether whoever waits for the call has cancelled it."""
+    """Return True if the caller has cancelled the call."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -217,17 +217,18 @@ def _readable(arguments: Mapping[str, object]) -> str:
     return json.dumps(arguments, indent=2, ensure_ascii=False)
 
 
-_AWAY = "The plug-in {plugin} cannot be reached: {reason}. Nothing was done. Go on without it, or say so."
+_AWAY = "The plug-in {plugin} cannot be reached: {reason}. Nothing was done.\nGo on without it, or say so."
 _LOST = (
-    "The connection to the plug-in {plugin} was lost before it answered. It is not known whether it has done "
-    "anything; do not simply call it again if it changes something."
+    "The connection to the plug-in {plugin} was lost before it answered. It is unknown whether it has done "
+    "anything.\nDo not simply call it again if it changes something."
 )
 _SLOW = (
-    "The plug-in {plugin} gave no answer within {seconds:g} s. It is not known whether it has done anything; "
-    "do not simply call it again if it changes something."
+    "The plug-in {plugin} gave no answer within {seconds:g} s. It is unknown whether it has done anything.\n"
+    "Do not simply call it again if it changes something."
 )
-_FAILED = "The tool failed for a reason of its own; the operator's log has it."
+_INVALID = "The tool call has invalid arguments."
+_FAILED = "The tool failed with an internal error. The operator's log has more."
 _LONG = (
-    f"A person has to approve this and to see all of it: write at most {MOST_SHOWN_CHARS:,} characters of "
-    "arguments. Do it in smaller steps."
+    f"The arguments are longer than the {MOST_SHOWN_CHARS:,} characters that an approver can see at once.\n"
+    "Do it in smaller steps."
 )

@@ -1,4 +1,4 @@
-"""Foreign code that may block or never end, in threads that nobody has to wait for."""
+"""Daemon threads for foreign code that may block or never end."""
 
 import asyncio
 import contextvars
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Crashed(Exception):
-    """The code ended in a way that would end a program, or a loop: `str()` names it."""
+    """Exit of foreign code that would end a program or a loop, such as SystemExit: `str()` names it."""
 
 
 def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
-    """What `work` returns or raises, from a thread of its own.
+    """Run `work` in a new daemon thread and return a future of its result.
 
-    Unlike the threads of `asyncio.to_thread`, one that hangs does not keep the program from ending. It cannot
-    be stopped: whoever gives up waiting leaves it behind.
+    Unlike a thread of `asyncio.to_thread`, a hanging one does not keep the program from ending. It cannot be
+    stopped, only abandoned.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -32,9 +32,9 @@ def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
             result = context.run(work)
         except StopIteration as stop:  # a future refuses it
             error = Crashed(repr(stop))
-        except Exception as raised:  # noqa: BLE001 - passed on to whoever waits
+        except Exception as raised:  # noqa: BLE001 - passed on to the caller
             error = raised
-        except BaseException as raised:  # noqa: BLE001 - SystemExit and the like end a thread, not the bot
+        except BaseException as raised:  # noqa: BLE001 - SystemExit must end the thread, not the bot
             error = Crashed(type(raised).__name__)
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
             loop.call_soon_threadsafe(_settle, future, result, error)
@@ -45,7 +45,7 @@ def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
 
 def _settle(future: asyncio.Future[T], result: T, error: Exception | None) -> None:
     if future.done():
-        return  # given up
+        return  # abandoned
     if error is not None:
         future.set_exception(error)
     else:
@@ -54,4 +54,4 @@ def _settle(future: asyncio.Future[T], result: T, error: Exception | None) -> No
 
 def _seen(future: asyncio.Future[T]) -> None:
     if not future.cancelled():
-        future.exception()  # else asyncio reports errors that nobody has waited for
+        future.exception()  # else asyncio reports errors of abandoned futures

@@ -1,8 +1,8 @@
 """Tools of installed Python packages: entry points of the group `bot.tools`.
 
-An entry point names a callable without arguments. It returns a list of LangChain tools, or an async context
-manager that gives one and closes at the end what the tools need. The code is as trusted as our own; what it
-does by mistake must not take the bot down.
+An entry point names a callable without arguments that returns a list of LangChain tools, or an async context
+manager that yields one and closes the tools' resources. The code is trusted, but its errors must not stop the
+bot.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from bot.tools.plugins.source import Arguments, Offer, PluginError
 GROUP = "bot.tools"
 
 MOST_THREADS = 8
-"""Calls of one plug-in's synchronous tools at once; those that hang count until they end."""
+"""Most concurrent calls of one plug-in's synchronous tools; hanging ones count until they end."""
 
 
 class EntryPointSource:
-    """Implements `Source` for one entry point."""
+    """Source of the tools of one entry point."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -39,10 +39,10 @@ class EntryPointSource:
         self._threads = 0
 
     async def prepare(self) -> None:
-        """Nothing is needed."""
+        """Do nothing: the import happens in `run`."""
 
     async def run(self, offer: Callable[[Sequence[Offer]], None]) -> None:
-        """See `Source`."""
+        """Load the entry point, offer its tools, and keep its context open until cancelled."""
         made = await self._made()
         if isinstance(made, AbstractAsyncContextManager):
             async with made as tools:
@@ -52,7 +52,7 @@ class EntryPointSource:
         await asyncio.Event().wait()
 
     async def _made(self) -> Any:
-        """What the entry point returns. An import that hangs is waited for again, not begun again."""
+        """Return the result of the entry point; a hanging import is awaited again, not repeated."""
         if self._loading is None or self._loading.done():
             self._loading = in_thread(f"load {self._name}", partial(_load, self._name))
         return await asyncio.shield(self._loading)
@@ -76,7 +76,7 @@ class EntryPointSource:
 
     async def _call(self, tool: BaseTool, arguments: Arguments, config: RunnableConfig) -> str:
         call = {"name": tool.name, "args": dict(arguments), "id": "call", "type": "tool_call"}
-        # the turn and what was approved, and nothing of how the agent is built
+        # the turn and the approved request, without internals of the agent
         given = RunnableConfig(configurable=_without_internals(config))
         run = self._in_thread if _is_synchronous(tool) else _awaited
         result = await run(tool, call, given)

@@ -1,7 +1,7 @@
-"""Calls that a person has approved, noted before they are made, so that none is made twice.
+"""At-most-once execution of approved plug-in calls: each is recorded before it is made.
 
-A foreign system cannot be asked whether a call has arrived. So a call whose outcome was not noted, because
-the process died in its midst, is not made again: the model is told that nobody knows.
+A foreign system cannot tell whether a call has arrived. So a call without a recorded outcome, because the
+process died during it, is not repeated: the model is told that the outcome is unknown.
 """
 
 import logging
@@ -16,25 +16,25 @@ from bot.tools.errors import ToolFailure
 log = logging.getLogger(__name__)
 
 _KEPT_SECONDS = 7 * 86_400
-"""Longer than a request can wait and a turn can be repeated."""
+"""Lifetime of a record: longer than a request can wait and a turn can be repeated."""
 
 _BEGUN, _DONE, _FAILED = "begun:", "done:", "failed:"
 
 _UNKNOWN = (
-    "This was approved and begun, but its end was not heard of: it is not known whether it happened, and it "
-    "is not done again. Tell the person to look there, and do not ask for it anew before they have."
+    "This was approved and started, but the outcome is unknown: it may have happened. It is not repeated.\n"
+    "Ask the user to check, and do not request it again before they have."
 )
-_NOTHING_DONE = "The bot's memory cannot be reached, so nothing was done. Ask for it again in a minute."
+_NOTHING_DONE = "The bot's storage cannot be reached, so nothing was done.\nTry again in a minute."
 
 
 class Once:
-    """At most one call for each request that a person has approved."""
+    """Guard that allows at most one call for each approved request."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def __call__(self, request: str, call: Callable[[], Awaitable[str]]) -> str:
-        """What `call` returned, now or when it was made before. Raises `ToolFailure`, as `call` may."""
+        """Run `call` once and return its result, or the recorded one. Raises `ToolFailure`, as `call` may."""
         earlier = await self._begin(request)
         if earlier is not None:
             return _told(earlier)
@@ -47,21 +47,21 @@ class Once:
         return result
 
     async def _begin(self, request: str) -> str | None:
-        """Note that it begins; returns what was noted before, if anything was."""
+        """Record the start of a call; return an earlier record if there is one."""
         own = f"{_BEGUN}{uuid.uuid4().hex}"
         try:
             await self._redis.set(_key(request), own, nx=True, ex=_KEPT_SECONDS)
             noted = _text(await self._redis.get(_key(request)))
         except (RedisError, OSError) as error:
             raise ToolFailure(_NOTHING_DONE) from error
-        # redis-py sends a command again when its reply was lost, so "there already" may be our own note
+        # redis-py repeats a command when its reply was lost, so an existing record may be our own
         return None if noted == own else noted
 
     async def _note(self, request: str, outcome: str) -> None:
         try:
             await self._redis.set(_key(request), outcome, ex=_KEPT_SECONDS)
-        except (RedisError, OSError) as error:  # it has happened: the model is told so, only a rerun is not
-            log.warning("outcome not noted", extra={"request": request, "error": repr(error)})
+        except (RedisError, OSError) as error:  # the model still receives the result; only a rerun cannot
+            log.warning("plug-in outcome not stored", extra={"request": request, "error": repr(error)})
 
 
 def _text(noted: bytes | str | None) -> str:

@@ -1,7 +1,7 @@
-"""The HTTP client of MCP servers: no answer takes more memory than one may.
+"""HTTP client for MCP servers with bounded responses.
 
-The client library keeps each answer whole, and reads on after the caller has given up. What is compressed is
-refused, since a small body could become a huge one.
+The client library holds each response in memory and reads on after the caller has given up. Compression is
+refused, because a small body could become a huge one.
 """
 
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 MOST_BYTES = 16 << 20
-"""The size of an answer at most, or of one event in a stream of them."""
+"""Largest response, or largest event of a stream."""
 
 
 def bounded_client(
@@ -18,7 +18,7 @@ def bounded_client(
     timeout: httpx.Timeout | None = None,
     auth: httpx.Auth | None = None,
 ) -> httpx.AsyncClient:
-    """Make a client as `mcp.shared._httpx_utils.McpHttpClientFactory` has it, whose answers are bounded."""
+    """Return a client with bounded responses (a `mcp.shared._httpx_utils.McpHttpClientFactory`)."""
     return httpx.AsyncClient(
         headers={"Accept-Encoding": "identity", **(headers or {})},
         timeout=timeout,
@@ -28,7 +28,7 @@ def bounded_client(
 
 
 async def _bound(response: httpx.Response) -> None:
-    """Bound the body, before any of it is read."""
+    """Limit the body before any of it is read."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise httpx.DecodingError("the answer is compressed, which was not asked for")
     is_stream = response.headers.get("Content-Type", "").lower().startswith("text/event-stream")
@@ -53,7 +53,7 @@ class _Bounded(httpx.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        """Close the connection, or give it back."""
+        """Close the source, which releases the connection."""
         await self._source.aclose()
 
 

@@ -1,4 +1,4 @@
-"""Tools of an MCP server. Its client takes seconds to import, and so is imported only when one is set."""
+"""Tools of an MCP server. The client library takes seconds to import, so it is imported only on demand."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class McpSource:
-    """Implements `Source` for one server: one session that all calls share, renewed when it is lost."""
+    """Source of the tools of one server: one session for all calls, renewed when it is lost."""
 
     def __init__(self, name: str, server: McpServer) -> None:
         self._name = name
@@ -34,11 +34,11 @@ class McpSource:
         self._renewed = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Import the client library, beside whatever else happens."""
+        """Import the client library in a thread."""
         await asyncio.to_thread(_client)
 
     async def run(self, offer: Callable[[Sequence[Offer]], None]) -> None:
-        """See `Source`. A server that was restarted is connected to again at once."""
+        """Connect, and offer the tools until cancelled; a restarted server is reconnected at once."""
         client = _client()
         try:
             while await self._served(client, offer):
@@ -49,14 +49,14 @@ class McpSource:
             raise PluginError(client.reason(error)) from error
         finally:
             self._session = None
-            self._renewed.set()  # there will be no other for those who wait
+            self._renewed.set()  # release waiting calls: no other session will come
         raise PluginError("it forgets each session at once")
 
     async def _served(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
-        """Serve one session until the server does not know it any more; return whether it served at all."""
+        """Serve one session until the server forgets it; return True if it offered tools."""
         is_up = False
         async with client.connected(self._name, self._server) as session:
-            with suppress(SessionGone):  # outside it would come in a group of exceptions
+            with suppress(SessionGone):  # outside it would arrive as an exception group
                 offers = await session.tools()
                 self._session = session
                 self._renewed.set()
@@ -83,7 +83,7 @@ class McpSource:
         return text
 
     async def _after(self, gone: "Session") -> "Session":
-        """Return the session that follows one that is gone; the caller's time limit bounds the wait."""
+        """Return the session that replaces a lost one; the caller's time limit bounds the wait."""
         if self._session is gone:
             self._session = None
             self._renewed.clear()

@@ -1,12 +1,12 @@
-"""A session with an MCP server, over a child's standard streams or streamable HTTP.
+"""Session with an MCP server, over a child's standard streams or streamable HTTP.
 
-Traps of mcp 1.30 that this is built around:
+Workarounds for mcp 1.30:
 
-- a child that dies ends a stream inside the client, and nobody is told before the next call;
+- a child that dies ends a stream inside the client, which is reported only by the next call;
 - an HTTP error of any request cancels the whole transport, and calls in other tasks are never woken;
-- `call_tool` checks the result against a schema of the server's, and the checker fetches what that refers to;
-- its loggers write a trace, with the text, for each line that is no message;
-- it keeps a line of a child's output whole, however long, and copies all of it for each piece that comes.
+- `call_tool` validates the result against the server's schema, and the validator fetches its references;
+- its loggers write a traceback, with the text, for each line that is not a message;
+- it holds a line of a child's output in memory, however long, and copies it for each received piece.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ from bot.tools.plugins.stderr import stderr_to_log
 
 log = logging.getLogger(__name__)
 
-logging.getLogger("mcp").setLevel(logging.CRITICAL)  # what goes wrong comes to us as an error, too
+logging.getLogger("mcp").setLevel(logging.CRITICAL)  # its errors also arrive as exceptions
 
 LOOK_SECONDS = 60.0
-"""Between two looks at the list of tools, which is also how a server that is deaf is found out."""
+"""Seconds between two requests of the list of tools, which also detect an unresponsive server."""
 
 ANSWER_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
@@ -51,7 +51,7 @@ _Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
 
 
 class _BoundedLines(TextReceiveStream):
-    """Output of a child, read until a line is longer than an answer may be."""
+    """Output of a child with a limit for the length of a line."""
 
     _size = 0
 
@@ -60,8 +60,8 @@ class _BoundedLines(TextReceiveStream):
         _, is_end, rest = text.rpartition("\n")
         self._size = len(rest) if is_end else self._size + len(rest)
         if self._size > mcp_http.MOST_BYTES:
-            log.warning("answer of a plug-in too long", extra={"most_bytes": mcp_http.MOST_BYTES})
-            raise anyio.ClosedResourceError  # ends the session, as when the child had ended
+            log.warning("plug-in answer too long", extra={"most_bytes": mcp_http.MOST_BYTES})
+            raise anyio.ClosedResourceError  # ends the session, as if the child had ended
         return text
 
 
@@ -69,7 +69,7 @@ stdio.TextReceiveStream = _BoundedLines  # type: ignore[attr-defined] # the clie
 
 
 class Session:
-    """One live session. Its calls may be made from any task, and do not wait for each other."""
+    """Live session. Calls may come from any task and run concurrently."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -80,18 +80,18 @@ class Session:
         self._client: ClientSession | None = None
 
     def begin(self, client: ClientSession) -> None:
-        """Use `client`, which is initialised."""
+        """Start to use an initialised client."""
         self._client = client
 
     async def heard(self, message: object) -> None:
-        """Take in what the server says unasked; `message_handler` of the client's session."""
+        """Handle a notification of the server (`message_handler` of the client's session)."""
         if isinstance(message, types.ServerNotification) and isinstance(
             message.root, types.ToolListChangedNotification
         ):
             self._look.set()
 
     async def tools(self) -> list[tuple[str, str, Json]]:
-        """Name, description and schema of each tool. Raises `PluginError`, and the client's errors."""
+        """Return name, description and schema of each tool. Raises `PluginError` and the client's errors."""
         self._look.clear()
         found: list[types.Tool] = []
         cursor: str | None = None
@@ -110,9 +110,9 @@ class Session:
         return [(each.name, each.description or each.title or "", each.inputSchema) for each in found]
 
     async def call(self, tool: str, arguments: dict[str, Json]) -> tuple[str, bool]:
-        """Return the result as text, and whether the tool calls it an error.
+        """Return the result as text, and True if the tool reports an error.
 
-        Raises `PluginError` and `McpError`; `SessionGone` when a new session may make the same call.
+        Raises `PluginError` and `McpError`; `SessionGone` if a new session may make the same call.
         """
         request = types.ClientRequest(
             types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
@@ -124,9 +124,9 @@ class Session:
             if error.error.code == types.CONNECTION_CLOSED:
                 self._look.set()
                 raise ConnectionLost(_LOST) from error
-            # the server's own words, as of a tool that failed
+            # the server's own text, as for a failed tool
             return error.error.message, True
-        except (Exception, asyncio.CancelledError):  # also when the caller has waited long enough
+        except (Exception, asyncio.CancelledError):  # also after the caller's time limit
             self._look.set()
             raise
         finally:
@@ -135,8 +135,8 @@ class Session:
         return _text(result), result.isError
 
     async def _answer(self, request: types.ClientRequest, kind: type[Any]) -> Any:
-        """The server's answer; an error when the session ends before it comes."""
-        assert self._client is not None  # begun before anybody has it
+        """Return the server's answer. Raises `ConnectionLost` if the session ends before it."""
+        assert self._client is not None  # set before the session is used
         asking = asyncio.create_task(self._client.send_request(request, kind))
         ending = asyncio.create_task(self.ended.wait())
         try:
@@ -156,12 +156,12 @@ class Session:
             await cancel(asking, ending)
 
     async def occasion_to_look(self) -> None:
-        """Wait until the list may have changed, or the server may be gone. Raises `PluginError` if it is."""
+        """Wait until the list of tools may have changed. Raises `PluginError` if the server is gone."""
         waits = [asyncio.create_task(each.wait()) for each in (self._look, self.ended, self._gone)]
         try:
             while True:
                 done, _ = await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if done or not self._under_way:  # a server that is at work may have no time to answer
+                if done or not self._under_way:  # a busy server may be unable to answer
                     break
         finally:
             await cancel(*waits)
@@ -172,7 +172,7 @@ class Session:
             raise PluginError("its process ended")
 
     async def _let_calls_end(self) -> None:
-        """Give the calls under way time for an answer of their own, which tells if they were carried out."""
+        """Give running calls time for their answers, which show whether they were executed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 while self._under_way:
@@ -183,7 +183,7 @@ class Session:
 _LOST = "the connection was lost"
 _GONE = "it was restarted"
 _GONE_CODE, _GONE_WORDS = 32600, "Session terminated"
-"""An HTTP server's 404 for our session, as mcp.client.streamable_http passes it on."""
+"""Error of mcp.client.streamable_http for an HTTP server's 404 for the session."""
 
 
 def _is_gone(error: McpError) -> bool:
@@ -192,7 +192,7 @@ def _is_gone(error: McpError) -> bool:
 
 @asynccontextmanager
 async def connected(plugin: str, server: McpServer) -> AsyncIterator[Session]:
-    """A session that is ready for calls. Raises whatever the client and the server come up with."""
+    """Open a session that is ready for calls. Raises any error of the client."""
     session = Session()
     try:
         async with _client(plugin, server, session) as client:
@@ -222,7 +222,7 @@ async def _client(plugin: str, server: McpServer, session: Session) -> AsyncIter
         async with create_session(connection) as client:
             yield client
         return
-    # the child's environment is this and what the library thinks safe (PATH, HOME …): nothing else of ours
+    # the child's environment is this and the library's safe list (PATH, HOME …), nothing else of the bot's
     child = StdioServerParameters(
         command=server.command,
         args=list(server.args),
@@ -241,7 +241,7 @@ async def _client(plugin: str, server: McpServer, session: Session) -> AsyncIter
 
 @asynccontextmanager
 async def _watched(read: _Incoming, ended: asyncio.Event) -> AsyncIterator[_Incoming]:
-    """The same stream, with `ended` set at its end."""
+    """Yield a copy of the stream, which sets `ended` at its end."""
     send, receive = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     copying = asyncio.create_task(_copy(read, send, ended))
     try:
@@ -249,7 +249,7 @@ async def _watched(read: _Incoming, ended: asyncio.Event) -> AsyncIterator[_Inco
     finally:
         await cancel(copying)
         receive.close()
-        read.close()  # the client leaves it open when its child ends at once
+        read.close()  # the client leaves it open if its child ends at once
 
 
 async def _copy(
@@ -266,7 +266,7 @@ async def _copy(
 
 
 def _well_formed(error: ValidationError) -> SessionMessage | Exception:
-    """Read a message again that held half of a character, which pydantic refuses; else return the error."""
+    """Parse a message with lone surrogates, which pydantic refuses, again; else return the error."""
     try:
         data = well_formed_json(json.loads(error.errors()[0]["input"]))
         return SessionMessage(types.JSONRPCMessage.model_validate(data))
@@ -282,7 +282,7 @@ def _text(result: types.CallToolResult) -> str:
 
 
 def _block(block: types.ContentBlock) -> str:
-    """One piece of a result: text as it is, the rest by name."""
+    """Return one block of a result: text as it is, other types by name."""
     match block:
         case types.TextContent():
             return block.text
@@ -297,7 +297,7 @@ def _block(block: types.ContentBlock) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Why a server is not to be had, in our own words: its own may hold a token."""
+    """Return why a server is unavailable, without its own text, which may contain a token."""
     match error:
         case BaseExceptionGroup():
             return reason(error.exceptions[0])

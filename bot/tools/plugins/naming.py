@@ -1,16 +1,16 @@
-"""The names that a plug-in's tools have for the model: none can be taken for another tool's."""
+"""Names of plug-in tools for the model, which cannot collide with other tools."""
 
 import hashlib
 import re
 
 SEPARATOR = "__"
-"""Stands in no name of the bot's own tools, and in no plug-in's."""
+"""Separator that is part of no name of a built-in tool or of a plug-in."""
 
-_MOST_CHARS = 64  # what OpenAI takes: ^[a-zA-Z0-9_-]{1,64}$
+_MOST_CHARS = 64  # OpenAI accepts ^[a-zA-Z0-9_-]{1,64}$
 
 
 def public_name(plugin: str, tool: str) -> str:
-    """`github__create_issue`; what does not fit into a name is told apart by a digest."""
+    """Return a name such as `github__create_issue`; invalid or long names get a digest."""
     plain = f"{plugin}{SEPARATOR}{re.sub(r'[^a-zA-Z0-9_-]', '_', tool)}"
     if plain == f"{plugin}{SEPARATOR}{tool}" and len(plain) <= _MOST_CHARS:
         return plain

@@ -1,4 +1,4 @@
-"""One plug-in, kept: started, watched, started again when it is lost. Whatever it does, the bot goes on."""
+"""Lifecycle of one plug-in: start, watch, restart. Its errors never stop the bot."""
 
 import asyncio
 import logging
@@ -24,12 +24,12 @@ _FAILED = "it failed with {kind}; the log has more"
 
 
 class Plugin:
-    """A named source of tools, which puts them into the toolbox and says how it is."""
+    """Plug-in: a named source whose tools are put into the toolbox, with its state for health."""
 
     def __init__(self, name: str, source: Source, policy: Policy, toolbox: Toolbox, once: Once) -> None:
         self.name = name
         self.tried = asyncio.Event()
-        """Set once it is known whether it starts."""
+        """Set once the plug-in has started or failed to."""
         self._source = source
         self._toolbox = toolbox
         self._shop = Workshop(name, policy, once, lambda: self._reason)
@@ -42,7 +42,7 @@ class Plugin:
 
     @property
     def is_up(self) -> bool:
-        """Whether its tools can be called."""
+        """Return True if its tools can be called."""
         return not self._reason
 
     async def keep(self) -> None:
@@ -56,14 +56,14 @@ class Plugin:
             self._retry_at = time.monotonic() + delay
             if reason != self._reason:
                 told = {"plugin": self.name, "reason": reason, "error": repr(error)[:_MOST_ERROR_CHARS]}
-                log.warning("plug-in is down", extra=told)
+                log.warning("plug-in down", extra=told)
             self._reason = reason
             self.tried.set()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _run(self) -> tuple[str, BaseException | None]:
-        """Run it for as long as it lasts; returns why it does no more, for everyone and for the operator."""
+        """Run the source until it ends; return the reason for users, and the error for the operator."""
         limit: asyncio.Timeout | None = None
         try:
             await self._source.prepare()
@@ -75,12 +75,12 @@ class Plugin:
             if limit and limit.expired():
                 return f"it did not start within {START_SECONDS:g} s", None
             return _FAILED.format(kind="TimeoutError"), error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, the bot goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - no error of a plug-in may stop the bot
             return _FAILED.format(kind=type(error).__name__), error
         return "it ended", None
 
     def _take(self, offers: Sequence[Offer], limit: asyncio.Timeout | None) -> None:
-        """Put its tools into the toolbox: it has started."""
+        """Put the offered tools into the toolbox and mark the plug-in as up."""
         tools, self._left_out = self._shop.made(offers)
         if limit:
             limit.reschedule(None)
@@ -93,22 +93,22 @@ class Plugin:
         self.tried.set()
 
     def _tell_changes(self, known: dict[str, Offer]) -> None:
-        """Log what is not as it was: a tool that changes after it was looked at is how one is led astray."""
+        """Log changed tools: a tool that changes after its review is a known attack."""
         fields = {"plugin": self.name, "tools": len(known)}
         if not self._offers:
-            log.info("plug-in is up", extra=fields)
+            log.info("plug-in started", extra=fields)
             return
         new, gone = known.keys() - self._offers.keys(), self._offers.keys() - known.keys()
         changed = {name for name in known.keys() & self._offers.keys() if known[name] != self._offers[name]}
         if new or gone or changed:
             names = {"new": new, "gone": gone, "changed": changed}
             told = {key: [line(each, 60) for each in sorted(value)[:20]] for key, value in names.items()}
-            log.warning("plug-in offers other tools", extra=fields | told)
+            log.warning("plug-in tools changed", extra=fields | told)
         elif self._reason:
-            log.info("plug-in is back", extra=fields)
+            log.info("plug-in recovered", extra=fields)
 
     def report(self) -> str:
-        """How it is, in a line."""
+        """Return the plug-in's state in one line."""
         if self._reason:
             wait = max(0, round(self._retry_at - time.monotonic()))
             again = f"; next try in {wait} s" if self._retry_at else ""

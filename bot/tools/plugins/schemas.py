@@ -1,7 +1,7 @@
-"""The arguments of a foreign tool, as OpenAI takes them. Pure.
+"""Argument schemas of foreign tools in the form that OpenAI accepts. Pure.
 
-A schema is untrusted: it is bounded, and what it refers to is put in its place here: LangChain does that
-without a limit (a few hundred bytes of references to references would become gigabytes).
+Schemas are untrusted and bounded. References are resolved here, because LangChain resolves them without a
+limit: a few hundred bytes of nested references would become gigabytes.
 """
 
 import json
@@ -18,15 +18,15 @@ _MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _LEFT_OUT = frozenset({"$schema", "$id", "$defs", "definitions", "$comment"})
 _ANNOTATIONS = ("title", "description", "default")
 _COMBINATIONS = ("anyOf", "oneOf", "allOf", "not", "enum")
-"""OpenAI refuses them at the top. Whoever runs the tool checks the arguments, so they can go."""
+"""Keywords that OpenAI refuses at the top level; dropped, because the tool itself checks its arguments."""
 
 
 class Unusable(Exception):
-    """The model cannot be given a tool; `str()` says why."""
+    """Tool that cannot be offered to the model; `str()` says why."""
 
 
 def usable(schema: Json) -> dict[str, Json]:
-    """The schema of an object with properties. Raises `Unusable`."""
+    """Return the schema as that of an object with properties. Raises `Unusable`."""
     if schema is None:
         schema = {}
     if not isinstance(schema, dict):
@@ -48,7 +48,7 @@ def usable(schema: Json) -> dict[str, Json]:
     try:
         written = json.dumps(top, ensure_ascii=False, allow_nan=False)
         written.encode()
-    except ValueError as error:  # no request could hold it, with whatever other tools
+    except ValueError as error:  # no request could contain it
         raise Unusable("its arguments hold NaN, infinity or half a character") from error
     if len(written) > _MOST_CHARS:
         raise Unusable("its arguments take too long to describe")
@@ -56,7 +56,7 @@ def usable(schema: Json) -> dict[str, Json]:
 
 
 class _Copy:
-    """Copies a schema: bounded, readable, and without references."""
+    """Bounded copy of a schema, with plain texts and without references."""
 
     def __init__(self, root: dict[str, Json]) -> None:
         self._root = root
@@ -74,10 +74,10 @@ class _Copy:
         if isinstance(reference, str):
             beside = {key: value for key, value in node.items() if key != "$ref"}
             if reference in within:
-                found: Any = {}  # refers to itself: anything goes, as LangChain has it
+                found: Any = {}  # a recursive reference: anything is allowed, as in LangChain
             else:
                 found = self.of(self._found(reference), depth + 1, (*within, reference))
-            # what stands beside a reference describes this one place (JSON Schema 2020-12, 8.2.3.1)
+            # keywords beside a reference describe this one place (JSON Schema 2020-12, 8.2.3.1)
             extra = self._object(beside, depth, within)
             return extra | found | {key: extra[key] for key in _ANNOTATIONS if key in extra}
         return self._object(node, depth, within)
@@ -96,7 +96,7 @@ class _Copy:
             else:
                 copy[key] = self.of(value, depth + 1, within)
         if copy.get("type") == "array":
-            copy.setdefault("items", {})  # OpenAI refuses a list of nothing in particular
+            copy.setdefault("items", {})  # OpenAI refuses arrays without items
         return copy
 
     def _found(self, reference: str) -> Json:

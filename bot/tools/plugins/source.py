@@ -1,4 +1,4 @@
-"""What a plug-in offers, whatever kind it is."""
+"""Interface of plug-in sources: offered tools and errors."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,23 +13,23 @@ Arguments = Mapping[str, Json]
 
 
 class PluginError(Exception):
-    """A plug-in is not to be had. `str()` says why in our own words, fit for everyone who asks for health."""
+    """Plug-in that is unavailable. `str()` is the reason without foreign text, fit for health."""
 
 
 class ConnectionLost(PluginError):
-    """It was lost in the midst of a call, so that nobody knows whether the call was carried out."""
+    """Connection lost during a call: it is unknown whether the call was executed."""
 
 
 class SessionGone(PluginError):
-    """The server was restarted and does not know the session any more, so that it carried nothing out."""
+    """Session that a restarted server no longer knows: the call was not executed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One tool as its plug-in describes it. Nothing of it is trusted.
+    """Tool as its plug-in describes it; all fields are untrusted.
 
-    `call` returns the text for the model; it raises `ToolFailure`, `PluginError` (nothing answers there
-    now) and whatever a plug-in raises. `preview` is there when the plug-in wants a person to be asked.
+    `call` returns the text for the model and raises `ToolFailure`, `PluginError` or any other error.
+    `preview` is set if the plug-in requires an approval.
     """
 
     name: str
@@ -40,14 +40,13 @@ class Offer:
 
 
 class Source(Protocol):
-    """Where a plug-in's tools come from."""
+    """Source of a plug-in's tools."""
 
     async def prepare(self) -> None:
-        """Do what needs its time and none of the plug-in's."""
+        """Prepare what must not count against the plug-in's start time, such as imports."""
 
     async def run(self, offer: Callable[[Sequence[Offer]], None]) -> None:
-        """Open it and hand its tools to `offer`, again whenever they change, until cancelled.
+        """Open the source and pass its tools to `offer` whenever they change, until cancelled.
 
-        May be called again after it has raised, which it does when the plug-in is lost. Raises `PluginError`,
-        and whatever the plug-in raises.
+        Raises `PluginError`, or any error of the plug-in, when it is lost; may then be called again.
         """

@@ -1,4 +1,4 @@
-"""What a child process writes to its standard error, in our log: bounded, and always read, else it blocks."""
+"""Standard error of child processes, copied to the log in bounded form; unread, it would block the child."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _LAST_WORDS_SECONDS = 0.5
 
 @asynccontextmanager
 async def stderr_to_log(plugin: str) -> AsyncIterator[TextIO]:
-    """A file to give to a child as its standard error. Close it once the child has it."""
+    """Yield a file for a child's standard error; close it once the child has it."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as sink, os.fdopen(reading, "rb") as source:
         reader = asyncio.StreamReader()
@@ -44,14 +44,14 @@ async def _copy(reader: asyncio.StreamReader, plugin: str) -> None:
         *lines, begun = (begun + chunk).split(b"\n")
         for each in lines:
             minute.tell(each)
-        begun = begun[: 4 * _MOST_CHARS]  # the rest of a line that does not end is not told
+        begun = begun[: 4 * _MOST_CHARS]  # the rest of an endless line is dropped
     if begun:
         minute.tell(begun)
     minute.end()
 
 
 class _Minute:
-    """Tells the first lines of each minute, and how many more there were."""
+    """Rate limit of log lines: the first lines of each minute, and the number of the others."""
 
     def __init__(self, plugin: str) -> None:
         self._plugin = plugin
@@ -65,10 +65,10 @@ class _Minute:
         self._lines += 1
         text = line(raw[: 4 * _MOST_CHARS].decode(errors="replace"), _MOST_CHARS)
         if text and self._lines <= LINES_A_MINUTE:
-            log.info("plug-in said", extra={"plugin": self._plugin, "line": text})
+            log.info("plug-in output", extra={"plugin": self._plugin, "line": text})
 
     def end(self) -> None:
         if self._lines > LINES_A_MINUTE:
             more = self._lines - LINES_A_MINUTE
-            log.info("plug-in said more", extra={"plugin": self._plugin, "lines": more})
+            log.info("plug-in output suppressed", extra={"plugin": self._plugin, "lines": more})
         self._lines = 0

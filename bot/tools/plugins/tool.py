@@ -1,4 +1,4 @@
-"""A plug-in's tool as the agent calls it."""
+"""LangChain tools for plug-ins."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -11,9 +11,9 @@ from bot.tools.approval import GuardedTool, Preview
 
 
 class ForeignTool(StructuredTool):
-    """Hands the arguments to `work` as the model wrote them, whatever they are called.
+    """Tool that passes the arguments to `work` as one mapping, whatever their names.
 
-    LangChain passes arguments by name, and would take one that is called `config` or `self` for its own.
+    LangChain passes arguments by name and would take `config` or `self` for its own.
     """
 
     work: Callable[[Mapping[str, Any], RunnableConfig], Awaitable[str]]
@@ -21,7 +21,7 @@ class ForeignTool(StructuredTool):
     async def ainvoke(
         self, input: str | dict[str, Any] | ToolCall, config: RunnableConfig | None = None, **kwargs: Any
     ) -> ToolMessage:
-        """The result of a tool call, which `input` is. Raises `ToolFailure`."""
+        """Return the result of a tool call. Raises `ToolFailure`."""
         call = cast(ToolCall, input)
         return ToolMessage(
             await self.work(call["args"], config or {}), tool_call_id=call["id"], name=self.name
@@ -29,8 +29,8 @@ class ForeignTool(StructuredTool):
 
 
 class GuardedForeignTool(ForeignTool, GuardedTool):
-    """The same behind a person's approval; `preview` takes the arguments as one mapping."""
+    """Plug-in tool that requires an approval; `preview` takes the arguments as one mapping."""
 
     async def previewed(self, arguments: Mapping[str, Any]) -> Preview:
-        """See `GuardedTool`. The arguments are checked by whoever runs the tool."""
+        """Return the preview of a call; the plug-in itself checks the arguments."""
         return await self.preview(arguments)

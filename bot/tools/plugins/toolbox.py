@@ -1,4 +1,4 @@
-"""All tools that the model is given; those of plug-ins come and go while the bot runs."""
+"""Tools that the model can use; those of plug-ins change while the bot runs."""
 
 from collections.abc import Sequence
 from typing import overload
@@ -6,18 +6,18 @@ from typing import overload
 from langchain_core.tools import BaseTool
 
 MOST_TOOLS = 120
-"""OpenAI takes 128 in a request."""
+"""Most tools in a request; OpenAI accepts 128."""
 
 
 class Toolbox(Sequence[BaseTool]):
-    """A list that changes: whoever uses it looks each time. The bot's own tools come first, and stay."""
+    """Live sequence of tools: built-in tools first, then those of plug-ins. Read it again for each use."""
 
     def __init__(self, own: Sequence[BaseTool] = ()) -> None:
         self._own = tuple(own)
         self._plugins: dict[str, tuple[BaseTool, ...]] = {}
         self._all = self._own
         self.left_out = 0
-        """How many there are beyond what a model takes."""
+        """Number of tools beyond `MOST_TOOLS`."""
 
     def put(self, plugin: str, tools: Sequence[BaseTool]) -> None:
         """Replace the tools of a plug-in."""

@@ -1,7 +1,7 @@
-"""Connections to Postgres that are closed when an answer takes more memory than one may.
+"""Connections to Postgres that are closed when a response takes too much memory.
 
-asyncpg keeps each message whole, and most rows, plans and errors can be made as long as 1 GiB by a query:
-`EXPLAIN` and the text of an error repeat the values in it.
+asyncpg holds each message in memory, and a query can make rows, plans and errors as long as 1 GiB: `EXPLAIN`
+and error texts repeat its values.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ import asyncpg
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 << 20
-"""The size of everything that the server sends between two calls of `begin`."""
+"""Most bytes that the server may send between two calls of `begin`."""
 
 
 class BoundedConnection(asyncpg.Connection):
-    """Connection that counts what the server sends."""
+    """Connection that counts the received bytes."""
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *more: Any) -> None:
         super().__init__(protocol, transport, *more)
@@ -26,12 +26,12 @@ class BoundedConnection(asyncpg.Connection):
 
 
 def answer_of(connection: object) -> "Answer":
-    """Return what a `BoundedConnection`, which a pool may have wrapped, is being sent."""
+    """Return the byte counter of a `BoundedConnection`, also within a pool's proxy."""
     return cast("Answer", cast(Any, connection).answer)
 
 
 class Answer(asyncio.Protocol):
-    """Pass on to asyncpg what the server sends, at most `MOST_BYTES` of it."""
+    """Protocol that forwards received data to asyncpg, at most `MOST_BYTES`."""
 
     def __init__(self, protocol: Any, transport: asyncio.Transport) -> None:
         self._protocol = protocol
@@ -40,38 +40,38 @@ class Answer(asyncio.Protocol):
 
     @property
     def is_too_long(self) -> bool:
-        """True when the connection was closed for it."""
+        """Return True if the connection was closed because of the limit."""
         return self._size > MOST_BYTES
 
     def begin(self) -> None:
-        """Count from here."""
+        """Reset the counter."""
         self._size = 0
 
     def data_received(self, data: bytes) -> None:
-        """Pass on a piece, or close the connection."""
+        """Forward data, or close the connection at the limit."""
         was_too_long = self.is_too_long
         self._size += len(data)
         if was_too_long:
             return
         if self._size > MOST_BYTES:
-            log.warning("answer of the database too long", extra={"most_bytes": MOST_BYTES})
+            log.warning("database response too long", extra={"most_bytes": MOST_BYTES})
             self._transport.abort()
         else:
             self._protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Pass on the end."""
+        """Forward the end of the data."""
         ends: bool | None = self._protocol.eof_received()
         return ends
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Pass on the loss."""
+        """Forward the loss of the connection."""
         self._protocol.connection_lost(error)
 
     def pause_writing(self) -> None:
-        """Pass on that the buffer is full."""
+        """Forward that the write buffer is full."""
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on that the buffer has room."""
+        """Forward that the write buffer has room."""
         self._protocol.resume_writing()

@@ -1,4 +1,4 @@
-"""Tables that the role may read, and what is in them, from the system catalog."""
+"""Readable tables with their columns, constraints and sample values, from the system catalog."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _VALUE_CHARS = 40
 _NAME = """CASE WHEN pg_table_is_visible(c.oid) THEN quote_ident(c.relname)
             ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END"""
 
-# Partitions stand behind their parent. The ledger and what an extension brought along are not the business's.
+# Without partitions, which belong to their parent, the ledger, and tables of extensions.
 _READABLE = f"""
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
@@ -64,7 +64,7 @@ _NO_SUCH_NAME = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; `name` is quoted where SQL needs it, `is_text` holds for strings and enums."""
+    """Column; `name` is quoted where SQL needs it, `is_text` is true for strings and enums."""
 
     name: str
     type: str
@@ -75,9 +75,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table, view or the like. `name` is as it is written in a query, `kind` is pg_class.relkind.
+    """Table or view. `name` is spelled as in a query, `kind` is pg_class.relkind.
 
-    `rows` is PostgreSQL's estimate, -1 when it has none; `constraints` are SQL, the primary key first.
+    `rows` is PostgreSQL's estimate, or -1; `constraints` are SQL, the primary key first.
     """
 
     name: str
@@ -90,10 +90,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All that the role may read: the first some hundred relations, and the names of all.
-
-    Those of the search path come first.
-    """
+    """Readable relations: details of the first ones, and all names; the search path comes first."""
 
     relations: tuple[Relation, ...] = ()
     names: tuple[str, ...] = ()
@@ -111,7 +108,7 @@ async def read_catalog(connection: Connection) -> Catalog:
 
 
 async def read_relation(connection: Connection, name: str) -> Relation | None:
-    """Return the relation that `name` means in SQL, if the role may read it. Raises `ToolFailure`."""
+    """Return the relation that `name` means in SQL, or None if it is not readable. Raises `ToolFailure`."""
     with translated("", SECONDS):
         try:
             record = await connection.fetchrow(f"{_RELATIONS} AND c.oid = to_regclass($1)", name)
@@ -132,9 +129,9 @@ def _relation(record: asyncpg.Record) -> Relation:
 
 
 async def read_values(connection: Connection, relation: Relation) -> Mapping[str, Sequence[str]]:
-    """Return the values of each text column that has only a few, as far as the first rows show.
+    """Return the values of each text column that has only a few in the first rows.
 
-    Raises `ToolFailure`, for example when a view takes too long.
+    Raises `ToolFailure`, for example if a view takes too long.
     """
     names = [column.name for column in relation.columns if column.is_text][:_MOST_SAMPLED_COLUMNS]
     if not names:
@@ -146,7 +143,7 @@ async def read_values(connection: Connection, relation: Relation) -> Mapping[str
 
 
 def _sample(table: str, columns: Sequence[str]) -> str:
-    """A query for an array a column, from names that the server itself has quoted."""
+    """Return a query for one array per column, from names that the server has quoted."""
     arrays = ", ".join(
         f"ARRAY(SELECT DISTINCT left({column}::text, {_VALUE_CHARS}) FROM sample"  # noqa: S608 - see above
         f" WHERE {column} IS NOT NULL ORDER BY 1 LIMIT {_MOST_VALUES + 1})"

@@ -1,6 +1,7 @@
-"""Statements that change the database: which may be shown to a person, and the part of each that only reads.
+"""Statements that change the database: checks before an approval, and the part of each that only reads. Pure.
 
-What is shown is printed from the parse tree, so that blanks, empty lines and comments hide nothing. Pure.
+The approver sees a statement printed from its parse tree, so that blanks, empty lines and comments hide
+nothing.
 """
 
 import re
@@ -22,17 +23,17 @@ from bot.tools.sql.guard import Statement
 from bot.tools.sql.mentions import Name
 
 MAX_STATEMENT_CHARS = 1_500
-"""A longer one does not fit into one message, and nobody reads it to the end."""
+"""Longest statement: a longer one does not fit into one message, and nobody reads it to the end."""
 
 
 _MOST_ON_A_LINE = 100
 _GAP = re.compile(r"[ \t]{16}|\n[ \t]*\n[ \t]*\n")
-"""Blanks or empty lines in a row, behind which the end of a statement could hide."""
+"""Blanks or empty lines in a row that could hide the end of a statement."""
 
 _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
-"""Scripts such as Hebrew and Arabic: https://www.unicode.org/reports/tr9/#Bidirectional_Character_Types"""
+"""Right-to-left scripts: https://www.unicode.org/reports/tr9/#Bidirectional_Character_Types"""
 
 _ODD_NUMBER = re.compile("[_xXoObB]")
 
@@ -44,29 +45,29 @@ _WRITING_ONLY = "only INSERT, UPDATE and DELETE are."
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A statement that may be shown to a person, and the table that it changes."""
+    """Checked statement that may be shown to an approver, and the table that it changes."""
 
     statement: Statement
     target: Name
 
     @property
     def tree(self) -> Any:  # pglast ships no types
-        """The parse tree of the statement."""
+        """Return the parse tree of the statement."""
         return self.statement.tree
 
     @property
     def table(self) -> str:
-        """The table as the statement names it."""
+        """Return the table as the statement names it."""
         return ".".join(each for each in (self.target.schema, self.target.name) if each)
 
     @property
     def skips_conflicts(self) -> bool:
-        """True when rows that are there already are not added."""
+        """Return True if the statement skips rows that exist already."""
         return isinstance(self.tree, ast.InsertStmt) and self.tree.onConflictClause is not None
 
     @property
     def joins(self) -> bool:
-        """True when a row of the table may match several of others, and still is changed once."""
+        """Return True if a row of the table may match several rows of other tables, but changes once."""
         tree = self.tree
         return bool(
             (isinstance(tree, ast.UpdateStmt) and tree.fromClause)
@@ -75,9 +76,9 @@ class Change:
 
 
 def check(text: str) -> Change:
-    """Return the single INSERT, UPDATE or DELETE in `text`, printed again from its parse tree.
+    """Return the single INSERT, UPDATE or DELETE in `text`, printed from its parse tree.
 
-    Raises `ToolFailure` with the reason when there is none, or when a person could not see all of it.
+    Raises `ToolFailure` if there is none, or if an approver could not see all of it.
     """
     _require(len(text) <= MAX_STATEMENT_CHARS, f"Write at most {MAX_STATEMENT_CHARS:,} characters.")
     _require_visible(text)
@@ -88,7 +89,7 @@ def check(text: str) -> Change:
             clause = tree.onConflictClause
             overwrites = clause is not None and clause.action == OnConflictAction.ONCONFLICT_UPDATE
             _require(not overwrites, "ON CONFLICT DO UPDATE hides what it overwrites: write an UPDATE.")
-            # a place in an array may be a sub-select, which would be no part of what is read beforehand
+            # an array subscript may be a sub-select, which the reading part would not cover
             has_places = any(bound for column in tree.cols or () for bound in column.indirection or ())
             _require(not has_places, "Only whole columns can be inserted.")
         case ast.UpdateStmt() | ast.DeleteStmt():
@@ -111,7 +112,7 @@ def check(text: str) -> Change:
 
 
 def _shown(tree: ast.Node) -> str:
-    """Return the statement as a person reads it: on one line, or on several when it is long."""
+    """Return the statement for the approver: on one line, or on several if it is long."""
     line = printed(tree)
     _require_visible(line)
     _require(not _GAP.search(line), "A text in it holds many blanks or empty lines, which hide what follows.")
@@ -134,9 +135,9 @@ def _shown(tree: ast.Node) -> str:
 
 
 def _in_reading_order(text: str) -> str:
-    """Return the statement with each part in a right-to-left script on a line of its own.
+    """Return the statement with each part in a right-to-left script on a separate line.
 
-    Two of them on one line turn around what stands between them, so that people see the end of it first.
+    Two such parts on one line would reverse the display of everything between them.
     """
     pieces, end = [], 0
     for token in scan(text):
@@ -154,7 +155,7 @@ def _require_visible(text: str) -> None:
 
 
 def printed(tree: ast.Node) -> str:
-    """Return SQL that parses to this very tree. Raises `ToolFailure` when the printer cannot write it."""
+    """Return SQL that parses to the same tree. Raises `ToolFailure` if the printer cannot write it."""
     return _faithful(RawStream(), tree)
 
 
@@ -163,14 +164,14 @@ def _faithful(printer: Callable[[ast.Node], str], tree: ast.Node) -> str:
         text = printer(tree)
         again = parse_sql(text)
         is_faithful = len(again) == 1 and _plain(again[0].stmt) == _plain(tree)
-    except Exception as error:  # a printer for hundreds of kinds of nodes
+    except Exception as error:  # the printer handles hundreds of node types
         raise ToolFailure("The statement cannot be shown as it is: write it in a plainer way.") from error
     _require(is_faithful, "The statement cannot be shown as it is: write it in a plainer way.")
     return text
 
 
 def _plain(node: Any) -> Any:
-    """Return the tree as plain data without the places in the text that its nodes came from."""
+    """Return the tree as plain data without the nodes' positions in the text."""
     match node:
         case ast.Node():
             fields = {name: _plain(getattr(node, name)) for name in node if not _is_place(name)}
@@ -204,10 +205,10 @@ def _writing_parts(tree: ast.Node) -> int:
 
 
 def reading_part(change: Change, schema: str) -> str:
-    """Return a SELECT over the same tables and conditions that works out every value the change would.
+    """Return a SELECT over the same tables and conditions that computes every value of the change.
 
-    It has a row for each that would be changed, in a join perhaps several. `schema` is the target's: a name
-    in WITH must not stand for it.
+    It has one row for each changed row, in a join perhaps several. `schema` is the target's schema, so that
+    no name in WITH can stand for the target.
     """
     tree = change.tree
     match tree:
@@ -226,7 +227,7 @@ def reading_part(change: Change, schema: str) -> str:
 
 
 def matching_rows(change: Change, schema: str) -> str:
-    """Return a SELECT with exactly one row for each row of the table that a change with joins matches."""
+    """Return a SELECT with exactly one row for each row of the target that a change with joins matches."""
     tree = change.tree
     others = tree.fromClause if isinstance(tree, ast.UpdateStmt) else tree.usingClause
     select: Any = _parsed("SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE true)")
@@ -251,7 +252,7 @@ def _select(tree: Any, schema: str, others: Sequence[ast.Node] | None) -> Any:
 
 
 def _qualified(relation: Any, schema: str) -> Any:
-    """Return the same relation under its full name, for which WITH can give no other meaning."""
+    """Return the relation under its full name, which WITH cannot redefine."""
     qualified = _parsed("SELECT 1 FROM s.t").fromClause[0]
     qualified.schemaname, qualified.relname = schema, relation.relname
     qualified.inh, qualified.alias = relation.inh, relation.alias
@@ -259,7 +260,7 @@ def _qualified(relation: Any, schema: str) -> Any:
 
 
 def _inserted(tree: Any) -> Any:
-    """Return what an INSERT adds; a DEFAULT is the database's own affair, and NULL here."""
+    """Return a SELECT of the rows that an INSERT adds, with NULL for each DEFAULT."""
     if tree.selectStmt is None:
         return _parsed("SELECT 1")
     select = tree.selectStmt
@@ -286,7 +287,7 @@ def _without_defaults(values: Any) -> Any:
 
 
 def _values(target: Any) -> list[ast.Node]:
-    """Return what the server works out for one `column = value` of an UPDATE."""
+    """Return the expressions that the server evaluates for one `column = value` of an UPDATE."""
     places = [bound for each in target.indirection or () for bound in _bounds(each)]
     value = target.val
     if not isinstance(value, ast.MultiAssignRef):

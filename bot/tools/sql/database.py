@@ -1,9 +1,9 @@
-"""The one gate to the business database: every tool gets its rows here, and no connection.
+"""Single entrance to the business database: every tool gets its rows here, and never a connection.
 
-The walls, from the outside in: `sql_guard` lets one reading statement pass, `sql_resolution` none whose names
-stand for more than reading; it runs in a read-only transaction that is always rolled back, with time limits;
-no more rows, columns and characters leave the server than are shown; and the rights of the database role,
-which `sql_role` looks at, bound everything.
+Layers of defence: `guard` admits one reading statement; `resolution` refuses names that do more than read;
+the statement runs in a read-only transaction with time limits that is always rolled back; the server sends no
+more rows, columns and characters than are shown; and the database role, which `role` examines, limits
+everything.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ _PREFETCH_ROWS = 20
 _LOOK_SECONDS = 5
 
 _SMALL_TYPES = frozenset({"bool", "int2", "int4", "int8", "oid", "float4", "float8", "uuid", "void"})
-"""Types of pg_catalog whose values are read as they are; others arrive as text, cut on the server."""
+"""Types of pg_catalog with small values; others arrive as text, cut on the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a query may take: `rows`, `columns` and `chars` of the table shown, `seconds` at work."""
+    """Limits of a query: `rows`, `columns` and `chars` of the result, `seconds` of execution."""
 
     rows: int = 100
     chars: int = 16_000
@@ -59,9 +59,9 @@ class Limits:
 
 @asynccontextmanager
 async def open_database(dsn: str, *, size: int, role: RoleCheck | None = None) -> AsyncIterator["Database"]:
-    """The database, on at most `size` connections; none is opened before it is needed, so this never fails.
+    """Open the database with at most `size` connections. They connect on demand, so this never fails.
 
-    `role` decides whether the role of the connections may be used; by default any may.
+    `role` decides if the connections' role may be used; by default any may.
     """
     role = role or RoleCheck("accept")
     async with open_pool(dsn, size=size, admit=role.admit) as pool:
@@ -69,7 +69,7 @@ async def open_database(dsn: str, *, size: int, role: RoleCheck | None = None) -
 
 
 class Database:
-    """Everything that tools may read of the database. All methods raise `ToolFailure`."""
+    """Read access for tools. All methods raise `ToolFailure`."""
 
     name = "postgres"
 
@@ -78,7 +78,7 @@ class Database:
         self.__role = role
 
     async def fetch(self, query: str, limits: Limits) -> Result:
-        """Return the first rows of a query that nobody has checked."""
+        """Return the first rows of an unchecked query."""
         # a long query takes a third of a second
         statement = await asyncio.to_thread(guard.check, query)
         async with self.__admitted(statement, limits.seconds) as connection:
@@ -88,7 +88,7 @@ class Database:
     async def rows(
         self, query: str, seconds: float
     ) -> AsyncIterator[tuple[tuple[Column, ...], AsyncGenerator[Batch]]]:
-        """Give the columns of a query that nobody has checked, and its rows in batches as they are asked for.
+        """Yield the columns of an unchecked query, and its rows in batches on demand.
 
         The whole body may take `seconds`.
         """
@@ -97,40 +97,40 @@ class Database:
             yield await sql_rows.batches(connection, statement, seconds)
 
     async def rehearse(self, change: Change) -> Rehearsal:
-        """Return what a change would do, as far as the reading role may know; nothing is tried."""
+        """Return the effect of a change as far as the reading role may see it; nothing is changed."""
         async with self.__admitted(change.statement, REHEARSAL_SECONDS, is_change=True) as connection:
             with discreet(change.statement.text, REHEARSAL_SECONDS):
                 return await rehearsed(connection, change)
 
     async def catalog(self) -> Catalog:
-        """Return the relations that the role may read."""
+        """Return the readable relations."""
         async with reading(self.__pool, sql_catalog.SECONDS) as connection:
             return await sql_catalog.read_catalog(connection)
 
     async def relation(self, name: str) -> Relation | None:
-        """Return the relation that SQL means by `name`; None when there is none that may be read."""
+        """Return the relation that `name` means in SQL, or None if it is not readable."""
         async with reading(self.__pool, sql_catalog.SECONDS) as connection:
             return await sql_catalog.read_relation(connection, name)
 
     async def values(self, relation: Relation) -> Mapping[str, Sequence[str]]:
-        """Return the values of each text column that has only a few, as far as the first rows show."""
+        """Return the values of each text column that has only a few in the first rows."""
         async with reading(self.__pool, sql_catalog.SAMPLE_SECONDS) as connection:
             return await sql_catalog.read_values(connection, relation)
 
     async def require_admission(self) -> None:
-        """Raise when the tools may not read, also for what they could answer from memory."""
+        """Raise `ToolFailure` if the tools may not read, also before answers from a cache."""
         async with reading(self.__pool, _LOOK_SECONDS):
             pass
 
     async def health(self) -> Health:
-        """Return Postgres as a part of the bot. Never raises."""
+        """Report the state of Postgres. Never raises."""
         return await self.__role.report(self.__pool)
 
     @asynccontextmanager
     async def __admitted(
         self, statement: Statement, seconds: float, *, is_change: bool = False
     ) -> AsyncIterator[Connection]:
-        """Give a read-only transaction in which all that the statement names was found to be harmless."""
+        """Yield a read-only transaction after checking all names of the statement."""
         async with reading(self.__pool, seconds) as connection:
             with translated("", seconds):
                 await require_harmless(connection, statement, is_change=is_change)
@@ -159,7 +159,7 @@ def _type_name(type: asyncpg.Type) -> str:
 
 
 def _bounded(select: str, shown: Sequence[Column], columns: int, rows: int) -> str:
-    """The same query, of which the server sends no more rows, and no longer values, than are shown."""
+    """Wrap a query so that the server sends no more rows and no longer values than are shown."""
     names = [f"c{number}" for number in range(columns)]
     values = [
         name if column.type in _SMALL_TYPES else f"left({name}::text, {MAX_CELL_CHARS + 1})"
@@ -171,7 +171,7 @@ def _bounded(select: str, shown: Sequence[Column], columns: int, rows: int) -> s
 async def _first_rows(
     prepared: "PreparedStatement[asyncpg.Record]", shown: Sequence[Column], limits: Limits
 ) -> tuple[list[tuple[object, ...]], bool]:
-    """Rows up to the limits, and whether these are all."""
+    """Return rows up to the limits, and True if these are all."""
     rows: list[tuple[object, ...]] = []
     chars = 0
     async for record in prepared.cursor(prefetch=_PREFETCH_ROWS):
@@ -188,7 +188,7 @@ def _values(record: asyncpg.Record, shown: Sequence[Column]) -> tuple[object, ..
 
 
 def _value(value: object, type: str) -> object:
-    """A numeric comes as text, since it may have 147,000 digits; one that was cut stays that."""
+    """Convert a numeric, which arrives as text (up to 147,000 digits), unless it was cut."""
     if type == "numeric" and isinstance(value, str) and len(value) <= MAX_CELL_CHARS:
         return Decimal(value)
     return value

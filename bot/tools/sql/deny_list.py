@@ -1,16 +1,16 @@
-"""Which functions, catalogs and settings a query may name. Pure.
+"""Functions, catalogs and settings that a query may not name. Pure.
 
-PostgreSQL's own names beginning with `pg_` are refused unless they are known to be harmless, so that those of
-future versions are, too. Extensions have names here, and `bot.tools.sql.resolution` asks the server.
+Names with the prefix `pg_` are refused unless they are known to be harmless, which covers future versions of
+PostgreSQL. Functions of extensions are listed, and `bot.tools.sql.resolution` asks the server.
 """
 
 import re
 
 LEDGER = "agent_ledger"
-"""The bot's own table of changes that were carried out: what others asked is nobody's to read by a tool."""
+"""Table of executed changes. No tool may read it, because it shows what other users have asked for."""
 
 STATISTICS = frozenset({"pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"})
-"""Views that hold values of each table that may be read, the ledger among them."""
+"""Views with values of all readable tables, including the ledger."""
 
 _HARMLESS_PG_FUNCTION = re.compile(
     r"""
@@ -27,7 +27,7 @@ _HARMLESS_PG_FUNCTION = re.compile(
     """,
     re.VERBOSE,
 )
-"""All others of that name are refused: among them are files, sleeping, locks, signals and replication."""
+"""All other `pg_` functions are refused: they include files, sleeping, locks, signals and replication."""
 
 _DENIED_FUNCTION = re.compile(
     r"""
@@ -53,10 +53,10 @@ _DENIED_FUNCTION = re.compile(
 )
 
 XML_PATHS = "XML paths are not possible: the time limit does not stop them. Select the XML as text."
-"""libxml2 evaluates them in one go, in which PostgreSQL does not look whether it should stop."""
+"""libxml2 evaluates XML paths in one call, which PostgreSQL cannot interrupt."""
 
 _DENIED_SCHEMAS = frozenset({"aws_lambda", "aws_s3", "cron", "dblink", "http", "net"})
-"""Schemas of extensions whose functions reach out of the database."""
+"""Schemas of extensions with functions that reach outside of the database."""
 
 _HARMLESS_PG_RELATION = re.compile(
     r"""
@@ -72,7 +72,7 @@ _HARMLESS_PG_RELATION = re.compile(
     """,
     re.VERBOSE,
 )
-"""All other catalogs are refused: they hold secrets, settings, files, or what other people are doing."""
+"""All other catalogs are refused: they hold secrets, settings, files, or activity of other users."""
 
 _DENIED_RELATION = re.compile(
     r"_?pg_.* | (user_mapping | foreign_(data_wrapper|server|table) | column)_options | user_mappings",
@@ -83,26 +83,26 @@ _DENIED_SETTING = re.compile(
     r"all | .*\..* | primary_conninfo | .*(_command|_file|_directory|_directories|passphrase).*",
     re.VERBOSE | re.DOTALL,
 )
-"""Those hold commands, passwords or files; with a dot they are an application's own, often its keys."""
+"""Settings with commands, passwords or files; those with a dot belong to applications, often with keys."""
 
 
 def is_denied_function(name: str, schema: str = "") -> bool:
-    """Whether a function may do more than read tables, by its name as PostgreSQL knows it."""
+    """Return True if a function of this name may do more than read tables."""
     if schema in _DENIED_SCHEMAS:
         return True
     return bool(_DENIED_FUNCTION.fullmatch(name)) and not _HARMLESS_PG_FUNCTION.fullmatch(name)
 
 
 def is_denied_relation(name: str) -> bool:
-    """Whether it is a catalog that is not about the tables there are."""
+    """Return True for a catalog that does more than describe tables."""
     return bool(_DENIED_RELATION.fullmatch(name)) and not _HARMLESS_PG_RELATION.fullmatch(name)
 
 
 def is_known_catalog(name: str) -> bool:
-    """Return whether it is a catalog of PostgreSQL, before which no table of that name is ever found."""
+    """Return True for a catalog of PostgreSQL, which hides any table with the same name."""
     return bool(_HARMLESS_PG_RELATION.fullmatch(name))
 
 
 def is_denied_setting(name: str) -> bool:
-    """Whether a setting may hold a secret."""
+    """Return True if a setting may hold a secret."""
     return bool(_DENIED_SETTING.fullmatch(name.strip().lower()))

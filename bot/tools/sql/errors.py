@@ -1,4 +1,4 @@
-"""What asyncpg raises, in words that let a model mend its query or tell a person what is wrong."""
+"""Translation of asyncpg's errors to texts that help the model to fix its query or to inform the user."""
 
 import logging
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from bot.tools.sql.format import point_at
 
 log = logging.getLogger(__name__)
 
-_MAX_MESSAGE_CHARS = 1_000  # PostgreSQL quotes the value that it could not read, however long it is
+_MAX_MESSAGE_CHARS = 1_000  # PostgreSQL quotes invalid values, however long they are
 
-UNREACHABLE = "The database cannot be reached at the moment. Say so, and suggest to try again in a minute."
+UNREACHABLE = "The database cannot be reached at the moment.\nSay so, and suggest to try again in a minute."
 
-BUSY = "The database is busy: all connections are at work. Say so, and suggest to try again in a minute."
+BUSY = "The database is busy: all connections are in use.\nSay so, and suggest to try again in a minute."
 
 CONNECTION_ERRORS = (
     OSError,  # includes TimeoutError
@@ -45,25 +45,25 @@ _ADVICE: dict[type[asyncpg.PostgresError], str] = {
 
 
 class DatabaseDown(ToolFailure):
-    """The database did not answer, so that nobody knows whether it has done what it was told."""
+    """Database that did not answer, so that it is unknown whether a statement ran."""
 
 
 class DatabaseBusy(DatabaseDown):
-    """No connection became free in time; nothing was done."""
+    """Pool without a free connection; nothing was done."""
 
 
 class UnknownName(ToolFailure):
-    """The query names a table, column or function that does not exist."""
+    """Query with the name of a table, column or function that does not exist."""
 
 
 @contextmanager
 def translated(query: str, seconds: float) -> Iterator[None]:
-    """Raise `ToolFailure` for the errors of asyncpg; `seconds` is how long the query may take."""
+    """Raise `ToolFailure` for asyncpg's errors; `seconds` is the time limit of the query."""
     try:
         yield
     except CONNECTION_ERRORS as error:
-        # what the error says may hold addresses and names that are for operators only
-        log.warning("database not reached", extra={"error": repr(error)})
+        # the error may contain addresses and names that are for operators only
+        log.warning("database unreachable", extra={"error": repr(error)})
         raise DatabaseDown(UNREACHABLE) from error
     except asyncpg.InternalClientError as error:  # pseudo-types, such as the anyarray of pg_stats
         raise ToolFailure("A column has a type that cannot be read: cast it to text.") from error
@@ -74,9 +74,9 @@ def translated(query: str, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def discreet(query: str, seconds: float) -> Iterator[None]:
-    """Raise `ToolFailure` in words of ours: those of the server may quote what the asker may not read.
+    """Raise `ToolFailure` without the server's text, which may quote values that the user may not read.
 
-    For changes. `query` is what is run: of an error in its text the place is shown.
+    For changes; the position of an error in the text of `query` is shown.
     """
     try:
         with translated(query, seconds):
@@ -124,7 +124,7 @@ _REASONS = {
     "40": "it was in the way of another change. Try again",
     "": "the database refuses it",
 }
-"""By SQLSTATE, or the class that its first two characters are: errcodes-appendix of PostgreSQL's manual."""
+"""Reasons by SQLSTATE, or by its class (first two characters): errcodes-appendix of PostgreSQL's manual."""
 
 
 def _described(error: asyncpg.PostgresError, query: str, seconds: float) -> str:

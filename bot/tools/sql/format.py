@@ -1,22 +1,22 @@
-"""Query results and errors as text for a model and for people. Pure."""
+"""Formats of query results and errors for the model and for users. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 MAX_CELL_CHARS = 500
-"""Longer values are cut; the server sends no more of them than this and one character."""
+"""Longest value; the server sends one character more, which shows that it was cut."""
 
 _ERROR_LINE_CHARS = 120
 NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "money"})
-"""Types whose columns are aligned to the right."""
+"""Types of right-aligned columns."""
 _CONTROL = dict.fromkeys((*range(32), 127), " ")
 _PIPE = str.maketrans({"|": "\\|"})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a result; `type` is PostgreSQL's name for it, such as `numeric` or `text[]`."""
+    """Column of a result; `type` is PostgreSQL's name, such as `numeric` or `text[]`."""
 
     name: str
     type: str
@@ -24,13 +24,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Rows of a query. `is_complete` is false when there are more, which were not fetched.
+    """Fetched rows of a query; `is_complete` and `hidden_columns` tell if more rows or columns exist.
 
-    So were `hidden_columns`, those after the last of `columns`.
-
-    Booleans, numbers and UUIDs are Python's, NULL is None; all else (dates, intervals, JSON, arrays,
-    bytea, enums, ...) is text as PostgreSQL writes it, with dates in ISO 8601, cut after
-    `MAX_CELL_CHARS` and one characters.
+    Booleans, numbers and UUIDs are Python objects, NULL is None; all other values (dates, JSON, arrays, …)
+    are PostgreSQL's text, with dates in ISO 8601, cut after `MAX_CELL_CHARS` + 1 characters.
     """
 
     columns: tuple[Column, ...]
@@ -40,7 +37,7 @@ class Result:
 
 
 def markdown(result: Result) -> str:
-    """The result as a Markdown table and a line that says how much of it this is."""
+    """Return the result as a Markdown table, and a line about its completeness."""
     if not result.columns:
         return _summary(result)
     rules = ["---:" if column.type in NUMBERS else "---" for column in result.columns]
@@ -49,12 +46,12 @@ def markdown(result: Result) -> str:
 
 
 def row_line(row: Sequence[object]) -> str:
-    """One row of the table."""
+    """Return one row of the table."""
     return _line([cell(value) for value in row])
 
 
 def cell(value: object) -> str:
-    """A value on one line, not longer than `MAX_CELL_CHARS` and an ellipsis; pipes are not escaped yet."""
+    """Return a value on one line, cut to `MAX_CELL_CHARS` and an ellipsis; pipes are not escaped yet."""
     match value:
         case None:
             return "NULL"
@@ -93,7 +90,7 @@ def _rows(count: int) -> str:
 
 
 def point_at(query: str, index: int | None) -> str:
-    """The line of the query at `index` (characters from 0) with a caret below, as psql shows errors."""
+    """Return the line of the query at `index` (in characters) with a caret below, as psql shows errors."""
     if index is None or not 0 <= index <= len(query):
         return ""
     number = query.count("\n", 0, index) + 1

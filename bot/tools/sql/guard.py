@@ -1,8 +1,8 @@
-"""Kinds of statement that may run at all, decided on PostgreSQL's own parse tree. Pure.
+"""Check of a statement's kind on PostgreSQL's own parse tree. Pure.
 
-This is one of the walls that `bot.tools.sql.database` names. Names are only collected here, some with the
-reason for which they may not be PostgreSQL's own or an extension's: `resolution` asks the server about them.
-What a view or function of the database does inside is the database's business, hence the role's.
+One of the layers in `bot.tools.sql.database`. Names are only collected here, some with a reason against
+built-in objects and those of extensions; `resolution` asks the server about them. The inside of views and
+functions is not checked: the database role limits it.
 """
 
 import re
@@ -34,41 +34,41 @@ from bot.tools.sql.mentions import (
 )
 
 MAX_QUERY_CHARS = 10_000
-"""Longer queries are refused: nobody writes them by hand, and these already take 0.3 s and 2 MiB of stack."""
+"""Longest query: nobody writes longer ones by hand, and this one takes 0.3 s and 2 MiB of stack to parse."""
 
 _READING_ONLY = "only SELECT, WITH, VALUES, TABLE, SHOW and EXPLAIN are."
 
 READING: frozenset[type[ast.Node]] = frozenset({ast.SelectStmt, ast.VariableShowStmt})
-"""The kinds of statement that only look."""
+"""Kinds of statements that only read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement as it was written, without its semicolon, and PostgreSQL's parse tree of it."""
+    """Statement as it was written, without its semicolon, and its parse tree."""
 
     text: str
     tree: ast.Node
     mentions: Mentions = field(default_factory=Mentions)
-    """All that it names, once `check` has looked."""
+    """Names in the statement, after `check`."""
 
     @property
     def calls(self) -> frozenset[str]:
-        """The names of the functions that it may call, also those that look like columns."""
+        """Return the names of functions that it may call, including those that look like columns."""
         return frozenset(each.name for each in self.mentions.calls | self.mentions.attributes)
 
     @property
     def kind(self) -> str:
-        """What it does, in the words of SQL: `SELECT`, `DELETE`, `CREATE TABLE AS`."""
+        """Return its kind in SQL: `SELECT`, `DELETE`, `CREATE TABLE AS`."""
         return _kind(self.tree)
 
     @property
     def is_select(self) -> bool:
-        """Whether it can stand in a FROM."""
+        """Return True if it can be used in a FROM clause."""
         return isinstance(self.tree, ast.SelectStmt)
 
 
 def check(query: str) -> Statement:
-    """The single read-only statement in `query`. Raises `ToolFailure` with the reason when there is none."""
+    """Return the single read-only statement in `query`. Raises `ToolFailure` if there is none."""
     statement = parse_one(query)
     tree = statement.tree
     if isinstance(tree, ast.ExplainStmt):
@@ -80,7 +80,7 @@ def check(query: str) -> Statement:
 
 
 def parse_one(query: str) -> Statement:
-    """The single statement in `query`, of whatever kind. Raises `ToolFailure`, with the place of an error."""
+    """Return the single statement of any kind in `query`. Raises `ToolFailure` with the error's position."""
     _require(len(query) <= MAX_QUERY_CHARS, f"The query is longer than {MAX_QUERY_CHARS:,} characters.")
     # the parser, written in C, would stop reading at a NUL
     _require("\0" not in query and _is_encodable(query), "The query holds characters that are no text.")
@@ -92,17 +92,16 @@ def parse_one(query: str) -> Statement:
     _require(len(statements) > 0, "The query is empty.")
     _require(len(statements) == 1, "Only one statement at a time; send each in a call of its own.")
     (raw,) = statements
-    assert raw.stmt is not None  # the parser makes no statement out of nothing
+    assert raw.stmt is not None  # the parser returns no empty statements
     start = raw.stmt_location or 0
     end = start + raw.stmt_len if raw.stmt_len else len(query)
     return Statement(query[start:end], raw.stmt)
 
 
 def inspect(tree: ast.Node, allowed: Set[type[ast.Node]], otherwise: str) -> Mentions:
-    """Walk all of a statement, whose parts, too, must be of the `allowed` kinds.
+    """Return the names in a statement; all of its parts must be of the `allowed` kinds.
 
-    Return what it names; `sql_resolution` then asks the server what these names are. Raise `ToolFailure` at
-    the first node that may not run whatever its names are: `DELETE is not allowed: <otherwise>`.
+    Raises `ToolFailure` at the first forbidden node: `DELETE is not allowed: <otherwise>`.
     """
     inspector = _Inspector(allowed, otherwise)
     inspector(tree)
@@ -123,7 +122,7 @@ class _Inspector(Visitor):
 
     @property
     def mentions(self) -> Mentions:
-        """All that was named in what was visited."""
+        """Return the names in the visited nodes."""
         return Mentions(
             frozenset(self._calls),
             frozenset(self._attributes),
@@ -189,7 +188,7 @@ def _call_refusal(name: str, schema: str, arguments: Sequence[ast.Node]) -> str:
 
 
 def _attribute_refusal(name: str) -> str:
-    """The reason why `t.f` or `(x).f` may only be a column, or call one of the user's own functions."""
+    """Return why `t.f` or `(x).f` may only be a column, or a call of a user-defined function."""
     denied = name == "current_setting" or is_denied_function(name)
     return f"{name} is not allowed: it may call the function of that name." if denied else ""
 
@@ -209,7 +208,7 @@ def _literal(arguments: Sequence[ast.Node]) -> str | None:
 
 
 def _kind(statement: ast.Node) -> str:
-    """`DELETE` for a DeleteStmt, `CREATE TABLE AS` for a CreateTableAsStmt."""
+    """Return `DELETE` for a DeleteStmt, `CREATE TABLE AS` for a CreateTableAsStmt."""
     name = type(statement).__name__.removesuffix("Stmt")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).upper()
 

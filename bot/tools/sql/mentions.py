@@ -1,4 +1,4 @@
-"""Names that a statement mentions, and the columns that each of its FROM items is known to have. Pure."""
+"""Names in a statement, and the known columns of each FROM item. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from pglast import ast
 from pglast.enums import A_Expr_Kind
 
 UNKNOWN = ""
-"""Stands for the name of a FROM item whose name is not known, so that it may be any."""
+"""Name of a FROM item whose name is unknown, so that it may be any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name as the parser read it; `schema` is empty when there is none.
+    """Parsed name; `schema` is empty if there is none.
 
-    `refusal` is the reason why it may only be one of the user's own objects, empty when any object will do.
+    `refusal` is the reason why it may only be a user-defined object; empty if any object is allowed.
     """
 
     name: str
@@ -24,13 +24,13 @@ class Name:
 
     @property
     def quoted(self) -> str:
-        """The name as SQL."""
+        """Return the name as SQL."""
         return ".".join(quoted(each) for each in (self.schema, self.name) if each)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A FROM item: its columns as far as the statement tells them, or the relation that has them."""
+    """FROM item: its columns as far as the statement names them, or its relation."""
 
     columns: frozenset[str] = frozenset()
     relation: Name | None = None
@@ -38,11 +38,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """Everything that a statement names.
+    """All names in a statement.
 
-    `calls` are functions. `attributes` are `t.f` and `(x).f`, which call the function `f` when there is no
-    such column; there `schema` is the name before the dot. `given` are the queries of WITH, `sources` the
-    items of FROM, each by name; in two scopes a name may stand for two of them.
+    `calls` are functions; `attributes` are `t.f` and `(x).f` (`schema` is the part before the dot), which
+    call the function `f` if there is no such column; `given` are WITH queries and `sources` FROM items, by
+    name.
     """
 
     calls: frozenset[Name] = frozenset()
@@ -60,12 +60,12 @@ def quoted(name: str) -> str:
 
 
 def strings(nodes: Sequence[ast.Node] | None) -> list[str]:
-    """Return the names in a list that may hold `*` and subscripts, too, in the order of the list."""
+    """Return the names in a list that may also hold `*` and subscripts, in order."""
     return [node.sval or "" for node in nodes or () if isinstance(node, ast.String)]
 
 
 def source_of(item: ast.Node) -> tuple[str, Source] | None:
-    """Return the name and the source of a FROM item; None for anything else."""
+    """Return the name and the source of a FROM item, or None for other nodes."""
     match item:
         case ast.RangeVar(relname=str(relation), schemaname=schema, alias=alias):
             name = Name(relation, schema or "")
@@ -91,16 +91,16 @@ def source_of(item: ast.Node) -> tuple[str, Source] | None:
 
 
 def _called(functions: Any) -> str:  # pglast ships no types
-    """Return the name that PostgreSQL gives to functions in FROM that have no alias."""
+    """Return PostgreSQL's name for functions in FROM without an alias."""
     match functions:
         case [[ast.FuncCall(funcname=path), *_], *_]:
             return strings(path)[-1]
-        case _:  # CAST, COALESCE and the like have names that are found by many rules
+        case _:  # CAST, COALESCE and others get their names by many rules
             return UNKNOWN
 
 
 def operators_of(node: ast.Node) -> frozenset[str]:
-    """Return the operators that a node names, and those that it uses without naming them."""
+    """Return the operators of a node, including implicit ones."""
     match node:
         case ast.A_Expr(kind=kind) if kind in _BETWEEN:
             return frozenset({"<", "<=", ">", ">="})
@@ -116,17 +116,17 @@ _BETWEEN = frozenset(each for each in A_Expr_Kind if "BETWEEN" in each.name)
 
 
 def given_by(query: ast.CommonTableExpr) -> Source:
-    """Return the source that a query of WITH is."""
+    """Return the source of a WITH query."""
     return Source(_renamed(query.aliascolnames, query.ctequery))
 
 
 def _renamed(names: Sequence[ast.Node] | None, query: ast.Node | None) -> frozenset[str]:
-    """Return the names of a list, or else those that the query itself gives to its columns."""
+    """Return the column names of an alias list, or else those of the query."""
     return frozenset(strings(names)) if names else _named(query)
 
 
 def _named(query: ast.Node | None) -> frozenset[str]:
-    """Return columns that are surely in the query's result; what a star stands for is not among them."""
+    """Return columns that are certainly in the query's result; those of a star are not known."""
     while isinstance(query, ast.SelectStmt) and query.larg is not None:  # UNION: its first part names them
         query = query.larg
     if not isinstance(query, ast.SelectStmt):

@@ -1,4 +1,4 @@
-"""Connections to the business database, each query in a read-only transaction that is rolled back."""
+"""Connection pool for the business database; queries run in read-only transactions that are rolled back."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 Admit: TypeAlias = Callable[[Connection], Awaitable[None]]
-"""Looks at the role of a connection before it is read from. Raises `ToolFailure` to keep it from that."""
+"""Checks the role of a connection before reading. Raises `ToolFailure` to refuse it."""
 
 _CONNECT_SECONDS = 5
 _ACQUIRE_SECONDS = 10
@@ -43,10 +43,10 @@ BEGIN READ ONLY;
 SET LOCAL statement_timeout = {milliseconds};
 SET LOCAL lock_timeout = {lock_milliseconds};
 SET LOCAL idle_in_transaction_session_timeout = '60s';
--- one query, one process of the server; and compiling does not look whether it should stop
+-- one server process per query; and JIT compilation cannot be interrupted
 SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL jit = off;
--- otherwise a backslash before a quote would mean one thing to the guard and another to the server
+-- else a backslash before a quote would mean one thing to the guard and another to the server
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL datestyle = 'ISO';
 SET LOCAL intervalstyle = 'postgres';
@@ -55,15 +55,15 @@ SET LOCAL bytea_output = 'hex';
 
 
 async def everybody(_: Connection) -> None:
-    """Admit whatever role there is."""
+    """Admit every role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Connections, and who decides whether their role may be used.
+    """Connections with the check of their role, and a share of them for each user.
 
-    `shares` are the connections that a person may still take: a third of all at once, so that slow queries
-    of one leave some for the others. Callers of HTTP cannot be told apart, and leave one.
+    A user gets at most a third of the connections, so that slow queries of one leave some for others. HTTP
+    callers are indistinguishable and get all except one.
     """
 
     connections: "asyncpg.Pool[asyncpg.Record]"
@@ -71,27 +71,27 @@ class Pool:
     shares: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
 
     def share(self, person: str) -> asyncio.Semaphore:
-        """Return the connections of a person; whoever holds one, or waits for one, keeps it alive."""
+        """Return the semaphore of a user's connections; its holders and waiters keep it alive."""
         size = self.connections.get_max_size()
         most = size - 1 if person.startswith("http:") else size // 3 if person else size
         return self.shares.setdefault(person, asyncio.Semaphore(max(1, most)))
 
     @property
     def is_busy(self) -> bool:
-        """Return whether there is no connection that is not at work."""
+        """Return True if all connections are in use."""
         connections = self.connections
         return connections.get_size() == connections.get_max_size() and not connections.get_idle_size()
 
 
 @asynccontextmanager
 async def open_pool(dsn: str, *, size: int, admit: Admit = everybody) -> AsyncIterator[Pool]:
-    """A pool of at most `size` connections. None is opened before it is needed, so this never fails."""
+    """Open a pool of at most `size` connections. They connect on demand, so this never fails."""
     connections = asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=size,
         timeout=_CONNECT_SECONDS,
-        # queries rarely come twice, and poolers such as PgBouncer cannot keep prepared statements
+        # queries rarely repeat, and poolers such as PgBouncer cannot keep prepared statements
         statement_cache_size=0,
         server_settings={"application_name": "bot"},
         connection_class=BoundedConnection,
@@ -104,12 +104,12 @@ async def open_pool(dsn: str, *, size: int, admit: Admit = everybody) -> AsyncIt
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await connections.close()
         except TimeoutError:
-            log.warning("database connections were still in use at the end")
+            log.warning("database connections not closed in time")
 
 
 @asynccontextmanager
 async def reading(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
-    """As `transaction`, for what the tools do: only with a role that the pool admits, and in fair shares."""
+    """Yield a `transaction` for a tool: with an admitted role, and within the user's share."""
     async with pool.share(asker()), transaction(pool, seconds) as connection:
         with translated("", seconds):
             await pool.admit(connection)
@@ -118,11 +118,10 @@ async def reading(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def transaction(pool: Pool, seconds: float, patience: float | None = None) -> AsyncIterator[Connection]:
-    """A connection in a read-only transaction that is rolled back at the end, whatever happened.
+    """Yield a connection in a read-only transaction that is always rolled back. Raises `ToolFailure`.
 
-    It is waited for `patience` seconds. The body may take `seconds` (and a little more, before a server that
-    does not even cancel is left). Cancelling the task cancels the query on the server: asyncpg does so before
-    it rolls back. Raises `ToolFailure` when there is no connection to be had.
+    Waits up to `patience` seconds for a connection; the body may take `seconds`. Cancelling the task also
+    cancels the query on the server (asyncpg).
     """
     async with acquired(pool, seconds, patience) as connection:
         answer = answer_of(connection)
@@ -138,7 +137,7 @@ async def transaction(pool: Pool, seconds: float, patience: float | None = None)
 
 @asynccontextmanager
 async def acquired(pool: Pool, seconds: float, patience: float | None = None) -> AsyncIterator[Connection]:
-    """A connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
+    """Yield a connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
     with translated("", seconds):
         try:
             connection = await pool.connections.acquire(timeout=patience or _ACQUIRE_SECONDS)
@@ -165,7 +164,7 @@ async def _give_back(pool: Pool, connection: Connection) -> None:
     try:
         await connection.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
     except (*CONNECTION_ERRORS, asyncpg.PostgresError):
-        with suppress(asyncpg.InterfaceError):  # when the connection was lost, the pool has let go of it
+        with suppress(asyncpg.InterfaceError):  # the pool has released a lost connection already
             connection.terminate()
     finally:
         await pool.connections.release(connection)

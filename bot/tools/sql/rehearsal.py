@@ -1,7 +1,7 @@
-"""Rehearsal of a change: what it would do, found by reading as the reading role.
+"""Rehearsal of a change: its effect, computed by reading as the reading role.
 
-Nobody has approved it yet. So it may tell nothing that this role could not read by itself: neither by an
-error, nor by a count, nor by succeeding where that depends on what is hidden.
+The change is not approved yet. So the rehearsal must not reveal anything that this role cannot read: not by
+an error, a count, or by success that depends on hidden rows.
 """
 
 import json
@@ -16,24 +16,23 @@ from bot.tools.sql.pool import Connection
 from bot.tools.sql.resolution import calls_own_code
 
 REHEARSAL_SECONDS = 5
-"""Nobody has approved it, and it may hold locks."""
+"""Time limit: the change is not approved, and it may hold locks."""
 
 MOST_ROWS = 10_000
-"""More are not changed at once from a chat."""
+"""Most rows that a change from a chat may affect."""
 
 _MOST_TRIED_ROWS = 1_000
 _MOST_CHARS = 1_000_000
 _MOST_ESTIMATED_ROWS = 20 * MOST_ROWS  # estimates are often wrong by a factor of ten
-_MOST_COST = 2_000_000  # about a minute, were all of it read from a disk
+_MOST_COST = 2_000_000  # about a minute if everything is read from disk
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Effect of a change, found by reading. `path` are the schemas in which its names were looked up.
+    """Effect of a change, with the search path and the settings that give its text a meaning.
 
-    `settings` are those of the reading role by which dates, times and NULLs in its text are understood.
-    `untried` is the reason why it must not be tried as the writing role before somebody approves; empty when
-    nothing hidden has a say in how that ends.
+    `untried` is the reason why the writing role must not try it before an approval; empty if the outcome
+    depends on nothing hidden.
     """
 
     rows: int
@@ -67,7 +66,7 @@ async def rehearsed(connection: Connection, change: Change) -> Rehearsal:
 
 
 async def _require_readable(connection: Connection, change: Change) -> None:
-    """Name the table that may not be read; whether it may is decided by reading."""
+    """Raise `ToolFailure` with the name of a table that is not readable."""
     mentions = change.statement.mentions
     names = [each.quoted for each in mentions.relations if each.schema or each.name not in mentions.given]
     closed = await connection.fetchval(_CLOSED, names)
@@ -93,7 +92,7 @@ async def _require_small_plan(connection: Connection, reading: str) -> None:
 
 
 async def _counted(connection: Connection, reading: str) -> tuple[int, int]:
-    """Return the number of rows, and of the characters of their values, each of which is worked out."""
+    """Return the number of rows, and the number of characters of their computed values."""
     record = await connection.fetchrow(
         "SELECT count(*), coalesce(sum(length(CAST(counted.* AS text))), 0)::bigint"  # noqa: S608 - printed by us
         f" FROM (SELECT * FROM (\n{reading}\n) AS wanted LIMIT {MOST_ROWS + 1}) AS counted"
@@ -103,7 +102,7 @@ async def _counted(connection: Connection, reading: str) -> tuple[int, int]:
 
 
 async def _reason_against_trying(connection: Connection, change: Change, rows: int) -> str:
-    """Return why trying it could tell what the reading role may not know; empty when it could not."""
+    """Return why a trial could reveal hidden data, or an empty string if it could not."""
     if rows > _MOST_TRIED_ROWS:
         return f"it changes more than {_MOST_TRIED_ROWS:,} rows"
     named = [each.quoted for each in change.statement.mentions.relations]
@@ -187,7 +186,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger
 
 
 class Allowance:
-    """Rehearsals that a person may have made in the last hour, counted in this process."""
+    """Rate limit of a user's rehearsals per hour, in this process."""
 
     def __init__(self, most: int, seconds: float = 3600) -> None:
         self._most = most
@@ -195,7 +194,7 @@ class Allowance:
         self._made: dict[str, deque[float]] = {}
 
     def take(self, person: str, now: float) -> None:
-        """Count one more at the time `now`. Raises `ToolFailure` when there were too many."""
+        """Count a rehearsal at the time `now`. Raises `ToolFailure` beyond the limit."""
         for each in [who for who, made in self._made.items() if made[-1] <= now - self._seconds]:
             del self._made[each]
         made = self._made.setdefault(person, deque())
@@ -203,7 +202,7 @@ class Allowance:
             made.popleft()
         _require(
             len(made) < self._most,
-            f"This person has had {self._most} changes prepared within an hour, which is the limit. Say so; "
+            f"This user has had {self._most} changes prepared within an hour, which is the limit.\nSay so; "
             "it is possible again later.",
         )
         made.append(now)

@@ -1,7 +1,7 @@
-"""Names of a statement, judged by what they resolve to on the server, for the role that asks.
+"""Check of a statement's names by the objects that they resolve to on the server.
 
-A read-only transaction stops a function written in SQL or PL/pgSQL from writing. It does not stop one in C
-that opens a connection, writes a page of a table by itself, or runs a program.
+A read-only transaction keeps functions in SQL or PL/pgSQL from writing, but not functions in C that open a
+connection, write a page of a table directly, or run a program.
 """
 
 import re
@@ -19,7 +19,7 @@ from bot.tools.sql.mentions import (
 )
 from bot.tools.sql.pool import Connection
 
-# Functions of PostgreSQL itself are looked up only where a refusal hangs on it.
+# Built-in functions are looked up only if a refusal depends on them.
 _FUNCTIONS = """
 SELECT p.proname::text AS name, n.nspname::text AS schema,
        n.nspname = ANY (current_schemas(true)) AS is_visible,
@@ -71,9 +71,9 @@ _HARMLESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of the server. `is_foreign`: PostgreSQL's own or an extension's.
+    """Function of the server; `is_foreign` if it is built in or belongs to an extension.
 
-    `takes_one`: it can be called with one argument, hence as `t.f` or `(x).f`.
+    `takes_one`: it can be called with one argument, and so as `t.f` or `(x).f`.
     """
 
     name: str
@@ -86,19 +86,19 @@ class Function:
 
     @property
     def may_do_anything(self) -> bool:
-        """True when no read-only transaction stops it."""
+        """Return True if a read-only transaction does not restrict it."""
         return self.is_volatile and self.is_untrusted and not _HARMLESS.fullmatch(self.name)
 
     @property
     def hides_effects(self) -> bool:
-        """True when it may change what a statement does not show."""
+        """Return True if it may have effects that the statement does not show."""
         return self.is_volatile and not _HARMLESS.fullmatch(self.name)
 
 
 async def require_harmless(connection: Connection, statement: Statement, *, is_change: bool = False) -> None:
-    """Raise `ToolFailure` when the statement names what may do more than read, or what holds secrets.
+    """Raise `ToolFailure` if the statement names objects that do more than read, or that hold secrets.
 
-    In a change no function may have effects of its own: nobody could see them.
+    In a change no function may have effects, because the approver could not see them.
     """
     mentions = statement.mentions
     await _require_own_relations(connection, mentions)
@@ -145,7 +145,7 @@ def _require_no_effects(functions: Iterable[Function], *, is_change: bool) -> No
 
 
 async def calls_own_code(connection: Connection, mentions: Mentions) -> bool:
-    """Return whether the statement may run functions, operators or types that PostgreSQL has not brought."""
+    """Return True if the statement may use functions, operators or types that are not built in."""
     functions = await _functions(connection, mentions)
     if any(
         _may_be(call, each) for call in mentions.calls for each in functions if each.schema != "pg_catalog"
@@ -213,7 +213,7 @@ async def _require_own_relations(connection: Connection, mentions: Mentions) -> 
 
 
 async def _is_column(connection: Connection, attribute: Name, mentions: Mentions) -> bool:
-    """Return whether `t.f` is surely a column: each FROM item called `t`, in any scope, has one."""
+    """Return True if `t.f` is certainly a column: each FROM item called `t`, in any scope, has it."""
     sources = mentions.sources.get(attribute.schema, ())
     for source in (*sources, *mentions.sources.get(UNKNOWN, ())):
         if not await _has_column(connection, source, attribute.name, mentions):

@@ -1,4 +1,4 @@
-"""What the database role of the bot may do: evidence for health, in production a condition of reading."""
+"""Privileges of the bot's database role: evidence for health, and in production a condition for reading."""
 
 import logging
 import time
@@ -15,11 +15,11 @@ from bot.tools.sql.pool import Connection, Pool, transaction
 log = logging.getLogger(__name__)
 
 RolePolicy: TypeAlias = Literal["warn", "refuse", "accept"]
-"""What to do about a role that may do more than read: say so in health, read nothing with it, or nothing."""
+"""Reaction to a role with more than read privileges: degraded health, no reading, or none."""
 
 _SECONDS = 3
 _PATIENCE = 2.0
-"""Seconds that health waits for a connection that is not at work."""
+"""Seconds that health waits for a free connection."""
 
 _MOST = 5
 _TRUSTED_SECONDS = 60
@@ -28,8 +28,8 @@ _ADVICE = "give the bot a role that only reads (docs/database.md)"
 _OFF = f"off: {_ADVICE}, or set SQL_ALLOW_PRIVILEGED_ROLE=true"
 
 _REFUSAL = (
-    "The database is switched off for the bot, because its role there may do more than read. Say so, and "
-    "that who operates the bot must give it a role that only reads; the bot's health says what it may do now."
+    "The database is switched off for the bot, because its role may do more than read.\nSay so, and that the "
+    "operator must give the bot a role that only reads; the bot's health shows what the role may do now."
 )
 
 _NOT_OF_THE_SYSTEM = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
@@ -99,7 +99,7 @@ _CONCERNS = (
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The role that the bot has; `concerns` are the phrases for what it may do beside reading."""
+    """Database role of the bot; `concerns` describe its privileges beyond reading."""
 
     name: str
     server_version: str
@@ -107,7 +107,7 @@ class Role:
 
 
 class RoleCheck:
-    """Keeps the policy. A good role is trusted for `trusted_seconds`; a refused one is examined each time."""
+    """Check of the role: a good one is trusted for `trusted_seconds`, a refused one is examined each time."""
 
     def __init__(self, policy: RolePolicy, trusted_seconds: float = _TRUSTED_SECONDS) -> None:
         self._policy = policy
@@ -116,14 +116,14 @@ class RoleCheck:
         self._is_refused = False
 
     async def admit(self, connection: Connection) -> None:
-        """Raise `ToolFailure`, with what a person can do, when the role may not be used. See `Admit`."""
+        """Raise `ToolFailure` with advice if the role may not be used."""
         if self._policy == "refuse" and time.monotonic() >= self._trusted_until:
             self._judge(await _examine(connection))
             if self._is_refused:
                 raise ToolFailure(_REFUSAL)
 
     async def report(self, pool: Pool) -> Health:
-        """Postgres as a part of the bot: degraded when its role may do more than read. Never raises."""
+        """Report the state of Postgres, degraded if its role may do more than read. Never raises."""
         began = time.monotonic()
         try:
             async with transaction(pool, _SECONDS, _PATIENCE) as connection:
@@ -156,9 +156,9 @@ class RoleCheck:
         is_refused = self._policy == "refuse" and bool(role.concerns)
         self._trusted_until = -float("inf") if is_refused else time.monotonic() + self._trusted_seconds
         if is_refused and not self._is_refused:
-            log.warning("SQL tools are off", extra={"role": role.name, "rights": "; ".join(role.concerns)})
+            log.warning("sql tools disabled", extra={"role": role.name, "rights": "; ".join(role.concerns)})
         if self._is_refused and not is_refused:
-            log.info("SQL tools are on again", extra={"role": role.name})
+            log.info("sql tools enabled", extra={"role": role.name})
         self._is_refused = is_refused
 
 

@@ -1,4 +1,4 @@
-"""All rows of a query as text, some at a time."""
+"""Streaming of all rows of a query as text, in batches."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import TypeAlias
@@ -9,12 +9,12 @@ from bot.tools.sql.guard import Statement
 from bot.tools.sql.pool import Connection
 
 MAX_TEXT_CHARS = 32_000
-"""Longer values are cut on the server; a cell of Excel holds 32,767 characters."""
+"""Longest value, cut on the server; a cell of Excel holds 32,767 characters."""
 
 _MOST_ROWS = 500
 _MOST_CELLS_AT_FIRST = 100
 _BATCH_CHARS = 1_000_000
-"""About how long a batch may be, going by the one before it."""
+"""Approximate size of a batch, estimated from the batch before it."""
 
 Batch: TypeAlias = Sequence[Sequence[str | None]]
 
@@ -22,7 +22,7 @@ Batch: TypeAlias = Sequence[Sequence[str | None]]
 async def batches(
     connection: Connection, statement: Statement, seconds: float
 ) -> tuple[tuple[Column, ...], AsyncGenerator[Batch]]:
-    """Return the columns, and the rows as they are asked for. Raises `ToolFailure`."""
+    """Return the columns, and a generator of row batches. Raises `ToolFailure`."""
     with translated(statement.text, seconds):
         prepared = await connection.prepare(statement.text)
     columns = tuple(Column(each.name, each.type.name) for each in prepared.get_attributes())

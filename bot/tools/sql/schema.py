@@ -1,4 +1,4 @@
-"""The database described for a model: tables, columns, keys, comments, sizes, sample values."""
+"""Description of the database for the model: tables, columns, keys, comments, sizes, sample values."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _KINDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialize
 
 
 class Schema:
-    """The relations that the role may read. What was read is kept for some minutes."""
+    """Readable relations, cached for `_FRESH_SECONDS`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,13 +40,13 @@ class Schema:
         return _listed((await self._all()).names)
 
     async def describe(self, table: str | None = None) -> str:
-        """Return one table in detail, or all in short. Raises `ToolFailure`, also for an unknown one."""
+        """Return one table in detail, or all in short. Raises `ToolFailure`, also for an unknown table."""
         catalog = await self._all()
         if not table:
             return await asyncio.to_thread(_overview, catalog)
         table = table.strip()[:_MOST_NAME_CHARS]
         relation = await self._database.relation(table)
-        if relation is None:  # as SQL reads the name; in other capitals or without its schema it may be there
+        if relation is None:  # it may exist in another case or in another schema
             meant = await asyncio.to_thread(_find, table, catalog.names)
             relation = await self._database.relation(meant)
         if relation is None:
@@ -65,14 +65,14 @@ class Schema:
         if relation.name not in self._values:
             try:
                 self._values[relation.name] = await self._database.values(relation)
-            except ToolFailure as error:  # a view that is slow or broken is still worth describing
-                log.warning("no sample values", extra={"table": relation.name, "error": str(error)})
+            except ToolFailure as error:  # a slow or broken view can still be described
+                log.warning("sample values unavailable", extra={"table": relation.name, "error": str(error)})
                 return {}
         return self._values[relation.name]
 
 
 def _find(table: str, names: Sequence[str]) -> str:
-    """Return the one of the names that is meant, spelled with or without quotes, capitals and schema."""
+    """Return the matching name, ignoring quotes, case and schema. Raises `ToolFailure` with suggestions."""
     name = _plain(table)
     by_name = {_plain(each): each for each in reversed(names)}
     if found := by_name.get(name) or by_name.get(name.removeprefix("public.")):
@@ -111,7 +111,7 @@ def _overview(catalog: Catalog) -> str:
 
 
 def _whole_lines(lines: Sequence[str]) -> tuple[str, int]:
-    """Return as many lines as may be shown, and how many these are."""
+    """Return as many lines as may be shown, and their number."""
     kept, size = 0, 0
     for line in lines:
         size += len(line) + 1
@@ -139,7 +139,7 @@ def _details(relation: Relation, values: Mapping[str, Sequence[str]]) -> str:
 
 
 def _bounded(text: str) -> str:
-    """As many whole lines as may be shown."""
+    """Return as many whole lines as may be shown."""
     if len(text) <= _MOST_CHARS:
         return text
     return text[:_MOST_CHARS].rpartition("\n")[0] + "\n… and more; information_schema has the rest"

@@ -1,7 +1,7 @@
-"""Changes to the database that a person has allowed: each runs once, and exactly as it was shown.
+"""Approved changes to the database: each runs once, and exactly as it was shown.
 
-A row in the ledger is written in the same transaction as the change, under the request's name. Whoever runs
-the request again, after a crash or a lost connection, finds that row and changes nothing.
+A row in the ledger, with the request's id, is written in the same transaction as the change. A repeated run,
+after a crash or a lost connection, finds that row and changes nothing.
 """
 
 import asyncio
@@ -72,10 +72,10 @@ ON CONFLICT (request) DO NOTHING RETURNING request
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A statement that a person has approved: who asked, who approved, and how many rows it was to change.
+    """Approved statement with the asker, the approver, and the number of rows that it must change.
 
-    `is_tried`: the reading role may know how many it changes by now. `path`: the schemas in which its names
-    were looked up when it was shown, None for one shown before these were kept; `settings`: see `Rehearsal`.
+    `is_tried`: the reading role may learn how many rows it changes now. `path` and `settings` are those of
+    the rehearsal; `path` is None in requests of older versions.
     """
 
     request: str
@@ -97,16 +97,16 @@ async def open_orders(
     refuses_powers: bool = False,
     rehearsals: int = _REHEARSALS_PER_HOUR,
 ) -> AsyncIterator["Orders"]:
-    """Give changes by the role of `dsn`, on connections of their own; what they read is read by `readers`.
+    """Open changes with the role of `dsn` on separate connections; `readers` rehearses them.
 
-    A person has `rehearsals` an hour. With `refuses_powers`, a role that may do more than write is refused.
+    A user has `rehearsals` per hour. `refuses_powers` refuses a role that may do more than write.
     """
     async with open_pool(dsn, size=size) as pool:
         yield Orders(pool, readers, Allowance(rehearsals), refuses_powers=refuses_powers)
 
 
 class Orders:
-    """Statements that change the database, each behind a person's approval."""
+    """Statements that change the database after an approval."""
 
     name = "writes"
 
@@ -120,11 +120,10 @@ class Orders:
         self._has_ledger = False
 
     async def preview(self, statement: str) -> Preview:
-        """Return what the statement would do.
+        """Return the preview of a statement. Raises `ToolFailure`, also if the ledger is not writable.
 
-        It is read as the reading role first. Only where nothing hidden has a say is it tried, too, in a
-        transaction that is rolled back. Raises `ToolFailure`, also when the ledger could not be written:
-        better before a person is asked.
+        It is rehearsed with the reading role. If its outcome depends on nothing hidden, it is also tried in a
+        transaction that is rolled back.
         """
         change = await asyncio.to_thread(check, statement)
         self._allowance.take(asker(), time.monotonic())
@@ -179,15 +178,14 @@ class Orders:
         self._has_ledger = True
 
     async def execute(self, proposal: Proposal, asked_by: str, approved_by: str) -> str:
-        """Run an approved statement, unless it has run already; what came of it, in words for the model.
+        """Run an approved statement unless it has run already; return the outcome for the model.
 
-        Raises `ToolFailure` when it did not run, or when that cannot be found out. Being cancelled it still
-        goes on to its end: half an order would be nobody's order.
+        Raises `ToolFailure` if it did not run, or if that is unknown. Cancellation waits until it has ended.
         """
         path = proposal.facts.get(_PATH)
         order = Order(
             request=proposal.id,
-            change=await asyncio.to_thread(check, proposal.action),  # what was shown, and nothing else
+            change=await asyncio.to_thread(check, proposal.action),  # exactly what was shown
             rows=proposal.facts[_ROWS],
             is_tried=bool(proposal.facts.get(_IS_TRIED, True)),
             path=None if path is None else tuple(path),
@@ -201,11 +199,11 @@ class Orders:
         except asyncio.CancelledError:
             await asyncio.wait([running])
             if not running.cancelled():
-                running.exception()  # seen: asyncio reports errors that nobody has asked for
+                running.exception()  # else asyncio reports an unretrieved error
             raise
 
     async def health(self) -> Health:
-        """Whether changes could be made; never raises."""
+        """Report if changes are possible. Never raises."""
         began = time.monotonic()
         try:
             await self._ensure_ledger(again=True)
@@ -217,7 +215,7 @@ class Orders:
         return Health(name="writes", state="ok", evidence={"ping_ms": waited, "ledger": LEDGER})
 
     async def outcome(self, proposal: Proposal) -> str:
-        """Whether an approved statement has run, as the ledger tells."""
+        """Return a sentence on whether an approved statement has run, according to the ledger."""
         try:
             async with _writing(self.__pool, REHEARSAL_SECONDS) as connection:
                 with translated("", REHEARSAL_SECONDS):
@@ -245,7 +243,7 @@ class Orders:
         async with _writing(self.__pool) as connection:
             if not await _claim(connection, order):
                 await _require_ours(connection, order)
-                log.info("order was carried out before", extra={"request": order.request})
+                log.info("change already executed", extra={"request": order.request})
                 return _done(order.rows)
             statement = order.change.statement
             with discreet(statement.text, _SECONDS):
@@ -259,7 +257,7 @@ class Orders:
                 raise ToolFailure(_OTHERWISE.format(rows=now, approved=order.rows))
             with discreet("", _SECONDS):
                 await connection.execute("COMMIT")
-        log.info("order carried out", extra={"request": order.request, "rows": rows})
+        log.info("change executed", extra={"request": order.request, "rows": rows})
         return _done(rows)
 
 
@@ -284,7 +282,7 @@ def _done(rows: int) -> str:
 
 @asynccontextmanager
 async def _writing(pool: Pool, seconds: int = _SECONDS) -> AsyncIterator[Connection]:
-    """A connection in a transaction that is rolled back at the end unless the body commits it."""
+    """Yield a connection in a transaction that is rolled back unless the body commits it."""
     async with acquired(pool, seconds) as connection:
         with translated("", seconds):
             await connection.execute(_BEGIN.format(seconds=seconds))
@@ -296,7 +294,7 @@ async def _writing(pool: Pool, seconds: int = _SECONDS) -> AsyncIterator[Connect
 async def _understand_alike(
     connection: Connection, path: tuple[str, ...], settings: Mapping[str, str]
 ) -> None:
-    """Let each name, date and time mean what it means to the reading role. Raises `ToolFailure`."""
+    """Apply the search path and settings of the reading role. Raises `ToolFailure`."""
     for name, value in settings.items():
         await connection.execute("SELECT set_config($1, $2, true)", name, value)
     await connection.execute("SELECT set_config('search_path', $1, true)", ", ".join(map(quoted, path)))
@@ -310,10 +308,9 @@ async def _understand_alike(
 
 
 async def _claim(connection: Connection, order: Order) -> bool:
-    """Enter the order into the ledger; False when it stands there.
+    """Insert the order into the ledger; return False if it is there already.
 
-    Somebody who is at it at this moment is waited for. Raises `DatabaseDown` when that takes too long, since
-    nobody knows then what will come of it.
+    Waits for a concurrent run. Raises `DatabaseDown` if that takes too long, because its outcome is unknown.
     """
     entry = (order.request, order.change.statement.text, order.rows, order.asked_by, order.approved_by)
     try:
@@ -326,35 +323,35 @@ async def _claim(connection: Connection, order: Order) -> bool:
 
 
 async def _require_ours(connection: Connection, order: Order) -> None:
-    """Raise `ToolFailure` when the ledger's entry is of another order, which has the same short name."""
+    """Raise `ToolFailure` if the ledger's entry belongs to another order with the same short id."""
     with translated("", _SECONDS):
         entry = await connection.fetchrow(_CARRIED_OUT, order.request)
     ours = (order.change.statement.text, order.asked_by)
     if entry is None or (entry["statement"], entry["asked_by"]) != ours:
-        log.error("request has the name of another in the ledger", extra={"request": order.request})
+        log.error("ledger entry of another request found", extra={"request": order.request})
         raise ToolFailure(_TAKEN_NAME.format(request=order.request))
 
 
 async def _run(connection: Connection, statement: str) -> int:
-    """Run a statement; how many rows it has changed, which stands last in its status (`INSERT 0 3`)."""
+    """Run a statement and return the number of changed rows from its status (`INSERT 0 3`)."""
     prepared = await connection.prepare(statement)
     await prepared.fetch()
     return int((prepared.get_statusmsg() or "0").rpartition(" ")[2])
 
 
 _UNKNOWN = (
-    "The database could not be reached, and it is not known whether the statement ran. A person has to look "
-    f"into the table {LEDGER}: it ran if there is a row for request {{request}}."
+    "The database could not be reached, and it is unknown whether the statement ran. It ran if the table "
+    f"{LEDGER} has a row for request {{request}}.\nAsk the user to check that."
 )
 
 _TAKEN_NAME = (
-    f"Nothing was changed: the table {LEDGER} has another change under the name {{request}}. Ask for this "
-    "one again, which gives it another name."
+    f"Nothing was changed: the table {LEDGER} has another change with the id {{request}}.\nRequest this "
+    "change again, which gives it another id."
 )
 
 _OTHERWISE = (
-    "Nothing was changed: the statement would now change {rows}, not {approved:,} as when it was approved. "
-    "Look at the data again, and ask again if it is still wanted."
+    "Nothing was changed: the statement would now change {rows}, not {approved:,} as when it was approved.\n"
+    "Look at the data again, and request the change again if it is still wanted."
 )
 
 _MAY_ENTER = """
@@ -374,13 +371,13 @@ SELECT bool_or(rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolre
 """
 
 _TOO_POWERFUL = (
-    "Changes are switched off, because the role that would make them may do far more than that. Say so, and "
-    "that who operates the bot must give it a role as in docs/approvals.md in DATABASE_WRITE_URL."
+    "Changes are switched off, because the role in DATABASE_WRITE_URL may do far more than that. The "
+    "operator must set a role as described in docs/approvals.md."
 )
 
 _NO_LEDGER = (
-    f"Nothing can be changed yet: the table {LEDGER} is missing, and I may not make it. Tell the operator; "
-    "docs/approvals.md says how to."
+    f"Nothing can be changed yet: the table {LEDGER} is missing, and the bot may not create it. The operator "
+    "can do that as described in docs/approvals.md."
 )
 
 

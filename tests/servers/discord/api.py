@@ -1,4 +1,4 @@
-"""What every REST request passes: faults, token, rate limits, parsing; and what every answer looks like."""
+"""REST layer for all requests: faults, token, rate limits, parsing, and the form of responses."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ PREFIX = "/api/v10"
 
 @dataclass
 class Call:
-    """A request that came in, and with what status it was answered (0: not at all)."""
+    """Received request, and the status of its response (0: none)."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Call:
 
 @dataclass
 class Request:
-    """A request to a handler: names in the path, the query, the JSON body and the files with it."""
+    """Request for a handler: names in the path, query, JSON body and files."""
 
     path: dict[str, str]
     query: dict[str, str]
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """A handler's answer; without data it is a 204."""
+    """Response of a handler; without data it is a 204."""
 
     data: Json = None
     status: int = 200
@@ -58,7 +58,7 @@ Handler = Callable[[Request], Awaitable[Reply]]
 
 @dataclass(frozen=True)
 class Route:
-    """`bucket` names the rate limit, counted per value of `major`. `public` routes take no token."""
+    """Route. `bucket` names the rate limit, counted per value of `major`; `public` routes take no token."""
 
     method: str
     path: str
@@ -69,7 +69,7 @@ class Route:
 
 
 class Api:
-    """Serves routes. `violations` are the refusals for which a client is to blame, `refusals` all of them."""
+    """Routes of the REST API; `violations` are refusals that are the client's fault, `refusals` are all."""
 
     def __init__(self, token: str) -> None:
         self._token = token

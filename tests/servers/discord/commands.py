@@ -1,4 +1,4 @@
-"""Application commands: registering them, and filling them in as a person does."""
+"""Application commands: their registration, and their use by a user."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,11 +36,11 @@ class OptionType(IntEnum):
 
 GROUPS = (OptionType.SUB_COMMAND, OptionType.SUB_COMMAND_GROUP)
 Scope = int | None
-"""A guild's id, or None for the commands of everywhere."""
+"""Id of a guild, or None for global commands."""
 
 
 class Commands:
-    """The commands that the application has registered."""
+    """Registered commands of the application."""
 
     def __init__(self, new_id: Callable[[], int], application: int, guilds: Mapping[int, Json]) -> None:
         self._new_id = new_id
@@ -58,7 +58,7 @@ class Commands:
         ]
 
     def find(self, name: str, guild: int | None) -> Json | None:
-        """The command that a person sees in this guild (None: in a direct message)."""
+        """Return the command that a user sees in this guild (None: in a direct message)."""
         scopes: list[Scope] = [None] if guild is None else [guild, None]
         everything = (each for scope in scopes for each in self._scopes.get(scope, ()))
         return next((each for each in everything if each["name"] == name), None)
@@ -102,7 +102,7 @@ class Commands:
 
 
 def check_commands(commands: Json) -> None:
-    """Refuse what https://discord.com/developers/docs/interactions/application-commands rules out."""
+    """Check commands against https://discord.com/developers/docs/interactions/application-commands."""
     if not isinstance(commands, list):
         raise form_error("_errors", "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
     if len(commands) > COMMAND_LIMIT:
@@ -174,13 +174,13 @@ def _texts(item: Json) -> Iterator[str]:
 
 
 class NotOffered(AssertionError):
-    """A person could not do this: the client would not offer it, or not send it off."""
+    """Action that the client would not offer or not submit."""
 
 
 def fill_in(command: Json, path: Sequence[str], values: Mapping[str, Json], focused: str = "") -> list[Json]:
-    """The options as the client sends them; `path` names subcommands. `focused` is being typed.
+    """Return the options as the client sends them; `path` names subcommands, `focused` is being typed.
 
-    Raises `NotOffered` for what the command does not declare, or when a required option is missing.
+    Raises `NotOffered` for undeclared options, or if a required option is missing.
     """
     if path:
         inner = next((each for each in command.get("options") or [] if each["name"] == path[0]), None)
@@ -232,7 +232,7 @@ def _acceptable(declared: Json, value: Json) -> bool:
 
 
 def check_offered(command: Json, user: User, *, in_guild: bool) -> None:
-    """Raise `NotOffered` where the client would not show the command to this person."""
+    """Raise `NotOffered` if the client would not show the command to this user."""
     contexts = command.get("contexts") or (GUILD, BOT_DM)
     if (GUILD if in_guild else BOT_DM) not in contexts:
         raise NotOffered(f"/{command['name']} is not offered here: contexts {contexts}")
@@ -242,7 +242,7 @@ def check_offered(command: Json, user: User, *, in_guild: bool) -> None:
 
 
 def fill_in_row(row: Json, values: Mapping[str, str]) -> Json:
-    """A row of a form with what the person typed."""
+    """Return a row of a form with the typed values."""
     if row["type"] == TEXT_DISPLAY:
         return {"type": TEXT_DISPLAY, "id": row.get("id", 0)}
     inputs = row.get("components") or [row["component"]]
@@ -256,7 +256,7 @@ def fill_in_row(row: Json, values: Mapping[str, str]) -> Json:
 
 
 def _typed(text_input: Json, values: Mapping[str, str]) -> str:
-    """What the client sends for an input: it counts the characters before it sends a form off."""
+    """Return the value of an input. Raises `NotOffered` if its length is wrong, as the client checks it."""
     text = values.get(text_input["custom_id"], text_input.get("value") or "")
     if not text and not text_input.get("required", True):
         return ""

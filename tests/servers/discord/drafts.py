@@ -1,4 +1,4 @@
-"""From the body of a request to a message, or to a changed one."""
+"""Conversion of request bodies to new or changed messages."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ SENDABLE_FLAGS = MessageFlag.SUPPRESS_EMBEDS | MessageFlag.SUPPRESS_NOTIFICATION
 
 
 def read_draft(body: Json, files: Sequence[File], allowed_flags: MessageFlag = SENDABLE_FLAGS) -> Draft:
-    """The message that a body describes. Raises `Refusal` where Discord would not take it."""
+    """Return the message that a body describes. Raises `Refusal` if Discord would not accept it."""
     draft = Draft(
         content=rules.content(body),
         nonce=rules.nonce(body),
@@ -33,7 +33,7 @@ def read_draft(body: Json, files: Sequence[File], allowed_flags: MessageFlag = S
 
 
 def apply_edit(world: World, message: Message, body: Json, files: Sequence[File]) -> Message:
-    """Change a message of the bot as a PATCH says; refuses what would leave it empty."""
+    """Apply a PATCH to a message of the bot. Raises `Refusal` if it would become empty."""
     text = rules.content(body) if "content" in body else message.content
     merged = body if "flags" in body else body | {"flags": int(message.flags)}
     components = rules.components(merged) if "components" in body else None

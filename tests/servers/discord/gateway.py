@@ -1,4 +1,4 @@
-"""The gateway: https://discord.com/developers/docs/events/gateway, version 10 with JSON."""
+"""Gateway: https://discord.com/developers/docs/events/gateway, version 10 with JSON."""
 
 import asyncio
 import json
@@ -70,9 +70,9 @@ class _Close:
 
 @dataclass(eq=False)
 class Session:
-    """One identified connection of the bot, resumable when its socket is lost.
+    """Identified session of the bot, which can resume after its socket is lost.
 
-    `log` holds all that it was told, by sequence number. `heartbeats` are times (monotonic).
+    `log` holds all sent events by sequence number; `heartbeats` are times (monotonic).
     """
 
     id: str
@@ -86,7 +86,7 @@ class Session:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a socket and all that there is to tell has been sent."""
+        """Return True if there is a socket and all events have been sent."""
         return self.connection is not None and self.connection.flushed
 
     def dispatch(self, name: str, data: Json) -> None:
@@ -96,14 +96,14 @@ class Session:
             self.connection.send(self.log[-1])
 
     def hears(self, event: Event) -> bool:
-        """Whether the event belongs to this shard and was subscribed to."""
+        """Return True if the event belongs to this shard and its intent is subscribed."""
         number, count = self.shard
         mine = (event.guild.id >> 22) % count == number if event.guild else number == 0
         return mine and (not event.intent or bool(event.intent & self.intents))
 
 
 class Connection:
-    """One socket. What is sent goes out in order; once `deaf`, nothing goes out any more."""
+    """One socket. It sends in order; once `deaf`, it sends nothing any more."""
 
     def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
         self._socket = socket
@@ -126,12 +126,12 @@ class Connection:
         self._outgoing.put_nowait(_Close(code))
 
     def drop(self) -> None:
-        """Cut the connection without a word."""
+        """Cut the connection without notice."""
         if self._request.transport:
             self._request.transport.abort()
 
     async def write(self) -> None:
-        """Send what waits, until the socket is gone."""
+        """Send queued data until the socket is gone."""
         while not self._socket.closed:
             item = await self._outgoing.get()
             try:
@@ -153,7 +153,7 @@ class Connection:
 
 
 def _encoder(compression: str) -> Callable[[bytes], bytes] | None:
-    """A function that compresses one frame within the connection's stream; None to send plain text."""
+    """Return a function that compresses one frame within the connection's stream, or None for plain text."""
     compressor: _Compressor
     match compression:
         case "zlib-stream":
@@ -167,7 +167,7 @@ def _encoder(compression: str) -> Callable[[bytes], bytes] | None:
 
 
 class Gateway:
-    """Keeps sessions and sends them what happens in the world."""
+    """Sessions, and delivery of the world's events to them."""
 
     def __init__(self, world: World, token: str, violate: Callable[[str], None]) -> None:
         self._world = world
@@ -188,7 +188,7 @@ class Gateway:
         return list(self._connections)
 
     def tell(self, event: Event) -> int:
-        """Send an event to all sessions that hear it; how many are connected."""
+        """Send an event to all subscribed sessions; return how many of them are connected."""
         hearing = [session for session in self.sessions if session.resumable and session.hears(event)]
         for session in hearing:
             session.dispatch(event.name, self._seen_by(session.intents, event))
@@ -318,7 +318,7 @@ class Gateway:
         return False
 
     def _fault_of(self, data: Json) -> int | None:
-        """The close code for an IDENTIFY that Discord refuses."""
+        """Return the close code for an IDENTIFY that Discord refuses, or None."""
         if data.get("token") != self._token:
             return 4004
         if not isinstance(data.get("properties"), dict):

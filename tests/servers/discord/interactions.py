@@ -1,4 +1,4 @@
-"""Interactions: commands, buttons and forms, from the click to the answer that a person sees.
+"""Interactions: commands, buttons and forms, from the click to the visible answer.
 
 https://discord.com/developers/docs/interactions/receiving-and-responding
 """
@@ -60,10 +60,10 @@ FLAGS = SENDABLE_FLAGS | MessageFlag.EPHEMERAL
 
 @dataclass(eq=False)
 class Interaction:
-    """One use of a command, a button or a form, and what the person who used it was shown.
+    """One use of a command, a button or a form, and the answers that its user saw.
 
-    `messages` are the answers that this person sees, ephemeral or not, the first one (`original`) before
-    the follow-ups. `modal` is the form that was opened, `choices` what autocomplete offered.
+    `messages` are these answers, ephemeral or not, the first one (`original`) before the follow-ups; `modal`
+    is the opened form, `choices` are those of autocomplete.
     """
 
     id: int
@@ -89,24 +89,24 @@ class Interaction:
 
     @property
     def content(self) -> str:
-        """The text of the first visible answer."""
+        """Return the text of the first visible answer."""
         return self.messages[0].content if self.messages else ""
 
     @property
     def ephemeral(self) -> bool:
-        """Whether the first answer is for this person's eyes only."""
+        """Return True if only this user sees the first answer."""
         return self.original is not None and self.original.ephemeral
 
     @property
     def shown(self) -> bool:
-        """Whether the person sees the outcome, not only that the bot is thinking."""
+        """Return True if the user sees the outcome, not only that the bot is thinking."""
         if self.answered in (Callback.MESSAGE, Callback.DEFERRED_MESSAGE):
             return bool(self.messages) or (self.original is not None and self.original.deleted_at is not None)
         return self.answered is not None
 
 
 class Interactions:
-    """Sends interactions and takes the answers. `deadline` and `lifetime` are in seconds."""
+    """Interactions and their answers; `deadline` and `lifetime` are in seconds."""
 
     def __init__(self, world: World, tell: Callable[[Event], int]) -> None:
         self._world = world
@@ -137,7 +137,7 @@ class Interactions:
         *,
         source: Message | None = None,
     ) -> tuple[Interaction, int]:
-        """Start an interaction; with it comes the number of connected sessions that were told."""
+        """Start an interaction; return it with the number of connected sessions that received it."""
         name = data.get("name") or data["custom_id"]
         id = self._world.snowflake()
         interaction = Interaction(id, secrets.token_hex(16), kind, user, channel, name, source)
@@ -284,7 +284,7 @@ class Interactions:
         return Reply()
 
     def _by_hook(self, request: Request) -> Interaction:
-        """The answered interaction of a webhook request, within its lifetime."""
+        """Return the answered interaction of a webhook request, within its lifetime."""
         interaction = self._by_token.get(request.path["token"])
         if interaction is None or request.id("application") != self._world.bot.id:
             raise Refusal(404, 10015, "Unknown Webhook", blame=True)

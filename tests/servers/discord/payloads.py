@@ -1,4 +1,4 @@
-"""The made-up Discord's things as the JSON that Discord shows of them."""
+"""JSON payloads of the simulated Discord's objects."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ ALL_PERMISSIONS = sum(PERMISSIONS.values())
 
 
 def timestamp(seconds: float) -> str:
-    """Unix seconds in Discord's spelling."""
+    """Format Unix seconds as Discord does."""
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
@@ -41,7 +41,7 @@ def member(user_: User) -> Json:
 
 
 def partial_member(user_: User) -> Json:
-    """A member as it comes beside a message, which names the user already."""
+    """Return a member as it is sent with a message, which contains the user already."""
     return {
         "roles": [str(id) for id in user_.roles],
         "joined_at": timestamp(1_700_000_000),
@@ -55,7 +55,7 @@ def partial_member(user_: User) -> Json:
 
 
 def channel(channel: Channel) -> Json:
-    """A text channel or a direct message; use `thread` for a thread."""
+    """Return a text channel or a direct message; use `thread` for a thread."""
     common = {
         "id": str(channel.id),
         "type": int(channel.type),
@@ -133,7 +133,7 @@ def thread_member(thread: Channel, user: User) -> Json:
 
 
 def guild(guild: Guild, channels: Iterable[Channel], me: User) -> Json:
-    """A guild as GUILD_CREATE has it: all channels, the active threads that the bot may see, itself."""
+    """Return a guild as in GUILD_CREATE: all channels, the visible active threads, and the bot itself."""
     here = [each for each in channels if each.guild is guild]
     threads = [each for each in here if each.is_thread and not each.archived]
     everyone = {
@@ -208,7 +208,7 @@ def attachment(attachment: Attachment) -> Json:
 
 
 def message(message: Message) -> Json:
-    """A message as REST shows it to the bot."""
+    """Return a message as REST shows it to the bot."""
     data = {
         "id": str(message.id),
         "channel_id": str(message.channel.id),
@@ -231,7 +231,7 @@ def message(message: Message) -> Json:
 
 
 def gateway_message(message_: Message) -> Json:
-    """A message as MESSAGE_CREATE and MESSAGE_UPDATE show it: with members, where there are any."""
+    """Return a message as in MESSAGE_CREATE and MESSAGE_UPDATE, with members if there are any."""
     data = message(message_)
     if message_.channel.guild:
         mentions = [user(each) | {"member": partial_member(each)} for each in message_.mentions]
@@ -244,7 +244,7 @@ def gateway_message(message_: Message) -> Json:
 
 
 def without_content(data: Json) -> Json:
-    """What is left of a message for an application without the message content intent."""
+    """Return a message as it is sent without the message content intent."""
     bare = data | {"content": "", "embeds": [], "attachments": [], "components": []}
     if data.get("referenced_message"):
         bare["referenced_message"] = without_content(data["referenced_message"])

@@ -1,4 +1,4 @@
-"""Rate limits as Discord keeps them, and the faults that a test asks for."""
+"""Rate limits of Discord, and faults that a test requests."""
 
 import re
 import time
@@ -25,14 +25,14 @@ class _Window:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a bucket says of one request; `retry_after` (seconds) is set when it is one too many."""
+    """Result of a bucket for one request; `retry_after` (seconds) is set if the limit is exceeded."""
 
     headers: Mapping[str, str]
     retry_after: float | None = None
 
 
 class Buckets:
-    """Counts requests. Change `limits` (per bucket, `other` for the rest) and `everything` at any time."""
+    """Request counters; `limits` (per bucket, `other` for the rest) and `everything` may be changed."""
 
     def __init__(self) -> None:
         self.limits = {name: Limit(*limit) for name, limit in DEFAULT_LIMITS.items()}
@@ -41,7 +41,7 @@ class Buckets:
         self._windows: dict[tuple[str, str], _Window] = {}
 
     def count_globally(self) -> float | None:
-        """Count a request against the bot's own limit; the seconds to wait when it is one too many."""
+        """Count a request against the global limit; return the seconds to wait beyond it, else None."""
         window = self._window(("everything", ""), self.everything)
         window.used += 1
         return window.ends - time.monotonic() if window.used > self.everything.count else None
@@ -71,7 +71,7 @@ class Buckets:
 
 @dataclass
 class Fault:
-    """A request that shall go wrong; see `Discord.fail`. `used` counts how often it did."""
+    """Fault of matching requests (`Discord.fail`); `used` counts the affected ones."""
 
     method: str
     path: str
@@ -98,7 +98,7 @@ class Fault:
 
 
 class Faults:
-    """The faults still to come, oldest first."""
+    """Pending faults, the oldest first."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -108,7 +108,7 @@ class Faults:
         return fault
 
     def take(self, method: str, path: str, text: str) -> Fault | None:
-        """The fault for this request, used up once more."""
+        """Return the fault for this request, and count its use."""
         for fault in self._faults:
             if fault.matches(method, path, text):
                 fault.used += 1

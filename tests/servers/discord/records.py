@@ -1,4 +1,4 @@
-"""The people, channels and messages of the made-up Discord: plain data."""
+"""Users, channels and messages of the simulated Discord as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ EPOCH_MS = 1_420_070_400_000
 
 AUTO_ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
 FILE_LIMIT = 10 * 1024 * 1024
-"""Bytes per file that a server without boosts takes."""
+"""Most bytes of a file on a server without boosts."""
 
 PERMISSIONS = {
     "administrator": 1 << 3,
@@ -42,11 +42,11 @@ EXTRA_PERMISSIONS = frozenset(
         "mention_everyone",
     }
 )
-"""What an ordinary member, and the bot, does not have."""
+"""Permissions that ordinary members and the bot do not have."""
 
 
 class Intent(IntFlag):
-    """What a session may subscribe to (https://discord.com/developers/docs/events/gateway#gateway-intents)."""
+    """Intents of a session (https://discord.com/developers/docs/events/gateway#gateway-intents)."""
 
     GUILDS = 1 << 0
     GUILD_MEMBERS = 1 << 1
@@ -91,9 +91,9 @@ SYSTEM_MESSAGES = frozenset({MessageType.THREAD_CREATED, MessageType.THREAD_STAR
 
 @dataclass(eq=False)
 class User:
-    """Somebody on Discord. Clear `accepts_dms` and the bot's direct messages are refused (50007).
+    """Discord user. Clear `accepts_dms` to refuse the bot's direct messages (50007).
 
-    `is_guest`: came by the invitation to a voice channel, and is no member of the server.
+    `is_guest`: joined by the invitation to a voice channel, and is not a member of the server.
     """
 
     id: int
@@ -119,11 +119,10 @@ class Guild:
 
 @dataclass(eq=False)
 class Channel:
-    """A text channel, a thread or a direct message.
+    """Text channel, thread or direct message.
 
-    `denied` holds the names of the permissions (see `PERMISSIONS`) that the bot lacks here; a thread also
-    lacks what its parent lacks. With `only_for` these people alone see the channel. `typing` holds the
-    times (monotonic) at which the bot was seen typing.
+    `denied` are the permissions (`PERMISSIONS`) that the bot lacks here, beside those that it lacks in the
+    parent; `only_for` are the only users who see it; `typing` are the times (monotonic) of the bot's typing.
     """
 
     id: int
@@ -148,7 +147,7 @@ class Channel:
         return self.parent is not None
 
     def permits(self, permission: str) -> bool:
-        """Whether the bot has the permission here."""
+        """Return True if the bot has the permission here."""
         if self.guild is None:
             return permission not in EXTRA_PERMISSIONS
         lacking = self.denied | (self.parent.denied if self.parent else set())
@@ -157,7 +156,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Edit:
-    """What a message said from a moment on; `at` is `time.monotonic()`."""
+    """Text of a message from a time on; `at` is `time.monotonic()`."""
 
     at: float
     content: str
@@ -165,7 +164,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class File:
-    """A file to send along."""
+    """Attached file."""
 
     name: str
     data: bytes
@@ -185,11 +184,10 @@ class Attachment:
 
 @dataclass(eq=False)
 class Message:
-    """A message, and all it ever said.
+    """Message with the history of its text.
 
-    `history` starts with its first text; `at` of each entry is `time.monotonic()`. `mentions` are the people
-    it really pinged, after `allowed_mentions`. `deleted_at` is set when it is gone. `more` is shown in
-    its payload beside all that, or instead of it.
+    `history` begins with the first text; `mentions` are the users that it pinged, after `allowed_mentions`;
+    `deleted_at` is set once it is deleted; `more` adds to its payload or replaces parts of it.
     """
 
     id: int
@@ -219,18 +217,18 @@ class Message:
 
     @property
     def loading(self) -> bool:
-        """Whether it is still the "is thinking ..." of a deferred interaction."""
+        """Return True while it is the "is thinking ..." of a deferred interaction."""
         return MessageFlag.LOADING in self.flags
 
     @property
     def sent_at(self) -> float:
-        """Unix seconds."""
+        """Return the time of sending in Unix seconds."""
         return snowflake_time(self.id)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something the gateway tells sessions that have `intent` and the right shard."""
+    """Event for sessions with `intent` and the right shard."""
 
     name: str
     data: Json
@@ -241,7 +239,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Mentions:
-    """Whom a text may ping; the default is what a person's message does."""
+    """Users and roles that a text may ping; the default is that of a user's message."""
 
     users: bool = True
     everyone: bool = False
@@ -263,7 +261,7 @@ DEFAULT_MENTIONS = Mentions()
 
 @dataclass(frozen=True)
 class Draft:
-    """What somebody is about to send."""
+    """Message to be sent."""
 
     content: str = ""
     nonce: str | int | None = None
@@ -276,5 +274,5 @@ class Draft:
 
 
 def snowflake_time(id: int) -> float:
-    """When an id was made, in Unix seconds."""
+    """Return the creation time of an id in Unix seconds."""
     return ((id >> 22) + EPOCH_MS) / 1000

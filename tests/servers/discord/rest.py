@@ -1,4 +1,4 @@
-"""REST on channels, messages and threads, as version 10 does it."""
+"""REST API for channels, messages and threads, version 10."""
 
 from collections.abc import Iterable
 
@@ -26,10 +26,10 @@ from tests.servers.discord.world import World
 
 
 class Rest:
-    """Handlers of what a bot does with its token.
+    """Handlers for requests with the bot's token.
 
-    `hides_content`: the content intent is switched off. `application_details` replace what is told of the
-    application, `channel_details` what is told of channels.
+    `hides_content`: the content intent is off. `application_details` and `channel_details` override the
+    payloads of the application and of channels.
     """
 
     def __init__(self, world: World, starts: SessionStarts) -> None:
@@ -333,7 +333,7 @@ def _send_permission(channel: Channel) -> str:
 
 
 def _page(messages: list[Message], query: dict[str, str], limit: int) -> list[Message]:
-    """The page that `before`, `after` or `around` asks for; newest first, as always."""
+    """Return the page for `before`, `after` or `around`, the newest message first."""
     given = [name for name in ("before", "after", "around") if name in query]
     if len(given) > 1:
         raise form_error(given[1], "BASE_TYPE_EXCLUSIVE", "before, after and around are mutually exclusive.")

@@ -1,4 +1,4 @@
-"""What Discord refuses in the bodies of requests, and how it says so."""
+"""Discord's rules for request bodies, and its error responses."""
 
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
@@ -24,10 +24,10 @@ SELECTS = (3, 5, 6, 7, 8)
 
 
 class Refusal(Exception):
-    """An error answer of the API.
+    """Error response of the API.
 
-    `blame` tells what no correct client would have sent from what the world's state forbids (something is
-    gone, a permission is missing).
+    `blame` is true for requests that no correct client sends, and false if the state of the world forbids
+    them (something is deleted, a permission is missing).
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Refusal(Exception):
 
 
 def form_error(path: str, code: str, message: str, *, blame: bool = True) -> Refusal:
-    """Error 50035 as Discord nests it: `path` is dotted, like `embeds.0.title`."""
+    """Return error 50035 in Discord's nested form; `path` is dotted, like `embeds.0.title`."""
     errors: Json = {"_errors": [{"code": code, "message": message}]}
     for key in reversed(path.split(".")):
         errors = {key: errors}
@@ -52,7 +52,7 @@ def unknown(what: str, code: int) -> Refusal:
 
 
 def need(channel: Channel, *permissions: str) -> None:
-    """Refuse what the bot may not do here."""
+    """Raise `Refusal` if the bot lacks one of the permissions."""
     if not channel.permits("view_channel"):
         raise Refusal(403, 50001, "Missing Access")
     if not all(channel.permits(name) for name in permissions):
@@ -66,7 +66,7 @@ def snowflake(text: Json, path: str = "id") -> int:
 
 
 def length(value: Json, path: str, low: int, high: int) -> str:
-    """`value` as a text of `low` to `high` characters."""
+    """Return `value` if it is a text of `low` to `high` characters. Raises `Refusal`."""
     if not isinstance(value, str):
         raise form_error(path, "BASE_TYPE_REQUIRED", "This field is required")
     if not low <= len(value) <= high:
@@ -203,7 +203,7 @@ def _custom_ids(everything: Sequence[Json]) -> None:
 
 
 def walk(components: Sequence[Json]) -> Iterator[Json]:
-    """All components with what they hold."""
+    """Yield all components, including nested ones."""
     for each in components:
         yield each
         yield from walk(each.get("components") or [])

@@ -1,4 +1,4 @@
-"""The server behind `tests.servers.discord.service.Discord`: parts, routes and life cycle."""
+"""Server behind `tests.servers.discord.service.Discord`: parts, routes and life cycle."""
 
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ REQUEST_LIMIT = 25 * 2**20
 
 
 class DiscordServer:
-    """Everything but what tests do with it."""
+    """Everything except the actions of tests."""
 
     def __init__(self, token: str = "test.discord.token") -> None:
         self.token = token
@@ -41,7 +41,7 @@ class DiscordServer:
 
     @property
     def url(self) -> str:
-        """The REST base, for `DISCORD_API_URL` and `discord.http.Route.BASE`."""
+        """Return the REST base, for `DISCORD_API_URL` and `discord.http.Route.BASE`."""
         return f"{self.base}/api/v10"
 
     @property
@@ -50,7 +50,7 @@ class DiscordServer:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What points a child process here."""
+        """Return the variables that point a child process to this server."""
         return {"DISCORD_TOKEN": self.token, "DISCORD_API_URL": self.url}
 
     async def __aenter__(self) -> Self:
@@ -77,7 +77,7 @@ class DiscordServer:
         await self._runner.cleanup()
 
     def observe(self, steps: Steps) -> None:
-        """Show each REST request, by its method and the pattern of its path."""
+        """Report each REST request, by its method and the pattern of its path."""
         self.api.steps = steps
 
     async def _download(self, request: web.Request) -> web.Response:

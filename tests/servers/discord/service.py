@@ -65,7 +65,7 @@ __all__ = [
 
 
 class InteractionFailed(AssertionError):
-    """A person saw "The application did not respond"."""
+    """Interaction that ended with "The application did not respond"."""
 
 
 class Discord(DiscordServer):
@@ -99,24 +99,24 @@ class Discord(DiscordServer):
         return self.world.add_user(name, administrator=administrator)
 
     def add_guild(self, name: str, shard: tuple[int, int] = (0, 1)) -> Guild:
-        """A guild whose events that shard (its number and their count) hears."""
+        """Add a guild whose events go to the given shard (number and count)."""
         return self.world.add_guild(name, shard)
 
     def add_role(self, name: str, guild: Guild | None = None) -> int:
-        """A role, to be given by its id to `User.roles`; make it before the bot connects."""
+        """Add a role and return its id for `User.roles`; call it before the bot connects."""
         id = self.world.snowflake()
         (guild or self.guild).roles[id] = name
         return id
 
     def add_channel(self, name: str, guild: Guild | None = None, only_for: Sequence[User] = ()) -> Channel:
-        """A text channel; with `only_for` a private one, which the bot is let into."""
+        """Add a text channel; with `only_for` a private one, which the bot can see."""
         return self.world.add_channel(name, guild or self.guild, only_for)
 
     def remove_channel(self, channel: Channel) -> None:
         self.world.remove_channel(channel)
 
     def dm(self, user: User) -> Channel:
-        """The direct message channel of the bot with `user`."""
+        """Return the direct message channel of the bot with `user`."""
         return self.world.dm(user)
 
     # --- what people do
@@ -132,25 +132,25 @@ class Discord(DiscordServer):
         ping: bool = True,
         more: Mapping[str, Json] | None = None,
     ) -> Message:
-        """A person writes; returns at once, the event is on its way.
+        """Write as a user; return at once, while the event is being delivered.
 
-        A reply pings the author of the message it answers, unless `ping` is cleared. `more` is shown in the
-        payload of the message beside all that, or instead of it: polls, forwards, whatever is broken.
+        A reply pings the author of the message it answers, unless `ping` is cleared. `more` adds to the
+        payload or replaces parts of it: polls, forwards, broken fields.
         """
         mentions = Mentions(everyone=True, replied_user=ping)
         draft = Draft(text, files=files, mentions=mentions, more=more or {})
         return self.world.post(channel, user, draft, reference=reply_to)
 
     def edit(self, message: Message, text: str) -> None:
-        """The author changes a message."""
+        """Change a message as its author."""
         self.world.edit(message, content=text)
 
     def remove(self, message: Message) -> None:
-        """Somebody deletes a message."""
+        """Delete a message."""
         self.world.delete(message)
 
     def start_thread(self, user: User, source: Message | Channel, name: str = "a thread") -> Channel:
-        """A person opens a thread from a message, or in a channel."""
+        """Open a thread from a message, or in a channel, as a user."""
         if isinstance(source, Channel):
             return self.world.start_thread(source, name, user, None)
         return self.world.start_thread(source.channel, name, user, source)
@@ -171,11 +171,10 @@ class Discord(DiscordServer):
         *,
         timeout: float = 30,
     ) -> Interaction:
-        """A person (alice) uses a command (in `general`); returns when the outcome is shown to them.
+        """Use a command (as alice, in `general`); return when the outcome is shown.
 
-        `name` holds subcommands too: `"agent-redis get"`. Waits until the bot has registered it. Raises
-        `NotOffered` where the client would not let a person do this, `InteractionFailed` when the bot does
-        not answer in time.
+        `name` includes subcommands: `"agent-redis get"`. Waits until the bot has registered it. Raises
+        `NotOffered` if the client would not allow it, `InteractionFailed` if the bot does not answer in time.
         """
         user, channel = user or self.alice, channel or self.general
         data = await self._fill_in(name, user, channel, options or {})
@@ -191,7 +190,7 @@ class Discord(DiscordServer):
         channel: Channel | None = None,
         options: Mapping[str, Json] | None = None,
     ) -> list[Json]:
-        """What is offered while a person types into an option: objects with `name` and `value`."""
+        """Return the choices while an option is typed: objects with `name` and `value`."""
         user, channel = user or self.alice, channel or self.general
         values = {**(options or {}), option: typed}
         data = await self._fill_in(name, user, channel, values, focused=option)
@@ -229,7 +228,7 @@ class Discord(DiscordServer):
         values: Sequence[str] = (),
         timeout: float = 30,
     ) -> Interaction:
-        """A person presses a button, named by its label or `custom_id`; `values` choose from a select."""
+        """Press a button, named by its label or `custom_id`; `values` choose from a select."""
         for component in walk(message.components):
             if button in (component.get("custom_id"), component.get("label")):
                 break
@@ -246,7 +245,7 @@ class Discord(DiscordServer):
     async def submit(
         self, opened: Interaction, values: Mapping[str, str], *, timeout: float = 30
     ) -> Interaction:
-        """The person sends off the form that `opened` showed; `values` by the inputs' `custom_id`."""
+        """Submit the form that `opened` showed; `values` are by the inputs' `custom_id`."""
         if opened.modal is None:
             raise NotOffered("no form was opened")
         rows = [fill_in_row(each, values) for each in opened.modal["components"]]
@@ -269,7 +268,7 @@ class Discord(DiscordServer):
     # --- what happened
 
     def messages(self, channel: Channel) -> list[Message]:
-        """What a person reads in a channel now, oldest first, without system messages and "thinking"."""
+        """Return the visible messages of a channel, oldest first, without system messages and "thinking"."""
         everything = channel.messages.values()
         return [each for each in everything if each.type not in SYSTEM_MESSAGES and not each.loading]
 
@@ -281,7 +280,7 @@ class Discord(DiscordServer):
         after: Message | None = None,
         timeout: float = 30,
     ) -> list[Message]:
-        """The bot's messages in `channel` (after a message), once there are some and `finished` holds."""
+        """Return the bot's messages in `channel` (after a message) once `finished` holds."""
 
         def written() -> list[Message]:
             mine = [each for each in self.messages(channel) if each.author is self.bot]
@@ -295,22 +294,22 @@ class Discord(DiscordServer):
         return written()
 
     async def thread_of(self, message: Message, *, timeout: float = 30) -> Channel:
-        """The thread made from a message, once there is one."""
+        """Return the thread of a message, once there is one."""
         await wait_until(lambda: message.thread is not None, "a thread is opened", timeout)
         assert message.thread
         return message.thread
 
     def typing(self, channel: Channel) -> list[float]:
-        """When the bot was seen typing; each lasts 10 s, or until its next message."""
+        """Return the times of the bot's typing; each lasts 10 s, or until its next message."""
         return channel.typing
 
     def edit_times(self, channel: Channel) -> list[float]:
-        """When the bot's messages in a channel were changed, in order."""
+        """Return the times at which the bot's messages in a channel were changed, in order."""
         mine = [each for each in channel.messages.values() if each.author is self.bot]
         return sorted(edit.at for each in mine for edit in each.history[1:])
 
     def count(self, method: str, path: str) -> int:
-        """How many requests came in; `*` in the path stands for one segment."""
+        """Return the number of requests; `*` in the path stands for one segment."""
         wanted = Fault(method, path, times=1)
         return sum(wanted.matches(call.method, call.path) for call in self.calls)
 
@@ -320,21 +319,21 @@ class Discord(DiscordServer):
 
     @property
     def sessions(self) -> list[Session]:
-        """All that ever identified, oldest first."""
+        """Return all sessions that ever identified, oldest first."""
         return self.gateway.sessions
 
     @property
     def starts(self) -> SessionStarts:
-        """How many shards are recommended or demanded, and how many sessions may begin, how fast."""
+        """Return the recommended and demanded shards, and the limits of session starts."""
         return self.gateway.starts
 
     @property
     def shards(self) -> list[tuple[int, int]]:
-        """The shards that are connected now, each with the count that it was told; sorted."""
+        """Return the connected shards with their shard counts, sorted."""
         return sorted(each.shard for each in self.sessions if each.connected)
 
     async def connected(self, sessions: int = 1, *, timeout: float = 30) -> None:
-        """Wait until so many sessions are connected: from then on they hear what happens."""
+        """Wait until `sessions` sessions are connected and receive events."""
         await wait_until(
             lambda: sum(each.connected for each in self.sessions) >= sessions,
             f"{sessions} sessions at the gateway",
@@ -344,7 +343,7 @@ class Discord(DiscordServer):
     # --- trouble
 
     def tell(self, event: str, payload: Json) -> None:
-        """Send an event to all sessions as it is, however broken."""
+        """Send an event unchanged to all sessions, even if it is invalid."""
         self.gateway.tell(Event(event, payload, Intent.ANY))
 
     def fail(
@@ -363,9 +362,9 @@ class Discord(DiscordServer):
         drop: bool = False,
         delay: float = 0,
     ) -> Fault:
-        """Let the next `times` requests go wrong; `path` is below the base, `*` stands for one segment.
+        """Let the next `times` requests fail; `path` is below the base, `*` stands for one segment.
 
-        Only those count whose body is `holding` a text; one with a file holds "multipart/form-data".
+        Only requests count whose body contains `holding`; one with a file contains "multipart/form-data".
 
         `delay` (seconds) comes first; then the connection is cut (`drop`) or `status` is answered; with
         neither, the true answer comes late. With `after_applying` the request has taken effect before that.
@@ -396,7 +395,7 @@ class Discord(DiscordServer):
             self.api.buckets.limits[bucket] = Limit(count, seconds)
 
     def drop_gateway(self, shard: int | None = None) -> None:
-        """Cut all gateway connections, or those of a shard, without a word; sessions can be resumed."""
+        """Cut all gateway connections, or those of a shard, without notice; sessions can be resumed."""
         self.gateway.drop(shard)
 
     def close_gateway(self, code: int = 4000) -> None:
@@ -411,7 +410,7 @@ class Discord(DiscordServer):
         self.gateway.invalidate(resumable=resumable)
 
     def deafen_gateway(self) -> None:
-        """Present connections stay open and are dead: nothing is sent or heard on them any more."""
+        """Keep the current connections open but dead: no data passes any more."""
         self.gateway.deafen()
 
     def refuse_gateway(self, times: int = 1) -> None:
@@ -423,13 +422,13 @@ class Discord(DiscordServer):
         self.gateway.acks = not stopped
 
     def allow_intents(self, *names: str) -> None:
-        """Which privileged intents are switched on: of `members`, `presences`, `message_content`.
+        """Set the privileged intents that are on: of `members`, `presences`, `message_content`.
 
-        Only the last is at the start. Without it REST hides the contents of others' messages too.
+        Initially only the last one is on. Without it REST hides the contents of others' messages, too.
         """
         self.gateway.privileged = set(names)
         self.rest.hides_content = "message_content" not in names
 
     def forget_nonces(self) -> None:
-        """As if minutes had gone by since the last message."""
+        """Forget all nonces, as Discord does after some minutes."""
         self.world.forget_nonces()

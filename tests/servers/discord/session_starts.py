@@ -1,4 +1,4 @@
-"""Sessions that may begin: https://discord.com/developers/docs/events/gateway#session-start-limit-object."""
+"""Session start limits: https://discord.com/developers/docs/events/gateway#session-start-limit-object."""
 
 import time
 from enum import Enum
@@ -7,7 +7,7 @@ from tests.servers.discord.records import Json
 
 
 class Verdict(Enum):
-    """What Discord makes of an IDENTIFY."""
+    """Result of an IDENTIFY."""
 
     FINE = "fine"
     TOO_SOON = "too soon after another one"
@@ -16,9 +16,10 @@ class Verdict(Enum):
 
 
 class SessionStarts:
-    """Change the attributes at any time. `seconds` lie between two IDENTIFYs whose shards have the same
-    remainder by `max_concurrency`; `least_shards` is what the number of guilds demands, `shards` what is
-    recommended; `reset_after` is in seconds.
+    """Session start limits, which may change at any time.
+
+    `seconds` are between two IDENTIFYs whose shards have the same remainder by `max_concurrency`;
+    `least_shards` is demanded for the number of guilds, `shards` is recommended; `reset_after` is in seconds.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class SessionStarts:
         return Verdict.TOO_FEW_SHARDS if count < self.least_shards else Verdict.FINE
 
     def limit(self) -> Json:
-        """The `session_start_limit` of `GET /gateway/bot`."""
+        """Return the `session_start_limit` of `GET /gateway/bot`."""
         return {
             "total": self.total,
             "remaining": self.remaining,

@@ -1,4 +1,4 @@
-"""What can happen on the made-up Discord, and the events that it causes."""
+"""State changes of the simulated Discord, and their events."""
 
 import mimetypes
 import re
@@ -28,7 +28,7 @@ from tests.servers.discord.records import (
 
 
 class World:
-    """Keeps everything and emits an event for each change; REST does the refusing."""
+    """State of Discord, which emits an event for each change; REST checks permissions."""
 
     def __init__(self, cdn: Callable[[], str], nonce_window: float = 180) -> None:
         self._cdn = cdn
@@ -44,7 +44,7 @@ class World:
         self.bot = self.add_user("agent", bot=True)
 
     def snowflake(self) -> int:
-        """A new id, later than all before."""
+        """Return a new id, greater than all before."""
         now = (int(time.time() * 1000) - EPOCH_MS) << 22
         self._last_id = max(now, self._last_id + 1)
         return self._last_id
@@ -68,7 +68,7 @@ class World:
         return guild
 
     def add_channel(self, name: str, guild: Guild, only_for: Sequence[User] = ()) -> Channel:
-        """A text channel; with `only_for` a private one, which the bot is let into."""
+        """Add a text channel; with `only_for` a private one, which the bot can see."""
         seen_by = (*only_for, self.bot) if only_for else ()
         channel = Channel(self.snowflake(), ChannelType.TEXT, name, guild, only_for=seen_by)
         self.channels[channel.id] = channel
@@ -76,7 +76,7 @@ class World:
         return channel
 
     def remove_channel(self, channel: Channel) -> None:
-        """Delete a channel or a thread with all that is in it."""
+        """Delete a channel or a thread with all of its messages."""
         for each in [each for each in self.channels.values() if each.parent is channel]:
             self.remove_channel(each)
         del self.channels[channel.id]
@@ -85,7 +85,7 @@ class World:
         self._emit(name, payloads.channel(channel), Intent.GUILDS, channel.guild)
 
     def dm(self, user: User) -> Channel:
-        """The direct message channel of the bot with `user`."""
+        """Return the direct message channel of the bot with `user`."""
         for channel in self.channels.values():
             if channel.recipient is user:
                 return channel
@@ -94,7 +94,7 @@ class World:
         return channel
 
     def earlier_with_nonce(self, author: User, nonce: str | int) -> Message | None:
-        """The author's message of the last minutes with this nonce."""
+        """Return the author's message of the last minutes with this nonce, or None."""
         earlier = self._nonces.get((author.id, str(nonce)))
         recent = earlier is not None and time.time() - earlier.sent_at < self.nonce_window
         return earlier if recent else None
@@ -112,7 +112,7 @@ class World:
         reference: Message | None = None,
         interaction: Json = None,
     ) -> Message:
-        """Put a message into a channel (an ephemeral one only into its interaction) and tell the sessions."""
+        """Add a message to a channel (an ephemeral one only to its interaction) and notify the sessions."""
         message = Message(
             id=self.snowflake(),
             channel=channel,
@@ -160,7 +160,7 @@ class World:
         flags: MessageFlag | None = None,
         mentions: Mentions = DEFAULT_MENTIONS,
     ) -> Message:
-        """Change what is given, leave the rest. Filling a deferred answer does not mark it as edited."""
+        """Change the given fields. Completing a deferred answer does not mark it as edited."""
         if content is not None:
             message.content = content.strip()
             self._ping(message, mentions)
@@ -195,7 +195,7 @@ class World:
     def start_thread(
         self, parent: Channel, name: str, owner: User, source: Message | None, *, private: bool = False
     ) -> Channel:
-        """Open a thread, from a message (then it has that message's id) or on its own."""
+        """Open a thread, from a message (with that message's id) or without one."""
         thread = Channel(
             source.id if source else self.snowflake(),
             ChannelType.PRIVATE_THREAD if private else ChannelType.PUBLIC_THREAD,
@@ -225,7 +225,7 @@ class World:
         return thread
 
     def join(self, thread: Channel, user: User) -> None:
-        """Make somebody a member of the thread."""
+        """Add a user to the thread."""
         if user.id in thread.members or thread.guild is None:
             return
         thread.members[user.id] = user
@@ -241,7 +241,7 @@ class World:
         self._emit("THREAD_MEMBERS_UPDATE", data, intent, thread.guild)
 
     def update_thread(self, thread: Channel) -> None:
-        """Tell the sessions that name or state of a thread has changed."""
+        """Notify the sessions that a thread's name or state has changed."""
         self._emit("THREAD_UPDATE", payloads.thread(thread, self.bot), Intent.GUILDS, thread.guild)
 
     def unarchive(self, thread: Channel) -> None:
@@ -250,7 +250,7 @@ class World:
             self.update_thread(thread)
 
     def type_in(self, channel: Channel, user: User) -> None:
-        """Show somebody typing."""
+        """Show that a user is typing."""
         if user is self.bot:
             channel.typing.append(time.monotonic())
         data = {"channel_id": str(channel.id), "user_id": str(user.id), "timestamp": int(time.time())}
@@ -284,7 +284,7 @@ class World:
         return self.files[id]
 
     def _numbered(self, components: Sequence[Json]) -> list[Json]:
-        """Give each component the number that Discord gives it."""
+        """Assign the ids that Discord gives to components."""
         return [{"id": number, **each} for number, each in enumerate(components, 1)]
 
     def _ping(self, message: Message, allowed: Mentions) -> None:

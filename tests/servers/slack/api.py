@@ -40,7 +40,7 @@ REGISTERED = (files, reading, streams, threads, views)
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """What happens to the next `times` calls of `method` (`*`: any). `hits` counts those that met it.
+    """Fault of the next `times` calls of `method` (`*`: any); `hits` counts the affected calls.
 
     With `error` or `status` the call is answered so; with neither the connection drops without an answer.
     With `after_applying` the call takes effect first. `slow` only delays it.
@@ -63,7 +63,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Call:
-    """One call as it was made; `error` is Slack's code, or None."""
+    """Received call; `error` is Slack's code, or None."""
 
     method: str
     args: Args
@@ -72,7 +72,7 @@ class Call:
 
 
 class WebApi:
-    """Answers `/api/<method>`."""
+    """Web API: handler of `/api/<method>`."""
 
     def __init__(self, workspace: Workspace, tokens: Mapping[str, Literal["bot", "app"]]) -> None:
         self.workspace = workspace
@@ -92,7 +92,7 @@ class WebApi:
         self.busiest: Counter[str] = Counter()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One call, from the request to the response that Slack would give."""
+        """Handle one call, from the request to Slack's response."""
         name = request.match_info["method"]
         if self.outage == "broken":
             return web.Response(status=500, text="Internal Server Error")
@@ -161,7 +161,7 @@ class WebApi:
             raise Refused("ratelimited", str(int(60 - (call.at - minute[0])) + 1), provoked=True)
 
     def over_tier(self) -> dict[str, int]:
-        """Most calls in any one minute, of each method that went over its tier."""
+        """Return the most calls in one minute, for each method that exceeded its tier."""
         return {key: most for key, most in self.busiest.items() if most > METHODS[key.split()[0]].per_minute}
 
     def _apply(self, request: web.Request, method: Method, call: Call) -> dict[str, Json]:
@@ -194,7 +194,7 @@ class WebApi:
 
 
 async def _arguments(request: web.Request) -> Args:
-    """Arguments from the query string and a form or JSON body, as the SDK sends them."""
+    """Return the arguments from the query string and a form or JSON body, as the SDK sends them."""
     args: Args = {name: value for name, value in request.query.items() if name != "token"}
     if request.content_type == "application/json":
         args |= await request.json() if request.can_read_body else {}
@@ -224,7 +224,7 @@ def _ratelimited(seconds: int) -> web.Response:
 
 
 def drop(request: web.Request) -> web.Response:
-    """Break the connection off without an answer."""
+    """Break the connection without a response."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

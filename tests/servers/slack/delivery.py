@@ -1,8 +1,8 @@
-"""How Slack hands events, commands and interactions to an app, and hands events over again.
+"""Delivery of events, commands and interactions to an app, with Slack's redelivery of events.
 
-An event that is not acknowledged within three seconds comes again at once, after a minute and after five
-(docs.slack.dev/apis/events-api); commands and interactions come once. Only an acknowledgement in time, on
-the socket that carried the envelope, counts here: what Slack does with others is not documented.
+An event that is not acknowledged within three seconds is sent again at once, after a minute and after five
+(docs.slack.dev/apis/events-api); commands and interactions are sent once. Only an acknowledgement in time on
+the same socket counts here: Slack does not document others.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Kind = Literal["events_api", "slash_commands", "interactive"]
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One time that a payload was sent. `failure` says in Slack's words why it did not count."""
+    """One transmission of a payload; `failure` is Slack's reason why it did not count."""
 
     number: int
     envelope_id: str
@@ -36,7 +36,7 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """A payload on its way to the app, with every attempt to deliver it."""
+    """Payload for the app, with every attempt to deliver it."""
 
     kind: Kind
     payload: dict[str, Json]
@@ -45,38 +45,38 @@ class Delivery:
 
     @property
     def acked(self) -> bool:
-        """Whether an attempt was acknowledged in time."""
+        """Return True if an attempt was acknowledged in time."""
         return any(each.acked_at is not None and each.failure is None for each in self.attempts)
 
     @property
     def elapsed_ms(self) -> float | None:
-        """From sending the attempt that succeeded to its acknowledgement."""
+        """Return the milliseconds from the successful attempt to its acknowledgement."""
         good = (each for each in self.attempts if each.acked_at and each.failure is None)
         return next((1000 * ((each.acked_at or 0) - each.sent_at) for each in good), None)
 
     @property
     def response(self) -> Json:
-        """What came with the acknowledgement."""
+        """Return the payload of the acknowledgement."""
         return next((each.response for each in self.attempts if each.failure is None), None)
 
     @property
     def event(self) -> dict[str, Json]:
-        """The inner event of an `events_api` payload."""
+        """Return the inner event of an `events_api` payload."""
         event: dict[str, Json] = self.payload["event"]
         return event
 
 
 class Transport(Protocol):
-    """Takes one attempt to the app; sets `failure` when it was not acknowledged within `timeout` s.
+    """Sends one attempt to the app; sets `failure` if it was not acknowledged within `timeout` s.
 
-    Returns False when the app asked for no further attempts.
+    Returns False if the app asked for no further attempts.
     """
 
     async def send(self, delivery: Delivery, attempt: Attempt, timeout: float) -> bool: ...
 
 
 class Courier:
-    """Delivers, each payload in its own task, and remembers what became of it."""
+    """Delivery service with a task for each payload and a record of all deliveries."""
 
     def __init__(self, ack_timeout: float, redelivery_delays: Sequence[float]) -> None:
         self.ack_timeout = ack_timeout
@@ -85,7 +85,7 @@ class Courier:
         self._envelopes = 0
 
     async def deliver(self, delivery: Delivery, transport: Transport) -> None:
-        """Send until it is acknowledged in time, or given up."""
+        """Send a payload until it is acknowledged in time, or given up."""
         delays = (0.0, *self.redelivery_delays) if delivery.kind == "events_api" else (0.0,)
         reason = None
         for number, delay in enumerate(delays):
@@ -104,5 +104,5 @@ class Courier:
         return attempt
 
     def open(self) -> list[Delivery]:
-        """Those neither acknowledged nor given up."""
+        """Return the deliveries that are neither acknowledged nor given up."""
         return [each for each in self.deliveries if not each.ended.is_set()]

@@ -75,7 +75,7 @@ def files_complete_upload_external(workspace: Workspace, args: Args) -> dict[str
 
 @method("files.info", required="file", optional="cursor limit page count", per_minute=100, reads=True)
 def files_info(workspace: Workspace, args: Args) -> dict[str, Json]:
-    """A file of a message that the event only named, as those of Slack Connect are."""
+    """Return a file that an event names without details, as for Slack Connect."""
     file = workspace.files.get(args["file"])
     if file is None:
         raise Refused(

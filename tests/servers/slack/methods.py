@@ -1,4 +1,4 @@
-"""The table of Web API methods, and those of auth.*, chat.*, reactions.* and apps.*."""
+"""Table of Web API methods, and the methods auth.*, chat.*, reactions.* and apps.*."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Handler = Callable[[Workspace, Args], dict[str, Json]]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A Web API method. `per_minute` is its tier; methods that only read take no JSON body."""
+    """Web API method. `per_minute` is its tier; methods that only read take no JSON body."""
 
     name: str
     handler: Handler
@@ -52,7 +52,7 @@ def method(
     token: Literal["bot", "app"] = "bot",
     reads: bool = False,
 ) -> Callable[[Handler], Handler]:
-    """Put a handler into the table; the arguments' names stand in a string, between spaces."""
+    """Register a handler; the names of its arguments are in a string, separated by spaces."""
 
     def register(handler: Handler) -> Handler:
         arguments = frozenset(required.split()), frozenset(optional.split())

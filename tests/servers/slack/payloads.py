@@ -1,4 +1,4 @@
-"""The payloads that Slack sends to an app: events, slash commands and interactions."""
+"""Payloads that Slack sends to an app: events, slash commands and interactions."""
 
 import secrets
 import time
@@ -19,7 +19,7 @@ Json = Any
 
 
 def event_callback(event: dict[str, Json]) -> dict[str, Json]:
-    """The outer event of the Events API; `event_id` is new with every call and kept by redeliveries."""
+    """Return the outer event of the Events API; each call has a new `event_id`, redeliveries keep it."""
     return {
         "token": "verification-token",
         "team_id": TEAM,
@@ -47,7 +47,7 @@ def event_callback(event: dict[str, Json]) -> dict[str, Json]:
 def message_events(
     workspace: Workspace, change: Change, message: Message, before: str
 ) -> list[dict[str, Json]]:
-    """The inner events that a change of a message causes: a mention in a channel causes two."""
+    """Return the inner events of a changed message: a mention in a channel causes two."""
     channel = workspace.channels[message.channel]
     if BOT_USER not in channel.members:
         return []
@@ -83,7 +83,7 @@ def _posted(workspace: Workspace, channel: Channel, message: Message) -> list[di
 def slash_command(
     workspace: Workspace, command: str, text: str, user: str, channel: Channel
 ) -> dict[str, Json]:
-    """A slash command; it has no thread, because Slack refuses custom commands there."""
+    """Return a slash command; it has no thread, because Slack refuses custom commands there."""
     return {
         "token": "verification-token",
         "team_id": TEAM,
@@ -103,7 +103,7 @@ def slash_command(
 def block_actions(
     workspace: Workspace, message: Message, user: str, block_id: str, element: dict[str, Json], value: str
 ) -> dict[str, Json]:
-    """A press on a button of a message."""
+    """Return the press of a button of a message."""
     channel = workspace.channels[message.channel]
     action = {
         "type": element["type"],

@@ -1,4 +1,4 @@
-"""conversations.* and users.*: what an app can look up. Pages are cut as Slack cuts them, by a cursor."""
+"""Methods conversations.* and users.*, with pages by cursor as in Slack."""
 
 from collections.abc import Sequence
 from typing import Any

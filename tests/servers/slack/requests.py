@@ -21,13 +21,13 @@ Json = Any
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """`x-slack-signature`, version 0 (docs.slack.dev/authentication/verifying-requests-from-slack)."""
+    """Return `x-slack-signature`, version 0 (docs.slack.dev/authentication/verifying-requests-from-slack)."""
     base = b"v0:" + timestamp.encode() + b":" + body
     return "v0=" + hmac.new(secret.encode(), base, hashlib.sha256).hexdigest()
 
 
 class RequestUrl:
-    """Posts payloads to the app's address, signed."""
+    """Transport by signed HTTP requests to the app's address."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, secret: str) -> None:
         self.url = url
@@ -35,7 +35,7 @@ class RequestUrl:
         self._secret = secret
 
     async def send(self, delivery: Delivery, attempt: Attempt, timeout: float) -> bool:
-        """See `Transport.send`; any 2xx answer is an acknowledgement."""
+        """Post a payload; any 2xx response is an acknowledgement."""
         headers: dict[str, str] = {}
         if attempt.number:
             headers["x-slack-retry-num"] = str(attempt.number)
@@ -68,7 +68,7 @@ class RequestUrl:
             return response.status, response.headers, json.loads(text) if is_json else text or None
 
     def sign(self, body: bytes) -> dict[str, str]:
-        """The headers that show that Slack made the request."""
+        """Return the headers that prove that Slack sent the request."""
         timestamp = str(int(time.time()))
         return {
             "x-slack-request-timestamp": timestamp,
@@ -76,7 +76,7 @@ class RequestUrl:
         }
 
     async def verify(self) -> bool:
-        """The handshake when the address is entered in the app's settings."""
+        """Run the handshake for a new address in the app's settings; return True if it succeeds."""
         challenge = secrets.token_hex(16)
         payload = {"token": "verification-token", "challenge": challenge, "type": "url_verification"}
         body = json.dumps(payload).encode()
@@ -96,7 +96,7 @@ def _encode(delivery: Delivery) -> tuple[bytes, str]:
 
 @dataclass(slots=True, eq=False)
 class ResponseUrl:
-    """An address that shows text to the person who gave a command or pressed a button."""
+    """Address that shows text to the user of a command or a button."""
 
     url: str
     user: str
@@ -111,7 +111,7 @@ MAX_USES = 5
 
 
 class ResponseUrls:
-    """Good for 5 uses within 30 minutes (docs.slack.dev/interactivity/handling-user-interaction)."""
+    """Response URLs: 5 uses in 30 minutes (docs.slack.dev/interactivity/handling-user-interaction)."""
 
     def __init__(self, workspace: Workspace, violate: Callable[[str], None]) -> None:
         self.lifetime = 1800.0
@@ -126,7 +126,7 @@ class ResponseUrls:
         return self._urls[secret]
 
     async def handle(self, request: web.Request) -> web.Response:
-        """A post to one of the addresses."""
+        """Handle a post to one of the addresses."""
         try:
             self._use(request.match_info["secret"], await request.json())
         except Refused as refusal:
@@ -149,7 +149,7 @@ class ResponseUrls:
         self._show(url, body)
 
     def answer(self, url: ResponseUrl, response: Json) -> None:
-        """Show what came with the acknowledgement of a command; Slack drops what breaks its rules."""
+        """Show the response in a command's acknowledgement; Slack drops responses that break its rules."""
         body = response if isinstance(response, dict) else {"text": response}
         try:
             check_content(body)

@@ -1,7 +1,7 @@
-"""What Slack takes in a message and what it refuses; pure checks, no state.
+"""Slack's rules for messages: accepted and refused content. Pure.
 
-Limits are those of the method and block reference pages (docs.slack.dev/reference), as far as they are
-documented; the metadata limit is not, and set here to what other apps were seen to get away with.
+Limits are those of the method and block reference pages (docs.slack.dev/reference). The metadata limit is not
+documented; it is set to a size that other apps were seen to use.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ UNCHECKED_BLOCKS = frozenset(
 
 
 class Refused(Exception):
-    """Slack answers `{"ok": false, "error": code}`. `provoked`: a test asked for it, it is no violation."""
+    """Response `{"ok": false, "error": code}`; if `provoked` by the test, it is not a violation."""
 
     def __init__(self, code: str, detail: str = "", *, provoked: bool = False) -> None:
         super().__init__(code, detail)
@@ -41,7 +41,7 @@ def require(holds: object, code: str, detail: str = "") -> None:
 
 
 def check_content(args: Mapping[str, Json]) -> None:
-    """Text, Markdown, blocks and attachments of a message; text over `MAX_TEXT` is cut, not refused."""
+    """Check text, Markdown, blocks and attachments of a message; text over `MAX_TEXT` is cut, not refused."""
     if "markdown_text" in args:
         conflict = [name for name in ("text", "blocks") if name in args]
         require(not conflict, "markdown_text_conflict", f"markdown_text together with {conflict}")
@@ -54,20 +54,20 @@ def check_content(args: Mapping[str, Json]) -> None:
 
 
 def unfurls(args: Mapping[str, Json]) -> bool:
-    """Return whether Slack's servers would fetch links of a message, which both arguments must forbid."""
+    """Return True if Slack's servers would fetch links of a message, unless both arguments forbid it."""
     said = [str(args.get(name) or "") for name in ("text", "markdown_text", "blocks", "attachments")]
     forbidden = all(str(args.get(name)).lower() == "false" for name in ("unfurl_links", "unfurl_media"))
     return not forbidden and any("http://" in text or "https://" in text for text in said)
 
 
 def check_markdown(text: str) -> None:
-    """The Markdown of one call."""
+    """Check the Markdown of one call."""
     require(isinstance(text, str), "invalid_arguments", "markdown_text is no string")
     require(len(text) <= MAX_MARKDOWN, "msg_too_long", f"markdown_text over {MAX_MARKDOWN}: {len(text)}")
 
 
 def check_metadata(metadata: Json) -> None:
-    """`{"event_type": str, "event_payload": {…}}`; an empty object takes earlier metadata away."""
+    """Check `{"event_type": str, "event_payload": {…}}`; an empty object removes earlier metadata."""
     if not metadata:
         return
     well_formed = (
@@ -80,7 +80,7 @@ def check_metadata(metadata: Json) -> None:
 
 
 def check_blocks(blocks: Json, *, most: int = MAX_BLOCKS) -> None:
-    """A message's blocks: their number, their ids, the limits of each and of all together."""
+    """Check a message's blocks: their number, ids, and the limits of each and of all together."""
     require(isinstance(blocks, list), "invalid_blocks_format", "blocks is no list")
     require(len(blocks) <= most, "invalid_blocks", f"no more than {most} items allowed: {len(blocks)}")
     for block in blocks:
@@ -200,7 +200,7 @@ _BLOCK_CHECKS: Mapping[str, Callable[[dict[str, Json]], None]] = {
 
 
 def check_chunks(chunks: Json) -> None:
-    """The chunks of one stream call: their types, their fields, and 12,000 characters of text in all."""
+    """Check the chunks of one stream call: types, fields, and at most 12,000 characters of text."""
     require(isinstance(chunks, list), "invalid_chunks", "chunks is no list")
     for chunk in chunks:
         _check_chunk(chunk)
@@ -243,7 +243,7 @@ def _check_task(chunk: dict[str, Json], texts: Mapping[str, str]) -> None:
 
 
 def shown(blocks: Json) -> str:
-    """The text that a reader sees in `blocks`, a line for each piece; buttons are left out."""
+    """Return the visible text of `blocks`, a line for each piece, without buttons."""
     return "\n".join(_texts(blocks))
 
 

@@ -1,4 +1,4 @@
-"""The server behind `tests.servers.slack.service.Slack`: routes, life cycle and delivery."""
+"""Server behind `tests.servers.slack.service.Slack`: routes, life cycle and delivery."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
@@ -34,11 +34,11 @@ from tests.support.wait import wait_until
 Json = Any
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-"""slack_sdk obeys these and ignores NO_PROXY: clear them where the SDK shall reach this server."""
+"""Proxy variables that slack_sdk obeys, ignoring NO_PROXY: clear them so that the SDK reaches this server."""
 
 
 class SlackServer:
-    """Everything but what tests do with it."""
+    """Everything except the actions of tests."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class SlackServer:
 
     @property
     def api_url(self) -> str:
-        """The base of the Web API, with a slash at its end, as the SDK wants it."""
+        """Return the base of the Web API with a final slash, as the SDK needs it."""
         return f"{self.url}/api/"
 
     @property
@@ -125,12 +125,12 @@ class SlackServer:
 
     @property
     def mention(self) -> str:
-        """What people type to call the bot."""
+        """Return the text that mentions the bot."""
         return f"<@{BOT_USER}>"
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a bot in a child process needs to find this server; HTTP mode when `request_url` is set."""
+        """Return the variables for a bot in a child process; HTTP mode if `request_url` is set."""
         common = {"SLACK_BOT_TOKEN": self.bot_token, "SLACK_API_URL": self.api_url}
         if self.request_url:
             common["SLACK_SIGNING_SECRET"] = self.signing_secret
@@ -144,19 +144,19 @@ class SlackServer:
         kind: ChannelKind = "channel",
         members: Iterable[str] = ("U0ALICE", "U0BOB", "U0CAROL", BOT_USER),
     ) -> str:
-        """Make a channel; without `BOT_USER` among the members the bot is not in it."""
+        """Create a channel; the bot is in it only if `BOT_USER` is among the members."""
         name = id.removeprefix("C0").lower()
         self.workspace.add_channel(Channel(id, name, kind, set(members)))
         return id
 
     def add_bot(self, user: str, bot_id: str) -> str:
-        """Another app's bot in the workspace: what `user` says from now on comes with its `bot_id`."""
+        """Turn `user` into another app's bot: its messages carry `bot_id` from now on."""
         self._know(user)
         self.workspace.bots[user] = bot_id
         return user
 
     def dm(self, user: str) -> str:
-        """The id of the direct channel of `user` and the bot."""
+        """Return the id of the direct channel of `user` and the bot."""
         self._know(user)
         return self.workspace.im(user).id
 
@@ -164,7 +164,7 @@ class SlackServer:
         self.workspace.users.setdefault(user, user.removeprefix("U0").lower())
 
     def observe(self, steps: Steps) -> None:
-        """Show each call of the Web API (by its method) and each acknowledgement on a socket."""
+        """Report each call of the Web API (by its method) and each acknowledgement on a socket."""
         self.web_api.steps = self.socket_mode.steps = steps
 
     # --- routes
@@ -174,7 +174,7 @@ class SlackServer:
         return drop(request) if self.web_api.outage == "unreachable" else await handler(request)
 
     async def _upload(self, request: web.Request) -> web.Response:
-        """The second step of an upload: the bytes, raw."""
+        """Handle the second step of an upload: the raw bytes."""
         file = self.workspace.files.get(request.match_info["file"])
         data = await request.read()
         if file is None or len(data) != file.length:
@@ -184,7 +184,7 @@ class SlackServer:
         return web.Response(text=f"OK - {len(data)}")
 
     async def _download(self, request: web.Request) -> web.Response:
-        """A file; without the bot's token Slack shows its sign-in page, with status 200."""
+        """Return a file; without the bot's token Slack shows its sign-in page with status 200."""
         file = self.workspace.files.get(request.match_info["file"].partition("-")[2])
         if request.headers.get("Authorization") != f"Bearer {self.bot_token}":
             self.violations.append("download: without the bot's token")
@@ -217,7 +217,7 @@ class SlackServer:
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """Every payload so far, with its attempts."""
+        """Return every payload so far, with its attempts."""
         return self.courier.deliveries
 
     async def settled(self, timeout: float = 30) -> None:

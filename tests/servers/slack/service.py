@@ -61,7 +61,7 @@ Json = Any
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A slash command or a pressed button, with the acknowledgement and what was posted afterwards."""
+    """Slash command or pressed button, with its acknowledgement and later responses."""
 
     delivery: Delivery
     response_url: ResponseUrl
@@ -72,7 +72,7 @@ class Command:
 
     @property
     def response(self) -> Json:
-        """The payload that came with the acknowledgement, or None."""
+        """Return the payload of the acknowledgement, or None."""
         return self.delivery.response
 
 
@@ -106,7 +106,7 @@ class Slack(SlackServer):
         copies: int = 1,
         mention_last: bool = False,
     ) -> str:
-        """A person writes; returns the message's `ts` at once, the events are on their way.
+        """Write as a user; return the message's `ts` at once, while the events are being delivered.
 
         `files` are (name, media type, content). With `copies` each event comes that many times with the
         same `event_id`; with `mention_last` the `message` event precedes its `app_mention`.
@@ -125,7 +125,7 @@ class Slack(SlackServer):
         return file
 
     def edit(self, channel: str, ts: str, text: str) -> None:
-        """The author changes a message."""
+        """Change a message as its author."""
         message = self.message(channel, ts)
         before, message.text, message.edited = message.shown, text, True
         message.edited_ts = self.workspace.new_ts()
@@ -133,11 +133,11 @@ class Slack(SlackServer):
         self._announce("changed", message, before)
 
     def remove(self, channel: str, ts: str) -> None:
-        """The author deletes a message."""
+        """Delete a message as its author."""
         self.workspace.delete(self.message(channel, ts))
 
     async def command(self, name: str, text: str, user: str, channel: str) -> Command:
-        """A slash command; returns once it is acknowledged or Slack has stopped waiting."""
+        """Use a slash command; return once it is acknowledged or Slack has stopped waiting."""
         self._know(user)
         place = self.workspace.channel(channel)
         url = self.response_urls.issue(user, channel)
@@ -165,10 +165,10 @@ class Slack(SlackServer):
         return Command(delivery, url)
 
     async def submit(self, modal: Modal, typed: Mapping[str, str]) -> Modal:
-        """The person sends a form off, with what they typed by the inputs' `block_id`.
+        """Submit a form with values by the inputs' `block_id`.
 
-        Returns it once Slack has the app's answer, or has stopped waiting for it. LookupError where the
-        client would not send it off.
+        Returns the form once Slack has the app's answer, or has stopped waiting for it. Raises `LookupError`
+        if the client would not submit it.
         """
         if not modal.is_open:
             raise LookupError("the form is closed")
@@ -182,13 +182,13 @@ class Slack(SlackServer):
         return modal
 
     def open_home(self, user: str, tab: Literal["home", "messages"] = "messages") -> Delivery:
-        """A person opens the app."""
+        """Open the app as a user."""
         channel, stamp = self.dm(user), self.workspace.new_ts()
         event = {"type": "app_home_opened", "user": user, "channel": channel, "tab": tab, "event_ts": stamp}
         return self.send_event(event)
 
     def stop(self, user: str, channel: str, thread_ts: str) -> Delivery:
-        """A person presses Slack's stop button: streams of the thread end, and the app is told."""
+        """Press Slack's stop button: streams of the thread end, and the app is notified."""
         streams = [each for each in self.replies(channel, thread_ts) if each.streaming_state == "in_progress"]
         for stream in streams:
             self.workspace.expire_stream(stream, "user")
@@ -207,11 +207,11 @@ class Slack(SlackServer):
         return self._deliver("events_api", event_callback(event))
 
     def send_payload(self, payload: dict[str, Json]) -> Delivery:
-        """Send a payload as it is, whatever is wrong with it."""
+        """Send a payload unchanged, even if it is invalid."""
         return self._deliver("events_api", payload)
 
     def send_message(self, event: dict[str, Json], **outer: Json) -> str:
-        """Send a message event as it is, except that the message stands in its channel with a new `ts`.
+        """Send a message event unchanged, except that its message is in the channel with a new `ts`.
 
         `outer` are fields of the payload around it. Returns the `ts`.
         """
@@ -224,33 +224,33 @@ class Slack(SlackServer):
         return ts
 
     def describe(self, user: str, **fields: Json) -> None:
-        """Let `users.info` say this of somebody."""
+        """Set fields of a user in `users.info`."""
         self._know(user)
         self.workspace.described[user] = fields
 
     async def verify_url(self) -> bool:
-        """Slack's handshake with `request_url`; True when the challenge came back."""
+        """Run Slack's handshake with `request_url`; return True if the challenge came back."""
         return await self._request_url().verify()
 
     # --- what happened
 
     def message(self, channel: str, ts: str) -> Message:
-        """One message; LookupError when there is none."""
+        """Return one message. Raises `LookupError`."""
         message = self.workspace.find(channel, ts)
         if message is None:
             raise LookupError(f"no message {ts} in {channel}")
         return message
 
     def messages(self, channel: str) -> list[Message]:
-        """What stands in a channel, threads included, in order."""
+        """Return the messages of a channel in order, including threads."""
         return [each for each in self.workspace.messages[channel] if not each.deleted]
 
     def replies(self, channel: str, thread_ts: str) -> list[Message]:
-        """The replies of a thread in order, without its root."""
+        """Return the replies of a thread in order, without its root."""
         return list(self.workspace.replies(channel, thread_ts))
 
     def bot_replies(self, channel: str, thread_ts: str) -> list[Message]:
-        """The bot's replies since the last message of a person in the thread."""
+        """Return the bot's replies since the last user message in the thread."""
         own: list[Message] = []
         for each in self.replies(channel, thread_ts):
             own = [*own, each] if each.from_bot else []
@@ -286,7 +286,7 @@ class Slack(SlackServer):
         return _joined(self.bot_replies(channel, thread_ts))
 
     def transcript(self, channel: str, thread_ts: str) -> str:
-        """A thread in words, for the messages of failing tests."""
+        """Return a thread as text, for the messages of failing tests."""
         lines = [
             f"{each.ts} {each.user} {each.streaming_state or 'posted'}: {each.shown!r}"
             for each in self.messages(channel)
@@ -296,7 +296,7 @@ class Slack(SlackServer):
         return "\n".join([*lines, f"last calls: {calls}", f"violations: {self.violations}"])
 
     def unfinished(self) -> list[str]:
-        """What the app has left open: streams, cards, statuses, sessions. Empty when that is tolerated."""
+        """Return what the app has left open: streams, cards, statuses, sessions; empty if tolerated."""
         if "unfinished" in self.web_api.tolerated:
             return []
         shown = [each for channel in self.workspace.messages for each in self.messages(channel)]
@@ -318,47 +318,47 @@ class Slack(SlackServer):
 
     @property
     def ephemerals(self) -> list[Ephemeral]:
-        """What single people were shown, answers to commands included."""
+        """Return messages that only one user saw, including answers to commands."""
         return self.workspace.ephemerals
 
     @property
     def modals(self) -> list[Modal]:
-        """The forms that people were shown, in order."""
+        """Return the forms that were shown, in order."""
         return self.workspace.modals
 
     @property
     def statuses(self) -> list[Status]:
-        """Every status that a thread showed, in order; an empty one ends it."""
+        """Return every status that threads showed, in order; an empty one ends it."""
         return self.workspace.statuses
 
     def status(self, channel: str, thread_ts: str) -> str:
-        """The status that a thread shows now."""
+        """Return the current status of a thread."""
         return self.workspace.status(channel, thread_ts)
 
     @property
     def calls(self) -> list[Call]:
-        """Every call of the Web API, also those that failed."""
+        """Return every call of the Web API, including failed ones."""
         return self.web_api.calls
 
     def count(self, method: str) -> int:
-        """How often a method was called."""
+        """Return the number of calls of a method."""
         return sum(call.method == method for call in self.calls)
 
     def over_tier(self) -> dict[str, int]:
-        """Methods called more often within some minute than their tier allows, with that number."""
+        """Return methods that exceeded their tier within a minute, with the number of calls."""
         return self.web_api.over_tier()
 
     def events(self, type: str) -> list[Delivery]:
-        """The deliveries of one type of inner event."""
+        """Return the deliveries of one type of inner event."""
         return [each for each in self.deliveries if each.kind == "events_api" and each.event["type"] == type]
 
     @property
     def sockets(self) -> list[Socket]:
-        """The Socket Mode connections that are open now."""
+        """Return the open Socket Mode connections."""
         return self.socket_mode.sockets
 
     async def connected(self, sockets: int = 1, timeout: float = 30) -> None:
-        """Wait until the app has at least so many connections that Slack has not asked it to leave."""
+        """Wait until the app has at least `sockets` connections that Slack has not asked it to leave."""
         await wait_until(
             lambda: sum(not each.retiring for each in self.sockets) >= sockets,
             f"{sockets} sockets are open",
@@ -378,7 +378,7 @@ class Slack(SlackServer):
         after_applying: bool = False,
         delay: float = 0.0,
     ) -> Fault:
-        """Let the next `times` calls of `method` (`*`: any) fail; see `Fault`. math.inf: until lifted."""
+        """Let the next `times` calls of `method` (`*`: any) fail with a `Fault`; math.inf: until lifted."""
         fault = Fault(
             method=method,
             times=times,
@@ -392,7 +392,7 @@ class Slack(SlackServer):
         return fault
 
     def slow(self, method: str, delay: float, *, times: float = 1) -> Fault:
-        """Let the next calls succeed, but only after `delay` seconds."""
+        """Delay the next calls by `delay` seconds."""
         fault = Fault(method=method, times=times, delay=delay, slow=True)
         self.web_api.faults.append(fault)
         return fault
@@ -403,7 +403,7 @@ class Slack(SlackServer):
 
     @property
     def outage(self) -> Literal["unreachable", "broken"] | None:
-        """`unreachable`: every connection breaks off. `broken`: the Web API answers 500. None: neither."""
+        """Return `unreachable` (connections break), `broken` (the Web API answers 500), or None."""
         return self.web_api.outage
 
     @outage.setter
@@ -417,15 +417,12 @@ class Slack(SlackServer):
         self.web_api.revoked.add(token)
 
     def tolerate(self, *errors: str) -> None:
-        """These refusals are what the test is about: answer them as ever, but note no violation.
-
-        `unfinished` is for what the app leaves open, see there.
-        """
+        """Record no violations for these refusals; `unfinished` also tolerates what the app leaves open."""
         self.web_api.tolerated.update(errors)
 
     @property
     def enforce_tiers(self) -> bool:
-        """Whether calls over a method's tier get a 429; they are counted in any case."""
+        """Return True if calls over a method's tier get a 429; they are always counted."""
         return self.web_api.enforce_tiers
 
     @enforce_tiers.setter
@@ -437,14 +434,14 @@ class Slack(SlackServer):
         self.web_api.scopes.update(scopes)
 
     def remove_bot(self, channel: str) -> None:
-        """A person removes the bot from a channel; its writes there are refused, without a violation."""
+        """Remove the bot from a channel; its writes there are refused without a violation."""
         place = self.workspace.channel(channel)
         place.members.discard(BOT_USER)
         place.removed_by_test = True
 
     @property
     def stream_lifetime(self) -> float:
-        """Seconds after which Slack ends a stream."""
+        """Return the seconds after which Slack ends a stream."""
         return self.workspace.stream_lifetime
 
     @stream_lifetime.setter
@@ -452,7 +449,7 @@ class Slack(SlackServer):
         self.workspace.stream_lifetime = seconds
 
     def end_stream(self, channel: str, ts: str) -> None:
-        """End a stream now, as Slack does when it is five minutes old."""
+        """End a stream now, as Slack does after five minutes."""
         self.workspace.expire_stream(self.message(channel, ts))
 
     async def disconnect(self, reason: DisconnectReason = "refresh_requested", *, every: bool = True) -> None:
@@ -461,12 +458,12 @@ class Slack(SlackServer):
             await self.socket_mode.disconnect(socket, reason)
 
     def drop_sockets(self) -> None:
-        """Break every connection without a word."""
+        """Break every connection without notice."""
         for socket in self.sockets:
             socket.drop()
 
     def deafen_sockets(self) -> None:
-        """Leave the open connections up but let nothing pass: a dead network path."""
+        """Keep the open connections but let no data pass: a dead network path."""
         for socket in self.sockets:
             socket.deaf = True
 

@@ -23,7 +23,7 @@ DisconnectReason = Literal["warning", "refresh_requested", "link_disabled", "too
 
 @dataclass(slots=True, eq=False)
 class Socket:
-    """One connection. `retiring`: it was told to disconnect; `deaf`: nothing passes in either direction."""
+    """One connection. `retiring`: it was asked to disconnect; `deaf`: no data passes in either direction."""
 
     request: web.Request
     ws: web.WebSocketResponse
@@ -39,7 +39,7 @@ class Socket:
 
 
 class SocketMode:
-    """Every open socket of the app; a payload goes to any one of them, here in turns."""
+    """Open sockets of the app; payloads go to them in turns."""
 
     def __init__(self, violate: Callable[[str], None]) -> None:
         self.sockets: list[Socket] = []
@@ -54,13 +54,13 @@ class SocketMode:
         self._turn = itertools.count()
 
     def issue_url(self, base: str) -> str:
-        """An address for one connection, good for `ticket_lifetime` seconds."""
+        """Return an address for one connection, valid for `ticket_lifetime` seconds."""
         ticket = secrets.token_hex(8)
         self._tickets[ticket] = time.monotonic() + self.ticket_lifetime
         return f"{base.replace('http', 'ws', 1)}/link/?ticket={ticket}&app_id={APP}"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One connection, from its handshake to its end."""
+        """Handle one connection, from its handshake to its end."""
         expiry = self._tickets.pop(request.query.get("ticket", ""), 0.0)
         if self.closed_to_all or time.monotonic() > expiry:
             self.refused_handshakes += 1
@@ -105,7 +105,7 @@ class SocketMode:
         }
 
     def _take(self, socket: Socket, data: str) -> None:
-        """An acknowledgement: `{"envelope_id": …}`, with a payload only where one is asked for."""
+        """Take an acknowledgement: `{"envelope_id": …}`, with a payload only if one is requested."""
         try:
             frame = json.loads(data)
             envelope_id = frame["envelope_id"]
@@ -118,7 +118,7 @@ class SocketMode:
             socket.carried.pop(envelope_id).acknowledge(frame.get("payload"))
 
     async def send(self, delivery: Delivery, attempt: Attempt, timeout: float) -> bool:
-        """See `Transport.send`."""
+        """Send one attempt over a socket and wait for its acknowledgement."""
         socket = self._pick()
         if socket is None:
             attempt.failure = "connection_failed"
@@ -141,13 +141,13 @@ class SocketMode:
         return usable[next(self._turn) % len(usable)] if usable else None
 
     async def disconnect(self, socket: Socket, reason: DisconnectReason) -> None:
-        """Ask the app to leave this connection; it carries no further payload."""
+        """Ask the app to leave this connection, which gets no further payloads."""
         socket.retiring = True
         frame = {"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-1"}}
         await _write(socket, frame)
 
     async def close(self) -> None:
-        """Drop every connection and take no more."""
+        """Drop every connection and accept no more."""
         self.closed_to_all = True
         for socket in self.sockets:
             socket.drop()
@@ -168,5 +168,5 @@ def _envelope(delivery: Delivery, attempt: Attempt) -> dict[str, Json]:
 async def _write(socket: Socket, frame: dict[str, Json]) -> None:
     try:
         await socket.ws.send_json(frame)
-    except ConnectionError:  # it went while we wrote: to Slack that is an envelope without an answer
+    except ConnectionError:  # lost while writing: to Slack that is an envelope without an answer
         socket.drop()

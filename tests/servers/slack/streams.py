@@ -1,4 +1,5 @@
-"""chat.startStream, chat.appendStream and chat.stopStream: a message is streamed once, then completed.
+"""Methods chat.startStream, chat.appendStream and chat.stopStream: a message is streamed once, then
+completed.
 
 Slack ends a stream about five minutes after its start and takes no more appends then
 (slackapi/python-slack-sdk#1859); `Workspace.stream_lifetime` is that time, in seconds.
@@ -125,7 +126,7 @@ def _check_pieces(args: Args, message: Message | None = None) -> None:
 
 
 def _add(message: Message, args: Args) -> None:
-    """Show the pieces; a task that comes again replaces title and status and adds to the rest."""
+    """Add the pieces; a repeated task replaces title and status and extends the rest."""
     message.text += args.get("markdown_text", "")
     for chunk in args.get("chunks", []):
         message.chunks.append(chunk)

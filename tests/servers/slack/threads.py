@@ -1,4 +1,4 @@
-"""assistant.threads.* and agents.sessions.*: what a thread shows besides its messages."""
+"""Methods assistant.threads.* and agents.sessions.*: status and titles of threads."""
 
 from typing import Any
 

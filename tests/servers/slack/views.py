@@ -1,4 +1,4 @@
-"""Modals: `views.open`, what a person types into one, and what the app says to it.
+"""Modals: `views.open`, submissions, and the app's answers.
 
 https://docs.slack.dev/surfaces/modals and https://docs.slack.dev/reference/views/modal-views
 """
@@ -28,7 +28,7 @@ MAX_TITLE = 24
 
 @dataclass(slots=True, eq=False)
 class Modal:
-    """A form that a person has before them; `errors` are those that the last submission brought."""
+    """Open form; `errors` are those of the last submission."""
 
     user: str
     view: dict[str, Json]
@@ -54,7 +54,7 @@ def views_open(workspace: Workspace, args: Args) -> dict[str, Json]:
 
 
 def _exchanged(workspace: Workspace, trigger: str) -> str:
-    """Whose trigger it is. Each opens one view, within three seconds."""
+    """Return the user of a trigger, which opens one view within three seconds."""
     require(trigger in workspace.triggers, "invalid_trigger_id", trigger)
     user, issued_at = workspace.triggers[trigger]
     require(user, "exchanged_trigger_id", trigger)
@@ -65,7 +65,7 @@ def _exchanged(workspace: Workspace, trigger: str) -> str:
 
 
 def check_view(view: Json) -> None:
-    """Refuse what Slack refuses in a modal with inputs."""
+    """Check a modal with inputs against Slack's rules."""
     require(isinstance(view, dict) and view.get("type") == "modal", "invalid_arguments", "no modal")
     _check_plain(view.get("title"), MAX_TITLE, "title")
     for name in ("submit", "close"):
@@ -100,9 +100,9 @@ def _check_input(block: dict[str, Json]) -> None:
 
 
 def filled_in(modal: Modal, typed: Mapping[str, str]) -> dict[str, Json]:
-    """The state of the inputs by block and action: what was typed, else what stood there.
+    """Return the inputs' values by block and action: the typed ones, else the initial ones.
 
-    Raises `LookupError` for what the client would not let a person do.
+    Raises `LookupError` for values that the client would not accept.
     """
     inputs = {block["block_id"]: block for block in modal.view["blocks"] if block["type"] == "input"}
     if typed.keys() - inputs.keys():
@@ -121,7 +121,7 @@ def _state(block: dict[str, Json], typed: str | None) -> dict[str, Json]:
 
 
 def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json]) -> dict[str, Json]:
-    """The payload of a form that is sent off. It does not tell the channel."""
+    """Return the payload of a submitted form, which does not name the channel."""
     return {
         "type": "view_submission",
         "team": {"id": TEAM, "domain": "test"},
@@ -142,9 +142,9 @@ def view_submission(workspace: Workspace, modal: Modal, values: dict[str, Json])
 
 
 def take_answer(modal: Modal, acked: bool, response: Json) -> None:
-    """What the acknowledgement does to the form: it closes, unless there are errors to show in it.
+    """Apply the acknowledgement to the form: close it, or show its errors.
 
-    Raises `Refused` for an answer that Slack shows as trouble.
+    Raises `Refused` for an answer that Slack shows as a problem.
     """
     modal.errors = None
     if not acked:

@@ -1,4 +1,4 @@
-"""What Slack knows of one workspace: people, channels, messages and all that was shown to whom, and when.
+"""State of one workspace: users, channels, messages, and everything that was shown, with times.
 
 Times called `at` are `time.monotonic()` seconds of this process, so that a test can compare them with its
 own clock; a `ts` is Slack's own, Unix seconds with microseconds, unique in the workspace.
@@ -23,7 +23,7 @@ BOT_USER = "U0AGENT0001"
 BOT = "B0AGENT0001"
 
 ChannelKind = Literal["channel", "group", "im", "mpim"]
-"""Slack's `channel_type`."""
+"""Values of Slack's `channel_type`."""
 
 
 @dataclass(slots=True)
@@ -35,12 +35,12 @@ class Channel:
     archived: bool = False
     removed_by_test: bool = False
     is_shared: bool = False
-    """With other organisations."""
+    """True if it is shared with other organisations."""
 
 
 @dataclass(slots=True)
 class File:
-    """A file of a person or of the bot. `data` is None until the bot has uploaded it."""
+    """File of a user or of the bot; `data` is None until the bot has uploaded it."""
 
     id: str
     name: str
@@ -70,7 +70,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a message looked like after something was done to it."""
+    """Appearance of a message after a change."""
 
     at: float
     action: Literal["post", "update", "start", "append", "stop", "expire", "delete"]
@@ -79,7 +79,7 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """A message as stored; `text` is its text or Markdown, of a stream all that was streamed so far."""
+    """Stored message; `text` is its text or Markdown, or the text streamed so far."""
 
     channel: str
     ts: str
@@ -97,7 +97,7 @@ class Message:
     broadcast: bool = False
     edited: bool = False
     edited_ts: str = ""
-    """When a person has edited it."""
+    """Time of a user's edit."""
     deleted: bool = False
     reactions: set[tuple[str, str]] = field(default_factory=set)
     history: list[Step] = field(default_factory=list)
@@ -108,12 +108,12 @@ class Message:
 
     @property
     def root(self) -> str:
-        """The `ts` of the thread it stands in."""
+        """Return the `ts` of its thread."""
         return self.thread_ts or self.ts
 
     @property
     def shown(self) -> str:
-        """What a reader sees: blocks hide the text of a posted message and follow that of a stream."""
+        """Return the visible text: blocks replace a posted message's text and follow a stream's."""
         if self.deleted:
             return ""
         if self.blocks and (self.streaming_state is None or self.edited):
@@ -122,12 +122,12 @@ class Message:
 
     @property
     def first_text_at(self) -> float | None:
-        """When a reader saw the first text in it."""
+        """Return the time of its first visible text, or None."""
         return next((step.at for step in self.history if step.shown.strip()), None)
 
     @property
     def finished_at(self) -> float:
-        """When it was last touched."""
+        """Return the time of its last change."""
         return self.history[-1].at
 
     def record(
@@ -138,7 +138,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Ephemeral:
-    """Something that only `user` saw: an ephemeral message or the answer to a command."""
+    """Message that only `user` saw: ephemeral, or the answer to a command."""
 
     user: str
     channel: str
@@ -167,10 +167,9 @@ Change = Literal["posted", "changed", "deleted"]
 
 
 class Workspace:
-    """Messages by channel, in order. `on_change(change, message, shown before)` hears of each change.
+    """Messages by channel, in order. `on_change(change, message, shown before)` is called for each change.
 
-    `described` is what `users.info` says of somebody beyond the usual; what is `broken` stands in the history
-    of each channel.
+    `described` are additional fields of `users.info`; `broken` entries appear in the history of each channel.
     """
 
     def __init__(self, base: str) -> None:
@@ -205,7 +204,7 @@ class Workspace:
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
 
     def new_trigger(self, user: str) -> str:
-        """What lets the app open one view for `user`, for a moment."""
+        """Return a trigger that lets the app open one view for `user`, for a short time."""
         trigger = f"{time.time_ns()}.1.{secrets.token_hex(8)}"
         self.triggers[trigger] = (user, time.monotonic())
         return trigger
@@ -215,7 +214,7 @@ class Workspace:
         self.messages[channel.id] = []
 
     def im(self, user: str) -> Channel:
-        """The direct channel of the bot and `user`, opened when there is none."""
+        """Return the direct channel of the bot and `user`, opened if there is none."""
         for channel in self.channels.values():
             if channel.kind == "im" and user in channel.members:
                 return channel
@@ -230,7 +229,7 @@ class Workspace:
         return channel
 
     def joined(self, id: Json) -> Channel:
-        """A channel that the bot may read and write in."""
+        """Return a channel that the bot may read and write. Raises `Refused`."""
         channel = self.channel(id)
         if BOT_USER not in channel.members:
             hidden = channel.kind != "channel"
@@ -243,14 +242,14 @@ class Workspace:
         return channel
 
     def writable(self, id: Json) -> Channel:
-        """As `joined`, but a user's id names the direct channel with that user."""
+        """Return a channel as `joined` does; a user's id names the direct channel with that user."""
         return self.im(id) if id in self.users else self.joined(id)
 
     def find(self, channel: str, ts: str) -> Message | None:
         return next((each for each in self.messages[channel] if each.ts == ts and not each.deleted), None)
 
     def own(self, channel: str, ts: str, not_own: str) -> Message:
-        """A message of the bot's."""
+        """Return a message of the bot. Raises `Refused` with `not_own` for others."""
         message = self.find(channel, ts)
         if message is None:
             raise Refused("message_not_found", f"{channel} {ts}")
@@ -260,7 +259,7 @@ class Workspace:
     def check_thread(
         self, channel: str, thread_ts: str | None, code: str = "cannot_reply_to_message"
     ) -> None:
-        """A reply needs a root: a message that exists and is no reply itself."""
+        """Check that the root of a reply exists and is not a reply itself."""
         if thread_ts is None:
             return
         root = self.find(channel, thread_ts)
@@ -282,7 +281,7 @@ class Workspace:
             self.set_status(message.channel, message.thread_ts, "")
 
     def post(self, message: Message, action: Literal["post", "start"] = "post") -> Message:
-        """Add a message and tell it."""
+        """Add a message and send its events."""
         self.add(message, action)
         self.on_change("posted", message, "")
         return message
@@ -296,13 +295,13 @@ class Workspace:
     def show_to(
         self, user: str, channel: str, text: str, blocks: list[Json], thread_ts: str | None = None
     ) -> None:
-        """Show something to one person only."""
+        """Show something to one user only."""
         self.ephemerals.append(Ephemeral(user, channel, text, blocks, thread_ts, time.monotonic()))
 
     def set_status(
         self, channel: str, thread_ts: str | None, status: str, loading: tuple[str, ...] = ()
     ) -> None:
-        """Show a status in a thread; a reply takes it away."""
+        """Show a status in a thread; a reply removes it."""
         if status or self.status(channel, thread_ts):
             self.statuses.append(Status(channel, thread_ts, status, loading, time.monotonic()))
 
@@ -328,7 +327,7 @@ def _latest(statuses: list[Status], channel: str, thread_ts: str | None) -> str:
 
 
 def message_json(workspace: Workspace, message: Message, *, metadata: bool = False) -> dict[str, Json]:
-    """A message as the Web API and events show it."""
+    """Return a message as the Web API and events show it."""
     body: dict[str, Json] = {
         "type": "message",
         "user": message.user,
@@ -384,7 +383,7 @@ def _thread_json(workspace: Workspace, message: Message) -> dict[str, Json]:
 
 
 def _rich_text(text: str) -> dict[str, Json]:
-    """The block that Slack makes of a text: mentions are elements, and entities are decoded."""
+    """Return Slack's block for a text: mentions are elements, and entities are decoded."""
     elements = [
         {"type": "user", "user_id": piece[2:-1]}
         if piece.startswith("<@")
