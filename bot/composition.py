@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -24,7 +24,6 @@ from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
 from bot.agent.attachments import Limits as FileLimits
 from bot.agent.attachments import Reader
 from bot.app import Bot
-from bot.chat import Health, Json
 from bot.commands.commands import Commands
 from bot.commands.health import Examination
 from bot.commands.redis import Operations
@@ -54,14 +53,14 @@ from bot.platforms.registry import (
     open_platforms,
     plain,
 )
-from bot.storage.client import check_redis, open_redis, refusal
+from bot.storage.client import check_redis, open_redis
 from bot.storage.coordination import SharedState
 from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.storage.files import FileStore
+from bot.storage.health import redis_health
+from bot.storage.key_value import KeyValueStore
 from bot.tools import (
-    NOTHING_KEPT,
     Database,
-    KeyValueStore,
     Orders,
     RoleCheck,
     RolePolicy,
@@ -176,7 +175,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         receive = allowed.reception(commands)
         copies = Copies(approvals, platforms.of, shared, settings.approvals_channel)
         turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout, copies)
-        examine.add("redis", partial(_redis_health, store, partial(refusal, redis)))
+        examine.add("redis", partial(redis_health, redis))
         examine.add("postgres", database.health)
         examine.add("model", model.health)
         for platform in platforms:
@@ -275,24 +274,6 @@ def _file_limits(settings: Settings) -> FileLimits:
     return FileLimits(
         size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
     )
-
-
-async def _redis_health(store: KeyValueStore, problem: Callable[[], Awaitable[str]]) -> Health:
-    """Redis with its evidence: `degraded` when it may forget, by eviction or for want of persistence.
-
-    `down` when it takes no writes: then no message can be kept.
-    """
-    info = await store.server()
-    evidence: dict[str, Json] = {"ping_ms": await store.ping()}
-    kept = ("version", "modules", "used_memory_mib", "maxmemory_policy", "persistence", "connected_clients")
-    evidence |= {key: info[key] for key in kept}
-    if reason := await problem():
-        return Health(name="redis", state="down", evidence={"takes_no_writes": reason, **evidence})
-    if info["maxmemory_policy"] != "noeviction":
-        evidence["advice"] = "set maxmemory-policy noeviction: Redis may drop memory without an error"
-    elif info["persistence"].startswith(NOTHING_KEPT):
-        evidence["advice"] = "switch on appendonly: a restart of Redis loses messages and memory"
-    return Health(name="redis", state="degraded" if "advice" in evidence else "ok", evidence=evidence)
 
 
 async def serve(settings: Settings) -> None:

@@ -52,7 +52,7 @@ RULES = {
     "inbox": rule("access chat concurrency inbox.scripts", "redis"),
     "inbox.scripts": rule(),
     "commands": rule("__version__ chat commands.redis"),
-    "commands.redis": rule("chat"),
+    "commands.redis": rule("chat storage"),
     "access": rule("chat commands config", "redis"),
     "access.approvals": rule("chat commands", "redis"),
     "agent": rule(
@@ -71,7 +71,7 @@ RULES = {
         "anyio httpx langchain_core langchain_mcp_adapters mcp pydantic redis tenacity",
     ),
     "tools.sql": rule("chat tools", "asyncpg pglast tenacity"),
-    "storage": rule("chat commands.redis config", "redis"),
+    "storage": rule("chat config", "redis"),
     "storage.embedded": rule("chat", "asyncpg redis"),
 }
 ROOT = "composition"

@@ -38,14 +38,14 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands.commands import Commands, Decided
-from bot.commands.redis import Operations, Value
+from bot.commands.redis import Operations
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import chat as conversation_module
 from bot.http.chat import ChatRequest, to_message
 from bot.http.replies import Replies, stored
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from bot.tools import KeyValueStore
+from bot.storage.key_value import KeyValueStore, Value
 from tests.support.wait import wait_until
 
 TOKEN = "a token with spaces and ümlauts"

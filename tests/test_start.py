@@ -23,7 +23,7 @@ from bot.config import ConfigError, Settings, load_settings, summary, unknown_na
 from bot.platforms.registry import local_address
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded import embedded_redis
-from bot.tools import KeyValueStore
+from bot.storage.health import redis_health
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import Slack
 from tests.support.bot import ROOT, program
@@ -429,21 +429,15 @@ async def test_an_option_of_the_address_of_redis_that_is_not_right_is_told(addre
 
 async def test_a_redis_that_keeps_nothing_is_degraded(tmp_path: Path) -> None:
     """Neither append-only file nor snapshots: a restart loses all."""
-    from bot.composition import _redis_health
-
-    async def no_problem() -> str:
-        return ""
-
     async with embedded_redis(tmp_path) as url, open_redis(url, pool_size=4) as client:
-        store = KeyValueStore(client, "kv:")
-        assert (await _redis_health(store, no_problem)).state == "ok"
+        assert (await redis_health(client)).state == "ok"
         await client.config_set("appendonly", "no")
         await client.config_set("save", "")
-        health = await _redis_health(store, no_problem)
+        health = await redis_health(client)
         assert health.state == "degraded"
         assert "appendonly" in str(health.evidence["advice"])
         await client.config_set("save", "60 1000")
-        assert (await _redis_health(store, no_problem)).state == "ok"
+        assert (await redis_health(client)).state == "ok"
 
 
 # --- ./dev

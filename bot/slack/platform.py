@@ -48,8 +48,7 @@ from bot.slack.history import History
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import answer_memory
 from bot.slack.rate_limits import Limits
-from bot.slack.redis_command import answer_redis
-from bot.slack.redis_form import is_form
+from bot.slack.redis_command import answer_redis, is_form
 from bot.slack.reply import SlackThread
 from bot.slack.socket_mode import SOCKETS, Sockets, open_sockets
 from bot.slack.status import Statuses

@@ -1,6 +1,5 @@
 """The tools that the agent is given, and the stores behind them."""
 
-from bot.storage.key_value import NOTHING_KEPT, KeyValueStore
 from bot.tools.approval import GuardedTool, Preview
 from bot.tools.artifacts import files_of, naming
 from bot.tools.context import (
@@ -16,11 +15,9 @@ from bot.tools.sql.write import Orders, open_orders
 from bot.tools.toolset import OPEN_TOOLS, toolset
 
 __all__ = [
-    "NOTHING_KEPT",
     "OPEN_TOOLS",
     "Database",
     "GuardedTool",
-    "KeyValueStore",
     "Limits",
     "Orders",
     "Preview",

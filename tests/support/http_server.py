@@ -15,7 +15,7 @@ from bot.http import AUTHOR, Handler, Http, connect
 from bot.http.connections import Bounds
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from bot.tools import KeyValueStore
+from bot.storage.key_value import KeyValueStore
 from tests.support.wait import wait_until
 
 
