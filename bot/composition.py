@@ -33,6 +33,7 @@ from bot.inbox import (
     Erasure,
     FencedRedis,
     Inbox,
+    Lookup,
     admin,
     inbox_health,
     is_current,
@@ -150,7 +151,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         )
         store = KeyValueStore(redis, settings.redis_ops_prefix)
         operations = Operations(store, lambda user: user == http.AUTHOR or user in settings.admin_users)
-        shared = SharedState(redis, name)
+        shared, lookup = SharedState(redis, name), Lookup(redis)
         examine = Examination()
         personal = Personal(
             belongings,
@@ -171,9 +172,9 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             approvals.decide_in_words,
             allowed.access.is_admin,
         )
-        platforms += await open_platforms(stack, settings, commands, operations, shared, files)
+        platforms += await open_platforms(stack, settings, commands, operations, shared, lookup, files)
         receive = allowed.reception(commands)
-        copies = Copies(approvals, platforms.of, shared, settings.approvals_channel)
+        copies = Copies(approvals, platforms.of, lookup, settings.approvals_channel)
         turns = Turns(agent.answer, platforms.thread, receive, agent.conclude, settings.turn_timeout, copies)
         examine.add("redis", partial(redis_health, redis))
         examine.add("postgres", database.health)
@@ -194,7 +195,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             settings.lease_seconds, lambda: inbox.under_way, partial(_note_hang, redis_url, inbox)
         )
         page = _page(settings, platforms)
-        yield Bot(settings, platforms, inbox, shared, approvals, turns, examine, watchdog, page)
+        yield Bot(settings, platforms, inbox, lookup, approvals, turns, examine, watchdog, page)
 
 
 def _page(settings: Settings, platforms: Platforms) -> str | None:

@@ -35,6 +35,7 @@ from bot.chat import (
 )
 from bot.inbox import (
     Inbox,
+    Lookup,
     is_current,
     keys,
     note_hang,
@@ -42,7 +43,6 @@ from bot.inbox import (
     serve,
 )
 from bot.inbox.inbox import as_message
-from bot.storage.coordination import SharedState
 from bot.turn import Turns
 from tests.support.wait import wait_until
 
@@ -382,7 +382,7 @@ async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: 
     place = _Place()
     turns = Turns(_runs_again, lambda _: place, _is_admitted, _says_from_the_ledger, limit=60)
     stop = asyncio.Event()
-    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         inbox = Inbox(redis, name="one", follow_days=1)
         group.create_task(serve(inbox, turns.take, limit=1, lease_seconds=5, grace=5, stop=stop, stops=stops))
         await wait_until(lambda: _is_dead(redis), "given up")

@@ -1,12 +1,15 @@
 """Who may import whom, which libraries stay in which folder, and what no file may do."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from bot.config import reserved_keys
 
 BOT = Path(__file__).parent.parent / "bot"
 FILES = sorted(BOT.rglob("*.py"))
@@ -49,12 +52,12 @@ RULES = {
     "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord tenacity yarl"),
     "discord.markdown": rule("discord"),
     "http": rule(PLATFORM, "aiohttp pydantic pydantic_core yarl"),
-    "inbox": rule("access chat concurrency inbox.scripts", "redis"),
+    "inbox": rule("access chat concurrency inbox.scripts storage", "redis"),
     "inbox.scripts": rule(),
     "commands": rule("__version__ chat commands.redis"),
     "commands.redis": rule("chat storage"),
-    "access": rule("chat commands config", "redis"),
-    "access.approvals": rule("chat commands", "redis"),
+    "access": rule("chat commands config storage", "redis"),
+    "access.approvals": rule("chat commands storage", "redis"),
     "agent": rule(
         "agent.models chat memory tools",
         "aiohttp langchain_core langgraph pydantic redis redisvl tenacity",
@@ -261,3 +264,25 @@ def test_permitted_constructs_are_not_reported() -> None:
         "try:\n    work()\nexcept ValueError:\n    pass"
     )
     assert construct_faults("bot.anything", source) == []
+
+
+def test_each_key_in_redis_is_spelled_by_one_room() -> None:
+    """The table in `bot.config.reserved_keys` names the owner of each key, and nobody else spells it."""
+    owners: dict[str, str] = {}
+    table = re.findall(
+        r"^ {4}(?:\{bot\}:| +)([a-z_ ]+?)(?: {2,}([a-z._]+).*)?$", reserved_keys.__doc__ or "", re.MULTILINE
+    )
+    waiting: list[str] = []
+    for names, owner in table:
+        waiting += names.split()
+        if owner:
+            owners |= dict.fromkeys(waiting, f"bot.{owner}")
+            waiting = []
+    found = {
+        (module_of(path), name)
+        for path in FILES
+        if module_of(path) != reserved_keys.__name__
+        for name in re.findall(r"\{(?:bot|TAG|_TAG)\}+:([a-z_]+)", path.read_text())
+    }
+    assert {name for _, name in found} <= owners.keys()
+    assert [(module, name) for module, name in found if not f"{module}.".startswith(f"{owners[name]}.")] == []

@@ -47,7 +47,7 @@ from bot.discord import handlers as handling
 from bot.discord.errors import translated
 from bot.discord.messages import plain_text
 from bot.discord.platform import Discord as DiscordPlatform
-from bot.inbox import worker
+from bot.inbox import Lookup, worker
 from bot.platforms import supervise
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
@@ -132,14 +132,17 @@ class Bot:
 
 NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[SharedState] = []
+LOOKUPS: list[Lookup] = []
 """What the processes of the bot know together, of the test at hand."""
 
 
 @pytest.fixture(autouse=True)
 async def shared(redis: Redis) -> AsyncIterator[SharedState]:
     SHARED.append(SharedState(redis, "one"))
+    LOOKUPS.append(Lookup(redis))
     yield SHARED[0]
     SHARED.clear()
+    LOOKUPS.clear()
 
 
 async def nothing_to_stop(stop: Stop) -> int:
@@ -159,6 +162,7 @@ def a_platform(
         api_url=url,
         commands=commands,
         shared=SHARED[0],
+        lookup=LOOKUPS[0],
         files=NO_FILES,
         catch_up_hours=24,
         shards=None,

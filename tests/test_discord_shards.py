@@ -31,7 +31,7 @@ from bot.concurrency.tasks import cancel
 from bot.discord import connect, identify, shards
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.share import fair_share
-from bot.inbox import Inbox
+from bot.inbox import Inbox, Lookup
 from bot.platforms import catch_up, supervise
 from bot.platforms.supervise import keep_up
 from bot.storage.coordination import SharedState
@@ -148,6 +148,7 @@ async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
                 api_url=discord.url,
                 commands=Commands(well, nothing_to_stop),
                 shared=link,
+                lookup=Lookup(redis),
                 files=FileStore(redis),
                 catch_up_hours=24,
                 shards=wish,

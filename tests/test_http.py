@@ -43,7 +43,7 @@ from bot.http import AUTHOR, Handler, Http, connect
 from bot.http import chat as conversation_module
 from bot.http.chat import ChatRequest, to_message
 from bot.http.replies import Replies, stored
-from bot.storage.coordination import SharedState
+from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore, Value
 from tests.support.wait import wait_until
@@ -176,17 +176,17 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
 
 
 NO_FILES = FileStore(Redis())  # no test here shows one
-SHARED: list[SharedState] = []
+LOOKUPS: list[Lookup] = []
 """What the processes of the bot know together, of the test at hand."""
 STORES: list[KeyValueStore] = []
 
 
 @pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[SharedState]:
-    SHARED.append(SharedState(redis, "one"))
+async def shared(redis: Redis) -> AsyncIterator[Lookup]:
+    LOOKUPS.append(Lookup(redis))
     STORES.append(KeyValueStore(redis, "kv:"))
-    yield SHARED[0]
-    SHARED.clear()
+    yield LOOKUPS[0]
+    LOOKUPS.clear()
     STORES.clear()
 
 
@@ -219,7 +219,7 @@ async def listening(
         api_token=api_token,
         commands=commands or healthy(),
         operations=operations(store),
-        shared=SHARED[0],
+        lookup=LOOKUPS[0],
         files=NO_FILES,
         mounts=mounts or {},
         patience=patience,
@@ -785,7 +785,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         api_token=api_token,
         commands=healthy(),
         operations=operations(),
-        shared=SHARED[0],
+        lookup=LOOKUPS[0],
         files=NO_FILES,
         mounts={},
     ):

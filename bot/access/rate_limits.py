@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from bot.access.origin import scopes_of
-from bot.chat import Message, StorageDown
+from bot.chat import Message
+from bot.storage.errors import storage_errors
 
 MINUTE = 60
 HOUR = 3600
@@ -103,10 +103,8 @@ class Rates:
 
         A bot is told once, at the end of a row; else the words for it are empty, and nothing is to be said.
         """
-        try:
+        with storage_errors():
             return await (self._of_bot(message) if message.bot_ids else self._of_person(message))
-        except (RedisError, OSError) as error:
-            raise StorageDown(f"Redis did not answer: {error}") from error
 
     async def _of_person(self, message: Message) -> str | None:
         if self._hears_bots:

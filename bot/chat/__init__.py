@@ -34,6 +34,7 @@ from bot.chat.events import (
 )
 from bot.chat.files import Enclose, Enclosed, Fetch, Files, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
+from bot.chat.inbox import InboxLookup
 from bot.chat.meter import Meter, Spending, Tokens, unmetered
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
@@ -66,6 +67,7 @@ __all__ = [
     "Halt",
     "Harmless",
     "Health",
+    "InboxLookup",
     "Json",
     "Keep",
     "LeaseLost",

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, cast
 import discord
 from discord import ui
 
-from bot.chat import Approval, Json, Receipt, Shared, StorageDown, Undeliverable
+from bot.chat import Approval, InboxLookup, Json, Receipt, StorageDown, Undeliverable
 from bot.commands.commands import (
     MOST_NAMES,
     NOT_FOR_EXTERNAL,
@@ -69,11 +69,11 @@ class Asking:
     sent `asking` (its text and the time), since it may have arrived although we never heard so.
     """
 
-    def __init__(self, sender: Sender, place: Place, receipt: Receipt, shared: Shared) -> None:
+    def __init__(self, sender: Sender, place: Place, receipt: Receipt, lookup: InboxLookup) -> None:
         self._sender = sender
         self._place = place
         self._receipt = receipt
-        self._shared = shared
+        self._lookup = lookup
 
     async def show(self, approval: Approval) -> None:
         """Send the message of a request, once."""
@@ -111,7 +111,7 @@ class Asking:
 
     async def settle(self, approval: Approval) -> None:
         """Take the buttons of a request away and say what was decided, if its message is still there."""
-        receipt = await self._shared.receipt_of(approval.asked_in) or {}
+        receipt = await self._lookup.receipt_of(approval.asked_in) or {}
         place = receipt.get("extras", {}).get(approval.id)
         if place is None:
             log.warning("the message of a request is not known", extra={"request": approval.id})
@@ -128,7 +128,7 @@ async def _settle(approval: Approval, place: Json, sender: Sender, receipt: Rece
 
 
 async def show(
-    approval: Approval, to: str, receipt: Receipt, sender: Sender, shared: Shared, *, is_channel: bool
+    approval: Approval, to: str, receipt: Receipt, sender: Sender, lookup: InboxLookup, *, is_channel: bool
 ) -> None:
     """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`.
 
@@ -142,7 +142,7 @@ async def show(
         id = int(name)
         await receipt.save(channel=str(id if is_channel else await sender.open_direct(id)))
     channel = receipt.state["channel"]
-    await Asking(sender, Place(int(channel)), receipt, shared).show(approval)
+    await Asking(sender, Place(int(channel)), receipt, lookup).show(approval)
 
 
 async def settle(approval: Approval, receipt: Receipt, sender: Sender) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from bot.chat import (
     Approval,
     Files,
+    InboxLookup,
     Notice,
     Part,
     Receipt,
-    Shared,
     ThreadId,
     Turn,
     Undeliverable,
@@ -48,7 +48,7 @@ class DiscordThread:
         id: ThreadId,
         sender: Sender,
         pace: Pace,
-        shared: Shared,
+        lookup: InboxLookup,
         files: Files,
         patience: float,
     ) -> None:
@@ -56,7 +56,7 @@ class DiscordThread:
         self._patience = patience
         self._files = files
         self._sender = sender
-        self._shared = shared
+        self._lookup = lookup
         self._pace = pace
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
@@ -82,7 +82,7 @@ class DiscordThread:
             place = await self._open(receipt, patience)
             typing = Typing(tasks, self._sender, place.channel, receipt.hold)
             beside = _Beside(
-                Asking(self._sender, place, receipt, self._shared),
+                Asking(self._sender, place, receipt, self._lookup),
                 Uploads(self._sender, place, receipt, patience, self._files),
                 patience,
             )

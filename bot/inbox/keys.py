@@ -59,6 +59,11 @@ def starts(name: str) -> str:
     return f"{TAG}:starts:{name}"
 
 
+def news(topic: str) -> str:
+    """The channel on which scripts publish."""
+    return f"{TAG}:news:{topic}"
+
+
 def left(thread: str) -> str:
     """The member of `LEFT` that stands for a thread: it does not tell whose the thread was."""
     return hashlib.sha256(thread.encode()).hexdigest()

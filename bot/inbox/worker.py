@@ -25,6 +25,7 @@ from bot.chat import (
 from bot.concurrency.tasks import cancel
 from bot.inbox.fair_queue import FairQueue
 from bot.inbox.fence import behind
+from bot.inbox.hangs import MAX_HANGS
 from bot.inbox.inbox import Begun, Inbox, Lease
 from bot.inbox.stops import WITHDRAWN
 
@@ -35,9 +36,6 @@ Work = Callable[[Turn, Receipt, Halt], Awaitable[None]]
 
 MAX_FAILURES = 8
 """After so many failures that nobody foresaw, or crashes of the process, the turn is given up."""
-
-MAX_HANGS = 2
-"""After so many hangs of the event loop that were put down to it, the turn is given up."""
 
 MUTE_AFTER = 2
 """So often the process may die while a turn that is given up says so; then it ends without a word."""

@@ -11,6 +11,7 @@ from bot.chat import (
     Audience,
     Fetch,
     Files,
+    InboxLookup,
     Message,
     Platform,
     Shared,
@@ -57,6 +58,7 @@ async def open_platforms(
     commands: Commands,
     operations: Operations,
     shared: Shared,
+    lookup: InboxLookup,
     files: Files,
 ) -> Sequence[Platform]:
     """The platforms that have tokens: a worker answers on all of them, whatever this process listens to.
@@ -77,6 +79,7 @@ async def open_platforms(
                 api_url=settings.slack_api_url,
                 commands=commands,
                 shared=shared,
+                lookup=lookup,
                 files=files,
                 catch_up_hours=settings.catch_up_hours,
                 bots=settings.allowed_bots,
@@ -96,6 +99,7 @@ async def open_platforms(
                     api_url=settings.discord_api_url,
                     commands=commands,
                     shared=shared,
+                    lookup=lookup,
                     files=files,
                     catch_up_hours=settings.catch_up_hours,
                     shards=settings.discord_shards,
@@ -111,7 +115,7 @@ async def open_platforms(
                 api_token=plain(settings.api_token),
                 commands=commands,
                 operations=operations,
-                shared=shared,
+                lookup=lookup,
                 files=files,
                 mounts=mounts,
             )

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 
-from bot.chat import Approval, Json, Part, Receipt, Shared, StorageDown, ThreadId
+from bot.chat import Approval, InboxLookup, Json, Part, Receipt, StorageDown, ThreadId
 from bot.commands.commands import (
     NOT_FOR_EXTERNAL,
     Commands,
@@ -81,7 +81,9 @@ def _plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-async def set_aside(parts: AsyncIterator[Part], messages: Messages, shared: Shared) -> AsyncIterator[Part]:
+async def set_aside(
+    parts: AsyncIterator[Part], messages: Messages, lookup: InboxLookup
+) -> AsyncIterator[Part]:
     """The parts that are shown in the text. Requests get messages of their own, which come after it."""
     async for part in parts:
         if not isinstance(part, Approval):
@@ -89,12 +91,12 @@ async def set_aside(parts: AsyncIterator[Part], messages: Messages, shared: Shar
         elif part.state == "asked":
             messages.extras.append(as_extra(part))
         else:
-            await _settle(part, messages, shared)
+            await _settle(part, messages, lookup)
 
 
-async def _settle(approval: Approval, messages: Messages, shared: Shared) -> None:
+async def _settle(approval: Approval, messages: Messages, lookup: InboxLookup) -> None:
     """Take the buttons of a request away and say what was decided, if its message is still there."""
-    receipt = await shared.receipt_of(approval.asked_in) or {}
+    receipt = await lookup.receipt_of(approval.asked_in) or {}
     ts = receipt.get("extras", {}).get(approval.id)
     if ts is None:
         log.warning("The message of a request is not known", extra={"request": approval.id})

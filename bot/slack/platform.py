@@ -24,6 +24,7 @@ from bot.chat import (
     Deliver,
     Files,
     Health,
+    InboxLookup,
     Json,
     Message,
     PlatformError,
@@ -73,6 +74,7 @@ async def connect(
     api_url: str,
     commands: Commands,
     shared: Shared,
+    lookup: InboxLookup,
     files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
@@ -88,7 +90,7 @@ async def connect(
         raise ValueError("Slack needs an app token or a signing secret")
     limits, gap = Limits(shared), Gap(shared, catch_up_hours)
     async with open_api(bot_token, api_url) as api, Statuses(api, limits) as statuses:
-        history = History(api, limits, shared, bots)
+        history = History(api, limits, shared, lookup, bots)
         yield Slack(
             api,
             app_token,
@@ -98,7 +100,7 @@ async def connect(
             history,
             limits,
             statuses,
-            shared,
+            lookup,
             files,
             bots,
             part_seconds,
@@ -120,7 +122,7 @@ class Slack:
         history: History,
         limits: Limits,
         statuses: Statuses,
-        shared: Shared,
+        lookup: InboxLookup,
         files: Files,
         bots: Set[str],
         part_seconds: float,
@@ -134,7 +136,7 @@ class Slack:
         self._history = history
         self._limits = limits
         self._statuses = statuses
-        self._shared = shared
+        self._lookup = lookup
         self._bots = bots
         self._part_seconds = part_seconds
         self._budget = StreamBudget(limits)
@@ -180,7 +182,7 @@ class Slack:
             self._limits,
             self._statuses,
             self._budget,
-            self._shared,
+            self._lookup,
             self._files,
             self._part_seconds,
         )
@@ -278,7 +280,7 @@ class Slack:
                 await self._presses.take(body, identity.team_id)
                 return BoltResponse(status=200)
             id = event_id(body.get("event"))
-            if self._shared.has_hung(id):
+            if self._lookup.has_hung(id):
                 log.error("event given up, the process has hung on it", extra={"event_id": id})
                 return BoltResponse(status=200)
             with working_on(f"event:{id}"):

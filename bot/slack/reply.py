@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Files, Part, Receipt, Shared, ThreadId
+from bot.chat import Files, InboxLookup, Part, Receipt, ThreadId
 from bot.platforms.read_ahead import Feed
 from bot.slack.api import SlackApi
 from bot.slack.approvals import set_aside
@@ -29,7 +29,7 @@ class SlackThread:
     limits: Limits
     statuses: Statuses
     budget: StreamBudget
-    shared: Shared
+    lookup: InboxLookup
     files: Files
     part_seconds: float = PART_SECONDS
     """For how long a part may fail while Slack otherwise answers: then a sentence stands in its place."""
@@ -45,7 +45,7 @@ class SlackThread:
             await self.statuses.end(self.id)  # that may be all that is missing
             return
         messages = Messages(self.api, self.limits, self.id, receipt, self.part_seconds)
-        told = set_aside(parts, messages, self.shared)
+        told = set_aside(parts, messages, self.lookup)
         async with Feed(told) as feed, self.statuses.at_work(self.id, receipt):
             try:
                 await self._show(feed, messages, receipt)

@@ -18,6 +18,7 @@ from bot.discord.connection import Line
 from bot.discord.gateway import Listener
 from bot.discord.identify import Starts
 from bot.discord.shard import Shard
+from bot.inbox import Lookup
 from bot.platforms.catch_up import Gap
 from bot.storage.coordination import SharedState
 
@@ -70,7 +71,7 @@ class Ear:
         shared = SharedState(Redis(), "one")  # nobody asks it anything
         shard = Shard(0, 1, Line(), Gap(shared, 24), asyncio.Event())
         starts = Starts(Sender("token"), shared)
-        async with Listener(shard, deliver, Commands(well, stop), shared, starts, bots) as listener:
+        async with Listener(shard, deliver, Commands(well, stop), Lookup(Redis()), starts, bots) as listener:
             state: Any = listener._connection
             state._command_tree = None  # commands are answered over REST, which is not here
             listener.event(_noting(interactions))

@@ -13,7 +13,7 @@ from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
 from bot.http import AUTHOR, Handler, Http, connect
 from bot.http.connections import Bounds
-from bot.storage.coordination import SharedState
+from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.wait import wait_until
@@ -101,7 +101,7 @@ async def http_server(
         api_token=api_token,
         commands=commands or Commands(no_health, nothing_to_stop),
         operations=Operations(KeyValueStore(redis, "kv:"), lambda user: user == AUTHOR),
-        shared=SharedState(redis, "one"),
+        lookup=Lookup(redis),
         files=FileStore(redis),
         mounts=mounts or {},
         bounds=bounds,

@@ -11,13 +11,11 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from bot.access.approvals import replies
 from bot.access.approvals.record import Record, askers_of
@@ -37,6 +35,7 @@ from bot.chat import (
     well_formed,
 )
 from bot.commands.commands import Decided, nothing_waits, nothing_waits_in_words
+from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +134,7 @@ class Approvals:
             sorted(people),
             before.questions if before else _questions(turn),
         )
-        with _storage():
+        with storage_errors():
             outcome: Any = await self.redis.register_script(_ASK)(
                 keys=[_OPEN, _key(approval.id), *map(_open_of, record.people)],
                 args=[
@@ -159,7 +158,7 @@ class Approvals:
 
     async def _take_back_if_outdated(self, record: Record) -> None:
         """Reject what answers a wording that is gone: `withdraw` may have looked too early."""
-        with _storage():
+        with storage_errors():
             is_current = await self.is_current(record.questions)
         if not is_current:
             reason = "the question was edited or deleted"
@@ -173,7 +172,7 @@ class Approvals:
         """Note the threads that show a request besides the one that asks: words decide there, too."""
         if not threads:
             return
-        with _storage():
+        with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
                 step.hset(_key(id), "shown", json.dumps([str(each) for each in threads]))
                 step.expire(_key(id), round(self.hours * 3600) + _KEPT_SECONDS, nx=True)
@@ -221,7 +220,7 @@ class Approvals:
         # in a direct message on Slack each message begins a thread of its own
         place = replace(thread, thread="") if message.direct else thread
         field = f"word {message.author} {place}"
-        with _storage():
+        with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
                 step.hsetnx(_key(id), field, f"{secrets.randbelow(10_000):04}")
                 step.hget(_key(id), field)
@@ -254,7 +253,7 @@ class Approvals:
         return ""
 
     async def _settle(self, record: Record, decision: Decision) -> Decided:
-        with _storage():
+        with storage_errors():
             outcome = await self.put(decision)
         if outcome != "kept":  # somebody was faster by a moment
             found = await self._read(record.approval.id)
@@ -274,7 +273,7 @@ class Approvals:
         if record is None:
             return
         fields = {name: getattr(approval, name) for name in ("state", "by", "reason", "names")}
-        with _storage():
+        with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
                 step.hset(_key(approval.id), "decided", json.dumps(fields))
                 self._close(step, record)
@@ -290,7 +289,7 @@ class Approvals:
 
         One of another version must not keep others from being decided, taken back or forgotten.
         """
-        with _storage():
+        with storage_errors():
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
         try:
             return Record.from_json(*fields) if fields[0] else None
@@ -309,13 +308,13 @@ class Approvals:
 
     async def expire(self) -> int:
         """Do so once; returns how many there were. Several processes may do it at once."""
-        with _storage():
+        with storage_errors():
             due: Any = await self.redis.zrangebyscore(_OPEN, "-inf", time.time(), start=0, num=100)
         for id in (each.decode() for each in due):
             record = await self._read(id)
             if record and record.approval.state == "asked":
                 await self._settle(record, record.decision("expired"))
-            with _storage():
+            with storage_errors():
                 await self.redis.zrem(_OPEN, id)
         return len(due)
 
@@ -337,7 +336,7 @@ class Approvals:
         )
 
     async def _waiting(self) -> Sequence[Record]:
-        with _storage():
+        with storage_errors():
             open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
         records = [await self._read(each.decode()) for each in open_ids]
         return [each for each in records if each and each.approval.state == "asked"]
@@ -345,7 +344,7 @@ class Approvals:
     async def forget(self, authors: Sequence[str]) -> None:
         """Remove the requests that these have made, alone or with others; nobody can decide them any more."""
         for record in await self._asked_by(authors):
-            with _storage():
+            with storage_errors():
                 async with self.redis.pipeline(transaction=True) as step:
                     step.unlink(_key(record.approval.id))
                     self._close(step, record)
@@ -356,7 +355,7 @@ class Approvals:
         return [asdict(each.approval) for each in await self._asked_by(authors)]
 
     async def _asked_by(self, authors: Sequence[str]) -> Sequence[Record]:
-        with _storage():
+        with storage_errors():
             keys = [key async for key in self.redis.scan_iter(match=_key("*"))]
         records = [await self._read(key.decode().rpartition(":")[2]) for key in keys]
         return [each for each in records if each and not set(each.askers).isdisjoint(authors)]
@@ -364,7 +363,7 @@ class Approvals:
     async def health(self) -> Health:
         """Return how many requests wait for a decision, and who can decide them. Never raises."""
         try:
-            with _storage():
+            with storage_errors():
                 waiting = await self.redis.zcard(_OPEN)
                 next_due: Any = await self.redis.zrange(_OPEN, 0, 0, withscores=True)
         except StorageDown:
@@ -389,11 +388,3 @@ def _key(id: str) -> str:
 
 def _open_of(author: str) -> str:
     return f"{_OPEN}:of:{author}"
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StorageDown(f"Redis did not answer: {error}") from error
