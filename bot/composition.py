@@ -28,7 +28,7 @@ from bot.commands.commands import Commands
 from bot.commands.health import Examination
 from bot.commands.redis import Operations
 from bot.concurrency.watchdog import Watchdog
-from bot.config import Settings
+from bot.config import Settings, secret_value
 from bot.inbox import (
     Erasure,
     FencedRedis,
@@ -52,7 +52,6 @@ from bot.platforms.registry import (
     Platforms,
     local_address,
     open_platforms,
-    plain,
 )
 from bot.storage.client import check_redis, open_redis
 from bot.storage.coordination import SharedState
@@ -222,7 +221,7 @@ async def _orders(
     """Open the statements that change the database, in a pool of their own for a separate role."""
     if settings.sql_writes == "off":
         return None
-    dsn = plain(settings.database_write_url) or (
+    dsn = secret_value(settings.database_write_url) or (
         database_url if settings.database_url else for_writing(database_url)
     )
     refuses_powers = _role_policy(settings) == "refuse"

@@ -6,7 +6,10 @@ from typing import Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 
 from bot.chat import Part, Text, ToolStep
+from bot.chat.text import one_line
 from bot.tools import files_of
+
+_MAX_TITLE = 120
 
 _TITLES = {
     "sql_execute": "Change the database",
@@ -97,7 +100,7 @@ def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Ite
 def _title(call: ToolCall) -> str:
     title = _TITLES.get(call["name"]) or _foreign_title(call["name"])
     detail = next((str(value) for value in call["args"].values() if value), "")
-    return f"{title}: {_shortened(detail)}" if detail else title
+    return f"{title}: {one_line(detail, _MAX_TITLE)}" if detail else title
 
 
 def _foreign_title(name: str) -> str:
@@ -111,7 +114,7 @@ def _outcome(text: str) -> str:
     """The result of a call in a line: the size of a table, else the first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     is_table = len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
-    return _table_size(lines) if is_table else _shortened(lines[0] if lines else "")
+    return _table_size(lines) if is_table else one_line(lines[0] if lines else "", _MAX_TITLE)
 
 
 def _table_size(lines: Sequence[str]) -> str:
@@ -124,8 +127,3 @@ def _table_size(lines: Sequence[str]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _shortened(text: str, limit: int = 120) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -8,6 +8,8 @@ every request, which lets services cache it. What people see and what is stored 
 
 import re
 
+from bot.chat.text import one_line, shorten
+
 SIGN = "> "
 _HEAD = "[data from {source}]"
 _END = "[end of data]"
@@ -50,6 +52,5 @@ def unmarked(text: str) -> str:
 
 def label(name: str) -> str:
     """A name that somebody has given to something, as a part of a line of ours in brackets."""
-    line = " ".join(_INVISIBLE.sub("", " ".join(name.split())).split())
-    line = line.replace("[", "(").replace("]", ")")
-    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
+    line = one_line(_INVISIBLE.sub("", one_line(name)))
+    return shorten(line.replace("[", "(").replace("]", ")"), _LONGEST_LABEL)

@@ -20,6 +20,7 @@ from bot.chat import (
     harmless,
     order_in,
 )
+from bot.chat.text import one_line
 from bot.commands.redis import Operations
 
 STOP = "!stop"
@@ -211,7 +212,7 @@ def named(approval: Approval, author: str) -> str:
     """Return an author's name for a place without mentions. It is never the id of the account."""
     name = harmless(approval.names.get(author, ""))
     letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
-    return " ".join("".join(letters).split())[:_MOST_NAME] or f"somebody {_place(author)}"
+    return one_line("".join(letters))[:_MOST_NAME] or f"somebody {_place(author)}"
 
 
 def _place(author: str) -> str:
@@ -279,7 +280,7 @@ def standing(
             return "⌛ Nobody decided this in time."
         case verdict:
             mark = "✅" if verdict == "approved" else "🚫"
-            reason = harmless(" ".join(approval.reason.split())[:_MOST_REASON])
+            reason = harmless(one_line(approval.reason)[:_MOST_REASON])
             reason = f": {reason}" if reason else "."
             return f"{mark} {verdict.capitalize()} by {name(approval.by)}{reason}"
 
@@ -299,4 +300,4 @@ def describe(parts: Sequence[Health]) -> str:
 def _line(part: Health) -> str:
     evidence = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in part.evidence.items())
     line = f"- {MARKS[part.state]} **{part.name}** {part.state}" + (f": {evidence}" if evidence else "")
-    return " ".join(line.split())  # an error of Postgres has its details and hints on lines of their own
+    return one_line(line)  # an error of Postgres has its details and hints on lines of their own

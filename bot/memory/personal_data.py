@@ -13,6 +13,7 @@ from redisvl.exceptions import RedisVLError
 
 from bot.agent import Agent
 from bot.chat import Json, Message, StorageDown, harmless
+from bot.chat.text import one_line
 from bot.commands.commands import Caller
 from bot.inbox import Erasure, StillBusy, Writer
 from bot.memory import (
@@ -231,8 +232,7 @@ def _own(record: Record, authors: frozenset[str]) -> Sequence[str]:
 
 def _line(record: Record, authors: frozenset[str]) -> str:
     own = [record.question] if record.kind == "fact" else _own(record, authors)
-    words = " ".join(" ".join(own).split())
-    short = harmless(words if len(words) <= _EXCERPT else words[: _EXCERPT - 1] + "…")
+    short = harmless(one_line(" ".join(own), _EXCERPT))
     return f"- {_date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"
 
 

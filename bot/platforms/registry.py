@@ -4,8 +4,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from pydantic import SecretStr
-
 from bot import http
 from bot.chat import (
     Audience,
@@ -21,7 +19,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
-from bot.config import Settings
+from bot.config import Settings, secret_value
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +72,8 @@ async def open_platforms(
         workspace = await stack.enter_async_context(
             slack.connect(
                 bot_token=settings.slack_bot_token.get_secret_value(),
-                app_token=plain(settings.slack_app_token),
-                signing_secret=plain(settings.slack_signing_secret),
+                app_token=secret_value(settings.slack_app_token),
+                signing_secret=secret_value(settings.slack_signing_secret),
                 api_url=settings.slack_api_url,
                 commands=commands,
                 shared=shared,
@@ -112,7 +110,7 @@ async def open_platforms(
             http.connect(
                 host=settings.http_host,
                 port=settings.http_port,
-                api_token=plain(settings.api_token),
+                api_token=secret_value(settings.api_token),
                 commands=commands,
                 operations=operations,
                 lookup=lookup,
@@ -131,8 +129,3 @@ def local_address(host: str, port: int) -> str:
     """Return the address by which a browser on this machine reaches a server that listens on `host`."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{reached}]:{port}/" if ":" in reached else f"http://{reached}:{port}/"
-
-
-def plain(secret: SecretStr | None) -> str | None:
-    """A secret as it is; only for who needs it."""
-    return secret.get_secret_value() if secret else None

@@ -9,6 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bot.chat import File, FileTooLarge, Json, well_formed
+from bot.chat.text import one_line
 from bot.storage.errors import storage_errors
 
 MOST_BYTES = 8 << 20
@@ -110,4 +111,4 @@ def _plain(name: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    return one_line(text.encode("utf-8", "replace").decode())

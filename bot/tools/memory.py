@@ -8,6 +8,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import Turn
+from bot.chat.text import one_line
 from bot.memory import (
     ERRORS,
     Found,
@@ -146,7 +147,7 @@ def _date(record: Record) -> str:
 
 def _excerpt(text: str, terms: Sequence[str]) -> str:
     """The part of `text` around the first of the terms, on one line."""
-    line = " ".join(text.split())
+    line = one_line(text)
     found = [at for term in terms if (at := line.casefold().find(term)) >= 0]
     start = max(0, min(found, default=0) - _EXCERPT_CHARS // 3)
     end = start + _EXCERPT_CHARS

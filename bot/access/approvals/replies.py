@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from bot.chat import Approval, Order
+from bot.chat.text import one_line
 from bot.commands.commands import approvers_of, described, named
 
 _MOST_QUOTED = 120
@@ -38,7 +39,7 @@ def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = F
     command = f"{approval.id} {word}".strip()
     where = "may be far above, and you did not reply to it" if is_above else "is shown in another place"
     why = f"this request {where}" if word else ""
-    if quoted := _quoted(order.rest.strip()):
+    if quoted := one_line(order.rest.replace("`", "'"), _MOST_QUOTED):
         unclear = f"you wrote “{quoted}” after the command"
         why = f"{why}, and {unclear}" if why else unclear
     return (
@@ -66,8 +67,3 @@ def _shown(approval: Approval) -> str:
 def _ask(approval: Approval) -> str:
     who = approvers_of(approval, lambda author: named(approval, author), approval.names.__contains__)
     return f" Ask {who}." if who else " Nobody can at the moment: ask the bot's operator to set APPROVERS."
-
-
-def _quoted(text: str) -> str:
-    line = " ".join(text.replace("`", "'").split())
-    return line if len(line) <= _MOST_QUOTED else line[: _MOST_QUOTED - 1] + "…"

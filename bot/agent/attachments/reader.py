@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bot.agent.attachments import sandbox
 from bot.agent.attachments.file_types import decoded, kind_of, unix_lines
 from bot.chat import Attachment, Enclosed, Fetch, File, FileRefused, Files, Message
+from bot.chat.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -121,5 +122,5 @@ class Reader:
 
 def plain_name(name: str) -> str:
     """A file's name on one line and without brackets, in which we speak ourselves."""
-    plain = " ".join(re.sub(r"[\[\]<>`*_|\\]", " ", name).split())
+    plain = one_line(re.sub(r"[\[\]<>`*_|\\]", " ", name))
     return plain[:_NAME_CHARS] or "without a name"

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import cast
 
 from bot.chat import File, Keep
+from bot.chat.text import one_line
 from bot.tools.artifacts import named
 from bot.tools.charts import labels
 from bot.tools.charts.plot import Kind, Plot, arrange
@@ -50,7 +51,7 @@ async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y
             f"The query gives more than {LIMITS.rows:,} rows, too many to draw. Let the database group them "
             "(for example by day or month), or take a sample with ORDER BY random() LIMIT 2000."
         )
-    plot = arrange(result, kind, x, y, " ".join(title.split()), is_ordered=bool(_ORDER.search(query)))
+    plot = arrange(result, kind, x, y, one_line(title), is_ordered=bool(_ORDER.search(query)))
     png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _rendered, plot)
     about = _about(plot)
     alt = ". ".join([each for each in (plot.title, about) if each])
