@@ -21,8 +21,7 @@ from bot import http
 from bot.access.approvals import Approvals, Copies
 from bot.access.control import gate
 from bot.agent import Model, offline_model, open_agent, see_nothing, seeing
-from bot.agent.attachments import Limits as FileLimits
-from bot.agent.attachments import Reader
+from bot.agent.attachments import AttachmentLimits, Reader
 from bot.app import Bot
 from bot.commands.commands import Commands
 from bot.commands.health import Examination
@@ -61,11 +60,11 @@ from bot.storage.health import redis_health
 from bot.storage.key_value import KeyValueStore
 from bot.tools import (
     Database,
-    Orders,
+    DatabaseWriter,
     RoleCheck,
     RolePolicy,
     open_database,
-    open_orders,
+    open_database_writer,
     toolset,
 )
 from bot.tools.plugins import open_plugins
@@ -108,7 +107,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
             people.authors,
             partial(is_current, redis),
         )
-        orders = await _orders(stack, settings, database_url, database)
+        writer = await _writer(stack, settings, database_url, database)
         platforms = Platforms()
         recall = Recall(
             fenced,
@@ -125,7 +124,7 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         plugins = await stack.enter_async_context(open_plugins(wanted, redis))
         tools = plugins.toolbox
-        tools.put_own(toolset(database, remembered, keep=files.keep, orders=orders))
+        tools.put_own(toolset(database, remembered, keep=files.keep, writer=writer))
         model = await stack.enter_async_context(_model(settings, tools))
         allowed = gate(settings, redis)
         sees = settings.has_model and settings.openai_vision
@@ -183,8 +182,8 @@ async def open_bot(settings: Settings) -> AsyncIterator[Bot]:
                 examine.add(platform.name, platform.health)
         examine.add("inbox", partial(inbox_health, redis))
         examine.add("turns", turns.health)
-        if orders:
-            examine.add("writes", orders.health)
+        if writer:
+            examine.add("writes", writer.health)
         if settings.who_approves:
             examine.add("approvals", approvals.health)
         if plugins:
@@ -215,9 +214,9 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
     return await stack.enter_async_context(embedded_postgres(settings.data_dir))
 
 
-async def _orders(
+async def _writer(
     stack: AsyncExitStack, settings: Settings, database_url: str, readers: Database
-) -> Orders | None:
+) -> DatabaseWriter | None:
     """Open the statements that change the database, in a pool of their own for a separate role."""
     if settings.sql_writes == "off":
         return None
@@ -226,7 +225,7 @@ async def _orders(
     )
     refuses_powers = _role_policy(settings) == "refuse"
     return await stack.enter_async_context(
-        open_orders(dsn, readers, size=_WRITING_CONNECTIONS, refuses_powers=refuses_powers)
+        open_database_writer(dsn, readers, size=_WRITING_CONNECTIONS, refuses_powers=refuses_powers)
     )
 
 
@@ -270,8 +269,8 @@ async def _embeddings(settings: Settings) -> AsyncIterator[Embeddings]:
         yield embeddings
 
 
-def _file_limits(settings: Settings) -> FileLimits:
-    return FileLimits(
+def _file_limits(settings: Settings) -> AttachmentLimits:
+    return AttachmentLimits(
         size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
     )
 

@@ -31,7 +31,7 @@ from bot.chat import (
     ThreadId,
     Turn,
     Withdrawal,
-    order_in,
+    parse_decision,
 )
 from bot.inbox import (
     Inbox,
@@ -492,7 +492,7 @@ def said(text: str, by: str = BOB, thread: ThreadId = THREAD) -> Message:
 
 async def answered(kept: Approvals, message: Message) -> str:
     """The answer to a decision in words."""
-    order = order_in(message.text)
+    order = parse_decision(message.text)
     assert order
     return await kept.decide_in_words(order, message)
 

@@ -39,7 +39,7 @@ from bot.chat.meter import Meter, Spending, Tokens, unmetered
 from bot.chat.parts import Answer, Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.platform import Audience, Halt, Health, Platform, Receipt, Thread
 from bot.chat.text import well_formed, well_formed_json
-from bot.chat.typed_decisions import MOST_REASON, Order, order_in
+from bot.chat.typed_decisions import MOST_REASON, TypedDecision, parse_decision
 from bot.chat.work import work_at_hand, working_on
 
 __all__ = [
@@ -74,7 +74,6 @@ __all__ = [
     "Message",
     "Meter",
     "Notice",
-    "Order",
     "Part",
     "Platform",
     "PlatformError",
@@ -95,13 +94,14 @@ __all__ = [
     "Tokens",
     "ToolStep",
     "Turn",
+    "TypedDecision",
     "Undeliverable",
     "Unreachable",
     "Verdict",
     "Withdrawal",
     "decided",
     "harmless",
-    "order_in",
+    "parse_decision",
     "unmetered",
     "well_formed",
     "well_formed_json",

@@ -13,12 +13,12 @@ from bot.chat import (
     Event,
     Health,
     Message,
-    Order,
     Stop,
     StopRefused,
     ThreadId,
+    TypedDecision,
     harmless,
-    order_in,
+    parse_decision,
 )
 from bot.chat.text import one_line
 from bot.commands.redis import Operations
@@ -80,7 +80,7 @@ class Decide(Protocol):
         """Take the decision of somebody who has the request before their eyes, if it is theirs to take."""
 
 
-DecideInWords = Callable[[Order, Message], Awaitable[str]]
+DecideInWords = Callable[[TypedDecision, Message], Awaitable[str]]
 """Takes a decision that somebody has typed, if it is certain that it is meant and the request is shown there;
 else shows the request and tells how to go on. Returns the answer. Raises `StorageDown`."""
 
@@ -90,7 +90,7 @@ async def nothing_waits(id: str, by: str, *, approve: bool, reason: str = "", na
     return Decided(f"I know of no open request `{id}`. It may be too old: ask again.", is_known=False)
 
 
-async def nothing_waits_in_words(order: Order, message: Message) -> str:
+async def nothing_waits_in_words(order: TypedDecision, message: Message) -> str:
     """Answer a typed decision where there is no such request."""
     return (await nothing_waits(order.request, message.author, approve=order.approve)).words
 
@@ -173,7 +173,7 @@ class Commands:
         command = message.text.strip().lower()
         if command == HEALTH:
             return await self.health(message.author, is_external=message.is_external)
-        if order := order_in(message.text):
+        if order := parse_decision(message.text):
             is_refused = order.approve and message.is_external
             return NOT_FOR_EXTERNAL if is_refused else await self.decide_in_words(order, message)
         if command == USAGE:
@@ -197,7 +197,7 @@ def typed(message: Message) -> Event:
             channel=message.place.get("channel", ""),
             is_external=message.is_external,
         )
-    if not message.addressed and order_in(message.text):
+    if not message.addressed and parse_decision(message.text):
         return replace(message, addressed=True)
     return message
 

@@ -33,7 +33,7 @@ Command = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class FencingToken:
     """What a write has to show: the stream, and who holds which of its entries."""
 
     ready: str
@@ -41,11 +41,11 @@ class Fence:
     lease: str
 
 
-_current: ContextVar[Fence | None] = ContextVar("fence", default=None)
+_current: ContextVar[FencingToken | None] = ContextVar("fence", default=None)
 
 
 @contextmanager
-def behind(fence: Fence) -> Iterator[None]:
+def use_fence(fence: FencingToken) -> Iterator[None]:
     """Hold back the writes of this task, and of those it starts, once the lease is lost."""
     token = _current.set(fence)
     try:
@@ -76,7 +76,7 @@ class FencedRedis(Redis):
         return _FencedPipeline(self, transaction, shard_hint)
 
     async def run(
-        self, fence: Fence, commands: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
+        self, fence: FencingToken, commands: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
     ) -> list[Any]:
         """Run commands behind `fence`; a reply is an exception where a command failed."""
         flat: list[Any] = [fence.consumer, fence.lease]

@@ -27,7 +27,7 @@ from bot.chat import (
     Withdrawal,
 )
 from bot.inbox import keys, scripts
-from bot.inbox.fence import Fence
+from bot.inbox.fence import FencingToken
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
 from bot.inbox.replica import Journal
@@ -234,9 +234,9 @@ class Inbox:
                 break
         return leases
 
-    def fence(self, lease: Lease) -> Fence:
+    def fence(self, lease: Lease) -> FencingToken:
         """What lets other writes happen only while `lease` is held."""
-        return Fence(READY, self._consumer, lease.entry)
+        return FencingToken(READY, self._consumer, lease.entry)
 
     async def begin(self, lease: Lease) -> Begun | None:
         """Start, or start again, the thread's next turn; None when nothing waits.

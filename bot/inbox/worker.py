@@ -24,7 +24,7 @@ from bot.chat import (
 )
 from bot.concurrency.tasks import cancel
 from bot.inbox.fair_queue import FairQueue
-from bot.inbox.fence import behind
+from bot.inbox.fence import use_fence
 from bot.inbox.hangs import MAX_HANGS
 from bot.inbox.inbox import Begun, Inbox, Lease
 from bot.inbox.stops import WITHDRAWN
@@ -278,7 +278,7 @@ class _Worker:
 
     async def _attempt(self, lease: Lease, begun: Begun) -> None:
         try:
-            with working_on(f"turn:{begun.turn.id}"), behind(self._inbox.fence(lease)):
+            with working_on(f"turn:{begun.turn.id}"), use_fence(self._inbox.fence(lease)):
                 await self._settle(lease, begun)
         finally:
             self._inbox.leave(begun.turn)

@@ -63,7 +63,7 @@ class MemorySearchArguments(BaseModel):
 
 
 def memory_tools(recall: Recall) -> list[BaseTool]:
-    """The tools; whom they work for is in the config (see `for_tools`), never in the arguments."""
+    """The tools; whom they work for is in the config (see `tool_config`), never in the arguments."""
 
     async def memory_save(text: str, scope: Scope, config: RunnableConfig) -> str:
         turn = turn_of(config)

@@ -25,11 +25,11 @@ from bot.chat import (
     Health,
     Json,
     Message,
-    Order,
     Proposal,
     StorageDown,
     ThreadId,
     Turn,
+    TypedDecision,
     Verdict,
     decided,
     well_formed,
@@ -191,7 +191,7 @@ class Approvals:
         reason, name = well_formed(reason), well_formed(name)
         return await self._decided(record, by, approve=approve, reason=reason, name=name)
 
-    async def decide_in_words(self, order: Order, message: Message) -> str:
+    async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
         """See `bot.commands.commands.DecideInWords`."""
         record = await self._read(order.request)
         if record is None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.chat import Approval, Order
+from bot.chat import Approval, TypedDecision
 from bot.chat.text import one_line
 from bot.commands.commands import approvers_of, described, named
 
@@ -30,7 +30,7 @@ def too_late(approval: Approval) -> str:
     return f"{first}\n\n{_shown(approval)}"
 
 
-def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = False) -> str:
+def read_back(approval: Approval, order: TypedDecision, word: str, *, is_above: bool = False) -> str:
     """The request, for somebody who has not seen it there or whose words were not clear, and how to go on.
 
     `word` confirms a decision where the request is not shown; it is empty where it is. `is_above`: the thread

@@ -29,7 +29,7 @@ _UNKNOWN_KIND = "I can read text, CSV, Markdown, code, PDF and pictures, and it 
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AttachmentLimits:
     """How much of what people send is read: `size` is in bytes for each file, `chars` are of its text."""
 
     size: int = 10 << 20
@@ -41,7 +41,12 @@ class Reader:
     """Reads the files of messages; pictures are kept in `files`, if the model can look at them."""
 
     def __init__(
-        self, fetch: Callable[[Message], Fetch], files: Files, limits: Limits, *, sees_pictures: bool
+        self,
+        fetch: Callable[[Message], Fetch],
+        files: Files,
+        limits: AttachmentLimits,
+        *,
+        sees_pictures: bool,
     ) -> None:
         self._fetch = fetch
         self._files = files

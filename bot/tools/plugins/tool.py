@@ -31,6 +31,6 @@ class ForeignTool(StructuredTool):
 class GuardedForeignTool(ForeignTool, GuardedTool):
     """The same behind a person's approval; `preview` takes the arguments as one mapping."""
 
-    async def previewed(self, arguments: Mapping[str, Any]) -> Preview:
+    async def preview_call(self, arguments: Mapping[str, Any]) -> Preview:
         """See `GuardedTool`. The arguments are checked by whoever runs the tool."""
         return await self.preview(arguments)
