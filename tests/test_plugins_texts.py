@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bot.chat.text import find_padding, one_line, visible
 from bot.tools.plugins.builder import bounded
-from bot.tools.plugins.naming import public_name
 from bot.tools.plugins.schemas import Unusable, usable
+from bot.tools.plugins.tool import public_name
 from tests.servers.model import schema_refusal
 
 json_values = st.recursive(

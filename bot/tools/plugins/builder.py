@@ -18,7 +18,6 @@ from bot.tools.approval import Preview
 from bot.tools.context import proposal_of
 from bot.tools.errors import ToolFailure
 from bot.tools.plugins.idempotency import Once
-from bot.tools.plugins.naming import public_name
 from bot.tools.plugins.schemas import Unusable, usable
 from bot.tools.plugins.source import (
     Arguments,
@@ -26,7 +25,7 @@ from bot.tools.plugins.source import (
     Offer,
     PluginError,
 )
-from bot.tools.plugins.tool import ForeignTool, GuardedForeignTool
+from bot.tools.plugins.tool import ForeignTool, GuardedForeignTool, public_name
 
 log = logging.getLogger(__name__)
 
