@@ -17,9 +17,8 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from bot.chat import Halt, Message, Receipt, ThreadId, Turn
-from bot.inbox import Inbox, serve
+from bot.inbox import Inbox, Lookup, serve
 from bot.storage.client import open_redis
-from bot.storage.coordination import SharedState
 from bot.storage.embedded import embedded_redis
 
 IDLE_SECONDS = 20.0
@@ -74,7 +73,7 @@ async def with_inbox(redis: Redis, rounds: int) -> tuple[dict[str, float], float
         begun.put_nowait(time.perf_counter())
 
     inbox, stop = Inbox(redis, name="bench", follow_days=1), asyncio.Event()
-    async with SharedState(redis, "bench").news("stop") as stops, asyncio.TaskGroup() as group:
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         group.create_task(
             serve(inbox, work, limit=10, lease_seconds=LEASE_SECONDS, grace=1, stop=stop, stops=stops)
         )

@@ -16,9 +16,8 @@ from bot.commands.health import Examination
 from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, summary
-from bot.inbox import NOT_THEIRS, Inbox, serve
+from bot.inbox import NOT_THEIRS, Inbox, Lookup, serve
 from bot.platforms.supervise import keep_up, supervise
-from bot.storage.coordination import SharedState
 from bot.turn import Turns
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ class Bot:
     settings: Settings
     platforms: Sequence[Platform]
     inbox: Inbox
-    shared: SharedState
+    lookup: Lookup
     approvals: Approvals
     turns: Turns
     examine: Examination
@@ -53,13 +52,13 @@ class Bot:
 
         Raises `CredentialsRejected` when a platform does not let us in.
         """
-        await self.shared.learn_hangs()  # before the first event comes
+        await self.lookup.learn_hangs()  # before the first event comes
         drained = asyncio.Event()
         listening = [each for each in self.platforms if each.name in self.settings.bot_roles]
         # outside of the group, which cancels only once: redis-py may swallow that
         keepers = [asyncio.create_task(keep_up(each, self.deliver)) for each in listening]
         keepers.append(asyncio.create_task(self.inbox.keep_whole()))
-        keepers.append(asyncio.create_task(self.shared.keep_learning_hangs()))
+        keepers.append(asyncio.create_task(self.lookup.keep_learning_hangs()))
         keepers.append(asyncio.create_task(self.approvals.keep_expiring()))
         try:
             async with asyncio.TaskGroup() as group:
@@ -102,7 +101,7 @@ class Bot:
                 each.refuse_stop(stop, NOT_THEIRS)
 
     async def _work(self, stop: asyncio.Event) -> None:
-        async with self.shared.news("stop") as stops:
+        async with self.lookup.news("stop") as stops:
             await serve(
                 self.inbox,
                 self._take,

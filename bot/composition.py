@@ -23,22 +23,21 @@ from redis.asyncio import Redis
 from bot.access.approvals import Approvals, Copies, Moderators, RequestStore
 from bot.access.control import AccessControl, build_access_control
 from bot.agent import Agent, Model, ThreadData, offline_model, open_agent
-from bot.agent.attachments import Limits as FileLimits
-from bot.agent.attachments import Reader
+from bot.agent.attachments import AttachmentLimits, Reader
 from bot.app import Bot
 from bot.chat import HealthCheck, PersonalDataSource
 from bot.commands.commands import Commands
 from bot.commands.health import Examination
 from bot.commands.redis import Operations
 from bot.concurrency.watchdog import Watchdog
-from bot.config import Settings
+from bot.config import Settings, secret_value
 from bot.http.chat import AUTHOR
 from bot.http.platform import Http
-from bot.inbox import Erasure, FencedRedis, Inbox, admin, is_current, note_hang
+from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, note_hang
 from bot.inbox.process_name import process_name
 from bot.memory import Embeddings, OfflineEmbeddings, People, Recall
 from bot.memory.personal_data import Personal
-from bot.platforms.adapter import Adapter, Services, plain
+from bot.platforms.adapter import Adapter, Services
 from bot.platforms.registry import Platforms
 from bot.storage.client import check_redis, open_redis
 from bot.storage.coordination import SharedState
@@ -46,7 +45,15 @@ from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.storage.files import FileStore
 from bot.storage.health import RedisHealth
 from bot.storage.key_value import KeyValueStore
-from bot.tools import Database, Orders, RoleCheck, RolePolicy, open_database, open_orders, toolset
+from bot.tools import (
+    Database,
+    DatabaseWriter,
+    RoleCheck,
+    RolePolicy,
+    open_database,
+    open_database_writer,
+    toolset,
+)
 from bot.tools.plugins import Plugins, open_plugins
 from bot.turn import Durations, Turns
 
@@ -83,13 +90,14 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
             commands=commands,
             operations=operations,
             shared=storage.shared,
+            lookup=storage.lookup,
             files=storage.files,
             roles=settings.bot_roles,
             catch_up_hours=settings.catch_up_hours,
             bots=settings.allowed_bots,
         )
         await stack.enter_async_context(platforms.connect(adapters, services))
-        copies = Copies(access.approvals, platforms.of, storage.shared, settings.approvals_channel)
+        copies = Copies(access.approvals, platforms.of, storage.lookup, settings.approvals_channel)
         turns = Turns(
             parts.agent, platforms.thread, access.control, settings.turn_timeout, commands, copies, durations
         )
@@ -101,7 +109,7 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
             settings,
             platforms,
             access.inbox,
-            storage.shared,
+            storage.lookup,
             access.approvals,
             turns,
             examine,
@@ -120,10 +128,11 @@ class _Storage:
     process: str
     """The name of this process, which its leases have."""
     shared: SharedState
+    lookup: Lookup
     files: FileStore
     keys: KeyValueStore
     database: Database
-    orders: Orders | None
+    writer: DatabaseWriter | None
 
 
 @asynccontextmanager
@@ -144,10 +153,11 @@ async def _open_storage(settings: Settings) -> AsyncIterator[_Storage]:
             FencedRedis(redis),
             process,
             SharedState(redis, process),
+            Lookup(redis),
             FileStore(redis),
             KeyValueStore(redis, settings.redis_ops_prefix),
             database,
-            await _orders(stack, settings, database_url, database),
+            await _writer(stack, settings, database_url, database),
         )
 
 
@@ -208,11 +218,11 @@ async def _open_agent(
             await stack.enter_async_context(recall.embedding())
         wanted = settings.plugins if "worker" in settings.bot_roles else None
         memory = recall if settings.enable_memory else None
-        own = toolset(storage.database, memory, keep=storage.files.keep, orders=storage.orders)
+        own = toolset(storage.database, memory, keep=storage.files.keep, writer=storage.writer)
         plugins = await stack.enter_async_context(open_plugins(wanted, storage.redis, own))
         model = await stack.enter_async_context(_model(settings, plugins.toolbox))
         has_sight = settings.has_model and settings.openai_vision
-        limits = FileLimits(
+        limits = AttachmentLimits(
             size=settings.file_max_bytes, count=settings.file_max_count, chars=settings.file_text_chars
         )
         agent = await stack.enter_async_context(
@@ -254,10 +264,10 @@ def _build_examination(
     platforms: Platforms,
     durations: Durations,
 ) -> Examination:
-    services: list[HealthCheck] = [RedisHealth(storage.redis, storage.keys), storage.database, parts.model]
+    services: list[HealthCheck] = [RedisHealth(storage.redis), storage.database, parts.model]
     others: list[HealthCheck] = [access.inbox, durations]
-    if storage.orders:
-        others.append(storage.orders)
+    if storage.writer:
+        others.append(storage.writer)
     if settings.who_approves:
         others.append(access.approvals)
     if parts.plugins:
@@ -277,18 +287,18 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
     return await stack.enter_async_context(embedded_postgres(settings.data_dir))
 
 
-async def _orders(
+async def _writer(
     stack: AsyncExitStack, settings: Settings, database_url: str, readers: Database
-) -> Orders | None:
+) -> DatabaseWriter | None:
     """Open the statements that change the database, in a pool of their own for a separate role."""
     if settings.sql_writes == "off":
         return None
-    dsn = plain(settings.database_write_url) or (
+    dsn = secret_value(settings.database_write_url) or (
         database_url if settings.database_url else for_writing(database_url)
     )
     refuses_powers = _role_policy(settings) == "refuse"
     return await stack.enter_async_context(
-        open_orders(dsn, readers, size=_WRITING_CONNECTIONS, refuses_powers=refuses_powers)
+        open_database_writer(dsn, readers, size=_WRITING_CONNECTIONS, refuses_powers=refuses_powers)
     )
 
 

@@ -12,7 +12,7 @@ from bot.agent import parts
 from bot.agent.spotlighting import unmarked
 from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Text, ToolStep, Turn
 from bot.storage.files import FileStore
-from bot.tools import files_of, naming
+from bot.tools import artifact_of, files_of
 from tests.servers.model import ModelServer, Script
 from tests.support.files import PICTURE
 from tests.test_agent import a_turn, an_agent, parts_of
@@ -23,7 +23,7 @@ MADE: list[File] = []
 @tool(response_format="content_and_artifact")
 async def chart(title: str) -> tuple[str, Json]:
     """Draw."""
-    return f"Drawn: {title}", naming(MADE)
+    return f"Drawn: {title}", artifact_of(MADE)
 
 
 @pytest.fixture(autouse=True)

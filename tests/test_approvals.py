@@ -33,10 +33,11 @@ from bot.chat import (
     Turn,
     Withdrawal,
     Writer,
-    order_in,
+    parse_decision,
 )
 from bot.inbox import (
     Inbox,
+    Lookup,
     is_current,
     keys,
     note_hang,
@@ -44,7 +45,6 @@ from bot.inbox import (
     serve,
 )
 from bot.inbox.inbox import as_message
-from bot.storage.coordination import SharedState
 from bot.turn import Turns
 from tests.support.agents import FunctionAgent
 from tests.support.wait import wait_until
@@ -387,7 +387,7 @@ async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: 
     agent = FunctionAgent(_runs_again, _says_from_the_ledger)
     turns = Turns(agent, lambda _: place, _AdmitsAll(), limit=60)
     stop = asyncio.Event()
-    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         inbox = Inbox(redis, name="one", follow_days=1)
         group.create_task(serve(inbox, turns.take, limit=1, lease_seconds=5, grace=5, stop=stop, stops=stops))
         await wait_until(lambda: _is_dead(redis), "given up")
@@ -517,7 +517,7 @@ def said(text: str, by: str = BOB, thread: ThreadId = THREAD) -> Message:
 
 async def answered(kept: Approvals, message: Message) -> str:
     """The answer to a decision in words."""
-    order = order_in(message.text)
+    order = parse_decision(message.text)
     assert order
     return await kept.decide_in_words(order, message)
 

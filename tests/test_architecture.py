@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.config import reserved_keys
 from tests.support.rooms import BOT, FILES, imported, module_of, room_of
 
 EXAMPLE = sorted((Path(__file__).parent / "example_platform").glob("*.py"))
@@ -58,12 +59,12 @@ RULES = {
     "discord": rule(f"{PLATFORM} discord.markdown", "aiohttp discord pydantic tenacity yarl"),
     "discord.markdown": rule(),
     "http": rule(PLATFORM, "aiohttp pydantic pydantic_core yarl"),
-    "inbox": rule("access chat concurrency inbox.scripts", "redis"),
+    "inbox": rule("access chat concurrency inbox.scripts storage", "redis"),
     "inbox.scripts": rule(),
     "commands": rule("__version__ chat commands.redis"),
-    "commands.redis": rule("chat"),
-    "access": rule("chat config", "redis"),
-    "access.approvals": rule("chat commands", "redis"),
+    "commands.redis": rule("chat storage"),
+    "access": rule("chat config storage", "redis"),
+    "access.approvals": rule("chat commands storage", "redis"),
     "agent": rule(
         "agent.models chat memory tools",
         "aiohttp langchain_core langgraph pydantic redis redisvl tenacity",
@@ -80,7 +81,7 @@ RULES = {
         "anyio httpx langchain_core langchain_mcp_adapters mcp pydantic redis tenacity",
     ),
     "tools.sql": rule("chat tools", "asyncpg pglast tenacity"),
-    "storage": rule("chat commands.redis config", "redis"),
+    "storage": rule("chat config", "redis"),
     "storage.embedded": rule("chat", "asyncpg redis"),
 }
 ROOT = "composition"
@@ -360,3 +361,25 @@ def test_permitted_constructs_are_not_reported() -> None:
         "try:\n    work()\nexcept ValueError:\n    pass"
     )
     assert construct_faults("bot.anything", source) == []
+
+
+def test_each_key_in_redis_is_spelled_by_one_room() -> None:
+    """The table in `bot.config.reserved_keys` names the owner of each key, and nobody else spells it."""
+    owners: dict[str, str] = {}
+    table = re.findall(
+        r"^ {4}(?:\{bot\}:| +)([a-z_ ]+?)(?: {2,}([a-z._]+).*)?$", reserved_keys.__doc__ or "", re.MULTILINE
+    )
+    waiting: list[str] = []
+    for names, owner in table:
+        waiting += names.split()
+        if owner:
+            owners |= dict.fromkeys(waiting, f"bot.{owner}")
+            waiting = []
+    found = {
+        (module_of(path), name)
+        for path in FILES
+        if module_of(path) != reserved_keys.__name__
+        for name in re.findall(r"\{(?:bot|TAG|_TAG)\}+:([a-z_]+)", path.read_text())
+    }
+    assert {name for _, name in found} <= owners.keys()
+    assert [(module, name) for module, name in found if not f"{module}.".startswith(f"{owners[name]}.")] == []

@@ -14,7 +14,7 @@ from PIL import Image
 from pypdf import PdfWriter
 from redis.asyncio import Redis
 
-from bot.agent.attachments import Limits, Reader, confinement, sandbox
+from bot.agent.attachments import AttachmentLimits, Reader, confinement, sandbox
 from bot.agent.attachments.child import MOST_PIXELS, SIDE
 from bot.agent.attachments.file_types import decoded, kind_of
 from bot.chat import Attachment, Enclosed, FileRefused, Message, ThreadId
@@ -172,10 +172,10 @@ def a_message(*files: tuple[str, bytes]) -> tuple[Message, Source]:
 
 
 async def enclosed(
-    redis: Redis, *files: tuple[str, bytes], limits: Limits | None = None, sees: bool = True
+    redis: Redis, *files: tuple[str, bytes], limits: AttachmentLimits | None = None, sees: bool = True
 ) -> Enclosed:
     message, source = a_message(*files)
-    reader = Reader(source, FileStore(redis), limits or Limits(), sees_pictures=sees)
+    reader = Reader(source, FileStore(redis), limits or AttachmentLimits(), sees_pictures=sees)
     return await reader.read(message)
 
 
@@ -192,11 +192,11 @@ async def test_texts_and_pdfs_are_given_as_data_between_lines_that_nobody_can_fo
 
 
 async def test_a_long_text_is_cut_and_says_so(redis: Redis) -> None:
-    made = await enclosed(redis, ("long.txt", b"x" * 5_000), limits=Limits(chars=1_000))
+    made = await enclosed(redis, ("long.txt", b"x" * 5_000), limits=AttachmentLimits(chars=1_000))
     assert "x" * 1_000 + "\n[cut off here: these are the first 1,000 characters of 5,000]" in made.text
     assert "x" * 1_001 not in made.text
     pages = [f"Page number {number} " + "y" * 200 for number in range(20)]
-    made = await enclosed(redis, ("long.pdf", pdf(*pages)), limits=Limits(chars=1_000))
+    made = await enclosed(redis, ("long.pdf", pdf(*pages)), limits=AttachmentLimits(chars=1_000))
     assert "PDF, 20 pages, of which these are the first 5" in made.text
     assert "[cut off here" in made.text
 
@@ -238,7 +238,7 @@ async def test_pictures_of_every_kind_are_read(redis: Redis, mode: str) -> None:
 async def test_what_cannot_be_read_is_named_with_the_reason_and_the_rest_is_read(
     redis: Redis, name: str, content: bytes, reason: str
 ) -> None:
-    limits = Limits(size=1_500) if name.startswith("large") else Limits()
+    limits = AttachmentLimits(size=1_500) if name.startswith("large") else AttachmentLimits()
     made = await enclosed(redis, (name, content), ("good.txt", b"fine"), limits=limits)
     [problem] = made.problems
     assert problem.startswith(f"I could not read {name}: ")
@@ -249,7 +249,7 @@ async def test_what_cannot_be_read_is_named_with_the_reason_and_the_rest_is_read
 
 async def test_too_many_files_and_pictures_nobody_can_see_are_named(redis: Redis) -> None:
     files = [(f"{number}.txt", b"x") for number in range(4)]
-    made = await enclosed(redis, *files, limits=Limits(count=2))
+    made = await enclosed(redis, *files, limits=AttachmentLimits(count=2))
     assert made.problems == ("I can read 2 files of a message, so I did not read 2.txt, 3.txt.",)
     made = await enclosed(redis, ("a.png", picture()), sees=False)
     assert "my model cannot look at pictures" in made.problems[0]

@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from bot.chat import Json, Message, Stop, StorageDown, ThreadId
-from bot.inbox import Inbox
+from bot.inbox import Inbox, Lookup
 from bot.storage.coordination import SharedState
 from tests.support.wait import wait_until
 
@@ -29,6 +29,11 @@ def one(redis: Redis) -> SharedState:
 def two(redis: Redis) -> SharedState:
     """The other process."""
     return SharedState(redis, "two")
+
+
+@pytest.fixture
+def lookup(redis: Redis) -> Lookup:
+    return Lookup(redis)
 
 
 @pytest.fixture
@@ -93,11 +98,11 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
         lambda shared: shared.agree("test:group", 1, in_use=False),
         lambda shared: shared.heard_until("test:source"),
         lambda shared: shared.set_heard_until("test:source", 1),
-        lambda shared: shared.active_threads("test", 0),
-        lambda shared: shared.is_known("m1"),
-        lambda shared: shared.receipt_of("m1"),
-        lambda shared: shared.is_taken_back(ThreadId("test", "Space", "t1"), "m1"),
-        lambda shared: shared.news("test").__aenter__(),
+        lambda shared: Lookup(shared._redis).active_threads("test", 0),
+        lambda shared: Lookup(shared._redis).is_known("m1"),
+        lambda shared: Lookup(shared._redis).receipt_of("m1"),
+        lambda shared: Lookup(shared._redis).is_taken_back(ThreadId("test", "Space", "t1"), "m1"),
+        lambda shared: Lookup(shared._redis).news("test").__aenter__(),
     ],
     ids=[
         "lease",
@@ -295,7 +300,7 @@ def a_message(thread: str, sent_at: float, *, addressed: bool = True, platform: 
     )
 
 
-async def test_active_threads_come_newest_first(redis: Redis, one: SharedState) -> None:
+async def test_active_threads_come_newest_first(redis: Redis, lookup: Lookup) -> None:
     """Only those that the bot takes part in, of that platform, with a message after the given time."""
     inbox = Inbox(redis, name="one", follow_days=30)
     now = time.time()
@@ -309,63 +314,63 @@ async def test_active_threads_come_newest_first(redis: Redis, one: SharedState) 
         a_message("second", now - 250, addressed=False),  # late: it makes its thread no older
     ):
         await inbox.put(message)
-    assert [each.channel for each in await one.active_threads("test", now - 1000)] == ["first", "second"]
-    assert [each.channel for each in await one.active_threads("test", 0)] == ["first", "second", "old"]
-    assert await one.active_threads("other", now - 1) == [ThreadId("other", "Space", "elsewhere")]
-    assert await one.active_threads("test", now - 50) == []
+    assert [each.channel for each in await lookup.active_threads("test", now - 1000)] == ["first", "second"]
+    assert [each.channel for each in await lookup.active_threads("test", 0)] == ["first", "second", "old"]
+    assert await lookup.active_threads("other", now - 1) == [ThreadId("other", "Space", "elsewhere")]
+    assert await lookup.active_threads("test", now - 50) == []
 
 
-async def test_threads_left_alone_for_too_long_are_no_longer_active(redis: Redis, one: SharedState) -> None:
+async def test_threads_left_alone_for_too_long_are_no_longer_active(redis: Redis, lookup: Lookup) -> None:
     """The bot follows a thread for `follow_days`; the list does not grow for ever."""
     inbox = Inbox(redis, name="one", follow_days=1)
     now = time.time()
     await inbox.put(a_message("old", now - 2 * 86_400))
     await inbox.put(a_message("new", now))
-    assert [each.channel for each in await one.active_threads("test", 0)] == ["new"]
+    assert [each.channel for each in await lookup.active_threads("test", 0)] == ["new"]
 
 
-async def test_a_message_is_known_once_it_was_taken(redis: Redis, one: SharedState) -> None:
+async def test_a_message_is_known_once_it_was_taken(redis: Redis, lookup: Lookup) -> None:
     """One that does not count is not known."""
     inbox = Inbox(redis, name="one", follow_days=30)
     taken, gossip = a_message("t1", 1), a_message("t2", 1, addressed=False)
-    assert not await one.is_known(taken.id)
+    assert not await lookup.is_known(taken.id)
     await inbox.put(taken)
     await inbox.put(gossip)
-    assert await one.is_known(taken.id)
-    assert not await one.is_known(gossip.id)
+    assert await lookup.is_known(taken.id)
+    assert not await lookup.is_known(gossip.id)
 
 
-async def test_receipt_of_any_message_is_that_of_its_turn(redis: Redis, one: SharedState) -> None:
+async def test_receipt_of_any_message_is_that_of_its_turn(redis: Redis, lookup: Lookup) -> None:
     """None until a turn has the message, empty until the turn has kept something, there after its end."""
     inbox = Inbox(redis, name="one", follow_days=30)
     first, second = a_message("t1", 1), a_message("t1", 2)
     for message in (first, second):
         await inbox.put(message)
-    assert await one.receipt_of(first.id) is None
+    assert await lookup.receipt_of(first.id) is None
     await inbox.enter()
     (lease,) = await inbox.take(1, 1)
     begun = await inbox.begin(lease)
     assert begun
-    assert await one.receipt_of(second.id) == {}
+    assert await lookup.receipt_of(second.id) == {}
     await inbox.keep(lease, begun.turn, {"ts": "17.1", "done": True})
     await inbox.finish(lease, begun.turn)
     for message in (first, second):
-        assert await one.receipt_of(message.id) == {"ts": "17.1", "done": True}
+        assert await lookup.receipt_of(message.id) == {"ts": "17.1", "done": True}
     later = replace(first, id="later")
     await inbox.put(later)
-    assert await one.receipt_of(later.id) is None
-    assert await one.receipt_of("never seen") is None
+    assert await lookup.receipt_of(later.id) is None
+    assert await lookup.receipt_of("never seen") is None
 
 
 async def test_a_message_is_taken_back_when_the_turn_before_it_is_stopped(
-    redis: Redis, one: SharedState
+    redis: Redis, lookup: Lookup
 ) -> None:
     """Not while it waits, and not once a turn has it: neither under way, nor stopped, nor at its end."""
     inbox = Inbox(redis, name="one", follow_days=30)
     under_way, behind, after = (a_message("t1", number) for number in (1, 2, 3))
 
     async def taken_back() -> list[bool]:
-        return [await one.is_taken_back(each.thread, each.id) for each in (under_way, behind, after)]
+        return [await lookup.is_taken_back(each.thread, each.id) for each in (under_way, behind, after)]
 
     assert await taken_back() == [False, False, False]
     await inbox.put(under_way)
@@ -383,7 +388,7 @@ async def test_a_message_is_taken_back_when_the_turn_before_it_is_stopped(
 
 
 @asynccontextmanager
-async def hearing(shared: SharedState, topic: str) -> AsyncIterator[list[Json]]:
+async def hearing(lookup: Lookup, topic: str) -> AsyncIterator[list[Json]]:
     """What a process hears, as long as the context is open."""
     heard: list[Json] = []
 
@@ -391,7 +396,7 @@ async def hearing(shared: SharedState, topic: str) -> AsyncIterator[list[Json]]:
         async for each in news:
             heard.append(each)  # noqa: PERF401 - the news never end
 
-    async with shared.news(topic) as news:
+    async with lookup.news(topic) as news:
         task = asyncio.create_task(listen(news))
         try:
             yield heard
@@ -406,26 +411,26 @@ async def announce(redis: Redis, topic: str, news: Json) -> None:
     await redis.publish(f"{{bot}}:news:{topic}", json.dumps(news))
 
 
-async def test_news_reach_who_listens_from_that_moment(redis: Redis, one: SharedState) -> None:
+async def test_news_reach_who_listens_from_that_moment(redis: Redis) -> None:
     """Also what is announced before the first look, in order; nothing of before, nothing of other topics."""
     await announce(redis, "test", "too early")
-    async with one.news("test") as news:
+    async with Lookup(redis).news("test") as news:
         await announce(redis, "other", "not for us")
         await announce(redis, "test", {"turn": "m1", "text": "grüße 🎉"})
         await announce(redis, "test", 2)
         assert [await anext(news), await anext(news)] == [{"turn": "m1", "text": "grüße 🎉"}, 2]
 
 
-async def test_two_listeners_hear_the_same(redis: Redis, one: SharedState, two: SharedState) -> None:
+async def test_two_listeners_hear_the_same(redis: Redis) -> None:
     """Both processes, each with a client of its own."""
-    async with hearing(one, "test") as first, hearing(two, "test") as second:
+    async with hearing(Lookup(redis), "test") as first, hearing(Lookup(redis), "test") as second:
         await announce(redis, "test", "news")
         await wait_until(lambda: first == second == ["news"], "both have heard")
 
 
-async def test_a_listener_whose_connection_was_cut_hears_again(redis: Redis, one: SharedState) -> None:
+async def test_a_listener_whose_connection_was_cut_hears_again(redis: Redis) -> None:
     """What is announced in between is lost; afterwards all is as before."""
-    async with hearing(one, "test") as heard:
+    async with hearing(Lookup(redis), "test") as heard:
         await announce(redis, "test", "before")
         await wait_until(lambda: heard == ["before"], "heard before")
         assert await redis.client_kill_filter(_type="pubsub") == 1
@@ -437,9 +442,9 @@ async def test_a_listener_whose_connection_was_cut_hears_again(redis: Redis, one
         await wait_until(is_heard_again, "heard again")
 
 
-async def test_who_no_longer_listens_leaves_no_connection_open(redis: Redis, one: SharedState) -> None:
+async def test_who_no_longer_listens_leaves_no_connection_open(redis: Redis) -> None:
     """Else each reload of a page would cost a connection."""
-    async with one.news("test"):
+    async with Lookup(redis).news("test"):
         assert (await redis.pubsub_numsub("{bot}:news:test"))[0][1] == 1
 
     async def is_gone() -> bool:

@@ -26,7 +26,6 @@ from bot.chat import (
     LeaseLost,
     Message,
     Notice,
-    Order,
     Part,
     PlatformError,
     RateLimited,
@@ -36,6 +35,7 @@ from bot.chat import (
     ThreadId,
     ToolStep,
     Turn,
+    TypedDecision,
     Undeliverable,
     Unreachable,
 )
@@ -50,7 +50,7 @@ from bot.discord.errors import translate_errors
 from bot.discord.messages import plain_text
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
-from bot.inbox import worker
+from bot.inbox import Lookup, worker
 from bot.main import SETTINGS
 from bot.platforms import health as platform_health
 from bot.platforms import supervise
@@ -137,14 +137,17 @@ class Bot:
 
 NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[SharedState] = []
+LOOKUPS: list[Lookup] = []
 """What the processes of the bot know together, of the test at hand."""
 
 
 @pytest.fixture(autouse=True)
 async def shared(redis: Redis) -> AsyncIterator[SharedState]:
     SHARED.append(SharedState(redis, "one"))
+    LOOKUPS.append(Lookup(redis))
     yield SHARED[0]
     SHARED.clear()
+    LOOKUPS.clear()
 
 
 async def nothing_to_stop(stop: Stop) -> int:
@@ -164,6 +167,7 @@ def a_platform(
         api_url=url,
         commands=commands,
         shared=SHARED[0],
+        lookup=LOOKUPS[0],
         files=NO_FILES,
         catch_up_hours=24,
         shards=None,
@@ -1203,7 +1207,7 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
         ) -> Decided:
             raise LookupError(id)
 
-        async def decide_in_words(self, order: Order, message: Message) -> str:
+        async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
             raise AssertionError(order)
 
     bot.platform._commands = replace(bot.platform._commands, approvals=Broken())

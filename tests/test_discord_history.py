@@ -16,7 +16,7 @@ from bot.concurrency.tasks import cancel
 from bot.discord import api, history
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
-from bot.inbox import keys
+from bot.inbox import Lookup, keys
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
@@ -55,6 +55,7 @@ async def returned(discord: Discord, redis: Redis) -> AsyncIterator[Reader]:
         api_url=discord.url,
         commands=Commands(well, nothing_to_stop),
         shared=shared,
+        lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
         shards=None,

@@ -32,7 +32,7 @@ from bot.discord import identify, shards
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
 from bot.discord.shards import fair_share
-from bot.inbox import Inbox
+from bot.inbox import Inbox, Lookup
 from bot.platforms import catch_up, supervise
 from bot.platforms.supervise import keep_up
 from bot.storage.coordination import SharedState
@@ -149,6 +149,7 @@ async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
                 api_url=discord.url,
                 commands=Commands(well, nothing_to_stop),
                 shared=link,
+                lookup=Lookup(redis),
                 files=FileStore(redis),
                 catch_up_hours=24,
                 shards=wish,

@@ -11,6 +11,7 @@ from bot.chat import Halt, Message, Receipt, Stop, ThreadId, Turn
 from bot.concurrency.tasks import cancel
 from bot.inbox import (
     Inbox,
+    Lookup,
     Work,
     keys,
     queries,
@@ -18,7 +19,6 @@ from bot.inbox import (
 )
 from bot.inbox.fair_queue import ROOM, FairQueue
 from bot.inbox.lease import Lease
-from bot.storage.coordination import SharedState
 from tests.support.wait import wait_until
 
 
@@ -78,7 +78,7 @@ async def serving(
 ) -> AsyncIterator[Inbox]:
     """A process at work, which is stopped in the end."""
     stop, inbox = asyncio.Event(), an_inbox(redis)
-    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         group.create_task(
             serve(
                 inbox,
@@ -165,7 +165,7 @@ async def test_nothing_that_waits_for_its_share_is_lost_when_the_process_dies(re
     inbox = an_inbox(redis)
     for number in range(8):
         await inbox.put(a_message(f"{number}"))
-    async with SharedState(redis, "test").news("stop") as stops:
+    async with Lookup(redis).news("stop") as stops:
         process = asyncio.create_task(
             serve(
                 inbox,

@@ -11,14 +11,14 @@ from redis.exceptions import ResponseError
 from bot.agent.memory import Memory
 from bot.chat import LeaseLost, Message, ThreadId
 from bot.inbox import FencedRedis, Inbox
-from bot.inbox.fence import Fence, behind
+from bot.inbox.fence import FencingToken, use_fence
 
 MESSAGE = Message(
     id="m1", thread=ThreadId("test", "space", "t1"), author="test:ada", text="hi", sent_at=1, addressed=True
 )
 
 
-async def a_fence(redis: Redis) -> Fence:
+async def a_fence(redis: Redis) -> FencingToken:
     """That of a turn under way."""
     inbox = Inbox(redis, name="one", follow_days=1)
     await inbox.put(MESSAGE)
@@ -68,7 +68,7 @@ async def test_a_write_behind_a_held_lease_is_like_any_other(
     expected, after = await write(redis), await dump(redis)
     await redis.flushall()
     await redis.set("s", "old")
-    with behind(await a_fence(redis)):
+    with use_fence(await a_fence(redis)):
         assert await write(FencedRedis(redis)) == expected
     assert await dump(redis) == after
 
@@ -82,17 +82,17 @@ async def test_a_write_behind_a_lost_lease_changes_nothing(
     fence = await a_fence(redis)
     await take_over(redis)
     before = await dump(redis)
-    with behind(fence), pytest.raises(LeaseLost):
+    with use_fence(fence), pytest.raises(LeaseLost):
         await write(FencedRedis(redis))
     assert await dump(redis) == before
-    with behind(fence):
+    with use_fence(fence):
         assert await FencedRedis(redis).get("s") == b"old"
 
 
 async def test_an_error_of_a_command_is_raised_as_ever(redis: Redis) -> None:
     """Alone, in a pipeline, and in one that wants the errors as replies."""
     fenced = FencedRedis(redis)
-    with behind(await a_fence(redis)):
+    with use_fence(await a_fence(redis)):
         await fenced.set("s", "text")
         with pytest.raises(ResponseError):
             await fenced.zadd("s", {"m": 1})
@@ -115,7 +115,7 @@ async def test_a_checkpoint_of_a_lost_turn_changes_nothing(redis: Redis) -> None
     await memory.set_up()
     config: Any = {"configurable": {"thread_id": "t1", "checkpoint_ns": ""}}
     fence = await a_fence(redis)
-    with behind(fence):
+    with use_fence(fence):
         config = await memory.aput(config, empty_checkpoint(), {"step": 1}, {})
         await take_over(redis)
         before = await dump(redis)

@@ -25,7 +25,6 @@ from bot.chat import (
     LeaseLost,
     Message,
     Notice,
-    Order,
     Part,
     RateLimited,
     Receipt,
@@ -35,19 +34,20 @@ from bot.chat import (
     ThreadId,
     ToolStep,
     Turn,
+    TypedDecision,
     Unreachable,
 )
 from bot.commands.approvals import Decided
 from bot.commands.commands import Commands
-from bot.commands.redis import Operations, Value
+from bot.commands.redis import Operations
 from bot.http import chat as conversation_module
 from bot.http.chat import AUTHOR, ChatRequest, to_message
 from bot.http.errors import Handler
 from bot.http.platform import Http, connect
 from bot.http.replies import Replies, stored
-from bot.storage.coordination import SharedState
+from bot.inbox import Lookup
 from bot.storage.files import FileStore
-from bot.tools import KeyValueStore
+from bot.storage.key_value import KeyValueStore, Value
 from tests.support.agents import Answer
 from tests.support.wait import wait_until
 
@@ -179,17 +179,17 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
 
 
 NO_FILES = FileStore(Redis())  # no test here shows one
-SHARED: list[SharedState] = []
+LOOKUPS: list[Lookup] = []
 """What the processes of the bot know together, of the test at hand."""
 STORES: list[KeyValueStore] = []
 
 
 @pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[SharedState]:
-    SHARED.append(SharedState(redis, "one"))
+async def shared(redis: Redis) -> AsyncIterator[Lookup]:
+    LOOKUPS.append(Lookup(redis))
     STORES.append(KeyValueStore(redis, "kv:"))
-    yield SHARED[0]
-    SHARED.clear()
+    yield LOOKUPS[0]
+    LOOKUPS.clear()
     STORES.clear()
 
 
@@ -222,7 +222,7 @@ async def listening(
         api_token=api_token,
         commands=commands or healthy(),
         operations=operations(store),
-        shared=SHARED[0],
+        lookup=LOOKUPS[0],
         files=NO_FILES,
         mounts=mounts or {},
         patience=patience,
@@ -788,7 +788,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         api_token=api_token,
         commands=healthy(),
         operations=operations(),
-        shared=SHARED[0],
+        lookup=LOOKUPS[0],
         files=NO_FILES,
         mounts={},
     ):
@@ -883,7 +883,7 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
         ) -> Decided:
             return Decided("This was already approved by you.", ThreadId("http", "api", "t"))
 
-        async def decide_in_words(self, order: Order, message: Message) -> str:
+        async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
             raise AssertionError(order)
 
     commands = replace(healthy(), approvals=Late())

@@ -7,7 +7,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat import SIGN, Harmless, harmless, order_in
+from bot.chat import SIGN, Harmless, harmless, parse_decision
 
 ID = "7f3a9c21"
 SIGNS = "🔏🔐🔒🔓"
@@ -78,7 +78,7 @@ def test_references_to_characters_make_no_sign_and_no_command() -> None:
         shown = decoded(harmless(text))
         assert SIGN not in shown
         assert harmless(shown) == shown
-        assert not order_in(shown)
+        assert not parse_decision(shown)
     changed = {
         chr(code)
         for code in [*range(0x500), *range(0x1F400, 0x1F600)]
@@ -132,4 +132,4 @@ def test_however_a_text_is_divided_the_same_comes_out(pieces: list[str]) -> None
     assert shown == harmless("".join(pieces))
     assert SIGN not in shown
     lines = [shown[at:] for at in range(len(shown))]
-    assert not any(order_in(line) for line in lines if line[:1] in "ar")
+    assert not any(parse_decision(line) for line in lines if line[:1] in "ar")

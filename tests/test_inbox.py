@@ -22,6 +22,7 @@ from bot.chat import (
 )
 from bot.inbox import (
     Inbox,
+    Lookup,
     Work,
     inbox_health,
     note_hang,
@@ -31,7 +32,6 @@ from bot.inbox import (
 from bot.inbox.keys import DEAD
 from bot.inbox.lease import Lease
 from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
-from bot.storage.coordination import SharedState
 from tests.support.wait import wait_until
 
 
@@ -66,7 +66,7 @@ async def serving(
     grace: float = 5,
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         group.create_task(
             serve(inbox, work, limit=limit, lease_seconds=lease_seconds, grace=grace, stop=stop, stops=stops)
         )
@@ -536,7 +536,7 @@ async def test_a_draining_worker_takes_nothing_over(redis: Redis, caplog: pytest
     recorder = Recorder(slow)
     inbox = an_inbox(redis)
     stop = asyncio.Event()
-    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         group.create_task(
             serve(inbox, recorder, limit=10, lease_seconds=0.1, grace=5, stop=stop, stops=stops)
         )
@@ -562,7 +562,7 @@ async def test_what_was_leased_when_the_stop_came_is_not_kept_back(redis: Redis)
     recorder, other, inbox = Recorder(slow), an_inbox(redis, "other"), an_inbox(redis)
     await other.enter()
     stop = asyncio.Event()
-    async with SharedState(redis, "test").news("stop") as stops, asyncio.TaskGroup() as group:
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         group.create_task(serve(inbox, recorder, limit=1, lease_seconds=30, grace=5, stop=stop, stops=stops))
         await inbox.put(a_message("mine", "t1"))
         await started.wait()

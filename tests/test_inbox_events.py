@@ -7,9 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
-from bot.inbox import Inbox, admin, queries
+from bot.inbox import Inbox, Lookup, admin, queries
 from bot.inbox.lease import Begun, Lease
-from bot.storage.coordination import SharedState
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
 
@@ -398,4 +397,4 @@ async def test_a_stop_that_comes_twice_stops_nothing_else(inbox: Inbox, redis: R
     assert await answer(inbox) == ["one"]
     await inbox.put(a_message("two", "t2"))
     assert await inbox.put(stop) == "duplicate"
-    assert await SharedState(redis, "one").is_known(stop.id), "so it does not look like a missed message"
+    assert await Lookup(redis).is_known(stop.id), "so it does not look like a missed message"

@@ -44,7 +44,7 @@ from bot.inbox import (
     note_hang,
     queries,
 )
-from bot.inbox.fence import behind
+from bot.inbox.fence import use_fence
 from bot.inbox.keys import text
 from bot.inbox.lease import Begun, Lease
 from bot.storage.client import open_redis
@@ -428,7 +428,7 @@ class InboxMachine(RuleBasedStateMachine):
     async def write(self, data: st.DataObject) -> None:
         """What a turn writes beside the inbox, such as its checkpoint."""
         claim = data.draw(st.sampled_from(self.running()))
-        with behind(claim.worker.inbox.fence(claim.lease)):
+        with use_fence(claim.worker.inbox.fence(claim.lease)):
             assert await self.fenced.set("checkpoint", str(claim), ex=LEASE_MS)
         assert text(await self.redis.get("checkpoint") or b"") == str(claim)
 
@@ -451,7 +451,7 @@ class InboxMachine(RuleBasedStateMachine):
             lambda: self.delete_in_a_pipeline("checkpoint"),
         ]
         for attempt in attempts:
-            with behind(inbox.fence(lease)), pytest.raises(LeaseLost):
+            with use_fence(inbox.fence(lease)), pytest.raises(LeaseLost):
                 await attempt()
         assert await inbox.renew({lease: turn.id}) == ([lease], set())
         assert await self.dump() == before

@@ -8,9 +8,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bot.chat import Correction, Withdrawal
-from bot.inbox import Erasure, Inbox, keys, replica
+from bot.inbox import Erasure, Inbox, Lookup, keys, replica
 from bot.inbox.lease import Begun, Lease
-from bot.storage.coordination import SharedState
 from tests.test_inbox import a_message, an_inbox
 
 
@@ -131,7 +130,7 @@ async def test_a_thread_that_was_left_is_not_taken_part_in_again(
     await Erasure(redis, hands).leave(str(a_message("one").thread))
     await ears.restore()
     assert await ears.put(a_message("two", addressed=False)) == "ignored"
-    assert len(await SharedState(redis, "one").active_threads("test", 0)) == 1
+    assert len(await Lookup(redis).active_threads("test", 0)) == 1
     await redis.flushall()
     await ears.restore()
     assert await ears.put(a_message("two", addressed=False)) == "ignored"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from bot.agent.attachments.file_types import kind_of
 from bot.agent.models.arguments import Unreadable, read_arguments
 from bot.agent.spotlighting import indented, label, marked
-from bot.chat import Text, order_in
+from bot.chat import Text, parse_decision
 from bot.discord import events
 from bot.discord.destination import thread_name
 from bot.discord.markdown.render import render
@@ -213,7 +213,7 @@ def arguments_of_a_call(text: str) -> None:
 
 def decision_in_words(text: str) -> None:
     for whole in (text, f"approve {text}", f"approve 7f3a9c21{text}"):
-        if order := order_in(whole):
+        if order := parse_decision(whole):
             order.confirmed("4711")
             order.reason  # noqa: B018 - it is worked out
 

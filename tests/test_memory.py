@@ -22,7 +22,7 @@ from bot.memory import (
 from bot.memory.embeddings import EmbeddingFailed, Vector, usable
 from bot.memory.memory import MOST_FACTS
 from bot.memory.terms import indexed_terms, query_terms
-from bot.tools import ToolFailure, for_tools, open_database, toolset
+from bot.tools import ToolFailure, open_database, tool_config, toolset
 from tests.support.turns import (
     as_told,
     discord_dm,
@@ -358,7 +358,7 @@ async def run(tool: BaseTool, turn: Turn, **arguments: object) -> str:
     if "text" in arguments:
         said = tuple(replace(message, text=str(arguments["text"])) for message in turn.messages)
         turn = replace(turn, messages=said)
-    return str(await tool.ainvoke(arguments, for_tools({}, turn)))
+    return str(await tool.ainvoke(arguments, tool_config({}, turn)))
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ async def test_only_what_people_say_is_saved(
     """What a tool has returned may ask to be saved, and would then be found again and again."""
     turn = replace(HERE, messages=tuple(replace(each, text=said) for each in HERE.messages))
     arguments = {"text": fact, "scope": "channel"}
-    called = tools["memory_save"].ainvoke(arguments, for_tools({}, turn))
+    called = tools["memory_save"].ainvoke(arguments, tool_config({}, turn))
     if is_saved:
         assert "Saved for this channel" in await called
     else:

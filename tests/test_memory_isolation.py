@@ -21,7 +21,7 @@ from bot.memory.visibility import (
     found_by,
     kept_for,
 )
-from bot.tools import ToolFailure, for_tools, open_database, toolset
+from bot.tools import ToolFailure, open_database, tool_config, toolset
 from tests.support.turns import (
     as_told,
     discord_dm,
@@ -86,7 +86,7 @@ async def call(tool: BaseTool, message: Message, **arguments: object) -> str:
     """What the model is told when it calls a tool in the place of a message; a refusal too."""
     try:
         said = replace(message, text=str(arguments.get("text", message.text)))  # only that can be saved
-        return str(await tool.ainvoke(arguments, for_tools({}, turn_with(said))))
+        return str(await tool.ainvoke(arguments, tool_config({}, turn_with(said))))
     except ToolFailure as error:
         return str(error)
 
@@ -192,7 +192,7 @@ async def test_no_argument_names_other_readers(
     tool = tools["memory_save"]
     assert set(tool.args) == {"text", "scope"}
     assert set(tools["memory_search"].args) == {"query", "since", "until"}
-    config = for_tools({}, turn_with(replace(slack_dm(user="U1"), text="a planted zeppelin")))
+    config = tool_config({}, turn_with(replace(slack_dm(user="U1"), text="a planted zeppelin")))
     try:
         await tool.ainvoke({"text": "planted zeppelin", **injected}, config)
     except ValueError:  # pydantic's refusal, which the model is told

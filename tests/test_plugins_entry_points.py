@@ -156,9 +156,9 @@ async def test_a_preview_that_cannot_be_shown_is_a_failure_with_words(redis: Red
         assert isinstance(odd, GuardedTool)
         assert isinstance(stock, GuardedTool)
         with pytest.raises(ToolFailure, match="with an internal error"):
-            await odd.previewed({})
+            await odd.preview_call({})
         with pytest.raises(ToolFailure, match="Do it in smaller steps"):
-            await stock.previewed({"item": nested})
+            await stock.preview_call({"item": nested})
 
 
 @pytest.mark.usefixtures("installed")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.tools.hidden import padding_in
-from bot.tools.plugins.naming import public_name
+from bot.chat.text import find_padding, one_line, visible
+from bot.tools.plugins.builder import bounded
 from bot.tools.plugins.schemas import Unusable, usable
-from bot.tools.plugins.wording import bounded, line, plain
+from bot.tools.plugins.tool import public_name
 from tests.servers.model import schema_refusal
 
 json_values = st.recursive(
@@ -99,9 +99,9 @@ def test_what_openai_refuses_is_mended() -> None:
 
 def test_texts_lose_what_cannot_be_seen_and_what_is_too_much() -> None:
     """Controls, marks of direction, halves of characters."""
-    assert plain("a\u202eb\u200bc\x07", 10) == "a b c"
-    assert plain("abcdef", 4) == "abc…"
-    assert line("a\nb", 10) == "a b"
+    assert visible("a\u202eb\u200bc\x07", 10) == "a b c"
+    assert visible("abcdef", 4) == "abc…"
+    assert one_line(visible("a\nb", 10)) == "a b"
     assert bounded("a\0\ud800b", 10) == "a \ufffdb"
     assert bounded("abcdef", 4) == "abcd\n[cut here: 2 more characters; ask for less]"
 
@@ -118,4 +118,4 @@ def test_texts_lose_what_cannot_be_seen_and_what_is_too_much() -> None:
 )
 def test_blanks_that_push_the_end_out_of_sight_are_found(text: str, hides: str) -> None:
     """A person who is to approve something would take it to end before them; indentation is none."""
-    assert padding_in(text) == hides
+    assert find_padding(text) == hides

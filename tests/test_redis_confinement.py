@@ -23,7 +23,7 @@ from bot.commands.redis import (
     Set,
 )
 from bot.config import reserved_keys
-from bot.tools import KeyValueStore
+from bot.storage.key_value import KeyValueStore
 
 ADMIN = Caller("slack:U0ALICE", "slack:T1:C1")
 NAME, SECRET = "outsider", "hunter2"  # in the name and in the value of every key outside

@@ -39,6 +39,7 @@ from bot.chat import (
     Unreachable,
 )
 from bot.commands.commands import Commands
+from bot.inbox import Lookup
 from bot.platforms import health as platform_health
 from bot.slack import health as slack_health
 from bot.slack import responses as slack_responses
@@ -74,14 +75,17 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[SharedState] = []
+LOOKUPS: list[Lookup] = []
 """What the processes of the bot know together, of the test at hand."""
 
 
 @pytest.fixture(autouse=True)
 async def shared(redis: Redis) -> AsyncIterator[SharedState]:
     SHARED.append(SharedState(redis, "one"))
+    LOOKUPS.append(Lookup(redis))
     yield SHARED[0]
     SHARED.clear()
+    LOOKUPS.clear()
 
 
 @pytest.fixture
@@ -161,7 +165,7 @@ async def connected(
         "api_url": server.api_url,
     }
     commands = Commands(examine, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}")
-    arguments |= {"shared": SHARED[0], "files": NO_FILES, "catch_up_hours": 24}
+    arguments |= {"shared": SHARED[0], "lookup": LOOKUPS[0], "files": NO_FILES, "catch_up_hours": 24}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
 

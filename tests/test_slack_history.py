@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Message
-from bot.inbox import Inbox
+from bot.inbox import Inbox, Lookup
 from bot.slack.api import open_api
 from bot.slack.audience import Audiences
 from bot.slack.history import History
@@ -41,7 +41,10 @@ class Bot:
         """Read all since then; returns the age of the oldest message that was missed."""
         shared = SharedState(self.redis, "one")
         async with open_api(self.server.bot_token, self.server.api_url) as api:
-            history, self._audience = History(api, RateLimits(shared), shared), Audiences(api).of
+            history, self._audience = (
+                History(api, RateLimits(shared), shared, Lookup(self.redis)),
+                Audiences(api).of,
+            )
             return await history.read(await api.identify(), since, since, self._deliver)
 
     async def _deliver(self, event: Event) -> None:

@@ -8,7 +8,7 @@ import pytest_asyncio
 from bot.chat import File
 from bot.tools import (
     Database,
-    Limits,
+    QueryLimits,
     ToolFailure,
     open_database,
 )
@@ -48,10 +48,10 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end(
     """Fault: plans and errors of up to 1 GiB were read whole, since only rows of a SELECT are cut."""
     monkeypatch.setattr(bounds, "MOST_BYTES", _MOST)
     with pytest.raises(ToolFailure, match="too long to be read"):
-        await pool.fetch(query, Limits())
+        await pool.fetch(query, QueryLimits())
     with pytest.raises(ToolFailure, match="too long to be read"):
         await read(pool, query)
-    assert (await pool.fetch("SELECT 1", Limits())).rows == ((1,),)
+    assert (await pool.fetch("SELECT 1", QueryLimits())).rows == ((1,),)
 
 
 async def test_what_is_shorter_is_counted_for_each_answer_alone(
@@ -61,7 +61,7 @@ async def test_what_is_shorter_is_counted_for_each_answer_alone(
     monkeypatch.setattr(bounds, "MOST_BYTES", _MOST)
     for _ in range(3):
         with pytest.raises(ToolFailure, match="invalid input syntax"):
-            await pool.fetch(f"SELECT repeat('x', {_MOST // 2})::int", Limits())
+            await pool.fetch(f"SELECT repeat('x', {_MOST // 2})::int", QueryLimits())
 
 
 async def test_wide_and_long_rows_are_read_a_few_at_a_time(pool: Database) -> None:

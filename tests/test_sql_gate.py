@@ -11,7 +11,15 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.storage.files import FileStore
-from bot.tools import Database, Limits, Orders, ToolFailure, open_database, open_orders, toolset
+from bot.tools import (
+    Database,
+    DatabaseWriter,
+    QueryLimits,
+    ToolFailure,
+    open_database,
+    open_database_writer,
+    toolset,
+)
 from bot.tools.sql.guard import check
 from tests.support.sql_attacks import BEYOND_THE_TRANSACTION, REFUSED
 
@@ -19,27 +27,27 @@ BOT = Path(__file__).parent.parent / "bot"
 
 # --- by construction
 
-OPENS = {"sql", "sql_role", "sql_write"}
+OPENS = {"tools.sql.database", "tools.sql.role", "tools.sql.write"}
 """The modules that begin transactions; those of `IS_GIVEN` are handed a connection by them."""
-IS_GIVEN = {"sql_catalog", "sql_rehearsal", "sql_resolution", "sql_rows"}
+IS_GIVEN = {f"tools.sql.{name}" for name in ("catalog", "rehearsal", "resolution", "rows")}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
     """The source of the bot, except for the servers that it starts by itself."""
     for path in sorted(BOT.rglob("*.py")):
         if "embedded" not in path.parts:
-            yield path.stem, ast.parse(path.read_text())
+            yield ".".join(path.relative_to(BOT).with_suffix("").parts), ast.parse(path.read_text())
 
 
 def imported_from_pool(tree: ast.Module) -> set[str]:
-    """The names that a module takes from `sql_pool`, or a star for all of it."""
+    """The names that a module takes from `tools.sql.pool`, or a star for all of it."""
     found = set()
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module="bot.tools.sql.pool", names=names):
                 found |= {each.name for each in names}
-            case ast.ImportFrom(module="bot.tools", names=names) if any(
-                each.name == "sql_pool" for each in names
+            case ast.ImportFrom(module="bot.tools.sql", names=names) if any(
+                each.name == "pool" for each in names
             ):
                 found.add("*")
             case ast.Import(names=names) if any(each.name == "bot.tools.sql.pool" for each in names):
@@ -52,21 +60,21 @@ def test_no_tool_can_have_a_connection_or_a_pool() -> None:
     for module, tree in modules():
         taken = imported_from_pool(tree)
         allowed = {"Connection"} if module in IS_GIVEN else None if module in OPENS else set()
-        assert allowed is None or taken <= allowed, f"{module} takes {taken} from sql_pool"
+        assert allowed is None or taken <= allowed, f"{module} takes {taken} from tools.sql.pool"
         names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        if module == "watchdog":  # its `acquire` is that of a lock of threads
+        if module == "concurrency.watchdog":  # its `acquire` is that of a lock of threads
             names.discard("acquire")
-        ways = {"acquire", "create_pool", "_Database__pool", "_Orders__pool"}
-        assert module == "sql_pool" or not names & ways, module
+        ways = {"acquire", "create_pool", "_Database__pool", "_DatabaseWriter__pool"}
+        assert module == "tools.sql.pool" or not names & ways, module
         calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert "asyncpg.connect" not in calls, module
-    for kind in (Database, Orders):
+    for kind in (Database, DatabaseWriter):
         assert not [name for name in vars(kind) if "pool" in name or "connection" in name]
 
 
 def test_every_statement_of_a_tool_passes_the_same_check() -> None:
     """A transaction is begun for a fixed query of ours, or behind `require_harmless`; nowhere else."""
-    [database] = [tree for module, tree in modules() if module == "sql"]
+    [database] = [tree for module, tree in modules() if module == "tools.sql.database"]
     readers = {
         function.name
         for function in ast.walk(database)
@@ -177,20 +185,20 @@ async def database(own_url: str) -> AsyncIterator[Database]:
 @pytest_asyncio.fixture
 async def tools(database: Database, own_url: str, redis: Redis) -> AsyncIterator[dict[str, BaseTool]]:
     """All tools that send statements to the database."""
-    async with open_orders(own_url, database, size=1) as orders:
+    async with open_database_writer(own_url, database, size=1) as orders:
         keep = FileStore(redis).keep
-        yield {each.name: each for each in toolset(database, None, Limits(seconds=5), keep, orders)}
+        yield {each.name: each for each in toolset(database, None, QueryLimits(seconds=5), keep, orders)}
 
 
 @pytest.mark.parametrize("query", OWN_NAMES)
 async def test_own_objects_may_have_any_name(query: str, database: Database) -> None:
     """Fault: a table, column, function or query of WITH refused since PostgreSQL has one of that name."""
-    assert (await database.fetch(query, Limits())).rows
+    assert (await database.fetch(query, QueryLimits())).rows
 
 
 async def test_own_tables_may_be_changed_whatever_their_name(own_url: str, database: Database) -> None:
     """Those of PostgreSQL may not."""
-    async with open_orders(own_url, database, size=1) as orders:
+    async with open_database_writer(own_url, database, size=1) as orders:
         assert (
             "change 1 row of pg_orders"
             in (await orders.preview("UPDATE pg_orders SET id = 2 WHERE id = 1")).effect
@@ -234,7 +242,7 @@ async def test_every_tool_refuses_the_same_with_the_same_words(
 @pytest.mark.parametrize("query", STILL_REFUSED)
 async def test_a_change_refuses_the_same(query: str, own_url: str, database: Database) -> None:
     """Fault: what may not be read was read inside of a change."""
-    async with open_orders(own_url, database, size=1) as orders:
+    async with open_database_writer(own_url, database, size=1) as orders:
         with pytest.raises(ToolFailure) as caught:
             await orders.preview(f"DELETE FROM logs WHERE EXISTS ({query})")
     assert "SQLSTATE" not in str(caught.value)
@@ -248,7 +256,7 @@ async def test_the_ledger_of_changes_is_listed_and_described_for_nobody(
     with pytest.raises(ToolFailure, match="no table 'agent_ledger'"):
         await tools["sql_schema"].ainvoke({"table": "agent_ledger"})
     own = "WITH agent_ledger_of_mine AS (SELECT 1 AS n) TABLE agent_ledger_of_mine"
-    assert (await database.fetch(own, Limits())).rows
+    assert (await database.fetch(own, QueryLimits())).rows
 
 
 def test_columns_are_known_only_where_every_item_of_that_name_has_them() -> None:

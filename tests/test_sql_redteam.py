@@ -21,7 +21,7 @@ from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
 from bot.storage.embedded.postgres import installed_builds
-from bot.tools import Database, Limits, ToolFailure, open_database, toolset
+from bot.tools import Database, QueryLimits, ToolFailure, open_database, toolset
 from tests.support.sql_attacks import (
     ALL,
     BEYOND_THE_TRANSACTION,
@@ -32,7 +32,7 @@ from tests.support.sql_attacks import (
 from tests.support.wait import wait_until
 
 NOT_FOR_THE_SERVER = frozenset(query for group in REFUSED.values() for query in group)
-LIMITS = Limits(seconds=0.2)
+LIMITS = QueryLimits(seconds=0.2)
 POOL_SIZE = 2
 LEFT_BEHIND_SECONDS = 60
 """How long the server may go on with a query that it does not stop, after we have left it."""

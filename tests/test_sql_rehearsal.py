@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from bot.tools import Database, Orders, ToolFailure, open_database, open_orders
+from bot.tools import Database, DatabaseWriter, ToolFailure, open_database, open_database_writer
 from tests.support.sql_rehearsal_attacks import (
     ATTACKS,
     SECRETS,
@@ -28,7 +28,7 @@ class Vault:
     owner: "asyncpg.Connection[asyncpg.Record]"
     writer: "asyncpg.Connection[asyncpg.Record]"
     readers: Database
-    orders: Orders
+    orders: DatabaseWriter
 
     async def in_both_worlds(
         self, ask: Callable[[str], Awaitable[str]], statements: Sequence[str]
@@ -75,7 +75,7 @@ async def vault(database_url: str) -> AsyncIterator[Vault]:
         directly = await asyncpg.connect(writer)
         async with (
             open_database(reader, size=1) as readers,
-            open_orders(writer, readers, size=1, rehearsals=100_000) as orders,
+            open_database_writer(writer, readers, size=1, rehearsals=100_000) as orders,
         ):
             yield Vault(owner, directly, readers, orders)
         await directly.close()

@@ -10,17 +10,17 @@ import pytest
 from bot.chat import Message, ThreadId, Turn
 from bot.tools import (
     Database,
-    Limits,
+    QueryLimits,
     ToolFailure,
-    asking_for,
     open_database,
+    use_asker,
 )
 from bot.tools.sql import pool, role
 from bot.tools.sql.errors import BUSY
 from tests.support.sql_attacks import ENDLESS
 from tests.support.wait import wait_until
 
-SLOW = Limits(seconds=60)
+SLOW = QueryLimits(seconds=60)
 MANY = 16
 """Calls that a model may make at once."""
 
@@ -48,7 +48,7 @@ async def at_work(url: str) -> int:
 async def slow_queries(database: Database, url: str, author: str, shown: int) -> AsyncIterator[None]:
     """As many slow queries of one person as a model may ask for; `shown` are at work in the end."""
     query = f"SELECT 1 AS counted_slowly, x.* FROM ({ENDLESS}) AS x"
-    with asking_for(turn_of(author)):
+    with use_asker(turn_of(author)):
         running = [asyncio.create_task(database.fetch(query, SLOW)) for _ in range(MANY)]
     try:
 
@@ -70,12 +70,12 @@ async def test_slow_queries_of_one_person_leave_connections_for_others(
     """Fault: the calls of one question took every connection, and others read that there is no database."""
     async with open_database(database_url, size=6) as database:
         async with slow_queries(database, database_url, author, most):
-            with asking_for(turn_of("test:bob")):
-                assert (await database.fetch("SELECT 7 AS n", Limits())).rows == ((7,),)
+            with use_asker(turn_of("test:bob")):
+                assert (await database.fetch("SELECT 7 AS n", QueryLimits())).rows == ((7,),)
             assert (await database.health()).state != "down"
             assert await at_work(database_url) == most
-        with asking_for(turn_of(author)):
-            assert (await database.fetch("SELECT 8 AS n", Limits())).rows == ((8,),)
+        with use_asker(turn_of(author)):
+            assert (await database.fetch("SELECT 8 AS n", QueryLimits())).rows == ((8,),)
 
 
 async def test_a_database_that_is_busy_is_not_said_to_be_away(
@@ -88,8 +88,8 @@ async def test_a_database_that_is_busy_is_not_said_to_be_away(
         open_database(database_url, size=1) as database,
         slow_queries(database, database_url, "test:ada", 1),
     ):
-        with asking_for(turn_of("test:bob")), pytest.raises(ToolFailure) as refused:
-            await database.fetch("SELECT 7 AS n", Limits())
+        with use_asker(turn_of("test:bob")), pytest.raises(ToolFailure) as refused:
+            await database.fetch("SELECT 7 AS n", QueryLimits())
         assert str(refused.value) == BUSY
         health = await database.health()
     assert (health.state, health.evidence) == ("degraded", {"error": "all connections are at work"})

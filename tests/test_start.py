@@ -26,7 +26,6 @@ from bot.main import SETTINGS
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded import embedded_redis
 from bot.storage.health import RedisHealth
-from bot.storage.key_value import KeyValueStore
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import Slack
 from tests.support.bot import ROOT, program
@@ -433,7 +432,7 @@ async def test_an_option_of_the_address_of_redis_that_is_not_right_is_told(addre
 async def test_a_redis_that_keeps_nothing_is_degraded(tmp_path: Path) -> None:
     """Neither append-only file nor snapshots: a restart loses all."""
     async with embedded_redis(tmp_path) as url, open_redis(url, pool_size=4) as client:
-        redis = RedisHealth(client, KeyValueStore(client, "kv:"))
+        redis = RedisHealth(client)
         assert (await redis.health()).state == "ok"
         await client.config_set("appendonly", "no")
         await client.config_set("save", "")

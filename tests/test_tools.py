@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from bot.memory import OfflineEmbeddings, People, Recall
 from bot.storage.files import FileStore
-from bot.tools import GuardedTool, open_database, open_orders, toolset
+from bot.tools import GuardedTool, open_database, open_database_writer, toolset
 from tests.support.turns import as_told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "tools.md"
@@ -27,9 +27,12 @@ CONTRACT = {
 async def test_names_and_arguments_are_the_contract_and_documented(redis: Redis) -> None:
     """The table in docs/tools.md has each, in order; only what changes the database waits for a person."""
     nowhere = "postgresql://127.0.0.1:1/none"
-    async with open_database(nowhere, size=1) as database, open_orders(nowhere, database, size=1) as orders:
+    async with (
+        open_database(nowhere, size=1) as database,
+        open_database_writer(nowhere, database, size=1) as orders,
+    ):
         recall = Recall(redis, OfflineEmbeddings(), People(redis), as_told, fact_days=1, turn_days=1)
-        tools = toolset(database, recall, keep=FileStore(redis).keep, orders=orders)
+        tools = toolset(database, recall, keep=FileStore(redis).keep, writer=orders)
     arguments = {tool.name: list(tool.args) for tool in tools}
     assert arguments == CONTRACT
     documented = re.findall(r"^\| `(\w+)\((.*?)\)` \|", DOCUMENT.read_text(), re.MULTILINE)

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from bot.storage.files import MOST_BYTES, FileStore
 from bot.tools import Database, ToolFailure, open_database
-from bot.tools.export import Export, Limits, export, harmless
+from bot.tools.export import Export, ExportLimits, export, harmless
 from tests.support.growth import MOST_GROWTH, grows
 
 
@@ -25,7 +25,7 @@ async def pool(database_url: str) -> AsyncIterator[Database]:
 
 
 async def written(
-    redis: Redis, pool: Database, query: str, limits: Limits | None = None
+    redis: Redis, pool: Database, query: str, limits: ExportLimits | None = None
 ) -> tuple[Export, bytes]:
     store = FileStore(redis)
     made = await export(pool, store.keep, query, limits)
@@ -88,16 +88,16 @@ async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(
     redis: Redis, pool: Database
 ) -> None:
     made, content = await written(
-        redis, pool, "select n from generate_series(1, 9999) as n", Limits(rows=600)
+        redis, pool, "select n from generate_series(1, 9999) as n", ExportLimits(rows=600)
     )
     assert len(read(content)) == 601
     assert "only the first 600 rows" in made.words
     query = "select repeat('ü', 100) as a from generate_series(1, 9999) as n"
-    made, content = await written(redis, pool, query, Limits(size=5_000))
+    made, content = await written(redis, pool, query, ExportLimits(size=5_000))
     assert 4_700 < len(content) <= 5_000
     assert {len(row[0]) for row in read(content)[1:]} == {100}
     assert f"only the first {len(read(content)) - 1} rows" in made.words
-    assert Limits().size <= MOST_BYTES
+    assert ExportLimits().size <= MOST_BYTES
 
 
 async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Database) -> None:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.tools import BaseTool
 
-from bot.tools import Database, Limits, RoleCheck, ToolFailure, open_database, toolset
+from bot.tools import Database, QueryLimits, RoleCheck, ToolFailure, open_database, toolset
 from bot.tools.sql.deny_list import is_denied_function
 from bot.tools.sql.format import (
     Column,
@@ -90,16 +90,16 @@ def tools(pool: Database) -> dict[str, BaseTool]:
     return {tool.name: tool for tool in toolset(pool, None)}
 
 
-async def failure(pool: Database, query: str, limits: Limits | None = None) -> str:
+async def failure(pool: Database, query: str, limits: QueryLimits | None = None) -> str:
     """The text of the failure that `query` must end in."""
     with pytest.raises(ToolFailure) as caught:
-        await pool.fetch(query, limits or Limits())
+        await pool.fetch(query, limits or QueryLimits())
     return str(caught.value)
 
 
 async def values(pool: Database, query: str) -> tuple[object, ...]:
     """The only row of a query."""
-    (row,) = (await pool.fetch(query, Limits())).rows
+    (row,) = (await pool.fetch(query, QueryLimits())).rows
     return row
 
 
@@ -121,7 +121,7 @@ async def test_function_of_an_extension_that_is_volatile_by_chance_runs(
     """Not everything volatile in C has effects; what is known not to is allowed."""
     await owner.execute("CREATE EXTENSION tablefunc")
     try:
-        assert len((await owner_pool.fetch("SELECT * FROM normal_rand(2, 0, 1)", Limits())).rows) == 2
+        assert len((await owner_pool.fetch("SELECT * FROM normal_rand(2, 0, 1)", QueryLimits())).rows) == 2
     finally:
         await owner.execute("DROP EXTENSION tablefunc")
 
@@ -179,7 +179,7 @@ async def test_backslash_means_the_same_to_guard_and_server(
 )
 async def test_reading_queries_run(pool: Database, query: str) -> None:
     """What people ask for is not refused."""
-    assert (await pool.fetch(query, Limits())).rows
+    assert (await pool.fetch(query, QueryLimits())).rows
 
 
 async def test_values_are_typed_and_rendered(pool: Database) -> None:
@@ -188,7 +188,7 @@ async def test_values_are_typed_and_rendered(pool: Database) -> None:
         r"""SELECT 1 AS a, 1.50::numeric AS b, true AS c, NULL AS d, '' AS e, date '2024-02-29' AS f,
         'infinity'::timestamptz AS g, interval '1 mon 2 days 03:00' AS h, '{"k": [1, null]}'::jsonb AS i,
         ARRAY['x', NULL] AS j, '\x00ff'::bytea AS k, 'p|q' AS l, E'two\nlines' AS m, (1, 'y') AS n""",
-        Limits(),
+        QueryLimits(),
     )
     assert result.rows[0][:4] == (1, Decimal("1.50"), True, None)
     assert [column.type for column in result.columns][:3] == ["int4", "numeric", "bool"]
@@ -200,7 +200,7 @@ async def test_values_are_typed_and_rendered(pool: Database) -> None:
 
 async def test_long_value_is_cut_on_the_server(pool: Database) -> None:
     """A value of 50 MB arrives as a few hundred characters, and the reader is told."""
-    result = await pool.fetch("SELECT repeat('x', 50000000) AS long", Limits())
+    result = await pool.fetch("SELECT repeat('x', 50000000) AS long", QueryLimits())
     assert len(str(result.rows[0][0])) == 501
     assert "cut at 500 characters" in markdown(result)
 
@@ -208,12 +208,12 @@ async def test_long_value_is_cut_on_the_server(pool: Database) -> None:
 async def test_columns_of_the_same_name_and_no_columns_are_shown(pool: Database) -> None:
     """The wrapping of the query survives what SQL allows at its top."""
     assert await values(pool, "SELECT 1 AS a, 2 AS a, 3") == (1, 2, 3)
-    assert markdown(await pool.fetch("SELECT FROM regions LIMIT 2", Limits())) == "2 rows."
+    assert markdown(await pool.fetch("SELECT FROM regions LIMIT 2", QueryLimits())) == "2 rows."
 
 
 async def test_wide_result_is_cut_on_the_server(pool: Database) -> None:
     """Of 1,000 columns 60 arrive, with their types; the reader is told, and can name others."""
-    result = await pool.fetch("SELECT 1" + ", 1" * 999, Limits())
+    result = await pool.fetch("SELECT 1" + ", 1" * 999, QueryLimits())
     assert (len(result.columns), len(result.rows[0]), result.hidden_columns) == (60, 60, 940)
     assert "The first 60 of 1,000 columns: name those that you need." in markdown(result)
 
@@ -222,7 +222,7 @@ async def test_numbers_are_cut_on_the_server_and_stay_numbers(pool: Database) ->
     """A numeric may have 131,072 digits; of each 501 characters leave the server."""
     result = await pool.fetch(
         "SELECT repeat('9', 131000)::numeric, 1.50::numeric, 'NaN'::numeric::text, 'Infinity'::numeric",
-        Limits(),
+        QueryLimits(),
     )
     (row,) = result.rows
     assert len(str(row[0])) == 501
@@ -236,7 +236,7 @@ async def test_type_called_like_a_number_is_read_as_text(
     """A schema may have its own `numeric`, of words."""
     await owner.execute("CREATE SCHEMA odd; CREATE TYPE odd.numeric AS ENUM ('one'); ")
     try:
-        result = await owner_pool.fetch("SELECT 'one'::odd.numeric", Limits())
+        result = await owner_pool.fetch("SELECT 'one'::odd.numeric", QueryLimits())
         assert result.rows == (("one",),)
         assert result.columns[0].type == "odd.numeric"
     finally:
@@ -245,7 +245,7 @@ async def test_type_called_like_a_number_is_read_as_text(
 
 async def test_order_of_the_query_is_kept(pool: Database) -> None:
     """The rows come in the order that the query asks for."""
-    result = await pool.fetch("SELECT id FROM orders ORDER BY id DESC", Limits(rows=50))
+    result = await pool.fetch("SELECT id FROM orders ORDER BY id DESC", QueryLimits(rows=50))
     ids = [row[0] for row in result.rows]
     assert ids == sorted(ids, reverse=True)  # type: ignore[type-var]  # the ids are integers
     assert len(ids) == 50
@@ -253,7 +253,9 @@ async def test_order_of_the_query_is_kept(pool: Database) -> None:
 
 async def test_no_more_rows_are_computed_than_shown(pool: Database) -> None:
     """Row 102 would divide by zero: of 100 shown, 101 are asked for."""
-    result = await pool.fetch("SELECT 1 / (102 - i) FROM generate_series(1, 1000) AS i", Limits(rows=100))
+    result = await pool.fetch(
+        "SELECT 1 / (102 - i) FROM generate_series(1, 1000) AS i", QueryLimits(rows=100)
+    )
     assert len(result.rows) == 100
     assert not result.is_complete
     assert "The first 100 rows; there are more." in markdown(result)
@@ -261,14 +263,14 @@ async def test_no_more_rows_are_computed_than_shown(pool: Database) -> None:
 
 async def test_result_is_bounded_in_characters(pool: Database) -> None:
     """Wide rows end the result early, with at least one shown."""
-    result = await pool.fetch("SELECT repeat('x', 400) FROM generate_series(1, 90)", Limits(chars=4_000))
+    result = await pool.fetch("SELECT repeat('x', 400) FROM generate_series(1, 90)", QueryLimits(chars=4_000))
     assert 0 < len(result.rows) < 12
     assert not result.is_complete
 
 
 async def test_exactly_as_many_rows_as_allowed_are_complete(pool: Database) -> None:
     """The last row that fits is not called the first of more."""
-    assert (await pool.fetch("SELECT * FROM generate_series(1, 100)", Limits(rows=100))).is_complete
+    assert (await pool.fetch("SELECT * FROM generate_series(1, 100)", QueryLimits(rows=100))).is_complete
 
 
 async def test_error_points_at_the_place_and_names_the_tables(tools: dict[str, BaseTool]) -> None:
@@ -298,7 +300,7 @@ async def test_missing_privilege_is_told(owner_url: str) -> None:
 
 async def test_slow_query_is_stopped_and_told(pool: Database) -> None:
     """The limit is the server's; the connection serves the next query."""
-    text = await failure(pool, ENDLESS, Limits(seconds=0.2))
+    text = await failure(pool, ENDLESS, QueryLimits(seconds=0.2))
     assert "took longer than 0.2 s and was stopped" in text
     assert await values(pool, "SELECT 1") == (1,)
 
@@ -309,7 +311,7 @@ async def test_locked_table_does_not_hold_us_up(
     """Somebody's exclusive lock ends the query after a tenth of its time."""
     async with owner.transaction():
         await owner.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
-        text = await failure(owner_pool, "SELECT * FROM accounts", Limits(seconds=2))
+        text = await failure(owner_pool, "SELECT * FROM accounts", QueryLimits(seconds=2))
         assert "locked by somebody else" in text
 
 
@@ -324,7 +326,7 @@ async def test_cancelling_the_task_cancels_the_query_on_the_server(
 ) -> None:
     """pg_stat_activity shows it running, then not; the only connection of the pool serves on."""
     (backend,) = await values(owner_pool, "SELECT pg_backend_pid()")
-    task = asyncio.create_task(owner_pool.fetch(ENDLESS, Limits()))
+    task = asyncio.create_task(owner_pool.fetch(ENDLESS, QueryLimits()))
     await wait_until(lambda: running(owner, backend), "the query runs on the server")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -338,7 +340,7 @@ async def test_lost_connection_is_told_and_replaced(
 ) -> None:
     """A backend that is killed under a query costs that query only."""
     (backend,) = await values(owner_pool, "SELECT pg_backend_pid()")
-    task = asyncio.create_task(owner_pool.fetch(ENDLESS, Limits()))
+    task = asyncio.create_task(owner_pool.fetch(ENDLESS, QueryLimits()))
     await wait_until(lambda: running(owner, backend), "the query runs on the server")
     await owner.execute("SELECT pg_terminate_backend($1)", backend)
     with pytest.raises(ToolFailure, match="cannot be reached"):
@@ -353,7 +355,7 @@ async def test_frozen_server_is_left(owner_pool: Database) -> None:
     os.kill(backend, signal.SIGSTOP)
     try:
         async with asyncio.timeout(5):
-            assert "did not answer" in await failure(owner_pool, "SELECT 1", Limits(seconds=0.1))
+            assert "did not answer" in await failure(owner_pool, "SELECT 1", QueryLimits(seconds=0.1))
             assert await values(owner_pool, "SELECT 1") == (1,)
     finally:
         os.kill(backend, signal.SIGCONT)
@@ -525,7 +527,7 @@ async def test_reading_a_large_query_does_not_hold_the_loop(pool: Database, quer
         began = time.perf_counter()
         check(query)
         on_the_loop = time.perf_counter() - began
-        shares.append(await longest_gap(pool.fetch(query, Limits())) / on_the_loop)
+        shares.append(await longest_gap(pool.fetch(query, QueryLimits())) / on_the_loop)
 
 
 async def longest_gap(work: Awaitable[object]) -> float:

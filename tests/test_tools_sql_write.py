@@ -12,11 +12,11 @@ from bot.chat import Json, Proposal
 from bot.storage.embedded import for_writing
 from bot.tools import (
     Database,
-    Orders,
+    DatabaseWriter,
     ToolFailure,
-    asking_for,
     open_database,
-    open_orders,
+    open_database_writer,
+    use_asker,
 )
 from bot.tools.sql import change as sql_change
 from bot.tools.sql.change import MAX_STATEMENT_CHARS, check
@@ -132,13 +132,13 @@ async def readers(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest_asyncio.fixture
-async def orders(shelf: Shelf, readers: Database) -> AsyncIterator[Orders]:
+async def orders(shelf: Shelf, readers: Database) -> AsyncIterator[DatabaseWriter]:
     """What changes it, with a role that may."""
-    async with open_orders(shelf.dsn, readers, size=4) as orders:
+    async with open_database_writer(shelf.dsn, readers, size=4) as orders:
         yield orders
 
 
-async def proposed(orders: Orders, statement: str, request: str = "7f3a9c21") -> Proposal:
+async def proposed(orders: DatabaseWriter, statement: str, request: str = "7f3a9c21") -> Proposal:
     """What a person is shown."""
     preview = await orders.preview(statement)
     arguments: dict[str, Json] = {"statement": statement}
@@ -153,12 +153,14 @@ async def proposed(orders: Orders, statement: str, request: str = "7f3a9c21") ->
     )
 
 
-async def carry_out(orders: Orders, proposal: Proposal) -> str:
+async def carry_out(orders: DatabaseWriter, proposal: Proposal) -> str:
     return await orders.execute(proposal, "slack:UASKER", "slack:UBOSS")
 
 
 @pytest.mark.parametrize(("statement", "why"), REFUSED.items(), ids=[each[:50] for each in REFUSED])
-async def test_what_nobody_should_approve_is_not_shown(orders: Orders, statement: str, why: str) -> None:
+async def test_what_nobody_should_approve_is_not_shown(
+    orders: DatabaseWriter, statement: str, why: str
+) -> None:
     """Each is refused with a sentence of ours before a person sees it, or the server runs it."""
     with pytest.raises(ToolFailure, match=r"\.$|\n") as caught:
         await orders.preview(statement)
@@ -176,7 +178,7 @@ async def test_what_nobody_should_approve_is_not_shown(orders: Orders, statement
     ],
 )
 async def test_the_rehearsal_tells_the_effect_and_changes_nothing(
-    shelf: Shelf, orders: Orders, statement: str, effect: str
+    shelf: Shelf, orders: DatabaseWriter, statement: str, effect: str
 ) -> None:
     """It is run for real, and rolled back; the ledger stays empty."""
     assert (await orders.preview(statement)).effect == effect
@@ -194,7 +196,7 @@ async def test_the_rehearsal_tells_the_effect_and_changes_nothing(
     ],
 )
 async def test_what_could_not_run_is_not_asked_for(
-    shelf: Shelf, orders: Orders, statement: str, why: str
+    shelf: Shelf, orders: DatabaseWriter, statement: str, why: str
 ) -> None:
     """The model gets the error of the rehearsal, and no person is bothered."""
     with pytest.raises(ToolFailure, match=why):
@@ -202,7 +204,9 @@ async def test_what_could_not_run_is_not_asked_for(
     assert await shelf.stock() == UNTOUCHED
 
 
-async def test_an_order_is_carried_out_once_however_often_it_is_run(shelf: Shelf, orders: Orders) -> None:
+async def test_an_order_is_carried_out_once_however_often_it_is_run(
+    shelf: Shelf, orders: DatabaseWriter
+) -> None:
     """The second time, and five times at once, are told the same; the ledger has one row."""
     proposal = await proposed(orders, TAKE)
     first = await carry_out(orders, proposal)
@@ -216,7 +220,7 @@ async def test_an_order_is_carried_out_once_however_often_it_is_run(shelf: Shelf
 
 @pytest.mark.parametrize("other", ["statement", "asked_by"])
 async def test_a_request_with_the_name_of_another_in_the_ledger_is_refused_and_never_done(
-    shelf: Shelf, orders: Orders, other: str
+    shelf: Shelf, orders: DatabaseWriter, other: str
 ) -> None:
     """Fault: names of 32 bits collide in a ledger that is kept for good; the second was said to be done."""
     proposal = await proposed(orders, TAKE)
@@ -233,17 +237,17 @@ async def test_a_request_with_the_name_of_another_in_the_ledger_is_refused_and_n
 
 
 async def test_two_processes_at_once_carry_it_out_once(
-    shelf: Shelf, orders: Orders, readers: Database
+    shelf: Shelf, orders: DatabaseWriter, readers: Database
 ) -> None:
     """They share nothing but the database."""
     proposal = await proposed(orders, TAKE)
-    async with open_orders(shelf.dsn, readers, size=2) as elsewhere:
+    async with open_database_writer(shelf.dsn, readers, size=2) as elsewhere:
         told = await asyncio.gather(*(carry_out(each, proposal) for each in (orders, elsewhere) * 3))
     assert len(set(told)) == 1
     assert await shelf.stock() == TAKEN
 
 
-async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders: Orders) -> None:
+async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Nothing is in the ledger, so that the same request could still run when the rows are back."""
     proposal = await proposed(orders, TAKE)
     await shelf.owner.execute("UPDATE shelf SET id = 20 WHERE id = 2")
@@ -253,7 +257,7 @@ async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders
     assert await shelf.ledger() == []
 
 
-async def test_an_order_that_fails_leaves_nothing(shelf: Shelf, orders: Orders) -> None:
+async def test_an_order_that_fails_leaves_nothing(shelf: Shelf, orders: DatabaseWriter) -> None:
     """What the constraint forbids by now is told, with its error."""
     proposal = await proposed(orders, "UPDATE shelf SET stock = stock - 10 WHERE id <= 2")
     await shelf.owner.execute("UPDATE shelf SET stock = 5 WHERE id = 1")
@@ -274,7 +278,7 @@ async def waiting_for_the_lock(shelf: Shelf) -> int:
     return int(await shelf.owner.fetchval(query))
 
 
-async def test_who_is_cancelled_still_carries_it_out_to_its_end(shelf: Shelf, orders: Orders) -> None:
+async def test_who_is_cancelled_still_carries_it_out_to_its_end(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Half an order would be nobody's order: the cancellation comes when it is done."""
     proposal = await proposed(orders, TAKE)
     async with shelf.owner.transaction():
@@ -289,7 +293,7 @@ async def test_who_is_cancelled_still_carries_it_out_to_its_end(shelf: Shelf, or
     assert await shelf.stock() == TAKEN
 
 
-async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: Orders) -> None:
+async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: DatabaseWriter) -> None:
     """The server ends the session in the midst of it: it is tried again, and done once."""
     proposal = await proposed(orders, TAKE)
     async with shelf.owner.transaction():
@@ -302,12 +306,12 @@ async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: Orders
 
 
 async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
-    shelf: Shelf, orders: Orders, readers: Database, monkeypatch: pytest.MonkeyPatch
+    shelf: Shelf, orders: DatabaseWriter, readers: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can know then whether it ran: the words say so, and where to look."""
     proposal = await proposed(orders, TAKE)
     monkeypatch.setattr("bot.tools.sql.write._TRIES", 1)
-    async with open_orders(NOWHERE, readers, size=1) as away:
+    async with open_database_writer(NOWHERE, readers, size=1) as away:
         with pytest.raises(ToolFailure, match=r"unknown whether the statement ran.*7f3a9c21"):
             await carry_out(away, proposal)
 
@@ -321,7 +325,7 @@ async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
         "GRANT SELECT ON secrets TO bot_writer; REVOKE ALL ON secrets FROM bot_reader"
     )
     try:
-        async with open_orders(shelf.dsn, readers, size=1) as orders:
+        async with open_database_writer(shelf.dsn, readers, size=1) as orders:
             with pytest.raises(ToolFailure, match='"secrets" may not be read'):
                 await orders.preview("UPDATE shelf SET stock = (SELECT token::int FROM secrets) WHERE id = 1")
             with pytest.raises(ToolFailure, match="wrong form") as caught:
@@ -339,40 +343,40 @@ async def test_a_role_with_powers_changes_nothing_in_production(
 ) -> None:
     """What could do anything is not what runs a model's statements, be they approved."""
     superuser = database_url.replace("//bot_reader@", "//postgres@", 1)
-    async with open_orders(superuser, readers, size=1, refuses_powers=True) as orders:
+    async with open_database_writer(superuser, readers, size=1, refuses_powers=True) as orders:
         with pytest.raises(ToolFailure, match="Changes are switched off"):
             await orders.preview(TAKE)
-    async with open_orders(shelf.dsn, readers, size=1, refuses_powers=True) as orders:
+    async with open_database_writer(shelf.dsn, readers, size=1, refuses_powers=True) as orders:
         assert "2 rows" in (await orders.preview(TAKE)).effect
 
 
 async def test_the_ledger_tells_what_came_of_an_order(
-    shelf: Shelf, orders: Orders, readers: Database
+    shelf: Shelf, orders: DatabaseWriter, readers: Database
 ) -> None:
     """For people who are not told otherwise, since the answer was stopped or the model has failed."""
     proposal = await proposed(orders, TAKE)
     assert await orders.outcome(proposal) == "The approved change was not carried out."
     await carry_out(orders, proposal)
     assert await orders.outcome(proposal) == "The approved change was carried out: 2 rows."
-    async with open_orders(NOWHERE, readers, size=1) as away:
+    async with open_database_writer(NOWHERE, readers, size=1) as away:
         assert "agent_ledger tells" in await away.outcome(proposal)
 
 
 async def test_health_tells_whether_changes_could_be_made(
-    shelf: Shelf, orders: Orders, readers: Database, database_url: str
+    shelf: Shelf, orders: DatabaseWriter, readers: Database, database_url: str
 ) -> None:
     """A green light must not hide that an approved change would fail."""
     assert (await orders.health()).state == "ok"
     await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    async with open_orders(database_url, readers, size=1) as reading:
+    async with open_database_writer(database_url, readers, size=1) as reading:
         told = await reading.health()
     assert told.state == "degraded"
     assert "agent_ledger is missing" in told.evidence["error"]
-    async with open_orders(NOWHERE, readers, size=1) as away:
+    async with open_database_writer(NOWHERE, readers, size=1) as away:
         assert (await away.health()).state == "down"
 
 
-async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: Orders) -> None:
+async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Somebody who works on the row is not in its way for long, nor it in theirs."""
     async with shelf.owner.transaction():
         await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
@@ -380,7 +384,7 @@ async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: Orders) -> No
             await orders.preview(TAKE)
 
 
-async def test_functions_that_hide_what_they_do_are_not_shown(shelf: Shelf, orders: Orders) -> None:
+async def test_functions_that_hide_what_they_do_are_not_shown(shelf: Shelf, orders: DatabaseWriter) -> None:
     """A person sees a name, not what the function changes."""
     await shelf.owner.execute(
         "CREATE FUNCTION refund_all() RETURNS int LANGUAGE sql AS 'DELETE FROM shelf; SELECT 1';"
@@ -408,7 +412,7 @@ async def test_a_role_that_only_reads_is_told_before_a_person_is_asked(
 ) -> None:
     """The words name the operator and the page that says what to do."""
     await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    async with open_orders(database_url, readers, size=1) as orders:
+    async with open_database_writer(database_url, readers, size=1) as orders:
         with pytest.raises(ToolFailure, match=r"agent_ledger is missing.*docs/approvals\.md"):
             await orders.preview("DELETE FROM products WHERE id = 0")
 
@@ -427,7 +431,7 @@ async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, d
         """
     )
     try:
-        async with open_orders(for_writing(database_url), readers, size=1) as orders:
+        async with open_database_writer(for_writing(database_url), readers, size=1) as orders:
             await carry_out(orders, await proposed(orders, TAKE))
         assert await shelf.stock() == TAKEN
         assert len(await shelf.ledger()) == 1
@@ -435,7 +439,7 @@ async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, d
         await owner.execute("DROP TABLE agent_ledger; GRANT CREATE ON SCHEMA public TO bot_writer")
 
 
-async def test_what_was_shown_is_what_runs(shelf: Shelf, orders: Orders) -> None:
+async def test_what_was_shown_is_what_runs(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Fault: approved one thing, run another. Neither the call's arguments nor the role's path count."""
     proposal = await proposed(orders, TAKE)
     forged = replace(proposal, arguments={"statement": "DELETE FROM shelf WHERE id > 0"})
@@ -448,7 +452,7 @@ async def test_what_was_shown_is_what_runs(shelf: Shelf, orders: Orders) -> None
     try:
         async with (
             open_database(shelf.dsn, size=1) as anyone,
-            open_orders(shelf.dsn, anyone, size=1) as later,
+            open_database_writer(shelf.dsn, anyone, size=1) as later,
         ):
             assert await carry_out(later, forged) == "A person approved this, and it was done: 2 rows."
         assert await shelf.stock() == TAKEN
@@ -466,7 +470,10 @@ async def test_a_schema_that_only_the_reading_role_sees_ends_the_rehearsal(shelf
     )
     try:
         reader = shelf.dsn.replace("bot_writer@", "bot_reader@")
-        async with open_database(reader, size=1) as others, open_orders(shelf.dsn, others, size=1) as orders:
+        async with (
+            open_database(reader, size=1) as others,
+            open_database_writer(shelf.dsn, others, size=1) as orders,
+        ):
             with pytest.raises(ToolFailure, match="does not see the schema lure"):
                 await orders.preview(TAKE)
     finally:
@@ -482,7 +489,7 @@ async def test_dates_mean_to_who_changes_what_they_meant_to_who_looked(
         "ALTER ROLE bot_writer SET datestyle = 'ISO, DMY'"
     )
     try:
-        async with open_orders(shelf.dsn, readers, size=1) as orders:
+        async with open_database_writer(shelf.dsn, readers, size=1) as orders:
             proposal = await proposed(orders, "UPDATE shelf SET day = '04/05/2026' WHERE day = '02/03/2026'")
             assert "change 3 rows" in proposal.effect
             await carry_out(orders, proposal)
@@ -546,7 +553,7 @@ async def test_the_reading_part_has_a_row_for_each_that_is_changed(
     ],
 )
 async def test_a_rehearsal_writes_and_reads_little(
-    shelf: Shelf, orders: Orders, statement: str, why: str
+    shelf: Shelf, orders: DatabaseWriter, statement: str, why: str
 ) -> None:
     """Fault: an unapproved rehearsal filled the disk. It is planned first, then counted, and tried last."""
     before = await shelf.owner.fetchval("SELECT pg_current_wal_insert_lsn()")
@@ -556,7 +563,7 @@ async def test_a_rehearsal_writes_and_reads_little(
     assert written < 100_000
 
 
-async def test_a_large_change_is_counted_but_not_tried(shelf: Shelf, orders: Orders) -> None:
+async def test_a_large_change_is_counted_but_not_tried(shelf: Shelf, orders: DatabaseWriter) -> None:
     """Up to the limit it may be approved; what it writes is written once."""
     many = "INSERT INTO shelf SELECT n, 'x', 1 FROM generate_series(4, 5003) AS n"
     preview = await orders.preview(many)
@@ -568,9 +575,9 @@ async def test_a_large_change_is_counted_but_not_tried(shelf: Shelf, orders: Ord
 
 async def test_rehearsals_of_a_person_are_counted(shelf: Shelf, readers: Database) -> None:
     """Fault: rehearsals without end. One person is not in another's way; after an hour all may again."""
-    async with open_orders(shelf.dsn, readers, size=1, rehearsals=2) as orders:
+    async with open_database_writer(shelf.dsn, readers, size=1, rehearsals=2) as orders:
         for person in ("1", "2"):
-            with asking_for(turn_with(discord_dm(user=person))):
+            with use_asker(turn_with(discord_dm(user=person))):
                 for _ in range(2):
                     await orders.preview(TAKE)
                 with pytest.raises(ToolFailure, match="2 changes prepared within an hour"):
@@ -588,12 +595,12 @@ async def test_a_rehearsal_of_a_merged_turn_is_charged_to_who_wrote_last(
     """Fault: one person's share used up by what others ask in the same turn, which they began."""
     ann, ben = discord_dm(user="1"), discord_dm(user="2")
     merged = replace(turn_with(ann), messages=(ann, ben))
-    async with open_orders(shelf.dsn, readers, size=1, rehearsals=1) as orders:
-        with asking_for(merged):
+    async with open_database_writer(shelf.dsn, readers, size=1, rehearsals=1) as orders:
+        with use_asker(merged):
             await orders.preview(TAKE)
             with pytest.raises(ToolFailure, match="within an hour"):
                 await orders.preview(TAKE)
-        with asking_for(turn_with(ann)):
+        with use_asker(turn_with(ann)):
             await orders.preview(TAKE)
 
 

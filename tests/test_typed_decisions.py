@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat import MOST_REASON, Order, order_in
+from bot.chat import MOST_REASON, TypedDecision, parse_decision
 
 ID = "7f3a9c21"
 WRAPPERS = ["`", "**", "*", "_", '"', "“", "”", "'", "«", "»", "```", ""]
@@ -14,7 +14,7 @@ ENDS = [".", "!", "…", "。", "..."]
 
 def reason(text: str) -> str | None:
     """The reason of the decision in a text; None when it is read back. Fails when there is no decision."""
-    order = order_in(text)
+    order = parse_decision(text)
     assert order, text
     assert order.request == ID
     return order.reason if order.is_certain else None
@@ -152,23 +152,23 @@ def test_a_long_reason_is_cut_and_the_decision_counts(verb: str) -> None:
 )
 def test_other_words_are_no_decision(text: str) -> None:
     """Crossed out ones least of all; an emoji that somebody has named like a command is none either."""
-    assert order_in(text) is None
+    assert parse_decision(text) is None
 
 
 def test_the_confirming_word_comes_first_and_alone() -> None:
     """Behind it the same rules hold."""
-    order = order_in(f"`approve {ID} 4711`.")
+    order = parse_decision(f"`approve {ID} 4711`.")
     assert order
     confirmed = order.confirmed("4711")
     assert confirmed
     assert confirmed.reason == ""
     for text in ("4712", "47110", "x 4711", ""):
-        other = order_in(f"approve {ID} {text}")
+        other = parse_decision(f"approve {ID} {text}")
         assert other
         assert other.confirmed("4711") is None
-    doubtful = order_in(f"approve {ID} 4711 ?")
+    doubtful = parse_decision(f"approve {ID} 4711 ?")
     assert doubtful
-    assert doubtful.confirmed("4711") == Order(approve=True, request=ID, rest=" ?")
+    assert doubtful.confirmed("4711") == TypedDecision(approve=True, request=ID, rest=" ?")
     assert order.confirmed("") is None
 
 
@@ -222,7 +222,7 @@ NOTHING = "".join([*WRAPPERS, *BLANKS, *ENDS]) + (
 )
 def test_an_approval_counts_only_by_itself_or_with_a_reason_behind_a_colon(before: str, rest: str) -> None:
     """Whatever else follows the id: then it is read back, or it is another word than an id."""
-    order = order_in(f"{before}approve {ID}{rest}")
+    order = parse_decision(f"{before}approve {ID}{rest}")
     if order is None or not order.is_certain:
         return
     meaning = "".join(" " if each.isspace() else each for each in rest).strip(NOTHING)

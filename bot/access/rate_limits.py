@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from bot.access.origin import scopes_of
-from bot.chat import Admit, Ignore, Message, Refuse, StorageDown
+from bot.chat import Admit, Ignore, Message, Refuse
+from bot.storage.errors import storage_errors
 
 MINUTE = 60
 HOUR = 3600
@@ -103,10 +103,8 @@ class Rates:
 
         A bot is refused once, at the end of a row, and ignored otherwise.
         """
-        try:
+        with storage_errors():
             return await (self._of_bot(message) if message.bot_ids else self._of_person(message))
-        except (RedisError, OSError) as error:
-            raise StorageDown(f"Redis did not answer: {error}") from error
 
     async def _of_person(self, message: Message) -> Admit | Refuse:
         if self._hears_bots:

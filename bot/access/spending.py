@@ -6,15 +6,13 @@ is given back when it expires. Money is in millionths.
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from bot.chat import StorageDown
+from bot.storage.errors import storage_errors
 
 KEPT_DAYS = 35
 _TTL_SECONDS = KEPT_DAYS * 24 * 3600
@@ -150,7 +148,7 @@ class Ledger:
         """Hold as much for a call, under every cap or under none; what is returned ends the hold."""
         accounts = sorted({cap.account for cap in caps})
         hold = json.dumps({"id": uuid.uuid4().hex, "accounts": accounts, "tokens": tokens, "cost": cost})
-        with _storage():
+        with storage_errors():
             place, spent = await self._hold(
                 keys=_keys(day), args=[hold, self._hold_seconds, _TTL_SECONDS, *_flat(caps)]
             )
@@ -158,7 +156,7 @@ class Ledger:
 
     async def give_back(self, day: str, hold: str) -> None:
         """End a hold of which nothing was spent."""
-        with _storage():
+        with storage_errors():
             await self._give_back(keys=_keys(day), args=[hold])
 
     async def settle(
@@ -169,7 +167,7 @@ class Ledger:
         Returns the places of the caps of which now, and not before, WARNED_AT is spent, with that amount.
         """
         counted: list[int | str] = [spent.input, spent.output, spent.cost, len(accounts), *accounts]
-        with _storage():
+        with storage_errors():
             told = await self._settle(
                 keys=_keys(day), args=[hold, _TTL_SECONDS, WARNED_AT, *counted, *_flat(caps)]
             )
@@ -178,13 +176,13 @@ class Ledger:
     async def spent_by(self, day: str, account: str) -> Spent:
         """Return what one account has spent."""
         names = Spent.__dataclass_fields__
-        with _storage():
+        with storage_errors():
             values: Any = await self._redis.hmget(_keys(day)[0], [f"{account}|{name}" for name in names])
         return Spent(*(int(value or 0) for value in values))
 
     async def spent_by_all(self, day: str) -> Mapping[str, Spent]:
         """Return what every account has spent."""
-        with _storage():
+        with storage_errors():
             fields: Any = await self._redis.hgetall(_keys(day)[0])
         accounts: dict[str, dict[str, int]] = {}
         for field, value in fields.items():
@@ -194,7 +192,7 @@ class Ledger:
 
     async def spent_on_days(self, account: str) -> Mapping[str, Spent]:
         """Return what one account has spent, by the days that are still known."""
-        with _storage():
+        with storage_errors():
             days = [
                 key.decode().rpartition(":")[2] async for key in self._redis.scan_iter(match=_keys("*")[0])
             ]
@@ -206,7 +204,7 @@ class Ledger:
         fields = [
             f"{account}|{name}" for account in accounts for name in ("input", "output", "cost", "calls")
         ]
-        with _storage():
+        with storage_errors():
             async for key in self._redis.scan_iter(match=_keys("*")[0]):
                 if fields and key.decode() != _keys(keep_day)[0]:
                     await self._redis.hdel(key, *fields)
@@ -218,11 +216,3 @@ def _keys(day: str) -> list[str]:
 
 def _flat(caps: Sequence[Cap]) -> list[str | int]:
     return [value for cap in caps for value in (cap.account, cap.unit, cap.most)]
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StorageDown(f"Redis did not answer: {error}") from error

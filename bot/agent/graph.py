@@ -35,7 +35,7 @@ from bot.chat import (
     Text,
     Turn,
 )
-from bot.tools import OPEN_TOOLS, GuardedTool, asking_for, files_of, for_tools
+from bot.tools import OPEN_TOOLS, GuardedTool, files_of, tool_config, use_asker
 
 log = logging.getLogger(__name__)
 
@@ -249,8 +249,8 @@ class _Nodes:
             return prompts.NOBODY_TO_ASK
         turn = get_runtime(Context).context.turn
         try:
-            with asking_for(turn):
-                preview = await tool.previewed(call["args"])
+            with use_asker(turn):
+                preview = await tool.preview_call(call["args"])
         except ToolException as error:
             return str(error)
         except ValidationError as error:
@@ -282,9 +282,9 @@ class _Nodes:
         emit = get_stream_writer()
         emit(parts.started(call))
         began = time.monotonic()
-        with asking_for(turn):
+        with use_asker(turn):
             if proposed is None:
-                result = await self._result(call, for_tools(config, turn))
+                result = await self._result(call, tool_config(config, turn))
             else:
                 result = _not_allowed(call, proposed, decision) or await self._approved(
                     call, proposed, config, turn
@@ -302,7 +302,7 @@ class _Nodes:
         found = self._requests and await self._requests.find(proposed["request"])
         if not found or (found[1].tool, found[1].arguments) != (call["name"], call["args"]):
             return _failure(call, prompts.NOT_WHAT_WAS_SHOWN)
-        return await self._result(call, for_tools(config, turn, found[1]))
+        return await self._result(call, tool_config(config, turn, found[1]))
 
     async def _result(self, call: ToolCall, config: RunnableConfig) -> ToolMessage:
         """Run the tool; return its result, or an error that lets the model fix its call."""

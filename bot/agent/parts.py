@@ -6,7 +6,10 @@ from typing import Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 
 from bot.chat import Part, Text, ToolStep
+from bot.chat.text import one_line
 from bot.tools import files_of
+
+_MAX_TITLE = 120
 
 _TITLES = {
     "sql_execute": "Change the database",
@@ -97,7 +100,7 @@ def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Ite
 def _title(call: ToolCall) -> str:
     title = _TITLES.get(call["name"]) or _plugin_title(call["name"])
     detail = next((str(value) for value in call["args"].values() if value), "")
-    return f"{title}: {_shorten(detail)}" if detail else title
+    return f"{title}: {one_line(detail, _MAX_TITLE)}" if detail else title
 
 
 def _plugin_title(name: str) -> str:
@@ -114,7 +117,7 @@ def _outcome(text: str) -> str:
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     is_table = len(lines) > 1 and lines[0].startswith("|") and set(lines[1]) <= set("|-: ")
-    return _table_size(lines) if is_table else _shorten(lines[0] if lines else "")
+    return _table_size(lines) if is_table else one_line(lines[0] if lines else "", _MAX_TITLE)
 
 
 def _table_size(lines: Sequence[str]) -> str:
@@ -127,8 +130,3 @@ def _table_size(lines: Sequence[str]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _shorten(text: str, limit: int = 120) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

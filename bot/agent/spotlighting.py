@@ -7,6 +7,8 @@ is the same in every request and services can cache it. What users see and what 
 
 import re
 
+from bot.chat.text import one_line, shorten
+
 SIGN = "> "
 _HEAD = "[data from {source}]"
 _END = "[end of data]"
@@ -50,6 +52,5 @@ def unmarked(text: str) -> str:
 
 def label(name: str) -> str:
     """Return a user-given name in a form that is safe within the bot's own line in brackets."""
-    line = " ".join(_INVISIBLE.sub("", " ".join(name.split())).split())
-    line = line.replace("[", "(").replace("]", ")")
-    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
+    line = one_line(_INVISIBLE.sub("", one_line(name)))
+    return shorten(line.replace("[", "(").replace("]", ")"), _LONGEST_LABEL)

@@ -39,13 +39,14 @@ from bot.chat.events import (
 )
 from bot.chat.files import Enclosed, Files, FileSource, Keep
 from bot.chat.imitation import SIGN, Harmless, harmless
+from bot.chat.inbox import InboxLookup
 from bot.chat.meter import Meter, Spending, Tokens
 from bot.chat.parts import Approval, File, Notice, Part, Text, ToolStep, decided
 from bot.chat.personal_data import Mailboxes, PersonalDataSource, Writer
 from bot.chat.platform import Audience, Halt, Health, HealthCheck, Platform, Receipt, Thread
 from bot.chat.platform_info import PlatformInfo, platform_info, register
 from bot.chat.text import well_formed, well_formed_json
-from bot.chat.typed_decisions import MOST_REASON, Order, order_in
+from bot.chat.typed_decisions import MOST_REASON, TypedDecision, parse_decision
 from bot.chat.work import work_at_hand, working_on
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "Health",
     "HealthCheck",
     "Ignore",
+    "InboxLookup",
     "Json",
     "Keep",
     "LeaseLost",
@@ -85,7 +87,6 @@ __all__ = [
     "Message",
     "Meter",
     "Notice",
-    "Order",
     "Outcome",
     "Part",
     "PersonalDataSource",
@@ -112,6 +113,7 @@ __all__ = [
     "Tokens",
     "ToolStep",
     "Turn",
+    "TypedDecision",
     "Undeliverable",
     "Unreachable",
     "Verdict",
@@ -119,7 +121,7 @@ __all__ = [
     "Writer",
     "decided",
     "harmless",
-    "order_in",
+    "parse_decision",
     "platform_info",
     "register",
     "well_formed",

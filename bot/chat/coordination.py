@@ -1,9 +1,9 @@
 """What all processes of the bot know together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from bot.chat.events import Json, ThreadId
+from bot.chat.events import Json
 
 
 class Shared(Protocol):
@@ -52,24 +52,3 @@ class Shared(Protocol):
 
     async def set_heard_until(self, source: str, until: float) -> None:
         """Note that all up to `until` was taken. Never moves back."""
-
-    async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
-        """The threads that the bot takes part in and that had a message after `since`, the newest first."""
-
-    async def is_known(self, message_id: str) -> bool:
-        """Whether that message was taken within the last days."""
-
-    def has_hung(self, event_id: str) -> bool:
-        """Return whether this event has hung the process so often that it is now skipped.
-
-        `event_id` is what follows `event:` in the name of the work, see `bot.chat.working_on`.
-        """
-
-    async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
-        """The state of the receipt of the turn that took a message; None while no turn has."""
-
-    async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
-        """Whether a message was taken, and then out of its thread before any turn had it: nobody answers it.
-
-        That is what happens to a message that waits behind the turn that people stop.
-        """

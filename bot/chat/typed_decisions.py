@@ -55,7 +55,7 @@ _BLANK_FOLLOWS = re.compile(rf"[{re.escape(_MARKS)}]{{0,{MOST_BETWEEN}}}[{re.esc
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TypedDecision:
     """A decision in words: `rest` is what follows the id of the request."""
 
     approve: bool
@@ -95,7 +95,7 @@ class Order:
             return None
         return None if _is_doubtful(reason) else _cut(reason)
 
-    def confirmed(self, word: str) -> "Order | None":
+    def confirmed(self, word: str) -> "TypedDecision | None":
         """The order without the word that confirms it; None when that word does not come first."""
         rest = self.rest.lstrip(AROUND)
         follows = rest[len(word) : len(word) + 1]
@@ -104,13 +104,13 @@ class Order:
         return replace(self, rest=rest[len(word) :])
 
 
-def order_in(text: str) -> Order | None:
+def parse_decision(text: str) -> TypedDecision | None:
     """The decision that a message is, or begins with; None for other messages."""
     found = _COMMAND.match(text.lstrip(AROUND + ">:,"))
     if found is None or not _BLANK_FOLLOWS.match(found.string, found.end("verb")):
         return None
     approve = found["verb"].lower() == "approve"
-    return Order(approve=approve, request=found["id"].lower(), rest=found.string[found.end() :])
+    return TypedDecision(approve=approve, request=found["id"].lower(), rest=found.string[found.end() :])
 
 
 def _is_doubtful(reason: str) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from bot.chat import SIGN, Approval, Message, Order, ThreadId, harmless, platform_info
+from bot.chat import SIGN, Approval, Message, ThreadId, TypedDecision, harmless, platform_info
+from bot.chat.text import one_line
 
 _MOST_REASON = 200
 """Characters of a reason that are shown; the model is told all of it."""
@@ -40,7 +41,7 @@ class Decisions(Protocol):
         `id` names the request, `by` the user (an author as in `Message`, called `name`).
         """
 
-    async def decide_in_words(self, order: Order, message: Message) -> str:
+    async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
         """Take a decision that a user has typed; returns the answer.
 
         Where it is not certain that it is meant, or the request is not shown, the answer shows the request
@@ -61,7 +62,7 @@ def named(approval: Approval, author: str) -> str:
     """Return an author's name for a place without mentions. It is never the id of the account."""
     name = harmless(approval.names.get(author, ""))
     letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
-    return " ".join("".join(letters).split())[:_MOST_NAME] or f"somebody {_place(author)}"
+    return one_line("".join(letters))[:_MOST_NAME] or f"somebody {_place(author)}"
 
 
 def _place(author: str) -> str:
@@ -128,6 +129,6 @@ def standing(
             return "⌛ Nobody decided this in time."
         case verdict:
             mark = "✅" if verdict == "approved" else "🚫"
-            reason = harmless(" ".join(approval.reason.split())[:_MOST_REASON])
+            reason = harmless(one_line(approval.reason)[:_MOST_REASON])
             reason = f": {reason}" if reason else "."
             return f"{mark} {verdict.capitalize()} by {name(approval.by)}{reason}"

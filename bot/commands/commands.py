@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bot.chat import Event, Health, Message, Stop, StopRefused, order_in
+from bot.chat import Event, Health, Message, Stop, StopRefused, parse_decision
 from bot.commands.approvals import Decided, Decisions, unknown_request
 from bot.commands.health import describe, in_a_line
 from bot.commands.redis import Operations
@@ -103,7 +103,7 @@ class Commands:
         command = message.text.strip().lower()
         if command == HEALTH:
             return await self.health(message.author, is_external=message.is_external)
-        if order := order_in(message.text):
+        if order := parse_decision(message.text):
             if order.approve and message.is_external:
                 return NOT_FOR_EXTERNAL
             if self.approvals is None:
@@ -130,6 +130,6 @@ def typed(message: Message) -> Event:
             channel=message.channel,
             is_external=message.is_external,
         )
-    if not message.addressed and order_in(message.text):
+    if not message.addressed and parse_decision(message.text):
         return replace(message, addressed=True)
     return message

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bot import __version__
 from bot.chat import Health, HealthCheck
+from bot.chat.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -68,4 +69,4 @@ def describe(parts: Sequence[Health]) -> str:
 def _line(part: Health) -> str:
     evidence = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in part.evidence.items())
     line = f"- {MARKS[part.state]} **{part.name}** {part.state}" + (f": {evidence}" if evidence else "")
-    return " ".join(line.split())  # an error of Postgres has its details and hints on lines of their own
+    return one_line(line)  # an error of Postgres has its details and hints on lines of their own

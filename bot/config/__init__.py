@@ -1,5 +1,6 @@
 """Settings of the bot, read from the environment and `.env`."""
 
+from bot.config.access import secret_value
 from bot.config.environment import ConfigError, UnknownName, unknown_names
 from bot.config.platform import HttpAddress, PlatformSettings
 from bot.config.settings import WORKER, Settings, load_settings, settings_table, settings_with
@@ -13,6 +14,7 @@ __all__ = [
     "Settings",
     "UnknownName",
     "load_settings",
+    "secret_value",
     "settings_table",
     "settings_with",
     "summary",

@@ -29,6 +29,11 @@ def prefixed(ids: frozenset[str], examples: Sequence[str]) -> frozenset[str]:
     return ids
 
 
+def secret_value(secret: SecretStr | None) -> str | None:
+    """Return a secret as plain text, for the client that sends it."""
+    return secret.get_secret_value() if secret else None
+
+
 def one_line(key: SecretStr) -> SecretStr:
     """Return the key, which is sent in a header, without blanks around it. Raises `ValueError`."""
     value = key.get_secret_value().strip()

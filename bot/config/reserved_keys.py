@@ -1,7 +1,20 @@
-"""Prefixes of the bot's own Redis keys, which the prefix for users' keys must not overlap."""
+"""The bot's own keys in Redis, which are kept apart from the prefix for users' keys.
+
+All keys with the hash tag `{bot}` belong to one room, and only that room spells them:
+
+    {bot}:ready later active dead hung left seen mailbox messages joined
+          early threads paused turn starts news                           inbox (`bot.inbox.keys`)
+    {bot}:limit lease group notes votes heard                             storage.coordination
+    {bot}:files file file_sizes same_file                                 storage.files
+    {bot}:probe                                                           storage.client
+    {bot}:rate                                                            access.rate_limits
+    {bot}:spent held holds                                                access.spending
+    {bot}:approvals approval                                              access.approvals
+    {bot}:plugin_call                                                     tools.plugins
+"""
 
 OWN = (
-    "{bot}:",  # inbox, shared state: everything that carries the bot's hash tag
+    "{bot}:",  # everything that carries the bot's hash tag
     "checkpoint",  # LangGraph's saver: checkpoint:, checkpoint_latest:, checkpoint_write:
     "write_keys_zset:",  # the same
     "people:",  # linked accounts

@@ -57,6 +57,7 @@ async def _open(settings: DiscordSettings, services: Services) -> AsyncIterator[
         api_url=settings.discord_api_url,
         commands=services.commands,
         shared=services.shared,
+        lookup=services.lookup,
         files=services.files,
         catch_up_hours=services.catch_up_hours,
         shards=settings.discord_shards,

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, cast
 import discord
 from discord import ui
 
-from bot.chat import Approval, Json, Receipt, Shared, Undeliverable
+from bot.chat import Approval, InboxLookup, Json, Receipt, Undeliverable
 from bot.commands.approvals import MOST_NAMES, asked, named
 from bot.commands.commands import Commands
 from bot.discord.api import DiscordApi
@@ -61,11 +61,13 @@ class Approvals:
     sent `asking` (its text and the time), since it may have arrived although we never heard so.
     """
 
-    def __init__(self, api: DiscordApi, destination: Destination, receipt: Receipt, shared: Shared) -> None:
+    def __init__(
+        self, api: DiscordApi, destination: Destination, receipt: Receipt, lookup: InboxLookup
+    ) -> None:
         self._api = api
         self._destination = destination
         self._receipt = receipt
-        self._shared = shared
+        self._lookup = lookup
 
     async def show(self, approval: Approval) -> None:
         """Send the message of a request, once."""
@@ -99,7 +101,7 @@ class Approvals:
 
     async def settle(self, approval: Approval) -> None:
         """Take the buttons of a request away and say what was decided, if its message is still there."""
-        message = await find_request(approval, self._shared)
+        message = await find_request(approval, self._lookup)
         if message is None:
             return
         try:
@@ -114,7 +116,7 @@ async def _settle(approval: Approval, message: Json, api: DiscordApi, receipt: R
 
 
 async def show_request(
-    approval: Approval, to: str, receipt: Receipt, api: DiscordApi, shared: Shared, *, is_channel: bool
+    approval: Approval, to: str, receipt: Receipt, api: DiscordApi, lookup: InboxLookup, *, is_channel: bool
 ) -> None:
     """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`.
 
@@ -128,7 +130,7 @@ async def show_request(
         id = int(name)
         await receipt.save(channel=str(id if is_channel else await api.open_direct(id)))
     channel = receipt.state["channel"]
-    await Approvals(api, Destination(int(channel)), receipt, shared).show(approval)
+    await Approvals(api, Destination(int(channel)), receipt, lookup).show(approval)
 
 
 async def settle_request(approval: Approval, receipt: Receipt, api: DiscordApi) -> None:

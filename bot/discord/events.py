@@ -6,7 +6,7 @@ from typing import Any
 
 import discord
 
-from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal, order_in
+from bot.chat import Correction, Message, Stop, ThreadId, Withdrawal, parse_decision
 from bot.discord.quotes import files, quotes, stickers, voice
 
 PLATFORM = "discord"
@@ -36,7 +36,7 @@ def parse_message(
     text, quoted, attachments = _text(message, me), quotes(message, me, lost), files(message, me)
     request = _answered_request(message, me)
     # a decision in a reply to its request is for the bot, also where the reply pings nobody
-    addressed = _addressed(message, me) or bool(request and order_in(text))
+    addressed = _addressed(message, me) or bool(request and parse_decision(text))
     thread, kind = _conversation(message, me, addressed)
     if thread is None or not (addressed or text or quoted or attachments):
         return None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import discord
 from discord.gateway import KeepAliveHandler
 
-from bot.chat import Correction, Deliver, Event, Message, Shared, Unreachable, working_on
+from bot.chat import Correction, Deliver, Event, InboxLookup, Message, Unreachable, working_on
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import events
@@ -42,7 +42,7 @@ class Listener(Client):
         shard: Shard,
         deliver: Deliver,
         commands: Commands,
-        shared: Shared,
+        lookup: InboxLookup,
         identify_queue: IdentifyQueue,
         bots: Set[str] = frozenset(),
     ) -> None:
@@ -56,9 +56,9 @@ class Listener(Client):
             guild_ready_timeout=0,  # seconds; nothing waits for on_ready, and its timer outlives the client
         )
         self._hand_over = HandOver(deliver)
-        self._shared = shared
+        self._lookup = lookup
         self._bots = bots
-        self._history = History(self, shared, self.parse_past)
+        self._history = History(self, lookup, self.parse_past)
         self.commands = commands
         self.handling = Handlers()
         self._tree = CommandTree(self, commands, self.handling)
@@ -173,7 +173,7 @@ class Listener(Client):
     def _guarded(self, data: Payload, read: Callable[[], Result | None]) -> Result | None:
         """Read a message unless the process has hung on it; a hang on the way is put down to it."""
         id = events.id_of(int(data["id"]))
-        if self._shared.has_hung(id):
+        if self._lookup.has_hung(id):
             log.error("event given up, the process has hung on it", extra={"event_id": id})
             return None
         with working_on(f"event:{id}"):

@@ -14,10 +14,10 @@ from bot.chat import (
     Correction,
     CredentialsRejected,
     Deliver,
+    InboxLookup,
     Message,
     PlatformError,
     RateLimited,
-    Shared,
     Undeliverable,
     Unreachable,
 )
@@ -47,9 +47,9 @@ Parse = Callable[[Payload, object], Message | Correction | None]
 class History:
     """The past of every channel, thread and direct message that a listening client sees."""
 
-    def __init__(self, client: discord.Client, shared: Shared, parse: Parse) -> None:
+    def __init__(self, client: discord.Client, lookup: InboxLookup, parse: Parse) -> None:
         self._client = client
-        self._shared = shared
+        self._lookup = lookup
         self._parse = parse
 
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
@@ -86,7 +86,7 @@ class History:
         written: set[int] = set()
         failure: PlatformError | None = None
         ours: defaultdict[str, list[int]] = defaultdict(list)
-        for thread in await self._shared.active_threads(events.PLATFORM, active_since):
+        for thread in await self._lookup.active_threads(events.PLATFORM, active_since):
             ours[thread.space].append(int(thread.channel))
         for guild in self._client.guilds:
             try:
@@ -136,7 +136,7 @@ class History:
         Nothing lists them, nor tells which have something new: so these are the ones that we know, however
         long ago somebody wrote there.
         """
-        threads = await self._shared.active_threads(events.PLATFORM, 0)
+        threads = await self._lookup.active_threads(events.PLATFORM, 0)
         direct = [int(thread.channel) for thread in threads if thread.space == events.DIRECT]
         return set(direct[:MOST_DIRECT])
 
@@ -173,7 +173,7 @@ class History:
         self, event: Message | Correction, deliver: Deliver, authors: dict[str, dict[str, Any]]
     ) -> float:
         message = event.message if isinstance(event, Correction) else event
-        is_known = await self._shared.is_known(message.id)
+        is_known = await self._lookup.is_known(message.id)
         if not is_known or isinstance(event, Correction):
             message = await self._with_author(message, authors)
         await deliver(replace(event, message=message) if isinstance(event, Correction) else message)

@@ -15,6 +15,7 @@ from bot.chat import (
     Deliver,
     Files,
     Health,
+    InboxLookup,
     Message,
     Receipt,
     Shared,
@@ -47,6 +48,7 @@ async def connect(
     api_url: str | None,
     commands: Commands,
     shared: Shared,
+    lookup: InboxLookup,
     files: Files,
     catch_up_hours: float,
     shards: int | None,
@@ -61,7 +63,9 @@ async def connect(
     """
     with _addressed(api_url):
         async with DiscordApi(token) as api:
-            yield Discord(token, commands, api, shared, files, catch_up_hours, shards, bots, part_seconds)
+            yield Discord(
+                token, commands, api, shared, lookup, files, catch_up_hours, shards, bots, part_seconds
+            )
 
 
 @contextmanager
@@ -86,6 +90,7 @@ class Discord:
         commands: Commands,
         api: DiscordApi,
         shared: Shared,
+        lookup: InboxLookup,
         files: Files,
         catch_up_hours: float,
         shards: int | None,
@@ -95,7 +100,7 @@ class Discord:
         self._token = token
         self._commands = commands
         self._api = api
-        self._shared = shared
+        self._lookup = lookup
         self._files = files
         self._wish = shards
         self._bots = bots
@@ -113,7 +118,7 @@ class Discord:
         await self._shards.hold(self._wish or gateway.shards, deliver)
 
     async def _listen(self, shard: Shard, deliver: Deliver) -> None:
-        listener = Listener(shard, deliver, self._commands, self._shared, self._identify_queue, self._bots)
+        listener = Listener(shard, deliver, self._commands, self._lookup, self._identify_queue, self._bots)
         shard.listener = listener
         try:
             async with listener:
@@ -128,7 +133,7 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """See `bot.chat.Platform`."""
-        return DiscordThread(id, self._api, self._pace, self._shared, self._files, self._part_seconds)
+        return DiscordThread(id, self._api, self._pace, self._lookup, self._files, self._part_seconds)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """See `bot.chat.Platform`. The addresses are signed: no token goes along."""
@@ -140,7 +145,7 @@ class Discord:
 
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
         """See `bot.chat.Platform`."""
-        await approvals.show_request(approval, to, receipt, self._api, self._shared, is_channel=is_channel)
+        await approvals.show_request(approval, to, receipt, self._api, self._lookup, is_channel=is_channel)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell nothing: what is for one person's eyes answers commands and buttons alone."""

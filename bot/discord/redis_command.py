@@ -1,42 +1,47 @@
-"""`/agent-redis` on Discord: subcommands with options, suggestions of keys, and a form for long values."""
+"""`/agent-redis` on Discord: a subcommand for each operation, suggestions of keys, a form for long values."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from inspect import Parameter, Signature
+from typing import Any
 
 import discord
 from discord import app_commands
 
 from bot.commands.redis import (
-    All,
+    ARGUMENTS,
+    TABLE,
     Caller,
-    Delete,
+    Command,
     Draft,
-    Get,
-    Info,
-    Keys,
-    Mset,
     NotUnderstood,
     Operation,
     Operations,
     Set,
-    parse_data,
+    build,
 )
 from bot.discord.events import PLATFORM, is_guest, space_of
 from bot.discord.responses import Interaction, answer, apologise
 
-Text = app_commands.Range[str, 1]
-Ttl = app_commands.Range[int, 1]
-Run = Callable[[Interaction, Operation], Awaitable[None]]
+Subcommand = app_commands.Command[Any, ..., None]
 
-_CHOICE_LIMIT = 100
+_TEXT = app_commands.Range[str, 1]
+_NUMBER = app_commands.Range[int, 1]
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "key": (_TEXT, Parameter.empty),
+    "value": (_TEXT | None, None),
+    "data": (_TEXT, Parameter.empty),
+    "ttl": (_NUMBER | None, None),
+    "pattern": (_TEXT, "*"),
+}
+"""Type and default of each argument, in the terms of discord.py."""
+
+_MAX_CHOICE = 100
 """Characters of a suggestion, https://discord.com/developers/docs/interactions/application-commands"""
 
-_INPUT_LIMIT = 4_000
+_MAX_INPUT = 4_000
 _FORM_SECONDS = 900.0
 """How long a form is kept: Discord does not tell when a person closes it without sending it off."""
-
-_KEY = "The key, without the prefix that the bot adds"
-_TTL = "Seconds after which it is deleted; without it the value stays"
 
 
 def add_redis_command(
@@ -49,96 +54,84 @@ def add_redis_command(
         # only what is shown at first: who may is checked with each use
         default_permissions=discord.Permissions(manage_guild=True),
     )
-
-    async def run(interaction: Interaction, operation: Operation) -> None:
-        await answer(interaction, partial(operations.answer, operation, _caller(interaction)))
-
-    async def suggest(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
-        keys = await operations.suggest(typed, _caller(interaction))
-        return [app_commands.Choice(name=key, value=key) for key in keys if len(key) <= _CHOICE_LIMIT]
-
-    @group.command(name="get", description="Show a value")
-    @app_commands.describe(key=_KEY)
-    @app_commands.autocomplete(key=suggest)
-    async def get(interaction: Interaction, key: Text) -> None:
-        await run(interaction, Get(key))
-
-    @group.command(name="set", description="Store a value")
-    @app_commands.describe(key=_KEY, value="The value; without it a form for several lines opens", ttl=_TTL)
-    @app_commands.autocomplete(key=suggest)
-    async def set_(
-        interaction: Interaction, key: Text, value: Text | None = None, ttl: Ttl | None = None
-    ) -> None:
-        if value is not None:
-            await run(interaction, Set(key, value, ttl))
-            return
-        draft = Draft(key, ttl)
-        if refusal := operations.refusal(draft, _caller(interaction)):
-            await interaction.response.send_message(refusal, ephemeral=True)
-            return
-        await interaction.response.send_modal(Form(draft, run, join))
-
-    @group.command(name="del", description="Delete a value")
-    @app_commands.describe(key=_KEY)
-    @app_commands.autocomplete(key=suggest)
-    async def delete(interaction: Interaction, key: Text) -> None:
-        await run(interaction, Delete(key))
-
-    @group.command(name="keys", description="List keys")
-    @app_commands.describe(pattern="The wildcards are *, ? and [ab]; without it all keys")
-    async def keys(interaction: Interaction, pattern: Text = "*") -> None:
-        await run(interaction, Keys(pattern))
-
-    @group.command(name="all", description="List keys with their values")
-    async def all_(interaction: Interaction) -> None:
-        await run(interaction, All())
-
-    @group.command(name="mset", description="Store several values at once")
-    @app_commands.describe(data='A JSON object of texts, such as {"greeting": "hello"}', ttl=_TTL)
-    async def mset(interaction: Interaction, data: Text, ttl: Ttl | None = None) -> None:
-        try:
-            await run(interaction, Mset(parse_data(data), ttl))
-        except NotUnderstood as error:
-            sentence = operations.refusal(None, _caller(interaction)) or str(error)
-            await interaction.response.send_message(sentence, ephemeral=True)
-
-    @group.command(name="info", description="Show what Redis says of itself")
-    async def info(interaction: Interaction) -> None:
-        await run(interaction, Info())
-
+    for command in TABLE:
+        group.add_command(_subcommand(command, operations, join))
     tree.add_command(group)
 
 
-class Form(discord.ui.Modal):
-    """Asks for the value of a draft, over several lines. It does not outlive the process."""
+def _subcommand(command: Command, operations: Operations, join: Callable[[], None]) -> Subcommand:
+    async def run(interaction: Interaction, operation: Operation) -> None:
+        await answer(interaction, partial(operations.answer, operation, _caller(interaction)))
 
-    def __init__(self, draft: Draft, run: Run, join: Callable[[], None]) -> None:
+    async def callback(interaction: Interaction, /, **values: Any) -> None:
+        try:
+            operation = build(command, values)
+        except NotUnderstood as error:
+            sentence = operations.refusal(None, _caller(interaction)) or str(error)
+            await interaction.response.send_message(sentence, ephemeral=True)
+            return
+        if not isinstance(operation, Draft):
+            await run(interaction, operation)
+        elif refusal := operations.refusal(operation, _caller(interaction)):
+            await interaction.response.send_message(refusal, ephemeral=True)
+        else:
+            await interaction.response.send_modal(Form(operation, run, join))
+
+    async def suggest(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        keys = await operations.suggest(typed, _caller(interaction))
+        return [app_commands.Choice(name=key, value=key) for key in keys if len(key) <= _MAX_CHOICE]
+
+    callback.__signature__ = _signature(command)  # type: ignore[attr-defined]  # typeshed does not know it
+    subcommand: Subcommand = app_commands.Command(
+        name=command.word, description=command.summary, callback=callback
+    )
+    app_commands.describe(**{name: ARGUMENTS[name].description for name in command.arguments})(subcommand)
+    if "key" in command.arguments:
+        subcommand.autocomplete("key")(suggest)
+    return subcommand
+
+
+class Form(discord.ui.Modal):
+    """Form for the value of a draft, over several lines. It does not outlive the process."""
+
+    def __init__(
+        self, draft: Draft, run: Callable[[Interaction, Operation], Awaitable[None]], join: Callable[[], None]
+    ) -> None:
         super().__init__(title="Store a value", timeout=_FORM_SECONDS)
         self._draft = draft
         self._run = run
         self._join = join
         self._value = discord.ui.TextInput[Form](
-            custom_id="value", style=discord.TextStyle.paragraph, max_length=_INPUT_LIMIT
+            custom_id="value", style=discord.TextStyle.paragraph, max_length=_MAX_INPUT
         )
         self.add_item(discord.ui.Label(text="Value", component=self._value))
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Called first in the task of the form that was sent off."""
+        """Count in the task of the submitted form; discord.py calls this first."""
         self._join()
         return True
 
     async def on_submit(self, interaction: Interaction, /) -> None:
-        """Store what was typed; whether the person still may is checked again there."""
+        """Store the value; the permission is checked again there."""
         await self._run(interaction, Set(self._draft.key, self._value.value, self._draft.ttl))
 
     async def on_error(  # type: ignore[override]  # discord.py's own Modal differs from its base, too
         self, interaction: Interaction, error: Exception, /
     ) -> None:
-        """See `discord.ui.Modal.on_error`."""
+        """Answer with a sentence, as `discord.ui.Modal.on_error` is expected to."""
         await apologise(interaction, error)
 
 
+def _signature(command: Command) -> Signature:
+    """Return the signature from which discord.py reads the options of a command."""
+    interaction = Parameter("interaction", Parameter.POSITIONAL_ONLY, annotation=Interaction)
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+        for name, kind, default in ((name, *_OPTIONS[name]) for name in command.arguments)
+    ]
+    return Signature([interaction, *options])
+
+
 def _caller(interaction: Interaction) -> Caller:
-    space = space_of(interaction)
-    where = f"{PLATFORM}:{space}:{interaction.channel_id}"
+    where = f"{PLATFORM}:{space_of(interaction)}:{interaction.channel_id}"
     return Caller(f"{PLATFORM}:{interaction.user.id}", where, is_external=is_guest(interaction.user))

@@ -3,6 +3,7 @@
 from discord.utils import escape_markdown
 
 from bot.chat import File, Notice, Part, Text, ToolStep
+from bot.chat.text import one_line
 from bot.discord.markdown.fences import left_open
 from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import Splitter
@@ -99,5 +100,4 @@ def _status(steps: list[ToolStep]) -> str:
 
 def _plain(text: str, longest: int) -> str:
     """Text from a model or from data as a piece of a line, without meaning as Markdown."""
-    line = " ".join(text[: 4 * longest].split())
-    return escape_markdown(line if len(line) <= longest else f"{line[: longest - 1]}…")
+    return escape_markdown(one_line(text[: 4 * longest], longest))

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from bot.chat import (
     Approval,
     Files,
+    InboxLookup,
     Notice,
     Part,
     Receipt,
-    Shared,
     ThreadId,
     Turn,
     Undeliverable,
@@ -47,7 +47,7 @@ class DiscordThread:
         id: ThreadId,
         api: DiscordApi,
         pace: EditPace,
-        shared: Shared,
+        lookup: InboxLookup,
         files: Files,
         part_seconds: float,
     ) -> None:
@@ -55,7 +55,7 @@ class DiscordThread:
         self._part_seconds = part_seconds
         self._files = files
         self._api = api
-        self._shared = shared
+        self._lookup = lookup
         self._pace = pace
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
@@ -80,7 +80,7 @@ class DiscordThread:
             answer = _Answer(
                 Messages(self._api, destination, receipt, part_timeout),
                 Status(tasks, self._api, destination.channel, receipt.hold),
-                Approvals(self._api, destination, receipt, self._shared),
+                Approvals(self._api, destination, receipt, self._lookup),
                 Uploads(self._api, destination, receipt, part_timeout, self._files),
                 part_timeout,
                 self._pace,

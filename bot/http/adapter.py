@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from bot.chat import Platform, PlatformInfo, register
-from bot.platforms.adapter import Adapter, PlatformSettings, Services, plain
+from bot.config import secret_value
+from bot.platforms.adapter import Adapter, PlatformSettings, Services
 
 INFO = register(PlatformInfo(name="http", title="HTTP", location="over HTTP", has_global_ids=True))
 
@@ -51,10 +52,10 @@ async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Pla
     async with connect(
         host=settings.http_host,
         port=settings.http_port,
-        api_token=plain(settings.api_token),
+        api_token=secret_value(settings.api_token),
         commands=services.commands,
         operations=services.operations,
-        shared=services.shared,
+        lookup=services.lookup,
         files=services.files,
         mounts=services.webhooks,
     ) as server:

@@ -21,11 +21,11 @@ from bot.chat import (
     Deliver,
     File,
     Files,
+    InboxLookup,
     Json,
     Message,
     Notice,
     Part,
-    Shared,
     Stop,
     StorageDown,
     Text,
@@ -84,12 +84,12 @@ class Conversation:
     """
 
     def __init__(
-        self, replies: Replies, shared: Shared, files: Files, commands: Commands, patience: float
+        self, replies: Replies, lookup: InboxLookup, files: Files, commands: Commands, patience: float
     ) -> None:
         self._files = files
         self.deliver: Deliver | None = None
         self._commands = commands
-        self._shared = shared
+        self._lookup = lookup
         self.last_message_at: float | None = None
         self._replies = replies
         self._patience = patience
@@ -114,7 +114,7 @@ class Conversation:
     ) -> web.StreamResponse:
         """Respond with the answer to a message in the inbox, or with `words` if it is unknown there."""
         reply = self._replies.join(message_id)
-        if not (reply.over or reply.begun or await self._shared.is_known(message_id)):
+        if not (reply.over or reply.begun or await self._lookup.is_known(message_id)):
             reply = at_hand(Notice(words))
         async with self._background_lookup(thread, message_id, reply):
             return await self._answer(request, thread, reply)
@@ -155,10 +155,10 @@ class Conversation:
 
     async def _found(self, thread: ThreadId, message_id: str) -> Sequence[Part]:
         """Return the whole answer from the store, or nothing if there is none yet."""
-        receipt = await self._shared.receipt_of(message_id)
+        receipt = await self._lookup.receipt_of(message_id)
         if receipt and receipt.get("finished"):
             return stored(receipt)
-        if receipt is None and await self._shared.is_taken_back(thread, message_id):
+        if receipt is None and await self._lookup.is_taken_back(thread, message_id):
             return [TAKEN_BACK]
         return ()
 

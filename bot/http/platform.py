@@ -21,10 +21,10 @@ from bot.chat import (
     Deliver,
     Files,
     Health,
+    InboxLookup,
     Json,
     Message,
     Receipt,
-    Shared,
     Stop,
     Thread,
     ThreadId,
@@ -132,7 +132,7 @@ async def connect(
     api_token: str | None,
     commands: Commands,
     operations: Operations,
-    shared: Shared,
+    lookup: InboxLookup,
     files: Files,
     mounts: Mapping[str, Handler],
     patience: float = 300,
@@ -148,7 +148,7 @@ async def connect(
     if mounts and api_token is None:
         log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
     replies = Replies()
-    conversation = Conversation(replies, shared, files, commands, patience)
+    conversation = Conversation(replies, lookup, files, commands, patience)
     probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
     app = web.Application(
         middlewares=[keep_connection, errors_as_json, guard(api_token, mounts)],

@@ -5,6 +5,7 @@ from bot.inbox.erasure import Erasure
 from bot.inbox.fence import FencedRedis
 from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
+from bot.inbox.lookup import Lookup
 from bot.inbox.queries import health as inbox_health
 from bot.inbox.stops import NOT_THEIRS, is_current
 from bot.inbox.worker import Work, serve
@@ -14,6 +15,7 @@ __all__ = [
     "Erasure",
     "FencedRedis",
     "Inbox",
+    "Lookup",
     "Work",
     "admin",
     "inbox_health",

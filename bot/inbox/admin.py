@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from redis.asyncio import Redis
 
 from bot.chat import Message
+from bot.chat.text import one_line
 from bot.inbox import queries
 from bot.inbox.queries import Dead
 
@@ -64,5 +65,4 @@ def _age(at: float) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return repr(line if len(line) <= _TEXT else line[: _TEXT - 1] + "…")
+    return repr(one_line(text, _TEXT))

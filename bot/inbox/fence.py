@@ -33,7 +33,7 @@ Command = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class FencingToken:
     """Lease that a write must hold: stream, consumer and entry id."""
 
     ready: str
@@ -41,11 +41,11 @@ class Fence:
     lease: str
 
 
-_current: ContextVar[Fence | None] = ContextVar("fence", default=None)
+_current: ContextVar[FencingToken | None] = ContextVar("fence", default=None)
 
 
 @contextmanager
-def behind(fence: Fence) -> Iterator[None]:
+def use_fence(fence: FencingToken) -> Iterator[None]:
     """Fence the writes of this task and of the tasks that it starts."""
     token = _current.set(fence)
     try:
@@ -76,7 +76,7 @@ class FencedRedis(Redis):
         return _FencedPipeline(self, transaction, shard_hint)
 
     async def run(
-        self, fence: Fence, commands: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
+        self, fence: FencingToken, commands: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
     ) -> list[Any]:
         """Run commands behind `fence`; the reply of a failed command is its exception. Raises `LeaseLost`."""
         flat: list[Any] = [fence.consumer, fence.lease]

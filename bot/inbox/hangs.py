@@ -6,6 +6,9 @@ from bot.inbox import keys, scripts
 from bot.inbox.inbox import Inbox
 from bot.inbox.queries import SEEN_SECONDS
 
+MAX_HANGS = 2
+"""After so many hangs of the event loop that it caused, a turn is given up, and an event skipped."""
+
 
 async def note_hang(redis: Redis, inbox: Inbox, work: str) -> None:
     """Count a hang of this process for its cause, as `bot.chat.work_at_hand` names it, before it exits.

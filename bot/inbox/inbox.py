@@ -30,7 +30,7 @@ from bot.chat import (
     Withdrawal,
 )
 from bot.inbox import keys, queries, scripts
-from bot.inbox.fence import Fence
+from bot.inbox.fence import FencingToken
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.inbox.lease import Begun, Lease
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
@@ -206,9 +206,9 @@ class Inbox:
                 break
         return leases
 
-    def fence(self, lease: Lease) -> Fence:
+    def fence(self, lease: Lease) -> FencingToken:
         """Return the fence that allows other writes only while `lease` is held."""
-        return Fence(READY, self._consumer, lease.entry)
+        return FencingToken(READY, self._consumer, lease.entry)
 
     async def begin(self, lease: Lease) -> Begun | None:
         """Start or resume the thread's next turn; return None if nothing waits. Raises `LeaseLost`.

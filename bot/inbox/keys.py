@@ -59,6 +59,11 @@ def starts(name: str) -> str:
     return f"{TAG}:starts:{name}"
 
 
+def news(topic: str) -> str:
+    """The channel on which scripts publish."""
+    return f"{TAG}:news:{topic}"
+
+
 def left(thread: str) -> str:
     """Return a thread's member in `LEFT`: a digest, which does not reveal whose thread it was."""
     return hashlib.sha256(thread.encode()).hexdigest()

@@ -24,7 +24,8 @@ from bot.chat import (
 )
 from bot.concurrency.tasks import cancel
 from bot.inbox.fair_queue import FairQueue
-from bot.inbox.fence import behind
+from bot.inbox.fence import use_fence
+from bot.inbox.hangs import MAX_HANGS
 from bot.inbox.inbox import Inbox
 from bot.inbox.lease import Begun, Lease
 
@@ -35,9 +36,6 @@ Work = Callable[[Turn, Receipt, Halt], Awaitable[None]]
 
 MAX_FAILURES = 8
 """Unexpected failures, or crashes of the process, after which a turn is given up."""
-
-MAX_HANGS = 2
-"""Hangs of the event loop during a turn after which it is given up."""
 
 MUTE_AFTER = 2
 """Crashes while reporting a given-up turn after which it ends without a message."""
@@ -279,7 +277,7 @@ class _Worker:
 
     async def _attempt(self, lease: Lease, begun: Begun) -> None:
         try:
-            with working_on(f"turn:{begun.turn.id}"), behind(self._inbox.fence(lease)):
+            with working_on(f"turn:{begun.turn.id}"), use_fence(self._inbox.fence(lease)):
                 await self._settle(lease, begun)
         finally:
             self._inbox.leave(begun.turn)

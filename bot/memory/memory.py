@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redisvl.query.filter import FilterExpression, Num, Tag
 
 from bot.chat import Audience, Message, Turn
+from bot.chat.text import one_line
 from bot.concurrency.tasks import cancel
 from bot.memory.accounts import People
 from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
@@ -132,7 +133,7 @@ class Recall:
 
         It replaces an earlier fact with the same meaning.
         """
-        text = " ".join(text.split())[:MAX_FACT_CHARS]
+        text = one_line(text)[:MAX_FACT_CHARS]
         reader = fact_for(turn, scope, await self._audience_of(turn))
         said = {account_of(each).digest: each.author_name for each in turn.messages}
         record = Record(

@@ -20,6 +20,7 @@ from bot.chat import (
     harmless,
     platform_info,
 )
+from bot.chat.text import one_line
 from bot.commands.commands import Caller
 from bot.memory.accounts import LinkRefused, People
 from bot.memory.owners import Belongings, date, digests, own_texts
@@ -186,6 +187,5 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 def _line(record: Record, authors: frozenset[str]) -> str:
     own = [record.question] if record.kind == "fact" else own_texts(record, authors)
-    words = " ".join(" ".join(own).split())
-    short = harmless(words if len(words) <= _EXCERPT else words[: _EXCERPT - 1] + "…")
+    short = harmless(one_line(" ".join(own), _EXCERPT))
     return f"- {date(record.at)}{f', {record.scope}' if record.scope else ''}: {short}"

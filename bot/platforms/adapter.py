@@ -9,9 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pydantic import SecretStr
-
-from bot.chat import Files, Platform, PlatformInfo, Shared
+from bot.chat import Files, InboxLookup, Platform, PlatformInfo, Shared
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings
 
 if TYPE_CHECKING:  # the rest is imported when a platform is opened
@@ -20,7 +18,7 @@ if TYPE_CHECKING:  # the rest is imported when a platform is opened
     from bot.commands.commands import Commands
     from bot.commands.redis import Operations
 
-__all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook", "plain"]
+__all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook"]
 
 Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 """Handler of a platform's own requests to the HTTP server. It checks for itself who calls."""
@@ -39,6 +37,7 @@ class Services:
     commands: "Commands"
     operations: "Operations"
     shared: Shared
+    lookup: InboxLookup
     files: Files
     roles: Set[str]
     catch_up_hours: float
@@ -63,8 +62,3 @@ class Adapter(Generic[S]):
         own = settings.of(self.settings)
         is_used = own.is_configured and not services.roles.isdisjoint({self.info.name, WORKER})
         return self.open(own, services) if is_used or own.is_always_on else None
-
-
-def plain(secret: SecretStr | None) -> str | None:
-    """Return a secret in plain text. Only what sends it needs that."""
-    return secret.get_secret_value() if secret else None

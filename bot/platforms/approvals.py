@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from bot.chat import Approval, Json, Shared, StorageDown
+from bot.chat import Approval, InboxLookup, Json, StorageDown
 from bot.commands.commands import NOT_FOR_EXTERNAL, Commands
 
 log = logging.getLogger(__name__)
@@ -26,9 +26,9 @@ async def decide(
     return decided.words
 
 
-async def find_request(approval: Approval, shared: Shared) -> Json:
+async def find_request(approval: Approval, lookup: InboxLookup) -> Json:
     """Return the message that shows a request, as the receipt of its turn names it; None if not known."""
-    receipt = await shared.receipt_of(approval.asked_in) or {}
+    receipt = await lookup.receipt_of(approval.asked_in) or {}
     message = receipt.get("extras", {}).get(approval.id)
     if message is None:
         log.warning("the message of a request is not known", extra={"request": approval.id})

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from bot.chat import Platform, PlatformInfo, register
-from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services, plain
+from bot.config import secret_value
+from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services
 
 INFO = register(
     PlatformInfo(
@@ -86,11 +87,12 @@ async def _open(settings: SlackSettings, services: Services) -> AsyncIterator[Pl
     assert settings.slack_bot_token is not None
     async with connect(
         bot_token=settings.slack_bot_token.get_secret_value(),
-        app_token=plain(settings.slack_app_token),
-        signing_secret=plain(settings.slack_signing_secret),
+        app_token=secret_value(settings.slack_app_token),
+        signing_secret=secret_value(settings.slack_signing_secret),
         api_url=settings.slack_api_url,
         commands=services.commands,
         shared=services.shared,
+        lookup=services.lookup,
         files=services.files,
         catch_up_hours=services.catch_up_hours,
         bots=services.bots,

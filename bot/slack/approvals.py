@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from bot.chat import Approval, Json, Receipt, Shared, ThreadId
+from bot.chat import Approval, InboxLookup, Json, Receipt, ThreadId
 from bot.commands.approvals import headline, named, standing
 from bot.commands.commands import Commands
 from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
@@ -77,9 +77,9 @@ def _plain(text: str) -> str:
 class Approvals:
     """Messages of requests beside one answer, which come after its text."""
 
-    def __init__(self, messages: Messages, shared: Shared) -> None:
+    def __init__(self, messages: Messages, lookup: InboxLookup) -> None:
         self._messages = messages
-        self._shared = shared
+        self._lookup = lookup
 
     def show(self, approval: Approval) -> None:
         """Let the message of a request follow the text."""
@@ -87,7 +87,7 @@ class Approvals:
 
     async def settle(self, approval: Approval) -> None:
         """Take the buttons of a request away and say what was decided, if its message is still there."""
-        message = await find_request(approval, self._shared)
+        message = await find_request(approval, self._lookup)
         if message is None:
             return
         try:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bot.chat import Attachment, Json, Quote
+from bot.chat.text import one_line
 from bot.slack.block_text import BlockText, mentions, objects, plain_text, word
 
 FILE_ID = "slack-file:"
@@ -127,7 +128,7 @@ def _author(attachment: Mapping[str, Json]) -> str:
     """Return the author's name and Slack's words for the place, on one line."""
     names = (word(attachment.get(name)) for name in ("author_name", "author_subname", "author_id"))
     author, place = next(filter(None, names), "somebody"), word(attachment.get("footer"))
-    return " ".join(f"{author} ({place})".split() if place else author.split())[:_LABEL_CHARS]
+    return one_line(f"{author} ({place})" if place else author)[:_LABEL_CHARS]
 
 
 def _bounded(quotes: Iterable[Quote], most: int) -> Iterator[Quote]:

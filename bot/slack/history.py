@@ -15,6 +15,7 @@ from bot.chat import (
     Correction,
     CredentialsRejected,
     Deliver,
+    InboxLookup,
     Json,
     Message,
     RateLimited,
@@ -37,11 +38,17 @@ class History:
     """The past of every conversation that the bot is in."""
 
     def __init__(
-        self, api: SlackApi, limits: RateLimits, shared: Shared, bots: Set[str] = frozenset()
+        self,
+        api: SlackApi,
+        limits: RateLimits,
+        shared: Shared,
+        lookup: InboxLookup,
+        bots: Set[str] = frozenset(),
     ) -> None:
         self._api = api
         self._limits = limits
         self._shared = shared
+        self._lookup = lookup
         self._bots = bots
 
     async def read(self, who: Identity, since: float, active_since: float, deliver: Deliver) -> float:
@@ -53,7 +60,7 @@ class History:
         was that nobody had taken yet; 0 when there was none.
         """
         threads: defaultdict[str, set[str]] = defaultdict(set)
-        for thread in await self._shared.active_threads("slack", active_since):
+        for thread in await self._lookup.active_threads("slack", active_since):
             threads[thread.channel].add(thread.thread)
         listed = self._pages(who, "users.conversations", "channels", types=_KINDS)
         conversations = [each async for each in listed if word(each.get("id"))]
@@ -123,7 +130,7 @@ class History:
         is_shared = bool(conversation.get("is_ext_shared"))
         for each in sorted(written, key=lambda each: float(each["ts"])):
             id = event_id(each, channel)
-            if self._shared.has_hung(id):
+            if self._lookup.has_hung(id):
                 log.error("event given up, the process has hung on it", extra={"event_id": id})
                 continue
             try:
@@ -139,7 +146,7 @@ class History:
 
     async def _hand_over(self, event: Message | Correction, deliver: Deliver) -> float:
         message = _message(event)
-        is_known = await self._shared.is_known(message.id)
+        is_known = await self._lookup.is_known(message.id)
         await deliver(event)
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.chat import well_formed
+from bot.chat.text import one_line, shorten
 from bot.platforms.markdown_blocks import Blocks
 
 MESSAGE_LIMIT = 11_500
@@ -227,8 +228,7 @@ class Sheet:
 
 def clipped(text: str, limit: int) -> str:
     """`text` on one line, neutralised, in at most `limit` characters."""
-    line = neutralise(" ".join(text[: 4 * limit].split()))
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return shorten(neutralise(one_line(text[: 4 * limit])), limit)
 
 
 def paginate(text: str) -> list[Sheet]:

@@ -24,6 +24,7 @@ from bot.chat import (
     Deliver,
     Files,
     Health,
+    InboxLookup,
     Json,
     Message,
     PlatformError,
@@ -72,6 +73,7 @@ async def connect(
     api_url: str,
     commands: Commands,
     shared: Shared,
+    lookup: InboxLookup,
     files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
@@ -87,7 +89,7 @@ async def connect(
         raise ValueError("Slack needs an app token or a signing secret")
     limits, catch_up = RateLimits(shared), CatchUp(shared, catch_up_hours)
     async with open_api(bot_token, api_url) as api, Status(api, limits) as status:
-        history = History(api, limits, shared, bots)
+        history = History(api, limits, shared, lookup, bots)
         yield Slack(
             api,
             app_token,
@@ -97,7 +99,7 @@ async def connect(
             history,
             limits,
             status,
-            shared,
+            lookup,
             files,
             bots,
             part_seconds,
@@ -119,7 +121,7 @@ class Slack:
         history: History,
         limits: RateLimits,
         status: Status,
-        shared: Shared,
+        lookup: InboxLookup,
         files: Files,
         bots: Set[str],
         part_seconds: float,
@@ -133,7 +135,7 @@ class Slack:
         self._history = history
         self._limits = limits
         self._status = status
-        self._shared = shared
+        self._lookup = lookup
         self._bots = bots
         self._part_seconds = part_seconds
         self._budget = StreamBudget(limits)
@@ -179,7 +181,7 @@ class Slack:
             self._limits,
             self._status,
             self._budget,
-            self._shared,
+            self._lookup,
             self._files,
             self._part_seconds,
         )
@@ -279,7 +281,7 @@ class Slack:
                 await self._approval_buttons.take(body, identity.team_id)
                 return BoltResponse(status=200)
             id = event_id(body.get("event"))
-            if self._shared.has_hung(id):
+            if self._lookup.has_hung(id):
                 log.error("event given up, the process has hung on it", extra={"event_id": id})
                 return BoltResponse(status=200)
             with working_on(f"event:{id}"):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bot.chat import Approval, Files, Part, Receipt, Shared, ThreadId
+from bot.chat import Approval, Files, InboxLookup, Part, Receipt, ThreadId
 from bot.platforms.read_ahead import ReadAhead
 from bot.slack.api import SlackApi
 from bot.slack.approvals import Approvals
@@ -29,7 +29,7 @@ class SlackThread:
     limits: RateLimits
     status: Status
     budget: StreamBudget
-    shared: Shared
+    lookup: InboxLookup
     files: Files
     part_seconds: float = PART_SECONDS
     """For how long a part may fail while Slack otherwise answers: then a sentence stands in its place."""
@@ -45,7 +45,7 @@ class SlackThread:
             await self.status.end(self.id)  # that may be all that is missing
             return
         messages = Messages(self.api, self.limits, self.id, receipt, self.part_seconds)
-        text = _without_approvals(parts, Approvals(messages, self.shared))
+        text = _without_approvals(parts, Approvals(messages, self.lookup))
         async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt):
             try:
                 await self._show(ahead, messages, receipt)

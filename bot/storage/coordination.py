@@ -1,30 +1,21 @@
-"""What all processes of the bot know together, in Redis: limits, leases, how far was heard, news."""
+"""Coordination of all processes of the bot, in Redis: rate limits, leases, groups, cursors."""
 
-import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from bot.chat import Json, StorageDown, ThreadId
+from bot.chat import Json
+from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
 
 _TAG = "{bot}"
+_HEARD = f"{_TAG}:heard"
 _MOST_SOURCES = 10_000
-_LEARN_SECONDS = 2.0
-
-MAX_HANGS = 2
-"""After so many hangs of the event loop while it was taken, an event is passed over."""
-
-_LISTEN_SECONDS = 1.0  # below the shared client's socket timeout
 
 # The calls of the last minute by their times, so that no minute ever has more than allowed. Redis' own clock,
 # since machines differ.
@@ -115,7 +106,6 @@ class SharedState:
     def __init__(self, redis: Redis, name: str) -> None:
         self._redis = redis
         self._name = name
-        self._hung: set[str] = set()
         self._delay = redis.register_script(_DELAY)
         self._lease = redis.register_script(_LEASE)
         self._release = redis.register_script(_RELEASE)
@@ -125,139 +115,56 @@ class SharedState:
     async def delay(self, limit: str, per_minute: int) -> float:
         """See `bot.chat.Shared.delay`."""
         try:
-            return float(await self._delay(keys=[_key("limit", limit)], args=[per_minute])) / 1000
+            return float(await self._delay(keys=[f"{_TAG}:limit:{limit}"], args=[per_minute])) / 1000
         except (RedisError, OSError) as error:
             log.debug("limit not known", extra={"limit": limit, "error": repr(error)})
             return 0
 
     async def lease(self, lease: str, seconds: float, holder: str = "") -> bool:
         """See `bot.chat.Shared.lease`."""
-        with _storage():
+        with storage_errors():
             return bool(
                 await self._lease(
-                    keys=[_key("lease", lease)], args=[self._owner(holder), round(seconds * 1000)]
+                    keys=[f"{_TAG}:lease:{lease}"], args=[self._owner(holder), round(seconds * 1000)]
                 )
             )
 
     async def release(self, lease: str, holder: str = "") -> None:
         """See `bot.chat.Shared.release`."""
-        with _storage():
-            await self._release(keys=[_key("lease", lease)], args=[self._owner(holder)])
+        with storage_errors():
+            await self._release(keys=[f"{_TAG}:lease:{lease}"], args=[self._owner(holder)])
 
     def _owner(self, holder: str) -> str:
         return f"{self._name}:{holder}" if holder else self._name
 
     async def attend(self, group: str, seconds: float, note: Json = None) -> tuple[int, Sequence[Json]]:
         """See `bot.chat.Shared.attend`."""
-        keys = [_key("group", group), _key("notes", group)]
-        with _storage():
+        keys = [f"{_TAG}:group:{group}", f"{_TAG}:notes:{group}"]
+        with storage_errors():
             place, *notes = await self._attend(keys=keys, args=[self._name, seconds, json.dumps(note)])
         return int(place), [json.loads(each) for each in notes]
 
     async def leave(self, group: str) -> None:
         """See `bot.chat.Shared.leave`."""
-        with _storage():
-            await self._redis.zrem(_key("group", group), self._name)
-            await self._redis.hdel(_key("notes", group), self._name)
+        with storage_errors():
+            await self._redis.zrem(f"{_TAG}:group:{group}", self._name)
+            await self._redis.hdel(f"{_TAG}:notes:{group}", self._name)
 
     async def agree(self, group: str, wish: int, *, in_use: bool) -> int | None:
         """See `bot.chat.Shared.agree`."""
-        keys = [_key("group", group), _key("votes", group)]
-        with _storage():
+        keys = [f"{_TAG}:group:{group}", f"{_TAG}:votes:{group}"]
+        with storage_errors():
             agreed = await self._agree(keys=keys, args=[self._name, wish, int(in_use)])
         return int(agreed) if agreed is not None else None
 
     async def heard_until(self, *sources: str) -> float | None:
         """See `bot.chat.Shared.heard_until`."""
-        with _storage():
-            known: Any = await self._redis.zmscore(_key("heard"), list(sources))
+        with storage_errors():
+            known: Any = await self._redis.zmscore(_HEARD, list(sources))
         return None if None in known else float(min(known))
 
     async def set_heard_until(self, source: str, until: float) -> None:
         """See `bot.chat.Shared.set_heard_until`."""
-        with _storage():
-            await self._redis.zadd(_key("heard"), {source: until}, gt=True)
-            await self._redis.zremrangebyrank(_key("heard"), 0, -_MOST_SOURCES - 1)
-
-    async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
-        """See `bot.chat.Shared.active_threads`."""
-        with _storage():
-            threads: Any = await self._redis.zrevrangebyscore(_key("threads", platform), "+inf", since)
-        return [ThreadId(**json.loads(each)) for each in threads]
-
-    async def is_known(self, message_id: str) -> bool:
-        """See `bot.chat.Shared.is_known`."""
-        with _storage():
-            return bool(await self._redis.exists(_key("seen", message_id)))
-
-    def has_hung(self, event_id: str) -> bool:
-        """See `bot.chat.Shared.has_hung`."""
-        return event_id in self._hung
-
-    async def learn_hangs(self) -> None:
-        """Look up which events have hung a process. Raises `StorageDown`."""
-        with _storage():
-            hung: Any = await self._redis.hgetall(_key("hung"))
-        self._hung = {event.decode() for event, times in hung.items() if int(times) >= MAX_HANGS}
-
-    async def keep_learning_hangs(self) -> None:
-        """Do so again and again until cancelled: other processes find out, too."""
-        while True:
-            await asyncio.sleep(_LEARN_SECONDS)
-            try:
-                await self.learn_hangs()
-            except StorageDown as error:
-                log.info("hangs not looked up", extra={"error": str(error)})
-
-    async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
-        """See `bot.chat.Shared.receipt_of`."""
-        with _storage():
-            turn: Any = await self._redis.hget(_key("seen", message_id), "turn")
-            if turn is None:
-                return None
-            receipt: Any = await self._redis.hget(_key("turn", turn.decode()), "receipt")
-        state: dict[str, Json] = json.loads(receipt) if receipt else {}
-        return state
-
-    async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
-        """See `bot.chat.Shared.is_taken_back`."""
-        with _storage():
-            async with self._redis.pipeline(transaction=True) as both:
-                both.hmget(_key("seen", message_id), ["thread", "turn"])
-                both.hexists(_key("messages", str(thread)), message_id)
-                (taken, turn), waits = await both.execute()
-        return taken is not None and turn is None and not waits
-
-    @asynccontextmanager
-    async def news(self, topic: str) -> AsyncIterator[AsyncIterator[Json]]:
-        """Hear what a script of the inbox publishes, from the moment the context is entered.
-
-        A lost connection is made again; what comes in between is not heard. Raises `StorageDown`.
-        """
-        async with self._redis.pubsub(ignore_subscribe_messages=True) as listener:
-            with _storage():
-                await listener.subscribe(_key("news", topic))
-            yield _heard(listener)
-
-
-async def _heard(listener: PubSub) -> AsyncIterator[Json]:
-    while True:
-        try:
-            message = await listener.get_message(timeout=_LISTEN_SECONDS)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            log.info("no news for a moment", extra={"error": repr(error)})  # redis-py subscribes again
-            continue
-        if message is not None:
-            yield json.loads(message["data"])
-
-
-def _key(kind: str, name: str = "") -> str:
-    return f"{_TAG}:{kind}:{name}" if name else f"{_TAG}:{kind}"
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StorageDown(f"Redis did not answer: {error}") from error
+        with storage_errors():
+            await self._redis.zadd(_HEARD, {source: until}, gt=True)
+            await self._redis.zremrangebyrank(_HEARD, 0, -_MOST_SOURCES - 1)

@@ -4,14 +4,13 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from bot.chat import File, FileTooLarge, Json, StorageDown, well_formed
+from bot.chat import File, FileTooLarge, Json, well_formed
+from bot.chat.text import one_line
+from bot.storage.errors import storage_errors
 
 MOST_BYTES = 8 << 20
 """The size of one file at most."""
@@ -76,7 +75,7 @@ class FileStore:
         about: dict[str, Json] = {"name": name, "media_type": media_type, "size": len(content)}
         about["alt"] = well_formed(_one_line(alt)[:_ALT_CHARS])
         keys = [f"{_TAG}:files", f"{_TAG}:file_sizes", f"{_TAG}:same_file:{digest}"]
-        with _storage():
+        with storage_errors():
             id: bytes = await self._keep(
                 keys=keys,
                 args=[secrets.token_hex(16), _SECONDS, self._most_bytes, json.dumps(about), content],
@@ -87,7 +86,7 @@ class FileStore:
         """See `bot.chat.Files.find`."""
         if not _ID.fullmatch(id):
             return None
-        with _storage():
+        with storage_errors():
             about, content = await self._read(_key(id))
         return (_file(id, json.loads(about)), content) if content is not None else None
 
@@ -112,12 +111,4 @@ def _plain(name: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.encode("utf-8", "replace").decode().split())
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StorageDown(f"Redis did not answer: {error}") from error
+    return one_line(text.encode("utf-8", "replace").decode())

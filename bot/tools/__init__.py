@@ -1,39 +1,36 @@
 """The tools that the agent is given, and the stores behind them."""
 
-from bot.storage.key_value import NOTHING_KEPT, KeyValueStore
 from bot.tools.approval import GuardedTool, Preview
-from bot.tools.artifacts import files_of, naming
+from bot.tools.artifacts import artifact_of, files_of
 from bot.tools.context import (
-    asking_for,
-    for_tools,
     proposal_of,
+    tool_config,
     turn_of,
+    use_asker,
 )
 from bot.tools.errors import ToolFailure
-from bot.tools.sql.database import Database, Limits, open_database
+from bot.tools.sql.database import Database, QueryLimits, open_database
 from bot.tools.sql.role import RoleCheck, RolePolicy
-from bot.tools.sql.write import Orders, open_orders
+from bot.tools.sql.write import DatabaseWriter, open_database_writer
 from bot.tools.toolset import OPEN_TOOLS, toolset
 
 __all__ = [
-    "NOTHING_KEPT",
     "OPEN_TOOLS",
     "Database",
+    "DatabaseWriter",
     "GuardedTool",
-    "KeyValueStore",
-    "Limits",
-    "Orders",
     "Preview",
+    "QueryLimits",
     "RoleCheck",
     "RolePolicy",
     "ToolFailure",
-    "asking_for",
+    "artifact_of",
     "files_of",
-    "for_tools",
-    "naming",
     "open_database",
-    "open_orders",
+    "open_database_writer",
     "proposal_of",
+    "tool_config",
     "toolset",
     "turn_of",
+    "use_asker",
 ]

@@ -32,7 +32,7 @@ class GuardedTool(StructuredTool):
     outcome: Callable[[Proposal], Awaitable[str]] | None = None
     """What came of an approved call, in a sentence for people; never raises."""
 
-    async def previewed(self, arguments: Mapping[str, Any]) -> Preview:
+    async def preview_call(self, arguments: Mapping[str, Any]) -> Preview:
         """What a call with these arguments would do. Raises `ToolFailure` and `ValidationError`."""
         return await self.preview(**self._checked(arguments))
 

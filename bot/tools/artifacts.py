@@ -17,14 +17,14 @@ from bot.chat import File, Json
 _FILES = "files"
 
 
-def named(subject: str, content: bytes, ending: str) -> str:
+def file_name(subject: str, content: bytes, ending: str) -> str:
     """A name that is another one each day and for each content: `sales-2026-05-01-1a2b3c4d.png`."""
     slug = re.sub(r"[^a-z0-9]+", "-", subject.lower()).strip("-")[:40].strip("-") or "file"
     digest = hashlib.sha256(content).hexdigest()[:8]
     return f"{slug}-{datetime.now(UTC):%Y-%m-%d}-{digest}.{ending}"
 
 
-def naming(files: Iterable[File]) -> Json:
+def artifact_of(files: Iterable[File]) -> Json:
     """The artifact that names these files."""
     return {_FILES: [asdict(file) for file in files]}
 

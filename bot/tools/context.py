@@ -15,7 +15,7 @@ _TURN = "turn"
 _PROPOSAL = "proposal"
 
 
-def for_tools(config: RunnableConfig, turn: Turn, proposal: Proposal | None = None) -> RunnableConfig:
+def tool_config(config: RunnableConfig, turn: Turn, proposal: Proposal | None = None) -> RunnableConfig:
     """The config that a tool of `turn` is called with, which `turn_of` and `proposal_of` read.
 
     `proposal` is what a person has approved, if the tool needs that.
@@ -25,7 +25,7 @@ def for_tools(config: RunnableConfig, turn: Turn, proposal: Proposal | None = No
 
 
 def turn_of(config: RunnableConfig) -> Turn:
-    """The turn that a tool works for. Raises `KeyError` when `for_tools` was not used."""
+    """The turn that a tool works for. Raises `KeyError` when `tool_config` was not used."""
     return cast(Turn, config["configurable"][_TURN])
 
 
@@ -38,7 +38,7 @@ def proposal_of(config: RunnableConfig) -> Proposal:
 
 
 @contextmanager
-def asking_for(turn: Turn) -> Iterator[None]:
+def use_asker(turn: Turn) -> Iterator[None]:
     """Let a tool that runs, or prepares a call, know for whom, by `asker`: who wrote the newest message."""
     token = _asker.set(turn.messages[-1].author if turn.messages else "")
     try:

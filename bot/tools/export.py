@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from bot.chat import File, Keep
-from bot.tools.artifacts import named
+from bot.tools.artifacts import file_name
 from bot.tools.errors import ToolFailure
 from bot.tools.sql.database import Database
 from bot.tools.sql.format import NUMBERS, Column, row_line
@@ -36,7 +36,7 @@ _PLAIN_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*%?")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ExportLimits:
     """How much is exported at most; a file of more `size` (bytes) could not be kept."""
 
     rows: int = 100_000
@@ -51,9 +51,9 @@ class Export:
     words: str
 
 
-async def export(database: Database, keep: Keep, query: str, limits: Limits | None = None) -> Export:
+async def export(database: Database, keep: Keep, query: str, limits: ExportLimits | None = None) -> Export:
     """Run the query, write its rows, keep the file. Raises `ToolFailure`."""
-    limits = limits or Limits()
+    limits = limits or ExportLimits()
     async with database.rows(query, _SECONDS) as (columns, batches):
         if not columns:
             raise ToolFailure("The query has no columns, so there is nothing to export.")
@@ -70,14 +70,14 @@ async def export(database: Database, keep: Keep, query: str, limits: Limits | No
         raise ToolFailure("The query gave no rows, so there is nothing to export. Check its conditions.")
     content = sheet.content()
     about = f"{_count(sheet.rows, 'row')} and {_count(len(columns), 'column')} as CSV"
-    file = await keep(named(_subject(query), content, "csv"), "text/csv", content, about)
+    file = await keep(file_name(_subject(query), content, "csv"), "text/csv", content, about)
     return Export(file, _words(sheet, file))
 
 
 class _Sheet:
     """The file while it is written. `is_cut`: there were more rows than the limits let in."""
 
-    def __init__(self, columns: Sequence[Column], limits: Limits) -> None:
+    def __init__(self, columns: Sequence[Column], limits: ExportLimits) -> None:
         self.columns = columns
         self.rows = 0
         self.first: list[Sequence[str | None]] = []

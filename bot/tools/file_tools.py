@@ -4,7 +4,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import BotError, Json, Keep
-from bot.tools.artifacts import naming
+from bot.tools.artifacts import artifact_of
 from bot.tools.charts import Kind, draw
 from bot.tools.errors import ToolFailure
 from bot.tools.export import export as export_rows
@@ -58,14 +58,14 @@ def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
             drawn = await draw(database, keep, query, kind, x, y, title)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
-        return drawn.words, naming([drawn.file])
+        return drawn.words, artifact_of([drawn.file])
 
     async def export(query: str) -> tuple[str, Json]:
         try:
             exported = await export_rows(database, keep, query)
         except BotError as error:
             raise ToolFailure(_NOT_KEPT) from error
-        return exported.words, naming([exported.file])
+        return exported.words, artifact_of([exported.file])
 
     return [
         StructuredTool.from_function(

@@ -8,6 +8,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import Turn
+from bot.chat.text import one_line
 from bot.memory import (
     ERRORS,
     Found,
@@ -62,7 +63,7 @@ class MemorySearchArguments(BaseModel):
 
 
 def memory_tools(recall: Recall) -> list[BaseTool]:
-    """The tools; whom they work for is in the config (see `for_tools`), never in the arguments."""
+    """The tools; whom they work for is in the config (see `tool_config`), never in the arguments."""
 
     async def memory_save(text: str, scope: Scope, config: RunnableConfig) -> str:
         turn = turn_of(config)
@@ -146,7 +147,7 @@ def _date(record: Record) -> str:
 
 def _excerpt(text: str, terms: Sequence[str]) -> str:
     """The part of `text` around the first of the terms, on one line."""
-    line = " ".join(text.split())
+    line = one_line(text)
     found = [at for term in terms if (at := line.casefold().find(term)) >= 0]
     start = max(0, min(found, default=0) - _EXCERPT_CHARS // 3)
     end = start + _EXCERPT_CHARS

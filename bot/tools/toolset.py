@@ -14,11 +14,11 @@ from bot.tools.context import proposal_of, turn_of
 from bot.tools.errors import ToolFailure
 from bot.tools.file_tools import file_tools
 from bot.tools.memory import memory_tools
-from bot.tools.sql.database import Database, Limits
+from bot.tools.sql.database import Database, QueryLimits
 from bot.tools.sql.errors import UnknownName
 from bot.tools.sql.format import markdown
 from bot.tools.sql.schema import Schema
-from bot.tools.sql.write import Orders
+from bot.tools.sql.write import DatabaseWriter
 
 _SQL_SCHEMA = """\
 Describe the business database (PostgreSQL): its tables and views with columns, types, keys, comments and \
@@ -70,25 +70,25 @@ class CurrentTimeArguments(BaseModel):
 def toolset(
     database: Database,
     recall: Recall | None,
-    limits: Limits | None = None,
+    limits: QueryLimits | None = None,
     keep: Keep | None = None,
-    orders: Orders | None = None,
+    writer: DatabaseWriter | None = None,
 ) -> list[BaseTool]:
     """The tools, over the database and what `recall` holds; None leaves memory out.
 
-    Those that make files are among them where there is somebody to `keep` the files. With `orders` the
+    Those that make files are among them where there is somebody to `keep` the files. With `writer` the
     database may be changed, too, when a person approves.
 
     They are async, and raise `ToolFailure` with words for the model. Those of memory take from the turn what
     they may see, never from the model.
     """
-    changing = [_sql_execute(orders)] if orders else []
+    changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []
     memory = memory_tools(recall) if recall else []
-    return [*_sql_tools(database, limits or Limits()), *files, *changing, *memory, _current_time()]
+    return [*_sql_tools(database, limits or QueryLimits()), *files, *changing, *memory, _current_time()]
 
 
-def _sql_tools(database: Database, limits: Limits) -> list[BaseTool]:
+def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:
     schema = Schema(database)
 
     async def sql_schema(table: str | None = None) -> str:
@@ -118,19 +118,19 @@ def _sql_tools(database: Database, limits: Limits) -> list[BaseTool]:
     ]
 
 
-def _sql_execute(orders: Orders) -> BaseTool:
+def _sql_execute(writer: DatabaseWriter) -> BaseTool:
     async def sql_execute(statement: str, config: RunnableConfig) -> str:
         turn = turn_of(config)
         assert turn.decision is not None  # nothing is approved without one
-        return await orders.execute(proposal_of(config), turn.authors[0], turn.decision.by)
+        return await writer.execute(proposal_of(config), turn.authors[0], turn.decision.by)
 
     return GuardedTool.from_function(
         coroutine=sql_execute,
         name="sql_execute",
         description=_SQL_EXECUTE,
         args_schema=SqlExecuteArguments,
-        preview=orders.preview,
-        outcome=orders.outcome,
+        preview=writer.preview,
+        outcome=writer.outcome,
     )
 
 

@@ -9,6 +9,7 @@ from bot.chat import Health, Json, Stop, ThreadId
 from bot.commands.commands import Commands
 from bot.discord.part_timeout import PART_SECONDS
 from bot.discord.platform import connect
+from bot.inbox import Lookup
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
@@ -49,6 +50,7 @@ async def asked(
         api_url=discord.url,
         commands=Commands(no_health, nothing_to_stop),
         shared=SharedState(redis, "one"),
+        lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
         shards=None,

@@ -15,9 +15,9 @@ from bot.http.chat import AUTHOR
 from bot.http.connections import Bounds
 from bot.http.errors import Handler
 from bot.http.platform import Http, connect
-from bot.storage.coordination import SharedState
+from bot.inbox import Lookup
 from bot.storage.files import FileStore
-from bot.tools import KeyValueStore
+from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
 from tests.support.wait import wait_until
 
@@ -104,7 +104,7 @@ async def http_server(
         api_token=api_token,
         commands=commands or Commands(no_health, nothing_to_stop),
         operations=Operations(KeyValueStore(redis, "kv:"), lambda user: user == AUTHOR),
-        shared=SharedState(redis, "one"),
+        lookup=Lookup(redis),
         files=FileStore(redis),
         mounts=mounts or {},
         bounds=bounds,

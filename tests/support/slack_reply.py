@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Health, Stop, ThreadId
 from bot.commands.commands import Commands
+from bot.inbox import Lookup
 from bot.slack.platform import connect
 from bot.slack.writer import PART_SECONDS
 from bot.storage.coordination import SharedState
@@ -39,6 +40,7 @@ async def asked(
         api_url=slack.api_url,
         commands=Commands(no_health, nothing_to_stop),
         shared=SharedState(redis, "one"),
+        lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
         part_seconds=part_seconds,

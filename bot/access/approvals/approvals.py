@@ -14,25 +14,26 @@ from dataclasses import asdict, dataclass, replace
 
 from bot.access.approvals import replies
 from bot.access.approvals.record import Record, askers_of
-from bot.access.approvals.request_store import MOST_OPEN, RequestStore, storage_errors
+from bot.access.approvals.request_store import MOST_OPEN, RequestStore
 from bot.chat import (
     Approval,
     Decision,
     Health,
     Json,
     Message,
-    Order,
     Outcome,
     Proposal,
     StorageDown,
     ThreadId,
     Turn,
+    TypedDecision,
     Verdict,
     Writer,
     decided,
     well_formed,
 )
 from bot.commands.approvals import Decided, unknown_request
+from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class Approvals:
         reason, name = well_formed(reason), well_formed(name)
         return await self._decided(record, by, approve=approve, reason=reason, name=name)
 
-    async def decide_in_words(self, order: Order, message: Message) -> str:
+    async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
         """Take a typed decision, see `Decisions`."""
         record = await self.requests.read(order.request)
         if record is None:

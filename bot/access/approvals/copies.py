@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from bot.access.approvals.approvals import Approvals
 from bot.chat import (
     Approval,
+    InboxLookup,
     Json,
     Platform,
     PlatformError,
     Receipt,
-    Shared,
     ThreadId,
     Turn,
     Unreachable,
@@ -33,7 +33,7 @@ class Copies:
 
     approvals: Approvals
     platform: Callable[[str], Platform]
-    shared: Shared
+    lookup: InboxLookup
     channel: str = ""
 
     async def show(self, approval: Approval, receipt: Receipt) -> str | None:
@@ -85,7 +85,7 @@ class Copies:
     async def settle(self, approval: Approval, receipt: Receipt) -> None:
         """Note the decision, which a crash may have prevented, and let each copy say what was decided."""
         await self.approvals.note(approval)
-        asked = await self.shared.receipt_of(approval.asked_in) or {}
+        asked = await self.lookup.receipt_of(approval.asked_in) or {}
         copies: Mapping[str, Mapping[str, Json]] = asked.get("copies", {})
         for key, state in copies.items():
             id, _, to = key.partition(" ")

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from bot.chat import Approval, Order
+from bot.chat import Approval, TypedDecision
+from bot.chat.text import one_line
 from bot.commands.approvals import approvers_of, described, named
 
 _MOST_QUOTED = 120
@@ -29,7 +30,7 @@ def too_late(approval: Approval) -> str:
     return f"{first}\n\n{_shown(approval)}"
 
 
-def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = False) -> str:
+def read_back(approval: Approval, order: TypedDecision, word: str, *, is_above: bool = False) -> str:
     """The request, for somebody who has not seen it there or whose words were not clear, and how to go on.
 
     `word` confirms a decision where the request is not shown; it is empty where it is. `is_above`: the thread
@@ -38,7 +39,7 @@ def read_back(approval: Approval, order: Order, word: str, *, is_above: bool = F
     command = f"{approval.id} {word}".strip()
     where = "may be far above, and you did not reply to it" if is_above else "is shown in another place"
     why = f"this request {where}" if word else ""
-    if quoted := _quoted(order.rest.strip()):
+    if quoted := one_line(order.rest.replace("`", "'"), _MOST_QUOTED):
         unclear = f"you wrote “{quoted}” after the command"
         why = f"{why}, and {unclear}" if why else unclear
     return (
@@ -66,8 +67,3 @@ def _shown(approval: Approval) -> str:
 def _ask(approval: Approval) -> str:
     who = approvers_of(approval, lambda author: named(approval, author), approval.names.__contains__)
     return f" Ask {who}." if who else " Nobody can at the moment: ask the bot's operator to set APPROVERS."
-
-
-def _quoted(text: str) -> str:
-    line = " ".join(text.replace("`", "'").split())
-    return line if len(line) <= _MOST_QUOTED else line[: _MOST_QUOTED - 1] + "…"

@@ -4,16 +4,15 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from bot.access.approvals.record import Record
-from bot.chat import Approval, StorageDown, ThreadId
+from bot.chat import Approval, ThreadId
+from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -158,12 +157,3 @@ def _key(id: str) -> str:
 
 def _open_of(author: str) -> str:
     return f"{_OPEN}:of:{author}"
-
-
-@contextmanager
-def storage_errors() -> Iterator[None]:
-    """Raise `StorageDown` for errors of Redis."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StorageDown(f"Redis did not answer: {error}") from error

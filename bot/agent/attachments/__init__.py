@@ -1,5 +1,5 @@
 """Attachments of messages, converted for the model: text, CSV, Markdown, code, PDF and pictures."""
 
-from bot.agent.attachments.reader import Limits, Reader
+from bot.agent.attachments.reader import AttachmentLimits, Reader
 
-__all__ = ["Limits", "Reader"]
+__all__ = ["AttachmentLimits", "Reader"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bot.agent.attachments import sandbox
 from bot.agent.attachments.file_types import decoded, kind_of, unix_lines
 from bot.chat import Attachment, Enclosed, File, FileRefused, Files, FileSource, Message
+from bot.chat.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _UNKNOWN_KIND = "I can read text, CSV, Markdown, code, PDF and pictures, and it 
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AttachmentLimits:
     """Limits for attachments: `size` in bytes per file, `count` per message, `chars` of text per file."""
 
     size: int = 10 << 20
@@ -39,7 +40,9 @@ class Limits:
 class Reader:
     """Reader of attachments; pictures are stored in `files` if the model supports vision."""
 
-    def __init__(self, source: FileSource, files: Files, limits: Limits, *, sees_pictures: bool) -> None:
+    def __init__(
+        self, source: FileSource, files: Files, limits: AttachmentLimits, *, sees_pictures: bool
+    ) -> None:
         self._source = source
         self._files = files
         self._limits = limits
@@ -118,5 +121,5 @@ class Reader:
 
 def plain_name(name: str) -> str:
     """Return a file's name on one line and without brackets, which the bot's own lines use."""
-    plain = " ".join(re.sub(r"[\[\]<>`*_|\\]", " ", name).split())
+    plain = one_line(re.sub(r"[\[\]<>`*_|\\]", " ", name))
     return plain[:_NAME_CHARS] or "without a name"

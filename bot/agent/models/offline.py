@@ -18,6 +18,7 @@ from bot.agent import prompts
 from bot.agent.models.completion import Completion, Manner
 from bot.agent.spotlighting import SIGN, unmarked
 from bot.chat import Json, Part
+from bot.chat.text import one_line
 from bot.tools import OPEN_TOOLS
 
 _COMMANDS = {
@@ -126,5 +127,4 @@ def _summary(transcript: str) -> str:
 
 
 def _quote(text: str) -> str:
-    line = " ".join(text.split())
-    return f"“{line if len(line) <= 120 else line[:119] + '…'}”"
+    return f"“{one_line(text, 120)}”"

@@ -1,43 +1,34 @@
-"""Operations on keys and values that people run: typed, for administrators, with a line in the log for each.
+"""Operations on keys and values: for administrators, the same on every platform, with an audit line."""
 
-Slack, Discord and HTTP make the same typed operations, so that they cannot differ.
-"""
-
-from bot.commands.redis.format import describe
 from bot.commands.redis.operations import (
+    ARGUMENTS,
+    TABLE,
     All,
+    Command,
     Delete,
     Get,
     Info,
     Keys,
-    Listing,
     Mset,
-    NotStorable,
     Operation,
     Set,
-    Store,
-    Value,
 )
-from bot.commands.redis.parser import (
-    HELP,
-    Draft,
-    NotUnderstood,
-    parse,
-    parse_data,
-    parse_ttl,
-)
+from bot.commands.redis.parser import HELP, Draft, NotUnderstood, build, parse, parse_ttl
 from bot.commands.redis.runner import Caller, NotAllowed, Operations
+from bot.storage.key_value import NotStorable
 
 __all__ = [
+    "ARGUMENTS",
     "HELP",
+    "TABLE",
     "All",
     "Caller",
+    "Command",
     "Delete",
     "Draft",
     "Get",
     "Info",
     "Keys",
-    "Listing",
     "Mset",
     "NotAllowed",
     "NotStorable",
@@ -45,10 +36,7 @@ __all__ = [
     "Operation",
     "Operations",
     "Set",
-    "Store",
-    "Value",
-    "describe",
+    "build",
     "parse",
-    "parse_data",
     "parse_ttl",
 ]

@@ -1,172 +1,185 @@
-"""What an operation is, and what it asks of the store."""
+"""Operations on keys and values, and the table from which parser, help, Discord options and HTTP follow."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from bot.chat import BotError, Json
+from bot.chat import Json
+from bot.commands.redis.format import as_text, count, describe_value, duration, line, listing, named
+from bot.storage.key_value import KeyValueStore
 
-LIMIT = 1_000
+MAX_KEYS = 1_000
 """Keys in one answer."""
 
-
-class NotStorable(BotError):
-    """The store does not take a key, value, time or pattern; `str()` says why, `field` which of them."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+Result = Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What is under a key.
+class Operation(ABC):
+    """An operation; its fields are its arguments, over HTTP under the same names."""
 
-    `type` is `string`, `json` (a RedisJSON document, `text` is its JSON) or another type of Redis', which has
-    no `text`. `ttl` is in seconds, None when it stays for good.
-    """
+    name: ClassVar[str]
 
-    text: str | None
-    type: str = "string"
-    ttl: int | None = None
+    @abstractmethod
+    async def run(self, store: KeyValueStore) -> Result:
+        """Return the result as JSON. Raises `NotStorable` and `bot.chat.StorageDown`."""
 
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Values by their keys; `is_cut` when there are more, `left_out` counts values of other types."""
-
-    values: Mapping[str, Json]
-    is_cut: bool
-    left_out: int
+    @abstractmethod
+    def describe(self, result: Result) -> str:
+        """Return the result of `run` as Markdown."""
 
 
-class Store(Protocol):
-    """Values under keys, confined to the keys that people may touch.
-
-    Raises `NotStorable` before anything is sent, and `bot.chat.StorageDown`. `ttl` is in seconds.
-    """
-
-    async def set(self, key: str, value: Json, ttl: int | None) -> None:
-        """Store a text as it is, any other value as a JSON document."""
-
-    async def get(self, key: str) -> Value | None:
-        """What is there, or None."""
-
-    async def delete(self, key: str) -> bool:
-        """Whether there was something to delete."""
-
-    async def keys(self, pattern: str, limit: int) -> Sequence[str]:
-        """At most `limit` keys that match a glob."""
-
-    async def search(self, part: str, limit: int, seconds: float) -> Sequence[str]:
-        """At most `limit` keys that contain `part`, as far as they are found within `seconds`."""
-
-    async def all(self, limit: int, pattern: str = "*") -> Listing:
-        """At most `limit` keys that match a glob, with their texts and documents."""
-
-    async def mset(self, data: Mapping[str, Json], ttl: int | None) -> int:
-        """Store several values, all or none; how many there were."""
-
-    async def info(self) -> Mapping[str, Json]:
-        """What the server says of itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Set:
+@dataclass(frozen=True)
+class Set(Operation):
     """Store a value, for `ttl` seconds when given."""
 
-    name: ClassVar[str] = "set"
+    name = "set"
     key: str
     value: Json
     ttl: int | None = None
 
-    async def run(self, store: Store) -> dict[str, Json]:
-        """Each operation's result as JSON; raises what `Store` raises."""
+    async def run(self, store: KeyValueStore) -> Result:
         await store.set(self.key, self.value, self.ttl)
         return {"result": True}
 
+    def describe(self, result: Result) -> str:
+        return f"Stored {named(self.key)}{duration(self.ttl)}."
 
-@dataclass(frozen=True, slots=True)
-class Get:
-    """Read a value."""
 
-    name: ClassVar[str] = "get"
+@dataclass(frozen=True)
+class Get(Operation):
+    """Read a value; the result has a `type` when it is not a text, and a `ttl` when it expires."""
+
+    name = "get"
     key: str
 
-    async def run(self, store: Store) -> dict[str, Json]:
-        """`type` and `ttl` are there when it is no plain text, and when it ends."""
+    async def run(self, store: KeyValueStore) -> Result:
         value = await store.get(self.key)
         if value is None:
             return {"result": None}
-        result: dict[str, Json] = {"result": value.text}
-        if value.type != "string":
-            result["type"] = value.type
-        if value.ttl is not None:
-            result["ttl"] = value.ttl
-        return result
+        kind = {} if value.type == "string" else {"type": value.type}
+        ttl = {} if value.ttl is None else {"ttl": value.ttl}
+        return {"result": value.text, **kind, **ttl}
+
+    def describe(self, result: Result) -> str:
+        return describe_value(self.key, result["result"], result.get("type", "string"), result.get("ttl"))
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Remove a value of any type."""
+@dataclass(frozen=True)
+class Delete(Operation):
+    """Remove a value of any type; the result is false when there was none."""
 
-    name: ClassVar[str] = "delete"
+    name = "delete"
     key: str
 
-    async def run(self, store: Store) -> dict[str, Json]:
-        """Whether there was one."""
+    async def run(self, store: KeyValueStore) -> Result:
         return {"result": await store.delete(self.key)}
 
+    def describe(self, result: Result) -> str:
+        return f"Deleted {named(self.key)}." if result["result"] else f"There is no {named(self.key)}."
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """List keys by a glob."""
 
-    name: ClassVar[str] = "keys"
+@dataclass(frozen=True)
+class Keys(Operation):
+    """List the first keys that match a glob."""
+
+    name = "keys"
     pattern: str = "*"
 
-    async def run(self, store: Store) -> dict[str, Json]:
-        """The first `LIMIT`."""
-        keys = await store.keys(self.pattern, LIMIT + 1)  # one more tells whether there are more
-        return {"result": list(keys[:LIMIT]), "truncated": len(keys) > LIMIT}
+    async def run(self, store: KeyValueStore) -> Result:
+        keys = await store.keys(self.pattern, MAX_KEYS + 1)  # one more tells that there are more
+        return {"result": keys[:MAX_KEYS], "truncated": len(keys) > MAX_KEYS}
+
+    def describe(self, result: Result) -> str:
+        condition = "" if self.pattern == "*" else f" that match {named(self.pattern)}"
+        return listing(f"Keys{condition}", [line(key) for key in result["result"]], result)
 
 
-@dataclass(frozen=True, slots=True)
-class All:
-    """List keys with their values, by a glob."""
+@dataclass(frozen=True)
+class All(Operation):
+    """List the first keys that match a glob, with their values; fewer when the values are long."""
 
-    name: ClassVar[str] = "all"
+    name = "all"
     pattern: str = "*"
 
-    async def run(self, store: Store) -> dict[str, Json]:
-        """The first `LIMIT`, or less when they are long."""
-        listing = await store.all(LIMIT, self.pattern)
-        result: dict[str, Json] = {"result": dict(listing.values), "truncated": listing.is_cut}
-        return result | ({"left_out": listing.left_out} if listing.left_out else {})
+    async def run(self, store: KeyValueStore) -> Result:
+        found = await store.all(MAX_KEYS, self.pattern)
+        left_out = {"left_out": found.left_out} if found.left_out else {}
+        return {"result": dict(found.values), "truncated": found.is_cut, **left_out}
+
+    def describe(self, result: Result) -> str:
+        lines = [f"{line(key)} = {line(as_text(value))}" for key, value in result["result"].items()]
+        return listing("Keys with text", lines, result)
 
 
-@dataclass(frozen=True, slots=True)
-class Mset:
-    """Store several values at once."""
+@dataclass(frozen=True)
+class Mset(Operation):
+    """Store several values at once, all or none."""
 
-    name: ClassVar[str] = "mset"
+    name = "mset"
     data: Mapping[str, Json]
     ttl: int | None = None
 
-    async def run(self, store: Store) -> dict[str, Json]:
-        """How many there were."""
+    async def run(self, store: KeyValueStore) -> Result:
         return {"result": await store.mset(self.data, self.ttl)}
+
+    def describe(self, result: Result) -> str:
+        return f"Stored {count(result['result'], 'value')}{duration(self.ttl)}."
+
+
+@dataclass(frozen=True)
+class Info(Operation):
+    """Describe the server."""
+
+    name = "info"
+
+    async def run(self, store: KeyValueStore) -> Result:
+        return {"result": await store.info()}
+
+    def describe(self, result: Result) -> str:
+        facts = {
+            name: ", ".join(map(str, value)) if isinstance(value, list) else value
+            for name, value in result["result"].items()
+        }
+        return "\n".join(f"- **{name.replace('_', ' ')}** {fact}" for name, fact in facts.items())
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
-    """Describe the server."""
+class Argument:
+    """An argument of a command: its place in a typed line, and its description in a form."""
 
-    name: ClassVar[str] = "info"
-
-    async def run(self, store: Store) -> dict[str, Json]:
-        """See `Store.info`."""
-        return {"result": dict(await store.info())}
+    usage: str
+    description: str
 
 
-Operation = Set | Get | Delete | Keys | All | Mset | Info
+ARGUMENTS: Mapping[str, Argument] = {
+    "key": Argument("KEY", "The key, without the prefix that the bot adds"),
+    "value": Argument("VALUE", "The value; without it a form for several lines opens"),
+    "data": Argument('{"KEY": "VALUE", …}', 'A JSON object of texts, such as {"greeting": "hello"}'),
+    "ttl": Argument("[--ttl SECONDS]", "Seconds after which it is deleted; without it the value stays"),
+    "pattern": Argument("[PATTERN]", "The wildcards are *, ? and [ab]; without it all keys"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand of `/agent-redis`; `hint` is shown in the help only."""
+
+    word: str
+    summary: str
+    operation: type[Operation]
+    arguments: tuple[str, ...] = ()
+    hint: str = ""
+
+
+TABLE = (
+    Command(
+        "set", "Store a value", Set, ("key", "value", "ttl"), "all that follows the key, or else from a form"
+    ),
+    Command("get", "Show a value", Get, ("key",)),
+    Command("del", "Delete a value", Delete, ("key",)),
+    Command("keys", "List keys", Keys, ("pattern",), "`*`, `?` and `[ab]` are wildcards"),
+    Command("all", "List keys with their values", All),
+    Command("mset", "Store several values at once", Mset, ("data", "ttl")),
+    Command("info", "Show the state of Redis", Info),
+)

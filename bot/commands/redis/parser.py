@@ -1,33 +1,14 @@
-"""Operations as people type them behind `/agent-redis`, read into typed ones. Pure."""
+"""Parser of `/agent-redis` lines, driven by the table of operations. Pure."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bot.chat import BotError
-from bot.commands.redis.markdown import named
-from bot.commands.redis.operations import (
-    All,
-    Delete,
-    Get,
-    Info,
-    Keys,
-    Mset,
-    Operation,
-    Set,
-)
-
-HELP = """\
-- `get KEY`: show a value
-- `set KEY VALUE [--ttl SECONDS]`: store all that follows the key as it stands; without a value a form opens
-- `del KEY`: delete a value
-- `keys [PATTERN]`: list keys; `*`, `?` and `[ab]` are wildcards
-- `all`: list keys with their values
-- `mset {"KEY": "VALUE", …} [--ttl SECONDS]`: store several values at once
-- `info`: what Redis says of itself
-A key with spaces goes into quotes: `get "my key"`."""
+from bot.commands.redis.format import named
+from bot.commands.redis.operations import ARGUMENTS, TABLE, Command, Mset, Operation, Set
 
 _WORD = re.compile(r"(\S*)\s*(.*)", re.DOTALL)
 # keyboards make “ of ", and a long dash of --
@@ -37,8 +18,16 @@ _TTL = re.compile(r"(?:^|(?<=\s))(?:--|[\u2013\u2014])ttl(?:(?:\s+|=)(\S+))?\s*$
 _SECONDS = re.compile(r"-?[0-9]{1,18}")
 
 
+def _help(command: Command) -> str:
+    usage = " ".join([command.word, *(ARGUMENTS[name].usage for name in command.arguments)])
+    return f"- `{usage}`: {command.summary}" + (f"; {command.hint}" if command.hint else "")
+
+
+HELP = "\n".join([*map(_help, TABLE), 'A key with spaces goes into quotes: `get "my key"`.'])
+
+
 class NotUnderstood(BotError):
-    """What was typed is no operation; `str()` says what is missing."""
+    """A line that is not an operation; `str()` says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +40,34 @@ class Draft:
 
 
 def parse(text: str) -> Operation | Draft:
-    """The operation of `get KEY`, `set KEY VALUE --ttl 60` and so on. Raises `NotUnderstood`."""
+    """Return the operation of `get KEY`, `set KEY VALUE --ttl 60` and so on. Raises `NotUnderstood`."""
     word, rest = _split(text.strip())
-    match word.lower():
-        case "get":
-            return Get(_only_key(rest))
-        case "del" | "delete":
-            return Delete(_only_key(rest))
-        case "set":
-            return _set(rest)
-        case "keys":
-            return Keys(_only_key(rest) if rest else "*")
-        case "mset":
-            data, ttl = _without_ttl(rest)
-            return Mset(parse_data(data), ttl)
-        case "all" | "info" as name if not rest:
-            return All() if name == "all" else Info()
-        case "all" | "info" as name:
-            raise NotUnderstood(f"Nothing may follow `{name}`.")
-        case "" | "help":
-            raise NotUnderstood("What I can do with Redis:")
-        case _:
-            raise NotUnderstood(f"I do not know {named(word)}.")
+    if word.lower() in ("", "help"):
+        raise NotUnderstood("What I can do with Redis:")
+    command = _COMMANDS.get(word.lower())
+    if command is None:
+        raise NotUnderstood(f"I do not know {named(word)}.")
+    values: dict[str, Any] = {}
+    for name in command.arguments:
+        values[name], rest = _READERS[name](rest)
+    if rest and command.arguments:
+        raise NotUnderstood('A key with spaces goes into quotes: "my key".')
+    if rest:
+        raise NotUnderstood(f"Nothing may follow `{command.word}`.")
+    return build(command, values)
+
+
+def build(command: Command, values: Mapping[str, Any]) -> Operation | Draft:
+    """Return the operation of a command with its arguments as they were typed. Raises `NotUnderstood`."""
+    if command.operation is Set and not values["value"]:
+        return Draft(values["key"], values["ttl"])
+    if command.operation is Mset:
+        return Mset(parse_data(values["data"]), values["ttl"])
+    return command.operation(**values)
 
 
 def parse_data(text: str) -> Mapping[str, str]:
-    """The values of an `mset`: a JSON object of texts. Raises `NotUnderstood`."""
+    """Return the values of an `mset`: a JSON object of texts. Raises `NotUnderstood`."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -90,7 +81,7 @@ def parse_data(text: str) -> Mapping[str, str]:
 
 
 def parse_ttl(text: str) -> int | None:
-    """Seconds, None of an empty text. Raises `NotUnderstood`; the store checks the range."""
+    """Return seconds, None of an empty text. Raises `NotUnderstood`; the store checks the range."""
     if not text.strip():
         return None
     if not _SECONDS.fullmatch(text.strip()):
@@ -104,21 +95,7 @@ def _split(text: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _set(rest: str) -> Set | Draft:
-    key, rest = _key(rest)
-    value, ttl = _without_ttl(rest)
-    return Set(key, value, ttl) if value else Draft(key, ttl)
-
-
-def _only_key(rest: str) -> str:
-    key, rest = _key(rest)
-    if rest:
-        raise NotUnderstood('A key with spaces goes into quotes: "my key".')
-    return key
-
-
 def _key(text: str) -> tuple[str, str]:
-    """The key that `text` begins with, and what follows it."""
     if not text:
         raise NotUnderstood("The key is missing.")
     if not text.startswith(('"', "“")):
@@ -130,14 +107,32 @@ def _key(text: str) -> tuple[str, str]:
     return key, text[match.end() :].lstrip()
 
 
-def _without_ttl(text: str) -> tuple[str, int | None]:
-    """What stands before `--ttl SECONDS` at the end, and the seconds."""
+def _pattern(text: str) -> tuple[str, str]:
+    return _key(text) if text else ("*", "")
+
+
+def _value(text: str) -> tuple[str, str]:
+    """Return all before a `--ttl SECONDS` at the end."""
     match = _TTL.search(text)
-    if match is None:
-        return text, None
-    if match[1] is None:
+    return (text, "") if match is None else (text[: match.start()].rstrip(), match[0])
+
+
+def _ttl(text: str) -> tuple[int | None, str]:
+    match = _TTL.search(text)
+    if match is not None and match[1] is None:
         raise NotUnderstood("The seconds are missing behind `--ttl`.")
-    return text[: match.start()].rstrip(), parse_ttl(match[1])
+    return (None if match is None else parse_ttl(match[1])), ""
+
+
+_COMMANDS = {word: each for each in TABLE for word in (each.word, each.operation.name)}
+_READERS: Mapping[str, Callable[[str], tuple[Any, str]]] = {
+    "key": _key,
+    "value": _value,
+    "data": _value,
+    "ttl": _ttl,
+    "pattern": _pattern,
+}
+"""Readers of arguments: each returns its argument, and the rest of the line."""
 
 
 def _no_json(text: str, error: Exception) -> str:

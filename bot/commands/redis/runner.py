@@ -1,4 +1,4 @@
-"""Running operations: for administrators alone, and with a line in the log for each."""
+"""Execution of operations: for administrators alone, and with an audit line for each."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -6,44 +6,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.chat import BotError, Json
-from bot.commands.redis.format import describe
-from bot.commands.redis.markdown import line
-from bot.commands.redis.operations import (
-    Delete,
-    Get,
-    Keys,
-    Mset,
-    NotStorable,
-    Operation,
-    Set,
-    Store,
-)
-from bot.commands.redis.parser import (
-    HELP,
-    Draft,
-    NotUnderstood,
-    parse,
-)
+from bot.commands.redis.format import line
+from bot.commands.redis.operations import Delete, Get, Keys, Mset, Operation, Result, Set
+from bot.commands.redis.parser import HELP, Draft, NotUnderstood, parse
+from bot.storage.key_value import KeyValueStore, NotStorable
 
 log = logging.getLogger(__name__)
 
 AUDIT = "redis operation"
 """The event of the audit line. It never holds a value."""
 
-_MOST_LOGGED = 20
-_MOST_SUGGESTED = 25
+_MAX_LOGGED = 20
+_MAX_SUGGESTED = 25
 _SUGGEST_SECONDS = 1.5
 
 Outcome = Literal["done", "refused", "invalid", "failed"]
 
 
 class NotAllowed(BotError):
-    """The caller is no administrator; `str()` says so, and whom to ask."""
+    """The caller is not an administrator; `str()` says so, and whom to ask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller: an author, as `platform:id`, the place, and whether it is an external person."""
+    """A caller: an author, as `platform:id`, the place, and the flag of an external person."""
 
     user: str
     where: str
@@ -51,14 +37,14 @@ class Caller:
 
 
 class Operations:
-    """The store, as people reach it: every way to it checks who asks."""
+    """The store for users: every way to it checks that the caller is an administrator."""
 
-    def __init__(self, store: Store, is_admin: Callable[[str], bool]) -> None:
+    def __init__(self, store: KeyValueStore, is_admin: Callable[[str], bool]) -> None:
         self._store = store
         self._is_admin = is_admin
 
-    async def run(self, operation: Operation, caller: Caller) -> dict[str, Json]:
-        """The result as JSON. Raises `NotAllowed`, `NotStorable` and `bot.chat.StorageDown`."""
+    async def run(self, operation: Operation, caller: Caller) -> Result:
+        """Return the result as JSON. Raises `NotAllowed`, `NotStorable` and `bot.chat.StorageDown`."""
         if sentence := self.refusal(operation, caller):
             raise NotAllowed(sentence)
         outcome: Outcome = "failed"
@@ -77,14 +63,14 @@ class Operations:
         return result
 
     async def answer(self, operation: Operation, caller: Caller) -> str:
-        """Run it and say what came of it, as Markdown."""
+        """Run it and return the result as Markdown."""
         try:
-            return describe(operation, await self.run(operation, caller))
+            return operation.describe(await self.run(operation, caller))
         except BotError as error:
             return str(error)
 
     async def typed(self, text: str, caller: Caller) -> str | Draft:
-        """The answer to what was typed as one line, or the draft that a form is to complete."""
+        """Return the answer to a typed line, or the draft that a form completes."""
         try:
             operation = parse(text)
         except NotUnderstood as error:
@@ -94,11 +80,11 @@ class Operations:
         return await self.answer(operation, caller)
 
     def refusal(self, operation: Operation | Draft | None, caller: Caller) -> str | None:
-        """Why `caller` may not do this, as a sentence; None when they may.
+        """Return a sentence for a caller who is not allowed to do this, else None.
 
         The operation is None when it was not understood.
         """
-        if self._may(caller):
+        if self._is_allowed(caller):
             return None
         _audit(operation, caller, "refused", {})
         if caller.is_external:
@@ -108,20 +94,20 @@ class Operations:
             f"{caller.user} to ADMIN_USERS."
         )
 
-    def _may(self, caller: Caller) -> bool:
-        return self._is_admin(caller.user) and not caller.is_external
-
     async def suggest(self, part: str, caller: Caller) -> Sequence[str]:
-        """Keys that contain `part`, those that begin with it first; none for who is no administrator."""
-        if not self._may(caller):
+        """Return keys that contain `part`, those that begin with it first; none without permission."""
+        if not self._is_allowed(caller):
             return []
         try:
-            found = await self._store.search(part, 10 * _MOST_SUGGESTED, _SUGGEST_SECONDS)
-        except BotError:  # a hint while somebody types: the operation itself will tell
+            found = await self._store.search(part, 10 * _MAX_SUGGESTED, _SUGGEST_SECONDS)
+        except BotError:  # a hint while somebody types: the operation itself reports the error
             return []
         # a platform would change the others, or they are not the name that Redis has
         plain = [key for key in found if key.isprintable() and key == key.strip() and "\ufffd" not in key]
-        return sorted(plain, key=lambda key: (not key.startswith(part), key))[:_MOST_SUGGESTED]
+        return sorted(plain, key=lambda key: (not key.startswith(part), key))[:_MAX_SUGGESTED]
+
+    def _is_allowed(self, caller: Caller) -> bool:
+        return self._is_admin(caller.user) and not caller.is_external
 
 
 def _audit(
@@ -133,14 +119,14 @@ def _audit(
 
 
 def _subject(operation: Operation | Draft | None) -> dict[str, Json]:
-    """What the operation is about, without values."""
+    """Return the arguments without values."""
     match operation:
         case Get(key=key) | Delete(key=key):
             return {"keys": [line(key)]}
         case Set(key=key, ttl=ttl) | Draft(key=key, ttl=ttl):
             return {"keys": [line(key)], "ttl": ttl}
         case Mset(data=data, ttl=ttl):
-            names = [line(key) for key in list(data)[:_MOST_LOGGED]]
+            names = [line(key) for key in list(data)[:_MAX_LOGGED]]
             return {"keys": names, "key_count": len(data), "ttl": ttl}
         case Keys(pattern=pattern):
             return {"pattern": line(pattern)}

@@ -20,11 +20,11 @@ from bot.storage.embedded.server import (
     EmbeddedError,
     Server,
     make_directory,
+    package_directory,
     run,
     running,
     socket_directory,
 )
-from bot.storage.embedded.wheels import package_directory
 
 PORT = "5432"
 SOCKET = f".s.PGSQL.{PORT}"

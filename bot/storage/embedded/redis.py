@@ -18,10 +18,10 @@ from bot.storage.embedded.server import (
     EmbeddedError,
     Server,
     make_directory,
+    package_directory,
     running,
     socket_directory,
 )
-from bot.storage.embedded.wheels import package_directory
 
 SOCKET = "redis.sock"
 

@@ -13,6 +13,7 @@ from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -214,3 +215,9 @@ def socket_directory(directory: Path, socket_name: str) -> Path:
     if (found.st_mode, found.st_uid) != (stat.S_IFDIR | 0o700, os.geteuid()):
         raise EmbeddedError(f"{private} is not a private directory of this user: remove it")
     return private
+
+
+def package_directory(name: str) -> Path | None:
+    """Return the folder of an installed package, None when it is not; the package itself is not imported."""
+    spec = find_spec(name)
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None

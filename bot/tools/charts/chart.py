@@ -9,15 +9,16 @@ from datetime import datetime
 from typing import cast
 
 from bot.chat import File, Keep
-from bot.tools.artifacts import named
+from bot.chat.text import one_line
+from bot.tools.artifacts import file_name
 from bot.tools.charts import labels
 from bot.tools.charts.plot import Kind, Plot, arrange
 from bot.tools.errors import ToolFailure
-from bot.tools.sql.database import Database, Limits
+from bot.tools.sql.database import Database, QueryLimits
 
 log = logging.getLogger(__name__)
 
-LIMITS = Limits(rows=5_000, chars=1_000_000, seconds=30)
+LIMITS = QueryLimits(rows=5_000, chars=1_000_000, seconds=30)
 
 _MOST_TOLD = 12
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
@@ -50,11 +51,11 @@ async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y
             f"The query gives more than {LIMITS.rows:,} rows, too many to draw. Let the database group them "
             "(for example by day or month), or take a sample with ORDER BY random() LIMIT 2000."
         )
-    plot = arrange(result, kind, x, y, " ".join(title.split()), is_ordered=bool(_ORDER.search(query)))
+    plot = arrange(result, kind, x, y, one_line(title), is_ordered=bool(_ORDER.search(query)))
     png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _rendered, plot)
     about = _about(plot)
     alt = ". ".join([each for each in (plot.title, about) if each])
-    file = await keep(named(plot.title or kind, png, "png"), "image/png", png, alt)
+    file = await keep(file_name(plot.title or kind, png, "png"), "image/png", png, alt)
     return Chart(file, _words(plot, about, numbered))
 
 

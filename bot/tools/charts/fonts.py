@@ -11,6 +11,8 @@ from functools import cache
 
 from matplotlib import font_manager
 
+from bot.chat.text import one_line
+
 _WIDE = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -67,4 +69,4 @@ class Writing:
 
 def _kept(text: str) -> str:
     kept = (character for character in text if ord(character) in _drawable() and character.isprintable())
-    return " ".join("".join(kept).split())
+    return one_line("".join(kept))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from bot.chat.text import one_line
 from bot.tools.errors import ToolFailure
 from bot.tools.sql.format import Column, Result, cell
 
@@ -132,4 +133,4 @@ def names(result: Result, index: int) -> list[Name]:
 def _plain_name(value: object) -> Name:
     if isinstance(value, Decimal | float) and math.isfinite(value) and value == int(value):
         value = int(value)
-    return " ".join(cell(value).split())
+    return one_line(cell(value))

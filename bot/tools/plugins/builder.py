@@ -12,13 +12,12 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import ValidationError
 
+from bot.chat.text import find_padding, first_invisible, one_line, visible, well_formed
 from bot.config.plugins import Policy
 from bot.tools.approval import Preview
 from bot.tools.context import proposal_of
 from bot.tools.errors import ToolFailure
-from bot.tools.hidden import hidden_in, padding_in
 from bot.tools.plugins.idempotency import Once
-from bot.tools.plugins.naming import public_name
 from bot.tools.plugins.schemas import Unusable, usable
 from bot.tools.plugins.source import (
     Arguments,
@@ -26,8 +25,7 @@ from bot.tools.plugins.source import (
     Offer,
     PluginError,
 )
-from bot.tools.plugins.tool import ForeignTool, GuardedForeignTool
-from bot.tools.plugins.wording import bounded, line, plain
+from bot.tools.plugins.tool import ForeignTool, GuardedForeignTool, public_name
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +81,12 @@ class Workshop:
                 _require_room(name, tools)
                 tools[name] = self._tool(name, offer)
             except Unusable as error:
-                left_out[line(offer.name, 60)] = str(error)
+                left_out[one_line(visible(offer.name, 60))] = str(error)
         return list(tools.values()), left_out
 
     def _tool(self, name: str, offer: Offer) -> BaseTool:
         call = _Call(self, name, offer)
-        description = plain(offer.description, _MOST_DESCRIPTION_CHARS) or name
+        description = visible(offer.description, _MOST_DESCRIPTION_CHARS) or name
         schema = usable(offer.parameters)
         if self.policy.needs_approval(offer.name) or offer.preview:
             return GuardedForeignTool(
@@ -172,9 +170,9 @@ class _Call:
             )
         if len(preview.action) > MOST_SHOWN_CHARS:
             raise ToolFailure(_LONG)
-        if hidden := hidden_in(preview.action):
+        if hidden := first_invisible(preview.action):
             raise ToolFailure(f"The arguments hold a character that cannot be seen ({hidden!r}).")
-        if padding := padding_in(preview.action):
+        if padding := find_padding(preview.action):
             raise ToolFailure(
                 f"The arguments hold {padding}, which would hide what follows. Write them without."
             )
@@ -182,8 +180,8 @@ class _Call:
             raise ToolFailure("The arguments hold ```, which would end the block of code that shows them.")
         return replace(
             preview,
-            title=line(preview.title, _MOST_TITLE_CHARS),
-            effect=line(preview.effect, _MOST_EFFECT_CHARS),
+            title=one_line(visible(preview.title, _MOST_TITLE_CHARS)),
+            effect=one_line(visible(preview.effect, _MOST_EFFECT_CHARS)),
         )
 
     async def _own_preview(self, preview: Awaitable[Preview]) -> Preview:
@@ -232,3 +230,11 @@ _LONG = (
     f"The arguments are longer than the {MOST_SHOWN_CHARS:,} characters that an approver can see at once.\n"
     "Do it in smaller steps."
 )
+
+
+def bounded(text: str, limit: int) -> str:
+    """Return the first `limit` characters of a result, storable, with a note to the model if it was cut."""
+    storable = well_formed(text[:limit].replace("\0", " "))
+    if len(text) <= limit:
+        return storable
+    return f"{storable}\n[cut here: {len(text) - limit:,} more characters; ask for less]"

@@ -71,7 +71,7 @@ class EntryPointSource:
             description=tool.description,
             parameters=_parameters(tool),
             call=partial(self._call, tool),
-            preview=tool.previewed if isinstance(tool, GuardedTool) else None,
+            preview=tool.preview_call if isinstance(tool, GuardedTool) else None,
         )
 
     async def _call(self, tool: BaseTool, arguments: Arguments, config: RunnableConfig) -> str:

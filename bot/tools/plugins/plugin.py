@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Sequence
 
+from bot.chat.text import one_line, visible
 from bot.config.plugins import Policy
 from bot.tools.plugins.builder import Workshop
 from bot.tools.plugins.idempotency import Once
 from bot.tools.plugins.source import Offer, PluginError, Source
 from bot.tools.plugins.toolbox import Toolbox
-from bot.tools.plugins.wording import line
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,10 @@ class Plugin:
         changed = {name for name in known.keys() & self._offers.keys() if known[name] != self._offers[name]}
         if new or gone or changed:
             names = {"new": new, "gone": gone, "changed": changed}
-            told = {key: [line(each, 60) for each in sorted(value)[:20]] for key, value in names.items()}
+            told = {
+                key: [one_line(visible(each, 60)) for each in sorted(value)[:20]]
+                for key, value in names.items()
+            }
             log.warning("plug-in tools changed", extra=fields | told)
         elif self._reason:
             log.info("plug-in recovered", extra=fields)

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from bot.chat import Json
-from bot.tools.plugins.wording import plain
+from bot.chat.text import visible
 
 _MOST_CHARS = 10_000
 _MOST_NODES = 2_000
@@ -92,7 +92,7 @@ class _Copy:
                     _usable_key(name): self.of(each, depth + 2, within) for name, each in value.items()
                 }
             elif key in ("description", "title"):
-                copy[key] = plain(str(value), _MOST_WORDS)
+                copy[key] = visible(str(value), _MOST_WORDS)
             else:
                 copy[key] = self.of(value, depth + 1, within)
         if copy.get("type") == "array":

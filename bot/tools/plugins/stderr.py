@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TextIO
 
+from bot.chat.text import one_line, visible
 from bot.concurrency.tasks import cancel
-from bot.tools.plugins.wording import line
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class _Minute:
             self.end()
             self._ends = time.monotonic() + 60
         self._lines += 1
-        text = line(raw[: 4 * _MOST_CHARS].decode(errors="replace"), _MOST_CHARS)
+        text = one_line(visible(raw[: 4 * _MOST_CHARS].decode(errors="replace"), _MOST_CHARS))
         if text and self._lines <= LINES_A_MINUTE:
             log.info("plug-in output", extra={"plugin": self._plugin, "line": text})
 

@@ -15,8 +15,8 @@ from pglast.parser import scan
 from pglast.stream import IndentedStream, RawStream
 from pglast.visitors import Ancestor, Visitor
 
+from bot.chat.text import first_invisible
 from bot.tools.errors import ToolFailure
-from bot.tools.hidden import hidden_in
 from bot.tools.sql import guard
 from bot.tools.sql.deny_list import LEDGER, is_known_catalog
 from bot.tools.sql.guard import Statement
@@ -149,7 +149,7 @@ def _in_reading_order(text: str) -> str:
 
 
 def _require_visible(text: str) -> None:
-    hidden = hidden_in(text)
+    hidden = first_invisible(text)
     _require(not hidden, f"The statement holds a character that cannot be seen ({hidden!r}).")
     _require("```" not in text, "The statement holds ```, which would end the block of code that shows it.")
 

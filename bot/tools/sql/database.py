@@ -35,7 +35,7 @@ from bot.tools.sql.pool import (
     open_pool,
     reading,
 )
-from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Rehearsal, rehearsed
+from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Rehearsal, rehearse
 from bot.tools.sql.resolution import require_harmless
 from bot.tools.sql.role import RoleCheck
 from bot.tools.sql.rows import Batch
@@ -48,7 +48,7 @@ _SMALL_TYPES = frozenset({"bool", "int2", "int4", "int8", "oid", "float4", "floa
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueryLimits:
     """Limits of a query: `rows`, `columns` and `chars` of the result, `seconds` of execution."""
 
     rows: int = 100
@@ -77,7 +77,7 @@ class Database:
         self.__pool = pool
         self.__role = role
 
-    async def fetch(self, query: str, limits: Limits) -> Result:
+    async def fetch(self, query: str, limits: QueryLimits) -> Result:
         """Return the first rows of an unchecked query."""
         # a long query takes a third of a second
         statement = await asyncio.to_thread(guard.check, query)
@@ -100,7 +100,7 @@ class Database:
         """Return the effect of a change as far as the reading role may see it; nothing is changed."""
         async with self.__admitted(change.statement, REHEARSAL_SECONDS, is_change=True) as connection:
             with discreet(change.statement.text, REHEARSAL_SECONDS):
-                return await rehearsed(connection, change)
+                return await rehearse(connection, change)
 
     async def catalog(self) -> Catalog:
         """Return the readable relations."""
@@ -137,7 +137,7 @@ class Database:
             yield connection
 
 
-async def _fetched(connection: Connection, statement: Statement, limits: Limits) -> Result:
+async def _fetched(connection: Connection, statement: Statement, limits: QueryLimits) -> Result:
     with translated(statement.text, limits.seconds):
         prepared = await connection.prepare(statement.text)
     columns = _columns(prepared)
@@ -169,7 +169,7 @@ def _bounded(select: str, shown: Sequence[Column], columns: int, rows: int) -> s
 
 
 async def _first_rows(
-    prepared: "PreparedStatement[asyncpg.Record]", shown: Sequence[Column], limits: Limits
+    prepared: "PreparedStatement[asyncpg.Record]", shown: Sequence[Column], limits: QueryLimits
 ) -> tuple[list[tuple[object, ...]], bool]:
     """Return rows up to the limits, and True if these are all."""
     rows: list[tuple[object, ...]] = []

@@ -41,7 +41,7 @@ class Rehearsal:
     untried: str
 
 
-async def rehearsed(connection: Connection, change: Change) -> Rehearsal:
+async def rehearse(connection: Connection, change: Change) -> Rehearsal:
     """Plan and count a change by its reading part. Raises `ToolFailure` and asyncpg's errors."""
     await connection.prepare(change.statement.text)  # errors of names and types, at their places
     await _require_readable(connection, change)

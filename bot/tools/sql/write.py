@@ -71,7 +71,7 @@ ON CONFLICT (request) DO NOTHING RETURNING request
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ApprovedStatement:
     """Approved statement with the asker, the approver, and the number of rows that it must change.
 
     `is_tried`: the reading role may learn how many rows it changes now. `path` and `settings` are those of
@@ -89,23 +89,23 @@ class Order:
 
 
 @asynccontextmanager
-async def open_orders(
+async def open_database_writer(
     dsn: str,
     readers: Database,
     *,
     size: int,
     refuses_powers: bool = False,
     rehearsals: int = _REHEARSALS_PER_HOUR,
-) -> AsyncIterator["Orders"]:
+) -> AsyncIterator["DatabaseWriter"]:
     """Open changes with the role of `dsn` on separate connections; `readers` rehearses them.
 
     A user has `rehearsals` per hour. `refuses_powers` refuses a role that may do more than write.
     """
     async with open_pool(dsn, size=size) as pool:
-        yield Orders(pool, readers, Allowance(rehearsals), refuses_powers=refuses_powers)
+        yield DatabaseWriter(pool, readers, Allowance(rehearsals), refuses_powers=refuses_powers)
 
 
-class Orders:
+class DatabaseWriter:
     """Statements that change the database after an approval."""
 
     name = "writes"
@@ -183,7 +183,7 @@ class Orders:
         Raises `ToolFailure` if it did not run, or if that is unknown. Cancellation waits until it has ended.
         """
         path = proposal.facts.get(_PATH)
-        order = Order(
+        approved = ApprovedStatement(
             request=proposal.id,
             change=await asyncio.to_thread(check, proposal.action),  # exactly what was shown
             rows=proposal.facts[_ROWS],
@@ -193,7 +193,7 @@ class Orders:
             asked_by=asked_by,
             approved_by=approved_by,
         )
-        running = asyncio.ensure_future(self._repeated(order))
+        running = asyncio.ensure_future(self._repeated(approved))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -226,7 +226,7 @@ class Orders:
             return "The approved change was not carried out."
         return f"The approved change was carried out: {_counted(entry['rows'])}."
 
-    async def _repeated(self, order: Order) -> str:
+    async def _repeated(self, approved: ApprovedStatement) -> str:
         repeated = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseDown),
             stop=stop_after_attempt(_TRIES),
@@ -234,30 +234,30 @@ class Orders:
             reraise=True,
         )
         try:
-            outcome: str = await repeated(self._once, order)
+            outcome: str = await repeated(self._once, approved)
         except DatabaseDown as error:
-            raise ToolFailure(_UNKNOWN.format(request=order.request)) from error
+            raise ToolFailure(_UNKNOWN.format(request=approved.request)) from error
         return outcome
 
-    async def _once(self, order: Order) -> str:
+    async def _once(self, approved: ApprovedStatement) -> str:
         async with _writing(self.__pool) as connection:
-            if not await _claim(connection, order):
-                await _require_ours(connection, order)
-                log.info("change already executed", extra={"request": order.request})
-                return _done(order.rows)
-            statement = order.change.statement
+            if not await _claim(connection, approved):
+                await _require_ours(connection, approved)
+                log.info("change already executed", extra={"request": approved.request})
+                return _done(approved.rows)
+            statement = approved.change.statement
             with discreet(statement.text, _SECONDS):
                 await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
-                if order.path is not None:
-                    await _understand_alike(connection, order.path, order.settings)
+                if approved.path is not None:
+                    await _understand_alike(connection, approved.path, approved.settings)
                 await require_harmless(connection, statement, is_change=True)
                 rows = await _run(connection, statement.text)
-            if rows != order.rows:
-                now = _counted(rows) if order.is_tried else "another number of rows"
-                raise ToolFailure(_OTHERWISE.format(rows=now, approved=order.rows))
+            if rows != approved.rows:
+                now = _counted(rows) if approved.is_tried else "another number of rows"
+                raise ToolFailure(_OTHERWISE.format(rows=now, approved=approved.rows))
             with discreet("", _SECONDS):
                 await connection.execute("COMMIT")
-        log.info("change executed", extra={"request": order.request, "rows": rows})
+        log.info("change executed", extra={"request": approved.request, "rows": rows})
         return _done(rows)
 
 
@@ -307,29 +307,35 @@ async def _understand_alike(
     )
 
 
-async def _claim(connection: Connection, order: Order) -> bool:
-    """Insert the order into the ledger; return False if it is there already.
+async def _claim(connection: Connection, approved: ApprovedStatement) -> bool:
+    """Insert the statement into the ledger; return False if it is there already.
 
     Waits for a concurrent run. Raises `DatabaseDown` if that takes too long, because its outcome is unknown.
     """
-    entry = (order.request, order.change.statement.text, order.rows, order.asked_by, order.approved_by)
+    entry = (
+        approved.request,
+        approved.change.statement.text,
+        approved.rows,
+        approved.asked_by,
+        approved.approved_by,
+    )
     try:
         with translated("", _SECONDS):
             return await connection.fetchval(_CLAIM, *entry) is not None
     except ToolFailure as error:
         if isinstance(error.__cause__, asyncpg.QueryCanceledError):
-            raise DatabaseDown("The order is being carried out by somebody else.") from error
+            raise DatabaseDown("The change is being carried out by somebody else.") from error
         raise
 
 
-async def _require_ours(connection: Connection, order: Order) -> None:
-    """Raise `ToolFailure` if the ledger's entry belongs to another order with the same short id."""
+async def _require_ours(connection: Connection, approved: ApprovedStatement) -> None:
+    """Raise `ToolFailure` if the ledger's entry belongs to another statement with the same short id."""
     with translated("", _SECONDS):
-        entry = await connection.fetchrow(_CARRIED_OUT, order.request)
-    ours = (order.change.statement.text, order.asked_by)
+        entry = await connection.fetchrow(_CARRIED_OUT, approved.request)
+    ours = (approved.change.statement.text, approved.asked_by)
     if entry is None or (entry["statement"], entry["asked_by"]) != ours:
-        log.error("ledger entry of another request found", extra={"request": order.request})
-        raise ToolFailure(_TAKEN_NAME.format(request=order.request))
+        log.error("ledger entry of another request found", extra={"request": approved.request})
+        raise ToolFailure(_TAKEN_NAME.format(request=approved.request))
 
 
 async def _run(connection: Connection, statement: str) -> int:
