@@ -45,16 +45,9 @@ from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.storage.files import FileStore
 from bot.storage.health import RedisHealth
 from bot.storage.key_value import KeyValueStore
-from bot.tools import (
-    Database,
-    DatabaseWriter,
-    RoleCheck,
-    RolePolicy,
-    open_database,
-    open_database_writer,
-    toolset,
-)
+from bot.tools import Database, DatabaseWriter, open_database, open_database_writer, toolset
 from bot.tools.plugins import Plugins, open_plugins
+from bot.tools.sql.role import RoleCheck, RolePolicy
 from bot.turn import Durations, Turns
 
 log = logging.getLogger(__name__)
@@ -142,9 +135,8 @@ async def _open_storage(settings: Settings) -> AsyncIterator[_Storage]:
         await check_redis(redis_url)
         redis = await stack.enter_async_context(open_redis(redis_url, pool_size=settings.redis_pool_size))
         database_url = await _database_url(stack, settings)
-        role = RoleCheck(_role_policy(settings))
         database = await stack.enter_async_context(
-            open_database(database_url, size=settings.db_pool_size, role=role)
+            open_database(database_url, size=settings.db_pool_size, role=RoleCheck(_role_policy(settings)))
         )
         process = stack.enter_context(process_name(settings.bot_name, settings.data_dir))
         yield _Storage(

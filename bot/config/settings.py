@@ -335,7 +335,7 @@ def load_settings(model: type[Settings]) -> Settings:
 
 
 def _further_problems(model: type[Settings], faulty: list[str]) -> list[str]:
-    """What is wrong between variables, which pydantic checks only when each is right by itself."""
+    """Return the problems between variables, which pydantic checks only when each is right by itself."""
     if not faulty:
         return []
     defaults = {name: model.model_fields[name].default for name in faulty}

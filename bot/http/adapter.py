@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from bot.chat import Platform, PlatformInfo, register
-from bot.config import secret_value
-from bot.platforms.adapter import Adapter, PlatformSettings, Services
+from bot.platforms.adapter import Adapter, PlatformSettings, Services, secret_value
 
 INFO = register(PlatformInfo(name="http", title="HTTP", location="over HTTP", has_global_ids=True))
 

@@ -31,18 +31,18 @@ class Lookup:
         self._hung: set[str] = set()
 
     async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
-        """See `bot.chat.InboxLookup.active_threads`."""
+        """Return the threads of a platform with a message after `since`, the newest first."""
         with storage_errors():
             threads: Any = await self._redis.zrevrangebyscore(keys.threads(platform), "+inf", since)
         return [ThreadId(**json.loads(each)) for each in threads]
 
     async def is_known(self, message_id: str) -> bool:
-        """See `bot.chat.InboxLookup.is_known`."""
+        """Return true for a message that was taken within the last days."""
         with storage_errors():
             return bool(await self._redis.exists(keys.seen(message_id)))
 
     def has_hung(self, event_id: str) -> bool:
-        """See `bot.chat.InboxLookup.has_hung`."""
+        """Return true for an event that is skipped, because it has hung the process too often."""
         return event_id in self._hung
 
     async def learn_hangs(self) -> None:
@@ -61,7 +61,7 @@ class Lookup:
                 log.info("hangs not looked up", extra={"error": str(error)})
 
     async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
-        """See `bot.chat.InboxLookup.receipt_of`."""
+        """Return the state of the receipt of the turn that took a message; None while no turn has."""
         with storage_errors():
             turn: Any = await self._redis.hget(keys.seen(message_id), "turn")
             if turn is None:
@@ -71,7 +71,7 @@ class Lookup:
         return state
 
     async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
-        """See `bot.chat.InboxLookup.is_taken_back`."""
+        """Return true for a message that left its thread before any turn had it."""
         with storage_errors():
             async with self._redis.pipeline(transaction=True) as both:
                 both.hmget(keys.seen(message_id), ["thread", "turn"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bot.chat import Files, InboxLookup, Platform, PlatformInfo, Shared
-from bot.config import WORKER, HttpAddress, PlatformSettings, Settings
+from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
 
 if TYPE_CHECKING:  # the rest is imported when a platform is opened
     from aiohttp import web
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the rest is imported when a platform is opened
     from bot.commands.commands import Commands
     from bot.commands.redis import Operations
 
-__all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook"]
+__all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook", "secret_value"]
 
 Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 """Handler of a platform's own requests to the HTTP server. It checks for itself who calls."""

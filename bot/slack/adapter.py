@@ -8,8 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from bot.chat import Platform, PlatformInfo, register
-from bot.config import secret_value
-from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services
+from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services, secret_value
 
 INFO = register(
     PlatformInfo(

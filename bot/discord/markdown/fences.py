@@ -32,7 +32,7 @@ class Fence:
         return self.quote + self.mark
 
     def closed_by(self, line: str) -> bool:
-        """Whether `line` ends the block: the same character, at least as often, and nothing else."""
+        """Return whether `line` ends the block: the same character, at least as often, and nothing else."""
         bare = line.lstrip(" \t>").rstrip(" \t\r")
         return len(bare) >= len(self.mark) and not bare.strip(self.mark[0])
 
