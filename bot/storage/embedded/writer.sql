@@ -1,4 +1,4 @@
--- Who changes the sample data, each time a person approves (SQL_WRITES); made anew where an older bot has not.
+-- Role that changes the sample data after an approval (SQL_WRITES); created if an older bot has not done so.
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bot_writer') THEN
         CREATE ROLE bot_writer LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
