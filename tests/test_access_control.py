@@ -11,24 +11,18 @@ from bot.chat import Decision, Message, ThreadId
 from bot.commands.commands import Commands
 from bot.config import Settings
 from tests.servers.discord.service import Discord
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.servers.slack.workspace import BOT, BOT_USER
 from tests.support.bot import running
+from tests.support.commands import no_health, nothing_to_stop
+from tests.support.settings import of_discord, of_slack
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
-from tests.test_commands import nobody, nothing_to_stop
-
-
-@pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
-    """Settings of the session's servers; Redis is empty."""
-    return {"redis_url": redis_url, "database_url": database_url}
 
 
 async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
     """The inbox makes it, without the roles of the person who asked, and after however many messages."""
     settings = Settings(_env_file=None, allowed_users="slack:U2", allowed_roles="discord:1", user_rate=1)
-    receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
+    receive = gate(settings, redis).reception(Commands(no_health, nothing_to_stop))
     thread = ThreadId("discord", "G1", "1")
     asked = Message(id="1", thread=thread, author="discord:7", text="", sent_at=0, addressed=True)
     decision = Decision(
@@ -45,7 +39,7 @@ async def test_who_can_approve_may_say_so_in_words_whatever_list_is_set(
 ) -> None:
     """Fault: with a list of roles alone, an approver without one was refused."""
     settings = Settings(_env_file=None, approvers="slack:U5", **listed)
-    receive = gate(settings, redis).reception(Commands(nobody, nothing_to_stop))
+    receive = gate(settings, redis).reception(Commands(no_health, nothing_to_stop))
     thread = ThreadId("slack", "T1", "C1", "1.1")
     asked = Message(id="1", thread=thread, author="slack:U5", text="hi", sent_at=0, addressed=True)
     assert await receive(asked) is None
@@ -113,7 +107,7 @@ async def test_who_writes_too_fast_is_refused_in_the_thread(storage: dict[str, A
         assert "offline" in await slack.answer(GENERAL, ts)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} and again")
         assert "Try again in" in await slack.answer(GENERAL, ts)
-        ts = await slack.say("U0BOB", GENERAL, f"{slack.mention} hello")
+        ts = await slack.say(BOB, GENERAL, f"{slack.mention} hello")
         assert "offline" in await slack.answer(GENERAL, ts)
 
 
@@ -123,10 +117,10 @@ async def test_health_on_slack_is_a_line_for_who_is_no_administrator(
     """Also as `!health` in a thread; the administrator reads what the bot is made of."""
     async with running(**storage, **of_slack(slack), admin_users=f"slack:{ALICE}"):
         await slack.connected()
-        command = await slack.command("/agent-health", "", "U0BOB", GENERAL)
+        command = await slack.command("/agent-health", "", BOB, GENERAL)
         await wait_until(lambda: "works" in str((command.response, slack.ephemerals)), "answered")
         assert "postgres" not in str((command.response, slack.ephemerals))
-        ts = await slack.say("U0BOB", GENERAL, f"{slack.mention} !health")
+        ts = await slack.say(BOB, GENERAL, f"{slack.mention} !health")
         assert "postgres" not in await slack.answer(GENERAL, ts)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} !health")
         assert "postgres" in await slack.answer(GENERAL, ts)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-BOT = Path(__file__).parent.parent / "bot"
+TESTS = Path(__file__).parent
+BOT = TESTS.parent / "bot"
 FILES = sorted(BOT.rglob("*.py"))
 MOST_LINES = 400
 
@@ -132,6 +133,10 @@ def is_allowed_library(room: str, library: str) -> bool:
     return library in RULES[room].libraries if room in RULES else library not in BOUND_LIBRARIES
 
 
+def is_test_file(name: str) -> bool:
+    return name.startswith("tests.test_")
+
+
 def construct_faults(module: str, source: str) -> list[str]:
     """What no file may do: juggle event loops, block one, or catch what cannot be named."""
     faults: list[str] = []
@@ -161,6 +166,22 @@ def test_file_keeps_the_rules(path: Path) -> None:
     if source.count("\n") > MOST_LINES:
         faults.append(f"{module} has more than {MOST_LINES} lines: split it by idea")
     assert not faults
+
+
+def test_no_file_imports_a_test_file() -> None:
+    """What two test files need is in `tests/support/`."""
+    files = sorted(TESTS.rglob("*.py"))
+    names = [(path.name, name) for path in files for name in imported(path.read_text())]
+    assert not [each for each in names if is_test_file(each[1])]
+
+
+@pytest.mark.parametrize(
+    "source", ["from tests.test_bot import chat", "import tests.test_bot", "from tests import test_bot"]
+)
+def test_an_import_of_a_test_file_is_seen(source: str) -> None:
+    """The checker sees it in every form, and lets a support module pass."""
+    assert [is_test_file(name) for name in imported(source)] == [True]
+    assert not is_test_file("tests.support.bot.running")
 
 
 def test_all_files_are_looked_at() -> None:

@@ -46,6 +46,7 @@ from bot.http.replies import Replies, stored
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore
+from tests.support.commands import nothing_to_stop
 from tests.support.wait import wait_until
 
 TOKEN = "a token with spaces and ümlauts"
@@ -193,9 +194,6 @@ async def shared(redis: Redis) -> AsyncIterator[SharedState]:
 def healthy(*parts: Health) -> Commands:
     async def examine() -> Sequence[Health]:
         return parts or (Health(name="redis", state="ok", evidence={"ping_ms": 0.2}),)
-
-    async def nothing_to_stop(stop: Stop) -> int:
-        return 0
 
     return Commands(examine, nothing_to_stop)
 

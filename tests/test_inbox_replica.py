@@ -11,7 +11,7 @@ from bot.chat import Correction, Withdrawal
 from bot.inbox import Erasure, Inbox, keys, replica
 from bot.inbox.inbox import Begun, Lease
 from bot.storage.coordination import SharedState
-from tests.test_inbox import a_message, an_inbox
+from tests.support.inbox import a_message, an_inbox
 
 
 @pytest.fixture

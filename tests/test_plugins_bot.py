@@ -14,16 +14,17 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.servers.model import KEY, ModelServer, Script
+from tests.support.approvals import request_in, told_of_tools
 from tests.support.bot import (
     ROOT,
     Program,
     program,
     running,
 )
+from tests.support.http_caller import Caller
 from tests.support.plugins import SERVER, TOKEN, stdio
+from tests.support.settings import of_model
 from tests.support.wait import wait_until
-from tests.test_approvals_bot import Caller, request_in, told_of_tools
-from tests.test_bot import of_model
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "plugins.md"
 

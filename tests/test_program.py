@@ -11,11 +11,9 @@ import pytest
 
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import Program, program
 from tests.support.wait import wait_until
-
-ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 
 
 @pytest.fixture

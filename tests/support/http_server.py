@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from bot.chat import Answer, Event, Health, Message, Part, Receipt, Stop, Text, Turn
+from bot.chat import Answer, Event, Message, Part, Receipt, Text, Turn
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
@@ -16,22 +16,13 @@ from bot.http.connections import Bounds
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from bot.tools import KeyValueStore
+from tests.support.commands import no_health, nothing_to_stop
 from tests.support.wait import wait_until
 
 
 async def echo(turn: Turn) -> AsyncIterator[Part]:
     """Says what was asked."""
     yield Text(turn.messages[0].text)
-
-
-async def no_health() -> list[Health]:
-    """Nothing is examined."""
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    """Nothing runs."""
-    return 0
 
 
 @dataclass
