@@ -1,6 +1,5 @@
 """Real servers for the tests: Redis and Postgres once a session; a model, Slack and Discord a test."""
 
-import gc
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -106,9 +105,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files in order; within a file nothing changes."""
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
-
-
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector the modules and the thousands of tests, which live to the end."""
-    gc.collect()
-    gc.freeze()

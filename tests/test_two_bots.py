@@ -19,7 +19,7 @@ from bot.storage.embedded import embedded_redis
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Posted
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import forked_program, http_port, running
+from tests.support.bot import http_port, program, running
 from tests.support.settings import of_discord, of_slack
 from tests.support.wait import wait_until
 
@@ -224,7 +224,7 @@ async def test_two_bots_on_discord_stop_by_themselves(
             "DATABASE_URL": database_url,
             "BOT_NAME": "pair-1",
         }
-        child = await stack.enter_async_context(forked_program(environ))
+        child = await stack.enter_async_context(program(environ))
         port = http_port(await stack.enter_async_context(running(**first_settings)))
         await child.ready()
         for each in pair.servers:
