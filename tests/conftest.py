@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -16,6 +17,7 @@ from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, model_server
 from tests.servers.slack.service import Slack
+from tests.support.table import Shelf, a_shelf
 
 # The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones. A shared machine has no even
 # pace, so no example has a deadline.
@@ -77,6 +79,19 @@ async def discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
         monkeypatch.setattr(identify, "LOOK_SECONDS", 0.02)
         yield server
         assert not server.violations
+
+
+@pytest.fixture
+def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
+    """Settings of the session's servers; Redis is empty."""
+    return {"redis_url": redis_url, "database_url": database_url}
+
+
+@pytest_asyncio.fixture
+async def shelf(database_url: str) -> AsyncIterator[Shelf]:
+    """A table that may be changed."""
+    async with a_shelf(database_url) as made:
+        yield made
 
 
 LONGEST_FIRST = (

@@ -10,17 +10,11 @@ from bot.access.control import build_access_control
 from bot.chat import Admit, Decision, Message, Refuse, ThreadId
 from bot.main import SETTINGS
 from tests.servers.discord.service import Discord
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.servers.slack.workspace import BOT, BOT_USER
 from tests.support.bot import running
+from tests.support.settings import of_discord, of_slack
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
-
-
-@pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
-    """Settings of the session's servers; Redis is empty."""
-    return {"redis_url": redis_url, "database_url": database_url}
 
 
 async def test_a_decision_passes_since_its_request_has(redis: Redis) -> None:
@@ -111,7 +105,7 @@ async def test_who_writes_too_fast_is_refused_in_the_thread(storage: dict[str, A
         assert "offline" in await slack.answer(GENERAL, ts)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} and again")
         assert "Try again in" in await slack.answer(GENERAL, ts)
-        ts = await slack.say("U0BOB", GENERAL, f"{slack.mention} hello")
+        ts = await slack.say(BOB, GENERAL, f"{slack.mention} hello")
         assert "offline" in await slack.answer(GENERAL, ts)
 
 
@@ -121,10 +115,10 @@ async def test_health_on_slack_is_a_line_for_who_is_no_administrator(
     """Also as `!health` in a thread; the administrator reads what the bot is made of."""
     async with running(**storage, **of_slack(slack), admin_users=f"slack:{ALICE}"):
         await slack.connected()
-        command = await slack.command("/agent-health", "", "U0BOB", GENERAL)
+        command = await slack.command("/agent-health", "", BOB, GENERAL)
         await wait_until(lambda: "works" in str((command.response, slack.ephemerals)), "answered")
         assert "postgres" not in str((command.response, slack.ephemerals))
-        ts = await slack.say("U0BOB", GENERAL, f"{slack.mention} !health")
+        ts = await slack.say(BOB, GENERAL, f"{slack.mention} !health")
         assert "postgres" not in await slack.answer(GENERAL, ts)
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} !health")
         assert "postgres" in await slack.answer(GENERAL, ts)

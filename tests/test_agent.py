@@ -1,45 +1,26 @@
 """The agent with its real memory in Redis and the real ChatOpenAI, against a scripted model."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
-from langchain_core.tools import BaseTool, ToolException, tool
+from langchain_core.tools import tool
 from langgraph.types import StateSnapshot
-from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.access.approvals import Approvals, RequestStore
-from bot.agent import Agent, offline_model, open_agent, prompts
+from bot.agent import prompts
 from bot.agent.history import MOST_MESSAGES
-from bot.agent.models.openai_service import open_model
 from bot.agent.resume import repeated_course
 from bot.agent.spotlighting import marked
-from bot.chat import AnswerError, Message, Notice, Part, Requests, Text, ThreadId, ToolStep, Turn
-from bot.inbox import Inbox
+from bot.chat import AnswerError, Notice, Text, ToolStep, Turn
 from bot.memory import account_of
-from tests.servers.model import KEY, ModelServer, Script
+from tests.servers.model import ModelServer, Script
 from tests.servers.model_quirks import call, calls, chunk, stream
+from tests.support.agent import a_turn, an_agent, parts_of, query_tool, text_of
 from tests.support.wait import wait_until
-
-ATTEMPTS: list[str] = []
-"""What the tools were called with, in the test at hand."""
-
-
-@tool
-async def sql_query(query: str) -> str:
-    """Run a query."""
-    ATTEMPTS.append(query)
-    if query == "wrong":
-        raise ToolException('syntax error at or near "wrong"')
-    if query == "bug":
-        raise RuntimeError("a bug in the tool")
-    return f"| rows of {query} |"
 
 
 class Gate:
@@ -48,97 +29,6 @@ class Gate:
     def __init__(self) -> None:
         self.entered = asyncio.Event()
         self.open = asyncio.Event()
-
-
-@pytest.fixture(autouse=True)
-def _no_attempts() -> None:
-    ATTEMPTS.clear()
-
-
-def a_turn(text: str, *, thread: str = "t1", attempt: int = 1, id: str = "") -> Turn:
-    message = Message(
-        id=id or f"test:{thread}:{text}",
-        thread=ThreadId("test", "space", thread),
-        author="test:ada",
-        text=text,
-        sent_at=time.time(),
-        addressed=True,
-    )
-    return Turn(id=message.id, thread=message.thread, messages=(message,), attempt=attempt)
-
-
-REMEMBERED: list[tuple[str, str]] = []
-
-
-class _Writer:
-    """Implements `bot.chat.MemoryWriter`."""
-
-    async def note(self, memory: str, turn: Turn) -> None:
-        """Nothing."""
-
-    async def remember(self, turn: Turn, answer: str) -> None:
-        REMEMBERED.append((turn.id, answer))
-
-
-@asynccontextmanager
-async def an_agent(
-    redis: Redis,
-    model: ModelServer | None,
-    *,
-    tools: Sequence[BaseTool] = (sql_query,),
-    fallback: str | None = None,
-    timeout: float = 5,
-    requests: Requests | None = None,
-    **options: Any,
-) -> AsyncIterator[Agent]:
-    settings: dict[str, Any] = {
-        "max_iterations": 5,
-        "history_tokens": 8000,
-        "ttl_days": 1,
-        "has_memory": True,
-    }
-    async with AsyncExitStack() as stack:
-        asked = offline_model(tools)
-        if model:
-            asked = await stack.enter_async_context(
-                open_model(
-                    name="main-model",
-                    fallback=fallback,
-                    api_key=SecretStr(KEY),
-                    base_url=model.base_url,
-                    timeout=timeout,
-                    tools=tools,
-                )
-            )
-        yield await stack.enter_async_context(
-            open_agent(
-                redis,
-                asked,
-                tools,
-                requests or nobody(redis),
-                writer=_Writer(),
-                **settings | options,
-            )
-        )
-
-
-def nobody(redis: Redis) -> Approvals:
-    """Requests that nobody may decide."""
-    return Approvals(
-        RequestStore(redis),
-        put=Inbox(redis, name="a", follow_days=1).put,
-        approvers=set(),
-        hours=1,
-        four_eyes=False,
-    )
-
-
-async def parts_of(agent: Agent, turn: Turn) -> list[Part]:
-    return [part async for part in agent.answer(turn)]
-
-
-async def text_of(agent: Agent, turn: Turn) -> str:
-    return "".join(part.text for part in await parts_of(agent, turn) if isinstance(part, Text))
 
 
 async def test_answer_is_streamed_word_by_word(redis: Redis, model: ModelServer) -> None:
@@ -207,12 +97,13 @@ async def test_without_memory_each_message_is_answered_alone(redis: Redis, model
 
 async def test_tools_run_in_parallel_and_are_shown(redis: Redis, model: ModelServer) -> None:
     """Both calls of a round run; each is shown started and finished; the model sees both results."""
+    attempts: list[str] = []
     calls = [("sql_query", {"query": "select 1"}), ("sql_query", {"query": "select 2"})]
     model.script(Script(text="Let me look.", tool_calls=calls), "Both done.")
-    async with an_agent(redis, model) as agent:
+    async with an_agent(redis, model, tools=[query_tool(attempts)]) as agent:
         parts = await parts_of(agent, a_turn("count"))
     steps = [part for part in parts if isinstance(part, ToolStep)]
-    assert sorted(ATTEMPTS) == ["select 1", "select 2"]
+    assert sorted(attempts) == ["select 1", "select 2"]
     assert [step.state for step in steps].count("finished") == 2
     assert _ids(steps, "started") == _ids(steps, "finished")
     results = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
@@ -248,11 +139,12 @@ async def test_tool_errors_go_back_to_the_model(redis: Redis, model: ModelServer
 
 async def test_max_iterations_ends_in_an_answer(redis: Redis, model: ModelServer) -> None:
     """A model that only calls tools is told to conclude, and what it then says is the answer."""
+    attempts: list[str] = []
     again = Script(tool_calls=[("sql_query", {"query": "select 1"})])
     model.script(again, again, "I know this much.")
-    async with an_agent(redis, model, max_iterations=2) as agent:
+    async with an_agent(redis, model, tools=[query_tool(attempts)], max_iterations=2) as agent:
         assert await text_of(agent, a_turn("dig")) == "I know this much."
-    assert len(ATTEMPTS) == 2
+    assert len(attempts) == 2
     assert model.requests[-1]["tool_choice"] == "none"
     assert prompts.CONCLUDE in model.requests[-1]["messages"][0]["content"]
 
@@ -325,12 +217,13 @@ async def test_wrong_key_names_the_variable(redis: Redis, model: ModelServer) ->
 
 async def test_finished_answer_is_used_again(redis: Redis, model: ModelServer) -> None:
     """A second attempt at a turn that the model finished asks no model and runs no tool."""
+    attempts: list[str] = []
     model.script(Script(text="Let me look.", tool_calls=[("sql_query", {"query": "select 1"})]), "It is 1.")
-    async with an_agent(redis, model) as agent:
+    async with an_agent(redis, model, tools=[query_tool(attempts)]) as agent:
         first = await parts_of(agent, a_turn("count"))
         second = await parts_of(agent, a_turn("count", attempt=2))
     assert len(model.requests) == 2
-    assert ATTEMPTS == ["select 1"]
+    assert attempts == ["select 1"]
     assert "".join(part.text for part in second if isinstance(part, Text)) == "Let me look.\n\nIt is 1."
     assert [part for part in second if isinstance(part, ToolStep)] == [
         part for part in first if isinstance(part, ToolStep)
@@ -525,10 +418,11 @@ async def test_offline_model_is_honest_and_remembers(redis: Redis) -> None:
 
 async def test_offline_model_calls_the_sql_tool(redis: Redis) -> None:
     """`SQL:` runs the query as given, and the answer is what the tool returned, or its error."""
-    async with an_agent(redis, None) as agent:
+    attempts: list[str] = []
+    async with an_agent(redis, None, tools=[query_tool(attempts)]) as agent:
         assert await text_of(agent, a_turn("SQL: select 42")) == "| rows of select 42 |"
         assert "syntax error" in await text_of(agent, a_turn("sql: wrong"))
-    assert ATTEMPTS == ["select 42", "wrong"]
+    assert attempts == ["select 42", "wrong"]
 
 
 async def test_offline_model_remembers_through_summaries(redis: Redis) -> None:

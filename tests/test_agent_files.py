@@ -14,8 +14,8 @@ from bot.chat import Attachment, Enclosed, File, Json, Message, Notice, Part, Te
 from bot.storage.files import FileStore
 from bot.tools import artifact_of, files_of
 from tests.servers.model import ModelServer, Script
+from tests.support.agent import a_turn, an_agent, parts_of
 from tests.support.files import PICTURE
-from tests.test_agent import a_turn, an_agent, parts_of
 
 MADE: list[File] = []
 

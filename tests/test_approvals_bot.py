@@ -1,39 +1,34 @@
 """A change of the database with the whole bot: asked for in a chat, decided by a person, done once."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.access.approvals import approvals
-from bot.agent.spotlighting import unmarked
-from bot.app import Bot
 from bot.inbox import queries
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
-from tests.support.bot import http_port, running
-from tests.support.table import Shelf, a_shelf
+from tests.servers.slack.service import ALICE, BOB, EVE, GENERAL, Slack
+from tests.support.approvals import (
+    ASK,
+    TAKE,
+    TAKEN,
+    UNTOUCHED,
+    asked_message,
+    buttons_of,
+    command_in,
+    request_in,
+    told_of_tools,
+)
+from tests.support.bot import running
+from tests.support.http_caller import Caller
+from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.table import Shelf
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-
-BOB, EVE = "U0BOB", "U0EVE"
-TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"
-ASK = Script(tool_calls=[("sql_execute", {"statement": TAKE})])
-TAKEN = {"apples": 9, "pears": 19, "plums": 30}
-UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
-
-
-@pytest_asyncio.fixture
-async def shelf(database_url: str) -> AsyncIterator[Shelf]:
-    """A table that may be changed."""
-    async with a_shelf(database_url) as made:
-        yield made
 
 
 @pytest.fixture
@@ -49,44 +44,6 @@ def settings(
         "approvers": f"slack:{ALICE},slack:{BOB},http:api",
         **of_model(model),
     }
-
-
-class Caller:
-    """Somebody who talks to the bot over HTTP."""
-
-    def __init__(self, bot: Bot, session: aiohttp.ClientSession) -> None:
-        self._base = f"http://127.0.0.1:{http_port(bot)}"
-        self._session = session
-
-    async def ask(self, message: str, thread: str = "t") -> str:
-        body = {"message": message, "thread_id": thread}
-        async with self._session.post(f"{self._base}/chat", json=body) as response:
-            return str((await response.json())["response"])
-
-    async def decide(self, request: str, *, approve: bool, reason: str = "") -> tuple[int, str]:
-        body = {"approve": approve, "reason": reason}
-        async with self._session.post(f"{self._base}/approvals/{request}", json=body) as response:
-            told = await response.json()
-            return response.status, told["response" if response.status == 200 else "message"]
-
-
-def request_in(text: str) -> str:
-    """The name of the request that a text asks to decide."""
-    found = re.search(r"approve ([0-9a-f]{8})", text)
-    assert found, text
-    return found[1]
-
-
-def command_in(text: str, verb: str = "approve") -> str:
-    """The command that a text asks to write, with the word that confirms it."""
-    found = re.search(rf"`({verb} [0-9a-f]{{8}} \d{{4}})", text)
-    assert found, text
-    return found[1]
-
-
-def told_of_tools(model: ModelServer) -> list[str]:
-    """The tool results that the model was shown last, without the marks of data."""
-    return [unmarked(each["content"]) for each in model.requests[-1]["messages"] if each["role"] == "tool"]
 
 
 async def test_nothing_is_changed_before_a_person_approves_and_then_it_is_once(
@@ -278,21 +235,6 @@ async def test_a_request_that_nobody_decides_expires(
         assert not buttons_of(asked)
         assert "Nobody approved this in time" in told_of_tools(model)[0]
         assert await shelf.stock() == UNTOUCHED
-
-
-async def asked_message(slack: Slack, ts: str) -> Any:
-    """The message with the buttons in that thread, once it is there."""
-    await wait_until(lambda: any(map(buttons_of, slack.bot_replies(GENERAL, ts))), "leave is asked")
-    return next(each for each in slack.bot_replies(GENERAL, ts) if buttons_of(each))
-
-
-def buttons_of(message: Any) -> list[str]:
-    return [
-        element["action_id"]
-        for block in message.blocks or ()
-        if block["type"] == "actions"
-        for element in block["elements"]
-    ]
 
 
 async def test_a_press_on_slack_decides_and_the_message_says_who_did(

@@ -2,41 +2,22 @@
 
 import html
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.chat import SIGN
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, EVE, GENERAL, Slack
+from tests.support.approvals import ASK, TAKE, TAKEN, UNTOUCHED, buttons_of, command_in, request_in
 from tests.support.bot import running
-from tests.support.table import Shelf, a_shelf
+from tests.support.http_caller import Caller
+from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.table import Shelf
 from tests.support.wait import wait_until
-from tests.test_approvals_bot import (
-    ASK,
-    BOB,
-    EVE,
-    TAKE,
-    TAKEN,
-    UNTOUCHED,
-    Caller,
-    buttons_of,
-    command_in,
-    request_in,
-)
-from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-
-
-@pytest_asyncio.fixture
-async def shelf(database_url: str) -> AsyncIterator[Shelf]:
-    """A table that may be changed."""
-    async with a_shelf(database_url) as made:
-        yield made
 
 
 @pytest.fixture

@@ -6,50 +6,15 @@ from typing import Any
 
 import aiohttp
 import pytest
-from redis.asyncio import Redis
 
 from bot.app import Bot
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, running
+from tests.support.http_caller import chat, post_chat
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
-
-ALICE, GENERAL = "U0ALICE", "C0GENERAL"
-
-
-@pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
-    """Settings of the session's servers; Redis is empty."""
-    return {"redis_url": redis_url, "database_url": database_url}
-
-
-def of_model(model: ModelServer) -> dict[str, Any]:
-    return {"openai_api_key": KEY, "openai_base_url": model.base_url, "openai_model": "main-model"}
-
-
-def of_slack(slack: Slack) -> dict[str, Any]:
-    return {
-        "slack_bot_token": slack.bot_token,
-        "slack_app_token": slack.app_token,
-        "slack_api_url": slack.api_url,
-    }
-
-
-def of_discord(discord: Discord) -> dict[str, Any]:
-    return {"discord_token": discord.token, "discord_api_url": discord.url}
-
-
-async def chat(bot: Bot, message: str, thread: str = "t1") -> str:
-    status, answer = await post_chat(bot, message=message, thread_id=thread)
-    assert status == 200, answer
-    return str(answer["response"])
-
-
-async def post_chat(bot: Bot, **body: str) -> tuple[int, dict[str, Any]]:
-    url = f"http://127.0.0.1:{http_port(bot)}/chat"
-    async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
-        return response.status, await response.json()
 
 
 async def test_slack_mention_is_answered_in_its_thread_and_followed_up(
@@ -265,7 +230,7 @@ async def test_person_who_is_not_allowed_is_told_so(storage: dict[str, Any], sla
         await slack.connected()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         assert "ALLOWED_USERS" in await slack.answer(GENERAL, ts)
-        ts = await slack.say("U0BOB", GENERAL, f"{slack.mention} hello")
+        ts = await slack.say(BOB, GENERAL, f"{slack.mention} hello")
         assert "offline" in await slack.answer(GENERAL, ts)
 
 

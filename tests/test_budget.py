@@ -30,6 +30,7 @@ from bot.config.amounts import (
     prices,
 )
 from tests.servers.model import ModelServer, Script
+from tests.support.agent import a_turn, an_agent, parts_of
 from tests.support.bot import ROOT
 from tests.support.spending import (
     DAY,
@@ -40,7 +41,6 @@ from tests.support.spending import (
     a_budget,
     asked_by,
 )
-from tests.test_agent import a_turn, an_agent, parts_of
 
 
 async def call(

@@ -9,16 +9,9 @@ import pytest
 from bot.chat import Health, Message, Stop, StopRefused, ThreadId
 from bot.commands.commands import Commands, typed
 from bot.commands.health import MARKS, describe
+from tests.support.commands import no_health, nothing_to_stop
 
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
-
-
-async def nobody() -> Sequence[Health]:
-    return []
 
 
 def a_message(text: str) -> Message:
@@ -90,7 +83,7 @@ async def test_stop_says_what_came_of_it(stopped: int, words: str) -> None:
         assert stop.by == "slack:U1"
         return stopped
 
-    assert words in await Commands(nobody, halt).stop(Stop(by="slack:U1", channel="C1"))
+    assert words in await Commands(no_health, halt).stop(Stop(by="slack:U1", channel="C1"))
 
 
 async def test_who_stops_what_others_asked_is_told_who_can() -> None:
@@ -99,7 +92,7 @@ async def test_who_stops_what_others_asked_is_told_who_can() -> None:
     async def halt(stop: Stop) -> int:
         raise StopRefused("Only who asked can stop it.")
 
-    assert "Only who asked" in await Commands(nobody, halt).stop(Stop(by="slack:U1", channel="C1"))
+    assert "Only who asked" in await Commands(no_health, halt).stop(Stop(by="slack:U1", channel="C1"))
 
 
 @pytest.mark.parametrize("text", ["!stop", " !STOP\n"])
@@ -121,7 +114,7 @@ async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text:
     """Below a request in the channel for approvals nobody mentions it."""
     message = a_message(text)
     assert typed(message) == replace(message, addressed=is_order)
-    answer = await Commands(nobody, nothing_to_stop).answer(message)
+    answer = await Commands(no_health, nothing_to_stop).answer(message)
     assert (answer is not None) == is_order
     assert not is_order or "I know of no open request `7f3a9c21`" in str(answer)
 
@@ -131,5 +124,5 @@ async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text:
 )
 async def test_health_can_be_asked_for_in_a_thread(text: str, is_command: int) -> None:
     """Slack takes no slash commands there."""
-    answer = await Commands(nobody, nothing_to_stop).answer(a_message(text))
+    answer = await Commands(no_health, nothing_to_stop).answer(a_message(text))
     assert (answer is not None) == is_command

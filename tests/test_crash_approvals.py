@@ -14,16 +14,16 @@ import pytest_asyncio
 
 from bot.inbox import admin
 from tests.crash.bot import Bot
-from tests.crash.scenes import ALICE, GENERAL, TIMEOUT, DiscordScene, SlackScene
+from tests.crash.scenes import TIMEOUT, DiscordScene, SlackScene
 from tests.crash.trial import Lane, environ_of, open_lane
 from tests.crash.watch import Watch
 from tests.servers.discord.service import InteractionFailed
 from tests.servers.model import Script, model_server
+from tests.servers.slack.service import ALICE, BOB, GENERAL
 from tests.support.table import Shelf, a_shelf
 from tests.support.wait import wait_until
 
 LANES = 4
-BOB = "U0BOB"
 QUESTION, ANSWER = "take one of each", "One of each is gone."
 TAKEN = {"apples": 9, "pears": 19, "plums": 30}
 

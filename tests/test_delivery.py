@@ -15,16 +15,10 @@ from bot.app import Bot
 from bot.platforms import supervise
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, running
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-
-
-@pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
-    """Settings of the session's servers; Redis is empty."""
-    return {"redis_url": redis_url, "database_url": database_url}
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +221,7 @@ async def test_somebody_elses_reaction_stops_nothing(
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
         await wait_until(lambda: len(model.requests) == 1, "asked")
         item = {"type": "message", "channel": GENERAL, "ts": ts}
-        slack.send_event({"type": "reaction_added", "user": "U0BOB", "reaction": "x", "item": item})
+        slack.send_event({"type": "reaction_added", "user": BOB, "reaction": "x", "item": item})
         await slack.settled()
         gate.set()
         assert await slack.answer(GENERAL, ts) == "Done."

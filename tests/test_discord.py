@@ -30,7 +30,6 @@ from bot.chat import (
     PlatformError,
     RateLimited,
     Receipt,
-    Stop,
     Text,
     ThreadId,
     ToolStep,
@@ -62,6 +61,7 @@ from tests.servers.discord.rate_limits import Fault
 from tests.servers.discord.records import MessageFlag
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Shown
+from tests.support.commands import nothing_to_stop
 from tests.support.discord_shard import sample, samples
 from tests.support.wait import wait_until
 
@@ -148,10 +148,6 @@ async def shared(redis: Redis) -> AsyncIterator[SharedState]:
     yield SHARED[0]
     SHARED.clear()
     LOOKUPS.clear()
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
 
 
 async def well() -> list[Health]:

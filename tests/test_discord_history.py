@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Correction, Event, Health, Json, Message, PlatformError, Stop
+from bot.chat import Correction, Event, Json, Message, PlatformError
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import api, history
@@ -20,6 +20,7 @@ from bot.inbox import Lookup, keys
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
+from tests.support.commands import no_health, nothing_to_stop
 
 MISSED_SECONDS = 100.0
 
@@ -42,18 +43,12 @@ class Reader:
 
 @contextlib.asynccontextmanager
 async def returned(discord: Discord, redis: Redis) -> AsyncIterator[Reader]:
-    async def well() -> list[Health]:
-        return []
-
-    async def nothing_to_stop(stop: Stop) -> int:
-        return 0
-
     shared = SharedState(redis, "one")
     await shared.set_heard_until("discord:0/1", time.time() - MISSED_SECONDS)
     async with connect(
         token=discord.token,
         api_url=discord.url,
-        commands=Commands(well, nothing_to_stop),
+        commands=Commands(no_health, nothing_to_stop),
         shared=shared,
         lookup=Lookup(redis),
         files=FileStore(redis),

@@ -22,7 +22,6 @@ from bot.chat import (
     Health,
     Json,
     Message,
-    Stop,
     StorageDown,
     Unreachable,
 )
@@ -38,6 +37,7 @@ from bot.platforms.supervise import keep_up
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
+from tests.support.commands import nothing_to_stop
 from tests.support.wait import wait_until
 
 LEASE_SECONDS, RENEW_SECONDS = 2.0, 0.1
@@ -125,10 +125,6 @@ class Process:
 
 Launch = Callable[..., Awaitable[Process]]
 """A fixture: starts a process with a name and a wished number of shards."""
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
 
 
 async def well() -> list[Health]:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from bot.agent import prompts
@@ -17,15 +16,14 @@ from bot.slack.users import Users
 from bot.tools import OPEN_TOOLS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import TEAM, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
+from tests.support.approvals import ASK
 from tests.support.bot import running
 from tests.support.obedient_model import obey, order
-from tests.support.table import Shelf, a_shelf
+from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.table import Shelf
 from tests.support.wait import wait_until
-from tests.test_approvals_bot import ASK
-from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
 
-BOB = "U0BOB"
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
 GUEST = {"is_restricted": True}
 COUNT = order("sql_query", query="select count(*) as n from customers")
@@ -177,13 +175,6 @@ async def test_external_people_administer_nothing_though_they_are_listed(
         await wait_until(lambda: str(slack.ephemerals).count(NOT_THEIRS) == 3, "each is refused")
         gate.set()
         assert await slack.answer(GENERAL, ts) == "Done."
-
-
-@pytest_asyncio.fixture
-async def shelf(database_url: str) -> Any:
-    """A table that may be changed."""
-    async with a_shelf(database_url) as made:
-        yield made
 
 
 @pytest.mark.parametrize("is_known", [True, False])

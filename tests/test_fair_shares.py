@@ -19,6 +19,7 @@ from bot.inbox import (
 )
 from bot.inbox.fair_queue import ROOM, FairQueue
 from bot.inbox.lease import Lease
+from tests.support.inbox import an_inbox
 from tests.support.wait import wait_until
 
 
@@ -32,10 +33,6 @@ def a_message(text: str, author: str = "test:ada", channel: str = "", thread: st
         addressed=True,
         channel=channel or f"of {author}",
     )
-
-
-def an_inbox(redis: Redis, name: str = "one") -> Inbox:
-    return Inbox(redis, name=name, follow_days=30)
 
 
 class Slow:

@@ -17,7 +17,7 @@ from bot.app import Bot
 from tests.servers.discord.records import File as Upload
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, running
 from tests.support.files import PICTURE
 from tests.support.wait import wait_until
@@ -63,8 +63,8 @@ async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
     ]
     async with running(**settings):
         await slack.connected(2)
-        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} what is in it?", files=files)
-        answer = await slack.answer("C0GENERAL", ts, until=lambda text: "read it" in text)
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} what is in it?", files=files)
+        answer = await slack.answer(GENERAL, ts, until=lambda text: "read it" in text)
     text, pictures = asked(model)
     assert text.startswith("what is in it?\n\n[File sales.csv (29 bytes).")
     assert "January,4711" in text
@@ -86,11 +86,11 @@ async def test_no_file_makes_the_bot_call_a_method_of_slack(
     }
     address = f"{slack.api_url}chat.postMessage?channel=C0GENERAL&text=%3C!channel%3E"
     file = {"id": "F1", "name": "plan.txt", "mode": "external", "is_external": True, "external_url": address}
-    event = {"type": "message", "channel": "C0GENERAL", "channel_type": "channel", "user": "U0ALICE"}
+    event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": ALICE}
     async with running(**settings):
         await slack.connected(2)
         ts = slack.send_message(event | {"text": f"{slack.mention} what is in it?", "files": [file]})
-        answer = await slack.answer("C0GENERAL", ts, until=lambda text: "read it" in text)
+        answer = await slack.answer(GENERAL, ts, until=lambda text: "read it" in text)
     assert "I could not read plan.txt: it is not on the service's own servers." in answer
     assert not slack.count("chat.postMessage")
 
@@ -106,8 +106,8 @@ async def test_slacks_sign_in_page_is_not_taken_for_a_file(
     page = ("notes.txt", "text/plain", b"<!DOCTYPE html><html><title>Sign in to Slack</title></html>")
     async with running(**settings):
         await slack.connected(2)
-        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} read it", files=[page])
-        answer = await slack.answer("C0GENERAL", ts, until=lambda text: "have read" in text)
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} read it", files=[page])
+        answer = await slack.answer(GENERAL, ts, until=lambda text: "have read" in text)
     assert "the app may lack the scope files:read" in answer
     assert "Sign in" not in asked(model)[0]
 

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, running
 from tests.support.wait import wait_until
 
@@ -54,9 +54,9 @@ async def test_a_chart_comes_into_the_threads_of_slack_and_discord(
     async with running(redis_url=redis_url, database_url=database_url, **settings):
         await slack.connected(2)
         await discord.connected()
-        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} draw the orders")
-        await slack.answer("C0GENERAL", ts, until=lambda text: "delivered" in text)
-        [file] = [file for each in slack.replies("C0GENERAL", ts) for file in each.files]
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} draw the orders")
+        await slack.answer(GENERAL, ts, until=lambda text: "delivered" in text)
+        [file] = [file for each in slack.replies(GENERAL, ts) for file in each.files]
         assert Image.open(io.BytesIO(file.data or b"")).format == "PNG"
         assert file.alt.startswith("Orders by status. Bar chart of Orders over Status")
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} draw the orders")

@@ -13,12 +13,12 @@ from bot.inbox.keys import text as keys_text
 from tests.servers.discord.interactions import Interaction
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Command, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Command, Slack
 from tests.support.bot import http_port, running
 from tests.support.obedient_model import obey, order
+from tests.support.settings import of_slack
 from tests.support.wait import wait_until
 
-ALICE, BOB, GENERAL = "U0ALICE", "U0BOB", "C0GENERAL"
 MARK, BOBS = "alicemarker", "bobmarker"
 
 
@@ -31,14 +31,6 @@ def storage(redis: Redis, redis_url: str, database_url: str, model: ModelServer)
         "database_url": database_url,
         "openai_api_key": KEY,
         "openai_base_url": model.base_url,
-    }
-
-
-def of_slack(slack: Slack) -> dict[str, Any]:
-    return {
-        "slack_bot_token": slack.bot_token,
-        "slack_app_token": slack.app_token,
-        "slack_api_url": slack.api_url,
     }
 
 

@@ -18,7 +18,6 @@ from bot.memory import account_of
 from bot.tools import GuardedTool, Preview
 from tests.servers.model import KEY, ModelServer, Script
 
-CHANGED: list[str] = []
 THREAD = ThreadId("test", "space", "t1")
 
 
@@ -42,10 +41,10 @@ async def answer(agent: Agent, turn: Turn) -> list[Part]:
     return [part async for part in agent.answer(turn)]
 
 
-def a_guarded_tool() -> GuardedTool:
+def a_guarded_tool(statements: list[str]) -> GuardedTool:
     async def sql_execute(statement: str) -> str:
         """Change the database."""
-        CHANGED.append(statement)
+        statements.append(statement)
         return "Done: 1 row."
 
     async def preview(statement: str) -> Preview:
@@ -61,8 +60,8 @@ def a_guarded_tool() -> GuardedTool:
 async def test_a_change_that_waits_runs_once_after_another_person_is_forgotten(
     redis: Redis, model: ModelServer, asked_together: bool
 ) -> None:
-    CHANGED.clear()
-    tools = [a_guarded_tool()]
+    statements: list[str] = []
+    tools = [a_guarded_tool(statements)]
     approvals = Approvals(
         RequestStore(redis), Inbox(redis, name="a", follow_days=1).put, {"test:carol"}, 1, False
     )
@@ -107,5 +106,5 @@ async def test_a_change_that_waits_runs_once_after_another_person_is_forgotten(
         decided = turn(replace(as_message(decision), author_name="bob"))
         await answer(agent, decided)
         await answer(agent, turn(says("bob", "and now?")))
-    assert CHANGED == ["delete"]
+    assert statements == ["delete"]
     assert "annmark" not in str(model.requests[-1]["messages"])

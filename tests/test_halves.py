@@ -12,12 +12,11 @@ from bot.chat import Correction, Message, Quote, ThreadId, well_formed, well_for
 from bot.inbox import Inbox
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, running
 from tests.support.wait import wait_until
 
 HIGH, LOW = "\ud83d", "\ude00"
-ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore, Value
 from tests.support.agents import Answer
+from tests.support.commands import nothing_to_stop
 from tests.support.wait import wait_until
 
 TOKEN = "a token with spaces and ümlauts"
@@ -196,9 +197,6 @@ async def shared(redis: Redis) -> AsyncIterator[Lookup]:
 def healthy(*parts: Health) -> Commands:
     async def examine() -> Sequence[Health]:
         return parts or (Health(name="redis", state="ok", evidence={"ping_ms": 0.2}),)
-
-    async def nothing_to_stop(stop: Stop) -> int:
-        return 0
 
     return Commands(examine, nothing_to_stop)
 

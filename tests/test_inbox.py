@@ -12,10 +12,8 @@ from redis.asyncio import Redis
 from bot.chat import (
     Halt,
     LeaseLost,
-    Message,
     RateLimited,
     Receipt,
-    ThreadId,
     Turn,
     Undeliverable,
     Unreachable,
@@ -32,22 +30,8 @@ from bot.inbox import (
 from bot.inbox.keys import DEAD
 from bot.inbox.lease import Lease
 from bot.inbox.worker import MAX_FAILURES, MUTE_AFTER
+from tests.support.inbox import a_message, an_inbox
 from tests.support.wait import wait_until
-
-
-def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Message:
-    return Message(
-        id=f"test:{thread}:{text}",
-        thread=ThreadId("test", "space", thread),
-        author="test:ada",
-        text=text,
-        sent_at=1.0,
-        addressed=addressed,
-    )
-
-
-def an_inbox(redis: Redis, name: str = "one") -> Inbox:
-    return Inbox(redis, name=name, follow_days=30)
 
 
 async def a_lease(inbox: Inbox) -> Lease:

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from bot.chat import Correction, Withdrawal
 from bot.inbox import Erasure, Inbox, Lookup, keys, replica
 from bot.inbox.lease import Begun, Lease
-from tests.test_inbox import a_message, an_inbox
+from tests.support.inbox import a_message, an_inbox
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from bot.memory import OfflineEmbeddings, People, Recall
 from bot.tools import Database, open_database, toolset
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.support.agent import an_agent
 from tests.support.bot import running
-from tests.test_agent import an_agent
-from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
+from tests.support.settings import of_discord, of_model, of_slack
 
 READ_TOOLS = {"sql_schema", "sql_query", "memory_search", "current_time", "chart", "export"}
 SECRET = "the vault opens with 4711"

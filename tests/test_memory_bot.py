@@ -14,13 +14,13 @@ from bot.slack.audience import Audiences
 from tests.servers.discord.records import Channel, Message, User
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, running
 from tests.support.obedient_model import obey, order
+from tests.support.settings import of_discord, of_slack
 from tests.support.turns import slack_message
 from tests.support.wait import wait_until
 
-ALICE, BOB, GENERAL = "U0ALICE", "U0BOB", "C0GENERAL"
 SEARCH = order("memory_search", query="zeppelin budget")
 
 
@@ -34,18 +34,6 @@ def storage(redis: Redis, redis_url: str, database_url: str, model: ModelServer)
         "openai_api_key": KEY,
         "openai_base_url": model.base_url,
     }
-
-
-def of_slack(slack: Slack) -> dict[str, Any]:
-    return {
-        "slack_bot_token": slack.bot_token,
-        "slack_app_token": slack.app_token,
-        "slack_api_url": slack.api_url,
-    }
-
-
-def of_discord(discord: Discord) -> dict[str, Any]:
-    return {"discord_token": discord.token, "discord_api_url": discord.url}
 
 
 async def ask_slack(slack: Slack, user: str, channel: str, text: str) -> str:

@@ -11,7 +11,8 @@ from bot.agent.memory import Memory
 from tests.servers.model import ModelServer, Script
 from tests.servers.model_quirks import CALLED, call, calls, stream
 from tests.support.bot import running
-from tests.test_bot import chat, of_model
+from tests.support.http_caller import chat
+from tests.support.settings import of_model
 
 MODULE = "turtledemo"
 """A module of the standard library that nothing here imports."""

@@ -14,16 +14,18 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.servers.model import KEY, ModelServer, Script
+from tests.support.approvals import request_in, told_of_tools
 from tests.support.bot import (
     ROOT,
     Program,
+    forked_program,
     program,
     running,
 )
+from tests.support.http_caller import Caller
 from tests.support.plugins import SERVER, TOKEN, stdio
+from tests.support.settings import of_model
 from tests.support.wait import wait_until
-from tests.test_approvals_bot import Caller, request_in, told_of_tools
-from tests.test_bot import of_model
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "plugins.md"
 
@@ -144,7 +146,7 @@ async def test_a_call_that_was_cut_off_by_a_kill_is_not_made_again(
     servers = {"shop": stdio(approval=True, env={"NOTES": str(notes)}, timeout=300)}
     own |= {"MCP_SERVERS": json.dumps(servers)}
     model.script(Script(tool_calls=[("shop__note_and_hang", {"text": "buy milk"})]))
-    async with program(own) as bot:
+    async with forked_program(own) as bot:
         await bot.ready()
         asked = await post(bot, "/chat", {"message": "note that", "thread_id": "t"})
         deciding = asyncio.create_task(post(bot, f"/approvals/{request_in(asked)}", {"approve": True}))
@@ -156,7 +158,7 @@ async def test_a_call_that_was_cut_off_by_a_kill_is_not_made_again(
         assert deciding.exception()
         await wait_until(lambda: not server.is_running(), "no orphan", timeout=20)
     model.script("Nobody knows.")
-    async with program(own) as bot:
+    async with forked_program(own) as bot:
         await bot.ready()
         await wait_until(lambda: len(model.requests) == 2, "answered", timeout=20)
         assert "the outcome is unknown" in told_of_tools(model)[0]
@@ -171,7 +173,7 @@ async def test_secrets_of_a_plugin_are_in_no_log(own: dict[str, str]) -> None:
         "web": {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": f"Bearer {TOKEN}"}},
     }
     own |= {"MCP_SERVERS": json.dumps(servers), "SHOP_TOKEN": "shop-secret-1", "DEBUG": "true"}
-    async with program(own) as bot:
+    async with forked_program(own) as bot:
         await bot.ready()
         (line,) = [each for each in bot.said("plug-in output") if each["plugin"] == "shop"]
         assert line["line"] == "started with ***"

@@ -11,11 +11,9 @@ import pytest
 
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Slack
-from tests.support.bot import Program, program
+from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.support.bot import Program, forked_program, program
 from tests.support.wait import wait_until
-
-ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 
 
 @pytest.fixture
@@ -70,11 +68,11 @@ async def test_with_nothing_configured_it_answers_and_stops_without_a_trace(tmp_
 
 async def test_memory_survives_kill_9(own: dict[str, str], model: ModelServer) -> None:
     """After kill -9 the next start finds the servers or their data, and remembers."""
-    async with program({**own, **of_model(model)}) as bot:
+    async with forked_program({**own, **of_model(model)}) as bot:
         await bot.ready()
         assert "message 1 of" in await chat(bot, "remember me")
         assert await bot.stop(signal.SIGKILL) == -signal.SIGKILL
-    async with program({**own, **of_model(model)}) as bot:
+    async with forked_program({**own, **of_model(model)}) as bot:
         await bot.ready()
         assert "message 2 of" in await chat(bot, "do you?")
         assert await bot.stop() == 0
@@ -87,14 +85,14 @@ async def test_slack_turn_survives_kill_9_in_the_middle(
     gate = asyncio.Event()
     model.script(Script(text="never seen", gate=gate), "The answer.")
     environ = {**own, **of_model(model), **slack.environ}
-    async with program(environ) as bot:
+    async with forked_program(environ) as bot:
         await bot.ready()
         await slack.connected()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await wait_until(lambda: len(model.requests) == 1, "the model is asked")
         await bot.stop(signal.SIGKILL)
     gate.set()
-    async with program(environ) as bot:
+    async with forked_program(environ) as bot:
         await bot.ready()
         assert await slack.answer(GENERAL, ts) == "The answer."
         assert await bot.stop() == 0
@@ -126,7 +124,7 @@ async def test_slack_as_a_program(own: dict[str, str], model: ModelServer, slack
 
 async def test_discord_as_a_program(own: dict[str, str], model: ModelServer, discord: Discord) -> None:
     """A token in the environment switches Discord on."""
-    async with program({**own, **of_model(model), **discord.environ}) as bot:
+    async with forked_program({**own, **of_model(model), **discord.environ}) as bot:
         await bot.ready()
         await discord.connected()
         await wait_until(lambda: bool(bot.said("Discord is connected")), "said to be connected")
@@ -160,7 +158,7 @@ async def test_wrong_slack_token_ends_the_program_with_one_line(own: dict[str, s
     prefix = {"SLACK_BOT_TOKEN": "xoxb-", "SLACK_APP_TOKEN": "xapp-"}[variable]
     async with (
         Slack() as slack,
-        program({**own, **slack.environ, variable: f"{prefix}999-wrong"}) as bot,
+        forked_program({**own, **slack.environ, variable: f"{prefix}999-wrong"}) as bot,
     ):
         assert await bot.ended() == 2
     told = [line for line in bot.output if not line.startswith("{")]
@@ -173,7 +171,7 @@ async def test_wrong_discord_token_ends_the_program_with_one_line(own: dict[str,
     """The line names the variable, not the token."""
     async with (
         Discord() as discord,
-        program({**own, **discord.environ, "DISCORD_TOKEN": "wrong-token-12345"}) as bot,
+        forked_program({**own, **discord.environ, "DISCORD_TOKEN": "wrong-token-12345"}) as bot,
     ):
         assert await bot.ended() == 2
     told = [line for line in bot.output if not line.startswith("{")]
@@ -184,9 +182,9 @@ async def test_wrong_discord_token_ends_the_program_with_one_line(own: dict[str,
 
 async def test_port_that_is_taken_is_told(own: dict[str, str]) -> None:
     """The second bot on a port ends with a line that names HTTP_PORT."""
-    async with program(own) as first:
+    async with forked_program(own) as first:
         await first.ready()
-        async with program({**own, "HTTP_PORT": str(first.port)}) as second:
+        async with forked_program({**own, "HTTP_PORT": str(first.port)}) as second:
             assert await second.ended() == 2
         assert any("HTTP_PORT" in line for line in second.output if not line.startswith("{"))
         assert await first.stop() == 0
@@ -197,7 +195,7 @@ async def test_slack_that_is_unreachable_is_retried_while_the_rest_serves(
 ) -> None:
     """Slack is away at start: HTTP answers meanwhile; Slack serves once it is back."""
     slack.outage = "unreachable"
-    async with program({**own, **slack.environ}) as bot:
+    async with forked_program({**own, **slack.environ}) as bot:
         await bot.ready()
         assert "offline" in await chat(bot, "hello")
         slack.outage = None
@@ -210,7 +208,7 @@ async def test_slack_that_is_unreachable_is_retried_while_the_rest_serves(
 async def test_second_signal_stops_at_once(own: dict[str, str], model: ModelServer) -> None:
     """With a turn that would use up the grace, a second signal does not wait for it."""
     model.script(Script(text="never", gate=asyncio.Event()))
-    async with program({**own, **of_model(model), "SHUTDOWN_GRACE": "600"}) as bot:
+    async with forked_program({**own, **of_model(model), "SHUTDOWN_GRACE": "600"}) as bot:
         await bot.ready()
         asking = asyncio.create_task(_ask_in_vain(bot))
         await wait_until(lambda: len(model.requests) == 1, "the model is asked")

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import Json, StorageDown
-from bot.discord.fences import left_open
-from bot.discord.markdown import split
-from bot.operations import (
+from bot.commands.redis import (
     HELP,
     All,
     Caller,
@@ -30,14 +28,13 @@ from bot.operations import (
     Operation,
     Operations,
     Set,
-    describe,
     parse,
 )
-from bot.operations.answers import MOST_SHOWN
-from bot.operations.words import fenced, line, named
+from bot.commands.redis.format import MOST_SHOWN, fenced, line, named
+from bot.discord.markdown.fences import left_open
+from bot.discord.markdown.split import split
 from bot.slack.markdown import mrkdwn
-from bot.tools import KeyValueStore
-from bot.tools.kv import without_values
+from bot.storage.key_value import KeyValueStore, without_values
 
 ADMIN, OTHER = Caller("slack:U0ALICE", "slack:T1:C1"), Caller("slack:U0BOB", "slack:T1:C1")
 
@@ -177,20 +174,20 @@ def test_a_quoted_key_and_a_value_come_through_unchanged(key: str, value: str) -
     ],
 )
 def test_the_result_is_told_in_words(operation: Operation, result: Mapping[str, Json], words: str) -> None:
-    assert describe(operation, result) == words
+    assert operation.describe(result) == words
 
 
 @pytest.mark.parametrize("text", ["[1e400]", "[1.10]", '{"a":1,"a":2}', '["\\u00e9"]', "{", "[" * 100_000])
 def test_json_that_would_change_is_shown_as_it_is(text: str) -> None:
     """Pretty printing must not round numbers, drop keys or spell characters anew."""
-    assert f"\n{text[:MOST_SHOWN]}\n" in describe(Get("k"), {"result": text})
+    assert f"\n{text[:MOST_SHOWN]}\n" in Get("k").describe({"result": text})
 
 
 def test_a_long_value_is_cut_with_a_word_about_it() -> None:
-    shown = describe(Get("k"), {"result": "x" * 1_000_000})
+    shown = Get("k").describe({"result": "x" * 1_000_000})
     assert len(shown) < MOST_SHOWN + 200
     assert "1,000,000 characters" in shown
-    listing = describe(Keys(), {"result": ["k" * 512] * 1_000, "truncated": True})
+    listing = Keys().describe({"result": ["k" * 512] * 1_000, "truncated": True})
     assert len(listing) < MOST_SHOWN + 200
     assert "Shown: the first 24." in listing
 
@@ -202,9 +199,9 @@ nasty = st.text(st.one_of(st.characters(), st.sampled_from("`~\n\r \\*<@!>&[]()"
 def test_a_value_cannot_leave_its_code_block(key: str, value: str) -> None:
     """Neither on Discord nor on Slack: there are only our own fences, and they are closed."""
     for shown in (
-        describe(Get(key), {"result": value or "x"}),
-        describe(Keys(key), {"result": [key, value], "truncated": False}),
-        describe(All(), {"result": {key: value}, "truncated": False}),
+        Get(key).describe({"result": value or "x"}),
+        Keys(key).describe({"result": [key, value], "truncated": False}),
+        All().describe({"result": {key: value}, "truncated": False}),
     ):
         assert shown.count("```") == 2
         assert shown.endswith("\n```")
@@ -243,7 +240,7 @@ def test_code_is_left_as_it_is_on_slack() -> None:
 
 def test_an_answer_fits_discords_messages() -> None:
     """A long value comes in a few messages, each with its own closed block."""
-    pieces = split(describe(Get("k"), {"result": "word\n" * 1_000}))
+    pieces = split(Get("k").describe({"result": "word\n" * 1_000}))
     assert len(pieces) <= 3
     assert all(left_open(piece) is None for piece in pieces)
 

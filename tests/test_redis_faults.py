@@ -21,10 +21,10 @@ from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, running
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
 
 
 @dataclass(frozen=True)

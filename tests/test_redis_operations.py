@@ -18,17 +18,9 @@ from tests.servers.discord.service import (
     NotOffered,
     User,
 )
-from tests.servers.slack.service import Modal, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Modal, Slack
 from tests.support.bot import http_port, running
 from tests.support.wait import wait_until
-
-ALICE, BOB, GENERAL = "U0ALICE", "U0BOB", "C0GENERAL"
-
-
-@pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
-    """Settings of the session's servers; Redis is empty."""
-    return {"redis_url": redis_url, "database_url": database_url}
 
 
 def audit(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str, str]]:

@@ -21,10 +21,10 @@ from bot.chat import StorageDown
 from bot.storage.client import check_redis, open_redis
 from bot.storage.embedded.redis import RedisBuild, installed_builds
 from tests.servers.model import ModelServer
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import running
+from tests.support.settings import of_model, of_slack
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_model, of_slack
 
 PASSWORD = "p@ss"
 

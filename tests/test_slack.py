@@ -54,12 +54,10 @@ from bot.slack.stream import StreamBudget
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.slack.requests import signature
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.servers.slack.service import Message as Shown
-from tests.servers.slack.service import Slack
+from tests.support.commands import nothing_to_stop
 from tests.support.wait import wait_until
-
-GENERAL = "C0GENERAL"
-ALICE = "U0ALICE"
 
 
 @pytest.fixture(autouse=True)
@@ -144,10 +142,6 @@ class Bot:
     async def received(self, count: int = 1) -> Message:
         await wait_until(lambda: len({each.id for each in self.messages}) >= count, f"{count} messages")
         return self.messages[-1]
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
 
 
 async def healthy() -> list[Health]:
@@ -271,7 +265,7 @@ async def test_a_later_message_of_a_thread_is_handed_over_without_a_mention(serv
     async with serving(server) as bot:
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         await server.answer(GENERAL, ts)
-        await server.say("U0BOB", GENERAL, "and now?", ts)
+        await server.say(BOB, GENERAL, "and now?", ts)
         message = await bot.received(2)
         assert not message.addressed
         assert message.thread == bot.messages[0].thread

@@ -9,15 +9,10 @@ from redis.asyncio import Redis
 from bot.chat import File, FileRefused, Notice, Text, Unreachable
 from bot.slack.content import content_of
 from bot.storage.files import FileStore
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.servers.slack.workspace import File as Shared
 from tests.support.files import PICTURE, gone
-from tests.support.slack_reply import (
-    ALICE,
-    GENERAL,
-    asked,
-    replies,
-)
+from tests.support.slack_reply import asked, replies
 
 
 @pytest.fixture

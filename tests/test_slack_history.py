@@ -14,10 +14,8 @@ from bot.slack.audience import Audiences
 from bot.slack.history import History
 from bot.slack.rate_limits import RateLimits
 from bot.storage.coordination import SharedState
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.servers.slack.workspace import ChannelKind
-
-ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 
 
 @pytest.fixture

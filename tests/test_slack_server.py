@@ -19,7 +19,9 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from tests.servers.slack.requests import signature
 from tests.servers.slack.service import (
+    ALICE,
     BOT_USER,
+    GENERAL,
     PROXY_VARIABLES,
     TEAM,
     Slack,
@@ -29,8 +31,6 @@ from tests.support.wait import wait_until
 
 Json = Any
 
-GENERAL = "C0GENERAL"
-ALICE = "U0ALICE"
 RECIPIENT: dict[str, Json] = {"recipient_team_id": TEAM, "recipient_user_id": ALICE}
 
 

@@ -18,15 +18,10 @@ from bot.slack.status import Status
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.model import KEY, ModelServer
-from tests.servers.slack.service import TEAM, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
 from tests.support.bot import running
 from tests.support.files import PICTURE, Asked
-from tests.support.slack_reply import (
-    ALICE,
-    GENERAL,
-    asked,
-    replies,
-)
+from tests.support.slack_reply import asked, replies
 from tests.support.wait import wait_until
 
 FOR_EVER = math.inf
@@ -283,13 +278,13 @@ async def test_a_copy_of_a_request_shows_its_whole_statement_or_is_none(
         show = partial(question.platform.show_request, REQUEST, "slack:U0BOB", receipt, is_channel=False)
         if refusals == 1:
             place = await show()
-            [copy] = slack.messages(slack.dm("U0BOB"))
-            assert place == ThreadId("slack", TEAM, slack.dm("U0BOB"), copy.ts)
+            [copy] = slack.messages(slack.dm(BOB))
+            assert place == ThreadId("slack", TEAM, slack.dm(BOB), copy.ts)
             assert "update orders set status = 'paid' where id &lt; 17 &amp; paid" in copy.text
         else:
             with pytest.raises(Undeliverable):
                 await show()
-            assert not slack.messages(slack.dm("U0BOB"))
+            assert not slack.messages(slack.dm(BOB))
 
 
 @pytest.mark.parametrize("kind", ["channel", "mpim"])

@@ -12,7 +12,7 @@ from bot.slack.api import open_api
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.users import Users
 from bot.storage.coordination import SharedState
-from tests.servers.slack.service import TEAM, Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
 
 DANA = "U0DANA"
 
@@ -20,7 +20,7 @@ DANA = "U0DANA"
 def said(user: str = DANA, **more: Any) -> Message:
     return Message(
         id="slack:1",
-        thread=ThreadId("slack", TEAM, "C0GENERAL", "1.0"),
+        thread=ThreadId("slack", TEAM, GENERAL, "1.0"),
         author=f"slack:{user}",
         text="hello",
         sent_at=1.0,
@@ -129,7 +129,7 @@ async def test_no_failure_keeps_a_message_back(slack: Slack, redis: Redis, troub
 async def test_an_app_without_the_scope_asks_about_nobody_for_an_hour(slack: Slack, redis: Redis) -> None:
     slack.web_api.scopes.remove("users:read")
     slack.tolerate("missing_scope")
-    assert await introduced(slack, redis, said(), said("U0ALICE")) == [said(), said("U0ALICE")]
+    assert await introduced(slack, redis, said(), said(ALICE)) == [said(), said(ALICE)]
     assert slack.count("users.info") == 1
 
 
@@ -137,6 +137,6 @@ async def test_questions_about_authors_stay_below_what_slack_allows(
     slack: Slack, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PER_MINUTE, "users.info", 1)
-    events = await introduced(slack, redis, said("U0ALICE"), said("U0BOB"))
+    events = await introduced(slack, redis, said(ALICE), said(BOB))
     assert [event.author_name for event in events if isinstance(event, Message)] == ["alice", ""]
     assert slack.count("users.info") == 1

@@ -28,7 +28,7 @@ from bot.storage.embedded import embedded_redis
 from bot.storage.health import RedisHealth
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import Slack
-from tests.support.bot import ROOT, program
+from tests.support.bot import ROOT, forked_program, program
 from tests.support.wait import wait_until
 
 HEAVY = {
@@ -306,7 +306,7 @@ async def test_a_page_that_is_not_served_is_not_announced(own: dict[str, str], s
         ({}, "off beside /slack/events; set API_TOKEN"),
         ({"API_TOKEN": "t" * 16}, "http://127"),
     ):
-        async with program({**environ, **token}) as bot:
+        async with forked_program({**environ, **token}) as bot:
             await wait_until(
                 lambda: any(line.startswith("  Stop") for line in bot.output), "the summary", timeout=40
             )
@@ -316,7 +316,7 @@ async def test_a_page_that_is_not_served_is_not_announced(own: dict[str, str], s
 
 async def test_a_start_prints_the_summary_for_people_only(own: dict[str, str]) -> None:
     """With LOG_FORMAT=console; the address of the page works."""
-    async with program({**own, "LOG_FORMAT": "console"}) as bot:
+    async with forked_program({**own, "LOG_FORMAT": "console"}) as bot:
         await wait_until(
             lambda: any(line.startswith("  Stop") for line in bot.output), "the summary", timeout=40
         )
@@ -338,7 +338,7 @@ async def test_a_key_that_the_model_service_refuses_ends_the_start(
     """With one line that names the variable and not the key."""
     wrong = "sk-wrong-key-0123456789"
     of_model = {"OPENAI_API_KEY": wrong, "OPENAI_BASE_URL": model.base_url}
-    async with program({**own, **of_model}) as bot:
+    async with forked_program({**own, **of_model}) as bot:
         assert await bot.ended() == 2
     told = [line for line in bot.output if not line.startswith("{")]
     assert len(told) == 1
@@ -350,7 +350,7 @@ async def test_a_model_that_its_service_does_not_list_is_logged_at_start(
     own: dict[str, str], model: ModelServer
 ) -> None:
     of_model = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": model.base_url, "OPENAI_MODEL": "mian-model"}
-    async with program({**own, **of_model}) as bot:
+    async with forked_program({**own, **of_model}) as bot:
         await bot.ready()
         assert bot.said("model not listed by its service")[0]["model"] == "mian-model"
         assert await bot.stop() == 0

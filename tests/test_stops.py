@@ -10,12 +10,10 @@ from bot.chat import Message, Proposal, Stop, ThreadId, Turn
 from bot.inbox import NOT_THEIRS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import running
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_discord, of_model, of_slack
-
-BOB = "U0BOB"
 
 
 @pytest.fixture

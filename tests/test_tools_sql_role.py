@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from bot.tools import Database, RoleCheck, RolePolicy, ToolFailure, open_database, toolset
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, Slack
 from tests.support.bot import ROOT, running
 
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -226,8 +226,8 @@ async def test_production_reads_nothing_as_a_superuser(
     stores = {"redis_url": redis_url, "database_url": url_of("postgres", database_url)}
     async with running(**settings, **stores, **of_model, **of_slack):
         await slack.connected()
-        dm = slack.dm("U0ALICE")
-        ts = await slack.say("U0ALICE", dm, "what did we sell?")
+        dm = slack.dm(ALICE)
+        ts = await slack.say(ALICE, dm, "what did we sell?")
         assert "That is how it is." in await slack.answer(dm, ts)
     (result,) = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "tool"]
     assert words in result

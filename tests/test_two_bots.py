@@ -18,10 +18,10 @@ from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Posted
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, program, running
+from tests.support.settings import of_discord, of_slack
 from tests.support.wait import wait_until
-from tests.test_bot import ALICE, GENERAL, of_discord, of_slack
 
 LIMIT = 3
 OTHER, OTHER_BOT = "U0OTHER", "B0OTHER"

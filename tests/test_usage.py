@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import pytest
 from redis.asyncio import Redis
 
 from bot.access.allow_list import Access
@@ -15,10 +14,11 @@ from bot.chat import Tokens
 from bot.config.amounts import amount, prices
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support.bot import http_port, running
+from tests.support.http_caller import chat
+from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.spending import NOON, asked_by
-from tests.test_bot import ALICE, GENERAL, chat, of_discord, of_model, of_slack
 
 ADMIN = "slack:U9"
 PRICES = prices('{"big": [2.5, 10]}')
@@ -85,12 +85,6 @@ async def test_whoever_has_used_nothing_is_told_so(redis: Redis) -> None:
     assert "0 tokens read" in await report(redis)(ADMIN, True)
 
 
-@pytest.fixture
-def storage(redis: Redis, redis_url: str, database_url: str) -> dict[str, Any]:
-    """Settings of the session's servers; Redis is empty."""
-    return {"redis_url": redis_url, "database_url": database_url}
-
-
 async def test_usage_can_be_asked_for_on_slack(
     storage: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
@@ -106,7 +100,7 @@ async def test_usage_can_be_asked_for_on_slack(
         )
         await slack.command("/agent-usage", "", ALICE, GENERAL)
         await slack.command("/agent-usage", "all", ALICE, GENERAL)
-        await slack.command("/agent-usage", " All ", "U0BOB", GENERAL)
+        await slack.command("/agent-usage", " All ", BOB, GENERAL)
     mine, refused, everybody = (each.shown for each in slack.ephemerals)
     assert "700 tokens read, 30 written, in 1 call" in mine
     assert "ADMIN_USERS" in refused
@@ -171,6 +165,6 @@ async def test_a_budget_is_told_in_the_thread_and_begins_to_bind_there(
         await slack.say(ALICE, GENERAL, "and now?", thread_ts=ts)
         assert "ask the bot's operator to raise BUDGET_USER" in await slack.answer(GENERAL, ts)
         model.script("Hello, Bob.")
-        other = await slack.say("U0BOB", GENERAL, f"{slack.mention} hello")
+        other = await slack.say(BOB, GENERAL, f"{slack.mention} hello")
         assert "Hello, Bob." in await slack.answer(GENERAL, other)
     assert len(model.requests) == 2

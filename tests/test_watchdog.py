@@ -23,11 +23,10 @@ from bot.inbox import keys
 from tests.crash.bot import Bot
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import ROOT
 from tests.support.wait import wait_until
 
-ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 LEASE_SECONDS = 0.5
 HUNG_LINE = "event loop hung, process ended"
 PASSED_OVER = "event given up, the process has hung on it"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +57,7 @@ class OfflineEmbeddings:
         return await asyncio.to_thread(_embed, model, [text[:_OFFLINE_CHARS] for text in texts])
 
 
+@cache
 def _load() -> _WordLlama:
     import wordllama  # type: ignore[import-untyped]  # it has no types
 

@@ -1,11 +1,6 @@
-"""The program as a process that is started and killed many times.
-
-Imports take seconds, so one interpreter does them, and each start is a fork of it. That is safe because the
-imports start neither a thread (each life checks that) nor an event loop.
-"""
+"""The program as a process that is started and killed many times; each start is a fork."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -15,24 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash import child
+from tests.support.forks import FORKS
 from tests.support.wait import wait_until
-
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        *(
-            "bot.main",
-            "bot.composition",
-            "bot.slack.platform",
-            "bot.discord.platform",
-            "bot.agent.models.openai_service",
-            "tests.crash.child",
-        ),
-        # imported by libraries when they are first used: a third of a start
-        *("anyio.abc", "httpcore2", "langchain_core.tracers.context", "openai.resources.chat.completions"),
-        "redis.commands.json",
-    ]
-)
 
 
 class Bot:
@@ -60,7 +39,7 @@ class Bot:
         """Start a new life."""
         self._begins_at = self._log.stat().st_size if self._log.exists() else 0
         arguments = (self._environ, str(self._log), *self._options)
-        self._process = _FORKS.Process(target=child.run, args=arguments, daemon=True)
+        self._process = FORKS.Process(target=child.run, args=arguments, daemon=True)
         self._process.start()
 
     def kill(self) -> None:

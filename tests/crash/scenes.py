@@ -12,10 +12,9 @@ from tests.crash.bot import Bot
 from tests.crash.watch import Watch
 from tests.servers.discord.service import Discord
 from tests.servers.discord.service import Message as DiscordMessage
-from tests.servers.slack.service import TEAM, Slack
+from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support.wait import wait_until
 
-ALICE, GENERAL = "U0ALICE", "C0GENERAL"
 TIMEOUT = 60.0
 
 

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.storm.places import ALICE, CAROL, Place
+from tests.servers.slack.service import ALICE, CAROL
+from tests.storm.places import Place
 from tests.support.wait import wait_until
 
 PATIENCE = 300.0

@@ -8,9 +8,6 @@ from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as DiscordMessage
 from tests.servers.slack.service import Slack
 
-GENERAL = "C0GENERAL"
-ALICE, BOB, CAROL = "U0ALICE", "U0BOB", "U0CAROL"
-
 
 class Place(Protocol):
     """One conversation that began with a message; `asked` are the tokens."""

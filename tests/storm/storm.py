@@ -16,11 +16,11 @@ from bot.concurrency.watchdog import HUNG
 from bot.inbox import admin
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.storm.acts import Act, Deletion, Hang, Unreadable, begin_act, begin_hang
 from tests.storm.cluster import Node
 from tests.storm.orders import Orders
-from tests.storm.places import ALICE, BOB, GENERAL, DiscordPlace, Place, SlackPlace
+from tests.storm.places import DiscordPlace, Place, SlackPlace
 from tests.support.wait import wait_until
 
 Json = Any

@@ -8,10 +8,9 @@ from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, model_server
-from tests.servers.slack.service import Slack
+from tests.servers.slack.service import ALICE, Slack
 from tests.storm.cluster import cluster
 from tests.storm.orders import open_orders
-from tests.storm.places import ALICE
 from tests.storm.storm import LEASE_SECONDS, Storm
 from tests.support.wait import wait_until
 

@@ -10,14 +10,17 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from bot.app import Bot
 from bot.composition import open_bot
 from bot.config import settings_with
-from bot.main import PLATFORMS
+from bot.main import PLATFORMS, main
 from bot.platforms.adapter import Adapter
+from tests.support.forks import FORKS, become
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -51,18 +54,17 @@ def http_port(bot: Bot) -> int:
 
 
 class Program:
-    """`python -m bot` as a child process, with its log lines as JSON objects."""
+    """The program as a child process, with its log lines as JSON objects."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: "Process | Fork") -> None:
         self.process = process
         self.log: list[dict[str, Any]] = []
         self.output: list[str] = []
         self._all_read = asyncio.Event()
 
-    async def read(self) -> None:
+    async def read(self, written: asyncio.StreamReader) -> None:
         """Read the program's output until it ends."""
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
+        async for line in written:
             text = line.decode().rstrip()
             self.output.append(text)
             if text.startswith("{"):
@@ -101,23 +103,83 @@ class Program:
             return await self.process.wait()
 
 
-@asynccontextmanager
-async def program(environ: Mapping[str, str], *arguments: str, module: str = "bot") -> AsyncIterator[Program]:
-    """Start the program with only these variables; kill it at the end if it still runs."""
+class Fork:
+    """A fork as a child process of asyncio's."""
+
+    def __init__(self, process: ForkServerProcess) -> None:
+        self._process = process
+        assert process.pid is not None
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, which: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, which)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+    async def wait(self) -> int:
+        """Return the exit code, once there is one."""
+        await asyncio.to_thread(self._process.join)
+        assert self.returncode is not None
+        return self.returncode
+
+
+_DEFAULTS = {"HTTP_PORT": "0", "LOG_FORMAT": "json", "SHUTDOWN_GRACE": "5", "LEASE_SECONDS": "2"}
+
+
+def _environ(given: Mapping[str, str]) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    defaults = {"HTTP_PORT": "0", "LOG_FORMAT": "json", "SHUTDOWN_GRACE": "5", "LEASE_SECONDS": "2"}
+    return {**kept, **_DEFAULTS, **given}
+
+
+@asynccontextmanager
+async def program(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Program]:
+    """Start `python -m bot` with only these variables set; kill what is still running at the end."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *arguments,
+        *(sys.executable, "-m", "bot", *arguments),
         cwd=ROOT,
-        env={**kept, **defaults, **environ},
+        env=_environ(environ),
         stderr=PIPE,
         stdout=PIPE,
     )
-    started = Program(process)
-    reader = asyncio.create_task(started.read())
+    assert process.stderr is not None
+    async with _read(Program(process), process.stderr) as started:
+        yield started
+
+
+@asynccontextmanager
+async def forked_program(environ: Mapping[str, str]) -> AsyncIterator[Program]:
+    """Start the same without seconds of imports, where the start itself is not what is tested."""
+    reader, writer = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_serve, args=(_environ(environ), writer), daemon=True)
+    process.start()
+    writer.close()
+    written = asyncio.StreamReader()
+    with os.fdopen(os.dup(reader.fileno()), "rb") as pipe:
+        reader.close()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(written), pipe)
+        async with _read(Program(Fork(process)), written) as started:
+            yield started
+        transport.close()
+
+
+def _serve(environ: Mapping[str, str], writer: Connection) -> None:
+    become(environ, writer.fileno())
+    sys.exit(main([]))
+
+
+@asynccontextmanager
+async def _read(started: Program, written: asyncio.StreamReader) -> AsyncIterator[Program]:
+    reader = asyncio.create_task(started.read(written))
+    process = started.process
     try:
         yield started
     finally:

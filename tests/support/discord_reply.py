@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from redis.asyncio import Redis
 
-from bot.chat import Health, Json, Stop, ThreadId
+from bot.chat import Json, ThreadId
 from bot.commands.commands import Commands
 from bot.discord.part_timeout import PART_SECONDS
 from bot.discord.platform import connect
@@ -13,15 +13,8 @@ from bot.inbox import Lookup
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
+from tests.support.commands import no_health, nothing_to_stop
 from tests.support.files import Asked
-
-
-async def no_health() -> list[Health]:
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
 
 
 @contextlib.asynccontextmanager

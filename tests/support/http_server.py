@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from bot.chat import Event, Health, Message, Part, Receipt, Stop, Text, Turn
+from bot.chat import Event, Message, Part, Receipt, Text, Turn
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
@@ -19,22 +19,13 @@ from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
+from tests.support.commands import no_health, nothing_to_stop
 from tests.support.wait import wait_until
 
 
 async def echo(turn: Turn) -> AsyncIterator[Part]:
     """Answer with the question."""
     yield Text(turn.messages[0].text)
-
-
-async def no_health() -> list[Health]:
-    """Return no parts."""
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    """Return 0: nothing runs."""
-    return 0
 
 
 @dataclass

@@ -5,25 +5,16 @@ from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
 
-from bot.chat import Health, Stop, ThreadId
+from bot.chat import ThreadId
 from bot.commands.commands import Commands
 from bot.inbox import Lookup
 from bot.slack.platform import connect
 from bot.slack.writer import PART_SECONDS
 from bot.storage.coordination import SharedState
 from bot.storage.files import FileStore
-from tests.servers.slack.service import TEAM, Slack
+from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
+from tests.support.commands import no_health, nothing_to_stop
 from tests.support.files import Asked
-
-GENERAL, ALICE = "C0GENERAL", "U0ALICE"
-
-
-async def no_health() -> list[Health]:
-    return []
-
-
-async def nothing_to_stop(stop: Stop) -> int:
-    return 0
 
 
 @contextlib.asynccontextmanager

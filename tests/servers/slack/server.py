@@ -21,7 +21,11 @@ from tests.servers.slack.payloads import event_callback, message_events
 from tests.servers.slack.requests import RequestUrl, ResponseUrls
 from tests.servers.slack.socket_mode import SocketMode
 from tests.servers.slack.workspace import (
+    ALICE,
+    BOB,
     BOT_USER,
+    CAROL,
+    GENERAL,
     Change,
     Channel,
     ChannelKind,
@@ -64,9 +68,9 @@ class SlackServer:
         self.workspace.on_change = self._announce
         self.workspace.violate = self.violations.append
         self.workspace.issue_socket_url = lambda: self.socket_mode.issue_url(self.url)
-        for user in ("U0ALICE", "U0BOB", "U0CAROL"):
+        for user in (ALICE, BOB, CAROL):
             self.workspace.users[user] = user.removeprefix("U0").lower()
-        self.add_channel("C0GENERAL")
+        self.add_channel(GENERAL)
 
     # --- life cycle
 
@@ -142,7 +146,7 @@ class SlackServer:
         self,
         id: str,
         kind: ChannelKind = "channel",
-        members: Iterable[str] = ("U0ALICE", "U0BOB", "U0CAROL", BOT_USER),
+        members: Iterable[str] = (ALICE, BOB, CAROL, BOT_USER),
     ) -> str:
         """Create a channel; the bot is in it only if `BOT_USER` is among the members."""
         name = id.removeprefix("C0").lower()

@@ -7,8 +7,8 @@ follows from them, are no violations.
     async with Slack() as slack:
         # the app: AsyncWebClient(token=slack.bot_token, base_url=slack.api_url), or slack.environ for a child
         await slack.connected()
-        ts = await slack.say("U0ALICE", "C0GENERAL", f"{slack.mention} hello")
-        assert "hello" in await slack.answer("C0GENERAL", ts)
+        ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
+        assert "hello" in await slack.answer(GENERAL, ts)
         assert not slack.violations
 """
 
@@ -30,9 +30,14 @@ from tests.servers.slack.views import (
     view_submission,
 )
 from tests.servers.slack.workspace import (
+    ALICE,
     APP,
+    BOB,
     BOT,
     BOT_USER,
+    CAROL,
+    EVE,
+    GENERAL,
     TEAM,
     Ephemeral,
     File,
@@ -42,9 +47,14 @@ from tests.servers.slack.workspace import (
 from tests.support.wait import wait_until
 
 __all__ = [
+    "ALICE",
     "APP",
+    "BOB",
     "BOT",
     "BOT_USER",
+    "CAROL",
+    "EVE",
+    "GENERAL",
     "PROXY_VARIABLES",
     "TEAM",
     "Call",
@@ -79,7 +89,7 @@ class Command:
 class Slack(SlackServer):
     """One workspace (`TEAM`) with one installed app (`APP`, its bot is `BOT_USER`/`BOT`).
 
-    People `U0ALICE`, `U0BOB` and `U0CAROL` and the channel `C0GENERAL` (all of them and the bot in it)
+    People `ALICE`, `BOB` and `CAROL` and the channel `GENERAL` (all of them and the bot in it)
     exist from the start; people and direct channels also come into being when they are first named.
 
     For the app: `url`, `api_url`, `bot_token`, `app_token`, `signing_secret`, `environ`, `bot_user`.

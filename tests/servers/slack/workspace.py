@@ -22,6 +22,12 @@ APP = "A0AGENT0001"
 BOT_USER = "U0AGENT0001"
 BOT = "B0AGENT0001"
 
+ALICE, BOB, CAROL = "U0ALICE", "U0BOB", "U0CAROL"
+EVE = "U0EVE"
+"""A user who is in no channel."""
+
+GENERAL = "C0GENERAL"
+
 ChannelKind = Literal["channel", "group", "im", "mpim"]
 """Values of Slack's `channel_type`."""
 

@@ -1,0 +1,117 @@
+"""The agent with its real memory in Redis, and turns for it."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from langchain_core.tools import BaseTool, ToolException, tool
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from bot.access.approvals import Approvals, RequestStore
+from bot.agent import Agent, offline_model, open_agent
+from bot.agent.models.openai_service import open_model
+from bot.chat import Message, Part, Requests, Text, ThreadId, Turn
+from bot.inbox import Inbox
+from tests.servers.model import KEY, ModelServer
+
+
+def query_tool(attempts: list[str] | None = None) -> BaseTool:
+    """Return a tool that answers each query except two; `attempts` collects the queries."""
+
+    @tool
+    async def sql_query(query: str) -> str:
+        """Run a query."""
+        if attempts is not None:
+            attempts.append(query)
+        if query == "wrong":
+            raise ToolException('syntax error at or near "wrong"')
+        if query == "bug":
+            raise RuntimeError("a bug in the tool")
+        return f"| rows of {query} |"
+
+    return sql_query
+
+
+def a_turn(text: str, *, thread: str = "t1", attempt: int = 1, id: str = "") -> Turn:
+    message = Message(
+        id=id or f"test:{thread}:{text}",
+        thread=ThreadId("test", "space", thread),
+        author="test:ada",
+        text=text,
+        sent_at=time.time(),
+        addressed=True,
+    )
+    return Turn(id=message.id, thread=message.thread, messages=(message,), attempt=attempt)
+
+
+class _Writer:
+    """`bot.chat.MemoryWriter` that keeps nothing."""
+
+    async def note(self, memory: str, turn: Turn) -> None:
+        """Note nothing."""
+
+    async def remember(self, turn: Turn, answer: str) -> None:
+        """Remember nothing."""
+
+
+@asynccontextmanager
+async def an_agent(
+    redis: Redis,
+    model: ModelServer | None,
+    *,
+    tools: Sequence[BaseTool] = (query_tool(),),
+    fallback: str | None = None,
+    timeout: float = 5,
+    requests: Requests | None = None,
+    **options: Any,
+) -> AsyncIterator[Agent]:
+    settings: dict[str, Any] = {
+        "max_iterations": 5,
+        "history_tokens": 8000,
+        "ttl_days": 1,
+        "has_memory": True,
+    }
+    async with AsyncExitStack() as stack:
+        asked = offline_model(tools)
+        if model:
+            asked = await stack.enter_async_context(
+                open_model(
+                    name="main-model",
+                    fallback=fallback,
+                    api_key=SecretStr(KEY),
+                    base_url=model.base_url,
+                    timeout=timeout,
+                    tools=tools,
+                )
+            )
+        yield await stack.enter_async_context(
+            open_agent(
+                redis,
+                asked,
+                tools,
+                requests or without_approvers(redis),
+                writer=_Writer(),
+                **settings | options,
+            )
+        )
+
+
+def without_approvers(redis: Redis) -> Approvals:
+    """Return requests for approval that nobody can decide."""
+    return Approvals(
+        RequestStore(redis),
+        put=Inbox(redis, name="a", follow_days=1).put,
+        approvers=set(),
+        hours=1,
+        four_eyes=False,
+    )
+
+
+async def parts_of(agent: Agent, turn: Turn) -> list[Part]:
+    return [part async for part in agent.answer(turn)]
+
+
+async def text_of(agent: Agent, turn: Turn) -> str:
+    return "".join(part.text for part in await parts_of(agent, turn) if isinstance(part, Text))

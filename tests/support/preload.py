@@ -1,0 +1,28 @@
+"""Everything that a bot imports or loads, in the interpreter that `tests.support.forks` forks.
+
+No import may start a thread or an event loop: a fork has neither.
+"""
+
+import importlib
+import os
+
+from bot.memory import embeddings
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else numpy starts threads when it is imported
+
+for name in (
+    *(
+        "bot.main",
+        "bot.composition",
+        "bot.slack.platform",
+        "bot.discord.platform",
+        "bot.agent.models.openai_service",
+    ),
+    *("tests.crash.child", "tests.support.bot"),
+    # imported by libraries when they are first used: a third of a start
+    *("anyio.abc", "httpcore2", "langchain_core.tracers.context", "openai.resources.chat.completions"),
+    "redis.commands.json",
+):
+    importlib.import_module(name)
+
+embeddings._load()
