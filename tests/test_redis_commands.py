@@ -355,12 +355,12 @@ async def test_a_redis_that_refuses_a_document_does_not_get_it_into_the_log(
     operations: Operations, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "bot")
-    await redis.acl_setuser("default", enabled=True, commands=["-json.set"])
+    await redis.acl_setuser("default", enabled=True, nopass=True, commands=["-json.set"])
     try:
         with pytest.raises(StorageDown, match="has no permissions to run") as raised:
             await operations.run(Set("greeting", {"a": "hunter2"}), ADMIN)
     finally:
-        await redis.acl_setuser("default", enabled=True, commands=["+json.set"])
+        await redis.acl_setuser("default", enabled=True, nopass=True, commands=["+json.set"])
     assert "hunter2" not in str(raised.value)
     assert "hunter2" not in caplog.text
 
