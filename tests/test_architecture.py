@@ -90,20 +90,16 @@ HEADLESS = ("what", "whether", "who", "whose", "whom", "how", "where", "when", "
 """Openings of a docstring that is neither a noun phrase nor an imperative."""
 
 UNFINISHED_PROSE = {
-    "bot": 3,
-    "bot/access": 20,
-    "bot/access/approvals": 4,
-    "bot/agent": 4,
-    "bot/chat": 21,
-    "bot/commands": 7,
-    "bot/commands/redis": 12,
-    "bot/discord": 45,
+    "bot/access": 1,
+    "bot/agent": 2,
+    "bot/chat": 9,
+    "bot/discord": 28,
     "bot/discord/markdown": 6,
     "bot/memory": 2,
-    "bot/platforms": 16,
-    "bot/slack": 32,
-    "bot/storage": 21,
-    "bot/tools": 8,
+    "bot/platforms": 14,
+    "bot/slack": 26,
+    "bot/storage": 11,
+    "bot/tools": 7,
     "tests": 146,
 }
 """Most headless docstrings in folders whose prose is not finished: lower these numbers, add no folder."""
