@@ -218,6 +218,6 @@ def socket_directory(directory: Path, socket_name: str) -> Path:
 
 
 def package_directory(name: str) -> Path | None:
-    """Return the folder of an installed package, None when it is not; the package itself is not imported."""
+    """Return the folder of a package without importing it, or None if it is not installed."""
     spec = find_spec(name)
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
