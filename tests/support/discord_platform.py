@@ -150,7 +150,7 @@ def assert_no_late_typing(server: Discord, bot: Bot) -> None:
         channel = server.world.channels.get(int(receipt["channel"]))
         if channel and channel.typing and receipt["channel"] not in unfinished:
             mine = [each for each in channel.messages.values() if each.author is server.bot]
-            assert max(channel.typing) < max(each.history[-1].at for each in mine)
+            assert max(channel.typing) < max(each.history[-1].at for each in mine), channel.typing
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ async def no_heartbeat_is_left() -> AsyncIterator[None]:
     """Assert that heartbeat threads end with their connections, also if no session ever began."""
     yield
     beating = (each for each in threading.enumerate() if isinstance(each, KeepAliveHandler))
-    assert all(each._stop_ev.is_set() for each in beating)
+    assert all(each._stop_ev.is_set() for each in beating), beating
 
 
 class Link(SharedState):

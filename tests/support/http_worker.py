@@ -111,8 +111,8 @@ class Setup:
         """Send a message, and yield the frames of its stream."""
         body = {"message": message, "thread_id": thread_id}
         async with self.client.post("/chat", json=body, headers=STREAM | headers) as response:
-            assert response.status == 200
-            assert response.content_type == "text/event-stream"
+            assert response.status == 200, response.status
+            assert response.content_type == "text/event-stream", response.content_type
             async for frame in read_frames(response):
                 yield frame
 

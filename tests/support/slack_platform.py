@@ -55,8 +55,8 @@ async def server() -> AsyncIterator[Slack]:
     """Yield a Slack server; the test fails if it had to refuse a request or an answer is unfinished."""
     async with Slack(ack_timeout=0.5, redelivery_delays=(0.0, 0.1, 0.1)) as slack:
         yield slack
-        assert not slack.violations
-        assert not slack.unfinished()
+        assert not slack.violations, slack.violations
+        assert not slack.unfinished(), slack.unfinished()
 
 
 Answer = Callable[[Message], AsyncIterator[Part]]
