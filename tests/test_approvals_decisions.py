@@ -153,7 +153,7 @@ async def test_a_request_of_another_version_keeps_no_other_from_being_decided_or
 
 
 async def test_with_four_eyes_a_linked_account_is_the_same_person(redis: Redis) -> None:
-    """Who asks on Slack does not approve on Discord."""
+    """The person who asks on Slack cannot approve on Discord."""
 
     async def linked(author: str, space: str) -> frozenset[str]:
         return frozenset({ADA, BOB}) if author == ADA and space == "T1" else frozenset({author})
@@ -200,7 +200,7 @@ async def test_who_may_not_see_a_request_does_not_learn_who_has_decided_it(
 
 
 async def test_after_its_time_it_is_nobodys_to_decide(redis: Redis) -> None:
-    """Who comes too late makes it expire, for all; later ones are told so."""
+    """A decision that comes too late makes it expire, for all; later ones are told so."""
     kept = approvals(redis, hours=0)
     await kept.ask(TURN, PROPOSAL)
     assert "expired" in (await kept.decide(PROPOSAL.id, BOB, approve=True)).words

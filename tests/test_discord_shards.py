@@ -97,7 +97,7 @@ async def test_health_says_how_many_shards_are_connected(discord: Discord, launc
 
 
 async def test_health_tells_of_all_shards(discord: Discord, launch: Launch) -> None:
-    """Which of how many, the sum of the guilds, the newest event; the worst of them is the state."""
+    """The report has the number of shards, the sum of guilds, the newest event, and the worst state."""
     channels(discord, 2)
     process = await launch("one", 2)
 
@@ -148,7 +148,7 @@ async def test_health_forgets_the_shards_that_another_process_has_now(
 
 
 async def test_two_processes_share_the_shards_evenly(discord: Discord, launch: Launch) -> None:
-    """Who joins gets its half, and nothing moves after that."""
+    """A process that joins gets its half, and nothing moves after that."""
     one = await launch("one", 4)
     await connected(discord, 4)
     two = await launch("two", 4)
@@ -174,7 +174,7 @@ async def test_a_process_that_ends_is_replaced_at_once(
 async def test_a_process_that_dies_is_replaced_within_two_leases_and_nothing_is_missed(
     discord: Discord, redis: Redis, launch: Launch
 ) -> None:
-    """What was said to its shards meanwhile is found in the history."""
+    """Messages to its shards meanwhile are found in the history."""
     places = channels(discord, 2)
     one, two = await launch("one", 2), await launch("two", 2)
     await spread((one, 1), (two, 1))

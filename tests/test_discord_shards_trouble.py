@@ -55,7 +55,7 @@ async def test_no_session_is_begun_when_none_remains(
 async def test_the_last_sessions_are_counted_one_by_one(
     discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What Discord said some time ago is not relied on when it was little."""
+    """An old count of Discord's is not relied on when it was little."""
     monkeypatch.setattr(identify, "_LONGEST_WAIT_SECONDS", 0.05)
     discord.starts.remaining = 3
     process = await launch("one", 4)
@@ -190,7 +190,7 @@ async def missed_in_two_guilds(discord: Discord, redis: Redis, launch: Launch) -
 async def test_a_guild_that_cannot_be_read_holds_no_other_up(
     discord: Discord, redis: Redis, launch: Launch, path: str
 ) -> None:
-    """Who was kicked out, or may not look, is told so; the rest counts as heard."""
+    """A bot that was kicked out, or may not look, is told so; the rest counts as heard."""
     first, second = await missed_in_two_guilds(discord, redis, launch)
     assert first.guild
     refused = discord.fail("GET", f"/guilds/{first.guild.id}/{path}", times=99, status=403, code=50001)

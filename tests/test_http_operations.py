@@ -109,7 +109,7 @@ async def test_an_unknown_operation_is_invalid(setup: Setup, operation: Json) ->
 async def test_every_operation_leaves_a_line_in_the_log(
     setup: Setup, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who, from where, what and with what outcome; never the value."""
+    """The line has the caller, their address, the operation and its outcome; never the value."""
     caplog.set_level(logging.INFO, "bot")
     await setup.direct(operation="set", key="k", value="hunter2", ttl=60)
     await setup.direct(operation="set", key="k", value="hunter2", ttl=10**12)

@@ -73,7 +73,7 @@ class Worker:
 
     @property
     def id(self) -> str:
-        """What the model calls it, and the consumer group."""
+        """Return its name in the model, which is its consumer group."""
         return f"{self.name}.{self.start}"
 
 
@@ -366,7 +366,7 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @sync
     async def write(self, data: st.DataObject) -> None:
-        """What a turn writes beside the inbox, such as its checkpoint."""
+        """Write something beside the inbox, as a turn does with its checkpoint."""
         claim = data.draw(st.sampled_from(self.running()))
         with use_fence(claim.worker.inbox.fence(claim.lease)):
             assert await self.fenced.set("checkpoint", str(claim), ex=LEASE_MS)
@@ -488,7 +488,7 @@ class InboxMachine(RuleBasedStateMachine):
         ] == self.model.dead
 
     def check_mailbox(self, mailbox: Mailbox, entries: Any, stored: Any, answered: Any) -> None:
-        """What is not answered, in order, in its newest wording; and what was answered last."""
+        """Compare the unanswered messages, in order and newest wording, and the last answered one."""
         assert [text(fields[b"id"]) for _, fields in entries] == [each.id for each in mailbox.messages]
         assert {text(id): Message.from_json(json.loads(each)) for id, each in stored.items()} == {
             each.id: each for each in mailbox.messages

@@ -75,7 +75,7 @@ async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders
 
 
 async def test_an_order_that_fails_leaves_nothing(shelf: Shelf, orders: DatabaseWriter) -> None:
-    """What the constraint forbids by now is told, with its error."""
+    """A violation of the constraint by now is told, with its error."""
     proposal = await proposed(orders, "UPDATE shelf SET stock = stock - 10 WHERE id <= 2")
     await shelf.owner.execute("UPDATE shelf SET stock = 5 WHERE id = 1")
     with pytest.raises(ToolFailure, match="check constraint"):
@@ -136,7 +136,7 @@ async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
 async def test_a_role_with_powers_changes_nothing_in_production(
     shelf: Shelf, readers: Database, database_url: str
 ) -> None:
-    """What could do anything is not what runs a model's statements, be they approved."""
+    """A role that could do anything does not run a model's statements, be they approved."""
     superuser = database_url.replace("//bot_reader@", "//postgres@", 1)
     async with open_database_writer(superuser, readers, size=1, refuses_powers=True) as orders:
         with pytest.raises(ToolFailure, match="Changes are switched off"):

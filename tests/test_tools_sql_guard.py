@@ -113,7 +113,7 @@ spghandler system timeofday txid_status uuidv4 uuidv7
 async def test_every_volatile_function_of_postgres_was_judged(
     owner: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
-    """What may have effects is refused by its name, or stands in the list above: a new version shows here."""
+    """A function that may have effects is refused by name, or listed above: a new version shows here."""
     records = await owner.fetch("""
         SELECT DISTINCT proname FROM pg_proc
          WHERE provolatile = 'v' AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)

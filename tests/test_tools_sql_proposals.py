@@ -255,7 +255,7 @@ SHAPES = [
 async def test_the_reading_part_has_a_row_for_each_that_is_changed(
     shelf: Shelf, readers: Database, statement: str
 ) -> None:
-    """What the reading role counts is what the statement changes; what cannot run cannot be counted."""
+    """The reading role counts the rows that the statement changes; one that cannot run has no count."""
     await shelf.owner.execute("ALTER TABLE shelf ALTER name SET DEFAULT 'd', ALTER stock SET DEFAULT 3")
     transaction = shelf.owner.transaction()
     await transaction.start()
@@ -370,7 +370,7 @@ def test_texts_from_right_to_left_turn_no_values_around(texts: tuple[str, str]) 
 
 
 def test_a_printer_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was printed must parse to the very tree that came in."""
+    """The printed text must parse to the very tree that came in."""
     monkeypatch.setattr(sql_change, "RawStream", lambda: lambda _: "DELETE FROM shelf WHERE id = 2")
     with pytest.raises(ToolFailure, match="cannot be shown as it is"):
         check("DELETE FROM shelf WHERE id = 1")

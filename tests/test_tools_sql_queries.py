@@ -98,7 +98,7 @@ async def test_backslash_means_the_same_to_guard_and_server(
     ],
 )
 async def test_reading_queries_run(pool: Database, query: str) -> None:
-    """What people ask for is not refused."""
+    """Queries that people ask for are not refused."""
     assert (await pool.fetch(query, QueryLimits())).rows
 
 
@@ -236,7 +236,7 @@ async def test_locked_table_does_not_hold_us_up(
 
 
 async def running(owner: "asyncpg.Connection[asyncpg.Record]", backend: object) -> bool:
-    """Whether the server works on the endless query for the process `backend`."""
+    """Return whether the server works on the endless query for the process `backend`."""
     activity = "SELECT state = 'active' AND strpos(query, $2) > 0 FROM pg_stat_activity WHERE pid = $1"
     return bool(await owner.fetchval(activity, backend, ENDLESS))
 

@@ -187,7 +187,7 @@ async def test_a_halt_at_the_moment_of_the_end_is_no_error() -> None:
 
 
 async def test_a_refusal_is_not_told_to_the_memory() -> None:
-    """Who may not talk to the bot leaves nothing behind."""
+    """A person who may not talk to the bot leaves nothing behind."""
     conclusions = Conclusions()
     turn = Turn(id="turn-1", thread=THREAD, messages=(a_message("one", "test:eve"),))
     await take(Agent().answer, turn=turn, check=refuse_eve, conclusions=conclusions)
