@@ -97,7 +97,7 @@ async def shelf(database_url: str) -> AsyncIterator[Shelf]:
 LONGEST_FIRST = (
     *("test_crash_points", "test_storm", "test_crash_approvals", "test_program", "test_linear_time"),
     *("test_plugins_mcp", "test_start", "test_redis_confinement", "test_sql_redteam", "test_sentinel"),
-    *("test_slack", "test_redis_faults", "test_watchdog", "test_tools_sql", "test_bot"),
+    *("test_slack_recovery", "test_redis_faults", "test_watchdog", "test_tools_sql_queries", "test_bot"),
 )
 """Slowest files: started last, one of them would keep a process waiting for the others."""
 

@@ -1,4 +1,4 @@
-"""Who is answered and how often, asked of the whole bot: the lists, the rates, and two bots that talk."""
+"""Access control on the whole bot: the lists, the rates, and two bots that talk."""
 
 from dataclasses import replace
 from typing import Any
@@ -149,7 +149,7 @@ async def test_a_bot_that_is_not_listed_gets_no_word(storage: dict[str, Any], sl
 async def test_a_bot_that_is_listed_is_answered_where_it_mentions_us(
     storage: dict[str, Any], slack: Slack
 ) -> None:
-    """What it says to others is none of our business."""
+    """Its messages to others are none of our business."""
     other = slack.add_bot("U0OTHER", "B0OTHER")
     async with running(**storage, **of_slack(slack), allowed_bots="slack:B0OTHER"):
         await slack.connected()

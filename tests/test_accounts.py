@@ -38,7 +38,7 @@ async def test_of_many_who_type_a_code_at_once_one_is_linked(people: People) -> 
 
 
 async def test_links_are_passed_on_and_undone_one_by_one(people: People) -> None:
-    """Who is linked with one is linked with all of that person; leaving leaves the others linked."""
+    """A new link reaches all accounts of the person; an account that leaves leaves the others linked."""
     third = Account("http", "", "api")
     await people.link(ALSO_ALICE, await people.offer(ALICE))
     await people.link(third, await people.offer(ALSO_ALICE))

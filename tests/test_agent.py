@@ -198,7 +198,7 @@ async def test_fallback_model_answers_when_the_first_fails(redis: Redis, model: 
 
 
 async def test_no_model_is_told_in_words(redis: Redis, model: ModelServer) -> None:
-    """When nothing answers, the error is a sentence for the person; the thread stays usable."""
+    """A failure of every model is a sentence for the person; the thread stays usable."""
     model.respond = lambda request: Script(status=503, retry_after=0.01)
     async with an_agent(redis, model) as agent:
         with pytest.raises(AnswerError, match="has a problem"):
@@ -358,7 +358,7 @@ async def test_a_correction_is_told_as_one(redis: Redis, model: ModelServer) -> 
 
 
 async def test_closing_the_answer_closes_the_models_stream(redis: Redis, model: ModelServer) -> None:
-    """Who stops listening stops the model: its connection is closed at once."""
+    """A reader that stops listening stops the model: its connection is closed at once."""
     model.script(Script(text="word " * 50, pace=0.05))
     async with an_agent(redis, model) as agent:
         async with aclosing(cast("Any", agent.answer(a_turn("talk")))) as answer:
@@ -385,7 +385,7 @@ async def test_long_history_becomes_a_summary(redis: Redis, model: ModelServer) 
 
 
 async def test_summary_that_fails_costs_history_not_the_turn(redis: Redis, model: ModelServer) -> None:
-    """When the model cannot summarise, the older messages are forgotten and the turn is answered."""
+    """A summary that the model cannot write costs the older messages, and the turn is answered."""
 
     def respond(request: dict[str, Any]) -> Script | str:
         summarise = request["messages"][0]["content"] == prompts.SUMMARISE

@@ -102,7 +102,7 @@ async def test_a_tool_knows_the_person_it_works_for(model: ModelServer) -> None:
     """By whom the shares of the database are counted."""
 
     async def who() -> str:
-        """Who."""
+        """Return the asker."""
         return asker()
 
     message = Message(id="q", thread=TURN.thread, author="test:ada", text="who?", sent_at=0, addressed=True)

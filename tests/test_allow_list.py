@@ -1,4 +1,4 @@
-"""Who may talk to the bot, and where."""
+"""Access of people and bots: the lists of users, teams and channels."""
 
 from dataclasses import replace
 from typing import Any
@@ -109,7 +109,7 @@ async def test_a_discord_thread_belongs_to_its_channel(channel: str, parent: str
 
 
 async def test_an_administrator_is_bound_to_the_channels() -> None:
-    """Where the bot answers does not depend on who asks."""
+    """The channels of the bot do not depend on the person who asks."""
     assert isinstance(
         await Access(admins={"slack:U1"}, channels={"slack:C2"}).check(a_message("slack:U1")), Refuse
     )

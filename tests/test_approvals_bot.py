@@ -364,7 +364,7 @@ async def test_two_people_on_two_platforms_make_one_decision(
 async def test_four_eyes_see_more_than_two(
     settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:
-    """Who asked may not approve, be they an approver; another one may."""
+    """An approver who asked cannot approve their own request; another one can."""
     async with running(**settings, **of_slack(slack), approval_four_eyes=True):
         await slack.connected()
         model.script(ASK, "Done.")

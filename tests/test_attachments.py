@@ -378,7 +378,7 @@ async def test_a_parser_that_is_taken_over_cannot_fill_the_memory(
 async def test_an_answer_of_a_parser_that_is_taken_over_is_refused(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes
 ) -> None:
-    """What it says outside of the file's text has the form that ours has; the other files are read."""
+    """Its output outside of the file's text has the form that ours has; the other files are read."""
     a_parser(monkeypatch, tmp_path, f"os.write(1, {answer!r} + b'\\n')")
     made = await enclosed(redis, ("a.pdf", pdf("x")), ("good.txt", b"fine"))
     assert made.problems == ("I could not read a.pdf: it is damaged, or not what its name says.",)

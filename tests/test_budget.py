@@ -162,7 +162,7 @@ async def test_a_new_day_begins_at_midnight_utc(redis: Redis) -> None:
 
 
 async def test_a_call_of_which_nothing_came_costs_nothing(redis: Redis) -> None:
-    """What was held for it is given back."""
+    """Tokens that were held for it are given back."""
     budget = a_budget(redis, user="1000 tokens")
     for _ in range(5):
         assert await call(budget, asked_by("U1"), None, estimate=900) == ()

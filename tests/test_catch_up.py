@@ -27,7 +27,7 @@ def reading(missed: float) -> module.Read:
 async def test_every_process_builds_its_connection_anew_when_one_is_deaf(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who finds it does not know whose it is. Built anew, a connection is not called deaf for that again."""
+    """A finder does not know whose it is. Built anew, a connection is not called deaf for that again."""
     one, two = (CatchUp(SharedState(redis, name), hours=24) for name in ("one", "two"))
     for each in (one, two):
         each.mark_connected("test:source", reading(missed=0))

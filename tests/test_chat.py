@@ -120,7 +120,7 @@ def test_a_message_survives_being_stored_as_json(message: Message) -> None:
 
 
 def test_stored_message_without_later_fields_can_be_read() -> None:
-    """What an older version stored lacks the fields that have defaults."""
+    """A message that an older version stored lacks the fields that have defaults."""
     message = Message(
         id="1", thread=ThreadId("t", "s", "c"), author="t:a", text="x", sent_at=1, addressed=True
     )
@@ -170,7 +170,7 @@ def test_of_a_platform_that_is_not_registered_nothing_is_assumed() -> None:
 
 
 def test_a_message_cannot_be_changed() -> None:
-    """What was accepted is what will be answered."""
+    """A message is answered as it was accepted."""
     message = Message(
         id="1", thread=ThreadId("t", "s", "c"), author="t:a", text="x", sent_at=1, addressed=True
     )

@@ -1,4 +1,4 @@
-"""What slash commands answer, the same on every platform."""
+"""Answers of slash commands, the same on every platform."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -309,7 +309,7 @@ def test_variable_that_needs_another_says_which(
     ],
 )
 def test_whole_configuration_is_accepted(environ: Environ, variables: dict[str, str]) -> None:
-    """What belongs together is enough."""
+    """Settings that belong together are enough."""
     environ(**variables)
     load_settings(SETTINGS)
 

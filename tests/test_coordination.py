@@ -1,4 +1,4 @@
-"""What all processes know together: two processes' worth of objects on one Redis."""
+"""State that all processes share: two processes' worth of objects on one Redis."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ async def _take_all(*processes: SharedState, per_minute: int) -> tuple[int, floa
 async def test_no_minute_has_more_calls_than_allowed_of_all_processes_together(
     one: SharedState, two: SharedState
 ) -> None:
-    """Who comes after that is told to wait until the first of them is a minute old."""
+    """A later call is told to wait until the first of them is a minute old."""
     taken, seconds = await _take_all(one, two, per_minute=60)
     assert taken == 60
     assert 50 < seconds <= 60
@@ -146,7 +146,7 @@ async def test_a_restarted_process_has_its_lease_again(redis: Redis, one: Shared
 
 
 async def test_a_lease_ends_by_itself(redis: Redis, one: SharedState, two: SharedState) -> None:
-    """Who asks in vain does not lengthen it."""
+    """A request in vain does not lengthen it."""
     assert await one.lease("test:lease", 60)
     left = await redis.pttl("{bot}:lease:test:lease")
     assert not await two.lease("test:lease", 600)
@@ -389,7 +389,7 @@ async def test_a_message_is_taken_back_when_the_turn_before_it_is_stopped(
 
 @asynccontextmanager
 async def hearing(lookup: Lookup, topic: str) -> AsyncIterator[list[Json]]:
-    """What a process hears, as long as the context is open."""
+    """Yield the news that a process hears, as long as the context is open."""
     heard: list[Json] = []
 
     async def listen(news: AsyncIterator[Json]) -> None:
@@ -429,7 +429,7 @@ async def test_two_listeners_hear_the_same(redis: Redis) -> None:
 
 
 async def test_a_listener_whose_connection_was_cut_hears_again(redis: Redis) -> None:
-    """What is announced in between is lost; afterwards all is as before."""
+    """News in between are lost; afterwards all is as before."""
     async with hearing(Lookup(redis), "test") as heard:
         await announce(redis, "test", "before")
         await wait_until(lambda: heard == ["before"], "heard before")

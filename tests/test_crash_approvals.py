@@ -45,7 +45,7 @@ class SlackDesk(SlackScene):
         return (await self.slack.press(ALICE, GENERAL, request.ts, "approve")).acked
 
     def is_settled(self) -> bool:
-        """Whether the one request says who has decided it."""
+        """Return whether the one request says who has decided it."""
         return ["Approved by" in str(each.blocks) for each in self.requests()] == [True]
 
 
@@ -75,7 +75,7 @@ class DiscordDesk(DiscordScene):
         return True
 
     def is_settled(self) -> bool:
-        """Whether the one request says who has decided it."""
+        """Return whether the one request says who has decided it."""
         return ["Approved by" in each.content for each in self.requests()] == [True]
 
 
@@ -100,7 +100,7 @@ class SlackDirectDesk(SlackDesk):
         return (await self.slack.press(ALICE, self.slack.dm(ALICE), request.ts, "approve")).acked
 
     def is_settled(self) -> bool:
-        """Whether the request and its one copy say who has decided it."""
+        """Return whether the request and its one copy say who has decided it."""
         shown = [*self._cards(ALICE), *self._cards(BOB)]
         return ["Approved by" in str(each.blocks) for each in shown] == [True, True]
 
@@ -123,7 +123,7 @@ class DiscordDirectDesk(DiscordDesk):
         return self._cards(self.discord.alice) if self._cards(self.discord.bob) else []
 
     def is_settled(self) -> bool:
-        """Whether the request and its one copy say who has decided it."""
+        """Return whether the request and its one copy say who has decided it."""
         shown = [*self._cards(self.discord.alice), *self._cards(self.discord.bob)]
         return ["Approved by" in each.content for each in shown] == [True, True]
 
@@ -197,7 +197,7 @@ class Trial:
         """Slack sends the question again, and the bot reads Discord's history."""
 
     async def _press(self) -> None:
-        """Whose press was not taken presses again."""
+        """Press again until the press is taken."""
         await wait_until(self._desk.press, "the press is taken", TIMEOUT)
 
     def _steps(self) -> list[str]:

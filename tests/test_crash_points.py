@@ -41,7 +41,7 @@ CERTAIN = frozenset(held(what) for what in MARKS.values())
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Which steps to kill at.
+    """Steps to kill at.
 
     `after`: in the life that follows this kill. `since`: what comes before this step is another case's.
     `with_memory`: also at what the agent writes on its way, which it does in the same way on every platform.
@@ -58,7 +58,7 @@ class Case:
 
     @property
     def first(self) -> list[str]:
-        """How the lives before end."""
+        """Return the ends of the lives before."""
         return [self.after] if self.after else []
 
     async def trial(self, lane: Lane, ends: Sequence[str] = ()) -> Outcome:
@@ -139,7 +139,7 @@ async def test_a_turn_survives_a_kill_at_every_step(
 async def _problems(
     case: Case, lanes: Sequence[Lane], ends: Sequence[Sequence[str]], undisturbed: Outcome
 ) -> list[str]:
-    """What goes wrong with these ends of lives, tried in as many lanes as there are."""
+    """Return the problems with these ends of lives, tried in as many lanes as there are."""
     problems: list[str] = []
     passed_by: list[str] = []
     waiting = iter(ends)

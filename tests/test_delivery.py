@@ -1,4 +1,4 @@
-"""What people may rely on, with the whole bot: nothing missed, stopped at once, corrected, roles split."""
+"""Promises to people, with the whole bot: nothing missed, stopped at once, corrected, roles split."""
 
 import asyncio
 import statistics
@@ -304,7 +304,7 @@ async def test_a_caller_who_asks_again_after_a_restart_gets_the_same_answer(
 
 
 async def test_http_answers_are_stopped_by_a_message(storage: dict[str, Any], model: ModelServer) -> None:
-    """Who writes `!stop` is told so at once, and the answer that is stopped ends with a word."""
+    """A message `!stop` is answered at once, and the answer that is stopped ends with a word."""
     model.script(Script(text="One two " + "three " * 400, pace=0.05))
     async with running(**storage, **of_model(model)) as bot, asyncio.TaskGroup() as callers:
         asking = callers.create_task(ask(bot, "key"))

@@ -1,4 +1,4 @@
-"""Which of Discord's messages concern the bot, and as what. discord.py itself reads the payloads."""
+"""Discord's messages that concern the bot, and their kinds. discord.py itself reads the payloads."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -316,7 +316,7 @@ def test_a_members_roles_come_along(library: Library) -> None:
 def test_a_command_of_somebody_who_installed_the_bot_for_themselves_is_in_no_server(
     guild: int | None, owners: dict[int, int], space: str
 ) -> None:
-    """Where the bot is no member, the rules of direct messages hold."""
+    """A server without the bot as a member has the rules of direct messages."""
     interaction: Any = object.__new__(discord.Interaction)
     interaction.guild_id, interaction._integration_owners = guild, owners
     assert space_of(interaction) == space

@@ -36,7 +36,7 @@ class Reader:
         self.events.append(event)
 
     async def catch_up(self) -> list[str]:
-        """What it hears at its return."""
+        """Return the texts that it hears at its return."""
         await self.platform.catch_up(self.deliver)
         return [each.text for each in self.events if isinstance(each, Message)]
 

@@ -1,4 +1,4 @@
-"""What of an answer lands in which Discord message, and how it is written there."""
+"""Layout of an answer in Discord messages, and its markup there."""
 
 import re
 from itertools import pairwise

@@ -27,7 +27,7 @@ from tests.support.discord_shard import (
 
 
 def told(event: Event | discord.Interaction) -> dict[str, Json]:
-    """What was heard, as the samples spell it: with its kind, and without fields that are empty."""
+    """Return an event as the samples spell it: with its kind, and without fields that are empty."""
     if isinstance(event, discord.Interaction):
         data: Any = event.data or {}
         place = {"guild": event.guild_id, "channel": event.channel_id, "by": event.user.id}
@@ -68,7 +68,7 @@ JUNK: st.SearchStrategy[Json] = st.sampled_from(
 
 
 def paths(value: Json, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a payload, however deep."""
+    """Yield the path of every value in a payload, however deep."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in items:
         yield (*at, key)

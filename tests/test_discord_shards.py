@@ -1,198 +1,30 @@
-"""Discord in several shards, over several processes: real clients, real Redis, a strict gateway."""
-
-import asyncio
-import contextlib
-import logging
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+"""Discord in several shards: spread evenly over the processes, and taken over when one ends."""
 
 import pytest
-from discord.gateway import KeepAliveHandler
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from bot.chat import (
-    Audience,
-    CredentialsRejected,
-    Event,
-    Health,
-    Json,
-    Message,
-    StorageDown,
-    Unreachable,
-)
-from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
 from bot.discord import identify, shards
-from bot.discord.platform import Discord as DiscordPlatform
-from bot.discord.platform import connect
 from bot.discord.shards import fair_share
-from bot.inbox import Inbox, Lookup
-from bot.platforms import catch_up, supervise
-from bot.platforms.supervise import keep_up
-from bot.storage.coordination import SharedState
-from bot.storage.files import FileStore
-from tests.servers.discord.service import Channel, Discord
-from tests.support.commands import nothing_to_stop
+from tests.servers.discord.service import Discord
+from tests.support import discord_processes
+from tests.support.discord_processes import (
+    LEASE_SECONDS,
+    RENEW_SECONDS,
+    Launch,
+    channels,
+    connected,
+    known,
+    mention,
+    spread,
+)
 from tests.support.wait import wait_until
 
-LEASE_SECONDS, RENEW_SECONDS = 2.0, 0.1
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All times short, in the proportions that they have."""
-    monkeypatch.setattr(shards, "LEASE_SECONDS", LEASE_SECONDS)
-    monkeypatch.setattr(shards, "RENEW_SECONDS", RENEW_SECONDS)
-    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
-    monkeypatch.setattr(supervise, "CATCH_UP_SECONDS", 0.1)
-
-
-@pytest.fixture(autouse=True)
-async def no_heartbeat_is_left() -> AsyncIterator[None]:
-    """Their threads end with the connections, also where no session ever began."""
-    yield
-    beating = (each for each in threading.enumerate() if isinstance(each, KeepAliveHandler))
-    assert all(each._stop_ev.is_set() for each in beating)
-
-
-class Link(SharedState):
-    """What a process knows with the others; cut, its Redis is away."""
-
-    def __init__(self, redis: Redis, name: str) -> None:
-        super().__init__(redis, name)
-        self.is_cut = False
-        self.rounds = 0
-
-    async def attend(self, group: str, seconds: float, note: Json = None) -> tuple[int, Sequence[Json]]:
-        self.rounds += 1
-        return await super().attend(group, seconds, note)
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("lease", "release", "attend", "leave", "agree") and self.is_cut:
-            return self._fail
-        return super().__getattribute__(name)
-
-    async def _fail(self, *args: object, **options: object) -> None:
-        raise StorageDown("cut off")
-
-
-@dataclass
-class Process:
-    """A process of the bot that takes messages, and answers none."""
-
-    platform: DiscordPlatform
-    link: Link
-    inbox: Inbox
-    heard: list[str] = field(default_factory=list)
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    async def deliver(self, event: Event) -> None:
-        assert isinstance(event, Message)
-        await self.inbox.put(event)
-        self.heard.append(event.text)
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin to listen, and to catch up."""
-        receiving = asyncio.create_task(self.platform.receive(self.deliver))
-        self.tasks += [receiving, asyncio.create_task(keep_up(self.platform, self.deliver))]
-        return receiving
-
-    async def stop(self) -> None:
-        """End as SIGTERM does."""
-        await cancel(*self.tasks)
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    async def die(self) -> None:
-        """End as kill -9 does: nothing is given back."""
-        self.link.is_cut = True
-        await self.stop()
-
-    @property
-    def holds(self) -> list[int]:
-        return [shard.number for shard in self.platform._shards.held]
-
-    async def audience(self, message: Message) -> Audience:
-        return "members"
-
-    async def health(self) -> Health:
-        return await self.platform.health()
-
-
-Launch = Callable[..., Awaitable[Process]]
-"""A fixture: starts a process with a name and a wished number of shards."""
-
-
-async def well() -> list[Health]:
-    return [Health(name="redis", state="ok")]
-
-
-@pytest.fixture
-async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
-    """Starts processes of the bot; those that still run are stopped at the end of the test."""
-    stack = contextlib.AsyncExitStack()
-
-    async def launch(name: str, wish: int | None = None, *, is_cut: bool = False) -> Process:
-        link = Link(redis, name)
-        link.is_cut = is_cut
-        platform = await stack.enter_async_context(
-            connect(
-                token=discord.token,
-                api_url=discord.url,
-                commands=Commands(well, nothing_to_stop),
-                shared=link,
-                lookup=Lookup(redis),
-                files=FileStore(redis),
-                catch_up_hours=24,
-                shards=wish,
-            )
-        )
-        process = Process(platform, link, Inbox(redis, name=name, follow_days=30))
-        process.start()
-        stack.push_async_callback(process.stop)
-        return process
-
-    async with stack:
-        yield launch
-
-
-def everything(count: int) -> list[tuple[int, int]]:
-    """All shards of so many."""
-    return [(number, count) for number in range(count)]
-
-
-async def connected(discord: Discord, count: int) -> None:
-    """Each of so many shards is connected once."""
-    await wait_until(lambda: discord.shards == everything(count), f"{count} shards", timeout=20)
-
-
-async def spread(*expected: tuple[Process, int]) -> None:
-    """Each process holds as many shards as expected."""
-    await wait_until(lambda: all(len(one.holds) == most for one, most in expected), "spread", timeout=20)
-
-
-def channels(discord: Discord, count: int) -> list[Channel]:
-    """A channel in a guild of each shard."""
-    guilds = [discord.add_guild(f"guild {number}", (number, count)) for number in range(count)]
-    return [discord.add_channel("general", guild) for guild in guilds]
-
-
-async def mention(discord: Discord, channel: Channel, text: str) -> None:
-    await discord.say(discord.alice, channel, f"{discord.mention} {text}")
-
-
-async def known(redis: Redis, count: int) -> None:
-    """Each shard has caught up once, so that from now on nothing may be missed."""
-
-    async def are_known() -> bool:
-        sources = [f"discord:{number}/{count}" for number in range(count)]
-        return None not in await redis.zmscore("{bot}:heard", sources)
-
-    await wait_until(are_known, "caught up", timeout=20)
+quick = discord_processes.quick
+no_heartbeat_is_left = discord_processes.no_heartbeat_is_left
+launch = discord_processes.launch
 
 
 # --- one process
@@ -265,7 +97,7 @@ async def test_health_says_how_many_shards_are_connected(discord: Discord, launc
 
 
 async def test_health_tells_of_all_shards(discord: Discord, launch: Launch) -> None:
-    """Which of how many, the sum of the guilds, the newest event; the worst of them is the state."""
+    """The report has the number of shards, the sum of guilds, the newest event, and the worst state."""
     channels(discord, 2)
     process = await launch("one", 2)
 
@@ -316,7 +148,7 @@ async def test_health_forgets_the_shards_that_another_process_has_now(
 
 
 async def test_two_processes_share_the_shards_evenly(discord: Discord, launch: Launch) -> None:
-    """Who joins gets its half, and nothing moves after that."""
+    """A process that joins gets its half, and nothing moves after that."""
     one = await launch("one", 4)
     await connected(discord, 4)
     two = await launch("two", 4)
@@ -342,7 +174,7 @@ async def test_a_process_that_ends_is_replaced_at_once(
 async def test_a_process_that_dies_is_replaced_within_two_leases_and_nothing_is_missed(
     discord: Discord, redis: Redis, launch: Launch
 ) -> None:
-    """What was said to its shards meanwhile is found in the history."""
+    """Messages to its shards meanwhile are found in the history."""
     places = channels(discord, 2)
     one, two = await launch("one", 2), await launch("two", 2)
     await spread((one, 1), (two, 1))
@@ -405,256 +237,6 @@ async def test_identifies_keep_their_distance_over_all_processes(
     again = await launch("one", 6)
     await spread((again, 3), (two, 3))
     await connected(discord, 6)
-
-
-# --- trouble
-
-
-async def test_no_session_is_begun_when_none_remains(
-    discord: Discord,
-    launch: Launch,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Discord would reset the token. The log and the health say what is waited for."""
-    monkeypatch.setattr(identify, "_LONGEST_WAIT_SECONDS", 0.05)
-    discord.starts.remaining = 0
-    process = await launch("one", 2)
-
-    async def is_told() -> bool:
-        return "used up" in (await process.health()).evidence.get("session_starts", "")
-
-    await wait_until(is_told, "told")
-    assert not discord.sessions
-    assert len([each for each in caplog.records if each.levelno == logging.ERROR]) == 1
-    discord.starts.remaining = 1000
-    await connected(discord, 2)
-
-
-async def test_the_last_sessions_are_counted_one_by_one(
-    discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What Discord said some time ago is not relied on when it was little."""
-    monkeypatch.setattr(identify, "_LONGEST_WAIT_SECONDS", 0.05)
-    discord.starts.remaining = 3
-    process = await launch("one", 4)
-    await wait_until(lambda: discord.starts.remaining == 0, "three have begun")
-
-    async def is_told() -> bool:
-        return "session_starts" in (await process.health()).evidence
-
-    await wait_until(is_told, "the fourth waits")
-    discord.starts.remaining = 1000
-    await connected(discord, 4)
-
-
-async def test_while_redis_is_away_what_is_held_is_kept(
-    discord: Discord, launch: Launch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nothing new is taken; when it is back, nothing has moved."""
-    one, two = await launch("one", 2), await launch("two", 2)
-    await spread((one, 1), (two, 1))
-    await connected(discord, 2)
-    sessions = len(discord.sessions)  # on a busy machine one may have been begun again
-    for process in (one, two):
-        process.link.is_cut = True
-    began = time.monotonic()
-    await wait_until(lambda: time.monotonic() - began > 1.5 * LEASE_SECONDS, "the leases have ended")
-    assert "shards cannot be renewed" in caplog.text
-    assert discord.shards == everything(2)
-    for process in (one, two):
-        process.link.is_cut = False
-    rounds = len(caplog.records)
-    await wait_until(lambda: one.platform._shards._is_certain, "renewed")
-    await wait_until(lambda: two.platform._shards._is_certain, "renewed")
-    assert len(caplog.records) == rounds
-    assert (len(one.holds), len(two.holds), len(discord.sessions)) == (1, 1, sessions)
-
-
-async def test_a_process_whose_redis_is_away_at_first_begins_when_it_is_back(
-    discord: Discord, launch: Launch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Until then it could keep nothing of what it hears."""
-    process = await launch("one", is_cut=True)
-    await wait_until(lambda: "shards cannot be renewed" in caplog.text, "told")
-    assert not discord.sessions
-    process.link.is_cut = False
-    await connected(discord, 1)
-
-
-async def test_a_process_that_cannot_reach_the_gateway_lets_others_try(
-    discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It gives its shards back when none was connected for a lease."""
-    monkeypatch.setattr(shards, "LEASE_SECONDS", 0.5)
-    discord.refuse_gateway(times=999)
-    process = await launch("one", 2)
-    with pytest.raises(Unreachable):
-        await process.tasks[0]
-    assert process.holds == []
-    discord.refuse_gateway(times=0)
-    await launch("two", 2)
-    await connected(discord, 2)
-
-
-async def test_a_deaf_connection_is_found_out_and_built_anew(
-    discord: Discord, redis: Redis, launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By what the history has and nobody heard; the other shard goes on."""
-    monkeypatch.setattr(catch_up, "SWEEP_SECONDS", 0.3)
-    monkeypatch.setattr(catch_up, "DEAF_SECONDS", 0)
-    places = channels(discord, 2)
-    process = await launch("one", 2)
-    await connected(discord, 2)
-    await known(redis, 2)
-    [deaf] = [each for each in discord.sessions if each.shard == (1, 2)]
-    assert deaf.connection
-    deaf.connection.deaf = True
-    await mention(discord, places[1], "into the void")
-    await wait_until(lambda: len(discord.sessions) == 3, "built anew")
-    assert "into the void" in process.heard
-    await wait_until(lambda: "GUILD_CREATE" in "".join(discord.sessions[2].log), "connected")
-    await mention(discord, places[1], "again")
-    await wait_until(lambda: "again" in process.heard, "heard")
-    assert discord.sessions[2].shard == (1, 2)
-
-
-async def test_a_refused_token_ends_all_shards(discord: Discord, launch: Launch) -> None:
-    """It is the platform's matter, not a shard's."""
-    process = await launch("one", 2)
-    await connected(discord, 2)
-    discord.close_gateway(4004)
-    with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
-        await process.tasks[0]
-    assert process.holds == []
-
-
-async def test_a_thread_of_ours_that_was_archived_meanwhile_is_read_too(
-    discord: Discord, redis: Redis, launch: Launch
-) -> None:
-    """Each is read once; a chain of replies, which is named after a message, holds nothing up."""
-    archived, active = (discord.start_thread(discord.alice, discord.general, name) for name in "ab")
-    process = await launch("one")
-    await connected(discord, 1)
-    for place in (archived, active, discord.general):
-        await mention(discord, place, "known")
-    await wait_until(lambda: process.heard == ["known"] * 3, "the bot takes part")
-    await known(redis, 1)
-    await process.stop()
-    await discord.say(discord.alice, archived, "into the archived one")
-    discord.archive(archived)
-    await discord.say(discord.alice, active, "into the active one")
-    before = len(discord.calls)
-    again = await launch("one")
-    missed = {"into the archived one", "into the active one"}
-    await wait_until(lambda: missed <= {*again.heard}, "all is heard")
-    read = [call.path for call in discord.calls[before:] if call.path.endswith("/messages")]
-    assert read.count(f"/channels/{archived.id}/messages") == 1
-    assert read.count(f"/channels/{active.id}/messages") == 1
-
-
-async def missed_in_two_guilds(discord: Discord, redis: Redis, launch: Launch) -> tuple[Channel, Channel]:
-    """Channels of two guilds; in both the bot was mentioned while it did not listen."""
-    first, second = (discord.add_channel("talk", discord.add_guild(name)) for name in ("first", "second"))
-    process = await launch("one")
-    await connected(discord, 1)
-    await known(redis, 1)
-    await process.stop()
-    for place in (first, second):
-        await mention(discord, place, f"into {place.id}")
-    return first, second
-
-
-@pytest.mark.parametrize("path", ["channels", "threads/active"])
-async def test_a_guild_that_cannot_be_read_holds_no_other_up(
-    discord: Discord, redis: Redis, launch: Launch, path: str
-) -> None:
-    """Who was kicked out, or may not look, is told so; the rest counts as heard."""
-    first, second = await missed_in_two_guilds(discord, redis, launch)
-    assert first.guild
-    refused = discord.fail("GET", f"/guilds/{first.guild.id}/{path}", times=99, status=403, code=50001)
-    before = await redis.zscore("{bot}:heard", "discord:0/1")
-    again = await launch("one")
-    await wait_until(lambda: again.heard == [f"into {second.id}"], "the other guild is read")
-
-    async def is_heard() -> bool:
-        return await redis.zscore("{bot}:heard", "discord:0/1") != before
-
-    await wait_until(is_heard, "all is heard that can be")
-    assert refused.used == 1
-
-
-async def test_what_a_guild_that_is_out_of_order_has_is_read_later(
-    discord: Discord, redis: Redis, launch: Launch
-) -> None:
-    """The others are read at once, and the gap stays open."""
-    first, second = await missed_in_two_guilds(discord, redis, launch)
-    assert first.guild
-    trouble = discord.fail("GET", f"/guilds/{first.guild.id}/channels", times=10**6, status=503)
-    again = await launch("one")
-    await wait_until(lambda: f"into {second.id}" in again.heard, "the other guild is read")
-    assert f"into {first.id}" not in again.heard
-    trouble.times = 0
-    await wait_until(lambda: f"into {first.id}" in again.heard, "the guild is read")
-
-
-# --- another number of shards
-
-
-async def test_a_new_number_of_shards_comes_when_the_last_process_with_the_old_one_has_ended(
-    discord: Discord, redis: Redis, launch: Launch
-) -> None:
-    """A rolling restart: never are two numbers in use at once, and nothing is missed at the change."""
-    places = [*channels(discord, 4), discord.dm(discord.alice)]
-    old, older = await launch("one", 2), await launch("two", 2)
-    await connected(discord, 2)
-    await known(redis, 2)
-    await older.stop()
-    new = await launch("three", 4)
-    await spread((old, 1), (new, 1))
-    await connected(discord, 2)
-    counts: set[frozenset[int]] = set()
-
-    def changed() -> bool:
-        counts.add(frozenset(count for _, count in discord.shards))
-        return discord.shards == everything(4)
-
-    await old.stop()
-    for place in places:
-        await mention(discord, place, f"into {place.id}")
-    await wait_until(changed, "four shards", timeout=20)
-    assert counts <= {frozenset(), frozenset({2}), frozenset({4})}
-    heard = {f"into {place.id}" for place in places[:-1]}
-    await wait_until(lambda: heard <= {*new.heard}, "all is heard")
-
-
-async def test_more_shards_that_discord_demands_are_taken_after_a_new_look(
-    discord: Discord, launch: Launch
-) -> None:
-    """Close code 4011 names the setting; without it, the next `receive` asks Discord again."""
-    process = await launch("one")
-    await connected(discord, 1)
-    discord.starts.shards = discord.starts.least_shards = 2
-    discord.close_gateway(4011)
-    with pytest.raises(CredentialsRejected, match="DISCORD_SHARDS"):
-        await process.tasks[0]
-    process.start()
-    await connected(discord, 2)
-
-
-async def test_a_bot_that_was_never_there_does_not_answer_its_past(
-    discord: Discord, redis: Redis, launch: Launch
-) -> None:
-    """However many shards it has."""
-    places = channels(discord, 2)
-    for place in places:
-        await mention(discord, place, "years ago")
-    process = await launch("one", 2)
-    await connected(discord, 2)
-    await known(redis, 2)
-    for place in places:
-        await mention(discord, place, "now")
-    await wait_until(lambda: process.heard == ["now", "now"], "heard")
 
 
 # --- shares

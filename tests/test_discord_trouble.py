@@ -87,7 +87,7 @@ async def test_a_failure_that_ended_is_forgotten(discord: Discord, redis: Redis,
 async def test_a_discord_that_fails_at_everything_is_waited_for(
     discord: Discord, redis: Redis, picture: File
 ) -> None:
-    """Where not even the sentence can be shown, the file is tried again: an outage costs no answer."""
+    """A file whose sentence cannot be shown either is tried again: an outage costs no answer."""
     places = (MESSAGES, "/channels/*/messages/*", "/users/@me/channels")
     faults = [discord.fail("*", path, times=ALWAYS, status=503) for path in places]
     async with asked(discord, redis, "thread", part_seconds=0) as question:

@@ -107,7 +107,7 @@ async def test_a_message_that_is_sent_again_is_answered_once(
 async def test_an_answer_waits_for_a_user_who_comes_back(
     with_model: dict[str, Any], model: ModelServer
 ) -> None:
-    """What was made is kept: the model is not asked again."""
+    """The finished answer is kept: the model is not asked again."""
     gate = asyncio.Event()
     model.script(Script(text="Here it is.", gate=gate))
     async with running(WITH_LINES, **with_model) as bot:

@@ -63,7 +63,7 @@ WRITES: list[Callable[[Redis], Awaitable[Any]]] = [
 async def test_a_write_behind_a_held_lease_is_like_any_other(
     redis: Redis, write: Callable[[Redis], Awaitable[Any]]
 ) -> None:
-    """The same reply, the same effect."""
+    """Its reply and its effect are the same."""
     await redis.set("s", "old")
     expected, after = await write(redis), await dump(redis)
     await redis.flushall()

@@ -30,7 +30,7 @@ async def test_the_same_file_has_the_same_id_and_another_has_not(redis: Redis) -
 
 
 async def test_the_id_of_a_file_says_nothing_about_its_content(redis: Redis) -> None:
-    """Who knows or guesses a file's content cannot compute its address; another Redis has another id."""
+    """A file's content does not tell its address; another Redis has another id."""
     file = await FileStore(redis).keep("a.csv", "text/csv", b"x")
     assert re.fullmatch("[0-9a-f]{32}", file.id)
     await redis.flushall()

@@ -78,7 +78,7 @@ async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
 async def test_no_file_makes_the_bot_call_a_method_of_slack(
     settings: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
-    """Whose app shares a remote file chooses its address; the bot's token would go there."""
+    """An app that shares a remote file chooses its address; the bot's token would go there."""
     settings |= {
         "slack_bot_token": slack.bot_token,
         "slack_app_token": slack.app_token,

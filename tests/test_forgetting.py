@@ -70,14 +70,14 @@ async def holding(redis: Redis, *words: str) -> list[str]:
 
 
 async def command(slack: Slack, text: str, user: str = ALICE) -> str:
-    """What `/agent-memory` answers, once it has."""
+    """Return the answer of `/agent-memory`."""
     done: Command = await slack.command("/agent-memory", text, user, slack.dm(user))
     await wait_until(lambda: bool(done.response_url.uses), "the command is answered", timeout=40)
     return str(done.response_url.uses[-1]["text"])
 
 
 def wish(fact: str, scope: str) -> str:
-    """What a person writes to have a fact remembered, and what makes the model do so."""
+    """Return a message that asks to remember a fact, and that makes the model do so."""
     return f"{fact}\n{order('memory_save', text=fact, scope=scope)}"
 
 

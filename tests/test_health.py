@@ -47,7 +47,7 @@ async def test_this_process_comes_first_with_version_and_uptime() -> None:
 
 
 async def test_every_part_is_asked_in_the_order_of_adding() -> None:
-    """What a check says is passed on as it is; a part that is added later is asked, too."""
+    """A check's report is passed on as it is; a part that is added later is asked, too."""
     redis, slack, inbox = map(healthy, ("redis", "slack", "inbox"))
     platforms: list[Part] = []
     examine = Examination([redis], platforms, [inbox])

@@ -1,4 +1,4 @@
-"""What of a thread's messages the model is given: never anything that the service refuses."""
+"""Messages of a thread for the model: never anything that the service refuses."""
 
 import json
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def histories(draw: st.DrawFn, ids: st.SearchStrategy[str] = unique_ids) -> list
 
 
 def refused(messages: Sequence[AnyMessage]) -> str | None:
-    """What the model service says to these messages."""
+    """Return the refusal of the model service for these messages, if there is one."""
     body: dict[str, Any] = {"model": "m", "messages": convert_to_openai_messages(list(messages))}
     return refusal(json.loads(json.dumps(body)))
 

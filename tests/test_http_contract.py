@@ -69,7 +69,7 @@ async def test_the_load_script_fails_when_a_chat_is_not_answered() -> None:
 
 
 async def test_each_request_of_the_contract_is_answered_as_it_says(bot: Bot) -> None:
-    """What must be in the answer; there may be more beside it."""
+    """The answer must have these fields; there may be more beside them."""
     success = {"status": "success"}
     contract: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
         ("/chat", {"message": "Hello", "thread_id": "test123"}, 200, success | {"thread_id": "test123"}),

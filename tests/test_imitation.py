@@ -47,7 +47,7 @@ PIECES = st.sampled_from(
 
 
 def test_a_copied_request_loses_its_sign_and_its_id() -> None:
-    """What is left can be read, and decides nothing."""
+    """The rest can be read, and decides nothing."""
     fake = f"{SIGN} **Fix a typo?** It would change 1 row.\n`approve {ID}` or `reject {ID} why`."
     assert (
         harmless(fake) == "[lock] **Fix a typo?** It would change 1 row.\n`approve […]` or `reject […] why`."

@@ -92,7 +92,7 @@ async def test_put_ignores_what_is_not_addressed_until_the_thread_is_joined(redi
 
 
 async def test_messages_survive_storage_unchanged(redis: Redis) -> None:
-    """What a worker is given equals what was put."""
+    """A worker is given the message that was put."""
     message = replace(a_message("grüße 🎉\n\u0000"), channel="C1", place={"ts": "1.1"}, sent_at=1700000000.25)
     inbox = an_inbox(redis)
     await inbox.put(message)
@@ -115,7 +115,7 @@ async def test_messages_that_wait_become_one_turn(redis: Redis) -> None:
 
 
 async def test_a_second_attempt_has_the_same_messages(redis: Redis) -> None:
-    """What arrives between two attempts is not merged into the turn that is already half shown."""
+    """A message between two attempts is not merged into the turn that is already half shown."""
     inbox = an_inbox(redis)
     await inbox.put(a_message("one"))
     lease = await a_lease(inbox)
@@ -163,7 +163,7 @@ async def test_turns_of_a_thread_never_overlap_and_threads_run_side_by_side(redi
 
 
 async def test_receipt_is_given_to_the_next_attempt(redis: Redis) -> None:
-    """What the first attempt showed is known to the second, which can finish it."""
+    """The second attempt knows the receipt of the first, and can finish its answer."""
     receipts: list[dict[str, str]] = []
 
     async def work(turn: Turn, receipt: Receipt, halt: Halt) -> None:
@@ -215,7 +215,7 @@ async def test_undeliverable_reply_ends_the_turn(redis: Redis) -> None:
 
 
 async def _holds(redis: Redis, *, dead: int) -> bool:
-    """Whether the inbox holds nothing but so many dead messages."""
+    """Return whether the inbox holds nothing but so many dead messages."""
     evidence = (await inbox_health(redis)).evidence
     return dict(evidence) == {"waiting": 0, "running": 0, "postponed": 0, "dead": dead}
 
@@ -318,7 +318,7 @@ async def test_a_turn_that_hangs_even_when_it_says_that_it_is_given_up_ends_with
 async def test_a_turn_that_kills_the_process_even_when_it_is_given_up_ends_without_a_word(
     redis: Redis,
 ) -> None:
-    """The same for crashes that nobody can put down to it."""
+    """Crashes that nobody can put down to it end it, too."""
     await an_inbox(redis).put(a_message("poison"))
     for _ in range(MAX_FAILURES + MUTE_AFTER):
         inbox = an_inbox(redis)
@@ -423,7 +423,7 @@ async def test_long_turn_keeps_its_lease(redis: Redis) -> None:
 
 
 async def test_stop_hands_unfinished_turns_over_at_once(redis: Redis) -> None:
-    """What does not finish within the grace is free for another process, without waiting for a lease."""
+    """A turn that outlasts the grace is free for another process, without waiting for a lease."""
 
     async def never(turn: Turn) -> None:
         await asyncio.Event().wait()
@@ -466,7 +466,7 @@ async def test_worker_survives_a_redis_that_came_back_empty(redis: Redis) -> Non
 
 
 async def test_message_that_cannot_be_read_does_not_block_its_thread(redis: Redis) -> None:
-    """What another version wrote and we cannot read goes to `dead`; the next message is answered."""
+    """A message of another version that we cannot read goes to `dead`; the next message is answered."""
     inbox, recorder = an_inbox(redis), Recorder()
     await inbox.put(a_message("strange"))
     mailbox = f"{{bot}}:mailbox:{a_message('').thread}"
@@ -497,7 +497,7 @@ async def test_outage_of_a_platform_uses_up_no_attempt(redis: Redis, monkeypatch
 
 
 async def test_process_of_the_same_name_takes_nothing_out_of_reach(redis: Redis) -> None:
-    """What the earlier self leased last is taken back, too, and no lease is dropped."""
+    """The latest lease of the earlier self is taken back, too, and no lease is dropped."""
     earlier, later = an_inbox(redis), an_inbox(redis)
     await earlier.enter()
     for number in range(5):
@@ -508,7 +508,7 @@ async def test_process_of_the_same_name_takes_nothing_out_of_reach(redis: Redis)
 
 
 async def test_a_draining_worker_takes_nothing_over(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    """What a dead process left is for those that stay."""
+    """The leases of a dead process are for those that stay."""
     other = an_inbox(redis, "other")
     await other.enter()
     started, finish = asyncio.Event(), asyncio.Event()

@@ -25,7 +25,7 @@ async def inbox(redis: Redis) -> Inbox:
 
 @pytest.fixture
 def eraser(redis: Redis, inbox: Inbox) -> Erasure:
-    """What erases in it."""
+    """Return the eraser of the inbox."""
     return Erasure(redis, inbox)
 
 

@@ -260,7 +260,7 @@ async def test_a_stop_behind_somebody_elses_turn_takes_out_only_the_own_messages
 
 
 async def test_a_stop_before_a_turn_is_made_ends_only_what_its_author_asked(inbox: Inbox) -> None:
-    """What others asked meanwhile would have been in the same turn; it is answered."""
+    """A question of others meanwhile would have been in the same turn; it is answered."""
     await inbox.put(a_message("one"))
     await inbox.put(a_message("two", author="test:bob"))
     await inbox.put(a_message("three"))
@@ -291,7 +291,7 @@ async def test_a_stop_in_a_channel_ends_what_this_person_asked_there(inbox: Inbo
 
 
 async def test_a_reply_that_overtakes_its_mention_is_answered_after_it(inbox: Inbox) -> None:
-    """What was written before the mention was not said to the bot."""
+    """A message before the mention was not said to the bot."""
     assert await inbox.put(a_message("before", addressed=False, sent_at=NOW - 1)) == "ignored"
     assert await inbox.put(a_message("after", addressed=False, sent_at=NOW + 1)) == "ignored"
     await inbox.put(a_message("mention"))

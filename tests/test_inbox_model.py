@@ -36,66 +36,21 @@ from hypothesis.stateful import (
 )
 from redis.asyncio.client import Pipeline
 
-from bot.chat import Correction, Decision, Event, LeaseLost, Message, Stop, ThreadId, Turn, Withdrawal
-from bot.inbox import (
-    FencedRedis,
-    Inbox,
-    keys,
-    note_hang,
-    queries,
-)
+from bot.chat import Event, LeaseLost, Message, Turn
+from bot.inbox import FencedRedis, Inbox, keys, note_hang, queries
 from bot.inbox.fence import use_fence
 from bot.inbox.keys import text
 from bot.inbox.lease import Begun, Lease
 from bot.storage.client import open_redis
-from tests.support.inbox_model import (
-    NEVER,
-    Dead,
-    Entry,
-    Known,
-    Mailbox,
-    Model,
-    Task,
-)
+from tests.support.inbox_events import ADMIN, DECISION, DELETION, EDIT, MESSAGE, STOP
+from tests.support.inbox_model import NEVER, Dead, Entry, Known, Mailbox, Model, Task
 
-NOW = 4_000_000_000.0  # in the future: an edit is never too old
 LEASE_MS = 3_600_000  # longer than any example takes: a lease expires only where a rule says so
 LATE = 1e9  # when a turn that was postponed for long is due, on the model's clock
 
 NAMES = ("one", "two")
-AUTHORS = ("test:ada", "test:bob")
-ADMIN = "test:eve"
-THREADS = tuple(ThreadId("test", "space", "channel", name) for name in ("t1", "t2"))
 WITHOUT_EXPIRY = ("{bot}:ready", "{bot}:dead", "{bot}:threads:")
 """What stays: one key for the deployment, each platform."""
-
-
-def a_message(thread: ThreadId, number: int, addressed: bool, wording: str = "") -> Message:
-    return Message(
-        id=f"{thread.thread}-{number}",
-        thread=thread,
-        author=AUTHORS[number % len(AUTHORS)],
-        text=wording or f"message {number}",
-        sent_at=NOW + number,
-        addressed=addressed,
-    )
-
-
-def an_edit(thread: ThreadId, number: int, addressed: bool, at: int) -> Correction:
-    return Correction(message=a_message(thread, number, addressed, f"edit {at}"), edited_at=float(at))
-
-
-def a_decision(thread: ThreadId, number: int) -> Decision:
-    return Decision(
-        request=f"{thread.thread}-{number}",
-        verdict="approved",
-        at=NOW + number,
-        thread=thread,
-        asker=AUTHORS[0],
-        summary="Change the database: DELETE …",
-        place={},
-        by=AUTHORS[number % len(AUTHORS)],
-    )
 
 
 class Admins:
@@ -103,21 +58,6 @@ class Admins:
 
     async def can_stop(self, author: str, thread: str) -> bool:
         return author == ADMIN
-
-
-NUMBERS = range(5)
-ADDRESSED = st.sampled_from((False, False, True))  # so that some come before the bot takes part
-ID = st.sampled_from([f"{thread.thread}-{number}" for thread in THREADS for number in NUMBERS])
-THREAD, NUMBER, AUTHOR = st.sampled_from(THREADS), st.sampled_from(NUMBERS), st.sampled_from(AUTHORS)
-MESSAGE = st.builds(a_message, THREAD, NUMBER, ADDRESSED)
-EDIT = st.builds(an_edit, THREAD, NUMBER, ADDRESSED, st.integers(1, 3))
-DECISION = st.builds(a_decision, THREAD, NUMBER)
-DELETION = st.builds(Withdrawal, message_id=ID)
-STOP = st.one_of(
-    st.builds(Stop, by=st.sampled_from((*AUTHORS, ADMIN, "test:mallory")), thread=THREAD),
-    st.builds(Stop, by=st.sampled_from((*AUTHORS, ADMIN)), message_id=ID),
-    st.builds(Stop, by=AUTHOR, channel=st.just("channel")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +73,7 @@ class Worker:
 
     @property
     def id(self) -> str:
-        """What the model calls it, and the consumer group."""
+        """Return its name in the model, which is its consumer group."""
         return f"{self.name}.{self.start}"
 
 
@@ -426,7 +366,7 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @sync
     async def write(self, data: st.DataObject) -> None:
-        """What a turn writes beside the inbox, such as its checkpoint."""
+        """Write something beside the inbox, as a turn does with its checkpoint."""
         claim = data.draw(st.sampled_from(self.running()))
         with use_fence(claim.worker.inbox.fence(claim.lease)):
             assert await self.fenced.set("checkpoint", str(claim), ex=LEASE_MS)
@@ -548,7 +488,7 @@ class InboxMachine(RuleBasedStateMachine):
         ] == self.model.dead
 
     def check_mailbox(self, mailbox: Mailbox, entries: Any, stored: Any, answered: Any) -> None:
-        """What is not answered, in order, in its newest wording; and what was answered last."""
+        """Compare the unanswered messages, in order and newest wording, and the last answered one."""
         assert [text(fields[b"id"]) for _, fields in entries] == [each.id for each in mailbox.messages]
         assert {text(id): Message.from_json(json.loads(each)) for id, each in stored.items()} == {
             each.id: each for each in mailbox.messages

@@ -1,4 +1,4 @@
-"""What a process puts back when Redis has come back empty: all that was taken, in order, nothing twice."""
+"""Messages that a process puts back when Redis has come back empty: all of them, in order, nothing twice."""
 
 import time
 from dataclasses import replace
@@ -43,7 +43,7 @@ async def answer(inbox: Inbox) -> list[str]:
 
 
 async def patience(inbox: Inbox) -> None:
-    """What another process may be answering is waited for."""
+    """Wait for messages that another process may be answering."""
     for _ in range(replica.PATIENCE - 1):
         assert await inbox.restore() == 0
 

@@ -49,7 +49,7 @@ SELECT (SELECT string_agg(a::text, ',' ORDER BY id) FROM accounts AS a),
 
 
 def order(tool: str, **arguments: Any) -> str:
-    """What the model of these tests obeys, wherever it reads it."""
+    """Return an order that the model of these tests obeys, wherever it reads it."""
     return f"CALL {tool} {json.dumps(arguments)} END"
 
 
@@ -248,7 +248,7 @@ async def members(message: Message) -> Audience:
 
 
 async def before(agent: Agent, way: str, text: str) -> None:
-    """What was said in the thread earlier; long enough to be summarised where that is the way."""
+    """Fill the thread with earlier messages; enough to be summarised if that is the way."""
     if way not in ("earlier message", "summary"):
         return
     for number in range(24 if way == "summary" else 1):

@@ -33,7 +33,7 @@ async def store(redis: Redis) -> KeyValueStore:
 
 
 async def others(redis: Redis) -> dict[bytes, object]:
-    """What is in Redis outside the prefix."""
+    """Return the values in Redis outside the prefix."""
     names = [bytes(name) for name in await redis.keys("*") if isinstance(name, bytes)]
     outside = [name for name in names if not name.startswith(b"kv:")]
     return dict(zip(outside, await redis.mget(outside), strict=True))

@@ -1,4 +1,4 @@
-"""What the log shows, and what it never shows."""
+"""Lines of the log, and the secrets that it never shows."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def fail(error: Exception, cause: Exception | None = None) -> None:
 
 
 class Log:
-    """What has been written to stderr."""
+    """Text that has been written to stderr."""
 
     def __init__(self, stream: io.StringIO) -> None:
         self._stream = stream
@@ -94,7 +94,7 @@ def test_json_line_holds_event_fields_and_origin(configured: Configure) -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_line_of_a_turn_carries_its_context(configured: Configure, style: Style) -> None:
-    """What is bound around a turn is in its lines and in no later one."""
+    """Fields that are bound around a turn are in its lines and in no later one."""
     written = configured(style)
     with structlog.contextvars.bound_contextvars(turn="turn-17"):
         log.info("inside")
@@ -185,7 +185,7 @@ def test_known_secret_never_appears(configured: Configure, style: Style, secret:
 
 
 def spellings(secret: str) -> set[str]:
-    """How a secret looks after `repr`, after JSON, and after both."""
+    """Return the spellings of a secret: after `repr`, after JSON, and after both."""
     forms = {secret, repr(secret)[1:-1], secret.replace("'", "\\'")}
     return forms | {json.dumps(each, ensure_ascii=ascii)[1:-1] for each in forms for ascii in (True, False)}
 
@@ -247,7 +247,7 @@ def test_hiding_leaves_the_rest_of_an_address(configured: Configure, url: str, s
     "text", ["Bot restarted", "a task-list", "risk-averse-people", "https://host/path@2x.png", "the Bearer"]
 )
 def test_ordinary_words_are_not_hidden(configured: Configure, text: str) -> None:
-    """What only resembles a token stays readable."""
+    """A text that only resembles a token stays readable."""
     written = configured()
     log.warning("said", extra={"text": text})
     assert written.event["text"] == text
@@ -308,7 +308,7 @@ def test_warnings_of_python_are_logged(configured: Configure) -> None:
 
 
 def test_console_line_has_the_fields_without_colours(configured: Configure) -> None:
-    """Where stderr is no terminal there are no escape codes."""
+    """A stderr that is no terminal gets no escape codes."""
     written = configured("console")
     log.info("turn finished", extra={"seconds": 1.5})
     assert "turn finished" in written.text

@@ -58,7 +58,7 @@ def recall(redis: Redis) -> Recall:
 
 @pytest.fixture
 def wordless(redis: Redis) -> Recall:
-    """The same without vectors."""
+    """Return a recall without vectors."""
     return opened(redis, NoEmbeddings())
 
 
@@ -121,7 +121,7 @@ async def test_turn_that_holds_more_of_the_words_comes_first(wordless: Recall) -
 
 
 async def test_turn_is_remembered_once(recall: Recall, redis: Redis) -> None:
-    """The same turn again, after a crash, replaces what was kept."""
+    """A turn that comes again, after a crash, replaces the first record."""
     turn = asked("colour?")
     await recall.remember(turn, "perhaps green")
     await recall.embed_missing()
@@ -132,7 +132,7 @@ async def test_turn_is_remembered_once(recall: Recall, redis: Redis) -> None:
 
 
 async def test_memory_ends_with_its_time(redis: Redis) -> None:
-    """What is kept has a time limit from the start: turns and facts each their own."""
+    """Each record has a time limit from the start: turns and facts each their own."""
     recall = Recall(redis, OFFLINE, People(redis), as_told, fact_days=2, turn_days=0.5)
     await recall.remember(HERE, "b")
     await recall.save(HERE, "a fact", "channel")
@@ -166,7 +166,7 @@ async def test_days_bound_a_search(recall: Recall) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40))
 async def test_any_text_finds_itself(recall: Recall, text: str) -> None:
-    """What was said is found by saying it again, in every script; text without words finds the newest."""
+    """A text is found by saying it again, in every script; text without words finds the newest."""
     turn = asked(text)
     await recall.remember(turn, "")
     found = await recall.search(turn, text, limit=100)
@@ -379,7 +379,7 @@ async def run(tool: BaseTool, turn: Turn, **arguments: object) -> str:
 async def test_only_what_people_say_is_saved(
     tools: dict[str, BaseTool], said: str, fact: str, is_saved: bool
 ) -> None:
-    """What a tool has returned may ask to be saved, and would then be found again and again."""
+    """A tool's result may ask to be saved, and would then be found again and again."""
     turn = replace(HERE, messages=tuple(replace(each, text=said) for each in HERE.messages))
     arguments = {"text": fact, "scope": "channel"}
     called = tools["memory_save"].ainvoke(arguments, tool_config({}, turn))

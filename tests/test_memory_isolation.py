@@ -83,7 +83,7 @@ async def tools(recall: Recall) -> AsyncIterator[dict[str, BaseTool]]:
 
 
 async def call(tool: BaseTool, message: Message, **arguments: object) -> str:
-    """What the model is told when it calls a tool in the place of a message; a refusal too."""
+    """Return the result for the model when it calls a tool in the place of a message; a refusal too."""
     try:
         said = replace(message, text=str(arguments.get("text", message.text)))  # only that can be saved
         return str(await tool.ainvoke(arguments, tool_config({}, turn_with(said))))
@@ -275,7 +275,7 @@ async def test_stranger_in_a_shared_channel_sees_that_channel_only(recall: Recal
 
 
 async def test_linked_accounts_are_one_person_until_they_are_unlinked(recall: Recall, redis: Redis) -> None:
-    """What was saved privately on either side is found on both, in direct conversations only."""
+    """A private fact of either side is found on both, in direct conversations only."""
     people = People(redis)
     slack, discord = slack_dm(user="U1"), discord_dm(user="1")
     await recall.save(turn_with(slack), "slack zeppelin", "private")

@@ -195,7 +195,7 @@ async def test_threads_of_earlier_versions_go_on(model: ModelServer) -> None:
 
 
 async def test_half_of_a_character_in_a_message_reaches_the_service(model: ModelServer) -> None:
-    """What a file or a person brings must not end the turn."""
+    """Characters of a file or a person must not end the turn."""
     async with a_bench(model) as bench:
         await bench.ask([HumanMessage("broken \ud83d"), AIMessage("ok")])
     assert model.requests[0]["messages"][1]["content"] == "broken ?"

@@ -253,7 +253,7 @@ async def test_an_answer_without_end_is_cut(model: ModelServer) -> None:
 
 @pytest.mark.parametrize("tag", ["<think>", "text <think>"])
 async def test_a_thinking_without_end_is_cut(model: ModelServer, tag: str) -> None:
-    """What is held back takes memory, too."""
+    """Text that is held back takes memory, too."""
     model.script(
         Script(wire=stream(text(tag), *[text("word " * 20_000)] * 20, done=False, ending="hang")), "x"
     )

@@ -53,7 +53,7 @@ def test_a_long_line_of_a_request_is_wrapped_and_hides_no_end() -> None:
 
 
 def rendered(sources: list[Any], *options: str) -> list[Any]:
-    """What the page's renderer makes of each source."""
+    """Return the rendering of each source by the page."""
     command = [
         NODE or "node",
         str(Path(__file__).parent / "support" / "page.mjs"),

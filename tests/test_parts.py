@@ -108,7 +108,7 @@ SCRIPTS: dict[str, list[Script | str]] = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_replay_is_what_was_shown(model: ModelServer, name: str) -> None:
-    """The same texts at the same places, the same steps with the same titles and outcomes."""
+    """Texts are at the same places, and steps have the same titles and outcomes."""
     model.script(*SCRIPTS[name])
     shown, messages = await lived(model)
     assert shape(list(parts.replay(messages))) == shape(shown)
@@ -197,7 +197,7 @@ def test_title_and_output_are_one_short_line() -> None:
 
 
 def test_only_the_first_text_begins_a_new_paragraph() -> None:
-    """What comes before it, a tool's step or a notice, is passed on as it is."""
+    """Parts before it, a tool's step or a notice, are passed on as they are."""
     shown: list[Part] = []
     emit = parts.new_paragraph(shown.append)
     step = parts.started(a_call())

@@ -1,4 +1,4 @@
-"""What MCP_SERVERS and TOOL_PLUGINS may say, and what a person is told when they are wrong."""
+"""Values of MCP_SERVERS and TOOL_PLUGINS, and the messages about wrong ones."""
 
 import json
 from pathlib import Path

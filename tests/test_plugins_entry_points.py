@@ -171,7 +171,7 @@ async def test_calls_that_block_use_up_no_more_than_their_share_of_threads(redis
 
 @pytest.mark.usefixtures("installed")
 async def test_a_context_manager_is_left_at_the_end(redis: Redis) -> None:
-    """What it has opened is closed."""
+    """Resources that it has opened are closed."""
     async with plugged(redis, {}, "connected") as plugins:
         assert await called(plugins, "connected__stock", item="plums") == "7 plums"
         assert sys.modules["shopkit"].LOG == ["opened"]

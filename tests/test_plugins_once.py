@@ -72,7 +72,7 @@ async def test_two_at_once_make_one_call(redis: Redis) -> None:
 
 
 async def test_without_redis_nothing_is_done() -> None:
-    """What cannot be noted is not begun."""
+    """A step that cannot be noted is not begun."""
     async with Redis(port=9) as away:
         tool = Tool(_done)
         with pytest.raises(ToolFailure, match="nothing was done"):

@@ -44,7 +44,7 @@ def processes_in(directory: str) -> list[int]:
 
 
 def started_anything(directory: Path) -> bool:
-    """Whether something was put into the data directory."""
+    """Return whether something was put into the data directory."""
     return any(directory.iterdir())
 
 

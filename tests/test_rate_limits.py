@@ -1,4 +1,4 @@
-"""How often people and bots are answered, counted in a real Redis."""
+"""Rates at which people and bots are answered, counted in a real Redis."""
 
 import asyncio
 import re

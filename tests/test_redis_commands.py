@@ -214,7 +214,7 @@ def test_a_value_cannot_leave_its_code_block(key: str, value: str) -> None:
 
 @pytest.mark.parametrize("run", ["```", "````", "`````", "``````", "a```\n```b", "```\n<!channel>"])
 def test_no_run_of_backticks_ends_the_block(run: str) -> None:
-    """What was typed is all there, but for invisible characters between backticks."""
+    """The typed text is all there, but for invisible characters between backticks."""
     assert fenced(run).count("```") == 2
     assert fenced(run).replace("\u200b", "") == f"```\n{run}\n```"
 

@@ -124,7 +124,7 @@ def every_line(attack: str) -> Iterator[str]:
 
 
 async def all_that_comes_back(operations: Operations, attack: str) -> str:
-    """What every path answers to the attack."""
+    """Return the answers of every path to the attack."""
     answers: list[object] = []
     for operation in every_operation(attack):
         with contextlib.suppress(BotError):

@@ -1,4 +1,4 @@
-"""What Redis may go through while people talk with the bot: they see a late answer, never none, never two."""
+"""Faults of Redis while people talk with the bot: they see a late answer, never none, never two."""
 
 import asyncio
 import os

@@ -53,7 +53,7 @@ async def _is_up(bot: Bot, part: str) -> bool:
 
 
 async def typed(slack: Slack, text: str, user: str = ALICE, channel: str = GENERAL) -> str:
-    """What the person is shown after `/agent-redis text`; nobody else is shown anything."""
+    """Return the text that the person is shown after `/agent-redis text`; nobody else is shown anything."""
     count = len(slack.ephemerals)
     command = await slack.command("/agent-redis", text, user, channel)
     assert command.acked
@@ -269,7 +269,7 @@ async def test_discord_a_long_value_comes_in_closed_blocks(
 async def test_discord_others_are_refused(
     storage: dict[str, Any], discord: Discord, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who may not manage the server is not offered the command; who may is checked again."""
+    """A person who may not manage the server is not offered the command; one who may is checked again."""
     caplog.set_level(logging.INFO, "bot")
     await redis.set("kv:greeting", "hello")
     manager = discord.add_user("manager", administrator=True)

@@ -31,7 +31,7 @@ async def test_sample_covers_two_years_up_to_yesterday(sample: asyncpg.Connectio
 
 
 async def test_sample_holds_together(sample: asyncpg.Connection[asyncpg.Record]) -> None:
-    """What the foreign keys and checks do not say already."""
+    """The data keeps rules that foreign keys and checks do not hold."""
     for nonsense in (
         "orders JOIN customers c ON c.id = customer_id WHERE ordered_at < signed_up_on",
         "order_items JOIN orders o ON o.id = order_id JOIN products p ON p.id = product_id"

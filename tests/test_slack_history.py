@@ -27,7 +27,7 @@ async def server() -> AsyncIterator[Slack]:
 
 @dataclass
 class Bot:
-    """What reads, and what it takes into its inbox."""
+    """Bot that reads the history, and its inbox."""
 
     server: Slack
     redis: Redis
@@ -53,7 +53,7 @@ class Bot:
         self.outcomes.append(await Inbox(self.redis, name="one", follow_days=30).put(event))
 
     def channels(self, method: str) -> list[str]:
-        """Where a method was called, in order."""
+        """Return the channels in which a method was called, in order."""
         return [call.args["channel"] for call in self.server.calls if call.method == method]
 
 

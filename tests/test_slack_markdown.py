@@ -1,4 +1,4 @@
-"""What an answer becomes in Slack: inert, cut into messages without loss, however it arrives."""
+"""Answers in Slack's markup: inert, cut into messages without loss, however they arrive."""
 
 import re
 from itertools import pairwise
@@ -67,7 +67,7 @@ def cut_at(text: str, places: list[int]) -> list[str]:
 
 
 def page_all(pieces: list[str]) -> list[str | Cut]:
-    """What comes out of a pager, with neighbouring texts joined."""
+    """Return the output of a pager, with neighbouring texts joined."""
     pager, joined = Pager(), list[str | Cut]()
     for item in [item for piece in pieces for item in pager.feed(piece)] + pager.flush():
         if joined and isinstance(item, str) and isinstance(joined[-1], str):

@@ -149,7 +149,7 @@ async def besieged(fortress: Fortress) -> AsyncIterator[Fortress]:
 
 
 async def nobody_busy(fortress: Fortress) -> bool:
-    """Whether the server has done all that was asked of it."""
+    """Return whether the server has done all that was asked of it."""
     return not await fortress.busy()
 
 
@@ -161,7 +161,7 @@ def sql_query(fortress: Fortress, redis: Redis) -> BaseTool:
 
 
 async def answer(sql_query: BaseTool, query: str, fortress: Fortress) -> tuple[str, bool]:
-    """What the model is told, and whether it is a failure."""
+    """Return the text for the model, and whether it is a failure."""
     try:
         return str(await sql_query.ainvoke({"query": query.replace("FILE", str(fortress.file))})), False
     except ToolFailure as error:
@@ -217,7 +217,7 @@ async def test_attack_is_refused_or_harmless(query: str, sql_query: BaseTool, fo
     ],
 )
 async def test_comparison_sees_a_change(change: str, undo: str, fortress: Fortress) -> None:
-    """What is compared at the end is not the same whatever happens."""
+    """The state that is compared at the end differs after a change."""
     before = await fortress.state()
     await fortress.owner.execute(change.replace("FILE", str(fortress.file)))
     assert await fortress.state() != before

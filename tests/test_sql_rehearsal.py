@@ -33,7 +33,7 @@ class Vault:
     async def in_both_worlds(
         self, ask: Callable[[str], Awaitable[str]], statements: Sequence[str]
     ) -> dict[str, tuple[str, ...]]:
-        """What comes of each statement, in one world and in the other."""
+        """Return the outcome of each statement, in one world and in the other."""
         seen = []
         for world in WORLDS:
             await self.owner.execute(world)
@@ -41,7 +41,7 @@ class Vault:
         return dict(zip(statements, zip(*seen, strict=True), strict=True))
 
     async def answer(self, statement: str) -> str:
-        """What the model is told of a statement that nobody has approved."""
+        """Return the model's answer to a statement that nobody has approved."""
         try:
             preview = await self.orders.preview(statement)
         except ToolFailure as error:
@@ -49,7 +49,7 @@ class Vault:
         return f"{preview.effect} {preview.facts}"
 
     async def outcome(self, statement: str) -> str:
-        """What comes of a statement that the writing role simply runs."""
+        """Return the outcome of a statement that the writing role simply runs."""
         transaction = self.writer.transaction()
         await transaction.start()
         try:
@@ -88,13 +88,13 @@ async def vault(database_url: str) -> AsyncIterator[Vault]:
 
 @pytest_asyncio.fixture(scope="module")
 async def told(vault: Vault) -> dict[str, tuple[str, ...]]:
-    """What the model is told of each attack, in one world and in the other."""
+    """Return the model's answer to each attack, in one world and in the other."""
     return await vault.in_both_worlds(vault.answer, ATTACKS)
 
 
 @pytest_asyncio.fixture(scope="module")
 async def done(vault: Vault) -> dict[str, tuple[str, ...]]:
-    """What each attack would do if the writing role just ran it."""
+    """Return the effect of each attack if the writing role just ran it."""
     return await vault.in_both_worlds(vault.outcome, ATTACKS)
 
 

@@ -142,7 +142,7 @@ sys.exit(bot.main.main([]))
 
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where `.env` would be; the environment holds no setting."""
+    """Return the path that `.env` would have; the environment holds no setting."""
     for name in SETTINGS.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
@@ -501,7 +501,7 @@ def test_run_installs_no_tools_and_keeps_those_that_are_there(
 
 
 def test_both_locks_agree_and_the_tools_are_in_one_only() -> None:
-    """What is tested is what runs."""
+    """The tests run with the packages that the bot runs with."""
 
     def pinned(name: str) -> set[str]:
         lines = (ROOT / name).read_text().splitlines()

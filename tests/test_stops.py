@@ -1,4 +1,4 @@
-"""Who can stop an answer, with the whole bot: nobody ends what somebody else has asked."""
+"""Stops by a person, with the whole bot: nobody ends what somebody else has asked."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ def settings(redis: Redis, redis_url: str, database_url: str, model: ModelServer
 
 
 def refused(slack: Slack) -> list[str]:
-    """Who was told, for their eyes only, that they may not stop what others have asked."""
+    """Return the users who were told, for their eyes only, that they may not stop what others have asked."""
     return [each.user for each in slack.ephemerals if each.text == NOT_THEIRS]
 
 

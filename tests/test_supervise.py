@@ -127,7 +127,7 @@ async def test_a_lost_connection_is_built_anew_with_growing_delays(clock: Clock)
 
 
 async def test_a_connection_that_lasted_starts_the_delays_anew(clock: Clock) -> None:
-    """What worked for more than a minute is tried again quickly."""
+    """A connection that worked for more than a minute is tried again quickly."""
     platform = ScriptedPlatform(clock, LOST, LOST, LOST, (61.0, LOST), LOST)
     await supervised(platform)
     assert clock.slept == [1, 2, 4, 1, 2]
@@ -188,7 +188,7 @@ async def test_credentials_refused_after_a_long_connection_are_tried_again(
 
 
 async def test_credentials_refused_within_a_long_connection_are_tried_again(clock: Clock) -> None:
-    """The same when the connection itself ends so."""
+    """A refusal that ends the connection itself is tried again, too."""
     platform = ScriptedPlatform(clock, (61.0, REFUSED), REFUSED)
     await supervised(platform)
     assert platform.calls == 3

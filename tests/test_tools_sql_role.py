@@ -60,7 +60,7 @@ async def clerk_url(owner: Owner, database_url: str) -> str:
 
 
 async def rights(url: str, policy: RolePolicy = "warn") -> str:
-    """What health says of the role."""
+    """Return the rights of the role, as health tells them."""
     async with open_database(url, size=1, role=RoleCheck(policy)) as database:
         return str((await database.health()).evidence["rights"])
 

@@ -45,7 +45,7 @@ async def stores(redis: Redis, redis_url: str, other_redis_url: str) -> tuple[st
 
 
 class Passing:
-    """What is on its way from one server to the other."""
+    """Messages on their way from one server to the other."""
 
     def __init__(self) -> None:
         self.under_way: set[asyncio.Task[Any]] = set()

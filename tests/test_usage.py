@@ -1,4 +1,4 @@
-"""What `/agent-usage` tells, by itself and from everywhere that it can be asked."""
+"""Reports of `/agent-usage`, by itself and from everywhere that it can be asked."""
 
 from dataclasses import replace
 from typing import Any
@@ -130,7 +130,7 @@ async def test_usage_can_be_asked_for_on_discord(
 
 
 async def test_usage_can_be_asked_for_over_http(storage: dict[str, Any], model: ModelServer) -> None:
-    """Who holds the token is one caller, and an administrator only if listed."""
+    """A holder of the token is one caller, and an administrator only if listed."""
     model.script(Script(text="Hello.", usage=(700, 30)))
     async with running(**storage, **of_model(model)) as bot, aiohttp.ClientSession() as session:
         await chat(bot, "hello")

@@ -62,7 +62,7 @@ async def beats(process: Process, times: int = 1) -> None:
 
 @pytest.mark.parametrize("how", ["backtrack", "compute", "block"])
 async def test_a_hang_ends_the_process_with_its_code_and_the_stacks(how: str) -> None:
-    """Whether the interpreter lock is kept or free, and CPU time used or not; the work is known exactly."""
+    """The lock may be kept or free, and CPU time used or not; the work is known exactly."""
     async with watched() as process:
         await beats(process)
         tell(process, f"hang {how}")

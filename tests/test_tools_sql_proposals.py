@@ -1,34 +1,22 @@
-"""Statements that change the database: what a person may be shown, and that it runs once, as it was shown."""
+"""Statements that change the database: the text and the rehearsal that a person may be shown."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
-from bot.chat import Json, Proposal
-from bot.storage.embedded import for_writing
-from bot.tools import (
-    Database,
-    DatabaseWriter,
-    ToolFailure,
-    open_database,
-    open_database_writer,
-    use_asker,
-)
+from bot.tools import Database, DatabaseWriter, ToolFailure, open_database, open_database_writer, use_asker
 from bot.tools.sql import change as sql_change
 from bot.tools.sql.change import MAX_STATEMENT_CHARS, check
 from bot.tools.sql.rehearsal import Allowance
-from tests.support.table import Shelf, a_shelf
+from tests.support import sql_orders
+from tests.support.sql_orders import TAKE, UNTOUCHED, carry_out, proposed
+from tests.support.table import Shelf
 from tests.support.turns import discord_dm, turn_with
-from tests.support.wait import wait_until
 
-TAKE = "UPDATE shelf SET stock = stock - 1 WHERE id <= 2"
-NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
-UNTOUCHED = {"apples": 10, "pears": 20, "plums": 30}
-TAKEN = {"apples": 9, "pears": 19, "plums": 30}
+readers = sql_orders.readers
+orders = sql_orders.orders
+
 
 REFUSED = {
     "INSERT INTO shelf SELECT 9, 'x', 0xffffffffff": "plain decimals",
@@ -117,46 +105,6 @@ def test_what_is_shown_is_printed_from_the_parse_so_that_nothing_hides(
     assert check(text).statement.text == text
 
 
-@pytest_asyncio.fixture
-async def shelf(database_url: str) -> AsyncIterator[Shelf]:
-    """A table that may be changed."""
-    async with a_shelf(database_url) as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def readers(database_url: str) -> AsyncIterator[Database]:
-    """The database for the role that only reads."""
-    async with open_database(database_url, size=2) as database:
-        yield database
-
-
-@pytest_asyncio.fixture
-async def orders(shelf: Shelf, readers: Database) -> AsyncIterator[DatabaseWriter]:
-    """What changes it, with a role that may."""
-    async with open_database_writer(shelf.dsn, readers, size=4) as orders:
-        yield orders
-
-
-async def proposed(orders: DatabaseWriter, statement: str, request: str = "7f3a9c21") -> Proposal:
-    """What a person is shown."""
-    preview = await orders.preview(statement)
-    arguments: dict[str, Json] = {"statement": statement}
-    return Proposal(
-        id=request,
-        tool="sql_execute",
-        arguments=arguments,
-        title=preview.title,
-        action=preview.action,
-        effect=preview.effect,
-        facts=preview.facts,
-    )
-
-
-async def carry_out(orders: DatabaseWriter, proposal: Proposal) -> str:
-    return await orders.execute(proposal, "slack:UASKER", "slack:UBOSS")
-
-
 @pytest.mark.parametrize(("statement", "why"), REFUSED.items(), ids=[each[:50] for each in REFUSED])
 async def test_what_nobody_should_approve_is_not_shown(
     orders: DatabaseWriter, statement: str, why: str
@@ -204,118 +152,6 @@ async def test_what_could_not_run_is_not_asked_for(
     assert await shelf.stock() == UNTOUCHED
 
 
-async def test_an_order_is_carried_out_once_however_often_it_is_run(
-    shelf: Shelf, orders: DatabaseWriter
-) -> None:
-    """The second time, and five times at once, are told the same; the ledger has one row."""
-    proposal = await proposed(orders, TAKE)
-    first = await carry_out(orders, proposal)
-    again = await asyncio.gather(*(carry_out(orders, proposal) for _ in range(5)))
-    assert set(again) == {first} == {"A person approved this, and it was done: 2 rows."}
-    assert await shelf.stock() == TAKEN
-    (entry,) = await shelf.ledger()
-    assert entry["statement"] == TAKE
-    assert (entry["asked_by"], entry["approved_by"]) == ("slack:UASKER", "slack:UBOSS")
-
-
-@pytest.mark.parametrize("other", ["statement", "asked_by"])
-async def test_a_request_with_the_name_of_another_in_the_ledger_is_refused_and_never_done(
-    shelf: Shelf, orders: DatabaseWriter, other: str
-) -> None:
-    """Fault: names of 32 bits collide in a ledger that is kept for good; the second was said to be done."""
-    proposal = await proposed(orders, TAKE)
-    await carry_out(orders, proposal)
-    before = await shelf.stock()
-    second = await proposed(orders, "DELETE FROM shelf WHERE id = 3") if other == "statement" else proposal
-    second = replace(second, id=proposal.id)
-    with pytest.raises(ToolFailure, match="Nothing was changed: the table agent_ledger has another change"):
-        await orders.execute(second, "slack:UEVE" if other == "asked_by" else "slack:UADA", "slack:UBOB")
-    assert await shelf.stock() == before
-    assert len(await shelf.ledger()) == 1
-    if other == "statement":
-        assert await orders.outcome(second) == "The approved change was not carried out."
-
-
-async def test_two_processes_at_once_carry_it_out_once(
-    shelf: Shelf, orders: DatabaseWriter, readers: Database
-) -> None:
-    """They share nothing but the database."""
-    proposal = await proposed(orders, TAKE)
-    async with open_database_writer(shelf.dsn, readers, size=2) as elsewhere:
-        told = await asyncio.gather(*(carry_out(each, proposal) for each in (orders, elsewhere) * 3))
-    assert len(set(told)) == 1
-    assert await shelf.stock() == TAKEN
-
-
-async def test_another_effect_than_was_shown_is_rolled_back(shelf: Shelf, orders: DatabaseWriter) -> None:
-    """Nothing is in the ledger, so that the same request could still run when the rows are back."""
-    proposal = await proposed(orders, TAKE)
-    await shelf.owner.execute("UPDATE shelf SET id = 20 WHERE id = 2")
-    with pytest.raises(ToolFailure, match="would now change 1 row, not 2"):
-        await carry_out(orders, proposal)
-    assert await shelf.stock() == UNTOUCHED
-    assert await shelf.ledger() == []
-
-
-async def test_an_order_that_fails_leaves_nothing(shelf: Shelf, orders: DatabaseWriter) -> None:
-    """What the constraint forbids by now is told, with its error."""
-    proposal = await proposed(orders, "UPDATE shelf SET stock = stock - 10 WHERE id <= 2")
-    await shelf.owner.execute("UPDATE shelf SET stock = 5 WHERE id = 1")
-    with pytest.raises(ToolFailure, match="check constraint"):
-        await carry_out(orders, proposal)
-    assert await shelf.stock() == UNTOUCHED | {"apples": 5}
-    assert await shelf.ledger() == []
-
-
-async def waiting_for_the_lock(shelf: Shelf) -> int:
-    """The backend that waits for a row that the owner has locked."""
-    query = "SELECT pid FROM pg_locks WHERE NOT granted LIMIT 1"
-
-    async def waits() -> bool:
-        return await shelf.owner.fetchval(query) is not None
-
-    await wait_until(waits, "the order waits for the lock")
-    return int(await shelf.owner.fetchval(query))
-
-
-async def test_who_is_cancelled_still_carries_it_out_to_its_end(shelf: Shelf, orders: DatabaseWriter) -> None:
-    """Half an order would be nobody's order: the cancellation comes when it is done."""
-    proposal = await proposed(orders, TAKE)
-    async with shelf.owner.transaction():
-        await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
-        running = asyncio.create_task(carry_out(orders, proposal))
-        await waiting_for_the_lock(shelf)
-        running.cancel()
-        await asyncio.sleep(0)
-        assert not running.done()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert await shelf.stock() == TAKEN
-
-
-async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: DatabaseWriter) -> None:
-    """The server ends the session in the midst of it: it is tried again, and done once."""
-    proposal = await proposed(orders, TAKE)
-    async with shelf.owner.transaction():
-        await shelf.owner.execute("SELECT FROM shelf WHERE id = 1 FOR UPDATE")
-        running = asyncio.create_task(carry_out(orders, proposal))
-        await shelf.owner.execute("SELECT pg_terminate_backend($1)", await waiting_for_the_lock(shelf))
-    assert await running == "A person approved this, and it was done: 2 rows."
-    assert await shelf.stock() == TAKEN
-    assert len(await shelf.ledger()) == 1
-
-
-async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
-    shelf: Shelf, orders: DatabaseWriter, readers: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody can know then whether it ran: the words say so, and where to look."""
-    proposal = await proposed(orders, TAKE)
-    monkeypatch.setattr("bot.tools.sql.write._TRIES", 1)
-    async with open_database_writer(NOWHERE, readers, size=1) as away:
-        with pytest.raises(ToolFailure, match=r"unknown whether the statement ran.*7f3a9c21"):
-            await carry_out(away, proposal)
-
-
 async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
     shelf: Shelf, readers: Database
 ) -> None:
@@ -336,44 +172,6 @@ async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
             assert "would delete 1 row" in (await orders.preview(few)).effect
     finally:
         await shelf.owner.execute("DROP TABLE secrets")
-
-
-async def test_a_role_with_powers_changes_nothing_in_production(
-    shelf: Shelf, readers: Database, database_url: str
-) -> None:
-    """What could do anything is not what runs a model's statements, be they approved."""
-    superuser = database_url.replace("//bot_reader@", "//postgres@", 1)
-    async with open_database_writer(superuser, readers, size=1, refuses_powers=True) as orders:
-        with pytest.raises(ToolFailure, match="Changes are switched off"):
-            await orders.preview(TAKE)
-    async with open_database_writer(shelf.dsn, readers, size=1, refuses_powers=True) as orders:
-        assert "2 rows" in (await orders.preview(TAKE)).effect
-
-
-async def test_the_ledger_tells_what_came_of_an_order(
-    shelf: Shelf, orders: DatabaseWriter, readers: Database
-) -> None:
-    """For people who are not told otherwise, since the answer was stopped or the model has failed."""
-    proposal = await proposed(orders, TAKE)
-    assert await orders.outcome(proposal) == "The approved change was not carried out."
-    await carry_out(orders, proposal)
-    assert await orders.outcome(proposal) == "The approved change was carried out: 2 rows."
-    async with open_database_writer(NOWHERE, readers, size=1) as away:
-        assert "agent_ledger tells" in await away.outcome(proposal)
-
-
-async def test_health_tells_whether_changes_could_be_made(
-    shelf: Shelf, orders: DatabaseWriter, readers: Database, database_url: str
-) -> None:
-    """A green light must not hide that an approved change would fail."""
-    assert (await orders.health()).state == "ok"
-    await shelf.owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    async with open_database_writer(database_url, readers, size=1) as reading:
-        told = await reading.health()
-    assert told.state == "degraded"
-    assert "agent_ledger is missing" in told.evidence["error"]
-    async with open_database_writer(NOWHERE, readers, size=1) as away:
-        assert (await away.health()).state == "down"
 
 
 async def test_a_rehearsal_waits_for_no_lock(shelf: Shelf, orders: DatabaseWriter) -> None:
@@ -417,50 +215,6 @@ async def test_a_role_that_only_reads_is_told_before_a_person_is_asked(
             await orders.preview("DELETE FROM products WHERE id = 0")
 
 
-async def test_the_role_in_the_docs_is_enough(shelf: Shelf, readers: Database, database_url: str) -> None:
-    """A ledger that its owner has made, and no right to make tables."""
-    owner: asyncpg.Connection[asyncpg.Record] = shelf.owner
-    await owner.execute("DROP TABLE IF EXISTS agent_ledger")
-    await owner.execute(
-        """
-        CREATE TABLE agent_ledger (
-            request text PRIMARY KEY, statement text NOT NULL, rows bigint NOT NULL, asked_by text NOT NULL,
-            approved_by text NOT NULL, executed_at timestamptz NOT NULL DEFAULT now());
-        GRANT SELECT, INSERT ON agent_ledger TO bot_writer;
-        REVOKE CREATE ON SCHEMA public FROM bot_writer
-        """
-    )
-    try:
-        async with open_database_writer(for_writing(database_url), readers, size=1) as orders:
-            await carry_out(orders, await proposed(orders, TAKE))
-        assert await shelf.stock() == TAKEN
-        assert len(await shelf.ledger()) == 1
-    finally:
-        await owner.execute("DROP TABLE agent_ledger; GRANT CREATE ON SCHEMA public TO bot_writer")
-
-
-async def test_what_was_shown_is_what_runs(shelf: Shelf, orders: DatabaseWriter) -> None:
-    """Fault: approved one thing, run another. Neither the call's arguments nor the role's path count."""
-    proposal = await proposed(orders, TAKE)
-    forged = replace(proposal, arguments={"statement": "DELETE FROM shelf WHERE id > 0"})
-    await shelf.owner.execute(
-        "CREATE SCHEMA lure; CREATE TABLE lure.shelf (id int, stock int);"
-        "INSERT INTO lure.shelf VALUES (1, 1), (2, 1);"
-        "GRANT USAGE ON SCHEMA lure TO bot_writer; GRANT ALL ON lure.shelf TO bot_writer;"
-        "ALTER ROLE bot_writer SET search_path = lure, public"
-    )
-    try:
-        async with (
-            open_database(shelf.dsn, size=1) as anyone,
-            open_database_writer(shelf.dsn, anyone, size=1) as later,
-        ):
-            assert await carry_out(later, forged) == "A person approved this, and it was done: 2 rows."
-        assert await shelf.stock() == TAKEN
-        assert await shelf.owner.fetchval("SELECT sum(stock) FROM lure.shelf") == 2
-    finally:
-        await shelf.owner.execute("DROP SCHEMA lure CASCADE; ALTER ROLE bot_writer RESET search_path")
-
-
 async def test_a_schema_that_only_the_reading_role_sees_ends_the_rehearsal(shelf: Shelf) -> None:
     """Fault: a name meant one table to who looked, and another to who changed."""
     await shelf.owner.execute(
@@ -478,24 +232,6 @@ async def test_a_schema_that_only_the_reading_role_sees_ends_the_rehearsal(shelf
                 await orders.preview(TAKE)
     finally:
         await shelf.owner.execute("DROP SCHEMA lure CASCADE; ALTER ROLE bot_reader RESET search_path")
-
-
-async def test_dates_mean_to_who_changes_what_they_meant_to_who_looked(
-    shelf: Shelf, readers: Database
-) -> None:
-    """Fault: the same words, other rows. Whatever the roles' settings are, the reading role's count."""
-    await shelf.owner.execute(
-        "ALTER TABLE shelf ADD day date; UPDATE shelf SET day = '2026-02-03'; "
-        "ALTER ROLE bot_writer SET datestyle = 'ISO, DMY'"
-    )
-    try:
-        async with open_database_writer(shelf.dsn, readers, size=1) as orders:
-            proposal = await proposed(orders, "UPDATE shelf SET day = '04/05/2026' WHERE day = '02/03/2026'")
-            assert "change 3 rows" in proposal.effect
-            await carry_out(orders, proposal)
-        assert str(await shelf.owner.fetchval("SELECT max(day) FROM shelf")) == "2026-04-05"
-    finally:
-        await shelf.owner.execute("ALTER ROLE bot_writer RESET datestyle")
 
 
 SHAPES = [
@@ -519,7 +255,7 @@ SHAPES = [
 async def test_the_reading_part_has_a_row_for_each_that_is_changed(
     shelf: Shelf, readers: Database, statement: str
 ) -> None:
-    """What the reading role counts is what the statement changes; what cannot run cannot be counted."""
+    """The reading role counts the rows that the statement changes; one that cannot run has no count."""
     await shelf.owner.execute("ALTER TABLE shelf ALTER name SET DEFAULT 'd', ALTER stock SET DEFAULT 3")
     transaction = shelf.owner.transaction()
     await transaction.start()
@@ -634,7 +370,7 @@ def test_texts_from_right_to_left_turn_no_values_around(texts: tuple[str, str]) 
 
 
 def test_a_printer_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was printed must parse to the very tree that came in."""
+    """The printed text must parse to the very tree that came in."""
     monkeypatch.setattr(sql_change, "RawStream", lambda: lambda _: "DELETE FROM shelf WHERE id = 2")
     with pytest.raises(ToolFailure, match="cannot be shown as it is"):
         check("DELETE FROM shelf WHERE id = 1")

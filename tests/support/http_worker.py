@@ -1,0 +1,254 @@
+"""HTTP platform with a worker behind it that answers each message once."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Event, Health, Json, LeaseLost, Message, Part, Receipt, Text, Turn
+from bot.commands.commands import Commands
+from bot.commands.redis import Operations
+from bot.http.chat import AUTHOR
+from bot.http.errors import Handler
+from bot.http.platform import Http, connect
+from bot.inbox import Lookup
+from bot.storage.files import FileStore
+from bot.storage.key_value import KeyValueStore
+from tests.support.agents import Answer
+from tests.support.commands import nothing_to_stop
+from tests.support.wait import wait_until
+
+TOKEN = "a token with spaces and ümlauts"
+JSON = {"Content-Type": "application/json"}
+STREAM = {"Accept": "text/event-stream"}
+
+Frame = tuple[str, dict[str, Json]]
+
+
+async def echo(turn: Turn) -> AsyncIterator[Part]:
+    """Answer with the question, in two pieces."""
+    yield Text("You said: ")
+    yield Text(" | ".join(message.text for message in turn.messages))
+
+
+def failing(error: Exception, *before: Part) -> Answer:
+    """Return an answer that says `before`, then breaks off."""
+
+    async def answer(turn: Turn) -> AsyncIterator[Part]:
+        for part in before:
+            yield part
+        raise error
+
+    return answer
+
+
+@dataclass
+class Worker:
+    """Small inbox and worker: keeps each message once, and answers it unless `holding`."""
+
+    http: Http
+    answer: Answer
+    tasks: asyncio.TaskGroup
+    holding: bool = False
+    messages: dict[str, Message] = field(default_factory=dict)
+    states: dict[str, dict[str, Json]] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)
+
+    async def deliver(self, event: Event) -> None:
+        """Keep a message, and answer it if it is new."""
+        assert isinstance(event, Message)
+        if event.id in self.messages:
+            return
+        self.messages[event.id] = event
+        if not self.holding:
+            self.tasks.create_task(self.take((event,)))
+
+    async def take(self, messages: Sequence[Message], attempt: int = 1) -> None:
+        """Answer messages in one turn."""
+        turn = Turn(id=messages[0].id, thread=messages[0].thread, messages=tuple(messages), attempt=attempt)
+
+        self.attempts[turn.id] = attempt
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            if attempt != self.attempts[turn.id]:
+                raise LeaseLost
+            self.states[turn.id] = dict(state)
+
+        receipt = Receipt(turn, keep, dict(self.states.get(turn.id, {})))
+        try:
+            await self.http.thread(turn.thread).reply(self.answer(turn), receipt)
+        except Exception as error:  # noqa: BLE001 - the tests look at what the worker would have seen
+            self.errors.append(error)
+
+
+@dataclass
+class Setup:
+    """Server with a client of it."""
+
+    http: Http
+    worker: Worker
+    client: aiohttp.ClientSession
+
+    async def chat(
+        self, message: str, thread_id: str | None = None, **headers: str
+    ) -> tuple[int, dict[str, Json]]:
+        """Send a message, and return the status and the body of the response."""
+        body = {"message": message} | ({"thread_id": thread_id} if thread_id else {})
+        async with self.client.post("/chat", json=body, headers=headers) as response:
+            return response.status, await response.json()
+
+    async def stream(self, message: str, thread_id: str = "t", **headers: str) -> list[Frame]:
+        """Send a message, and return all frames of its stream."""
+        return [frame async for frame in self.frames(message, thread_id, **headers)]
+
+    async def frames(self, message: str, thread_id: str = "t", **headers: str) -> AsyncIterator[Frame]:
+        """Send a message, and yield the frames of its stream."""
+        body = {"message": message, "thread_id": thread_id}
+        async with self.client.post("/chat", json=body, headers=STREAM | headers) as response:
+            assert response.status == 200, response.status
+            assert response.content_type == "text/event-stream", response.content_type
+            async for frame in read_frames(response):
+                yield frame
+
+    async def direct(self, **body: Json) -> tuple[int, dict[str, Json]]:
+        """Send a Redis operation, and return the status and the body of the response."""
+        async with self.client.post("/redis/direct", json=body) as response:
+            return response.status, await response.json()
+
+
+async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
+    """Yield the events of a stream; a comment comes as an event without a name."""
+    name = ""
+    async for line in response.content:
+        text = line.decode().rstrip("\n")
+        if text.startswith(":"):
+            yield "", {}
+        elif text.startswith("event: "):
+            name = text.removeprefix("event: ")
+        elif text.startswith("data: "):
+            yield name, json.loads(text.removeprefix("data: "))
+
+
+NO_FILES = FileStore(Redis())  # no test here shows one
+LOOKUPS: list[Lookup] = []
+"""State that the processes of the bot share, of the test at hand."""
+STORES: list[KeyValueStore] = []
+
+
+@pytest.fixture(autouse=True)
+async def shared(redis: Redis) -> AsyncIterator[Lookup]:
+    """Yield the lookup that the processes share."""
+    LOOKUPS.append(Lookup(redis))
+    STORES.append(KeyValueStore(redis, "kv:"))
+    yield LOOKUPS[0]
+    LOOKUPS.clear()
+    STORES.clear()
+
+
+def healthy(*parts: Health) -> Commands:
+    """Return commands whose health report has these parts."""
+
+    async def examine() -> Sequence[Health]:
+        return parts or (Health(name="redis", state="ok", evidence={"ping_ms": 0.2}),)
+
+    return Commands(examine, nothing_to_stop)
+
+
+def operations(store: KeyValueStore | None = None) -> Operations:
+    """Return the Redis operations on a store, or on that of the test."""
+    return Operations(store or STORES[0], lambda user: user == AUTHOR)
+
+
+@asynccontextmanager
+async def listening(
+    *,
+    api_token: str | None = None,
+    commands: Commands | None = None,
+    store: KeyValueStore | None = None,
+    mounts: Mapping[str, Handler] | None = None,
+    patience: float = 30,
+) -> AsyncIterator[Http]:
+    """Yield a server that does not receive yet."""
+    async with connect(
+        host="127.0.0.1",
+        port=0,
+        api_token=api_token,
+        commands=commands or healthy(),
+        operations=operations(store),
+        lookup=LOOKUPS[0],
+        files=NO_FILES,
+        mounts=mounts or {},
+        patience=patience,
+    ) as http:
+        yield http
+
+
+@asynccontextmanager
+async def serving(
+    answer: Answer = echo,
+    *,
+    commands: Commands | None = None,
+    store: KeyValueStore | None = None,
+    api_token: str | None = None,
+    patience: float = 30,
+) -> AsyncIterator[Setup]:
+    """Yield a server that takes messages and answers them with `answer`."""
+    headers = {"Authorization": f"Bearer {api_token}"} if api_token else {}
+    async with (
+        listening(commands=commands, store=store, api_token=api_token, patience=patience) as http,
+        asyncio.TaskGroup() as tasks,
+        aiohttp.ClientSession(
+            f"http://127.0.0.1:{http.port}", headers=headers, connector=aiohttp.TCPConnector(limit=0)
+        ) as client,
+    ):
+        worker = Worker(http, answer, tasks)
+        receiving = tasks.create_task(http.receive(worker.deliver))
+        await wait_until(lambda: is_taking(http), "the server takes messages")
+        yield Setup(http, worker, client)
+        receiving.cancel()
+
+
+async def is_taking(http: Http) -> bool:
+    """Return whether the server takes messages."""
+    return (await http.health()).state == "ok"
+
+
+@pytest.fixture
+async def setup() -> AsyncIterator[Setup]:
+    """Yield a server that echoes."""
+    async with serving() as it:
+        yield it
+
+
+class Gate:
+    """Answer that goes on one part at a time, as the test allows."""
+
+    def __init__(self, *parts: Part) -> None:
+        self._parts = parts
+        self._allowed = asyncio.Semaphore(0)
+
+    async def __call__(self, turn: Turn) -> AsyncIterator[Part]:
+        for part in self._parts:
+            await self._allowed.acquire()
+            yield part
+
+    def open(self, times: int = 1) -> None:
+        """Let some parts through."""
+        for _ in range(times):
+            self._allowed.release()
+
+
+async def get(http: Http, path: str, **headers: str) -> tuple[int, Json]:
+    """Return the status and the body of a GET request."""
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"http://127.0.0.1:{http.port}{path}", headers=headers) as response,
+    ):
+        is_json = response.content_type == "application/json"
+        return response.status, await response.json() if is_json else await response.text()

@@ -1,0 +1,199 @@
+"""Slack platform with a minimal bot behind it: each message is kept and answered once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Event, Health, Json, Message, Part, Receipt, Text, Turn
+from bot.commands.commands import Commands
+from bot.inbox import Lookup
+from bot.slack import socket_mode
+from bot.slack.platform import Slack as SlackPlatform
+from bot.slack.platform import connect
+from bot.storage.coordination import SharedState
+from bot.storage.files import FileStore
+from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.servers.slack.service import Message as Shown
+from tests.support.commands import nothing_to_stop
+from tests.support.wait import wait_until
+
+
+@pytest.fixture(autouse=True)
+def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set wrong values for what slack-sdk and Bolt read from the environment on their own."""
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_ID", "CLIENT_SECRET"):
+        monkeypatch.setenv(f"SLACK_{name}", "from-the-environment")
+    monkeypatch.setattr(socket_mode, "_PING_SECONDS", 0.2)
+    monkeypatch.setattr(socket_mode, "WATCH_SECONDS", 0.1)
+
+
+NO_FILES = FileStore(Redis())  # no test here shows one
+SHARED: list[SharedState] = []
+LOOKUPS: list[Lookup] = []
+"""State that the processes of the bot share, of the test at hand."""
+
+
+@pytest.fixture(autouse=True)
+async def shared(redis: Redis) -> AsyncIterator[SharedState]:
+    """Yield the state that the processes share."""
+    SHARED.append(SharedState(redis, "one"))
+    LOOKUPS.append(Lookup(redis))
+    yield SHARED[0]
+    SHARED.clear()
+    LOOKUPS.clear()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Slack]:
+    """Yield a Slack server; the test fails if it had to refuse a request or an answer is unfinished."""
+    async with Slack(ack_timeout=0.5, redelivery_delays=(0.0, 0.1, 0.1)) as slack:
+        yield slack
+        assert not slack.violations, slack.violations
+        assert not slack.unfinished(), slack.unfinished()
+
+
+Answer = Callable[[Message], AsyncIterator[Part]]
+
+
+async def echo(message: Message) -> AsyncIterator[Part]:
+    """Answer with the question, word by word."""
+    for word in f"You said: {message.text}".split(" "):
+        yield Text(word + " ")
+
+
+@dataclass
+class Bot:
+    """Platform with the least that makes it a bot: messages are kept, each is answered once."""
+
+    platform: SlackPlatform
+    answer: Answer
+    group: asyncio.TaskGroup
+    messages: list[Message] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    kept: dict[str, dict[str, Json]] = field(default_factory=dict)
+    failures: int = 0
+    doors_open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def deliver(self, event: Event) -> None:
+        """Keep an event, and answer a message that is addressed and new."""
+        await self.doors_open.wait()
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("the store is away")
+        if not isinstance(event, Message):
+            self.events.append(event)
+            return
+        message = event
+        self.messages.append(message)
+        if message.addressed and [each.id for each in self.messages].count(message.id) == 1:
+            self.group.create_task(self.reply(message))
+
+    async def reply(self, message: Message, answer: Answer | None = None, attempt: int = 1) -> None:
+        """Answer as the inbox would: with the receipt that an earlier attempt left."""
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            self.kept[message.id] = dict(state)
+
+        turn = Turn(id=f"turn-{message.id}", thread=message.thread, messages=(message,), attempt=attempt)
+        receipt = Receipt(turn, keep, dict(self.kept.get(message.id, {})))
+        parts = (answer or self.answer)(message)
+        await self.platform.thread(message.thread).reply(parts, receipt)
+
+    async def received(self, count: int = 1) -> Message:
+        """Wait for messages, and return the last one."""
+        await wait_until(lambda: len({each.id for each in self.messages}) >= count, f"{count} messages")
+        return self.messages[-1]
+
+
+async def healthy() -> list[Health]:
+    """Report that Redis is well."""
+    return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    server: Slack, *, examine: Any = healthy, usage: Any = None, **settings: str | None
+) -> AsyncIterator[SlackPlatform]:
+    """Yield a platform that is connected to the server."""
+    arguments: dict[str, Any] = {
+        "bot_token": server.bot_token,
+        "app_token": server.app_token,
+        "signing_secret": None,
+        "api_url": server.api_url,
+    }
+    commands = Commands(examine, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}")
+    arguments |= {"shared": SHARED[0], "lookup": LOOKUPS[0], "files": NO_FILES, "catch_up_hours": 24}
+    async with connect(**arguments | settings, commands=commands) as platform:
+        yield platform
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    server: Slack,
+    answer: Answer = echo,
+    *,
+    examine: Any = healthy,
+    usage: Any = None,
+    **settings: str | None,
+) -> AsyncIterator[Bot]:
+    """Yield a bot that listens for as long as the context lasts."""
+    async with (
+        connected(server, examine=examine, usage=usage, **settings) as platform,
+        asyncio.TaskGroup() as group,
+    ):
+        bot = Bot(platform, answer, group)
+        bot.doors_open.set()
+        receiving = asyncio.create_task(platform.receive(bot.deliver))
+        try:
+            if platform.endpoint is None:
+                await server.connected(2)
+                # the client knows a moment later; asked like this, since health() would use up its probe
+                await wait_until(lambda: hears_on_both(platform), "the client knows of its sockets")
+            yield bot
+        finally:
+            receiving.cancel()
+            await asyncio.wait([receiving])
+
+
+async def hears_on_both(platform: Any) -> bool:
+    """Return whether both sockets are connected."""
+    return bool(await platform._connected() == 2)
+
+
+def gated(*parts: Part | Callable[[], Any]) -> Answer:
+    """Return an answer of `parts`; a callable among them is awaited in its place."""
+
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        for part in parts:
+            if callable(part):
+                await part()
+            else:
+                yield part
+
+    return answer
+
+
+async def a_message(bot: Bot, server: Slack, channel: str = GENERAL, text: str = "hello") -> Message:
+    """Return a message that the bot has taken but does not answer by itself."""
+    bot.answer = gated()
+    await server.say(ALICE, channel, f"{server.mention} {text}")
+    message = await bot.received()
+    await server.settled()
+    await wait_until(lambda: bool(bot.kept) and not server.unfinished(), "answered")
+    bot.kept.clear()
+    return message
+
+
+def own(server: Slack, message: Message) -> list[Shown]:
+    """Return the replies to a message."""
+    return server.replies(message.thread.channel, message.thread.thread)
+
+
+LONG = "".join(f"This is line {number} of the first answer.\n" for number in range(900))

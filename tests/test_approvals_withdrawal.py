@@ -1,0 +1,179 @@
+"""Approval requests whose question changes, or whose decision hangs: they are taken back or given up."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from redis.asyncio import Redis
+
+from bot.chat import Admit, Correction, Event, Message, Notice, Part, Receipt, Text, Turn, Withdrawal
+from bot.inbox import Inbox, Lookup, is_current, note_hang, queries, serve
+from bot.inbox.inbox import as_message
+from bot.turn import Turns
+from tests.support.agents import FunctionAgent
+from tests.support.approval_requests import (
+    ADA,
+    BOB,
+    EVE,
+    PROPOSAL,
+    QUESTION,
+    THREAD,
+    TURN,
+    approvals,
+    decisions,
+)
+from tests.support.wait import wait_until
+
+
+async def test_a_question_that_is_edited_or_deleted_takes_its_requests_back(redis: Redis) -> None:
+    """Else the old wording could still be approved; what others have asked stays."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    other = replace(TURN, id="another", messages=(replace(QUESTION, id="another"),))
+    await kept.ask(other, replace(PROPOSAL, id="aaaaaaaa"))
+    await kept.withdraw(TURN.id, "the question was edited")
+    (decision,) = await decisions(redis)
+    assert (decision.request, decision.verdict, decision.by) == (PROPOSAL.id, "rejected", ADA)
+    assert decision.reason == "the question was edited"
+
+
+EDITED = replace(QUESTION, id=f"{QUESTION.id}:edit:5.0", corrects=QUESTION.id, edited_at=5.0)
+BESIDE = replace(QUESTION, id="slack:T1:C1:2.2", author=EVE)
+
+
+@pytest.mark.parametrize(
+    ("messages", "changed"),
+    [((EDITED,), QUESTION.id), ((QUESTION, BESIDE), QUESTION.id), ((QUESTION, BESIDE), BESIDE.id)],
+    ids=["edited before", "first of two", "second of two"],
+)
+async def test_each_question_of_a_turn_takes_its_requests_back(
+    redis: Redis, messages: tuple[Message, ...], changed: str
+) -> None:
+    """Fault: only the first message of a turn did, and none that had been edited once.
+
+    What follows a decision belongs to the same questions.
+    """
+    kept = approvals(redis)
+    await kept.ask(Turn(id=messages[0].id, thread=THREAD, messages=messages), PROPOSAL)
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    (decision,) = await decisions(redis)
+    message = as_message(decision)
+    follows = replace(PROPOSAL, id="bbbbbbbb")
+    await kept.ask(Turn(id=message.id, thread=THREAD, messages=(message,)), follows)
+    await kept.ask(
+        Turn(id=messages[0].id, thread=THREAD, messages=messages), replace(PROPOSAL, id="aaaaaaaa")
+    )
+    await kept.withdraw("another", "the question was deleted")
+    assert len(await decisions(redis)) == 1
+    await kept.withdraw(changed, "the question was deleted")
+    rejected = {each.request for each in await decisions(redis) if each.verdict == "rejected"}
+    assert rejected == {"aaaaaaaa", "bbbbbbbb"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_an_answer_asks_for_after_its_question_was_changed_is_taken_back(
+    redis: Redis, late: bool, deleted: bool
+) -> None:
+    """Fault: while the answer was under way there was no request yet, and then nobody looked again.
+
+    Also when the change is heard of only after the request was made, which is later by the clock.
+    """
+    inbox = Inbox(redis, name="one", follow_days=1)
+    kept = replace(approvals(redis), is_current=partial(is_current, redis))
+    changed: Event = Correction(message=replace(QUESTION, text="take two"), edited_at=5.0)
+    if deleted:
+        changed = Withdrawal(message_id=QUESTION.id)
+
+    async def change() -> None:
+        await inbox.put(changed)
+        await kept.withdraw(QUESTION.id, "it was changed", before=math.inf if deleted else 5.0)
+
+    await inbox.put(replace(QUESTION, sent_at=time.time()))
+    (lease,) = await inbox.enter() + await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    if not late:
+        await change()
+    assert await kept.ask(begun.turn, PROPOSAL)
+    if late:
+        assert not await decisions(redis)
+        await change()
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]
+    if not deleted:
+        await inbox.finish(lease, begun.turn)
+        (lease,) = await inbox.take(1, 1)
+        begun = await inbox.begin(lease)
+        assert begun
+        await kept.ask(begun.turn, replace(PROPOSAL, id="aaaaaaaa"))
+        await change()
+        assert {each.request for each in await decisions(redis)} == {PROPOSAL.id}
+
+
+async def test_a_decision_that_hangs_the_process_is_given_up_with_a_word(redis: Redis) -> None:
+    """Fault: giving up was taken for a stop, which ends no decision: a third death, and no word."""
+    kept = approvals(redis)
+    await kept.ask(TURN, PROPOSAL)
+    await kept.decide(PROPOSAL.id, BOB, approve=True)
+    for _ in range(2):
+        inbox = Inbox(redis, name="one", follow_days=1)
+        (lease,) = await inbox.enter() + await inbox.take(1, 1)
+        begun = await inbox.begin(lease)
+        assert begun
+        await note_hang(redis, inbox, f"turn:{begun.turn.id}")
+    place = _Place()
+    agent = FunctionAgent(_runs_again, _says_from_the_ledger)
+    turns = Turns(agent, lambda _: place, _AdmitsAll(), limit=60)
+    stop = asyncio.Event()
+    async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
+        inbox = Inbox(redis, name="one", follow_days=1)
+        group.create_task(serve(inbox, turns.take, limit=1, lease_seconds=5, grace=5, stop=stop, stops=stops))
+        await wait_until(lambda: _is_dead(redis), "given up")
+        stop.set()
+    outcome, ending = place.parts
+    assert outcome == Notice("It was not done.")
+    assert isinstance(ending, Notice)
+    assert ending.text.startswith("I stopped responding twice while working on this, so I gave up.")
+
+
+class _Place:
+    """A thread that keeps what is shown in it."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+
+    async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
+        self.parts += [part async for part in parts]
+
+
+async def _runs_again(turn: Turn) -> AsyncIterator[Part]:
+    yield Text("Done.")
+
+
+class _AdmitsAll:
+    async def check(self, message: Message) -> Admit:
+        return Admit()
+
+
+async def _says_from_the_ledger(turn: Turn, answer: str) -> str:
+    return "It was not done."
+
+
+async def _is_dead(redis: Redis) -> bool:
+    return bool(await queries.dead(redis))
+
+
+async def test_an_edit_that_is_reported_again_rejects_nothing_that_its_answer_asked_for(redis: Redis) -> None:
+    """Only an earlier wording was meant by it, whatever the clocks say."""
+    kept = approvals(redis)
+    edited_at = time.time() + 3600
+    edited = replace(QUESTION, edited_at=edited_at)
+    await kept.ask(replace(TURN, messages=(edited,)), PROPOSAL)
+    await kept.withdraw(TURN.id, "the question was edited", before=edited_at)
+    assert await decisions(redis) == []
+    await kept.withdraw(TURN.id, "the question was edited", before=edited_at + 1)
+    assert [each.verdict for each in await decisions(redis)] == ["rejected"]

@@ -1,0 +1,186 @@
+"""HTTP mode of Slack: only signed requests are read, and none of them is an error of ours."""
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bot.slack.platform import Slack as SlackPlatform
+from tests.servers.slack.requests import signature
+from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.support import slack_platform
+from tests.support.slack_platform import connected, serving
+from tests.support.wait import wait_until
+
+hostile_environment = slack_platform.hostile_environment
+shared = slack_platform.shared
+server = slack_platform.server
+
+
+@contextlib.asynccontextmanager
+async def mounted(platform: SlackPlatform) -> AsyncIterator[str]:
+    app = web.Application()
+    assert platform.endpoint
+    app.router.add_post("/slack/events", platform.endpoint)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+    finally:
+        await runner.cleanup()
+
+
+async def test_without_an_app_token_signed_requests_are_served(server: Slack) -> None:
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as server.request_url,
+    ):
+        assert await server.verify_url()
+        ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        assert await server.answer(GENERAL, ts) == "You said: hello "
+        bot.failures = 1
+        await server.say(ALICE, server.dm(ALICE), "again")
+        await bot.received(2)
+        await server.settled()
+        again = next(each for each in server.events("message") if each.event.get("text") == "again")
+        assert [attempt.failure for attempt in again.attempts] == ["http_error", None]
+        assert (await bot.platform.health()).state == "ok"
+        command = await server.command("/agent-health", "", ALICE, GENERAL)
+        assert command.acked
+
+
+async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack) -> None:
+    async with (
+        serving(server, app_token=None, signing_secret="another secret") as bot,
+        mounted(bot.platform) as server.request_url,
+    ):
+        await server.say(ALICE, GENERAL, f"{server.mention} hello")
+        await server.settled()
+        assert not any(delivery.acked for delivery in server.deliveries)
+        assert bot.messages == []
+
+
+async def test_before_it_receives_the_endpoint_asks_to_come_again(server: Slack) -> None:
+    async with (
+        connected(server, app_token=None, signing_secret=server.signing_secret) as platform,
+        mounted(platform) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url, json={}) as response,
+    ):
+        assert response.status == 503
+        assert (await platform.health()).state == "down"
+
+
+async def test_sockets_need_no_endpoint(server: Slack) -> None:
+    async with connected(server) as platform:
+        assert platform.endpoint is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[]", 400),
+        (b"7", 400),
+        (b"{", 400),
+        (b"\xff", 401),  # its signature cannot be computed
+        (b"[" * 100_000, 400),
+        (b'{"event": ' * 20_000, 400),
+        (b'{"event": ' * 20_000 + b"1" + b"}" * 20_000, 400),
+        (b'{"event": ' + b"9" * 10_000 + b"}", 400),
+        (b'{"event": "\\ud800"}', 200),
+        (b'{"event": []}', 200),
+        (b'{"authorizations": 5}', 200),
+        (
+            b'{"event": {"type": "message", "channel_type": "im", "user": "U1", "channel": {}, "ts": "1.0"}}',
+            200,
+        ),
+        (
+            b'{"event": {"type": "message", "channel_type": "im", "user": "U1", "channel": "D1", "ts": "x"}}',
+            200,
+        ),
+        (
+            b'{"event": {"type": "message", "channel_type": "im", "user": [], "channel": "D1", "ts": "1"}}',
+            200,
+        ),
+    ],
+)
+async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
+    server: Slack, body: bytes, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And leaves no trace in the log, except that of our own parser, which may be the one at fault."""
+    now = str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "X-Slack-Request-Timestamp": now,
+        "X-Slack-Signature": signature(server.signing_secret, now, body),
+    }
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            assert response.status == status
+        assert bot.messages == []
+    assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "[]", "{", "5", "[" * 50_000, '{"user":' * 20_000, '{"type": "block_actions", "user": 5}', "null"],
+    ids=lambda payload: payload[:20],
+)
+async def test_a_signed_form_that_cannot_be_read_is_no_error_of_ours(
+    server: Slack, payload: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The form that commands and presses come in, with a payload of another shape."""
+    body, now = urlencode({"payload": payload}).encode(), str(int(time.time()))
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": now,
+        "X-Slack-Signature": signature(server.signing_secret, now, body),
+    }
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            assert response.status < 500
+        assert bot.messages == []
+    assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Slack-Request-Timestamp": "now", "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "9" * 400, "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "9" * 5_000, "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "-1", "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": "1e9", "X-Slack-Signature": "v0=0"},
+        {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=é"},
+        {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=0"},
+    ],
+)
+@pytest.mark.parametrize("body", [b"[]", b"ssl_check=1&token=x", json.dumps({"type": "x"}).encode()])
+async def test_without_a_signature_nothing_is_read(
+    server: Slack, headers: dict[str, str], body: bytes
+) -> None:
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            assert response.status == 401

@@ -1,0 +1,200 @@
+"""Answers on Slack that fail or continue after a crash: shown once, complete, in the same messages."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+
+from bot.chat import AnswerError, Json, LeaseLost, Message, Part, Receipt, Text, Turn, Unreachable
+from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.support import slack_platform
+from tests.support.slack_platform import LONG, Bot, a_message, gated, own, serving
+from tests.support.wait import wait_until
+
+hostile_environment = slack_platform.hostile_environment
+shared = slack_platform.shared
+server = slack_platform.server
+
+
+async def test_when_the_answer_fails_its_stream_is_ended_and_the_error_passes(server: Slack) -> None:
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        yield Text("So far ")
+        await wait_until(lambda: server.count("chat.startStream") == 1, "a stream")
+        raise AnswerError("no model")
+
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        with pytest.raises(AnswerError, match="no model"):
+            await bot.reply(message, answer)
+        [reply] = own(server, message)
+        assert (reply.text, reply.streaming_state) == ("So far ", "completed")
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+async def test_without_the_lease_nothing_more_is_written(server: Slack) -> None:
+    server.tolerate("unfinished")  # whoever has the lease ends it
+
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        yield Text("So far ")
+        await wait_until(lambda: server.count("chat.startStream") == 1, "a stream")
+        calls.append(len(server.calls))
+        raise LeaseLost
+
+    calls: list[int] = []
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        with pytest.raises(LeaseLost):
+            await bot.reply(message, answer)
+        assert len(server.calls) == calls[0]
+
+
+@pytest.mark.parametrize("after_applying", [True, False])
+async def test_a_reply_is_continued_in_the_same_message(server: Slack, after_applying: bool) -> None:
+    """The first attempt ends without knowing whether its last append was taken; both must do."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("chat.appendStream", status=500, after_applying=after_applying)
+        answer = gated(Text("One "), Text("two " * 100), Text("three."))
+        slow_answer = gated(
+            Text("One "),
+            lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
+            Text("two " * 100),
+            lambda: wait_until(lambda: server.count("chat.appendStream") == 1, "an append"),
+            Text("three."),
+        )
+        with pytest.raises(Unreachable, match=r"chat\.appendStream"):
+            await bot.reply(message, slow_answer)
+        await bot.reply(message, answer)
+        [reply] = own(server, message)
+        assert reply.text == "One " + "two " * 100 + "three."
+        assert reply.streaming_state == "completed"
+        calls = len(server.calls)
+        await bot.reply(message, answer)
+        again = [call.method for call in server.calls[calls:]]
+        assert again == ["agents.sessions.setStatus"], "a finished reply is left alone"
+
+
+async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(server: Slack) -> None:
+    text = "".join(f"This is line {number}.\n" for number in range(1500))
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("chat.appendStream", status=500)
+        waiting = gated(
+            Text(text[:100]),
+            lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
+            Text(text[100:]),
+        )
+        server.fail("chat.stopStream", status=500)
+        with pytest.raises(Unreachable):
+            await bot.reply(message, waiting)
+        await bot.reply(message, gated(Text(text)))
+        replies = own(server, message)
+        assert "".join(reply.text for reply in replies) == text
+        assert len(replies) == 3
+
+
+async def test_a_reply_that_died_while_posting_goes_on_after_what_is_posted(server: Slack) -> None:
+    text = "".join(f"This is line {number}.\n" for number in range(1500))
+    group = server.add_channel("G0GROUP", "mpim")
+    async with serving(server, gated()) as bot:
+        await server.say(ALICE, group, f"{server.mention} hello", mention_last=True)
+        message = await bot.received()
+        await wait_until(lambda: bool(bot.kept), "answered")
+        bot.kept.clear()
+        group_message = next(each for each in bot.messages if each.place["channel_kind"] == "mpim")
+        posts = 0
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            nonlocal posts
+            posts += 1
+            bot.kept[message.id] = dict(state)
+            if posts == 2:
+                raise LeaseLost
+
+        turn = Turn(id="t", thread=message.thread, messages=(group_message,))
+        with pytest.raises(LeaseLost):
+            await bot.platform.thread(message.thread).reply(gated(Text(text))(message), Receipt(turn, keep))
+        await bot.reply(group_message, gated(Text(text)))
+        assert "".join(reply.text for reply in own(server, message)) == text
+
+
+OTHER = "".join(f"Here stands line {number} of another answer.\n" for number in range(500))
+
+
+async def killed(server: Slack, bot: Bot, message: Message, text: str, streams: int) -> None:
+    """An attempt that ends, as with kill -9, without a word after its last stream has begun."""
+
+    async def answer(message: Message) -> AsyncIterator[Part]:
+        yield Text(text)
+        await wait_until(lambda: server.count("chat.startStream") == streams, f"{streams} streams")
+        await wait_until(lambda: len(bot.kept[message.id]["pages"]) == streams, "it is in the receipt")
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost):
+        await bot.reply(message, answer)
+
+
+@pytest.mark.parametrize("text", ["A short one.", OTHER, LONG, LONG + OTHER])
+async def test_after_a_crash_only_the_second_answer_is_shown(server: Slack, text: str) -> None:
+    """The model may answer otherwise: no page of the first answer may stay, nor be glued to the second."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        await bot.reply(message, gated(Text(text)))
+        assert "".join(reply.text for reply in own(server, message)) == text
+        assert all(reply.streaming_state != "in_progress" for reply in own(server, message))
+
+
+async def test_after_a_crash_messages_that_are_right_are_left_alone(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        await bot.reply(message, gated(Text(LONG)))
+        assert [reply.history[-1].action for reply in own(server, message)] == [
+            "stop",
+            "stop",
+            "stop",
+            "update",
+        ]
+
+
+async def test_after_a_crash_on_its_only_page_a_shorter_answer_replaces_it(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, "One two three four ", 1)
+        await bot.reply(message, gated(Text("One.")))
+        assert [reply.text for reply in own(server, message)] == ["One."]
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "after_applying"),
+    [
+        ("chat.update", OTHER, True),
+        ("chat.update", OTHER, False),
+        ("chat.delete", "short", True),
+        ("chat.delete", "short", False),
+        ("chat.postMessage", LONG + OTHER, False),
+    ],
+)
+async def test_a_correction_that_dies_is_done_again(
+    server: Slack, method: str, text: str, after_applying: bool
+) -> None:
+    """Even if the next attempt wants back what the first one showed."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        server.fail(method, status=500, after_applying=after_applying)
+        with pytest.raises(Unreachable):
+            await bot.reply(message, gated(Text(text)))
+        server.tolerate("message_not_found")  # it may have been deleted
+        await bot.reply(message, gated(Text(LONG)))
+        shown = [reply.text for reply in own(server, message)]
+        assert sorted("".join(shown).splitlines()) == sorted(LONG.splitlines())
+
+
+async def test_a_message_that_cannot_be_edited_is_replaced(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await killed(server, bot, message, LONG, 4)
+        server.fail("chat.update", error="edit_window_closed", times=2)
+        await bot.reply(message, gated(Text(OTHER)))
+        assert "".join(reply.text for reply in own(server, message)) == OTHER

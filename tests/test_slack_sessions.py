@@ -1,0 +1,145 @@
+"""Sessions and status of a Slack thread: however an answer ends, the thread does not look busy."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from bot.chat import Json, Receipt, Stop, StorageDown, Text, ToolStep, Turn, Undeliverable, Unreachable
+from bot.slack.rate_limits import RateLimits
+from bot.slack.status import THINKING
+from bot.storage.coordination import SharedState
+from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.support import slack_platform
+from tests.support.slack_platform import a_message, gated, own, serving
+from tests.support.wait import wait_until
+
+hostile_environment = slack_platform.hostile_environment
+shared = slack_platform.shared
+server = slack_platform.server
+
+
+async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+
+        async def stopped() -> None:
+            await wait_until(lambda: bool(own(server, message)), "a stream")
+            server.stop(ALICE, GENERAL, message.thread.thread)
+
+        never = asyncio.Event()
+        await bot.reply(message, gated(Text("One two "), stopped, Text("three " * 60), never.wait))
+        await bot.reply(message, gated(Text("again")))
+        assert [reply.text for reply in own(server, message)] == ["One two "]
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+@pytest.mark.parametrize("failure", [Unreachable("x"), StorageDown("x"), RuntimeError("x")])
+async def test_whatever_ends_an_attempt_its_stream_and_cards_are_ended(
+    server: Slack, failure: Exception
+) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        saves = 0
+
+        async def keep(state: Mapping[str, Json]) -> None:
+            nonlocal saves
+            saves += 1
+            if saves == 3:  # after the two of the stream's opening
+                raise failure
+
+        answer = gated(
+            ToolStep(id="1", name="sql", state="started", title="Count"),
+            lambda: wait_until(lambda: server.count("chat.startStream") == 1, "a stream"),
+            Text("two " * 100),
+            asyncio.Event().wait,
+        )
+        turn = Turn(id="t", thread=message.thread, messages=(message,))
+        with pytest.raises(type(failure)):
+            await bot.platform.thread(message.thread).reply(answer(message), Receipt(turn, keep))
+        [reply] = own(server, message)
+        assert reply.streaming_state == "completed"
+        assert reply.tasks["1"]["status"] == "error"
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+async def test_a_reply_that_cannot_be_shown_does_not_look_as_if_it_came(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.fail("chat.startStream", error="restricted_action")
+        server.fail("chat.postMessage", error="restricted_action", times=9)
+        with pytest.raises(Undeliverable):
+            await bot.reply(message, gated(Text("hello ")))
+        assert server.status(GENERAL, message.thread.thread) == ""
+
+
+async def test_where_there_are_no_sessions_a_line_says_that_the_bot_is_at_work(server: Slack) -> None:
+    """Slack is asked for a session only once."""
+    server.disable("agents.sessions.setStatus")
+    async with serving(server) as bot:
+        for _ in range(2):
+            await server.answer(GENERAL, await server.say(ALICE, GENERAL, f"{server.mention} hello"))
+            await wait_until(lambda: not server.unfinished(), "finished")
+    assert server.statuses[0].status == THINKING
+    assert server.count("agents.sessions.setStatus") == 1
+    assert len(bot.messages) == 2 * 2  # as app_mention and as message
+
+
+async def test_a_status_that_slack_does_not_take_fails_no_turn(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        server.disable("agents.sessions.setStatus")
+        server.disable("assistant.threads.setStatus")
+        await bot.reply(message, gated(Text("hello ")))
+        assert own(server, message)[0].text == "hello "
+
+
+async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(server: Slack) -> None:
+    """The answer was complete, and its receipt says so: all that is missing is the session's end."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        await bot.reply(message, gated(Text("hello ")))
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "processing")
+        await bot.reply(message, gated(Text("never asked for ")))
+        assert server.workspace.session_status(*place) == "active"
+    assert own(server, message)[0].text == "hello "
+
+
+async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
+    server: Slack, shared: SharedState
+) -> None:
+    """Also when that one begins none, since the workspace's calls are used up."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "processing")
+        while not await RateLimits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+            pass
+        await bot.reply(message, gated(Text("hello ")), attempt=2)
+        assert server.workspace.session_status(*place) == "active"
+
+
+async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(server: Slack) -> None:
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        place = message.thread.channel, message.thread.thread
+        server.workspace.set_session_status(*place, "processing")
+        server.stop(ALICE, *place)
+        await wait_until(lambda: server.workspace.session_status(*place) == "active", "the session waits")
+    (stop,) = bot.events
+    assert isinstance(stop, Stop)
+    assert (stop.by, stop.thread) == (f"slack:{ALICE}", message.thread)
+    assert stop.at > message.sent_at, "what is asked after it is not meant"
+
+
+async def test_sessions_leave_room_for_their_ends(server: Slack, shared: SharedState) -> None:
+    """Beyond what a workspace is allowed a line of text does, so that no session stays busy."""
+    async with serving(server) as bot:
+        message = await a_message(bot, server)
+        while not await RateLimits(shared).delay(message.thread.space, "agents.sessions.setStatus"):
+            pass
+        before = server.count("agents.sessions.setStatus")
+        await bot.reply(message, gated(Text("hello ")))
+        assert server.count("agents.sessions.setStatus") == before
+    assert server.statuses[0].status == THINKING
