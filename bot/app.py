@@ -79,7 +79,7 @@ class Bot:
             print(summary(self.settings, self.page), file=sys.stderr, flush=True)  # noqa: T201 - for the person
 
     async def deliver(self, event: Event) -> None:
-        """Put an event into the inbox, as `bot.chat.Deliver` says."""
+        """Put an event into the inbox, as `bot.chat.Deliver` says, and log the outcome (`event taken`)."""
         if isinstance(event, Message):
             event = typed(event)
         outcome = await self.inbox.put(event)

@@ -65,7 +65,7 @@ DEFAULTS = {
     "DEBUG": False,
     "LOG_FORMAT": "console",
 }
-"""The contract: what users rely on when they set nothing."""
+"""The contract: defaults that users rely on. Not every setting is here."""
 
 Environ = Callable[..., None]
 

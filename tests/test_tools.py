@@ -25,7 +25,7 @@ CONTRACT = {
 
 
 async def test_names_and_arguments_are_the_contract_and_documented(redis: Redis) -> None:
-    """The table in docs/tools.md has each, in order; only what changes the database waits for a person."""
+    """The table in docs/tools.md has each, its arguments in order; only what changes the database waits."""
     nowhere = "postgresql://127.0.0.1:1/none"
     async with (
         open_database(nowhere, size=1) as database,

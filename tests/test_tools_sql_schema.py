@@ -99,7 +99,7 @@ async def test_schema_of_many_tables_is_bounded(
 
 
 async def test_tool_names_and_arguments_are_the_contract(tools: dict[str, BaseTool]) -> None:
-    """Models, prompts and the offline model rely on them; the thread is nothing that a model can give."""
+    """Without memory and files; test_tools.py has all. The thread is nothing that a model can give."""
     assert {name: list(tool.args) for name, tool in tools.items()} == {
         "sql_schema": ["table"],
         "sql_query": ["query"],

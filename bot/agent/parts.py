@@ -21,6 +21,7 @@ _TITLES = {
     "memory_search": "Search the memory",
     "current_time": "Look at the clock",
 }
+"""What users see while a tool of the bot runs. A tool without a title here is shown by its name."""
 
 _STATES: dict[str, Literal["finished", "failed"]] = {"success": "finished", "error": "failed"}
 
@@ -104,7 +105,7 @@ def _title(call: ToolCall) -> str:
 
 
 def _plugin_title(name: str) -> str:
-    """Return a plugin tool's title: `github__create_issue` becomes "Create issue (github)"."""
+    """Return a title made of a tool's name: `github__create_issue` becomes "Create issue (github)"."""
     plugin, _, tool = name.rpartition("__")
     title = tool.replace("_", " ").capitalize()
     return f"{title} ({plugin})" if plugin else title

@@ -153,8 +153,8 @@ class Message:
 class Turn:
     """One or more messages that are answered together; a decision is a turn of its own.
 
-    `id` and `messages` are the same on every attempt, so `id` is the idempotency key of all that the
-    turn causes. `attempt` counts from 1.
+    `id` is that of the first message. It and `messages` are the same on every attempt, so `id` is the
+    idempotency key of all that the turn causes. `attempt` counts from 1.
     """
 
     id: str
@@ -281,9 +281,10 @@ Outcome = Literal[
 """Result of putting an event into the inbox.
 
 A message is `kept`, a `duplicate`, or `ignored` (not addressed, thread not joined). A correction has
-`replaced` a waiting message, or `corrected` the answered one, too. A withdrawal has `removed` one, or
-`stopped` its turn. A decision is `kept`, or a `duplicate` when there was one before. A stop has `stopped`
-something, was `refused`, found all `idle`, or is a `duplicate`.
+`replaced` a waiting message, or `corrected` the one that runs or was answered last, which is then answered
+again; one of an unknown message counts as that message if it is recent; others are `ignored`. A withdrawal
+has `removed` a message, or `stopped` its turn. A decision is `kept`, or a `duplicate` when there was one
+before. A stop has `stopped` something, was `refused`, found all `idle`, or is a `duplicate`.
 """
 
 Deliver = Callable[[Event], Awaitable[None]]

@@ -1,4 +1,8 @@
-"""Names of the inbox's Redis keys; `bot.inbox.scripts` describes their contents."""
+"""Names of the inbox's Redis keys.
+
+`bot.inbox.scripts` describes their contents; docs/operations.md names those that explain an answer that came
+twice.
+"""
 
 import hashlib
 

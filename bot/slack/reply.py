@@ -1,4 +1,4 @@
-"""Answering in a thread of Slack."""
+"""Reply in a thread of Slack: parts as they come. Its messages and its receipt are in `messages.py`."""
 
 import logging
 from collections.abc import AsyncIterator

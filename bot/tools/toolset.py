@@ -34,7 +34,8 @@ and how many rows it would change, and it runs only when that person approves. U
 the change; look at the rows with sql_query first, and name them exactly in WHERE."""
 
 OPEN_TOOLS = frozenset({"current_time", "memory_save", "memory_search"})
-"""Tools for everybody who talks with the bot. The others, those of plug-ins and new ones, are for members."""
+"""The only tools of a turn in which an external user takes part, with ALLOW_EXTERNAL=chat. A tool that is not
+named here, such as one of a plug-in, is for members."""
 
 _CURRENT_TIME = "Tell the date, the weekday and the time, now, in a time zone."
 
@@ -74,13 +75,11 @@ def toolset(
     keep: Keep | None = None,
     writer: DatabaseWriter | None = None,
 ) -> list[BaseTool]:
-    """The tools, over the database and what `recall` holds; None leaves memory out.
+    """Return the bot's own tools; those of plug-ins come from `bot.tools.plugins`.
 
-    Those that make files are among them where there is somebody to `keep` the files. With `writer` the
-    database may be changed, too, when a person approves.
-
-    They are async, and raise `ToolFailure` with words for the model. Those of memory take from the turn what
-    they may see, never from the model.
+    `recall` (long-term memory), `keep` (a store of files) and `writer` (for approved changes) each add the
+    tools that need them. All are async and raise `ToolFailure` with words for the model. Those of memory take
+    from the turn what they may see, never from the model.
     """
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []

@@ -5,7 +5,8 @@ script computes (`turn:<id>`).
 
 A thread with work has exactly one entry: in `ready` (free, or leased: pending in the group `workers`) or in
 `later` (backing off). The pending entry *is* the lease, which each write checks first with `held`. The entry
-contains the `thread`, and the `author` and `channel` of its first waiting message.
+contains the `thread`, and the `author` and `channel` of its first waiting message. `seen` expires three days
+after its message was taken, `turn` three days after its end.
 
     seen:<message id>    hash: thread, author, channel, edited (-1: never), turn (once in one), corrects,
                          withdrawn
