@@ -94,8 +94,6 @@ UNFINISHED_PROSE = {
     "bot/access": 1,
     "bot/agent": 2,
     "bot/chat": 9,
-    "bot/discord": 28,
-    "bot/discord/markdown": 6,
     "bot/memory": 2,
     "bot/storage": 11,
     "bot/tools": 7,

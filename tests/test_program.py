@@ -127,7 +127,7 @@ async def test_discord_as_a_program(own: dict[str, str], model: ModelServer, dis
     async with forked_program({**own, **of_model(model), **discord.environ}) as bot:
         await bot.ready()
         await discord.connected()
-        await wait_until(lambda: bool(bot.said("Discord is connected")), "said to be connected")
+        await wait_until(lambda: bool(bot.said("Discord connected")), "said to be connected")
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         thread = await discord.thread_of(question)
         await discord.answer(thread, lambda messages: "You wrote: hello" in messages[-1].content)
