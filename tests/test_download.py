@@ -108,7 +108,7 @@ async def test_a_file_is_read_also_behind_a_redirection_on_the_same_hosts(server
         ("behind", "not on the service's own servers"),
         ("broken", "not on the service's own servers"),
         ("round", "redirects too often"),
-        ("missing", "it is gone, or I may not see it"),
+        ("missing", "it was deleted, or I have no access to it"),
         ("endless", "it is larger than"),
     ],
 )

@@ -135,7 +135,7 @@ async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Sla
 
         assert await read("F0CONNECT1") == b"a,b"
         assert "files:read" in str(await read("F0PAGE0001"))
-        assert await read("F0UNKNOWN1") == "it is gone, or I may not see it"
+        assert await read("F0UNKNOWN1") == "it was deleted, or I have no access to it"
         slack.fail("files.info", error="access_denied")
         assert await read("F0CONNECT1") == "Slack does not let me see it"
         slack.fail("files.info", error="internal_error")

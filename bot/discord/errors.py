@@ -76,7 +76,7 @@ def translate_errors(*, reading: bool = False) -> Iterator[None]:
 def _platform_error(error: Exception) -> PlatformError:
     match error:
         case discord.RateLimited():
-            return RateLimited("Discord asks to wait", error.retry_after)
+            return RateLimited("Discord's rate limit is reached", error.retry_after)
         case discord.LoginFailure():
             return CredentialsRejected(_BAD_TOKEN)
         case discord.PrivilegedIntentsRequired():
@@ -107,9 +107,9 @@ def _refused(error: discord.HTTPException) -> PlatformError:
     if error.status == 401:
         return CredentialsRejected(_BAD_TOKEN)
     if error.status == 429:
-        return RateLimited("Discord asks to wait", _retry_after(error))
+        return RateLimited("Discord's rate limit is reached", _retry_after(error))
     if error.status >= 500:
-        return Unreachable(f"Discord is out of order: {error}")
+        return Unreachable(f"Discord failed: {error}")
     kind = Undeliverable if error.code in _HOPELESS else Refused
     return kind(f"Discord refused: {error}")
 

@@ -108,7 +108,7 @@ class Listener(Client):
         """End the heartbeats of a connection whose session never began.
 
         discord.py starts their thread before IDENTIFY, and loses it when that fails (gateway.py,
-        DiscordWebSocket.from_client, 2.7.1): it would go on for a minute.
+        DiscordWebSocket.from_client, 2.7.1): it would continue for a minute.
         """
         for thread in threading.enumerate():
             if isinstance(thread, KeepAliveHandler) and thread.ws._connection is self._connection:
@@ -129,9 +129,7 @@ class Listener(Client):
                 self._shard.connection.up()
             case "disconnect":
                 self._shard.connection.lost()
-        if (
-            not self.is_closed()
-        ):  # a closed client has no loop for handlers; the next session reads the history
+        if not self.is_closed():  # else it has no loop for handlers; the next session reads the history
             super().dispatch(event, *args, **kwargs)
 
     async def on_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""Queue for new gateway sessions, shared by all processes: Discord limits them at a time and per day.
+"""Queue for new gateway sessions, shared by all processes: Discord limits their rate and number.
 
 https://discord.com/developers/docs/events/gateway#session-start-limit-object
 """
@@ -36,9 +36,7 @@ class IdentifyTurn:
     def __init__(self, shared: Shared, key: int) -> None:
         self._shared = shared
         self._lease = f"{PLATFORM}:identify:{key}"
-        self._holder = (
-            uuid4().hex
-        )  # not the process: two of its shards may wait, and a restart must wait, too
+        self._holder = uuid4().hex  # not the process: two of its shards wait, too, as does a restart
         self._is_used = False
 
     async def take(self) -> bool:

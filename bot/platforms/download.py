@@ -16,7 +16,7 @@ _TRIES = 3
 _GONE = frozenset({401, 403, 404, 410})
 
 _UNREACHABLE = "its server is not responding; please try again in a few minutes"
-_NO_ACCESS = "it is gone, or I may not see it"
+_NO_ACCESS = "it was deleted, or I have no access to it"
 _TOO_MANY_REDIRECTS = "its address redirects too often"
 _FOREIGN = "it is not on the service's own servers"
 _TOO_LARGE = "it is larger than {:.3g} MiB, which is the most I read"

@@ -9,7 +9,7 @@ from bot.slack.errors import Refused
 
 _REASONS = {
     "file_deleted": "it was deleted",
-    "file_not_found": "it is gone, or I may not see it",
+    "file_not_found": "it was deleted, or I have no access to it",
 }
 _HIDDEN = "Slack does not let me see it"
 _NO_SCOPE = "I have no access to it; the app may lack the scope files:read"

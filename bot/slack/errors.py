@@ -59,7 +59,7 @@ class GivenUp(Refused):
     """Slack keeps failing at one request while it answers others; treated as a refusal."""
 
     def __init__(self, method: str) -> None:
-        super().__init__(method, "it fails again and again")
+        super().__init__(method, "it keeps failing")
 
 
 class MissingScope(CredentialsRejected):
@@ -105,7 +105,7 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
         kind = MissingScope if code == "missing_scope" else CredentialsRejected
         raise kind(_credentials_advice(method, code, variable, data)) from error
     if not code or status >= 500 or code in _OUT_OF_ORDER:
-        raise Unreachable(f"Slack is out of order at {method}: {code or f'status {status}'}") from error
+        raise Unreachable(f"Slack failed at {method}: {code or f'status {status}'}") from error
     raise _KINDS.get(code, Refused)(method, code) from error
 
 

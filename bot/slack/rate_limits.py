@@ -55,5 +55,5 @@ class RateLimits:
         while seconds := await self.delay(team, method, channel):
             waited += seconds
             if waited > most:
-                raise RateLimited(f"the calls of {method} that Slack allows are used up", seconds)
+                raise RateLimited(f"Slack's rate limit of {method} is reached", seconds)
             await asyncio.sleep(seconds)
