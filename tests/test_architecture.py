@@ -94,11 +94,7 @@ UNFINISHED_PROSE = {
     "bot/access": 1,
     "bot/agent": 2,
     "bot/chat": 9,
-    "bot/discord": 28,
-    "bot/discord/markdown": 6,
     "bot/memory": 2,
-    "bot/platforms": 14,
-    "bot/slack": 26,
     "bot/storage": 11,
     "bot/tools": 7,
 }

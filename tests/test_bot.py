@@ -103,7 +103,7 @@ async def test_slack_over_http_without_an_app_token(
     async with running(**storage, **settings) as bot:
         slack.request_url = f"http://127.0.0.1:{http_port(bot)}/slack/events"
         await wait_until(lambda: _answers(bot, "slack"), "slack receiving")
-        assert [each.getMessage() for each in caplog.records].count("Slack is connected") == 1
+        assert [each.getMessage() for each in caplog.records].count("Slack connected") == 1
         await slack.verify_url()
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         assert "offline" in await slack.answer(GENERAL, ts)

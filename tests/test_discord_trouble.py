@@ -216,9 +216,9 @@ def test_what_discord_py_has_sent_five_times_is_not_sent_again_at_once(
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (50013, "I lack the permission to write there"),
-        (50001, "I cannot see it any more"),
-        (10003, "It is gone."),
+        (50013, "I do not have permission to write there"),
+        (50001, "I can no longer see the channel"),
+        (10003, "The channel was deleted."),
     ],
 )
 async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
@@ -257,7 +257,7 @@ async def test_where_the_whole_server_takes_nothing_the_author_is_told_in_a_dire
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
         [told] = texts(discord, discord.dm(discord.alice))
-        assert "I lack the permission to write there" in told
+        assert "I do not have permission to write there" in told
 
 
 async def test_a_person_who_cannot_be_told_anywhere_costs_nothing_more(

@@ -107,8 +107,8 @@ async def test_a_file_is_read_also_behind_a_redirection_on_the_same_hosts(server
         ("away", "not on the service's own servers"),
         ("behind", "not on the service's own servers"),
         ("broken", "not on the service's own servers"),
-        ("round", "from one place to the next"),
-        ("missing", "it is gone, or I may not see it"),
+        ("round", "redirects too often"),
+        ("missing", "it was deleted, or I have no access to it"),
         ("endless", "it is larger than"),
     ],
 )
@@ -123,9 +123,9 @@ async def test_a_server_that_fails_is_asked_again_and_then_given_up(
     server.failures = 1
     assert await get(server, "file") == b"content"
     server.failures = 99
-    with pytest.raises(FileRefused, match="does not answer; try again later"):
+    with pytest.raises(FileRefused, match="its server is not responding; please try again"):
         await get(server, "file")
     monkeypatch.setattr(module, "_SECONDS", 0.05)
     server.failures = 0
-    with pytest.raises(FileRefused, match="does not answer"):
+    with pytest.raises(FileRefused, match="is not responding"):
         await get(server, "slow")

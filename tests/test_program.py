@@ -106,7 +106,7 @@ async def test_slack_as_a_program(own: dict[str, str], model: ModelServer, slack
     async with program({**own, **of_model(model), **slack.environ}) as bot:
         await bot.ready()
         await slack.connected()
-        await wait_until(lambda: bool(bot.said("Slack is connected")), "said to be connected")
+        await wait_until(lambda: bool(bot.said("Slack connected")), "said to be connected")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await wait_until(lambda: len(model.requests) == 1, "the model is asked")
         bot.process.send_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ async def test_discord_as_a_program(own: dict[str, str], model: ModelServer, dis
     async with forked_program({**own, **of_model(model), **discord.environ}) as bot:
         await bot.ready()
         await discord.connected()
-        await wait_until(lambda: bool(bot.said("Discord is connected")), "said to be connected")
+        await wait_until(lambda: bool(bot.said("Discord connected")), "said to be connected")
         question = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         thread = await discord.thread_of(question)
         await discord.answer(thread, lambda messages: "You wrote: hello" in messages[-1].content)

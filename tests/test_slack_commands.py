@@ -68,7 +68,10 @@ async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server
 
     async with serving(server, usage=down):
         await server.command("/agent-usage", "", ALICE, GENERAL)
-        assert server.ephemerals[0].text == "Redis does not answer, so I cannot tell. Try again in a minute."
+        assert (
+            server.ephemerals[0].text
+            == "I cannot reach Redis right now, so I have no answer. Please try again in a minute."
+        )
 
 
 async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
@@ -76,7 +79,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
         await server.command("/agent-dance", "", ALICE, GENERAL)
         assert (
             server.ephemerals[0].text
-            == "I do not know /agent-dance. What I know: /agent-health, /agent-stop, /agent-usage"
+            == "I do not know the command /agent-dance. You can use: /agent-health, /agent-stop, /agent-usage"
         )
 
 

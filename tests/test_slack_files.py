@@ -92,7 +92,7 @@ async def test_a_file_that_cannot_be_shown_costs_a_sentence_and_not_the_answer(
         await question.answer(Text("Here they are."), gone(), picture)
         [(text, _)] = replies(slack, question)
         assert "gone.png: I no longer have it." in text
-        assert "sales-1a2b3c4d.png: Slack does not take it (storage_limit_reached)." in text
+        assert "sales-1a2b3c4d.png: Slack does not accept it (storage_limit_reached)." in text
 
 
 async def test_an_upload_host_that_fails_costs_the_file_and_not_the_answer(
@@ -105,7 +105,7 @@ async def test_an_upload_host_that_fails_costs_the_file_and_not_the_answer(
     async with asked(slack, redis) as question:
         await question.answer(Text("Here it is."), picture, Notice("That is all."))
         [(text, _)] = replies(slack, question)
-        assert "Slack did not take the upload" in text
+        assert "Slack did not accept the upload" in text
         assert "That is all." in text
 
 
@@ -135,11 +135,11 @@ async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Sla
 
         assert await read("F0CONNECT1") == b"a,b"
         assert "files:read" in str(await read("F0PAGE0001"))
-        assert await read("F0UNKNOWN1") == "it is gone, or I may not see it"
+        assert await read("F0UNKNOWN1") == "it was deleted, or I have no access to it"
         slack.fail("files.info", error="access_denied")
         assert await read("F0CONNECT1") == "Slack does not let me see it"
         slack.fail("files.info", error="internal_error")
-        assert await read("F0CONNECT1") == "Slack does not answer just now"
+        assert await read("F0CONNECT1") == "Slack is not responding; please try again in a few minutes"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ async def test_a_file_that_slack_fails_at_for_minutes_becomes_a_sentence(
         assert question.state["finished"]
         [(text, files)] = replies(slack, question)
     assert text.startswith("Here it is. It goes up.")
-    assert "I could not show the file sales.png: Slack did not take the upload." in text
+    assert "I could not show the file sales.png: Slack did not accept the upload." in text
     assert files == []
 
 

@@ -271,4 +271,4 @@ async def test_catching_up_goes_on_whatever_happens_to_it(
         await keep_up(platform, deliver)
     assert platform.calls == 4
     assert clock.slept == [module.CATCH_UP_SECONDS] * 3
-    assert caplog.text.count("not caught up yet") == 2
+    assert caplog.text.count("catch-up not finished") == 2

@@ -1,4 +1,4 @@
-"""Discord as the bot registers it. Nothing heavy is imported before it is opened."""
+"""Registration of Discord. discord.py is imported only when the platform is opened."""
 
 import re
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ INFO = register(
         channel_ids=re.compile(r"[0-9]+"),
         redaction=re.compile(
             r"(?<=Bot )[\w-]{20,}\.[\w-]+\.[\w-]+"
-            # addresses that let whoever knows them answer in the bot's name
+            # secret addresses: they let anyone answer in the bot's name
             r"|(?<=/interactions/)\d+/[\w.-]+|(?<=/webhooks/)\d+/[\w.-]+"
         ),
     )
@@ -28,7 +28,7 @@ INFO = register(
 
 
 class DiscordSettings(PlatformSettings):
-    """Discord's token, where it is, and how its gateway is shared."""
+    """Settings of Discord: token, API address and number of shards."""
 
     info = INFO
     switch = "discord_token"

@@ -1,4 +1,4 @@
-"""Everything the bot writes, over REST alone: it works while the gateway is rebuilt, or without one."""
+"""Client of Discord's REST API: all that the bot writes, independent of the gateway connection."""
 
 import asyncio
 import io
@@ -26,14 +26,14 @@ Result = TypeVar("Result")
 
 TRIES = 3
 REPEAT_SECONDS = 0.5
-"""How often a request is sent while Discord is out of reach, and about how long until it is sent again."""
+"""Tries of a request while Discord is unreachable, and about how many seconds apart."""
 
 _REPEATED_STATUSES = frozenset({500, 502, 504, 524})
-"""After these discord.py repeats a request by itself (http.py, HTTPClient.request, 2.7.1)."""
+"""Statuses after which discord.py repeats a request itself (http.py, HTTPClient.request, 2.7.1)."""
 
 _REQUEST_SECONDS = 60.0
 UPLOAD_SECONDS = 30.0
-"""How long Discord may take for a file. What comes late cannot come twice: a nonce holds for minutes."""
+"""Seconds that Discord may take for a file. A late file is not shown twice: a nonce holds for minutes."""
 _ARCHIVE_MINUTES: Literal[1440] = 1440
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
@@ -43,7 +43,7 @@ _REPLY_NEEDS_HISTORY = 160002
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """A message of ours as Discord keeps it, with the names of its files and the id that it replies to."""
+    """Message of the bot as Discord stores it, with names of its files and the id that it replies to."""
 
     id: int
     text: str
@@ -53,7 +53,7 @@ class SentMessage:
 
 @dataclass(frozen=True, slots=True)
 class FileUpload:
-    """A file to send; `alt` is read to who cannot see it."""
+    """File to send; `alt` is the text for users who cannot see it."""
 
     name: str
     content: bytes
@@ -62,9 +62,9 @@ class FileUpload:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What Discord says of its gateway: the `shards` it recommends, and how many sessions may begin.
+    """Discord's gateway: the recommended `shards`, and the limits on new sessions.
 
-    So many of them `remaining` for `reset_after` seconds, `max_concurrency` of them every five seconds.
+    `remaining` sessions may begin in the next `reset_after` seconds, `max_concurrency` every five seconds.
     """
 
     url: str
@@ -75,11 +75,11 @@ class Gateway:
 
 
 class DiscordApi:
-    """A client that only sends, logged in when it is first needed.
+    """Client that only sends; it logs in when it is first needed.
 
-    Every method raises `PlatformError`. All requests may be repeated without harm, so a lost connection is
-    no failure until it has been tried three times. What people see takes a `hold`, which is awaited before
-    each try; what it raises comes out.
+    Every method raises `PlatformError`. All requests are safe to repeat, so a lost connection is an error
+    only after three tries. Requests with visible effects take a `hold`, which is awaited before each try; its
+    exceptions are passed on.
     """
 
     def __init__(self, token: str) -> None:
@@ -97,7 +97,7 @@ class DiscordApi:
             await self._client.close()
 
     async def start_thread(self, channel: int, message: int, name: str, *, hold: Hold) -> int:
-        """Make a thread from a message, or find the one that was; it has the message's id."""
+        """Start a thread from a message, or find the existing one; it has the message's id."""
 
         async def start(client: discord.Client) -> int:
             try:
@@ -112,7 +112,7 @@ class DiscordApi:
         return await self._request(start, hold)
 
     async def open_direct(self, user: int) -> int:
-        """The channel of the direct messages with a person; none of them sees that it is opened."""
+        """Return the channel of the direct messages with a user; opening it is not visible."""
 
         async def open_(client: discord.Client) -> int:
             opened = await client.http.start_private_message(user)
@@ -131,7 +131,7 @@ class DiscordApi:
         buttons: ui.View | None = None,
         tell: Sequence[int] = (),
     ) -> SentMessage:
-        """Post a message. For some minutes the same `nonce` gives the message that was posted first.
+        """Post a message. For some minutes, the same `nonce` returns the message that was posted first.
 
         Links get no preview: Discord would fetch addresses that a model made up. Users in `tell` are notified
         if the text mentions them.
@@ -163,7 +163,7 @@ class DiscordApi:
 
         async def attach(client: discord.Client) -> None:
             async def post(**reference: Any) -> Json:
-                # made again for each try, since sending uses it up
+                # created for each try, since sending consumes it
                 alt = well_formed(file.alt) or None
                 content = discord.File(io.BytesIO(file.content), file.name, description=alt)
                 return await _post(client, channel, file=content, nonce=nonce, **reference)
@@ -175,7 +175,7 @@ class DiscordApi:
     async def edit(
         self, channel: int, message: int, text: str, *, hold: Hold, without_buttons: bool = False
     ) -> None:
-        """Replace the text of one of our messages."""
+        """Replace the text of a message of the bot."""
         form: dict[str, Any] = {"content": well_formed(text)} | ({"view": None} if without_buttons else {})
 
         async def edit(client: discord.Client) -> None:
@@ -185,13 +185,13 @@ class DiscordApi:
         await self._request(edit, hold)
 
     async def delete(self, channel: int, message: int, *, hold: Hold) -> None:
-        """Take back one of our messages; one that is gone already is no error."""
+        """Delete a message of the bot; a missing one is not an error."""
 
         async def delete(client: discord.Client) -> None:
             try:
                 await client.http.delete_message(channel, message)
             except discord.NotFound:
-                log.debug("message was gone already", extra={"message_id": message})
+                log.debug("message already deleted", extra={"message_id": message})
 
         await self._request(delete, hold)
 
@@ -204,7 +204,7 @@ class DiscordApi:
         await self._request(type_, hold)
 
     async def check_token(self, seconds: float) -> None:
-        """Ask Discord for our own user, once and for `seconds` at most. Raises `PlatformError`."""
+        """Request the bot's own user, once and for at most `seconds`. Raises `PlatformError`."""
 
         async def ask(client: discord.Client) -> None:
             await client.http.request(discord.http.Route("GET", "/users/@me"))
@@ -214,10 +214,10 @@ class DiscordApi:
                 await self._request_once(ask)
 
     async def gateway(self) -> Gateway:
-        """Ask where and how to listen."""
+        """Return the gateway's address and limits."""
 
         async def ask(client: discord.Client) -> Gateway:
-            # not get_bot_gateway, which makes of every refusal the same error
+            # not get_bot_gateway, which turns every refusal into the same error
             told = await client.http.request(discord.http.Route("GET", "/gateway/bot"))
             limit = told["session_start_limit"]
             return Gateway(
@@ -231,10 +231,10 @@ class DiscordApi:
         return await self._request(ask)
 
     async def sent_since(self, channel: int, when: datetime, *, reply_to: int | None) -> list[SentMessage]:
-        """Our own messages in a channel since `when`, the oldest first, a hundred at most.
+        """Return the bot's messages in a channel since `when`, oldest first, at most a hundred.
 
-        With `reply_to` none that replies to another message: other conversations of the channel may hold the
-        same text.
+        With `reply_to`, replies to other messages are left out: other conversations in the channel may have
+        the same text.
         """
 
         async def read(client: discord.Client) -> list[SentMessage]:
@@ -242,7 +242,7 @@ class DiscordApi:
             after = discord.utils.time_snowflake(when, high=False)
             page: list[Json] = list(await client.http.logs_from(channel, 100, after=after))
             sent = [_sent(each) for each in reversed(page) if _is_by(each, client.user.id)]
-            # where a reply was not possible it was sent as no reply
+            # if a reply was not possible, it was sent as a plain message
             return [each for each in sent if reply_to is None or each.reply_to in (reply_to, None)]
 
         return await self._request(read)
@@ -276,15 +276,15 @@ class DiscordApi:
 
     @contextmanager
     def _reopening(self, client: discord.Client) -> Iterator[None]:
-        """Log in anew next time, should the client's HTTP session have died: it never opens another one."""
+        """Log in again next time if the client's HTTP session is closed: it never opens another one."""
         try:
             yield
         except RuntimeError as error:
-            if str(error) != "Session is closed":  # aiohttp's words (client.py, ClientSession._request)
+            if str(error) != "Session is closed":  # text of aiohttp (client.py, ClientSession._request)
                 raise
             if self._client is client:
                 self._client = None
-            raise Unreachable("Discord's client had lost its HTTP session") from error
+            raise Unreachable("the HTTP session of Discord's client was closed") from error
 
     async def _logged_in(self) -> discord.Client:
         async with self._login:
@@ -298,14 +298,14 @@ class DiscordApi:
             with translate_errors(reading=True):
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await client.login(self._token)
-        except BaseException:  # a cancellation, too, would leave the client's session open
+        except BaseException:  # also after a cancellation, the client's session must be closed
             await client.close()
             raise
         return client
 
 
 def _is_worth_repeating(error: BaseException) -> bool:
-    """Return whether Discord was out of reach: what it fails at, discord.py has sent five times already."""
+    """Return whether Discord was unreachable: other failed requests were sent five times by discord.py."""
     cause = error.__cause__
     has_been_repeated = isinstance(cause, discord.HTTPException) and cause.status in _REPEATED_STATUSES
     return isinstance(error, Unreachable) and not has_been_repeated
@@ -326,13 +326,13 @@ def _opening_gate(client: discord.Client) -> Iterator[None]:
 
 
 async def _post(client: discord.Client, channel: int, **form: Any) -> Json:
-    """Post a message. Not `Messageable.send`: it reads all of the answer, the message replied to included."""
+    """Post a message. `Messageable.send` would read the whole answer, with the message replied to."""
     with handle_message_parameters(**form, previous_allowed_mentions=PINGS) as parameters:
         return await client.http.send_message(channel, params=parameters)
 
 
 async def _replying(post: Callable[..., Awaitable[Json]], channel: int, reply_to: int | None) -> Json:
-    """Post as a reply where one is wanted and allowed."""
+    """Post as a reply if one is wanted and allowed."""
     if reply_to is None:
         return await post()
     question = discord.MessageReference(message_id=reply_to, channel_id=channel, fail_if_not_exists=False)
@@ -345,7 +345,7 @@ async def _replying(post: Callable[..., Awaitable[Json]], channel: int, reply_to
 
 
 def _sent(data: Json) -> SentMessage:
-    """Read a message of ours, and of it no more than is needed."""
+    """Read a message of the bot, and only the fields that are needed."""
     reference = (data.get("message_reference") or {}).get("message_id")
     files = tuple(each["filename"] for each in data["attachments"])
     return SentMessage(int(data["id"]), data["content"], files, int(reference) if reference else None)

@@ -1,4 +1,4 @@
-"""Approval requests as messages with buttons, and the presses on these."""
+"""Approval requests on Discord: messages with buttons, and the decisions made with them."""
 
 import logging
 import re
@@ -32,11 +32,11 @@ _LABELS = {
 _MOST_CHARS = 2_000
 
 _WHERE = "in a reply to this message"
-"""Place where words decide, in whatever kind of channel the request is shown."""
+"""Place where a written decision counts, in every kind of channel."""
 
 
 def render_request(approval: Approval) -> str:
-    """Return the message of a request; names, and then the reason, are left out where they do not fit."""
+    """Return the message of a request; if it is too long, without names, and then without the reason."""
 
     def name(author: str) -> str:
         platform, _, user = author.partition(":")
@@ -49,16 +49,16 @@ def render_request(approval: Approval) -> str:
 
 
 def _told(approval: Approval) -> list[int]:
-    """Whom the message notifies: those who may decide, as many as it names."""
+    """Return the users to notify: the approvers that the message names."""
     people = (each.partition(":") for each in approval.approvers[:MOST_NAMES])
     return [int(user) for platform, _, user in people if platform == PLATFORM and user.isdecimal()]
 
 
 class Approvals:
-    """Messages of requests beside one answer.
+    """Approval requests of one answer.
 
     Keys of the receipt: `extras` (the messages of requests, `[channel, id]` each), and while one is being
-    sent `asking` (its text and the time), since it may have arrived although we never heard so.
+    sent `asking` (its text and the time), since it may have arrived without an answer.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Approvals:
         self._lookup = lookup
 
     async def show(self, approval: Approval) -> None:
-        """Send the message of a request, once."""
+        """Send the message of a request once."""
         extras: dict[str, Json] = dict(self._receipt.state.get("extras", {}))
         if approval.id in extras:
             return
@@ -92,7 +92,7 @@ class Approvals:
         await self._receipt.save(extras=extras, asking=None)
 
     async def _found(self, text: str) -> int | None:
-        """Return the message that an earlier attempt has sent without hearing of it."""
+        """Return the message that an earlier attempt has sent without an answer."""
         asking = self._receipt.state.get("asking")
         if not asking or asking["text"] != text:
             return None
@@ -100,14 +100,14 @@ class Approvals:
         return next((each.id for each in recent if each.text == text.strip()), None)
 
     async def settle(self, approval: Approval) -> None:
-        """Take the buttons of a request away and say what was decided, if its message is still there."""
+        """Replace the buttons of a request with the decision, if its message still exists."""
         message = await find_request(approval, self._lookup)
         if message is None:
             return
         try:
             await _settle(approval, message, self._api, self._receipt)
-        except Refused as error:  # somebody has deleted it
-            log.warning("the message of a request keeps its buttons", extra={"reason": str(error)})
+        except Refused as error:  # a user has deleted it
+            log.warning("approval buttons not removed", extra={"reason": str(error)})
 
 
 async def _settle(approval: Approval, message: Json, api: DiscordApi, receipt: Receipt) -> None:
@@ -118,15 +118,15 @@ async def _settle(approval: Approval, message: Json, api: DiscordApi, receipt: R
 async def show_request(
     approval: Approval, to: str, receipt: Receipt, api: DiscordApi, lookup: InboxLookup, *, is_channel: bool
 ) -> None:
-    """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`.
+    """Post a request in a channel or in a user's direct messages, once per receipt.
 
-    No thread begins below it: in a channel people write in threads and replies of their own, and direct
-    messages go on for ever, with the request far above.
+    It starts no thread: users in a channel write in their own threads and replies, and direct messages
+    continue for ever below the request.
     """
     if "channel" not in receipt.state:
         name = to.partition(":")[2]
         if not (name.isascii() and name.isdecimal()):
-            raise Undeliverable(f"{to} names nobody and no channel on Discord")
+            raise Undeliverable(f"{to} is not a user or channel on Discord")
         id = int(name)
         await receipt.save(channel=str(id if is_channel else await api.open_direct(id)))
     channel = receipt.state["channel"]
@@ -134,7 +134,7 @@ async def show_request(
 
 
 async def settle_request(approval: Approval, receipt: Receipt, api: DiscordApi) -> None:
-    """Let such a message say what was decided. Raises `PlatformError`."""
+    """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     await _settle(approval, receipt.state["extras"][approval.id], api, receipt)
 
 
@@ -143,12 +143,12 @@ def buttons(request: str) -> ui.View:
     view = ui.View(timeout=None)
     for verb in _LABELS:
         view.add_item(ApprovalButton(verb, request))
-    view.stop()  # nobody waits for it: else discord.py would keep each one for ever
+    view.stop()  # nothing waits for it: otherwise discord.py would keep every view for ever
     return view
 
 
 class Host(Protocol):
-    """The client that hears a press."""
+    """Client that receives a press."""
 
     commands: Commands
     handling: Handlers
@@ -157,7 +157,7 @@ class Host(Protocol):
 class ApprovalButton(
     ui.DynamicItem[ui.Button[Any]], template=r"(?P<verb>approve|reject):(?P<request>[0-9a-f]{1,64})"
 ):
-    """A button of a request. It is known by its id, so that a press counts after a restart, too."""
+    """Button of a request, recognised by its id, so that it also works after a restart."""
 
     def __init__(self, verb: str, request: str) -> None:
         label, style = _LABELS[verb]
@@ -169,11 +169,11 @@ class ApprovalButton(
     async def from_custom_id(
         cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
     ) -> Self:
-        """Called for each press."""
+        """Create the button; discord.py calls this for each press."""
         return cls(match["verb"], match["request"])
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Take the decision, and tell who pressed what comes of it, for their eyes only."""
+        """Store the decision, and answer the user privately."""
         host = cast(Host, interaction.client)
         host.handling.join()
         await interaction.response.defer(ephemeral=True, thinking=True)
@@ -186,7 +186,7 @@ class ApprovalButton(
                 name=interaction.user.display_name,
                 is_external=is_guest(interaction.user),
             )
-        except Exception as error:  # noqa: BLE001 - discord.py would let who pressed wait for good
+        except Exception as error:  # noqa: BLE001 - discord.py would let the user wait for ever
             await apologise(interaction, error)
         else:
             await follow_up(interaction, answer)

@@ -1,4 +1,4 @@
-"""Application commands: health, stop and usage; `/agent-redis` has files of its own."""
+"""Application commands: health, stop and usage; others have their own files."""
 
 import logging
 from functools import partial
@@ -23,9 +23,14 @@ SYNC_SECONDS = 5.0
 _LONGEST_SYNC_SECONDS = 3_600.0
 """Seconds until the second attempt to register the commands, and until a later one at most."""
 
+_HEALTH = "Show the state of the bot and its parts"
+_STOP = "Stop the answers to your questions in this channel"
+_USAGE = "Show how much of the language model you have used today"
+_ALL = "Show the usage of all users, for administrators"
+
 
 class CommandTree(app_commands.CommandTree[discord.Client]):
-    """Our commands, for guilds, direct messages and people who installed the bot for themselves."""
+    """Command tree for guilds, direct messages and users who installed the bot for themselves."""
 
     def __init__(self, client: discord.Client, commands: Commands, handlers: Handlers) -> None:
         super().__init__(
@@ -39,27 +44,27 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         add_commands(self, commands, handlers)
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Called first in each interaction's task."""
+        """Count in the task of an interaction; discord.py calls this first."""
         self._handlers.join()
         return True
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
-        """Called when a command has raised."""
+        """Answer a failed command with a sentence."""
         await apologise(interaction, error)
 
     async def _call(self, interaction: Interaction) -> None:
-        """Called in each interaction's task: one that discord.py cannot read is apologised for."""
+        """Run an interaction; one that discord.py cannot read is answered with a sentence."""
         try:
             await super()._call(interaction)
         except app_commands.AppCommandError:
             raise
-        except Exception as error:  # noqa: BLE001 - discord.py raises anything for what it does not expect
+        except Exception as error:  # noqa: BLE001 - discord.py raises any error for unexpected data
             await apologise(interaction, error)
 
     async def keep_synced(self) -> None:
-        """Tell Discord our commands unless it knows them, again and again until it does.
+        """Register the commands with Discord if they have changed, and retry until it succeeds.
 
-        It takes 200 changes a day. Messages are answered without commands, too.
+        Discord allows 200 changes a day. Messages are answered without commands, too.
         """
         repeated = AsyncRetrying(
             wait=wait_exponential(multiplier=SYNC_SECONDS, max=_LONGEST_SYNC_SECONDS), before_sleep=_log_retry
@@ -73,13 +78,13 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             theirs: list[Json] = list(await self.client.http.get_global_commands(application))
             ours = [command.to_dict(self) for command in self.get_commands()]
             if not _covers(sorted(theirs, key=_name), sorted(ours, key=_name)):
-                # not CommandTree.sync: nothing depends on what it makes of the answer
+                # not CommandTree.sync: its reading of the answer is not needed
                 await self.client.http.bulk_upsert_global_commands(application, payload=ours)
                 log.info("application commands synced")
 
 
 def add_commands(tree: CommandTree, commands: Commands, handlers: Handlers) -> None:
-    """Let `tree` answer our commands, for the caller's eyes only."""
+    """Register the commands with `tree`; only the caller sees the answers."""
     tree.add_command(_health(commands))
     tree.add_command(_stop(commands))
     if commands.operations:
@@ -101,7 +106,7 @@ def _name(command: dict[str, Json]) -> str:
 
 
 def _covers(theirs: Json, ours: Json) -> bool:
-    """Whether Discord's copy says what ours does. It adds keys of its own, and leaves defaults out."""
+    """Return whether Discord's copy equals ours. Discord adds keys of its own, and omits defaults."""
     match ours:
         case dict():
             return all(_covers((theirs or {}).get(key), value) for key, value in ours.items())
@@ -113,7 +118,7 @@ def _covers(theirs: Json, ours: Json) -> bool:
 
 
 def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
-    @app_commands.command(name="agent-health", description="Show how the bot and its parts are doing")
+    @app_commands.command(name="agent-health", description=_HEALTH)
     async def agent_health(interaction: Interaction) -> None:
         by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
         await answer(interaction, partial(commands.health, by, is_external=is_external))
@@ -122,7 +127,7 @@ def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
 
 
 def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
-    @app_commands.command(name="agent-stop", description="Stop the answers to what you asked here")
+    @app_commands.command(name="agent-stop", description=_STOP)
     async def agent_stop(interaction: Interaction) -> None:
         space = space_of(interaction)
         channel = str(interaction.channel_id)
@@ -138,8 +143,8 @@ def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
 
 
 def _usage(commands: Commands) -> app_commands.Command[Any, ..., None]:
-    @app_commands.command(name="agent-usage", description="Show what you have used of the model today")
-    @app_commands.describe(all="What all have used, for administrators")
+    @app_commands.command(name="agent-usage", description=_USAGE)
+    @app_commands.describe(all=_ALL)
     async def agent_usage(interaction: Interaction, all: bool = False) -> None:
         by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
         await answer(interaction, partial(commands.spending, by, of_all=all, is_external=is_external))

@@ -1,25 +1,25 @@
-"""Where an answer goes. Pure."""
+"""Destination of an answer. Pure."""
 
 import re
 from dataclasses import dataclass
 
 from bot.chat import Message, Turn
 
-_THREAD_NAME = 80  # characters of the 100 that Discord takes; more is cut off on screen
+_THREAD_NAME = 80  # characters, of the 100 that Discord takes; more is cut off on screen
 _NO_NAME = "Conversation"
 _MARKUP = re.compile(r"[*_`~|#>\[\]]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A channel, thread or direct message; with `reply_to`, as replies to that message."""
+    """Channel, thread or direct message; with `reply_to`, replies to that message."""
 
     channel: int
     reply_to: int | None = None
 
 
 def settled(turn: Turn) -> Destination | None:
-    """The place of a turn for which no thread has to be made, None when one should be tried."""
+    """Return the destination of a turn that needs no new thread; None if one should be started."""
     for message in turn.messages:
         if message.place["kind"] != "channel":
             return Destination(int(message.channel))
@@ -27,29 +27,29 @@ def settled(turn: Turn) -> Destination | None:
 
 
 def opening(turn: Turn) -> Message | None:
-    """The message that began the conversation, if this turn has it: a thread can be made from it."""
+    """Return the message that began the conversation, if this turn has it: it can start a thread."""
     return next((each for each in turn.messages if each.place["message"] == turn.thread.channel), None)
 
 
 def in_channel(turn: Turn) -> Destination:
-    """The place where no thread can be: replies to the message that began the conversation.
+    """Return the destination in a channel without threads: replies to the conversation's first message.
 
-    Later replies to the bot are told apart by that, see `events.parse_message`.
+    `events.parse_message` assigns later replies to the conversation by that message.
     """
     return Destination(int(turn.messages[-1].channel), reply_to=int(turn.thread.channel))
 
 
 def elsewhere(turn: Turn, destination: Destination) -> list[Destination]:
-    """Return the places in the server where the author can be told that `destination` takes nothing."""
+    """Return places in the server to notify the author in, if `destination` takes no messages."""
     question = turn.messages[-1]
     channel, parent = int(question.channel), question.parent
-    if channel != destination.channel:  # a thread was made from the question
+    if channel != destination.channel:  # the question started a thread
         return [Destination(channel, reply_to=int(question.place["message"]))]
     return [Destination(int(parent))] if parent else []
 
 
 def thread_name(question: str) -> str:
-    """The first words of a question, as a thread's name of 1 to 100 characters."""
+    """Return the first words of a question as a thread's name, 1 to 100 characters."""
     words = _MARKUP.sub("", question).split()
     name = " ".join(words)
     if len(name) > _THREAD_NAME:

@@ -1,4 +1,4 @@
-"""What discord.py raises, in the words of chat.py."""
+"""Translation of discord.py's errors into those of bot.chat."""
 
 import logging
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from bot.chat import CredentialsRejected, PlatformError, RateLimited, Undelivera
 log = logging.getLogger(__name__)
 
 _PORTAL = "https://discord.com/developers/applications"
-_BAD_TOKEN = f"Discord does not accept DISCORD_TOKEN: copy the bot's token anew from {_PORTAL} (Bot > Token)"
+_BAD_TOKEN = f"Discord does not accept DISCORD_TOKEN: copy the bot's token again from {_PORTAL} (Bot > Token)"
 _NO_INTENT = (
     f"Discord does not let the bot of DISCORD_TOKEN read messages: switch on the Message Content Intent at "
     f"{_PORTAL} (Bot > Privileged Gateway Intents)"
@@ -24,42 +24,43 @@ _FATAL_CLOSES = frozenset({4010, 4012, 4013})
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)."""
 
 _HOPELESS = frozenset({10003, 50001, 50007, 50013})
-"""Unknown channel, no access, no direct messages to this person, no permission: nothing can be shown there
+"""Unknown channel, no access, no direct messages to this user, no permission: nothing can be shown there
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
 
 _REASONS = {
-    10003: "It is gone.",
-    50001: "I cannot see it any more: please ask an admin of the server to let me in.",
-    50013: "I lack the permission to write there: please ask an admin of the server for it.",
+    10003: "The channel was deleted.",
+    50001: "I can no longer see the channel: please ask an admin of the server to give me access.",
+    50013: "I do not have permission to write there: please ask an admin of the server for it.",
 }
+_OTHER_REASON = "Discord does not accept my messages there."
 
 _BAN_SECONDS = 60.0
-"""How long to wait after a 429 that does not say."""
+"""Seconds to wait after a 429 without Retry-After."""
 
 
 class Refused(Undeliverable):
-    """Discord does not take this request; another one to the same place may succeed.
+    """Discord refuses this request; another one to the same place may succeed.
 
-    A message may be gone (10008), AutoMod may object to a text (200000), a thread be archived (50083), ...
+    A message may be deleted (10008), AutoMod may object to a text (200000), a thread be archived (50083), ...
     """
 
 
 class Unreadable(Unreachable):
-    """Discord has answered in a way that discord.py cannot read: it may be another way the next time."""
+    """Discord's answer cannot be read by discord.py; the next one may be readable."""
 
 
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class GivenUp(Refused):
-    """Discord has answered a request with nothing but failures, for longer than anybody waits."""
+    """Discord keeps failing at a request, longer than the bot waits."""
 
 
 @contextmanager
 def translate_errors(*, reading: bool = False) -> Iterator[None]:
     """Raise discord.py's errors, and those of the connection below it, as `PlatformError`s.
 
-    With `reading` these include whatever discord.py raises for an answer that is not as it expects.
+    With `reading`, these include any error that discord.py raises for an unexpected answer.
     """
     try:
         yield
@@ -68,14 +69,14 @@ def translate_errors(*, reading: bool = False) -> Iterator[None]:
     except _UNREADABLE as error:
         if not reading:
             raise
-        log.warning("answer of Discord not read", exc_info=error)
+        log.warning("Discord answer not read", exc_info=error)
         raise Unreadable(f"Discord's answer cannot be read: {error!r}") from error
 
 
 def _platform_error(error: Exception) -> PlatformError:
     match error:
         case discord.RateLimited():
-            return RateLimited("Discord asks to wait", error.retry_after)
+            return RateLimited("Discord's rate limit is reached", error.retry_after)
         case discord.LoginFailure():
             return CredentialsRejected(_BAD_TOKEN)
         case discord.PrivilegedIntentsRequired():
@@ -87,7 +88,7 @@ def _platform_error(error: Exception) -> PlatformError:
         case discord.InvalidData():
             return Refused(f"discord.py cannot read it: {error}")
         case _:
-            return Unreachable(f"Discord is out of reach: {type(error).__name__}: {error}")
+            return Unreachable(f"Discord is unreachable: {type(error).__name__}: {error}")
 
 
 def _closed(code: int) -> PlatformError:
@@ -106,9 +107,9 @@ def _refused(error: discord.HTTPException) -> PlatformError:
     if error.status == 401:
         return CredentialsRejected(_BAD_TOKEN)
     if error.status == 429:
-        return RateLimited("Discord asks to wait", _retry_after(error))
+        return RateLimited("Discord's rate limit is reached", _retry_after(error))
     if error.status >= 500:
-        return Unreachable(f"Discord is out of order: {error}")
+        return Unreachable(f"Discord failed: {error}")
     kind = Undeliverable if error.code in _HOPELESS else Refused
     return kind(f"Discord refused: {error}")
 
@@ -121,7 +122,7 @@ def _retry_after(error: discord.HTTPException) -> float:
 
 
 def reason(error: Exception) -> str:
-    """Say in words for a user why nothing can be shown in a place."""
+    """Return a sentence for a user: why nothing can be shown in a place."""
     cause = error.__cause__
     code = cause.code if isinstance(cause, discord.HTTPException) else 0
-    return _REASONS.get(code, "Discord does not accept my messages there.")
+    return _REASONS.get(code, _OTHER_REASON)

@@ -1,4 +1,4 @@
-"""From discord.py's messages to ours. Pure: nothing here waits or asks."""
+"""Parser of discord.py's messages. Pure."""
 
 import re
 from collections.abc import Sequence, Set
@@ -23,11 +23,11 @@ _EMOJI = re.compile(r"<a?:(\w{1,32}):\d{1,20}>")
 def parse_message(
     message: discord.Message, me: int, bots: Set[str] = frozenset(), lost: Sequence[str] = ()
 ) -> Message | None:
-    """Return what a person says to the bot, whose user id is `me`, or None when it concerns others.
+    """Return the message of a user to the bot, whose user id is `me`; None if it concerns others.
 
-    In a thread every message passes, `addressed` only with a mention: the inbox knows whether the bot
-    takes part there. Of other bots, those in `bots` (as in ALLOWED_BOTS) are heard. `lost` are the parts of
-    the payload that could not be read.
+    In a thread every message is returned, `addressed` only with a mention: the inbox knows whether the bot
+    takes part there. Other bots are ignored unless they are in `bots` (as in ALLOWED_BOTS). `lost` are the
+    parts of the payload that could not be read.
     """
     author = _author(message)
     is_bot = message.author.bot or message.webhook_id is not None
@@ -35,7 +35,7 @@ def parse_message(
         return None
     text, quoted, attachments = _text(message, me), quotes(message, me, lost), files(message, me)
     request = _answered_request(message, me)
-    # a decision in a reply to its request is for the bot, also where the reply pings nobody
+    # a decision in a reply to its request is for the bot, even if the reply pings nobody
     addressed = _addressed(message, me) or bool(request and parse_decision(text))
     thread, kind = _conversation(message, me, addressed)
     if thread is None or not (addressed or text or quoted or attachments):
@@ -64,30 +64,30 @@ def parse_message(
         roles=roles(message.author),
         bot_ids=(author,) if is_bot else (),
         is_guest=is_guest(message.author),
-        # a place that is not known may be a channel of a new type, which goes on for ever
+        # an unknown place may be a channel of a new type, which continues for ever
         seen_request=None if isinstance(message.channel, discord.Thread) else request,
     )
 
 
 def roles(author: discord.User | discord.Member) -> tuple[str, ...]:
-    """Return an author's roles as in ALLOWED_ROLES, as far as the event tells them.
+    """Return an author's roles as in ALLOWED_ROLES, as far as the event has them.
 
-    There are none outside of a guild and by REST. A guest of a voice channel has not even that of everyone.
+    Outside a guild and over REST there are none. A guest of a voice channel does not even have `@everyone`.
     """
     known = author.roles if isinstance(author, discord.Member) and not is_guest(author) else []
     return tuple(f"{PLATFORM}:{role.id}" for role in known)
 
 
 def space_of(interaction: discord.Interaction[Any]) -> str:
-    """Return the space where a command is run: a server only if the bot was added to it."""
+    """Return the space where a command is used: a server only if the bot was added to it."""
     is_in_guild = interaction.guild_id and interaction.is_guild_integration()
     return str(interaction.guild_id) if is_in_guild else DIRECT
 
 
 def parse_correction(message: discord.Message, me: int, lost: Sequence[str] = ()) -> Correction | None:
-    """Return what the edit of a message means; None for what is no edit, such as a preview of a link.
+    """Return the edit of a message as a correction; None if it is not an edit, such as a link preview.
 
-    Bots are read as they first write: one whose answer grows by edits would be answered at each of them.
+    Edits by bots are ignored: a bot's answer that grows by edits would be answered at each of them.
     """
     parsed = parse_message(message, me, lost=lost) if message.edited_at else None
     if parsed is None or message.edited_at is None:
@@ -96,12 +96,12 @@ def parse_correction(message: discord.Message, me: int, lost: Sequence[str] = ()
 
 
 def parse_withdrawal(message_id: int) -> Withdrawal:
-    """Return what the deletion of a message means."""
+    """Return the deletion of a message as a withdrawal."""
     return Withdrawal(message_id=id_of(message_id))
 
 
 def parse_stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
-    """Return what a reaction means: a cross stops the answer to the message, if its author made it."""
+    """Return the stop that a reaction stands for: a cross on a message stops the answer to it."""
     if reaction.emoji.name != STOP_REACTION:
         return None
     return Stop(
@@ -112,7 +112,7 @@ def parse_stop(reaction: discord.RawReactionActionEvent) -> Stop | None:
 
 
 def is_guest(author: discord.User | discord.Member | None) -> bool:
-    """Return whether somebody is a guest of a voice channel; not known outside of a server."""
+    """Return whether a user is a guest of a voice channel; not known outside a server."""
     return isinstance(author, discord.Member) and author.flags.guest
 
 
@@ -121,7 +121,7 @@ def _author(message: discord.Message) -> str:
 
 
 def id_of(message_id: int) -> str:
-    """Return the id of a message as `Message` has it."""
+    """Return the id of a message as in `Message`."""
     return f"{PLATFORM}:{message_id}"
 
 
@@ -135,7 +135,7 @@ def _addressed(message: discord.Message, me: int) -> bool:
 
 
 def _is_mine(role: discord.Role, me: int) -> bool:
-    """Whether it is the role that Discord made for the bot, which people pick by mistake: it has its name."""
+    """Return whether Discord made the role for the bot; users pick it by mistake: the names are equal."""
     return role.tags is not None and role.tags.bot_id == me
 
 
@@ -144,7 +144,7 @@ def _conversation(message: discord.Message, me: int, addressed: bool) -> tuple[T
     if isinstance(channel, discord.DMChannel):
         return ThreadId(PLATFORM, DIRECT, str(channel.id)), "dm"
     guild = str(message.guild.id if message.guild else getattr(channel, "guild_id", None))
-    # discord.py knows all channels of a guild, but not a thread that has just been taken out of the archive
+    # discord.py knows all channels of a guild, but not a thread that was just unarchived
     if isinstance(channel, discord.Thread | discord.PartialMessageable):
         return ThreadId(PLATFORM, guild, str(channel.id)), "thread"
     root = _answered(message, me) or (message.id if addressed else None)
@@ -152,7 +152,7 @@ def _conversation(message: discord.Message, me: int, addressed: bool) -> tuple[T
 
 
 def _is_open(message: discord.Message) -> bool:
-    """Whether every member of the guild may read what is written there; False when that is not known."""
+    """Return whether every member of the guild can read the channel; False if that is not known."""
     channel: object = message.channel
     if isinstance(channel, discord.Thread):
         channel = None if _is_private_thread(channel) else channel.parent
@@ -163,12 +163,12 @@ def _is_open(message: discord.Message) -> bool:
 
 
 def _is_private_thread(channel: object) -> bool:
-    """Return whether it is a thread that not all readers of its channel can read."""
+    """Return whether `channel` is a thread that not all readers of its parent can read."""
     return isinstance(channel, discord.Thread) and channel.is_private()
 
 
 def _answered(message: discord.Message, me: int) -> int | None:
-    """The question that began a chain of replies: each answer in a channel replies to it."""
+    """Return the question that began a chain of replies: each answer in a channel replies to it."""
     answer = message.reference.resolved if message.reference else None
     if isinstance(answer, discord.Message) and answer.author.id == me and answer.reference:
         return answer.reference.message_id
@@ -176,14 +176,14 @@ def _answered(message: discord.Message, me: int) -> int | None:
 
 
 def _answered_request(message: discord.Message, me: int) -> str:
-    """The id of the request for approval that a message replies to, told by its buttons, which only we make.
+    """Return the id of the approval request that a message replies to, read from its buttons.
 
-    A chain of replies and direct messages are one thread each, which goes on for ever.
+    Without it, the request is ambiguous: direct messages and reply chains are threads that never end.
     """
     answer = message.reference.resolved if message.reference else None
     if not isinstance(answer, discord.Message) or answer.author.id != me:
         return ""
-    # discord.py sets no components where the payload has none
+    # discord.py sets no components if the payload has none
     rows = (each for each in getattr(answer, "components", ()) if isinstance(each, discord.ActionRow))
     names = (str(getattr(each, "custom_id", None) or "") for row in rows for each in row.children)
     return next((id for verb, _, id in (each.partition(":") for each in names) if verb == "approve"), "")
@@ -202,7 +202,7 @@ def _text(message: discord.Message, me: int) -> str:
 
 
 def _names(message: discord.Message) -> dict[tuple[str, int], str]:
-    """Readable names for the mentions in a message, by kind and id."""
+    """Return readable names for the mentions in a message, by kind and id."""
     users = {("@", user.id): f"@{user.display_name}" for user in message.mentions}
     roles = {("@&", role.id): f"@{role.name}" for role in message.role_mentions}
     channels = {("#", channel.id): f"#{channel.name}" for channel in message.channel_mentions}

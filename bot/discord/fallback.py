@@ -1,4 +1,4 @@
-"""Last resort for an answer that cannot be shown in its place: its author is notified in another one."""
+"""Last resort for an answer that cannot be shown: the author of the question is notified elsewhere."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ _NOT_ANSWERED = "{author} I could not answer your question in <#{channel}>. {rea
 
 
 async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception) -> bool:
-    """Tell the author of a question, once, why nothing can be shown; return whether that was possible.
+    """Tell the author of a question once why the answer cannot be shown; return whether that was possible.
 
     The parent of the thread is tried first, then the author's direct messages.
     """

@@ -1,4 +1,4 @@
-"""Everything the bot hears on one shard, over one session at the gateway and its reconnections."""
+"""Listener of one shard: events of one gateway session and its reconnections."""
 
 import asyncio
 import logging
@@ -31,11 +31,11 @@ Parser = Callable[[Any], None]
 Result = TypeVar("Result")
 
 _HANDLER_SECONDS = 5.0
-"""How long handlers may go on after listening has ended: a message in their hands comes only once."""
+"""Seconds that handlers may continue after listening has ended: Discord sends a message only once."""
 
 
 class Listener(Client):
-    """A client that listens to a shard and serves commands. It cannot be used again once it is closed."""
+    """Client that listens to a shard and serves commands. It cannot be used again after it is closed."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class Listener(Client):
         self._take_over_parsing()
 
     def _take_over_parsing(self) -> None:
-        """Let no event end the connection: one that discord.py cannot read is logged and skipped."""
+        """Log and skip events that discord.py cannot read, instead of ending the connection."""
         state: Any = self._connection
-        parsers: dict[str, Parser] = state.parsers  # what the connections look events up in
+        parsers: dict[str, Parser] = state.parsers  # the table in which connections look up events
         parsers["MESSAGE_CREATE"] = self._message_created
         parsers["MESSAGE_UPDATE"] = self._message_updated
         parsers["GUILD_CREATE"] = partial(self._guild_created, parsers["GUILD_CREATE"])
@@ -79,7 +79,7 @@ class Listener(Client):
             parsers[name] = partial(_parse, name, parser)
 
     async def listen(self, token: str) -> None:
-        """Listen until cancelled, or the session is over. Raises `PlatformError`, or `StorageDown`."""
+        """Listen until cancelled or until the session ends. Raises `PlatformError`, or `StorageDown`."""
         syncing: asyncio.Task[None] | None = None
         try:
             with translate_errors(reading=True):
@@ -87,12 +87,12 @@ class Listener(Client):
             if self._shard.number == 0:
                 syncing = asyncio.create_task(self._tree.keep_synced(), name="discord commands")
             with translate_errors():
-                # before the connection is made: discord.py gives that a minute, and waiting may take longer
+                # before connecting: discord.py allows a minute for that, and waiting may take longer
                 async with self._identify_queue.turn(self._shard.number) as self._turn:
                     await self.connect()
             raise Unreachable("Discord's gateway connection ended")
         except AttributeError as error:
-            # discord.py looks up the session of the lost connection, also when there was none yet (client.py,
+            # discord.py looks up the session of the lost connection, even if there was none yet (client.py,
             # the end of Client.connect, 2.7.1)
             if getattr(self, "ws", None) is not None:
                 raise
@@ -107,21 +107,21 @@ class Listener(Client):
     def _stop_heartbeats(self) -> None:
         """End the heartbeats of a connection whose session never began.
 
-        discord.py starts their thread before IDENTIFY, and does not know it yet when that fails (gateway.py,
-        DiscordWebSocket.from_client, 2.7.1): it would go on for a minute.
+        discord.py starts their thread before IDENTIFY, and loses it when that fails (gateway.py,
+        DiscordWebSocket.from_client, 2.7.1): it would continue for a minute.
         """
         for thread in threading.enumerate():
             if isinstance(thread, KeepAliveHandler) and thread.ws._connection is self._connection:
                 thread.stop()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Called before a session is begun; a second one is left to a new client, which queues first."""
+        """Use the turn before a session begins; a second session needs a new client, which queues first."""
         if not initial or self._turn is None:
             raise Unreachable("Discord has ended the session")
         await self._turn.use()
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Called for every event; notes what it tells about the connection."""
+        """Note what an event says about the connection, and dispatch it."""
         match event:
             case "socket_event_type":
                 self._shard.connection.heard()
@@ -129,16 +129,16 @@ class Listener(Client):
                 self._shard.connection.up()
             case "disconnect":
                 self._shard.connection.lost()
-        if not self.is_closed():  # then it has no loop to run handlers on; the next session reads what came
+        if not self.is_closed():  # else it has no loop for handlers; the next session reads the history
             super().dispatch(event, *args, **kwargs)
 
     async def on_ready(self) -> None:
-        """Called after each new session: what was written since the last one is not sent again."""
-        log.info("Discord is connected", extra={"shard": self._shard.number, "user": str(self.user)})
+        """Start catching up after each new session: Discord does not send earlier messages again."""
+        log.info("Discord connected", extra={"shard": self._shard.number, "user": str(self.user)})
         self._shard.open(self._history.read)
 
     def parse(self, data: Payload, channel: object = None) -> Message | None:
-        """Read a message of the gateway, or of the history of a `channel`, which it does not name in full."""
+        """Read a message of the gateway, or of the history of a `channel`, which lacks details."""
         if channel is None and _is_in_group(data):
             return None
 
@@ -149,9 +149,9 @@ class Listener(Client):
         return self._guarded(data, lambda: read_message(self, data, read, channel))
 
     def parse_past(self, data: Payload, channel: object) -> Message | Correction | None:
-        """Read a message of the history, with its last edit, which may not have been heard.
+        """Read a message from the history, as a `Correction` if it was edited.
 
-        Told as an edit, since the event of that may still come: it must be known to be the same.
+        The event of that edit may still arrive, and must be recognised as a duplicate.
         """
         parsed = self.parse(data, channel)
         if parsed is None or parsed.bot_ids or not data.get("edited_timestamp"):
@@ -164,14 +164,14 @@ class Listener(Client):
             self.dispatch("chat_event", event, int(data["channel_id"]))
 
     def _message_updated(self, data: Payload) -> None:
-        # without a time a preview of a link has come, or a thread has begun
+        # without a time it is a link preview, or the start of a thread
         if data.get("edited_timestamp") and not _is_in_group(data):
             event = self._guarded(data, lambda: read_message(self, data, self._correction))
             if event:
                 self.dispatch("chat_event", event, int(data["channel_id"]))
 
     def _guarded(self, data: Payload, read: Callable[[], Result | None]) -> Result | None:
-        """Read a message unless the process has hung on it; a hang on the way is put down to it."""
+        """Read a message unless the process has hung on it before; a hang meanwhile is attributed to it."""
         id = events.id_of(int(data["id"]))
         if self._lookup.has_hung(id):
             log.error("event given up, the process has hung on it", extra={"event_id": id})
@@ -181,31 +181,31 @@ class Listener(Client):
 
     def _correction(self, message: discord.Message, lost: Sequence[str]) -> Correction | None:
         assert self.user is not None  # set by login
-        if "content" in lost:  # the question stays as it is known
+        if "content" in lost:  # the question stays unchanged
             return None
         return events.parse_correction(message, self.user.id, lost)
 
     def _guild_created(self, parser: "Parser", data: Payload) -> None:
         try:
             parser(data)
-        except Exception:  # noqa: BLE001 - discord.py raises anything for what it does not expect
+        except Exception:  # noqa: BLE001 - discord.py raises any error for unexpected data
             parser(read_guild(self, data))
 
     async def on_chat_event(self, event: Event, channel: int) -> None:
-        """Called in a task of its own for every message and edit, also of older messages."""
+        """Deliver a message or an edit, also of an older message."""
         await self._take(event, channel)
 
     async def on_raw_message_delete(self, deletion: discord.RawMessageDeleteEvent) -> None:
-        """Called for every deletion."""
+        """Deliver the deletion of a message."""
         await self._take(events.parse_withdrawal(deletion.message_id), deletion.channel_id)
 
     async def on_raw_bulk_message_delete(self, deletion: discord.RawBulkMessageDeleteEvent) -> None:
-        """Called when a moderator deletes many messages."""
+        """Deliver the deletions when a moderator deletes many messages."""
         for message_id in deletion.message_ids:
             await self._take(events.parse_withdrawal(message_id), deletion.channel_id)
 
     async def on_raw_reaction_add(self, reaction: discord.RawReactionActionEvent) -> None:
-        """Called for every reaction."""
+        """Deliver a reaction that is a stop."""
         await self._take(events.parse_stop(reaction), reaction.channel_id)
 
     async def _take(self, event: Event | None, channel: int) -> None:
@@ -215,21 +215,21 @@ class Listener(Client):
                 await self._hand_over(event, channel)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
-        """Called in the `except` block of a handler that failed: a message it had is lost."""
+        """Log the current exception of a failed handler, whose message is lost."""
         log.error("handler failed", extra={"handler": event_method}, exc_info=sys.exception())
 
 
 def _parse(name: str, parser: Parser, data: Payload) -> None:
-    """Read one event. Raises `Unreachable` for the one without which there is no session."""
+    """Read one event. Raises `Unreachable` if it is the one that begins the session."""
     try:
         parser(data)
     except Exception as error:
         if name == "READY":
-            raise Unreachable(f"the begin of Discord's session cannot be read: {error!r}") from error
+            raise Unreachable(f"the start of Discord's session cannot be read: {error!r}") from error
         log.warning("gateway event not read", extra={"gateway_event": name}, exc_info=error)
 
 
 def _is_in_group(data: Payload) -> bool:
-    """Return whether a message outside of a guild is for others than the bot, too."""
+    """Return whether a message outside a guild is in a group of several users."""
     is_direct = "member" not in data and data.get("channel_type", 1) == discord.ChannelType.private.value
     return "guild_id" not in data and not is_direct

@@ -1,4 +1,4 @@
-"""What discord.py's event handlers do: hand messages over in order, and end before the client does."""
+"""Event handlers of discord.py: deliver messages in order, and end before the client does."""
 
 import asyncio
 import logging
@@ -13,32 +13,32 @@ log = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 0.2
 _GIVE_UP_SECONDS = 60.0
-"""How long a message may wait for a store that is out of order; Discord never sends it again."""
+"""Seconds that a message may wait for a failed store; Discord never sends it again."""
 
 
 class Handlers:
-    """The tasks in which discord.py runs handlers: it starts them and forgets them."""
+    """Tasks in which discord.py runs handlers, which it does not keep itself."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[object]] = set()
 
     def join(self) -> None:
-        """Count the current task in."""
+        """Count the current task."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def finish(self, seconds: float) -> None:
-        """Return when all have ended; those that have not after some `seconds` are cancelled."""
-        await asyncio.sleep(0)  # let those begin that discord.py has started just now
+        """Wait until all tasks have ended; cancel the others after `seconds`."""
+        await asyncio.sleep(0)  # tasks that discord.py has just started begin first
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
             await cancel(*late)
 
 
 class HandOver:
-    """A `Deliver` that keeps the order of each channel and tries again, since Discord never does."""
+    """Implementation of `Deliver` that keeps the order of each channel and retries: Discord never does."""
 
     def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -46,7 +46,7 @@ class HandOver:
 
     async def __call__(self, event: Event, channel: int) -> None:
         lock = self._locks.setdefault(channel, asyncio.Lock())
-        async with lock:  # its waiters are served in the order in which they came
+        async with lock:  # waiters are served in order of arrival
             await self._persist(event)
 
     async def _persist(self, event: Event) -> None:
@@ -61,6 +61,4 @@ class HandOver:
 
 def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.warning(
-        "event not taken over, trying again", extra={"attempt": state.attempt_number, "error": repr(error)}
-    )
+    log.warning("event delivery delayed", extra={"attempt": state.attempt_number, "error": repr(error)})

@@ -1,4 +1,4 @@
-"""Health of Discord: how REST answers our token, and what is connected."""
+"""Health of Discord: the answer to the bot's token, and the gateway connections."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ PROBE_SECONDS = 2.0
 
 
 class TokenProbe(health.TokenProbe):
-    """Asks REST who we are. `down` when the token is refused, `degraded` without an answer in time."""
+    """Probe that requests the own user: `down` if the token is refused, `degraded` without an answer."""
 
     def __init__(self, api: DiscordApi) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class TokenProbe(health.TokenProbe):
 
 
 def connection_evidence(connections: Sequence[Connection]) -> dict[str, Json]:
-    """Return whether all connections are there, for how long one has been lost, and the newest event."""
+    """Return whether all connections are up, how long one has been lost, and the newest event."""
     each = [connection.evidence() for connection in connections]
     evidence: dict[str, Json] = {"connected": all(one["connected"] for one in each)}
     for key, most in (("disconnected_s", max), ("last_event_s", min)):
@@ -54,7 +54,7 @@ def shard_evidence(shards: Sequence[Shard]) -> dict[str, Json]:
     clients = [shard.listener for shard in shards if shard.listener]
     if clients:
         evidence |= {"guilds": sum(len(each.guilds) for each in clients), "user": str(clients[0].user)}
-    # without a heartbeat yet it is infinite, or no number
+    # before the first heartbeat it is infinite or not a number
     if latencies := [each.latency for each in clients if 0 <= each.latency < float("inf")]:
         evidence["latency_ms"] = round(max(latencies) * 1000)
     return evidence

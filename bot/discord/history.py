@@ -1,4 +1,4 @@
-"""Reading what people wrote while nobody listened: Discord never sends it again."""
+"""Channel history: messages written while the bot was not connected, which Discord never sends again."""
 
 import logging
 import time
@@ -28,24 +28,24 @@ from bot.discord.payloads import Payload
 log = logging.getLogger(__name__)
 
 MOST_DIRECT = 500
-"""Direct messages that are looked through, those first that were used last: each takes two requests."""
+"""Most channels of direct messages that are read, the latest first: each takes two requests."""
 
 MOST_ARCHIVED = 100
-"""Threads of a guild that are looked for although they are not active, those first that were used last."""
+"""Most archived threads of a guild that are looked up, the latest first."""
 
 PAGE = 100
-"""Messages that Discord gives at a time."""
+"""Messages that Discord returns per request."""
 
 _WITH_MESSAGES = frozenset({0, 2, 5, 10, 11, 12, 13})
 """Text, voice, announcements, three kinds of threads, stages
 (https://discord.com/developers/docs/resources/channel#channel-object-channel-types)."""
 
 Parse = Callable[[Payload, object], Message | Correction | None]
-"""Reads a message of a channel; None when it does not concern the bot."""
+"""Function that reads a message of a channel; returns None if it does not concern the bot."""
 
 
 class History:
-    """The past of every channel, thread and direct message that a listening client sees."""
+    """History of all channels, threads and direct messages that a listening client sees."""
 
     def __init__(self, client: discord.Client, lookup: InboxLookup, parse: Parse) -> None:
         self._client = client
@@ -53,10 +53,10 @@ class History:
         self._parse = parse
 
     async def read(self, since: float, active_since: float, deliver: Deliver) -> float:
-        """Hand over what was written since `since` (Unix seconds), channel by channel, the oldest first.
+        """Deliver what was written after `since` (Unix seconds), channel by channel, oldest first.
 
-        See `bot.platforms.catch_up.Read`; threads count that were archived meanwhile. Raises `PlatformError`,
-        that of a guild or a channel once all others have been read.
+        Implements `bot.platforms.catch_up.Read`; threads that were archived meanwhile are included. Raises
+        the `PlatformError` of a guild or a channel after all others were read.
         """
         missed = 0.0
         authors: dict[str, dict[str, Any]] = {}
@@ -66,10 +66,10 @@ class History:
             try:
                 found = [each async for each in self._messages(channel, after)]
             except (Undeliverable, Unreadable) as error:  # the others may still be read
-                log.info("a channel is not read", extra={"channel": channel, "reason": str(error)})
+                log.info("channel skipped", extra={"channel": channel, "reason": str(error)})
                 continue
             except (Unreachable, RateLimited) as error:
-                log.warning("a channel cannot be read", extra={"channel": channel, "reason": str(error)})
+                log.warning("channel not read", extra={"channel": channel, "reason": str(error)})
                 failure = error
                 continue
             for event in found:
@@ -81,7 +81,7 @@ class History:
     async def _written_in(
         self, after: datetime, active_since: float
     ) -> tuple[list[int], PlatformError | None]:
-        """The channels that may hold something new, and what kept us from asking for all of them."""
+        """Return the channels with possible new messages, and an error if some could not be listed."""
         newest = discord.utils.time_snowflake(after, high=False)
         written: set[int] = set()
         failure: PlatformError | None = None
@@ -95,18 +95,18 @@ class History:
                 Undeliverable,
                 CredentialsRejected,
                 Unreadable,
-            ) as error:  # we are not in it any more, ...
-                log.info("a guild is not read", extra={"guild": guild.id, "reason": str(error)})
+            ) as error:  # the bot was removed from it, ...
+                log.info("guild skipped", extra={"guild": guild.id, "reason": str(error)})
             except (Unreachable, RateLimited) as error:
-                log.warning("a guild cannot be read", extra={"guild": guild.id, "reason": str(error)})
+                log.warning("guild not read", extra={"guild": guild.id, "reason": str(error)})
                 failure = error
         if self._client.shard_id == 0:
             written |= await self._direct()
         return sorted(written), failure
 
     async def _written_in_guild(self, guild: discord.Guild, ours: Iterable[int], newest: int) -> set[int]:
-        # asked anew: on a connection that is deaf, what the client knows is old
-        http: Any = self._client.http  # what it answers is taken as it is: one channel may be unreadable
+        # requested again: if the connection receives no events, the client's data is old
+        http: Any = self._client.http  # raw data, because one channel may be unreadable
         with translate_errors(reading=True):
             channels, threads = (
                 _as_list(await http.get_all_guild_channels(guild.id)),
@@ -127,14 +127,13 @@ class History:
         except (
             Undeliverable,
             Unreadable,
-        ):  # it is gone, or no channel: a chain of replies is named after a message
+        ):  # it was deleted, or is not a channel: a chain of replies has the id of a message
             return None
 
     async def _direct(self) -> set[int]:
-        """The channels of direct messages, which belong to the first shard.
+        """Return the known channels of direct messages, which belong to the first shard.
 
-        Nothing lists them, nor tells which have something new: so these are the ones that we know, however
-        long ago somebody wrote there.
+        Discord does not list them, and does not say which have new messages, so all known ones are returned.
         """
         threads = await self._lookup.active_threads(events.PLATFORM, 0)
         direct = [int(thread.channel) for thread in threads if thread.space == events.DIRECT]
@@ -151,7 +150,7 @@ class History:
                     yield event
 
     async def _payloads(self, channel: int, after: int) -> AsyncIterator[Payload]:
-        """The messages of a channel after an id, the oldest first."""
+        """Yield the messages of a channel after an id, oldest first."""
         http: Any = self._client.http
         while page := _as_list(await http.logs_from(channel, PAGE, after=after)):
             for data in reversed(page):
@@ -162,11 +161,11 @@ class History:
             after = newest
 
     def _read(self, data: Payload, place: object) -> Message | Correction | None:
-        """Read one message; one that cannot be read is skipped, since it never could be."""
+        """Read one message; skip it if it cannot be read, since it never will be readable."""
         try:
             return self._parse(data, place)
         except Exception as error:
-            log.warning("message of the history not read", exc_info=error)
+            log.warning("history message not read", exc_info=error)
             return None
 
     async def _hand_over(
@@ -180,9 +179,9 @@ class History:
         return 0.0 if is_known or not message.addressed else time.time() - message.sent_at
 
     async def _with_author(self, message: Message, authors: dict[str, dict[str, Any]]) -> Message:
-        """Return the message with what the history, unlike the gateway, does not say of its author.
+        """Return the message with details of its author, which the history lacks, unlike the gateway.
 
-        `authors` holds what is known already: somebody may have written thousands of messages.
+        `authors` caches them: one user may have written thousands of messages.
         """
         guild = None if message.direct else self._client.get_guild(int(message.thread.space))
         if guild is None or message.bot_ids:
@@ -194,9 +193,9 @@ class History:
 
 
 async def _described(guild: discord.Guild, user: int) -> dict[str, Any]:
-    """Return the fields of a message that say who its author is: the roles, and whether it is a guest.
+    """Return the fields of a message that describe its author: the roles, and whether they are a guest.
 
-    Somebody who is not in the guild any more counts as a guest: guests leave it with the voice channel.
+    A user who has left the guild counts as a guest: guests leave it with the voice channel.
     """
     try:
         with translate_errors(reading=True):
@@ -209,14 +208,14 @@ async def _described(guild: discord.Guild, user: int) -> dict[str, Any]:
 
 
 def _as_list(answer: Any) -> list[Payload]:
-    """Return a list that Discord has answered with. Raises `Unreachable` for the page of a proxy."""
+    """Return Discord's answer as a list. Raises `Unreachable` for a proxy's page."""
     if not isinstance(answer, list):
-        raise Unreachable("Discord's API answers with something other than its data")
+        raise Unreachable("Discord's API did not return a list")
     return answer
 
 
 def _id(data: Payload) -> int:
-    """The id of a message; 0 where it cannot be read."""
+    """Return the id of a message; 0 if it cannot be read."""
     try:
         return int(data["id"])
     except (LookupError, TypeError, ValueError):
@@ -232,6 +231,6 @@ def _newer(channels: Iterable[Payload], newest: int) -> Iterable[int]:
 
 
 def _joined_at(channel: object) -> datetime | None:
-    """When we came into the channel's guild: what was said before was not said to us."""
+    """Return when the bot joined the channel's guild: earlier messages were not for it."""
     guild = getattr(channel, "guild", None)
     return guild.me.joined_at if isinstance(guild, discord.Guild) else None

@@ -1,4 +1,4 @@
-"""The messages that show one answer."""
+"""Messages of one answer."""
 
 import asyncio
 import hashlib
@@ -16,31 +16,31 @@ from bot.discord.part_timeout import PartTimeout
 
 log = logging.getLogger(__name__)
 
-_CUT_SHORT = "Discord does not accept the rest of this answer, so it is not shown in full."
+_CUT_SHORT = "Discord does not accept the rest of this answer, so I cannot show it in full."
 _LONGEST = 2_000
-"""Characters of a message, counted as units of UTF-16: the strictest way."""
+"""Most characters of a message, counted in UTF-16 units: the strictest way."""
 
 _CONTROL = frozenset({"Cc", "Cs"})
 
 NONCE = 25
-"""Characters of a nonce at most."""
+"""Most characters of a nonce."""
 
 CLOCKS = timedelta(seconds=5)
-"""How far our clock may differ from Discord's."""
+"""Largest expected difference between the clocks of the bot and of Discord."""
 
 
 EDIT_SECONDS = 1.2
-"""Seconds between two edits in a channel: Discord takes about five in five seconds, and sends count extra."""
+"""Seconds between two edits in a channel: Discord takes about five in 5 s, and sends count separately."""
 
 
 class EditPace:
-    """Times of edits: one for each channel every `EDIT_SECONDS`."""
+    """Pace of edits: one in each channel every `EDIT_SECONDS`."""
 
     def __init__(self) -> None:
         self._free_at: dict[int, float] = {}
 
     async def turn(self, channel: int) -> None:
-        """Wait for the next time at which this channel may see an edit."""
+        """Wait until the next edit in this channel is allowed."""
         now = asyncio.get_running_loop().time()
         at = max(now, self._free_at.get(channel, now))
         self._free_at = {each: free for each, free in self._free_at.items() if free > now}
@@ -59,9 +59,9 @@ async def find_sent(
     at: float,
     bound: AbstractAsyncContextManager[None] | None = None,
 ) -> list[SentMessage]:
-    """Return our messages in a place since `at` (Unix seconds); none where we may not read.
+    """Return the bot's messages in a place since `at` (Unix seconds); none if the bot may not read there.
 
-    There the nonce still holds for some minutes.
+    In that case the nonce still prevents duplicates for some minutes.
     """
     since = datetime.fromtimestamp(at, UTC) - CLOCKS
     try:
@@ -72,9 +72,9 @@ async def find_sent(
 
 
 def plain_text(text: str) -> str:
-    """Return a text without control characters, cut to what Discord takes however it counts.
+    """Return a text without control characters, cut to the length that Discord certainly takes.
 
-    Blanks of all kinds stay, and so do characters without a width: they keep marks from having a meaning.
+    Blanks of all kinds and zero-width characters remain: the latter make markup inert.
     """
     plain = "".join(
         each for each in text.replace("\t", " ") if each == "\n" or category(each) not in _CONTROL
@@ -86,11 +86,11 @@ def plain_text(text: str) -> str:
 
 
 class Messages:
-    """Keeps the messages on Discord equal to the texts it is given, and the receipt equal to both.
+    """Keeps the messages on Discord, the given texts and the receipt equal.
 
     Keys of the receipt: `messages` (ids), `shown` (characters), and while a message is being sent
     `sending` (its text, the time, the characters `shown` with it, and the number of the message that it
-    `replaces`), since it may have arrived without an answer to us. `replaced` holds the numbers of those that
+    `replaces`), since it may have arrived without an answer. `replaced` holds the numbers of those that
     were sent again, `obsolete` the id of a replaced message that is not deleted yet, `cut_short` is set once
     Discord has refused a text for good, and `plain` holds the numbers of those that are sent as plain text.
     """
@@ -103,25 +103,25 @@ class Messages:
         self._receipt = receipt
         self._part_timeout = part_timeout
         self._ids = [int(id) for id in receipt.state.get("messages", [])]
-        self._texts: list[str | None] = [None] * len(self._ids)  # None: an earlier attempt's, not known
+        self._texts: list[str | None] = [None] * len(self._ids)  # None: from an earlier attempt, not known
 
     @property
     def channel(self) -> int:
-        """Channel of the messages."""
+        """Return the channel of the messages."""
         return self._destination.channel
 
     @property
     def shown(self) -> int:
-        """Characters that were shown last, maybe by an earlier attempt."""
+        """Return the characters that were shown last, possibly by an earlier attempt."""
         return int(self._receipt.state.get("shown", 0))
 
     @property
     def has_any(self) -> bool:
-        """True once there is a message to edit."""
+        """Return whether there is a message to edit."""
         return bool(self._ids)
 
     async def recover(self) -> bool:
-        """Find what an earlier attempt has sent; return whether there may be anything."""
+        """Find the messages of an earlier attempt; return whether there may be any."""
         sending: dict[str, Json] | None = self._receipt.state.get("sending")
         if sending:
             await self._find(sending)
@@ -140,10 +140,10 @@ class Messages:
                 return
 
     async def show(self, texts: list[str]) -> None:
-        """Edit the messages there are into `texts`, and send the rest.
+        """Edit existing messages so that they show `texts`, and send the rest.
 
-        A message that takes no edit is sent again, once, and then as plain text, once. When Discord refuses
-        that too, a last message says that the answer is not complete, and nothing more is shown.
+        A message that cannot be edited is sent again once, and then once as plain text. If Discord refuses
+        that, too, a last message says that the answer is incomplete, and nothing more is shown.
         """
         if self._receipt.state.get("cut_short"):
             return
@@ -160,7 +160,7 @@ class Messages:
             await self._receipt.save(shown=shown)
 
     async def finish(self, texts: list[str]) -> None:
-        """Show `texts` for good: an earlier attempt's messages beyond them are taken back."""
+        """Show the final `texts`, and delete surplus messages of an earlier attempt."""
         await self.show(texts)
         for extra in self._ids[len(texts) :]:
             await self._take_back(extra)
@@ -173,7 +173,7 @@ class Messages:
         except Refused as error:
             if index in plain:
                 raise
-            log.warning("message refused, sending it as plain text", extra={"reason": str(error)})
+            log.warning("message refused", extra={"reason": str(error)})
             await self._receipt.save(plain=[*plain, index])
             await self._show_one(index, plain_text(text))
 
@@ -188,7 +188,7 @@ class Messages:
                     self._destination.channel, self._ids[index], text, hold=self._receipt.hold
                 )
         except Refused as error:
-            log.info("message takes no edit, sending it anew", extra={"reason": str(error)})
+            log.info("message not edited", extra={"reason": str(error)})
             await self._replace(index, text)
         self._texts[index] = text
 
@@ -221,17 +221,17 @@ class Messages:
             async with self._part_timeout.limit(f"deletion {id}"):
                 await self._api.delete(self._destination.channel, id, hold=self._receipt.hold)
         except Refused as error:
-            log.info("message cannot be taken back", extra={"reason": str(error)})
+            log.info("message not deleted", extra={"reason": str(error)})
 
     async def _send(self, text: str) -> None:
         shown = sum(len(each or "") for each in self._texts) + len(text)
         await self._receipt.save(sending={"text": text, "at": time.time(), "shown": shown})
         sent = await self._post(text, len(self._ids), str(len(self._ids)))
-        # Discord trims what it keeps: only a text of another attempt differs by more than that
+        # Discord trims stored texts: only the text of another attempt differs by more than that
         await self._keep(sent.id, text if sent.text == text.strip() else sent.text, shown)
 
     async def _post(self, text: str, index: int, purpose: str) -> SentMessage:
-        """Send a message, which is the same on every attempt that has the same `purpose` in this turn."""
+        """Send a message; attempts with the same `purpose` in a turn send it only once."""
         is_plain = index in self._receipt.state.get("plain", [])
         async with self._part_timeout.limit(f"text {index}"):
             return await self._api.send(

@@ -1,4 +1,4 @@
-"""Limit on how long Discord may fail at one part of an answer before the rest goes on without it."""
+"""Time limit for one part of an answer: if Discord keeps failing at it, the rest continues without it."""
 
 import time
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ PART_SECONDS = 180.0
 
 
 class PartTimeout:
-    """Times for which each part of an answer has failed, over all attempts at a turn.
+    """Times since which each part of an answer has failed, over all attempts at a turn.
 
-    Each message is a part of its own: others may succeed at every attempt.
+    Each message is a separate part: others may succeed at every attempt.
     Key of the receipt: `failing`, the Unix seconds of the first failure since the last success, by part.
     """
 
@@ -23,7 +23,7 @@ class PartTimeout:
 
     @asynccontextmanager
     async def limit(self, name: str) -> AsyncIterator[None]:
-        """Raise `GivenUp` instead of `Unreachable` once the body has failed for too long."""
+        """Raise `GivenUp` instead of `Unreachable` after the body has failed for too long."""
         failing: dict[str, Json] = self._receipt.state.get("failing", {})
         try:
             yield

@@ -1,4 +1,4 @@
-"""Payloads that discord.py cannot read as a whole: what can be read of them is kept."""
+"""Payloads that discord.py cannot read completely: their readable parts are kept."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ Payload = Mapping[str, Json]
 _MESSAGE_CORE = ("id", "channel_id", "guild_id", "webhook_id", "type", "timestamp")
 _GUILD_CORE = ("id", "name", "owner_id")
 _LISTS: Payload = {"attachments": [], "embeds": [], "mentions": [], "mention_roles": [], "components": []}
-"""Attributes that discord.py does not set on a message whose payload leaves them out."""
+"""Attributes that discord.py does not set if a message's payload leaves them out."""
 
 _NOBODY: Payload = {"username": "somebody", "discriminator": "0", "avatar": None}
 
@@ -27,50 +27,50 @@ def read_message(
     parse: Callable[[discord.Message, Sequence[str]], Result],
     channel: object = None,
 ) -> Result:
-    """Return `parse` of a message; it also receives the names of the parts that cannot be read.
+    """Return `parse` of a message and of the names of its unreadable parts.
 
-    Without a `channel` the one is taken that the payload names. Raises whatever discord.py or `parse` raises
-    when not even the author and the place can be read.
+    The default `channel` is the one in the payload. Raises any error of discord.py or `parse` if not even the
+    author and the place can be read.
     """
-    state: Any = client._connection  # untyped: the payload is as Discord sent it; there is no public way in
+    state: Any = client._connection  # untyped: the payload is raw, and there is no public interface
 
     def read(data: Payload, lost: Sequence[str] = ()) -> Result:
         if not isinstance(data.get("content"), str):
-            raise TypeError("the content is not a text")
+            raise TypeError("the content is not a string")
         place: Any = channel or state._get_guild_channel(data)[0]
         message: Any = {**_LISTS, **data}
         return parse(discord.Message(state=state, channel=place, data=message), lost)
 
     try:
         return read(data)
-    except Exception as error:  # noqa: BLE001 - discord.py raises anything for what it does not expect
+    except Exception as error:  # noqa: BLE001 - discord.py raises any error for unexpected data
         author = {**_NOBODY, "id": data["author"]["id"], "bot": bool(data["author"].get("bot"))}
         core = {"content": "", "author": author}
         kept, lost = _readable({"content": None, **data}, core, _MESSAGE_CORE, read)
         result = read(kept, lost)
-        log.warning("message read in part", extra={"unread": lost, "error": repr(error)})
+        log.warning("message partly read", extra={"unread": lost, "error": repr(error)})
         return result
 
 
 def read_guild(client: discord.Client, data: Payload) -> Payload:
-    """Return a guild's payload without the channels, roles, emoji, … that cannot be read."""
+    """Return a guild's payload without its unreadable channels, roles, emoji, …"""
     state: Any = client._connection
 
     def read(data: Any) -> discord.Guild:
         return discord.Guild(data=data, state=state)
 
     kept, lost = _readable(data, {}, _GUILD_CORE, read)
-    log.warning("guild read in part", extra={"guild": data["id"], "unread": lost})
+    log.warning("guild partly read", extra={"guild": data["id"], "unread": lost})
     return kept
 
 
 def _readable(
     data: Payload, core: Payload, needed: Sequence[str], read: Callable[[Payload], object]
 ) -> tuple[Payload, list[str]]:
-    """Return the parts of `data` that can be read together, and the names of the others.
+    """Return the readable parts of `data`, and the names of the others.
 
-    `core` stands in for parts that cannot be read; what is `needed` is kept as it is. Of a list the items
-    are kept that can be read.
+    Values of `core` replace unreadable parts; `needed` parts are kept unchanged. Of a list, the readable
+    items are kept.
     """
     core = {**core, **{part: data[part] for part in needed if part in data}}
     kept, lost = core, list[str]()

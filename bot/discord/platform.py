@@ -1,4 +1,4 @@
-"""Discord as a `Platform` of chat.py."""
+"""Discord as a platform: connection, events, answers."""
 
 from collections.abc import AsyncIterator, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager
@@ -55,11 +55,11 @@ async def connect(
     bots: Set[str] = frozenset(),
     part_seconds: float = PART_SECONDS,
 ) -> AsyncIterator["Discord"]:
-    """Open Discord; makes no request yet. `api_url` replaces the REST base, and by that the gateway too.
+    """Open Discord; makes no request yet. `api_url` replaces the REST base, and thereby the gateway.
 
-    Without a number of `shards` Discord is asked for one. discord.py keeps both addresses in its classes, so
-    a process can have one Discord at a time. Of other bots, those in `bots` are heard, as in ALLOWED_BOTS.
-    A part of an answer that fails for `part_seconds` seconds is replaced by a sentence.
+    By default Discord recommends the number of `shards`. discord.py keeps both addresses in its classes, so a
+    process can have one Discord at a time. Other bots are ignored unless they are in `bots`, as in
+    ALLOWED_BOTS. A part of an answer that fails for `part_seconds` is replaced by a sentence.
     """
     with _addressed(api_url):
         async with DiscordApi(token) as api:
@@ -80,7 +80,7 @@ def _addressed(api_url: str | None) -> Iterator[None]:
 
 
 class Discord:
-    """One client sends for as long as this is open; one listens to each shard, and is made anew if lost."""
+    """Implementation of `bot.chat.Platform`: one client sends, and one listens to each shard."""
 
     name: Final = events.PLATFORM
 
@@ -112,7 +112,7 @@ class Discord:
         self._probe = TokenProbe(api)
 
     async def receive(self, deliver: Deliver) -> None:
-        """See `bot.chat.Platform`."""
+        """Listen to shards and deliver events until cancelled."""
         gateway = await self._identify_queue.gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway.url)
         await self._shards.hold(self._wish or gateway.shards, deliver)
@@ -128,34 +128,34 @@ class Discord:
             shard.catch_up.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
-        """See `bot.chat.Platform`."""
+        """Deliver messages that were missed, from the channel history."""
         await self._shards.catch_up(deliver)
 
     def thread(self, id: ThreadId) -> DiscordThread:
-        """See `bot.chat.Platform`."""
+        """Return the thread to answer in; makes no request."""
         return DiscordThread(id, self._api, self._pace, self._lookup, self._files, self._part_seconds)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """See `bot.chat.Platform`. The addresses are signed: no token goes along."""
+        """Return the content of an attachment; its address is signed, so no token is sent."""
         return await download(attachment.url, Hosts(_FILE_HOSTS, origin=Route.BASE), most_bytes)
 
     async def audience(self, message: Message) -> Audience:
-        """What was known when the message came; what was not is taken for a private channel."""
+        """Return who can read the place of a message; an unknown place counts as a private channel."""
         return "everyone" if message.place.get("open") else "members"
 
     async def show_request(self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool) -> None:
-        """See `bot.chat.Platform`."""
+        """Post an approval request in a channel or in a user's direct messages."""
         await approvals.show_request(approval, to, receipt, self._api, self._lookup, is_channel=is_channel)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
-        """Tell nothing: what is for one person's eyes answers commands and buttons alone."""
+        """Do nothing: on Discord, private answers are possible only to commands and buttons."""
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
-        """See `bot.chat.Platform`."""
+        """Show the decision in the message of a request."""
         await approvals.settle_request(approval, receipt, self._api)
 
     async def health(self) -> Health:
-        """See `bot.chat.Platform`."""
+        """Return the state of the token, of the gateway connections and of the shards."""
         rest, probed = await self._probe()
         if self._shards.standing_by:
             return Health(name=self.name, state=rest, evidence={"standing_by": True, **probed})

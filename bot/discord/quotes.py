@@ -1,4 +1,4 @@
-"""Quotes: text and files that a message shows beside its author's own, of replies, forwards, polls. Pure."""
+"""Quotes: text and files of replies, forwards and polls, beside the author's own text. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -8,10 +8,10 @@ import discord
 from bot.chat import Attachment, Quote
 
 MOST_CHARS = 8_000
-"""Characters of a quote: as much as two of Discord's longest messages."""
+"""Most characters of a quote: two of Discord's longest messages."""
 
 MOST_OWN_CHARS = 1_000
-"""Characters of a quote of the bot itself, which the memory of the thread has in full."""
+"""Most characters of a quote of the bot itself, which thread memory has in full."""
 
 _CUT = "\n[The rest is left out.]"
 _REPLIED = "that this one replies to"
@@ -29,7 +29,7 @@ _PARTS = {
 
 
 def quotes(message: discord.Message, me: int, lost: Sequence[str] = ()) -> tuple[Quote, ...]:
-    """Return everything in a message that its author did not type, `me` being the bot's user id.
+    """Return everything in a message that its author did not type; `me` is the bot's user id.
 
     `lost` are the parts of the payload that could not be read.
     """
@@ -39,7 +39,7 @@ def quotes(message: discord.Message, me: int, lost: Sequence[str] = ()) -> tuple
 def files(message: discord.Message, me: int) -> list[Attachment]:
     """Return the files of a message, and those of the messages that it forwards or replies to.
 
-    The bot's own are only named in the quote: the bot has made them itself.
+    The bot's own files are only named in the quote: the bot created them.
     """
     everything = [*message.attachments]
     for snapshot in message.message_snapshots:
@@ -84,7 +84,7 @@ def _replied(message: discord.Message) -> discord.Message | discord.DeletedRefer
 
 
 def _is_written_by_program(message: discord.Message) -> bool:
-    """Return whether its embeds are its words; those of a person are previews of links."""
+    """Return whether the embeds are the author's text; in a user's message they are link previews."""
     return message.author.bot or message.webhook_id is not None
 
 
@@ -109,7 +109,7 @@ def stickers(message: discord.Message | discord.MessageSnapshot) -> list[str]:
 
 
 def voice(message: discord.Message) -> list[str]:
-    """Return a line for each voice recording: nobody listens to it, but the model knows what it is."""
+    """Return a line for each voice recording: it is not transcribed, but the model is informed."""
     seconds = [file.duration for file in message.attachments if message.flags.voice and file.duration]
     return [f"[voice message of {each:.0f} seconds]" for each in seconds]
 
@@ -122,7 +122,7 @@ def _layout(message: discord.Message | discord.MessageSnapshot) -> Iterator[str]
     """Yield the texts in the embeds and components of a message."""
     for embed in message.embeds:
         yield from _embed(embed)
-    for component in getattr(message, "components", ()):  # that of a message replied to may be left out
+    for component in getattr(message, "components", ()):  # a message replied to may lack it
         yield from _component(component)
 
 

@@ -34,24 +34,27 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "ttl": (_NUMBER | None, None),
     "pattern": (_TEXT, "*"),
 }
-"""Type and default of each argument, in the terms of discord.py."""
+"""Type and default of each argument, as discord.py needs them."""
 
 _MAX_CHOICE = 100
-"""Characters of a suggestion, https://discord.com/developers/docs/interactions/application-commands"""
+"""Most characters of a suggestion, https://discord.com/developers/docs/interactions/application-commands"""
 
 _MAX_INPUT = 4_000
 _FORM_SECONDS = 900.0
-"""How long a form is kept: Discord does not tell when a person closes it without sending it off."""
+"""Seconds that a form is kept: Discord does not report that a user closes it without submitting it."""
+
+_GROUP = "Keys and values in Redis, for administrators of the bot"
+_TITLE, _VALUE = "Store a value", "Value"
 
 
 def add_redis_command(
     tree: app_commands.CommandTree[discord.Client], operations: Operations, join: Callable[[], None]
 ) -> None:
-    """Let `tree` answer `/agent-redis`. `join` counts in the task in which a form is handled."""
+    """Register `/agent-redis` with `tree`. `join` counts the task in which a form is handled."""
     group = app_commands.Group(
         name="agent-redis",
-        description="Keys and values in Redis, for administrators of the bot",
-        # only what is shown at first: who may is checked with each use
+        description=_GROUP,
+        # only hides the command by default: the permission is checked with each use
         default_permissions=discord.Permissions(manage_guild=True),
     )
     for command in TABLE:
@@ -92,27 +95,27 @@ def _subcommand(command: Command, operations: Operations, join: Callable[[], Non
 
 
 class Form(discord.ui.Modal):
-    """Form for the value of a draft, over several lines. It does not outlive the process."""
+    """Form for the value of a draft, over several lines. It is lost when the process ends."""
 
     def __init__(
         self, draft: Draft, run: Callable[[Interaction, Operation], Awaitable[None]], join: Callable[[], None]
     ) -> None:
-        super().__init__(title="Store a value", timeout=_FORM_SECONDS)
+        super().__init__(title=_TITLE, timeout=_FORM_SECONDS)
         self._draft = draft
         self._run = run
         self._join = join
         self._value = discord.ui.TextInput[Form](
             custom_id="value", style=discord.TextStyle.paragraph, max_length=_MAX_INPUT
         )
-        self.add_item(discord.ui.Label(text="Value", component=self._value))
+        self.add_item(discord.ui.Label(text=_VALUE, component=self._value))
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Count in the task of the submitted form; discord.py calls this first."""
+        """Count the task of the submitted form; discord.py calls this first."""
         self._join()
         return True
 
     async def on_submit(self, interaction: Interaction, /) -> None:
-        """Store the value; the permission is checked again there."""
+        """Store the value; the operation checks the permission again."""
         await self._run(interaction, Set(self._draft.key, self._value.value, self._draft.ttl))
 
     async def on_error(  # type: ignore[override]  # discord.py's own Modal differs from its base, too

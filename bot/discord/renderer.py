@@ -1,4 +1,4 @@
-"""One answer as the texts of its Discord messages. Pure."""
+"""Renderer of one answer as the texts of its Discord messages. Pure."""
 
 from discord.utils import escape_markdown
 
@@ -9,8 +9,8 @@ from bot.discord.markdown.render import Rendering, render
 from bot.discord.markdown.split import Splitter
 
 PIECE = 1_800
-"""Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the line of what
-is at work, and for emoji, should Discord count them twice."""
+"""Characters of the answer in a message, of the 2,000 that Discord takes: the rest is for the line of running
+tools, and for emoji, in case Discord counts them twice."""
 
 _TITLE = 70
 _OUTPUT = 120
@@ -18,28 +18,27 @@ _MARKS = {"finished": "✅", "failed": "⚠️", "started": "▫️"}
 
 
 class Renderer:
-    """Gathers the parts of an answer and lays them out.
+    """Renderer of one answer; `files` are those not shown yet.
 
-    What is shown only grows at its end, so finished messages never change: a tool step becomes a line of
-    its own where it ends; while at work it is a passing line below the last message. `files` are still to be
-    shown.
+    Text grows only at its end, so finished messages never change: a finished tool step becomes a separate
+    line; a running one is a temporary line below the last message.
     """
 
     def __init__(self) -> None:
         self.files: list[File] = []
         self._pages = Splitter(PIECE)
-        self._trailing = 0  # newlines at the end of what is settled
+        self._trailing = 0  # newlines at the end of the final text
         self._is_blank = True
-        self._run = Rendering()  # of the text since the last part that was no text
-        self._steps: dict[str, ToolStep] = {}  # those at work
+        self._run = Rendering()  # of the text since the last other part
+        self._steps: dict[str, ToolStep] = {}  # running ones
 
     @property
     def working(self) -> bool:
-        """Whether a tool is at work."""
+        """Return whether a tool is running."""
         return bool(self._steps)
 
     def add(self, part: Part) -> None:
-        """Take the next part of the answer."""
+        """Add the next part of the answer."""
         match part:
             case Text():
                 self._run.feed(part.text)
@@ -47,21 +46,21 @@ class Renderer:
                 self._set_apart(part.text, apart=2)
             case ToolStep(state="started"):
                 self._steps[part.id] = part
-            case File():  # a message of its own: see bot.discord.uploads
+            case File():  # shown in a separate message by bot.discord.uploads
                 self.files.append(part)
             case ToolStep():
                 self._steps.pop(part.id, None)
                 self._set_apart(_line(part), apart=1)
 
     def finish(self) -> None:
-        """No part comes after this; steps that never told how they ended are kept as lines."""
+        """End the answer; steps without a known end become lines."""
         for step in self._steps.values():
             self._set_apart(_line(step), apart=1)
         self._steps.clear()
         self._end_run()
 
     def messages(self) -> list[str]:
-        """What each message shows now. As the answer grows only the last one changes, or new ones follow."""
+        """Return the text of each message. As the answer grows, the last one changes or new ones follow."""
         self._settle(self._run.take())
         pieces = self._pages.pieces(self._run.tentative)
         if pieces and (fence := left_open(pieces[-1])):
@@ -72,7 +71,7 @@ class Renderer:
         return pieces
 
     def _set_apart(self, block: str, apart: int) -> None:
-        """Add lines that stand `apart` newlines from what is around them."""
+        """Add lines, separated by `apart` newlines from the text around them."""
         self._end_run()
         lead = "" if self._is_blank else "\n" * (apart - self._trailing)
         self._settle(lead + render(block, finished=True) + "\n" * apart)
@@ -99,5 +98,5 @@ def _status(steps: list[ToolStep]) -> str:
 
 
 def _plain(text: str, longest: int) -> str:
-    """Text from a model or from data as a piece of a line, without meaning as Markdown."""
+    """Return text from a model or from data as part of a line, with Markdown made inert."""
     return escape_markdown(one_line(text[: 4 * longest], longest))

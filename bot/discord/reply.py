@@ -1,4 +1,4 @@
-"""One answer in one place: shown as it grows, finished after a restart."""
+"""Replies on Discord: shown as they grow, completed after a restart."""
 
 import asyncio
 import logging
@@ -34,13 +34,13 @@ from bot.platforms.read_ahead import ReadAhead
 log = logging.getLogger(__name__)
 
 _NOT_ASKED = (
-    "I need somebody's approval for this, but Discord does not take the message that would show it. "
-    "Nothing was done: please ask again later."
+    "I need an approval for this, but Discord does not accept my approval request. Nothing was done. "
+    "Please ask me again later."
 )
 
 
 class DiscordThread:
-    """A `Thread` of chat.py: a Discord thread, a direct message or a chain of replies."""
+    """Implementation of `bot.chat.Thread`: a Discord thread, a direct message or a chain of replies."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class DiscordThread:
         self._pace = pace
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """See `bot.chat.Thread`. The model is read at its own speed, however slowly Discord takes edits.
+        """Show `parts` as they arrive; the model is read at its own speed, even if Discord is slow.
 
-        Where nothing can be shown, the author is told so elsewhere before `Undeliverable` is raised.
+        If nothing can be shown, the author is notified elsewhere before `Undeliverable` is raised.
         """
         if receipt.state.get("finished"):
             return
@@ -70,7 +70,7 @@ class DiscordThread:
             await self._reply(parts, receipt, part_timeout)
         except Undeliverable as error:
             is_told = await notify_author(self._api, receipt, error)
-            if isinstance(error, GivenUp) and not is_told:  # it fails at everything: that ends some day
+            if isinstance(error, GivenUp) and not is_told:  # Discord fails at everything, but not for ever
                 raise Unreachable(str(error)) from error
             raise
 
@@ -110,12 +110,12 @@ class DiscordThread:
             async with part_timeout.limit("thread"):
                 return Destination(await self._api.start_thread(channel, message, name, hold=hold))
         except Undeliverable as error:  # no permission, a channel without threads, too many of them, ...
-            log.info("no thread here, answering in the channel", extra={"reason": str(error)})
+            log.info("thread not started", extra={"reason": str(error)})
             return destinations.in_channel(turn)
 
 
 class _Answer:
-    """One answer and what shows it: messages with its text, and beside them requests and files."""
+    """One answer: messages with its text, approval requests and files."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class _Answer:
         self._requests: list[Approval] = []
 
     async def follow(self, ahead: ReadAhead) -> None:
-        """Show the parts as they come, and return once all of them are shown. Raises what `ahead` raised."""
+        """Show the parts as they arrive, and return after all are shown. Raises the exception of `ahead`."""
         if not await self._messages.recover():
             self._status.start()
         shown_before = self._messages.shown
@@ -150,7 +150,7 @@ class _Answer:
         await self._finish()
 
     async def _take_next(self, ahead: ReadAhead) -> bool:
-        """Take what comes until messages may be edited again; return whether the answer goes on."""
+        """Add new parts until the next edit is allowed; return whether the answer continues."""
         await self._take(ahead, None)
         if self._messages.has_any:
             await self._pace.turn(self._messages.channel)
@@ -167,7 +167,7 @@ class _Answer:
                 await self._settle_request(part)
 
     async def _show(self, texts: list[str]) -> None:
-        """Show what there is. The bot types on only while a tool is at work: edits do not end that."""
+        """Show the texts; keep typing only while a tool is running: edits do not end the indicator."""
         is_working = self._renderer.working
         if texts and not is_working:
             await self._status.stop()
@@ -189,21 +189,21 @@ class _Answer:
             async with self._part_timeout.limit(f"request {approval.id}"):
                 await self._approvals.show(approval)
         except Refused as error:
-            log.warning("request not shown", extra={"request": approval.id, "reason": str(error)})
+            log.warning("approval request not shown", extra={"request": approval.id, "reason": str(error)})
             self._renderer.add(Notice(_NOT_ASKED))
 
     async def _settle_request(self, approval: Approval) -> None:
-        """Show a request as decided; that it cannot be shown does not undo it."""
+        """Show the decision on a request; a failure does not undo the decision."""
         try:
             async with self._part_timeout.limit(f"request {approval.id}"):
                 await self._approvals.settle(approval)
         except Refused as error:
-            log.warning("request not shown as decided", extra={"request": approval.id, "reason": str(error)})
+            log.warning("approval decision not shown", extra={"request": approval.id, "reason": str(error)})
 
 
 @asynccontextmanager
 async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group that raises its first failure as it is: callers catch chat.py's errors, not groups."""
+    """Open a task group that raises its first failure itself: callers do not catch exception groups."""
     try:
         async with asyncio.TaskGroup() as group:
             yield group

@@ -1,7 +1,7 @@
-"""Each single HTTP request that discord.py makes, those too that it repeats by itself: allowed, and bounded.
+"""Guard of every HTTP request of discord.py, also of its own retries: checked, and limited in time.
 
-It waits for rate limits and tries again within one call, for half a minute and more; what was allowed before
-that need not be allowed any more.
+A single call waits for rate limits and retries for half a minute or more; the permission to write may be lost
+in the meantime.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import aiohttp
 
 Hold = Callable[[], Awaitable[None]]
-"""Raises when something may not be written any more; see `bot.chat.Receipt.hold`."""
+"""Function that raises if nothing may be written any more, as `bot.chat.Receipt.hold`."""
 
 EXCHANGE_SECONDS = 5.0
-"""How long Discord may take to answer one request.
+"""Seconds that Discord may take to answer one request.
 
-A turn is ours for at least 0.4 of LEASE_SECONDS (15 by default) after `hold` has returned: what is sent later
-than that might come after the words of another process.
+A turn is held for at least 0.4 of LEASE_SECONDS (15 by default) after `hold` has returned: a later request
+might arrive after a message of another process.
 """
 
 
@@ -37,9 +37,9 @@ _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 async def guard_requests(hold: Hold | None, seconds: float | None = None) -> AsyncIterator[None]:
     """Await `hold` before each request that the body makes with a traced client, and limit each in time.
 
-    Each may take `seconds`, else `EXCHANGE_SECONDS`.
-    Only the requests: a wait for a rate limit that is cut short would be another request too many, and
-    discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises `TimeoutError`.
+    The limit is `seconds`, by default `EXCHANGE_SECONDS`. Waits for rate limits are not limited: cutting one
+    short would cause another request, and discord.py would never end a global one (http.py,
+    HTTPClient.request, 2.7.1). Raises `TimeoutError`.
     """
     async with asyncio.timeout(None) as deadline:
         token = _guard.set(_Guard(hold, deadline, seconds or EXCHANGE_SECONDS))
@@ -50,7 +50,7 @@ async def guard_requests(hold: Hold | None, seconds: float | None = None) -> Asy
 
 
 def trace_config() -> aiohttp.TraceConfig:
-    """Return the trace that makes the requests of a client known to `guard_requests`."""
+    """Return the trace configuration through which `guard_requests` sees a client's requests."""
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(_begin)
     trace.on_request_end.append(_end)
@@ -69,5 +69,5 @@ async def _begin(*_: object) -> None:
 
 async def _end(*_: object) -> None:
     guard = _guard.get()
-    if guard and not guard.deadline.expired():  # an expired one takes no other time
+    if guard and not guard.deadline.expired():  # an expired one cannot be rescheduled
         guard.deadline.reschedule(None)

@@ -1,4 +1,4 @@
-"""One shard of the gateway, for as long as this process holds it."""
+"""One shard of the gateway, while this process holds it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from bot.platforms.catch_up import CatchUp, Division, Read
 
 @dataclass(slots=True)
 class Shard:
-    """The guilds whose `(id >> 22) % count` is `number`; direct messages, which have none, belong to shard 0.
+    """Shard of all guilds whose `(id >> 22) % count` is `number`; shard 0 also has the direct messages.
 
-    `opened` is set once a session has begun; `listener` is the client of now, if there is one; `failure` is
-    why the last one ended, until the next one is connected.
+    `opened` is set once a session has begun; `listener` is the current client, if there is one; `failure` is
+    the error that ended the last one, until the next one is connected.
     """
 
     number: int
@@ -28,22 +28,22 @@ class Shard:
     failure: PlatformError | None = None
 
     def open(self, read: Read) -> None:
-        """A session has begun; `read` reads what was written before it."""
+        """Mark a new session as begun; `read` reads earlier messages."""
         self.failure = None
         self.catch_up.mark_connected(self.source, read)
         self.opened.set()
 
     @property
     def source(self) -> str:
-        """Its name in `Shared`."""
+        """Return the name of the shard in `Shared`."""
         return source_of(self.number, self.count)
 
 
 def source_of(number: int, count: int) -> str:
-    """The name of a shard in `Shared`."""
+    """Return the name of a shard in `Shared`."""
     return f"{PLATFORM}:{number}/{count}"
 
 
 def division(count: int) -> Division:
-    """Discord, divided into so many shards."""
+    """Return the division of Discord into `count` shards."""
     return Division(PLATFORM, [source_of(number, count) for number in range(count)])

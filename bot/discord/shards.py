@@ -1,4 +1,4 @@
-"""Which shards this process listens to: each is held by a renewed lease, and all processes share them."""
+"""Shards of this process: each is held by a renewed lease, and all processes share them."""
 
 import asyncio
 import contextlib
@@ -23,14 +23,14 @@ RENEW_SECONDS = 5.0
 _LEAVE_SECONDS = 1.0
 
 Listen = Callable[[Shard, Deliver], Awaitable[None]]
-"""Listens to a shard until cancelled. Raises `PlatformError` when its connection is lost for good."""
+"""Function that listens to a shard until cancelled. Raises `PlatformError` when its session is lost."""
 
 
 class Shards:
-    """Holds shards for this process, its share of them, and listens to each in a task of its own.
+    """Holds this process's share of the shards, and listens to each in its own task.
 
-    While Redis is away the process keeps what it holds and takes nothing new: nobody else can take it either,
-    and what comes is handed over later.
+    Without Redis the process keeps its shards and takes no new ones: other processes cannot take them either,
+    and messages are delivered later.
     """
 
     def __init__(self, shared: Shared, catch_up_hours: float, listen: Listen) -> None:
@@ -41,24 +41,25 @@ class Shards:
         self._count: int | None = None
         self._held: dict[int, Shard] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._connections: dict[int, Connection] = {}  # kept while `hold` is called again
-        self._is_certain = True  # else others have a round to renew or take theirs, before we take any
+        self._connections: dict[int, Connection] = {}  # kept between calls of `hold`
+        self._is_certain = True  # if not, others get one round to renew or take theirs first
         self.standing_by = False
 
     @property
     def held(self) -> Sequence[Shard]:
-        """The shards that are ours now."""
+        """Return the shards that this process holds now."""
         return [self._held[number] for number in sorted(self._held)]
 
     @property
     def connections(self) -> Sequence[Connection]:
-        """The connections that this process is to have."""
+        """Return the connections that this process should have."""
         return list(self._connections.values())
 
     async def hold(self, wish: int, deliver: Deliver) -> None:
-        """Listen until cancelled to a fair share of the shards: `wish` of them, once all wish so.
+        """Listen to a fair share of the shards until cancelled; there are `wish` of them, once all processes
+        agree.
 
-        Raises `CredentialsRejected`, and any `PlatformError` when no shard can be listened to from here.
+        Raises `CredentialsRejected`, and any `PlatformError` if this process can connect none of its shards.
         """
         try:
             while True:
@@ -69,17 +70,17 @@ class Shards:
             await self._end()
 
     async def catch_up(self, deliver: Deliver) -> None:
-        """Catch up with each shard that is listened to; one by one: they share a rate limit."""
+        """Catch up with each held shard, one by one, because they share a rate limit."""
         await self._opened.wait()
         failures: list[Exception] = []
         for shard in self.held:
             try:
                 if shard.catch_up.is_connected:
                     await shard.catch_up.run(deliver)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold the others up
+            except Exception as error:  # noqa: BLE001 - no error may delay the others
                 failures.append(error)
         if len(failures) > 1:
-            raise ExceptionGroup("several shards are not caught up", failures)
+            raise ExceptionGroup("catch-up of several shards failed", failures)
         for failure in failures:
             raise failure
 
@@ -93,10 +94,10 @@ class Shards:
             self._is_certain = True
         except StorageDown as error:
             self._is_certain = False
-            log.warning("shards cannot be renewed", extra={"error": str(error)})
+            log.warning("shards not renewed", extra={"error": str(error)})
 
     async def _agree(self, wish: int) -> None:
-        """All processes use the same number of shards: when it changes, what we hold of the old one ends."""
+        """Agree on the number of shards with all processes; if it has changed, release the old shards."""
         count = await self._shared.agree(GROUP, wish, in_use=bool(self._held))
         if count == self._count:
             return
@@ -104,18 +105,18 @@ class Shards:
             await self._let_go(self._held)
             count = await self._shared.agree(GROUP, wish, in_use=False)
         self._count = count
-        log.info("number of shards", extra={"shards": count, "wished": wish})
+        log.info("number of shards agreed", extra={"shards": count, "wished": wish})
 
     async def _renew_leases(self) -> None:
         for number in list(self._held):
             if not await self._lease(number):
-                log.warning("another process listens to this shard now", extra={"shard": number})
+                log.warning("shard lost to another process", extra={"shard": number})
                 await self._let_go([number])
 
     async def _balance(self, count: int, loads: Sequence[int], place: int, deliver: Deliver) -> None:
         share = fair_share(count, loads, place)
         if len(self._held) > share:
-            # first those that are not connected, so that no session is wasted
+            # shards without a connection go first, so that no session is wasted
             by_worth = sorted(
                 self._held, key=lambda number: (self._connections[number].state() != "ok", number)
             )
@@ -143,7 +144,7 @@ class Shards:
             raise
 
     async def _let_go(self, numbers: Iterable[int]) -> None:
-        """Listen to these shards no more, then give their leases back."""
+        """Stop listening to these shards, then release their leases."""
         numbers = list(numbers)
         await self._stop(numbers)
         for number in numbers:
@@ -155,10 +156,10 @@ class Shards:
         for number in numbers:
             del self._held[number]
         await cancel(*tasks)
-        await asyncio.gather(*tasks, return_exceptions=True)  # what they raised is told by the first of them
+        await asyncio.gather(*tasks, return_exceptions=True)  # the first one has reported the error
 
     async def _watch(self, seconds: float) -> None:
-        """Wait so long, or raise what a task raises: that concerns all of them."""
+        """Wait for `seconds`, or raise the exception of a task: it concerns all of them."""
         if not self._tasks:
             await asyncio.sleep(seconds)
             return
@@ -169,7 +170,7 @@ class Shards:
             task.result()
 
     def _check(self) -> None:
-        """Raise what keeps all shards from being connected for a lease by now: others may reach them."""
+        """Raise the error if no shard was connected for a whole lease: other processes may reach them."""
         failures = [shard.failure for shard in self._held.values() if shard.failure]
         if failures and min(connection.lost_s for connection in self._connections.values()) > LEASE_SECONDS:
             self._is_certain = False
@@ -181,7 +182,7 @@ class Shards:
         try:
             await self._stop(numbers)
         finally:
-            with contextlib.suppress(StorageDown, TimeoutError):  # then it expires
+            with contextlib.suppress(StorageDown, TimeoutError):  # then the lease expires
                 async with asyncio.timeout(_LEAVE_SECONDS):
                     for number in numbers:
                         await self._release(number)
@@ -199,10 +200,10 @@ def _lease_of(number: int) -> str:
 
 
 def fair_share(count: int, loads: Sequence[int], place: int) -> int:
-    """Return how many of `count` shards the process at `place` may hold while the processes hold `loads`.
+    """Return how many of `count` shards the process at `place` may hold, if the processes hold `loads`.
 
-    All may hold the same number, and so many of them one more as are left over: those that have one more
-    already keep it, so that nothing moves without need.
+    All hold the same number, and some hold one more if the division leaves a remainder. Those that already
+    have one more keep it, so that no shard moves without need.
     """
     least, left_over = divmod(count, len(loads))
     laden = [each for each, load in enumerate(loads) if load > least]

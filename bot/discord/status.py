@@ -23,12 +23,12 @@ class Status:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Show the typing indicator, unless that goes on already."""
+        """Show the typing indicator, unless it is shown already."""
         if self._task is None or self._task.done():
             self._task = self._tasks.create_task(self._repeat())
 
     async def stop(self) -> None:
-        """Send nothing more; no request is under way when this returns."""
+        """Stop the indicator; no request is running when this returns."""
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -40,4 +40,4 @@ class Status:
                 await self._api.type(self._channel, hold=self._hold)
                 await asyncio.sleep(_TYPING_SECONDS)
         except PlatformError as error:
-            log.debug("cannot show typing", extra={"reason": str(error)})
+            log.debug("typing not shown", extra={"reason": str(error)})

@@ -15,15 +15,15 @@ from bot.discord.part_timeout import PartTimeout
 from bot.platforms import uploads
 from bot.platforms.uploads import NotShown
 
-_FAILED = "I could not show the file {name}: Discord fails each time I send it. Please ask again later."
+_FAILED = "I could not show the file {name}: Discord fails each time I send it. Please ask me again later."
 _REFUSED = (
-    "I could not show the file {name}: Discord does not take it here. It may be too large for this server, "
-    "or I lack the permission Attach Files: please ask an admin of the server."
+    "I could not show the file {name}: Discord does not accept it here. It may be too large for this "
+    "server, or I lack the permission Attach Files: please ask an admin of the server."
 )
 
 
 class Uploads(uploads.Uploads):
-    """Shows files once. The receipt has `at` (Unix seconds) of a file that may have been sent."""
+    """Shows each file once. `at` in the receipt is the time (Unix seconds) of a possible upload."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Uploads(uploads.Uploads):
     def _explained(self, file: File) -> Iterator[None]:
         try:
             yield
-        except GivenUp as error:  # not final: should even the words fail, the file is tried again
+        except GivenUp as error:  # not final: if the sentence fails, too, the file is tried again
             raise NotShown(_FAILED.format(name=file.name), is_final=False) from error
         except Undeliverable as error:
             raise NotShown(_REFUSED.format(name=file.name)) from error
@@ -68,5 +68,5 @@ class Uploads(uploads.Uploads):
 
 
 def _attached_as(file: File) -> str:
-    """The name that Discord keeps as it is; it replaces other characters in ways of its own."""
+    """Return the name with only characters that Discord does not replace."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", file.name)

@@ -1,1 +1,1 @@
-"""The kit that every platform uses."""
+"""Parts that all platforms share."""

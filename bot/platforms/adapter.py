@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the rest is imported when a platform is opened
 __all__ = ["Adapter", "HttpAddress", "PlatformSettings", "Services", "Webhook", "secret_value"]
 
 Webhook = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
-"""Handler of a platform's own requests to the HTTP server. It checks for itself who calls."""
+"""Handler of a platform's own requests to the HTTP server. It authenticates its callers itself."""
 
 S = TypeVar("S", bound=PlatformSettings)
 
@@ -30,8 +30,8 @@ S = TypeVar("S", bound=PlatformSettings)
 class Services:
     """Parts of the bot that a platform works with.
 
-    `roles` are those of this process, `bots` the other bots that are heard, as in ALLOWED_BOTS. `webhooks`
-    are handlers by path: a platform adds its own when it is opened, and the HTTP server has them all.
+    `roles` are those of this process, `bots` the other bots that may write to it, as in ALLOWED_BOTS.
+    `webhooks` are handlers by path: a platform adds its own when it is opened, the HTTP server serves all.
     """
 
     commands: "Commands"
@@ -47,7 +47,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Adapter(Generic[S]):
-    """A platform as the bot registers it. `open` makes no request yet; it is closed with its context."""
+    """Registration of a platform. `open` makes no request yet; the platform is closed with its context."""
 
     settings: type[S]
     open: Callable[[S, Services], AbstractAsyncContextManager[Platform]]
@@ -58,7 +58,7 @@ class Adapter(Generic[S]):
         return self.settings.info
 
     def connect(self, settings: Settings, services: Services) -> AbstractAsyncContextManager[Platform] | None:
-        """Open the platform, unless it is switched off or this process has no use for it."""
+        """Open the platform, unless it is switched off or this process does not need it."""
         own = settings.of(self.settings)
         is_used = own.is_configured and not services.roles.isdisjoint({self.info.name, WORKER})
         return self.open(own, services) if is_used or own.is_always_on else None

@@ -11,30 +11,32 @@ log = logging.getLogger(__name__)
 APPROVE, REJECT = "approve", "reject"
 """Ids of the two buttons of a request."""
 
+_NOT_STORED = "I could not store your decision. Please press the button again in a moment."
+
 
 async def decide(
     commands: Commands, request: str, by: str, *, approve: bool, name: str, is_external: bool
 ) -> str:
-    """Take the decision of a user who pressed a button; return the answer for that user alone."""
+    """Store the decision of a user who pressed a button; return the answer for this user only."""
     if approve and is_external:
         return NOT_FOR_EXTERNAL
     try:
         decided = await commands.decide(request, by, approve=approve, name=name)
     except StorageDown as error:
-        log.warning("a decision was not taken", extra={"error": str(error)})
-        return "That could not be taken just now. Please press the button again in a moment."
+        log.warning("decision not stored", extra={"error": str(error)})
+        return _NOT_STORED
     return decided.words
 
 
 async def find_request(approval: Approval, lookup: InboxLookup) -> Json:
-    """Return the message that shows a request, as the receipt of its turn names it; None if not known."""
+    """Return the message that shows a request, from the receipt of its turn; None if it is not known."""
     receipt = await lookup.receipt_of(approval.asked_in) or {}
     message = receipt.get("extras", {}).get(approval.id)
     if message is None:
-        log.warning("the message of a request is not known", extra={"request": approval.id})
+        log.warning("approval message not found", extra={"request": approval.id})
     return message
 
 
 def has_name(approval: Approval, platform: str) -> Callable[[str], bool]:
-    """Return a function that tells whether an author can be named: all those of the platform can."""
+    """Return a function that tells whether an author can be named: users of the platform always can."""
     return lambda author: author.startswith(f"{platform}:") or author in approval.names

@@ -13,32 +13,33 @@ from bot.concurrency.tasks import cancel
 log = logging.getLogger(__name__)
 
 Read = Callable[[float, float, Deliver], Awaitable[float]]
-"""Hands over what was written since a time (Unix seconds), in threads that had a message since a second one.
-Returns how many seconds old the oldest message for the bot was that nobody had taken; 0 without one."""
+"""Function that delivers what was written after a first time (Unix seconds), in threads that had a message
+after a second one. Returns the age in seconds of the oldest message for the bot that was not known yet; 0
+without one."""
 
 OVERLAP_SECONDS = 600.0
-"""How much further back is read than seems needed: Slack repeats an event for some six minutes."""
+"""Seconds that are read in addition: Slack repeats an event for about six minutes."""
 
 SWEEP_SECONDS = 600.0
-"""Between two looks into the history while all seems well."""
+"""Seconds between two readings of the history while nothing seems missing."""
 
 DEAF_SECONDS = 60.0
-"""A message that is found this old in the history was not heard: by then Slack has repeated it, too."""
+"""Age in seconds from which a message in the history counts as missed: by then Slack has also repeated it."""
 
 UNDERWAY_SECONDS = 3.0
-"""How long a message may be on its way to us."""
+"""Seconds that a message may take to arrive."""
 
 LEASE_SECONDS = 20.0
-"""How long nobody else begins to read the same history after a process that died in its midst."""
+"""Seconds until another process may read the same history after a crash."""
 
 _HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """How `whole` is divided into the sources `parts`.
+    """Division of the source `whole` into the sources `parts`.
 
-    When it is divided in another way, the new parts have been heard as long as all the old ones had been.
+    After a new division, every part counts as heard until the earliest time of the old parts.
     """
 
     whole: str
@@ -46,9 +47,9 @@ class Division:
 
 
 class CatchUp:
-    """Catch-up of one source, from the last moment until which all was heard.
+    """Catch-up of one source, from the time until which all messages were received.
 
-    `hours` is how far back may be read at most. `division`, if there is one, has the source among its parts.
+    `hours` limits how far back is read. The source is one of the parts of `division`, if there is one.
     """
 
     def __init__(self, shared: Shared, hours: float, division: Division | None = None) -> None:
@@ -66,11 +67,11 @@ class CatchUp:
 
     @property
     def is_connected(self) -> bool:
-        """Whether we listen to the source."""
+        """Return whether the source is connected."""
         return self._connected.is_set()
 
     def mark_connected(self, source: str, read: Read) -> None:
-        """Listen to `source` (as in `Shared.heard_until`) from now on; `read` reads its history."""
+        """Mark `source` (as in `Shared.heard_until`) as connected; `read` reads its history."""
         self._source, self._read = source, read
         self._connected_at = time.time()
         self.mark_missed()
@@ -91,36 +92,38 @@ class CatchUp:
 
     @contextlib.contextmanager
     def unless_delivered(self) -> Iterator[None]:
-        """Note that something was missed if the body fails."""
+        """Note that an event was missed if the body fails."""
         try:
             yield
-        except BaseException:  # a cancellation, too, leaves open what became of the event
+        except BaseException:  # also after a cancellation it is not known whether the event was delivered
             self.mark_missed()
             raise
 
     async def wait_until_deaf(self) -> None:
-        """Raise `Unreachable` once it turns out that no events come although we are connected."""
+        """Raise `Unreachable` once no events arrive although the source is connected."""
         await self._is_deaf.wait()
-        raise Unreachable(f"{self._source}: connected, but what people write does not come")
+        raise Unreachable(f"{self._source}: connected, but no messages arrive")
 
     async def run(self, deliver: Deliver) -> None:
-        """See `bot.chat.Platform.catch_up`."""
+        """Read the history if messages may have been missed, or if the last reading is long ago."""
         await self._connected.wait()
         now = time.time()
         is_sweep = not self._missing
         if self._missing or time.monotonic() - self._swept_at > SWEEP_SECONDS:
             async with self._alone() as is_alone:
                 if not is_alone:
-                    return  # another process reads it, and hands over the same
+                    return  # another process reads it, and delivers the same
                 began = time.monotonic()
                 missed = await self._read_since_heard(now, deliver)
             self._swept_at = began
             if is_sweep and missed > DEAF_SECONDS:
-                log.warning("connection is deaf", extra={"source": self._source, "oldest_s": round(missed)})
+                log.warning(
+                    "gateway receives no events", extra={"source": self._source, "oldest_s": round(missed)}
+                )
                 await self._shared.set_heard_until(self._deafness, time.time())
         if not self._missing:
             await self._note(now)
-        # found by us or by another process: nobody knows whose connection it is, so all are built anew
+        # found here or by another process: it is not known whose connection failed, so all are opened again
         found_at = await self._shared.heard_until(self._deafness)
         if found_at is not None and found_at > self._connected_at:
             self._is_deaf.set()
@@ -131,7 +134,7 @@ class CatchUp:
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[bool]:
-        """Whether nobody else reads the same history; nor will while the body runs, be it for hours."""
+        """Yield whether this process may read the history; if so, no other one does until the body ends."""
         lease = f"{self._source}:history"
         if not await self._shared.lease(lease, LEASE_SECONDS):
             yield False
@@ -141,7 +144,7 @@ class CatchUp:
             yield True
         finally:
             await cancel(keeper)
-            with contextlib.suppress(StorageDown):  # then it ends by itself
+            with contextlib.suppress(StorageDown):  # then the lease expires
                 await self._shared.release(lease)
 
     async def _keep(self, lease: str) -> None:
@@ -168,16 +171,16 @@ class CatchUp:
             reach = now - self._reach
             since = max(since, reach)
             return await self._read(since, min(since, reach), deliver)
-        except BaseException:  # a cancellation, too, leaves it to be read again
+        except BaseException:  # after a cancellation, too, it must be read again
             self._missing, self._missed_at = True, missed_at
             raise
 
     async def _unheard_since(self, missed_at: float) -> float | None:
-        """From when on to read (Unix seconds); None at the very first start: the past was not said to us."""
+        """Return the time to read from (Unix seconds); None at the first start, when nothing was missed."""
         sources = [self._source, *([self._division.whole] if self._division else [])]
         known = [await self._shared.heard_until(each) for each in sources]
         heard_until = max((each for each in known if each is not None), default=None)
         if heard_until is not None:
             return heard_until - OVERLAP_SECONDS
-        # a Redis that came back empty knows no duplicates any more: what was taken must not be read again
+        # a Redis that lost its data knows no duplicates: what was answered must not be read again
         return missed_at - UNDERWAY_SECONDS if self._is_known else None

@@ -1,4 +1,4 @@
-"""Getting a file that a person sent, from the platform's own hosts and from nowhere else."""
+"""Download of users' files, from the platform's own hosts only."""
 
 import asyncio
 import ipaddress
@@ -15,12 +15,18 @@ _REDIRECTS = 3
 _TRIES = 3
 _GONE = frozenset({401, 403, 404, 410})
 
+_UNREACHABLE = "its server is not responding; please try again in a few minutes"
+_NO_ACCESS = "it was deleted, or I have no access to it"
+_TOO_MANY_REDIRECTS = "its address redirects too often"
+_FOREIGN = "it is not on the service's own servers"
+_TOO_LARGE = "it is larger than {:.3g} MiB, which is the most I read"
+
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
     """Allowed hosts for files: the `names` and their subdomains over https, and the API's `origin`.
 
-    Methods of the API itself are never allowed: others may choose a file's address, and our token would
+    Methods of the API itself are never allowed: users may choose a file's address, and the bot's token would
     run the method.
     """
 
@@ -28,7 +34,7 @@ class Hosts:
     origin: str = ""
 
     def allow(self, url: URL) -> bool:
-        """Whether an address is one of them."""
+        """Return whether an address is on an allowed host."""
         host = url.host or ""
         if url.scheme not in ("http", "https") or not host or _is_of_api(url):
             return False
@@ -55,10 +61,10 @@ def _is_number(host: str) -> bool:
 async def download(
     address: str, hosts: Hosts, most_bytes: int, headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """The content at an address, of so many bytes at most.
+    """Return the content at an address, of at most `most_bytes` bytes.
 
-    A redirection is followed to another of the hosts only, so that no `headers` go elsewhere. What the
-    other side says of the length is not believed. Raises `FileRefused`.
+    Redirections are followed to allowed hosts only, so that no `headers` go elsewhere. The announced length
+    is not trusted. Raises `FileRefused`.
     """
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     # no trust_env: a proxy of the environment must not see the token
@@ -68,8 +74,8 @@ async def download(
                 return await _get(session, address, hosts, most_bytes, headers or {})
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if attempt == _TRIES - 1:
-                    raise FileRefused("the service that has it does not answer; try again later") from error
-            await asyncio.sleep(attempt)  # it may be back in a second; people wait for the answer
+                    raise FileRefused(_UNREACHABLE) from error
+            await asyncio.sleep(attempt)  # it may be back in a second, and a user waits for the answer
     raise AssertionError("unreachable")
 
 
@@ -83,10 +89,10 @@ async def _get(
                 url = _checked(response.headers.get("Location", ""), hosts, url)
                 continue
             if response.status in _GONE:
-                raise FileRefused("it is gone, or I may not see it")
+                raise FileRefused(_NO_ACCESS)
             response.raise_for_status()
             return await _bounded(response, most_bytes)
-    raise FileRefused("its address leads from one place to the next")
+    raise FileRefused(_TOO_MANY_REDIRECTS)
 
 
 def _checked(address: str, hosts: Hosts, base: URL | None = None) -> URL:
@@ -96,7 +102,7 @@ def _checked(address: str, hosts: Hosts, base: URL | None = None) -> URL:
     except ValueError:
         allowed = False
     if not allowed:
-        raise FileRefused("it is not on the service's own servers")
+        raise FileRefused(_FOREIGN)
     return url
 
 
@@ -110,5 +116,5 @@ async def _bounded(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
 
 
 def too_large(most_bytes: int) -> str:
-    """Why a file is not read."""
-    return f"it is larger than {most_bytes / (1 << 20):.3g} MiB, which is the most I read"
+    """Return the reason why a file is not read."""
+    return _TOO_LARGE.format(most_bytes / (1 << 20))

@@ -1,4 +1,4 @@
-"""Last resort for an answer that cannot be shown in its place: its author is notified in another one."""
+"""Last resort for an answer that cannot be shown: the author of the question is notified elsewhere."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -8,7 +8,7 @@ from bot.chat import Json, PlatformError
 log = logging.getLogger(__name__)
 
 Way = tuple[Mapping[str, Json], Callable[[], Awaitable[object]]]
-"""A way to notify somebody: fields that name it in the log, and the function that does it."""
+"""One way to notify a user: fields for the log, and the function that sends the message."""
 
 
 async def notify(ways: Iterable[Way]) -> bool:
@@ -19,6 +19,6 @@ async def notify(ways: Iterable[Way]) -> bool:
         except PlatformError as error:
             log.info("author not notified", extra={**fields, "error": str(error)})
         else:
-            log.warning("reply impossible, its author was notified elsewhere", extra=fields)
+            log.warning("author notified elsewhere", extra=fields)
             return True
     return False

@@ -1,4 +1,4 @@
-"""Health of a platform: how it answers our token, asked so rarely that anybody may ask for it."""
+"""Health of a platform: its answer to the bot's token, cached so that anybody may ask often."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ Finding = tuple[State, Mapping[str, Json]]
 """A state and the evidence for it, as in `bot.chat.Health`."""
 
 FRESH_SECONDS = 60.0
-"""How long an answer counts."""
+"""Seconds for which an answer is cached."""
 
 _BY_GRAVITY: tuple[State, ...] = ("ok", "degraded", "down")
 
@@ -27,12 +27,12 @@ class TokenProbe(ABC):
     """Cached answer of a platform to a call that costs nothing and needs the token."""
 
     def __init__(self) -> None:
-        self._asking = asyncio.Lock()  # many may want to know at once
+        self._asking = asyncio.Lock()  # for simultaneous callers
         self._known: Finding | None = None
         self._known_at = 0.0
 
     async def __call__(self) -> Finding:
-        """Return what the platform answered, and in `last_probe_s` how long ago that was."""
+        """Return the platform's answer, with its age in seconds as `last_probe_s`."""
         async with self._asking:
             if self._known is None or time.monotonic() - self._known_at > FRESH_SECONDS:
                 self._known = await self._ask()
@@ -42,4 +42,4 @@ class TokenProbe(ABC):
 
     @abstractmethod
     async def _ask(self) -> Finding:
-        """Ask the platform; what this raises is not remembered."""
+        """Ask the platform; errors are not cached."""

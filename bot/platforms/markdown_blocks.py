@@ -1,7 +1,7 @@
-"""Which block of Markdown a growing text stands in: a code block, a table, or neither. Pure.
+"""Tracker of Markdown blocks in a growing text: code blocks and tables. Pure.
 
 Code blocks as in https://spec.commonmark.org/0.31.2/#fenced-code-blocks, tables as in
-https://github.github.com/gfm/#tables-extension-. Only what a cut between two messages needs is followed.
+https://github.github.com/gfm/#tables-extension-. Only what a cut between two messages needs is tracked.
 """
 
 import re
@@ -18,12 +18,12 @@ _QUOTE = re.compile(r" {0,3}(?:> ?){1,20}")
 _LEAD_LIMIT = 40
 _INFO_LIMIT = 40
 _HEAD_LIMIT = 1_000
-"""Longer ones are not repeated in the next message."""
+"""Most characters of a table's header that is repeated in the next message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """An open code block. `lead` is what precedes its marker: indentation, and marks of lists and quotes.
+    """Open code block. `lead` precedes its marker: indentation, and marks of lists and quotes.
 
     `column` is where the content of the list item that holds it begins; 0 outside a list.
     """
@@ -35,17 +35,17 @@ class Fence:
 
     @property
     def opening(self) -> str:
-        """The line that opens it once more."""
+        """Return the line that opens the block again."""
         info = self.info if len(self.info) <= _INFO_LIMIT else ""
         return f"{self.lead}{self.marker}{info}\n"
 
     @property
     def closing(self) -> str:
-        """The line that closes it, without an end of line."""
+        """Return the line that closes the block, without a newline."""
         return re.sub(r"[^>]", " ", self.lead) + self.marker
 
     def inside(self, line: str) -> str | None:
-        """What the block holds of `line`; None when the line ends the quote or list item around it."""
+        """Return the content of `line`; None if the line ends the quote or list item around the block."""
         if quotes := self.lead.count(">"):
             return _behind(quotes, line)
         text = line.lstrip(" ")
@@ -55,7 +55,7 @@ class Fence:
         return line[min(indent, max(self.column, len(self.lead))) :]
 
     def closed_by(self, content: str) -> bool:
-        """Whether a line inside, as `inside` gives it, is the one that closes the block."""
+        """Return whether `content`, from `inside`, is the line that closes the block."""
         text = content.rstrip(" ")
         mark = text.lstrip(" ")
         is_mark = len(mark) >= len(self.marker) and not mark.strip(self.marker[0])
@@ -63,7 +63,7 @@ class Fence:
 
 
 def _behind(quotes: int, line: str) -> str | None:
-    """The rest of a line behind so many marks of a quote; None when it has fewer."""
+    """Return the rest of a line after `quotes` quote marks; None if it has fewer."""
     for _ in range(quotes):
         line = line.lstrip(" ")
         if not line.startswith(">"):
@@ -82,17 +82,17 @@ def _is_delimiter(line: str) -> bool:
 
 
 class Blocks:
-    """Follows a text line by line. `fence` is the code block that is open before the current line."""
+    """Tracks a text line by line. `fence` is the code block that is open before the current line."""
 
     def __init__(self) -> None:
         self.fence: Fence | None = None
-        self._item = 0  # where the content of the latest list item begins
+        self._item = 0  # column where the content of the latest list item begins
         self._previous = ""
         self._table = ""  # its header and delimiter rows
         self._rows = 0
 
     def end_line(self, line: str) -> None:
-        """Take a complete line, without its end."""
+        """Add a complete line, without its newline."""
         line = line.expandtabs(4)
         before, self.fence = self.fence, self.fence_after(line)
         if before or self.fence:
@@ -103,7 +103,7 @@ class Blocks:
         self._previous = line
 
     def fence_after(self, line: str) -> Fence | None:
-        """The code block that is open behind `line`, be it complete or not."""
+        """Return the code block that is open after `line`, which may be incomplete."""
         line = line.expandtabs(4)
         if self.fence:
             content = self.fence.inside(line)
@@ -112,28 +112,28 @@ class Blocks:
         return self._opened(line)
 
     def is_table(self, line: str) -> bool:
-        """Whether the beginning of a line seems to belong to a table."""
+        """Return whether the beginning of a line seems to belong to a table."""
         return bool(self._table) or "|" in line
 
     def is_row(self, line: str) -> bool:
-        """Return whether a line that begins so is a row. A header without a leading pipe is not found."""
+        """Return whether a line begins like a row. A header without a leading pipe is not found."""
         if self.fence_after(line):
             return False
         return line.lstrip(" >").startswith("|") or bool(self._table and not _OTHER_BLOCK.match(line))
 
     @staticmethod
     def quote(line: str) -> str:
-        """The marks of the quote that a line stands in."""
+        """Return the quote marks at the beginning of a line."""
         match = _QUOTE.match(line)
         return match[0] if match else ""
 
     @property
     def table_begins(self) -> bool:
-        """Whether the line before may be the header, or is the delimiter, of a table without a row yet."""
+        """Return whether the last line may be a table's header, or is a delimiter without rows yet."""
         return self._rows == 0 if self._table else "|" in self._previous
 
     def table_head(self, following: str) -> str:
-        """What begins the next message when it goes on with the row `following`; empty outside a table."""
+        """Return the header to repeat if the next message begins with `following`; empty outside a table."""
         goes_on = self._table and not _OTHER_BLOCK.match(following)
         return self._table if goes_on and len(self._table) <= _HEAD_LIMIT else ""
 

@@ -1,4 +1,4 @@
-"""Subcommands of `/agent-memory`, the same on every platform; how a file is sent is the platform's."""
+"""Subcommands of `/agent-memory` for all platforms; each platform sends files in its own way."""
 
 from collections.abc import Awaitable, Callable
 from typing import Literal
@@ -9,13 +9,13 @@ from bot.commands.commands import Caller, PersonalMemory
 FILE = "memory.json"
 
 CONFIRMATION = "everything"
-"""The argument without which `forget` only tells what would go."""
+"""Argument that `forget` needs; without it, it only shows what would be deleted."""
 
 Verb = Literal["show", "forget", "link", "unlink"]
 
 
 async def run(memory: PersonalMemory, caller: Caller, verb: Verb, argument: str = "") -> str:
-    """Run a subcommand that answers with text; return its answer, or why there is none."""
+    """Run a subcommand that answers with text; return the answer, or the text of the error."""
     try:
         match verb:
             case "show":
@@ -31,7 +31,7 @@ async def run(memory: PersonalMemory, caller: Caller, verb: Verb, argument: str 
 
 
 async def export(memory: PersonalMemory, caller: Caller, send: Callable[[bytes], Awaitable[str]]) -> str:
-    """Send all that is kept as a file; return the answer of `send`, or why there is none."""
+    """Send all stored data as a file; return the answer of `send`, or the text of the error."""
     try:
         return await send(await memory.export(caller))
     except BotError as error:

@@ -1,4 +1,4 @@
-"""Read-ahead of an answer: what has arrived is shown while the next part is awaited."""
+"""Read-ahead of an answer: arrived parts are shown while the next one is awaited."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ _CANCEL_SECONDS = 2.0
 
 
 class ReadAhead:
-    """Reads `parts` in one task of its own, from the first to the last.
+    """Reads all `parts` in a single task of its own.
 
     One task, because the iterator may hold an `asyncio.timeout` over a `yield`, which ends the task that
     entered it. Leaving the context ends the task, and with it the iterator.
@@ -33,7 +33,7 @@ class ReadAhead:
     ) -> None:
         await cancel(self._task, patience=_CANCEL_SECONDS)
         if not self._task.cancelled():
-            self._task.exception()  # seen: asyncio reports errors that nobody has asked for
+            self._task.exception()  # retrieved: asyncio logs exceptions that are never retrieved
 
     async def _read(self) -> None:
         try:
@@ -45,16 +45,16 @@ class ReadAhead:
 
     @property
     def ended(self) -> bool:
-        """Whether all of it was taken, be it that the answer ended or that it failed."""
+        """Return whether the answer has ended or failed, and all its parts were taken."""
         return self._task.done() and not self._arrived
 
     @property
     def failure(self) -> BaseException | None:
-        """What `parts` raised, once it has ended."""
+        """Return the exception of `parts`, once it has ended."""
         return self._task.exception()
 
     async def take(self, patience: float | None) -> list[Part]:
-        """The parts that have arrived; waits for one, at most `patience` seconds, or for the end."""
+        """Return the parts that have arrived; wait for one or the end, at most `patience` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._news.wait()

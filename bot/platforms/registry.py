@@ -1,4 +1,4 @@
-"""The chat services that are switched on, and how to find the one that a message belongs to."""
+"""Registry of the platforms that are switched on, by name."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,17 +18,17 @@ from bot.platforms.adapter import Adapter, Services
 
 
 class Platforms(Sequence[Platform]):
-    """The chat services that `settings` switches on, each `Unreachable` while it is not connected."""
+    """Platforms that `settings` switches on; each raises `Unreachable` while it is not connected."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connected: list[Platform] = []
         self.listening: list[Platform] = []
-        """Those from which this process receives events."""
+        """Platforms from which this process receives events."""
 
     @asynccontextmanager
     async def connect(self, adapters: Sequence[Adapter[Any]], services: Services) -> AsyncIterator[None]:
-        """Connect all of them, and close them at the end."""
+        """Connect all platforms, and close them at the end."""
         async with AsyncExitStack() as stack:
             self._connected += await open_platforms(stack, adapters, self._settings, services)
             self.listening += [each for each in self._connected if each.name in self._settings.bot_roles]
@@ -45,22 +45,22 @@ class Platforms(Sequence[Platform]):
         return len(self._connected)
 
     def of(self, name: str) -> Platform:
-        """The platform of that name. Raises `Unreachable` where it is switched off."""
+        """Return the platform with this name. Raises `Unreachable` if it is switched off."""
         for platform in self:
             if platform.name == name:
                 return platform
         raise Unreachable(f"{name} is switched off in this process")
 
     def thread(self, id: ThreadId) -> Thread:
-        """The place to answer. Raises `Unreachable`."""
+        """Return the thread to answer in. Raises `Unreachable`."""
         return self.of(id.platform).thread(id)
 
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
-        """Return the content of a file that came with a message, see `bot.chat.FileSource`."""
+        """Return the content of a file that came with a message. Raises `FileRefused`."""
         return await self.of(message.thread.platform).fetch(attachment, most_bytes)
 
     async def audience(self, message: Message) -> Audience:
-        """Who reads the place of a message; where its platform is switched off nothing is known."""
+        """Return who can read the place of a message; `outsiders` if its platform is switched off."""
         try:
             return await self.of(message.thread.platform).audience(message)
         except Unreachable:
@@ -70,6 +70,6 @@ class Platforms(Sequence[Platform]):
 async def open_platforms(
     stack: AsyncExitStack, adapters: Sequence[Adapter[Any]], settings: Settings, services: Services
 ) -> Sequence[Platform]:
-    """Open the platforms that are switched on: a worker answers on all, whatever this process listens to."""
+    """Open the platforms that are switched on: a worker answers on all of them."""
     opened = [adapter.connect(settings, services) for adapter in adapters]
     return [await stack.enter_async_context(each) for each in opened if each is not None]

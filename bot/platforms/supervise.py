@@ -1,4 +1,4 @@
-"""Keeps a platform receiving: what dies is built anew, with back-off, while everything else goes on."""
+"""Supervision of platforms: a lost connection is opened again, with back-off, while others continue."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ FIRST_MINUTE = 60.0
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 
 CATCH_UP_SECONDS = 10.0
-"""Between two looks at whether something was missed."""
+"""Seconds between two checks for missed messages."""
 
 
 async def supervise(platform: Platform, deliver: Deliver) -> None:
@@ -27,7 +27,7 @@ async def supervise(platform: Platform, deliver: Deliver) -> None:
 async def persevere(
     name: str, receive: Callable[[], Awaitable[None]], *, strict_seconds: float = math.inf
 ) -> None:
-    """Receive again whenever that ends, with back-off, until cancelled.
+    """Call `receive` again whenever it ends, with back-off, until cancelled.
 
     Raises `CredentialsRejected` in the first `strict_seconds`.
     """
@@ -43,7 +43,9 @@ async def persevere(
                 raise
             log.warning("credentials refused", extra={"platform": name, "error": str(error)})
         except (PlatformError, StorageDown) as error:
-            log.warning("platform lost", extra={"platform": name, "error": str(error), "retry_s": delay})
+            log.warning(
+                "platform disconnected", extra={"platform": name, "error": str(error), "retry_s": delay}
+            )
         except Exception:  # a fault in one platform must not take the others down
             log.exception("platform failed", extra={"platform": name, "retry_s": delay})
         if time.monotonic() - began > FIRST_MINUTE:
@@ -53,10 +55,10 @@ async def persevere(
 
 
 async def keep_up(platform: Platform, deliver: Deliver) -> None:
-    """Look after what was missed until cancelled."""
+    """Catch up with missed messages until cancelled."""
     while True:
         try:
             await platform.catch_up(deliver)
-        except Exception as error:  # noqa: BLE001 - whatever failed, live messages go on, and it is tried again
-            log.warning("not caught up yet", extra={"platform": platform.name, "error": repr(error)})
+        except Exception as error:  # noqa: BLE001 - after any error live messages continue, and it is tried again
+            log.warning("catch-up not finished", extra={"platform": platform.name, "error": repr(error)})
         await asyncio.sleep(CATCH_UP_SECONDS)

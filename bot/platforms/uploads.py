@@ -1,4 +1,4 @@
-"""Files of one reply, each shown once in a message of its own below the text."""
+"""Files of one reply, each shown once in a separate message below the text."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -10,20 +10,20 @@ from bot.chat import File, Files, Json, Notice, Receipt
 
 log = logging.getLogger(__name__)
 
-_GONE = "I could not show the file {name}: I no longer have it. Ask again, and I make it anew."
+_GONE = "I could not show the file {name}: I no longer have it. Please ask me for it again."
 
 
 class Renderer(Protocol):
-    """Renderer of an answer; `files` are still to be shown."""
+    """Renderer of an answer; `files` are those not shown yet."""
 
     files: list[File]
 
     def add(self, part: Notice) -> None:
-        """Take the next part."""
+        """Add the next part."""
 
 
 class NotShown(Exception):
-    """A file cannot be shown; the text is a sentence for the user.
+    """Error for a file that cannot be shown; its text is a sentence for the user.
 
     Unless it `is_final`, the next attempt at the reply tries the file again.
     """
@@ -34,10 +34,10 @@ class NotShown(Exception):
 
 
 class Uploads(ABC):
-    """Shows files once. Key of the receipt: `files`, by our id of each.
+    """Shows each file once. Key of the receipt: `files`, by the bot's id of each.
 
-    `shown` is true once a file is shown, `words` say why it never will be. A platform adds what proves, after
-    a crash in the midst of it, that a file was sent.
+    `shown` is true once a file is shown, `words` are the reason why it never will be. A platform adds what
+    proves that a file was sent, after a crash during the upload.
     """
 
     def __init__(self, receipt: Receipt, files: Files) -> None:
@@ -45,9 +45,9 @@ class Uploads(ABC):
         self._files = files
 
     async def show(self, renderer: Renderer) -> bool:
-        """Show the files that the renderer has gathered; what keeps one away becomes a notice in it.
+        """Show the files of the renderer, and add a notice to it for each that cannot be shown.
 
-        Returns whether there was such a notice. Raises `PlatformError` when it may work later.
+        Returns whether there was such a notice. Raises `PlatformError` if a later attempt may succeed.
         """
         files, renderer.files = renderer.files, []
         problems = [problem for file in files if (problem := await self._show(file))]
@@ -56,7 +56,7 @@ class Uploads(ABC):
         return bool(problems)
 
     async def _show(self, file: File) -> str:
-        """Show one file; return the sentence for why it cannot be shown, or nothing."""
+        """Show one file; return nothing, or a sentence if it cannot be shown."""
         if problem := self._known(file).get("words"):
             return str(problem)
         try:
@@ -79,7 +79,7 @@ class Uploads(ABC):
         return found[1]
 
     async def _is_shown(self, file: File) -> bool:
-        """Return whether the file is shown, as far as can be known."""
+        """Return whether the file is shown, as far as is known."""
         known = self._known(file)
         if not known.get("shown") and await self._was_sent(file, known):
             known = await self._note(file, shown=True)
@@ -99,7 +99,7 @@ class Uploads(ABC):
 
     @abstractmethod
     def _explained(self, file: File) -> AbstractContextManager[None]:
-        """Raise `NotShown` for errors of the platform that will come again."""
+        """Raise `NotShown` for permanent errors of the platform."""
 
     @abstractmethod
     async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:

@@ -1,4 +1,4 @@
-"""Slack: its events become messages, our answers become streamed replies in threads."""
+"""Slack platform: events become messages, answers become streamed replies in threads."""
 
 from bot.slack.adapter import ADAPTER
 

@@ -1,4 +1,4 @@
-"""Slack as the bot registers it. Nothing heavy is imported before it is opened."""
+"""Registration of Slack. Its client library is imported only when the platform is opened."""
 
 import re
 from collections.abc import AsyncIterator, Set
@@ -20,7 +20,7 @@ INFO = register(
         channel_ids=re.compile(r"[CG][A-Z0-9]+"),
         redaction=re.compile(
             r"xox[a-z]-[\w-]+|xapp-[\w-]+"
-            # addresses that let whoever knows them answer a command, or open a socket
+            # secret addresses: they let anyone answer a command or open a socket
             r"|(?<=hooks\.slack\.com/)[\w/.-]+|(?<=[?&]ticket=)[\w%-]+"
         ),
     )
@@ -37,7 +37,7 @@ def _begins_with(prefix: str) -> AfterValidator:
 
 
 class SlackSettings(PlatformSettings):
-    """Tokens of Slack, and where it is."""
+    """Settings of Slack: tokens and API address."""
 
     info = INFO
     switch = "slack_bot_token"
@@ -56,11 +56,11 @@ class SlackSettings(PlatformSettings):
 
     @property
     def mode(self) -> str:
-        """Return how events come in."""
+        """Return how events arrive."""
         return "on, by Socket Mode" if self.slack_app_token else "on, by HTTP at /slack/events"
 
     def problems(self, roles: Set[str]) -> list[str]:
-        """Return which of the tokens is missing, or which role."""
+        """Return a sentence for each missing token or role."""
         if self.slack_bot_token is None:
             return [
                 f"{name}: needs SLACK_BOT_TOKEN beside it; set that too, or unset {name}"

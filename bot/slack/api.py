@@ -1,4 +1,4 @@
-"""The calls we make to Slack's Web API, with bounded waiting and errors of our own."""
+"""Client of Slack's Web API, with time limits and the errors of bot.chat."""
 
 import contextlib
 import logging
@@ -19,8 +19,8 @@ from bot.slack.block_text import word
 from bot.slack.errors import translate_errors
 
 SDK_LOG = logging.getLogger("bot.slack.sdk")
-"""What slack-sdk and Bolt log to. It needs a level of its own, because they take "not set" for DEBUG and
-then print every request. Not WARNING: at each start Bolt warns that it does not use SLACK_BOT_TOKEN."""
+"""Logger of slack-sdk and Bolt. It needs its own level, because they treat "not set" as DEBUG and then print
+every request. Not WARNING: at each start Bolt warns that it does not use SLACK_BOT_TOKEN."""
 SDK_LOG.setLevel(logging.ERROR)
 
 _REQUEST_TIMEOUT = 20.0
@@ -29,12 +29,12 @@ _REQUEST_TIMEOUT = 20.0
 _PAGE = 200
 
 Call = Callable[..., Awaitable[Mapping[str, Json]]]
-"""Calls a method of Slack's with its arguments."""
+"""Function that calls a method of Slack's Web API with its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are on Slack, as `auth.test` says."""
+    """Identity of the bot on Slack, as `auth.test` returns it."""
 
     team_id: str
     team: str
@@ -43,23 +43,23 @@ class Identity:
 
     @property
     def names(self) -> frozenset[str]:
-        """What ALLOWED_BOTS may call us, whom we never answer."""
+        """Return the bot's own names, as in ALLOWED_BOTS: it never answers itself."""
         return frozenset({f"slack:{self.user_id}", f"slack:{self.bot_id}"})
 
 
 @contextlib.asynccontextmanager
 async def open_api(bot_token: str, api_url: str) -> AsyncIterator["SlackApi"]:
-    """The Web API on an HTTP session of its own; makes no request."""
+    """Open the Web API on its own HTTP session; makes no request."""
     timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield SlackApi(session, bot_token, api_url)
 
 
 class SlackApi:
-    """Two clients on one session: what may be repeated after any failure, and what may not.
+    """Web API over one session: one client repeats failed requests, the other never does.
 
-    A dropped connection or a 5xx leaves open whether a message was posted, so a write is then given up with
-    `Unreachable`. A 429 is `RateLimited` at once: who called knows what to do in the meantime.
+    After a dropped connection or a 5xx a message may have been posted, so a write then raises `Unreachable`.
+    A 429 raises `RateLimited` at once: the caller decides what to do in the meantime.
     """
 
     def __init__(self, session: aiohttp.ClientSession, bot_token: str, api_url: str) -> None:
@@ -82,21 +82,21 @@ class SlackApi:
         return await self._call(self._writer, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
 
     async def repeat(self, method: str, **arguments: Json) -> Mapping[str, Json]:
-        """As `write`, for what does no more when it is done twice."""
+        """Call a method that is safe to call twice. Raises `PlatformError`."""
         return await self._call(self.reader, method, arguments, self._bot_token, "SLACK_BOT_TOKEN")
 
     async def upload(self, url: str, content: bytes) -> None:
-        """Send the bytes of a file to the address that Slack gave for it; again and again does no harm.
+        """Send the content of a file to the address that Slack gave for it; safe to repeat.
 
-        No token goes along: the address is the secret. Raises `Unreachable`.
+        The request has no token: the address is the secret. Raises `Unreachable`.
         """
         with translate_errors("the upload of a file", "SLACK_BOT_TOKEN"):
             async with self.session.post(url, data=content, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise Unreachable(f"Slack did not take the upload of a file: status {response.status}")
+                    raise Unreachable(f"Slack did not accept the upload of a file: status {response.status}")
 
     async def download(self, url: str, most_bytes: int) -> bytes:
-        """A file that a person sent. Raises `FileRefused`."""
+        """Return the content of a user's file. Raises `FileRefused`."""
         headers = {"Authorization": f"Bearer {self._bot_token}"}
         return await download(url, self._file_hosts, most_bytes, headers)
 
@@ -110,7 +110,7 @@ class SlackApi:
         return response.data if isinstance(response.data, dict) else {}
 
     async def identify(self) -> Identity:
-        """Who the bot token belongs to. Raises `CredentialsRejected` or another `PlatformError`."""
+        """Return the owner of the bot token. Raises `CredentialsRejected` or another `PlatformError`."""
         who = await self._call(self.reader, "auth.test", {}, self._bot_token, "SLACK_BOT_TOKEN")
         names = [word(who.get(name)) for name in ("team_id", "team", "user_id", "bot_id")]
         if not names[2]:
@@ -118,13 +118,13 @@ class SlackApi:
         return Identity(*names)
 
     async def who(self) -> Identity:
-        """The same, asked only once."""
+        """Return the identity from `identify`, which is called only once."""
         if self._who is None:
             self._who = await self.identify()
         return self._who
 
     async def check_app_token(self, app_token: str) -> None:
-        """Raise what Slack has against opening a socket; the address it gives is left unused."""
+        """Check that the token can open a socket. Raises `PlatformError`."""
         await self._call(self.reader, "apps.connections.open", {}, app_token, "SLACK_APP_TOKEN")
 
     async def _call(
@@ -139,7 +139,7 @@ class SlackApi:
 
 
 async def pages(call: Call, method: str, items: str, **arguments: str) -> AsyncIterator[Mapping[str, Json]]:
-    """Every one of the `items` that a method lists, page after page.
+    """Yield all `items` that a method lists, page by page.
 
     https://docs.slack.dev/apis/web-api/pagination
     """

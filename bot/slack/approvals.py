@@ -1,4 +1,4 @@
-"""Approval requests as messages with buttons, and the presses on these.
+"""Approval requests on Slack: messages with buttons, and the decisions made with them.
 
 https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/interactivity/handling-user-interaction
 """
@@ -30,7 +30,7 @@ _RESPOND_SECONDS = 1.5
 
 
 def render_request(approval: Approval) -> Extra:
-    """Return the message of a request: what would be done, as it is, and the buttons while it waits."""
+    """Return the message of a request: the action, its state, and the buttons while it waits."""
     words = _written(approval, headline(approval, _placeholder, bold="*"))
     code = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": approval.action}]}
     blocks: list[Json] = [
@@ -62,7 +62,7 @@ def _is_ours(author: str) -> bool:
 
 
 def _written(approval: Approval, text: str) -> str:
-    """Escape a text and name people in it: who is on Slack is mentioned, which notifies them."""
+    """Escape a text and fill in names; users on Slack are mentioned, which notifies them."""
     text = _plain(text)
     for author in {approval.by, *approval.askers, *approval.approvers}:
         name = f"<@{author.partition(':')[2]}>" if _is_ours(author) else named(approval, author)
@@ -75,31 +75,31 @@ def _plain(text: str) -> str:
 
 
 class Approvals:
-    """Messages of requests beside one answer, which come after its text."""
+    """Approval requests of one answer, posted after its text."""
 
     def __init__(self, messages: Messages, lookup: InboxLookup) -> None:
         self._messages = messages
         self._lookup = lookup
 
     def show(self, approval: Approval) -> None:
-        """Let the message of a request follow the text."""
+        """Queue the message of a request: it follows the text."""
         self._messages.extras.append(render_request(approval))
 
     async def settle(self, approval: Approval) -> None:
-        """Take the buttons of a request away and say what was decided, if its message is still there."""
+        """Replace the buttons of a request with the decision, if its message still exists."""
         message = await find_request(approval, self._lookup)
         if message is None:
             return
         try:
             await self._messages.change_extra(message, render_request(approval))
-        except Refused as error:  # somebody has deleted it
-            log.warning("the message of a request keeps its buttons", extra={"error": str(error)})
+        except Refused as error:  # a user has deleted it
+            log.warning("approval buttons not removed", extra={"error": str(error)})
 
 
 async def show_request(
     approval: Approval, to: str, receipt: Receipt, api: SlackApi, limits: RateLimits, *, is_channel: bool
 ) -> ThreadId:
-    """Post a request in a channel or in somebody's direct messages; see `bot.chat.Platform.show_request`."""
+    """Post a request in a channel or in a user's direct messages, once per receipt."""
     if "channel" not in receipt.state:
         name = to.partition(":")[2]
         opened = {} if is_channel else await api.repeat("conversations.open", users=name)
@@ -113,14 +113,14 @@ async def show_request(
 
 
 async def settle_request(approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits) -> None:
-    """Let such a message say what was decided. Raises `PlatformError`."""
+    """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
     messages = Messages(api, limits, thread, receipt)
     await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
 
 
 class ApprovalButtons:
-    """Buttons of requests; who presses one is answered, for their eyes only."""
+    """Buttons of requests; only the user who presses one sees the answer."""
 
     def __init__(self, commands: Commands, users: Users, session: aiohttp.ClientSession) -> None:
         self._commands = commands
@@ -137,7 +137,7 @@ class ApprovalButtons:
 
     async def _decide(self, action: Mapping[str, Json], user: Mapping[str, Json], team: str) -> str:
         approve = action["action_id"] == APPROVE
-        # only who approves is looked up
+        # matters only for an approval
         is_external = approve and await self._users.is_external(team, user["id"], word(user.get("team_id")))
         return await decide(
             self._commands,

@@ -1,4 +1,4 @@
-"""Who reads a conversation. https://docs.slack.dev/reference/objects/conversation-object"""
+"""Audience of a conversation. https://docs.slack.dev/reference/objects/conversation-object"""
 
 import asyncio
 import logging
@@ -14,18 +14,18 @@ _KNOWN_SECONDS = 600.0
 _UNKNOWN_SECONDS = 30.0
 _MOST_KNOWN = 1_000
 _PATIENCE = 5.0
-"""Seconds: a turn waits for the answer."""
+"""Seconds for a look-up, since a turn waits for it."""
 
 
 class Audiences:
-    """Asks Slack only where the message does not tell, and remembers the answer for ten minutes."""
+    """Audiences of channels: known from the message, or looked up and cached for ten minutes."""
 
     def __init__(self, api: SlackApi) -> None:
         self._api = api
         self._known: dict[str, tuple[float, Audience]] = {}
 
     async def of(self, message: Message) -> Audience:
-        """See `bot.chat.Platform.audience`. Guests of the workspace count as its members."""
+        """Return the audience of a message. Guests of the workspace count as members."""
         place, team = message.place, message.thread.space
         if place.get("shared") or place.get("user_team", team) != team:
             return "outsiders"
@@ -47,7 +47,7 @@ class Audiences:
                 answer = await self._api.read("conversations.info", channel=channel)
             audience = _audience(answer.get("channel") or {})
         except (PlatformError, TimeoutError) as error:
-            log.info("who reads a channel is not known", extra={"channel": channel, "error": repr(error)})
+            log.info("audience not determined", extra={"channel": channel, "error": repr(error)})
             seconds, audience = _UNKNOWN_SECONDS, "outsiders"
         if len(self._known) >= _MOST_KNOWN:
             self._known.pop(next(iter(self._known)))

@@ -1,7 +1,7 @@
-"""Text of blocks and of mrkdwn, as a person reads it. Pure, and linear in what it is given.
+"""Readable text of blocks and of mrkdwn. Pure, in linear time.
 
 https://docs.slack.dev/reference/block-kit/blocks/rich-text-block (elements),
-https://docs.slack.dev/messaging/formatting-message-text (what `text` holds when it is retrieved).
+https://docs.slack.dev/messaging/formatting-message-text (the format of `text`).
 """
 
 import re
@@ -15,22 +15,22 @@ _MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 _REFERENCE = re.compile(r"<([^<>]*)>")
 
 _DEEPEST = 20
-"""Levels of blocks within blocks that are read: Slack's own are at most six deep."""
+"""Most levels of nested blocks that are read: Slack's own have at most six."""
 
 _SILENT = frozenset({"actions", "context_actions", "divider", "file", "input"})
-"""Blocks with nothing to read: buttons, lines, forms, and files, which the message lists itself."""
+"""Blocks without text: buttons, lines, forms, and files, which the message itself lists."""
 
 _TEXTUAL = ("title", "subtitle", "text", "body", "description", "details", "output")
 _NESTED = ("fields", "elements", "rows", "blocks", "cards", "tasks")
-"""Fields in which blocks that are not known by name keep their words."""
+"""Fields in which blocks of unknown types hold their text."""
 
 
 def plain_text(text: str, bot_user_id: str) -> str:
-    """Return mrkdwn as a person reads it: no mention of the bot, references by name, entities decoded."""
+    """Return mrkdwn as users read it: no mention of the bot, references by name, entities decoded."""
     pieces, end = [], 0
     for mention in _MENTION.finditer(text):
         if mention[1] == bot_user_id:
-            # a pattern for the blanks before it would take a square number of steps
+            # a pattern that matches the blanks before it would take quadratic time
             pieces.append(text[end : mention.start()].rstrip(" \t"))
             end = mention.end()
     without_us = "".join([*pieces, text[end:]])
@@ -38,12 +38,12 @@ def plain_text(text: str, bot_user_id: str) -> str:
 
 
 def mentions(text: str, user_id: str) -> bool:
-    """Return whether mrkdwn names somebody."""
+    """Return whether mrkdwn mentions a user."""
     return any(mention[1] == user_id for mention in _MENTION.finditer(text))
 
 
 def _decoded(text: str) -> str:
-    """Return text without the three entities that Slack writes: another `&copy` is what somebody typed."""
+    """Decode the three entities that Slack writes; a `&copy` was typed by the user."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
@@ -61,23 +61,23 @@ def _readable(match: re.Match[str]) -> str:
 
 
 def word(value: Json) -> str:
-    """Return a string that Slack may leave out, send as null or as something else: then an empty one."""
+    """Return `value` if it is a string; an empty string if Slack sent something else or nothing."""
     return well_formed(value) if isinstance(value, str) else ""
 
 
 def objects(value: Json) -> Iterator[Mapping[str, Json]]:
-    """Yield the objects in a list; nothing for whatever is not a list."""
+    """Yield the objects in a list; nothing if `value` is not a list."""
     return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
 
 
 @dataclass(frozen=True, slots=True)
 class BlockText:
-    """Reads blocks of a message; mentions of `bot_user_id` are left out, as `plain_text` does."""
+    """Reads the blocks of a message without mentions of `bot_user_id`, like `plain_text`."""
 
     bot_user_id: str
 
     def read(self, blocks: Json) -> str:
-        """Return the text of all blocks, a line or more for each."""
+        """Return the text of all blocks, at least one line for each."""
         return well_formed(_lines(self._block(block, 0) for block in objects(blocks)).strip())
 
     def _block(self, block: Mapping[str, Json], depth: int) -> str:
@@ -105,7 +105,7 @@ class BlockText:
         return [self._said(each, depth) for each in objects(value)]
 
     def _said(self, value: Json, depth: int) -> str:
-        """Return the words of a text, a block or a cell."""
+        """Return the text of a text object, a block or a cell."""
         return self._text(value) or (self._block(value, depth + 1) if isinstance(value, dict) else "")
 
     def _row(self, row: Json, depth: int) -> str:
@@ -113,7 +113,7 @@ class BlockText:
         return f"| {' | '.join(cells)} |"
 
     def _text(self, value: Json) -> str:
-        """Return the text of a text object, or the string that some blocks have in its place."""
+        """Return the text of a text object, or a string that stands in its place."""
         if isinstance(value, str):
             return well_formed(value)
         if not isinstance(value, dict) or not isinstance(value.get("text"), str):
@@ -160,7 +160,7 @@ class BlockText:
 
 
 def _piece(element: Mapping[str, Json]) -> str:
-    """Return a piece of a line of rich text; one that is not known says the words that it has."""
+    """Return the text of an inline element; for unknown types, any text that it has."""
     text = word(element.get("text"))
     match element.get("type"):
         case "text":

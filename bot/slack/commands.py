@@ -17,14 +17,16 @@ STOP = "/agent-stop"
 REDIS = "/agent-redis"
 USAGE = "/agent-usage"
 
+_UNKNOWN = "I do not know the command {command}. You can use: {known}"
+
 IsExternal = Callable[[str], Awaitable[bool]]
-"""Tells if the user of that id is of another organisation or a guest, as far as Slack says."""
+"""Function that tells whether a user is a guest or from another organisation, as far as Slack says."""
 
 
 def add_commands(
     app: AsyncApp, commands: Commands, session: aiohttp.ClientSession, is_external: IsExternal
 ) -> None:
-    """Let `app` answer slash commands, for the caller's eyes only."""
+    """Register the slash commands with `app`; only the caller sees the answers."""
 
     async def examined(user: str) -> str:
         return await commands.health(f"slack:{user}", is_external=await is_external(user))
@@ -47,7 +49,7 @@ def add_commands(
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]
         known += [REDIS] * bool(commands.operations) + [MEMORY] * bool(commands.memory)
-        await ack(mrkdwn(f"I do not know {body['command']}. What I know: {', '.join(known)}"))
+        await ack(mrkdwn(_UNKNOWN.format(command=body["command"], known=", ".join(known))))
 
     app.command(HEALTH)(health)
     app.command(STOP)(stop)

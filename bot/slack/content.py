@@ -1,9 +1,8 @@
-"""Content of a message: its author's words, what others wrote that it forwards, and the files of both. Pure.
+"""Content of a message: its author's text, quotes of messages that it forwards, and the files of both. Pure.
 
-A person's words are in `text`; a bot's are in its blocks, or in attachments of the older kind, and its `text`
-is what a notification shows. A forwarded message is an attachment (`is_share`), as is a message that somebody
-links to (`is_msg_unfurl`): both become quotes. So is the preview of a link, which nobody wrote: that is left
-out.
+Users write into `text`. Bots write into blocks, or into attachments of the older kind; their `text` is what a
+notification shows. Forwarded messages (`is_share`) and linked messages (`is_msg_unfurl`) are attachments,
+too: they become quotes. Previews of links are also attachments: they are left out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +13,10 @@ from bot.chat.text import one_line
 from bot.slack.block_text import BlockText, mentions, objects, plain_text, word
 
 FILE_ID = "slack-file:"
-"""Begins the address of a file that Slack does not describe in the event: `files.info` does."""
+"""Prefix of the address of a file that the event only names; `files.info` describes it."""
 
 _MOST_CHARS = 40_000
-"""Of all that a message says: as many as Slack takes in one text."""
+"""Most characters that are read of a message: as many as Slack takes in one text."""
 
 _CUT = "\n[The rest of this message is left out: it is too long.]"
 _NOTHING = "[Its text cannot be read here: the channel that it is from may be private.]"
@@ -26,9 +25,9 @@ _LABEL_CHARS = 100
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Words and files of a message; `text` is its author's alone.
+    """Text and files of a message; `text` is only what its author wrote.
 
-    `mentions_bot` tells that its author names the bot, `is_named_by_others` that a quote or a preview does.
+    `mentions_bot`: the author mentions the bot. `is_named_by_others`: a quote or a preview mentions it.
     """
 
     text: str
@@ -39,7 +38,7 @@ class Content:
 
 
 def content_of(message: Mapping[str, Json], bot_user_id: str) -> Content:
-    """Read a message, whatever is missing from it or has another type than it should."""
+    """Read a message; fields that are missing or have an unexpected type are skipped."""
     return _Reader(bot_user_id).content(message)
 
 
@@ -65,12 +64,12 @@ class _Reader:
 
     def _own(self, message: Mapping[str, Json]) -> str:
         text = plain_text(word(message.get("text")), self._bot_user_id)
-        if message.get("bot_id"):  # people see the blocks
+        if message.get("bot_id"):  # users see the blocks instead
             return self._blocks.read(message.get("blocks")) or text
         return text or self._blocks.read(message.get("blocks"))
 
     def _attached(self, attachment: Mapping[str, Json]) -> str:
-        """Read an attachment that a bot has made, as alerts do, or a table that somebody has pasted."""
+        """Read an attachment from a bot, such as an alert, or a table that a user has pasted."""
         texts = [self._text(attachment, name) for name in ("pretext", "author_name", "title", "text")]
         texts += [self._field(each) for each in objects(attachment.get("fields"))]
         texts += [self._blocks.read(attachment.get("blocks")), self._text(attachment, "footer")]
@@ -81,7 +80,7 @@ class _Reader:
         return ": ".join(filter(None, (self._text(field, "title"), self._text(field, "value"))))
 
     def _quote(self, attachment: Mapping[str, Json]) -> Quote:
-        """Read a forwarded or linked message: who wrote it and where, its words, the names of its files."""
+        """Read a forwarded or linked message: author, place, text and names of files."""
         blocks = [
             self._blocks.read(inner.get("blocks"))
             for each in objects(attachment.get("message_blocks"))
@@ -100,7 +99,7 @@ class _Reader:
         return plain_text(word(holder.get(name)), self._bot_user_id)
 
     def _is_mentioned(self, said: Json) -> bool:
-        """Return whether a text or a block names the bot; without recursion, however deep the blocks are."""
+        """Return whether a text or a block mentions the bot; blocks may be nested to any depth."""
         open_nodes = [said]
         while open_nodes:
             node = open_nodes.pop()
@@ -125,14 +124,14 @@ def _is_preview(attachment: Mapping[str, Json]) -> bool:
 
 
 def _author(attachment: Mapping[str, Json]) -> str:
-    """Return the author's name and Slack's words for the place, on one line."""
+    """Return the author's name and Slack's description of the place, on one line."""
     names = (word(attachment.get(name)) for name in ("author_name", "author_subname", "author_id"))
     author, place = next(filter(None, names), "somebody"), word(attachment.get("footer"))
     return one_line(f"{author} ({place})" if place else author)[:_LABEL_CHARS]
 
 
 def _bounded(quotes: Iterable[Quote], most: int) -> Iterator[Quote]:
-    """Yield quotes with so many characters at most; the one that has no room any more is the last one."""
+    """Yield quotes with at most `most` characters in total; cut the first that does not fit, and stop."""
     for quote in quotes:
         left, most = max(most, 0), most - len(quote.source) - len(quote.text)
         yield replace(quote, text=_cut(quote.text, left))
@@ -157,7 +156,7 @@ def _files(files: Json) -> Iterator[Attachment]:
 
 
 def address_of(file: Mapping[str, Json]) -> str:
-    """Return the address of a file, `FILE_ID` and its id when Slack gives none; nothing if it was deleted."""
+    """Return the address of a file: `FILE_ID` and its id if Slack gives none, nothing if it was deleted."""
     if file.get("mode") == "tombstone":
         return ""
     id = word(file.get("id"))

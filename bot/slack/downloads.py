@@ -1,4 +1,4 @@
-"""Files that people send along: found, downloaded, and told from the page that Slack gives in their place."""
+"""Download of users' files; a sign-in page that Slack sends in place of a file is detected."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,18 @@ from bot.slack.errors import Refused
 
 _REASONS = {
     "file_deleted": "it was deleted",
-    "file_not_found": "it is gone, or I may not see it",
+    "file_not_found": "it was deleted, or I have no access to it",
 }
 _HIDDEN = "Slack does not let me see it"
-_NO_SCOPE = "Slack does not show it to me; the app may lack the scope files:read"
-_UNREACHABLE = "Slack does not answer just now"
+_NO_SCOPE = "I have no access to it; the app may lack the scope files:read"
+_UNREACHABLE = "Slack is not responding; please try again in a few minutes"
 
 _PAGES = ("html", "vnd.slack-docs")
-"""Media types whose content is HTML: pages, and Slack's own canvases."""
+"""Media types whose content is HTML: web pages and Slack's canvases."""
 
 
 async def fetch(api: SlackApi, attachment: Attachment, most_bytes: int) -> bytes:
-    """Download a file. The token goes to Slack's own hosts, and to no other. Raises `FileRefused`."""
+    """Download a file; the token is sent only to Slack's own hosts. Raises `FileRefused`."""
     url, media_type = attachment.url, attachment.media_type
     if url.startswith(FILE_ID):
         file = await _described(api, url.removeprefix(FILE_ID))
@@ -34,7 +34,7 @@ async def fetch(api: SlackApi, attachment: Attachment, most_bytes: int) -> bytes
 
 
 async def _described(api: SlackApi, id: str) -> Mapping[str, Json]:
-    """Look up a file that an event only names, as those of Slack Connect are.
+    """Look up a file that an event only names, such as one from Slack Connect.
 
     https://docs.slack.dev/apis/slack-connect/#check_file_info
     """
@@ -50,6 +50,6 @@ async def _described(api: SlackApi, id: str) -> Mapping[str, Json]:
 
 
 def _is_sign_in_page(content: bytes) -> bool:
-    """Return whether it is the page that Slack gives, with status 200, where a token may not see a file."""
+    """Return whether this is Slack's sign-in page, sent with status 200 if the token cannot read a file."""
     begin = content[:20_000].lstrip().lower()
     return begin.startswith((b"<!doctype html", b"<html")) and b"slack" in begin

@@ -1,4 +1,4 @@
-"""Slack's errors, turned into those of bot.chat.
+"""Translation of Slack's errors into those of bot.chat.
 
 Error codes: https://docs.slack.dev/reference/methods (each method's page lists its own).
 """
@@ -41,14 +41,14 @@ _BAD_CREDENTIALS = frozenset(
     }
 )
 _DEFAULT_WAIT = 30.0
-"""Seconds to wait when Slack limits us without saying for how long."""
+"""Seconds to wait for a rate limit when Slack does not say how long."""
 
 _LONGEST_WAIT = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 
 
 class Refused(Undeliverable):
-    """Slack said no to one request, and will again; `code` is Slack's word for why."""
+    """Slack refuses a request and would refuse it again; `code` is Slack's error code."""
 
     def __init__(self, method: str, code: str) -> None:
         super().__init__(f"Slack refused {method}: {code}")
@@ -56,33 +56,33 @@ class Refused(Undeliverable):
 
 
 class GivenUp(Refused):
-    """Slack fails at one request again and again, while it answers others: it counts as refused."""
+    """Slack keeps failing at one request while it answers others; treated as a refusal."""
 
     def __init__(self, method: str) -> None:
-        super().__init__(method, "it fails again and again")
+        super().__init__(method, "it keeps failing")
 
 
 class MissingScope(CredentialsRejected):
-    """The app was installed before it needed this permission."""
+    """The token lacks a scope: the app was installed before the bot needed it."""
 
 
 class StreamEnded(Refused):
-    """Slack has ended the stream by itself; the message stays and can be edited."""
+    """Slack has ended the stream; the message remains and can be edited."""
 
 
 class StoppedByUser(Refused):
-    """A person has pressed Slack's stop button: the answer ends where it stands."""
+    """A user has pressed Slack's stop button: the answer ends as it is."""
 
 
 _UNREADABLE = (AttributeError, RecursionError, UnicodeDecodeError)
-"""Raised by slack-sdk for an answer that is no JSON object: the page of a proxy, for example."""
+"""Errors of slack-sdk for an answer that is not a JSON object, such as a proxy's page."""
 
 _KINDS = {"message_not_in_streaming_state": StreamEnded, "stopped_by_user": StoppedByUser}
 
 
 @contextmanager
 def translate_errors(method: str, variable: str) -> Iterator[None]:
-    """Raise what `method` meets as errors of bot.chat; `variable` holds the token that it uses."""
+    """Raise errors of `method` as errors of bot.chat; `variable` is the setting of its token."""
     try:
         yield
     except SlackApiError as error:
@@ -94,7 +94,7 @@ def translate_errors(method: str, variable: str) -> Iterator[None]:
 
 
 def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
-    # `response` is aiohttp's own when the body was not JSON, and its data is no dict when not of that type
+    # `response` is aiohttp's own if the body was not JSON; `data` is not a dict if it was not an object
     status: int = getattr(error.response, "status_code", 0) or getattr(error.response, "status", 0)
     data = getattr(error.response, "data", None)
     code = str(data.get("error", "")) if isinstance(data, dict) else ""
@@ -103,19 +103,19 @@ def _raise(error: SlackApiError, method: str, variable: str) -> NoReturn:
         raise RateLimited(f"Slack limits {method}: wait {wait:g} s", wait) from error
     if code in _BAD_CREDENTIALS:
         kind = MissingScope if code == "missing_scope" else CredentialsRejected
-        raise kind(_what_to_mend(method, code, variable, data)) from error
+        raise kind(_credentials_advice(method, code, variable, data)) from error
     if not code or status >= 500 or code in _OUT_OF_ORDER:
-        raise Unreachable(f"Slack is out of order at {method}: {code or f'status {status}'}") from error
+        raise Unreachable(f"Slack failed at {method}: {code or f'status {status}'}") from error
     raise _KINDS.get(code, Refused)(method, code) from error
 
 
 def _seconds(wait: object) -> float:
-    """Return the whole seconds that Slack names. A proxy on the way may write something else, or a date."""
+    """Return the seconds that Slack names; a proxy may send something else, such as a date."""
     text = str(wait).strip()
     return min(float(text), _LONGEST_WAIT) if _SECONDS.fullmatch(text) else _DEFAULT_WAIT
 
 
-def _what_to_mend(method: str, code: str, variable: str, data: object) -> str:
+def _credentials_advice(method: str, code: str, variable: str, data: object) -> str:
     if code == "missing_scope" and isinstance(data, dict):
         needed = data.get("needed", "unknown")
         return f"{variable} lacks the scope {needed} for {method}: install the app again from manifest.yml"

@@ -1,7 +1,7 @@
-"""Slack's events, read into messages. Pure.
+"""Parser of Slack's events. Pure.
 
-Payloads: https://docs.slack.dev/reference/events (`message`, `app_mention`); see `bot.slack.content` for what
-a message says.
+Payloads: https://docs.slack.dev/reference/events (`message`, `app_mention`). `bot.slack.content` reads the
+text of a message.
 """
 
 import re
@@ -12,30 +12,30 @@ from bot.slack.block_text import objects, word
 from bot.slack.content import content_of
 
 _SUBTYPES = frozenset({None, "file_share", "me_message", "thread_broadcast"})
-"""What a person writes; every other subtype is an edit, a deletion or an announcement."""
+"""Subtypes of what users write; all others are edits, deletions or announcements."""
 _BOT_SUBTYPES = _SUBTYPES | {"bot_message"}  # of webhooks, and of apps that post under another name
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
-"""Unix seconds with the microseconds that make it unique in its channel: Slack's id of a message."""
+"""Unix seconds, made unique in a channel by microseconds: Slack's id of a message."""
 
 
 class Unreadable(ValueError):
-    """An event that does not have the form that Slack documents."""
+    """Event that does not have the form that Slack documents."""
 
 
 STOP_REACTION = "x"
 
 _MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
-"""Raised by reading what has another form than it should."""
+"""Errors raised while a payload of an unexpected form is read."""
 
 
 def parse_event(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = frozenset()) -> Event | None:
-    """Return what a person does in an `event_callback`; None when it is not for the bot.
+    """Return the event in an `event_callback`; None if it is not for the bot.
 
-    A mention in a channel comes as `app_mention` and as `message`: both give the same message. Of other
-    bots, those in `bots` (as in ALLOWED_BOTS) are heard, as they first write: not their edits, which is how
-    an answer grows. Raises `Unreadable`.
+    A mention in a channel arrives as `app_mention` and as `message`; both give the same message. Other bots
+    are ignored unless they are in `bots` (as in ALLOWED_BOTS). Their edits are always ignored, because a
+    bot's answer grows by edits. Raises `Unreadable`.
     """
     try:
         return _event(body, body.get("event") or {}, bot_user_id, bots)
@@ -44,7 +44,7 @@ def parse_event(body: Mapping[str, Json], bot_user_id: str, bots: Set[str] = fro
 
 
 def event_id(event: Json, channel: str = "") -> str:
-    """A name for an event before it is read: the same when it comes again, also from the history."""
+    """Return an id for an event that is not parsed yet; a redelivery or the history gives the same id."""
     fields = event if isinstance(event, Mapping) else {}
     edited = fields.get("message")
     message = edited if isinstance(edited, Mapping) else fields
@@ -62,9 +62,9 @@ def parse_message(
     *,
     is_shared: bool = False,
 ) -> Message | None:
-    """Read a message that `conversations.history` or `.replies` gives, as `parse_event`. Raises `Unreadable`.
+    """Read a message from `conversations.history` or `.replies`, like `parse_event`. Raises `Unreadable`.
 
-    `is_shared` tells that the channel is shared with other organisations.
+    `is_shared`: the channel is shared with other organisations.
     """
     body = {"team_id": team, "is_ext_shared_channel": is_shared}
     try:
@@ -83,9 +83,9 @@ def parse_past_event(
     *,
     is_shared: bool = False,
 ) -> Message | Correction | None:
-    """Read a message of the history, with its last edit, which may not have been heard. Raises `Unreadable`.
+    """Read a message from the history, as a `Correction` if it was edited. Raises `Unreadable`.
 
-    Told as an edit, since the event of that may still come: it must be known to be the same.
+    The event of that edit may still arrive, and must be recognised as a duplicate.
     """
     read = parse_message(message, channel, channel_kind, team, bot_user_id, bots, is_shared=is_shared)
     edited = message.get("edited")
@@ -120,7 +120,7 @@ def _changed(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: s
     edited = now.get("edited")
     if not edited or now.get("text") == before.get("text"):  # Slack has added a preview, or counted a reply
         return None
-    # the body tells as much of the channel and of the author's team as that of a new message
+    # the body describes the channel and the author's team, as it does for a new message
     message = _message(
         body, _as_it_reads(now, event["channel"], event.get("channel_type")), bot_user_id, frozenset()
     )
@@ -128,7 +128,7 @@ def _changed(body: Mapping[str, Json], event: Mapping[str, Json], bot_user_id: s
 
 
 def _as_it_reads(message: Mapping[str, Json], channel: Json, channel_kind: Json) -> dict[str, Json]:
-    """Return a message that may have been edited as the event of a new one."""
+    """Return a possibly edited message in the form of a new message's event."""
     event = {name: value for name, value in message.items() if name != "edited"}
     return event | {"channel": channel, "channel_type": channel_kind}
 
@@ -146,7 +146,7 @@ def _reaction(body: Mapping[str, Json], event: Mapping[str, Json]) -> Stop | Non
 
 
 def place_of(stop: Stop) -> tuple[str, str]:
-    """Return the channel and the thread where a stop was wanted; no thread where that is not known."""
+    """Return the channel and the thread of a stop; the thread is empty if it is not known."""
     if stop.thread:
         return stop.thread.channel, stop.thread.thread
     _, _, channel, _ = stop.message_id.split(":")
@@ -154,7 +154,7 @@ def place_of(stop: Stop) -> tuple[str, str]:
 
 
 def team_of(stop: Stop) -> str:
-    """Return the workspace where a stop was wanted."""
+    """Return the workspace of a stop."""
     return stop.thread.space if stop.thread else stop.message_id.split(":")[1]
 
 
@@ -169,7 +169,7 @@ def _message(
     if not _is_written(event, bot_user_id) or (bot_ids and bots.isdisjoint(bot_ids)):
         return None
     content, kind = content_of(event, bot_user_id), word(event.get("channel_type"))
-    # an `app_mention` does not tell whose words name the bot
+    # an `app_mention` does not say who mentions the bot: the author, or a quote
     is_named = content.mentions_bot or (event["type"] == "app_mention" and not content.is_named_by_others)
     addressed = is_named or kind == "im"
     if not event.get("thread_ts") and not addressed:
@@ -193,9 +193,9 @@ def _message(
             "team": team,
             "ts": ts,
             "user": user,
-            # in a channel shared between workspaces the author's may be another than ours
+            # in a channel shared between workspaces, the author's may be different from the bot's
             "user_team": word(event.get("user_team")) or word(event.get("team")) or team,
-            "channel_kind": kind,  # app_mention does not tell
+            "channel_kind": kind,  # not in an app_mention
             "shared": "yes" if body.get("is_ext_shared_channel") else "",  # with other organisations
         },
         bot_ids=bot_ids,
@@ -205,7 +205,7 @@ def _message(
 
 
 def _bot_ids(event: Mapping[str, Json]) -> tuple[str, ...]:
-    """The names of an author that is a bot. A webhook, and an old kind of app, has no user."""
+    """Return the ids of an author that is a bot; webhooks and old apps have no user."""
     if not event.get("bot_id"):
         return ()
     return tuple(f"slack:{_id(event[name])}" for name in ("bot_id", "user") if event.get(name))
@@ -216,7 +216,7 @@ def _is_written(event: Mapping[str, Json], bot_user_id: str) -> bool:
         event.get("type") in ("message", "app_mention")
         and event.get("subtype") in (_BOT_SUBTYPES if event.get("bot_id") else _SUBTYPES)
         and not event.get("hidden")
-        and not event.get("edited")  # a mention that is edited in comes as app_mention once more
+        and not event.get("edited")  # a mention that is added by an edit arrives as app_mention again
         and bool(event.get("user") or event.get("bot_id"))
         and event.get("user") not in ("USLACKBOT", bot_user_id)
     )
@@ -235,7 +235,7 @@ def _ts(value: Json) -> str:
 
 
 def moment(value: Json) -> float:
-    """Return the Unix seconds in a `ts`; 0 for what is not one."""
+    """Return the Unix seconds in a `ts`; 0 if `value` is not one."""
     return float(value) if isinstance(value, str) and _TS.fullmatch(value) else 0.0
 
 
@@ -244,7 +244,7 @@ def _object(value: Json) -> Mapping[str, Json]:
 
 
 def _team(body: Mapping[str, Json]) -> str:
-    # the workspace we are installed in; `team_id` is null for events of a whole Enterprise organisation
+    # the workspace of the installation; `team_id` is null for events of a whole Enterprise organisation
     installation = next(objects(body.get("authorizations")), {})
     event = _object(body.get("event"))
     teams = (installation.get("team_id"), *(body.get(name) for name in _TEAMS), event.get("team"))
@@ -255,7 +255,7 @@ _TEAMS = ("team_id", "context_team_id", "enterprise_id")
 
 
 def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: Mapping[str, Json]) -> str:
-    """Return the author's team as ALLOWED_SPACES names it; nothing when the app is installed there."""
+    """Return the author's team as in ALLOWED_SPACES; nothing if the app is installed there."""
     names = (event.get("user_team"), event.get("source_team"), profile.get("team"), event.get("team"))
     theirs = next(filter(None, map(word, names)), "")
     installations = objects(body.get("authorizations"))
@@ -264,12 +264,12 @@ def _author_space(body: Mapping[str, Json], event: Mapping[str, Json], profile: 
 
 
 def is_guest(person: Mapping[str, Json]) -> bool:
-    """Return whether Slack says so, in an event's `user_profile` or in the answer of `users.info`."""
+    """Return whether a user is a guest, by an event's `user_profile` or the answer of `users.info`."""
     return any(person.get(name) is True for name in ("is_restricted", "is_ultra_restricted", "is_stranger"))
 
 
 def name_of(person: Mapping[str, Json]) -> str:
-    """Return the name that people see, from an event's `user_profile` or the answer of `users.info`."""
+    """Return the name that other users see, from an event's `user_profile` or the answer of `users.info`."""
     profile = _object(person.get("profile"))
     names = (profile.get("display_name"), person.get("display_name"), person.get("real_name"))
     return next(filter(None, map(word, names)), "")

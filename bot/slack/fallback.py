@@ -8,28 +8,28 @@ from bot.platforms.fallback import notify
 from bot.slack.api import SlackApi
 
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
-"""Arguments that keep Slack's servers from fetching the links in a text, which may be the model's."""
+"""Arguments that keep Slack from fetching links in a text: a model may have made them up."""
 
 NOT_SHOWN = "I could not show part of my answer here: Slack does not accept it ({reason})."
 _NOT_ANSWERED = (
-    "I could not show my answer{where}: Slack does not accept it ({reason}). Ask an admin of the "
-    "workspace for help, or ask me somewhere else."
+    "I could not show my answer{where}: Slack does not accept it ({reason}). Please ask an admin of "
+    "the workspace for help, or ask me again in another channel."
 )
 
 _TEXT_LIMIT = 40_000
 
 
 def as_it_is(text: str) -> dict[str, Json]:
-    """Arguments that show a text in which nothing has a meaning for Slack."""
+    """Return arguments that show a text without any formatting."""
     return {"text": html.escape(text, quote=False)[:_TEXT_LIMIT], "mrkdwn": False}
 
 
 async def notify_author(api: SlackApi, turn: Turn, reason: str) -> None:
-    """Tell the author of a question, for their eyes only, that there is no answer. Never raises."""
+    """Tell the author of a question privately that the answer cannot be shown. Never raises."""
     place, thread = turn.messages[-1].place, turn.thread
     where = "" if turn.direct else f" in <#{thread.channel}>"
     text = _NOT_ANSWERED.format(where=where, reason=reason)
-    # Slack shows an ephemeral message only in a thread that people have begun
+    # Slack shows an ephemeral message only in a thread that already exists
     in_thread = {"thread_ts": thread.thread} if place["ts"] != thread.thread else {}
     ways: list[tuple[str, dict[str, Json]]] = [
         ("chat.postEphemeral", {"channel": thread.channel, "user": place["user"]} | in_thread),

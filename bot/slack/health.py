@@ -1,4 +1,4 @@
-"""Health of Slack: whether it answers us and accepts our token."""
+"""Health of Slack: whether it answers and accepts the token."""
 
 import asyncio
 import time
@@ -12,16 +12,16 @@ PROBE_SECONDS = 2.0
 
 
 class TokenProbe(health.TokenProbe):
-    """Calls `auth.test`, which costs nothing and needs no scope."""
+    """Probe that calls `auth.test`, which costs nothing and needs no scope."""
 
     def __init__(self, api: SlackApi) -> None:
         super().__init__()
         self._api = api
 
     async def __call__(self) -> Finding:
-        """Return whether we can call Slack. Never raises, and ends within `PROBE_SECONDS`.
+        """Return whether Slack can be called. Never raises, and ends within `PROBE_SECONDS`.
 
-        Without an answer it is `degraded`: what we hear on sockets does not depend on it.
+        Without an answer the state is `degraded`: events on sockets do not depend on it.
         """
         try:
             async with asyncio.timeout(PROBE_SECONDS):

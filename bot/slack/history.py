@@ -1,6 +1,6 @@
-"""Reading what people wrote while nobody listened.
+"""Channel history: messages that were written while the bot was not connected.
 
-https://docs.slack.dev/reference/methods/conversations.history (which has no replies in threads) and
+https://docs.slack.dev/reference/methods/conversations.history (without replies in threads) and
 https://docs.slack.dev/reference/methods/conversations.replies.
 """
 
@@ -35,7 +35,7 @@ _JOINED = frozenset({"channel_join", "group_join"})
 
 
 class History:
-    """The past of every conversation that the bot is in."""
+    """History of all conversations that the bot is in."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class History:
         self._bots = bots
 
     async def read(self, who: Identity, since: float, active_since: float, deliver: Deliver) -> float:
-        """Hand over what was written since `since`, conversation by conversation, the oldest first.
+        """Deliver what was written after `since`, conversation by conversation, oldest first.
 
-        Threads are read when they had a message after `active_since`. Direct messages come first, then the
-        channels with such threads: with the strictest limit (a request a minute, for apps that are sold
-        outside of the Marketplace) it takes long to read all. Returns how many seconds old the oldest message
-        was that nobody had taken yet; 0 when there was none.
+        Threads are read if they had a message after `active_since`. Direct messages come first, then channels
+        with such threads: under the strictest limit (one request a minute, for apps that are sold outside the
+        Marketplace) reading everything takes long. Returns the age in seconds of the oldest message that was
+        not known yet; 0 if there was none.
         """
         threads: defaultdict[str, set[str]] = defaultdict(set)
         for thread in await self._lookup.active_threads("slack", active_since):
@@ -75,7 +75,7 @@ class History:
                         missed = max(missed, await self._hand_over(event, deliver))
             except (Undeliverable, CredentialsRejected) as error:  # the others may still be read
                 log.warning(
-                    "A conversation is not read", extra={"channel": conversation["id"], "error": str(error)}
+                    "conversation not read", extra={"channel": conversation["id"], "error": str(error)}
                 )
         return missed
 
@@ -87,11 +87,11 @@ class History:
         active_since: float,
         threads: set[str],
     ) -> AsyncIterator[list[Message | Correction]]:
-        """What people wrote since `since`: outside of threads, then thread by thread, each in order of time.
+        """Yield what users wrote after `since`: outside threads, then thread by thread, each in time order.
 
-        A root tells when its thread was last replied to. So the roots since `active_since` are read, which
-        takes few requests, and the replies only of what is new or has an older root. How far a thread was
-        read is kept, since reading many of them takes minutes, in which we may die.
+        A root names the time of its latest reply. So roots after `active_since` are read, which takes few
+        requests, and replies only of threads that have new ones or an older root. Progress is stored for each
+        thread, since reading many takes minutes and the process may end meanwhile.
         """
         channel = conversation["id"]
         reach = {"channel": channel, "oldest": f"{active_since:.6f}"}
@@ -115,8 +115,8 @@ class History:
         try:
             async for each in self._pages(who, "conversations.replies", "messages", ts=root, **window):
                 yield each
-        except Undeliverable as error:  # deleted in the meantime
-            log.info("A thread is not read", extra={"root": root, "error": str(error)})
+        except Undeliverable as error:  # the thread was deleted in the meantime
+            log.info("thread not read", extra={"root": root, "error": str(error)})
 
     def _messages(
         self,
@@ -125,7 +125,7 @@ class History:
         conversation: Mapping[str, Json],
         who: Identity,
     ) -> Iterable[Message | Correction]:
-        """What people wrote after `begin`, in the order of time."""
+        """Return what users wrote after `begin`, in time order."""
         bots, channel, kind = self._bots - who.names, conversation["id"], _kind(conversation)
         is_shared = bool(conversation.get("is_ext_shared"))
         for each in sorted(written, key=lambda each: float(each["ts"])):
@@ -161,7 +161,7 @@ class History:
             try:
                 return await self._api.read(method, **arguments)
             except RateLimited as error:
-                log.info("Slack limits reading", extra={"method": method, "seconds": error.retry_after})
+                log.info("request rate-limited", extra={"method": method, "seconds": error.retry_after})
                 await asyncio.sleep(error.retry_after)
 
 
@@ -170,13 +170,13 @@ def _message(event: Message | Correction) -> Message:
 
 
 def _joined_at(messages: Iterable[Mapping[str, Json]], bot_user_id: str) -> float:
-    """When we came into the conversation, if that is in sight: what was said before was not said to us."""
+    """Return when the bot joined the conversation, if that is known: earlier messages were not for it."""
     joins = (each for each in messages if each.get("subtype") in _JOINED and each.get("user") == bot_user_id)
     return max((float(each["ts"]) for each in joins), default=0.0)
 
 
 def _kind(conversation: Mapping[str, Json]) -> str:
-    """The `channel_type` that events have."""
+    """Return the `channel_type` of a conversation, as in events."""
     if conversation.get("is_im"):
         return "im"
     if conversation.get("is_mpim"):

@@ -1,4 +1,4 @@
-"""Markdown for Slack: nobody is pinged, and long answers are cut into messages as they grow. Pure."""
+"""Markdown for Slack: pings are made inert, and growing answers are cut into messages. Pure."""
 
 import html
 import re
@@ -11,18 +11,19 @@ from bot.platforms.markdown_blocks import Blocks
 
 MESSAGE_LIMIT = 11_500
 """Characters in one message. Slack takes 12,000 in `markdown_text`
-(https://docs.slack.dev/reference/methods/chat.appendStream); the rest is for what it counts differently."""
+(https://docs.slack.dev/reference/methods/chat.appendStream); the rest is a margin for what it counts
+differently."""
 
 _AFTER_PARAGRAPH = 10_000
 _AFTER_LINE = 10_750
 _BEFORE_FENCE = 8_000
-"""From these sizes on a message ends at the next such place, because shown text cannot be taken back."""
+"""From these sizes on a message ends at the next such place, because shown text cannot be removed."""
 
 _CLOSING_ROOM = 80
-"""For the line that closes a code block at the end of a message."""
+"""Characters reserved for the line that closes a code block at the end of a message."""
 
 _WORD_LIMIT = 2_000
-"""Longer runs without a space may be cut: a word is kept back until it ends, but not for ever."""
+"""Longer runs without a space may be cut: a word is held back until it ends, up to this length."""
 
 # Chinese, Japanese and Korean are written without spaces: each of their characters is a word here
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
@@ -34,7 +35,7 @@ _BULLET = re.compile(r"^([ \t]*+)[-*] ", re.MULTILINE)
 _BOLD = re.compile(r"\*\*([^\n*]++(?:\*[^\n*]++)*+)\*\*")
 _LINK = re.compile(r"\[([^\[\]\n]+)\]\((https?://(?:[^()\s]|\([^()\s]*\))+)\)")
 
-# what would format the text of a cell. Underscores within a word, and an address, mean nothing else
+# markup in the text of a cell; underscores within a word or an address are not markup
 _CELL_MARKUP = re.compile(r"\\(?!\|)|[`*~\[]|(?<!\w)_+|(?<=[^\W_])_++(?!\w)|&(?=#?\w{1,31};)")
 _ADDRESS = re.compile(r"https?://[^\s|]+")
 _PING = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam)|@[UWB][A-Z0-9])")
@@ -43,15 +44,15 @@ _INVISIBLE = "\u200b"
 
 
 def neutralise(text: str) -> str:
-    """`text` with Slack's pings (`<!channel>`, `<@U…>`) made inert by an invisible character.
+    """Return `text` with Slack's pings (`<!channel>`, `<@U…>`) made inert by an invisible character.
 
-    Entities would show inside code, so nothing else is escaped: other `<` mean nothing to Slack here.
+    Nothing else is escaped: entities would be visible inside code, and any other `<` has no meaning here.
     """
     return _PING.sub("<" + _INVISIBLE, text)
 
 
 def mrkdwn(markdown: str) -> str:
-    """Simple Markdown (bold, links, lists, code) in the older format that answers to commands take.
+    """Convert simple Markdown (bold, links, lists, code) to mrkdwn, which answers to commands need.
 
     https://docs.slack.dev/messaging/formatting-message-text
     """
@@ -66,7 +67,7 @@ def _prose(text: str) -> str:
 
 
 def as_data(cells: str) -> str:
-    """The text of table cells so that every character of it is shown: values are not Markdown.
+    """Escape the text of table cells, so that every character is shown: values are not Markdown.
 
     https://docs.slack.dev/reference/block-kit/blocks/markdown-block (escaping special characters)
     """
@@ -83,19 +84,19 @@ def _escaped(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Here one message ends with `close` and the next begins with `reopen`: a code block or table goes on."""
+    """End of a message: `close` ends its code block or table, `reopen` continues it in the next message."""
 
     close: str = ""
     reopen: str = ""
 
 
 class Pager:
-    """Cuts a growing answer into messages, deciding only forwards.
+    """Cuts a growing answer into messages; a cut is never changed later.
 
-    However the answer is divided over calls of `feed`, the text that comes out and its cuts are the
-    same. The text that comes out joined is the whole answer, neutralised, with the cells of tables as data;
-    what a cut adds is apart from it. The last word is kept back until it is complete, so that no cut falls
-    into it. `source` is what was fed, in pieces: cut again, it gives the same.
+    Text and cuts do not depend on how the answer is divided over calls of `feed`. The joined text is the
+    whole answer, neutralised, with table cells as data; what a cut adds is kept apart. The last word is held
+    back until it is complete, so that no cut goes through it. `source` is the input, in pieces: cut again, it
+    gives the same result.
     """
 
     def __init__(self) -> None:
@@ -103,16 +104,16 @@ class Pager:
         self._held = ""
         self._size = 0
         self._blocks = Blocks()
-        self._line = ""  # what has come out of the current line, as far as it is in this message
+        self._line = ""  # the part of the current line that is in this message
         self._last = "\n"
         self._line_begins = True
         self._paragraph_begins = True
-        self._is_lead = True  # the line has no more than marks of a quote yet
+        self._is_lead = True  # the line has only quote marks so far
         self._is_row = False
         self._cut_soon = False
 
     def feed(self, text: str) -> list[str | Cut]:
-        """Take the next piece; what can be shown by now comes out, in order."""
+        """Add the next piece; return what can be shown now, in order."""
         self.source.append(text)
         pieces = _PIECE.findall(self._held + text)
         complete = not pieces or pieces[-1].isspace() or len(pieces[-1]) >= _WORD_LIMIT
@@ -120,12 +121,12 @@ class Pager:
         return self._emit_all(pieces)
 
     def flush(self) -> list[str | Cut]:
-        """Give out the last word too: the answer ends here, or something else is shown before it goes on."""
+        """Return the last word, too: the answer ends, or something else is shown before it continues."""
         word, self._held = self._held, ""
         return self._emit_all([_break_off(word)] if word else [])
 
     def paragraph(self, text: str) -> list[str | Cut]:
-        """Take `text` as a paragraph of its own, even in the midst of a code block."""
+        """Add `text` as a separate paragraph, even inside a code block."""
         items = self.flush()
         lead = self._closing() + "\n\n" if self._size else ""
         return [*items, *self.feed(f"{lead}{text.strip()}\n\n")]
@@ -135,7 +136,7 @@ class Pager:
         self._cut_soon = True
 
     def cut(self, following: str = "") -> Cut:
-        """End this message here; `following` is what the next one begins with, if that is known."""
+        """End this message here; `following` is the beginning of the next one, if it is known."""
         fence = self._blocks.fence_after(self._line)
         if fence:
             cut = Cut(self._closing(), neutralise(fence.opening))
@@ -208,7 +209,7 @@ class Pager:
 
 
 def _break_off(word: str) -> str:
-    """`word` so that what follows it cannot make a ping of its end."""
+    """Return `word`, changed so that following text cannot turn its end into a ping."""
     return _UNFINISHED_PING.sub("<" + _INVISIBLE, word)
 
 
@@ -222,12 +223,12 @@ class Sheet:
 
     @property
     def text(self) -> str:
-        """What the message shows."""
+        """Return all that the message shows."""
         return self.reopen + self.body + self.close
 
 
 def clipped(text: str, limit: int) -> str:
-    """`text` on one line, neutralised, in at most `limit` characters."""
+    """Return `text` on one line, neutralised, in at most `limit` characters."""
     return shorten(neutralise(one_line(text[: 4 * limit])), limit)
 
 

@@ -1,4 +1,4 @@
-"""`/agent-memory` on Slack: its subcommands are the command's text."""
+"""`/agent-memory` on Slack: the text of the command is its subcommand."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,13 +16,16 @@ from bot.slack.responses import follow_up
 
 MEMORY = "/agent-memory"
 USAGE = (
-    "What I can do with what I keep about you: `/agent-memory show`, `/agent-memory export`, "
-    "`/agent-memory forget`, `/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
+    "You can use: `/agent-memory show`, `/agent-memory export`, `/agent-memory forget`, "
+    "`/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
 )
+_SENT = "I have sent you a file in our direct messages."
+_COMMENT = "Everything that I remember about you."
+_NOT_SENT = "Slack did not accept the file. Please try again in a minute."
 
 
 def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
-    """Let `app` answer `/agent-memory`, for the caller's eyes only."""
+    """Register `/agent-memory` with `app`; only the caller sees the answers."""
 
     async def answer(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         await ack()  # at once: it may take longer than the 3 s that Slack waits
@@ -51,11 +54,11 @@ async def _answered(memory: PersonalMemory, api: SlackApi, caller: Caller, text:
 
 async def _send(api: SlackApi, caller: Caller, data: bytes) -> str:
     await upload(api, caller.author.removeprefix("slack:"), FILE, data)
-    return "Here it is: I have sent you a file in our direct messages."
+    return _SENT
 
 
 async def upload(api: SlackApi, user: str, name: str, data: bytes) -> None:
-    """Send a person a file in their direct messages. Raises `PlatformError`.
+    """Send a file to a user in direct messages. Raises `PlatformError`.
 
     https://docs.slack.dev/messaging/working-with-files#upload
     """
@@ -65,10 +68,10 @@ async def upload(api: SlackApi, user: str, name: str, data: bytes) -> None:
         async with api.session.post(place["upload_url"], data=data) as response:
             response.raise_for_status()
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unreachable("Slack does not take the file. Try again in a minute.") from error
+        raise Unreachable(_NOT_SENT) from error
     await api.write(
         "files.completeUploadExternal",
         files=[{"id": place["file_id"], "title": name}],
         channel_id=opened["channel"]["id"],
-        initial_comment="All that I keep about you.",
+        initial_comment=_COMMENT,
     )

@@ -1,9 +1,9 @@
-"""The messages of one reply: the receipt is told before one comes into being, and right after.
+"""Messages of one reply: the receipt is saved before each message is sent, and again right after.
 
-So after a crash, or an answer of Slack's that never came, we know that there may be a message that we do not
-know, and look for it. `chat.startStream` takes no metadata, so the key that tells a message as this turn's
-comes with the call that ends it (https://docs.slack.dev/reference/methods/chat.stopStream): an own message
-after the question without a key is the stream that was being opened.
+So after a crash, or without an answer from Slack, the bot knows that an unknown message may exist, and looks
+for it. `chat.startStream` takes no metadata, so the call that ends the stream adds the key of the turn
+(https://docs.slack.dev/reference/methods/chat.stopStream): a message of the bot after the question without a
+key is the stream that was being opened.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ METADATA_TYPE = "bot_turn"
 
 
 _CLOCKS_SECONDS = 60.0
-"""Largest difference between another clock and Slack's."""
+"""Largest expected difference between another clock and Slack's."""
 
 
 @dataclass(slots=True)
 class Page:
-    """One message, as the receipt keeps it.
+    """One message, as the receipt stores it.
 
-    `digest` is of the text that Slack has confirmed, and empty while nobody knows what the message shows.
+    `digest` is of the text that Slack has confirmed; empty while it is not known what the message shows.
     `open`: it is being streamed.
     """
 
@@ -46,7 +46,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A message with blocks that stands beside the answer's text; `key` tells it from the turn's others."""
+    """Message with blocks beside the answer's text; `key` is unique in the turn."""
 
     key: str
     text: str
@@ -54,7 +54,7 @@ class Extra:
 
 
 class Messages:
-    """Writes the messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
+    """Messages of one reply; `pages` are those that exist. All methods raise `PlatformError`."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class Messages:
 
     @property
     def team(self) -> str:
-        """The workspace that they are in."""
+        """Return the workspace of the messages."""
         return self._thread.space
 
     async def recover(self) -> None:
-        """Find the message that an earlier attempt may have made without hearing of it, and end its stream.
+        """Find the message that an earlier attempt may have sent without an answer, and end its stream.
 
         Raises `StoppedByUser`.
         """
@@ -93,7 +93,7 @@ class Messages:
             await self.close(self.pages[-1])
 
     async def _found(self, opening: Mapping[str, Json]) -> str | None:
-        """The message that was being made, if it exists and the thread can be read."""
+        """Return the message that was being sent, if it exists and the thread can be read."""
         try:
             async with self.writer.limit("conversations.replies", "opening"):
                 return await self._find(extra=opening.get("extra"), is_stream=opening["stream"])
@@ -101,7 +101,7 @@ class Messages:
             return None
 
     async def _find(self, *, extra: str | None, is_stream: bool) -> str | None:
-        """The newest own message after the question that may be the one, since a turn begins after others."""
+        """Return the bot's newest matching message after the question; older ones are of earlier turns."""
         wanted = {"turn": self._receipt.turn.id} | ({"extra": extra} if extra else {})
         known = {page.ts for page in self.pages}
         found = None
@@ -115,7 +115,7 @@ class Messages:
 
     @property
     def _asked_at(self) -> str:
-        # a question from elsewhere has a time by another clock
+        # a question from another platform has the time of another clock
         newest = self._receipt.turn.messages[-1]
         elsewhere = f"{newest.sent_at - _CLOCKS_SECONDS:.6f}"
         asked = [each.place["ts"] for each in self._receipt.turn.messages if "ts" in each.place]
@@ -130,11 +130,11 @@ class Messages:
         method = "conversations.replies" if self._thread.thread else "conversations.history"
         replies = pages(self._api.read, method, "messages", **arguments, include_all_metadata="true")
         async for message in replies:
-            if float(message["ts"]) > float(ts):  # the root of the thread comes in any case
+            if float(message["ts"]) > float(ts):  # the root of the thread is always included
                 yield message
 
     async def start(self, chunks: Sequence[Json]) -> Page:
-        """Open a stream with its first chunks. Never waits for a limit: raises `RateLimited` at once."""
+        """Open a stream with its first chunks. Raises `RateLimited` at once, without waiting."""
         asker = self._receipt.turn.messages[-1].place
         await self._opens(stream=True)
         answer = await self.writer.write_once(
@@ -152,7 +152,7 @@ class Messages:
         return page
 
     async def _opens(self, *, stream: bool, extra: str = "") -> None:
-        """Note that a message is about to come into being."""
+        """Note in the receipt that a message is about to be sent."""
         await self._receipt.save(opening={"stream": stream} | ({"extra": extra} if extra else {}))
 
     async def append(self, page: Page, chunks: Sequence[Json]) -> None:
@@ -175,21 +175,21 @@ class Messages:
         await self.save()
 
     async def close(self, page: Page, chunks: Sequence[Json] = ()) -> None:
-        """End a stream as it stands, if it can be ended. Raises `StoppedByUser`."""
+        """End a stream as it is, if possible. Raises `StoppedByUser`."""
         try:
             await self.stop(page, chunks)
         except StoppedByUser:
             raise
         except Refused as error:
-            if chunks and page.open:  # it may be these that Slack refuses
+            if chunks and page.open:  # Slack may refuse the chunks
                 await self.close(page)
                 return
-            log.info("A stream could not be ended", extra={"error": str(error)})
+            log.info("stream not ended", extra={"error": str(error)})
             page.open = False
             await self.save()
 
     async def update(self, page: Page, text: str) -> None:
-        """Replace what a message shows, which is not being streamed."""
+        """Replace the text of a message that is not being streamed."""
         await self._doubt(page)
         await self.writer.room("chat.update")
         await self.writer.write(
@@ -199,16 +199,16 @@ class Messages:
         await self.save()
 
     async def post(self, text: str) -> None:
-        """Show one more message, at once."""
+        """Post one more message."""
         ts = await self._post({"markdown_text": text}, text)
         self.pages.append(Page(ts, _digest(text)))
         await self.save(opening=None)
 
     async def _post(self, content: Mapping[str, Json], text: str, extra: str = "") -> str:
-        """Post `content`; where Slack does not take it, `text` as it is, and then a sentence.
+        """Post `content`; if Slack refuses it, post `text` unformatted, and if that fails, a sentence.
 
-        Raises `Refused` when it takes none of them; the person who asked is then told in another way. A copy
-        of a request is no copy without the statement, and words in its thread decide: it gets no sentence.
+        Raises `Refused` when Slack refuses all of them; the author is then notified privately. The copy of an
+        approval request gets no sentence: replies to it are decisions, so it must show the request.
         """
         part = extra or _digest(text)
         try:
@@ -248,7 +248,7 @@ class Messages:
         return str(answer["ts"])
 
     async def finish(self) -> None:
-        """Post what stands beside the text, once all of that is shown; then the reply is finished."""
+        """Post the extra messages after the text is complete, and mark the reply as finished."""
         for extra in self.extras:
             if extra.key not in self._posted_extras:
                 await self._post_extra(extra)
@@ -264,14 +264,14 @@ class Messages:
         await self._receipt.save(extras=self._posted_extras | {extra.key: ts}, opening=None)
 
     async def change_extra(self, ts: str, extra: Extra) -> None:
-        """Replace what an extra message shows, be it another turn's. Raises `Refused`."""
+        """Replace an extra message, also one of another turn. Raises `Refused`."""
         await self.writer.room("chat.update")
         await self.writer.write(
             "chat.update", ts, channel=self._thread.channel, ts=ts, text=extra.text, blocks=extra.blocks
         )
 
     async def share(self, slack_id: str, file: File) -> None:
-        """Show an uploaded file in a message of its own."""
+        """Show an uploaded file in a separate message."""
         await self.writer.room("files.completeUploadExternal")
         await self.writer.write(
             "files.completeUploadExternal",
@@ -282,17 +282,17 @@ class Messages:
         )
 
     async def has_file(self, slack_id: str) -> bool:
-        """Whether a message after the question shows the file."""
+        """Return whether a message after the question shows the file."""
         async for message in self._written_after(self._asked_at):
             if any(each.get("id") == slack_id for each in message.get("files") or ()):
                 return True
         return False
 
     async def show(self, text: str) -> None:
-        """Let the messages show `text`, all of it and nothing else, whatever they showed before.
+        """Make the messages show exactly `text`, whatever they showed before.
 
-        A model that is asked again may answer otherwise, so no page of an earlier attempt is taken for
-        granted. What is no longer needed goes last: something is shown at any time.
+        A model may answer differently in each attempt, so every page of an earlier attempt is compared. Pages
+        that are no longer needed are deleted last, so that something is visible at any time.
         """
         sheets = deque(sheet.text for sheet in paginate(text))
         if not sheets:
@@ -309,18 +309,18 @@ class Messages:
             await self._delete(page)
 
     async def _replace(self, page: Page, text: str) -> bool:
-        """Let a message show `text`; False when Slack does not let us edit it (any more)."""
+        """Make a message show `text`; return False if Slack does not allow the edit."""
         if page.digest == _digest(text):
             return True
         try:
             await self.update(page, text)
         except Refused as error:
-            log.warning("A message could not be edited", extra={"error": str(error)})
+            log.warning("message not edited", extra={"error": str(error)})
             return False
         return True
 
     async def _doubt(self, page: Page) -> None:
-        """Note that a change is on its way: if we die in its midst, nobody knows what is shown."""
+        """Note that a change begins: after a crash during it, the shown text is not known."""
         if page.digest:
             page.digest = ""
             await self.save()
@@ -330,17 +330,17 @@ class Messages:
         await self.writer.room("chat.delete")
         try:
             await self.writer.write("chat.delete", page.ts, **self._at(page))
-        except Refused as error:  # a person was faster, or the workspace forbids it: the answer stands
-            log.warning("A message could not be deleted", extra={"error": str(error)})
+        except Refused as error:  # a user deleted it first, or the workspace forbids it: the answer remains
+            log.warning("message not deleted", extra={"error": str(error)})
         self.pages.remove(page)
         await self.save()
 
     async def save(self, **changes: Json) -> None:
-        """Put what is known into the receipt. Raises `LeaseLost`."""
+        """Store the pages and `changes` in the receipt. Raises `LeaseLost`."""
         await self._receipt.save(pages=[asdict(page) for page in self.pages], **changes)
 
     def _in_thread(self, name: str) -> dict[str, str]:
-        """The argument that names the thread; none for messages that stand in the channel itself."""
+        """Return the argument that names the thread; none for messages in the channel itself."""
         return {name: self._thread.thread} if self._thread.thread else {}
 
     def _at(self, page: Page) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Slack as a platform: connect, receive, answer.
+"""Slack as a platform: connection, events, answers.
 
 Bolt acknowledges an event before its listener has run, and drops it when its own `auth.test` fails
-(slack_bolt/listener/asyncio_runner.py, middleware/authorization). So messages are handed over in
+(slack_bolt/listener/asyncio_runner.py, middleware/authorization). So events are delivered in
 `before_authorize`, which runs after the signature check and before everything else.
 """
 
@@ -79,10 +79,10 @@ async def connect(
     bots: Set[str] = frozenset(),
     part_seconds: float = PART_SECONDS,
 ) -> AsyncIterator["Slack"]:
-    """Slack, with one HTTP session for as long as the context lasts; makes no request yet.
+    """Open Slack with one HTTP session, which is closed with the context; makes no request yet.
 
-    With an app token it listens on sockets, else on the endpoint, which needs the signing secret.
-    Of other bots, those in `bots` are heard, as in ALLOWED_BOTS. A part of a reply that fails for
+    With an app token events arrive on sockets, else at the endpoint, which needs the signing secret. Other
+    bots are ignored unless they are in `bots`, as in ALLOWED_BOTS. A part of a reply that fails for
     `part_seconds` while Slack answers everything else is replaced by a sentence.
     """
     if not app_token and not signing_secret:
@@ -151,11 +151,11 @@ class Slack:
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """What the HTTP server serves at `/slack/events`; None when messages come over sockets."""
+        """Return the handler of `/slack/events`; None if events arrive on sockets."""
         return None if self._app_token else self._serve
 
     async def receive(self, deliver: Deliver) -> None:
-        """Hand messages over until cancelled; see `bot.chat.Platform`."""
+        """Connect and deliver events until cancelled."""
         deliver = self._users.add_authors(deliver)
         identity = self._identity = await self._api.identify()
         self._app = self._build_app(identity, deliver)
@@ -170,11 +170,11 @@ class Slack:
             self._catch_up.mark_lost()
 
     async def catch_up(self, deliver: Deliver) -> None:
-        """See `bot.chat.Platform`."""
+        """Deliver messages that were missed, from the channel history."""
         await self._catch_up.run(self._users.add_authors(deliver))
 
     def thread(self, id: ThreadId) -> Thread:
-        """The place to answer; makes no request."""
+        """Return the thread to answer in; makes no request."""
         return SlackThread(
             id,
             self._api,
@@ -187,27 +187,27 @@ class Slack:
         )
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """See `bot.chat.Platform`."""
+        """Return the content of an attachment. Raises `FileRefused`."""
         return await fetch(self._api, attachment, most_bytes)
 
     async def audience(self, message: Message) -> Audience:
-        """See `bot.chat.Platform.audience`."""
+        """Return who can read the place of a message."""
         return await self._audiences.of(message)
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId:
-        """See `bot.chat.Platform`."""
+        """Post an approval request in a channel or in a user's direct messages."""
         return await approvals.show_request(
             approval, to, receipt, self._api, self._limits, is_channel=is_channel
         )
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
-        """See `bot.chat.Platform`."""
+        """Show the decision in the message of a request."""
         await approvals.settle_request(approval, receipt, self._api, self._limits)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
-        """See `bot.chat.Platform`. The event waits for nothing: it is to be acknowledged in three seconds."""
+        """Tell a user privately why a stop was refused, in a task: Slack waits only 3 s for the event."""
         telling = asyncio.create_task(self._tell(stop, words))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
@@ -219,10 +219,10 @@ class Slack:
             user = stop.by.partition(":")[2]
             await self._api.write("chat.postEphemeral", **where, user=user, text=mrkdwn(words))
         except PlatformError as error:
-            log.info("refusal of a stop not shown", extra={"error": str(error)})
+            log.info("stop refusal not shown", extra={"error": str(error)})
 
     async def health(self) -> Health:
-        """Whether it hears Slack (the sockets, the last event) and whether Slack hears it (a call)."""
+        """Return the state of both directions: events (sockets, the last event) and calls (a probe)."""
         hears, sockets = await self._hearing()
         heard, probed = await self._probe()
         evidence = {"mode": "socket" if self._app_token else "http", **sockets, **probed}
@@ -252,7 +252,7 @@ class Slack:
             await first_failure(sockets.watch(self._catch_up.mark_missed), self._catch_up.wait_until_deaf())
 
     def _hears(self, identity: Identity) -> None:
-        log.info("Slack is connected", extra={"workspace": identity.team})
+        log.info("Slack connected", extra={"workspace": identity.team})
         self._catch_up.mark_connected(f"slack:{identity.team_id}", partial(self._history.read, identity))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -287,7 +287,7 @@ class Slack:
             with working_on(f"event:{id}"):
                 try:
                     event = parse_event(body, identity.user_id, self._bots - identity.names)
-                except Unreadable as error:  # acknowledged: it would come again and again
+                except Unreadable as error:  # acknowledged: otherwise Slack would repeat it
                     log.warning(
                         "event skipped", extra={"event_id": body.get("event_id"), "error": str(error)}
                     )
@@ -311,7 +311,7 @@ class Slack:
         is_external = partial(self._users.is_external, identity.team_id)
         if self._commands.operations:
             add_redis_command(app, self._commands.operations, self._api, is_external)
-        if self._commands.memory:  # first: what follows answers whatever is not known
+        if self._commands.memory:  # first: add_commands answers all unknown commands
             add_memory_command(app, self._commands.memory, self._api, identity.team_id)
         add_commands(app, self._commands, self._api.session, is_external)
         return app

@@ -1,6 +1,6 @@
-"""Staying below Slack's limits, all processes of the bot together.
+"""Rate limits of Slack, shared by all processes of the bot.
 
-Slack counts the calls of a method in a workspace over a minute, and posts in a channel besides:
+Slack counts the calls of a method in a workspace per minute, and also the posts in a channel:
 https://docs.slack.dev/apis/web-api/rate-limits
 """
 
@@ -10,10 +10,10 @@ import math
 from bot.chat import RateLimited, Shared
 
 END_SESSION = "agents.sessions.setStatus (end)"
-"""The calls of that method that end a session, which are counted apart."""
+"""Name for calls of that method that end a session, which are counted separately."""
 
 PER_MINUTE = {
-    # of 50 together: an attempt after a crash, and a stop, end a session, too
+    # of 50 together; an attempt after a crash and a stop also end a session
     "agents.sessions.setStatus": 16,
     END_SESSION: 30,
     "chat.appendStream": 90,  # of 100
@@ -29,25 +29,25 @@ PER_MINUTE = {
     "users.conversations": 18,
     "users.info": 90,
 }
-"""How many calls of a method we allow ourselves. Answers are also found again by `conversations.replies`,
-which is not counted: a turn does not wait for the reading of history."""
+"""Calls per minute that the bot allows itself. `conversations.replies` also serves to find answers after a
+crash, which is not counted: a turn does not wait for the reading of history."""
 
 _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 
 
 class RateLimits:
-    """Shares Slack's limits among all that calls it."""
+    """Shares Slack's limits among all callers."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
     async def delay(self, team: str, method: str, channel: str = "") -> float:
-        """Seconds until Slack would take one more call; 0 counts it as made."""
+        """Return the seconds until Slack accepts one more call; 0 counts it as made."""
         name = f"slack:{team}:{method}" + (f":{channel}" if method in _IN_EACH_CHANNEL else "")
         return await self._shared.delay(name, PER_MINUTE[method])
 
     async def wait(self, team: str, method: str, channel: str = "", *, most: float = math.inf) -> None:
-        """Wait until Slack takes one more call, and count it as made.
+        """Wait until Slack accepts one more call, and count it as made.
 
         Raises `RateLimited` when that takes more than `most` seconds.
         """
@@ -55,5 +55,5 @@ class RateLimits:
         while seconds := await self.delay(team, method, channel):
             waited += seconds
             if waited > most:
-                raise RateLimited(f"the calls of {method} that Slack allows are used up", seconds)
+                raise RateLimited(f"Slack's rate limit of {method} is reached", seconds)
             await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""`/agent-redis` on Slack: a typed line, and a form for a value of several lines.
+"""`/agent-redis` on Slack: a typed line, or a form for a value with several lines.
 
 https://docs.slack.dev/surfaces/modals
 """
@@ -27,17 +27,21 @@ FORM = "agent-redis-set"
 _MAX_INPUT = 3_000
 """Characters that Slack takes in an input."""
 
+_TITLE, _SUBMIT, _CLOSE = "Store a value", "Store", "Cancel"
+_KEY, _VALUE, _TTL = "Key", "Value", "Seconds until it is deleted (empty: never)"
+_NOT_OPENED = "The form for the value could not be opened. Please try again. ({error})"
+
 
 def is_form(body: Mapping[str, Json]) -> bool:
-    """Return true for a payload of Slack that submits our form."""
+    """Return whether a payload of Slack submits the form."""
     view = body.get("view") or {}
     return body.get("type") == "view_submission" and view.get("callback_id") == FORM
 
 
 def add_redis_command(app: AsyncApp, operations: Operations, api: SlackApi, is_external: IsExternal) -> None:
-    """Let `app` answer the command and the form that it may open, for the caller's eyes only.
+    """Register the command and its form with `app`; only the caller sees the answers.
 
-    A fault is shown in the form, so that nothing typed is lost.
+    The form shows errors itself, so that no input is lost.
     """
 
     async def caller(user: str, team: str, channel: str) -> Caller:
@@ -72,31 +76,31 @@ def add_redis_command(app: AsyncApp, operations: Operations, api: SlackApi, is_e
 
 
 async def _open_form(api: SlackApi, body: Mapping[str, Json], draft: Draft) -> str:
-    """Return nothing when the form is open, else a sentence."""
+    """Open the form; return nothing, or a sentence if it cannot be opened."""
     try:
-        # within the three seconds for which Slack lets a trigger open something
+        # within 3 s: a trigger of Slack expires after that
         await api.write(
             "views.open", trigger_id=body["trigger_id"], view=_form(draft, body["channel_id"]).to_dict()
         )
     except PlatformError as error:
-        return f"The form for the value could not be opened, please try again: {error}"
+        return _NOT_OPENED.format(error=error)
     return ""
 
 
 def _form(draft: Draft, channel: str) -> View:
-    """Return the view that completes `draft`; its blocks have the names of the fields of `Set`."""
+    """Return the form that completes `draft`; its blocks are named after the fields of `Set`."""
     ttl = None if draft.ttl is None else str(draft.ttl)
     return View(
         type="modal",
         callback_id=FORM,
-        private_metadata=channel,  # a submission does not tell where the command was given
-        title="Store a value",
-        submit="Store",
-        close="Cancel",
+        private_metadata=channel,  # a submission does not say where the command was used
+        title=_TITLE,
+        submit=_SUBMIT,
+        close=_CLOSE,
         blocks=[
-            _input("key", "Key", draft.key),
-            _input("value", "Value", multiline=True),
-            _input("ttl", "Seconds until it is deleted (empty: it stays)", ttl, optional=True),
+            _input("key", _KEY, draft.key),
+            _input("value", _VALUE, multiline=True),
+            _input("ttl", _TTL, ttl, optional=True),
         ],
     )
 
@@ -113,7 +117,7 @@ def _input(
 async def _store(
     operations: Operations, state: Mapping[str, Json], caller: Caller
 ) -> tuple[dict[str, str], str]:
-    """Return the faults by the block that shows them, and the answer when there are none."""
+    """Store the value; return the errors by the block that shows them, and the answer if there are none."""
     inputs = {block: next(iter(each.values())).get("value") or "" for block, each in state.items()}
     try:
         operation = Set(inputs["key"], inputs["value"], parse_ttl(inputs["ttl"]))
@@ -124,12 +128,12 @@ async def _store(
         return {error.field: str(error)}, ""
     except BotError as error:
         return {"value": str(error)}, ""
-    except Exception as error:  # noqa: BLE001 - the outermost boundary of a form: the person gets an answer
+    except Exception as error:  # noqa: BLE001 - the outermost boundary of a form: the user gets an answer
         return {"value": responses.apology(error)}, ""
 
 
 async def _send(api: SlackApi, user: str, channel: str, answer: str) -> None:
-    """Send the answer to the place of the command, or directly where the bot may not write."""
+    """Send the answer where the command was used, or as a direct message if the bot may not write there."""
     text = mrkdwn(answer)
     try:
         try:

@@ -1,4 +1,4 @@
-"""An answer on its way to Slack's form: parts in, text, cuts and task cards out. Pure."""
+"""Renderer of an answer for Slack: parts in; text, cuts and task cards out. Pure."""
 
 from collections.abc import Iterable
 
@@ -17,10 +17,7 @@ _STATUS = {"started": "in_progress", "finished": "complete", "failed": "error"}
 
 
 class Renderer:
-    """What is to be shown of one answer.
-
-    `files` are still to be shown.
-    """
+    """Renderer of one answer; `files` are still to be shown."""
 
     def __init__(self) -> None:
         self.files: list[File] = []
@@ -39,44 +36,44 @@ class Renderer:
                 self._queue(self._pager.paragraph(text))
             case ToolStep():
                 self._queue([*self._pager.flush(), self._card(part)])
-            case File():  # a message of its own: see bot.slack.uploads
+            case File():  # shown in a separate message by bot.slack.uploads
                 self._queue(self._pager.flush())
                 self.files.append(part)
 
     def finish(self) -> None:
-        """There are no more parts: nothing is kept back any longer."""
+        """End the answer: nothing is held back any longer."""
         self._queue(self._pager.flush())
 
     def take(self) -> list[Item]:
-        """What was not taken before, in order."""
+        """Return the items that were not taken before, in order."""
         items, self._items, self._size = self._items, [], 0
         return items
 
     @property
     def rendered(self) -> str:
-        """All of its text so far, as `paginate` takes it."""
+        """Return all text so far, as `paginate` takes it."""
         return "".join(self._pager.source)
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to take."""
+        """Return whether there are items to take."""
         return bool(self._items)
 
     @property
     def waiting_size(self) -> int:
-        """Characters to take; a card counts as many."""
+        """Return the characters to take; a card counts as `FIELD_LIMIT`."""
         return self._size
 
     def cut_soon(self) -> None:
-        """Let the message end at the next place that breaks no word and no line of code."""
+        """End the message at the next place that breaks no word and no line of code."""
         self._pager.cut_soon()
 
     def cut(self) -> Cut:
-        """Let the message end after what was taken."""
+        """End the message after the items that were taken."""
         return self._pager.cut()
 
     def outline(self) -> str:
-        """The steps as a list, for an answer that has no text."""
+        """Return the steps as a list, for an answer without text."""
         return "\n".join(f"- {title}" for title in self._titles.values())
 
     def _queue(self, items: Iterable[Item]) -> None:
@@ -85,7 +82,7 @@ class Renderer:
             self._size += len(item) if isinstance(item, str) else FIELD_LIMIT
 
     def _card(self, step: ToolStep) -> Card:
-        # when a card comes again, Slack replaces its title and status but appends to its output
+        # when a card is sent again, Slack replaces its title and status but appends to its output
         self._titles[step.id] = title = clipped(step.title or step.name, FIELD_LIMIT)
         card: Card = {"type": "task_update", "id": step.id, "title": title, "status": _STATUS[step.state]}
         if step.output and step.id not in self._told:

@@ -1,4 +1,4 @@
-"""Reply in a thread of Slack: parts as they come. Its messages and its receipt are in `messages.py`."""
+"""Replies in threads of Slack: parts as they come. Messages and receipt are in `messages.py`."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -32,17 +32,16 @@ class SlackThread:
     lookup: InboxLookup
     files: Files
     part_seconds: float = PART_SECONDS
-    """For how long a part may fail while Slack otherwise answers: then a sentence stands in its place."""
+    """Seconds that a part may fail while Slack answers everything else; then a sentence replaces it."""
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """Stream `parts` into the thread; see `bot.chat.Thread`.
+        """Stream `parts` into the thread, or post the rest where Slack takes no (more) stream.
 
-        What an earlier attempt began is brought to its end by editing its messages, since nobody knows
-        whether its last append was taken, nor that the model answers the same again. Where there can be
-        no (more) stream, the rest is posted. Once a person has stopped the answer, it is finished.
+        Messages of an earlier attempt are edited, not appended to: its last append may be missing, and the
+        model may answer differently. Once a user has stopped the answer, the reply is finished.
         """
         if receipt.state.get("finished"):
-            await self.status.end(self.id)  # that may be all that is missing
+            await self.status.end(self.id)  # only this may be missing
             return
         messages = Messages(self.api, self.limits, self.id, receipt, self.part_seconds)
         text = _without_approvals(parts, Approvals(messages, self.lookup))
@@ -50,7 +49,7 @@ class SlackThread:
             try:
                 await self._show(ahead, messages, receipt)
             except StoppedByUser:
-                log.info("A person stopped the answer")
+                log.info("answer stopped by user")
                 await messages.save(finished=True)
                 return
             if ahead.failure:
@@ -81,7 +80,7 @@ class SlackThread:
 
 
 async def _without_approvals(parts: AsyncIterator[Part], approvals: Approvals) -> AsyncIterator[Part]:
-    """Yield the parts that are shown in the text; requests get messages of their own."""
+    """Yield the parts that are shown in the text; approval requests get separate messages."""
     async for part in parts:
         if not isinstance(part, Approval):
             yield part
@@ -92,6 +91,6 @@ async def _without_approvals(parts: AsyncIterator[Part], approvals: Approvals) -
 
 
 def _takes_streams(receipt: Receipt) -> bool:
-    # a group direct message answers a stream with channel_type_not_supported; a webhook is no recipient
+    # a group direct message answers a stream with channel_type_not_supported; a webhook cannot be a recipient
     newest = receipt.turn.messages[-1]
     return newest.place.get("channel_kind") != "mpim" and not newest.bot_ids

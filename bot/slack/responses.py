@@ -1,4 +1,4 @@
-"""Answers to interactions, for the caller's eyes only.
+"""Answers to interactions, which only the caller sees.
 
 https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
 """
@@ -17,13 +17,19 @@ from bot.slack.markdown import mrkdwn
 log = logging.getLogger(__name__)
 
 ACK_SECONDS = 2.0
-"""Slack waits 3 s for the acknowledgement; what takes longer is answered after it."""
+"""Slack waits 3 s for the acknowledgement; slower answers are sent after it."""
+
+_NO_STORAGE = "I cannot reach Redis right now, so I have no answer. Please try again in a minute."
+_FAILED = (
+    "Something went wrong. Please try again; if it fails again, give this reference to the person who "
+    "runs me: {reference}"
+)
 
 
 async def answer(
     ack: AsyncAck, session: aiohttp.ClientSession, body: Mapping[str, Json], work: Awaitable[str]
 ) -> None:
-    """Acknowledge with the answer of `work`, or answer when it is there; an empty one is not shown."""
+    """Acknowledge with the answer of `work`, or send it later if it takes long; skip an empty one."""
     answering = asyncio.ensure_future(_answered(work))
     await asyncio.wait([answering], timeout=ACK_SECONDS)
     if answering.done():
@@ -38,26 +44,26 @@ async def _answered(work: Awaitable[str]) -> str:
     try:
         return await work
     except StorageDown as error:
-        log.warning("a command was not carried out", extra={"error": str(error)})
-        return "Redis does not answer, so I cannot tell. Try again in a minute."
+        log.warning("command not executed", extra={"error": str(error)})
+        return _NO_STORAGE
     except Exception as error:  # noqa: BLE001 - the outermost boundary of a command: the caller gets an answer
         return apology(error)
 
 
 def apology(error: Exception) -> str:
-    """Log an unexpected error and return the sentence for the caller, with the same reference."""
+    """Log an unexpected error; return a sentence for the caller with the same reference."""
     reference = uuid.uuid4().hex[:12]
     log.error("command failed", extra={"reference": reference}, exc_info=error)
-    return f"That did not work. The log says why, under the reference {reference}."
+    return _FAILED.format(reference=reference)
 
 
 async def follow_up(session: aiohttp.ClientSession, url: str, text: str) -> None:
-    """Show `text` to the caller alone; a failure is only logged, as nobody can be told."""
+    """Show `text` to the caller only. A failure is logged: nobody can be notified."""
     # not Bolt's respond(): it takes a proxy from the environment and opens a session for each answer
     try:
         async with session.post(url, json={"response_type": "ephemeral", "text": text}) as response:
             response.raise_for_status()
     except (aiohttp.ClientError, TimeoutError) as error:
-        # no more of it: the address lets whoever knows it answer in our name
+        # without the address: it lets anyone answer in the bot's name
         told = {"error": type(error).__name__, "status": getattr(error, "status", None)}
-        log.warning("A command was not answered", extra=told)
+        log.warning("command answer not sent", extra=told)

@@ -1,4 +1,4 @@
-"""Socket Mode: two sockets, and a watch over them.
+"""Socket Mode: two sockets, checked regularly.
 
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
@@ -21,12 +21,12 @@ from bot.slack.api import SDK_LOG, SlackApi
 log = logging.getLogger(__name__)
 
 SOCKETS = 2
-"""slack-sdk closes a socket that Slack wants replaced before it opens the next: the other one hears what
-comes in between."""
+"""slack-sdk closes a socket that Slack wants to replace before it opens the next: the other one receives the
+events in between."""
 
 WATCH_SECONDS = 15.0
 DEAD_AFTER = 60.0
-"""Seconds between two looks at the sockets, and without any before all is built anew."""
+"""Seconds between two checks of the sockets, and without an open one until all are opened again."""
 
 _CONNECT_TIMEOUT = 30.0
 _PING_SECONDS = 5.0
@@ -34,7 +34,7 @@ _PING_SECONDS = 5.0
 
 @contextlib.asynccontextmanager
 async def open_sockets(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncIterator["Sockets"]:
-    """Sockets that hand what they hear to `app`. Raises `Unreachable` when none opens in time."""
+    """Open sockets that pass events to `app`. Raises `Unreachable` when none opens in time."""
     handlers = [_handler(app, api, app_token) for _ in range(SOCKETS)]
     try:
         await _connect(handlers)
@@ -51,13 +51,13 @@ class Sockets:
         self._handlers = handlers
 
     async def connected(self) -> int:
-        """How many are open and answer pings."""
+        """Return how many sockets are open and answer pings."""
         return sum([await handler.client.is_connected() for handler in self._handlers])
 
     async def watch(self, missed: Callable[[], None]) -> None:
-        """Look after the sockets until cancelled; `missed` is called while none lives.
+        """Check the sockets until cancelled; call `missed` while none is open.
 
-        Raises `Unreachable` when none has lived for too long.
+        Raises `Unreachable` when none was open for `DEAD_AFTER` seconds.
         """
         loop = asyncio.get_running_loop()
         alive_at = loop.time()
@@ -72,15 +72,15 @@ class Sockets:
             await self._unstick()
 
     async def _unstick(self) -> None:
-        # slack-sdk tries an expired address for ever; without one it asks for a new one
+        # slack-sdk retries an expired address for ever; without an address it requests a new one
         for handler in self._handlers:
             if not await handler.client.is_connected():
-                log.info("A socket to Slack is down")
+                log.info("Slack socket lost")
                 handler.client.wss_uri = None
 
 
 class _Handler(AsyncSocketModeHandler):
-    """Acknowledges what Bolt cannot read: it looks for ids without looking out, and Slack would repeat it."""
+    """Handler that acknowledges payloads in which Bolt cannot find ids: else Slack would repeat them."""
 
     async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # as Bolt does
         try:
@@ -99,7 +99,7 @@ def _handler(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncSocketModeHan
 
 
 async def _connect(handlers: Sequence[AsyncSocketModeHandler]) -> None:
-    # connect_async tries for ever, so the time limit is ours
+    # connect_async retries for ever, so it needs a time limit here
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT), asyncio.TaskGroup() as group:
             for handler in handlers:

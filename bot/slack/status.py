@@ -1,7 +1,7 @@
-"""Showing in a thread that the bot is at work.
+"""Status of a thread: it shows that the bot is at work.
 
-As a session of an agent, which gives people a stop button
-(https://docs.slack.dev/reference/methods/agents.sessions.setStatus); where there are none, as a line of text
+Shown as an agent session, which gives users a stop button
+(https://docs.slack.dev/reference/methods/agents.sessions.setStatus); without sessions, as a line of text
 (https://docs.slack.dev/reference/methods/assistant.threads.setStatus).
 """
 
@@ -47,22 +47,22 @@ _OF_ONE_THREAD = frozenset(
         "user_not_found",
     }
 )
-"""Refusals of a session that say nothing of other threads. The rest (unknown_method, feature_disabled,
-no_permission, …) holds for the whole workspace."""
+"""Refusals of a session that concern one thread. All others (unknown_method, feature_disabled, no_permission,
+…) concern the whole workspace."""
 
 _NONE_SECONDS = 3600.0
-"""For how long a workspace without sessions is asked for none: it may get them, or the app its permission."""
+"""Seconds until a workspace without sessions is tried again: it may get them, or the app the permission."""
 
 _BEGIN_SECONDS = 2.0
-"""For saying that the bot is at work, which is a nicety."""
+"""Seconds for showing the status, which an answer does not depend on."""
 
 _END_SECONDS = 75.0
-"""For saying that it is not, which may wait for the calls of the next minute: a session would look busy for
-an hour."""
+"""Seconds for clearing the status. This may wait for the next minute's calls, because a session that is not
+ended looks busy for an hour."""
 
 
 class Status:
-    """Status of threads, beside messages; remembers for `none_seconds` which workspaces have no sessions."""
+    """Status of threads; workspaces without sessions are remembered for `none_seconds`."""
 
     def __init__(self, api: SlackApi, limits: RateLimits, none_seconds: float = _NONE_SECONDS) -> None:
         self._api = api
@@ -81,18 +81,18 @@ class Status:
 
     @contextlib.asynccontextmanager
     async def at_work(self, thread: ThreadId, receipt: Receipt) -> AsyncIterator[None]:
-        """Say that the bot is at work, and no longer when it is not. Raises `LeaseLost`."""
+        """Show that the bot is at work until the body ends. Raises `LeaseLost`."""
         await receipt.hold()
         has_session = await self._begin_session(thread)
         has_line = not has_session
         if has_line:
             await self._show_line(thread, THINKING)
-        has_session |= receipt.turn.attempt > 1  # an earlier attempt may have begun one, and died
+        has_session |= receipt.turn.attempt > 1  # an earlier attempt may have begun one and crashed
         ours = True
         try:
             yield
         except (LeaseLost, asyncio.CancelledError):
-            ours = False  # another attempt goes on, and ends it
+            ours = False  # another attempt continues, and clears it
             raise
         finally:
             if ours:
@@ -103,16 +103,16 @@ class Status:
                     await self.end(thread)
 
     async def end(self, thread: ThreadId) -> None:
-        """Say that the bot is not at work, whoever said that it is. Never raises."""
+        """Clear the status, whichever process has set it. Never raises."""
         if self._has_none(thread.space):
             await self._show_line(thread, "")
         else:
             await self._end_session(thread)
 
     def stopped(self, thread: ThreadId) -> None:
-        """A person has pressed the stop button: the session waits again, whether or not a turn was under way.
+        """Clear the status after a user has pressed the stop button, whether or not a turn is running.
 
-        Slack leaves that to us: https://docs.slack.dev/reference/events/agent_session_stopped
+        Slack leaves that to the app: https://docs.slack.dev/reference/events/agent_session_stopped
         """
         task = asyncio.create_task(self.end(thread))
         self._ending.add(task)
@@ -124,21 +124,21 @@ class Status:
                 await self._limits.wait(thread.space, END_SESSION)
                 await self._set_session_patiently(thread, "active")
         except (PlatformError, TimeoutError) as error:
-            log.warning("A session in Slack may look busy", extra={"error": repr(error)})
+            log.warning("session not ended", extra={"error": repr(error)})
             if isinstance(error, PlatformError):
                 self._note(thread.space, error)
 
     async def _begin_session(self, thread: ThreadId) -> bool:
-        """Whether the thread has a session now, as far as we know."""
+        """Begin a session; return whether the thread has one, as far as is known."""
         if self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS):
             return False
         try:
             async with asyncio.timeout(_BEGIN_SECONDS):
                 await self._set_session(thread, "processing")
-        except (Unreachable, TimeoutError) as error:  # Slack may have begun it all the same
-            log.debug("No word of a session in Slack", extra={"error": repr(error)})
+        except (Unreachable, TimeoutError) as error:  # Slack may have begun it anyway
+            log.debug("session not confirmed", extra={"error": repr(error)})
         except PlatformError as error:
-            log.debug("No session in Slack", extra={"error": str(error)})
+            log.debug("session refused", extra={"error": str(error)})
             self._note(thread.space, error)
             return False
         return True
@@ -147,7 +147,7 @@ class Status:
         return self._none_until.get(space, 0.0) > time.monotonic()
 
     def _note(self, space: str, error: PlatformError) -> None:
-        """Remember that a workspace has no sessions, if that is what a refusal means."""
+        """Remember a workspace without sessions, if the error means that."""
         if isinstance(error, CredentialsRejected) or (
             isinstance(error, Refused) and error.code not in _OF_ONE_THREAD
         ):
@@ -174,4 +174,4 @@ class Status:
                     status=status,
                 )
         except (PlatformError, TimeoutError) as error:
-            log.debug("No status in Slack", extra={"error": repr(error)})
+            log.debug("status not shown", extra={"error": repr(error)})

@@ -1,4 +1,4 @@
-"""Showing an answer while it grows, in Slack's append-only streams.
+"""Streams of Slack: they show an answer while it grows, and can only be appended to.
 
 https://docs.slack.dev/reference/methods/chat.startStream, chat.appendStream and chat.stopStream.
 """
@@ -20,35 +20,35 @@ from bot.slack.uploads import Uploads
 log = logging.getLogger(__name__)
 
 STREAM_SECONDS = 240.0
-"""After this time we go on in a new message. Slack ends a stream some 300 s after its start, whatever it is
-doing: https://github.com/slackapi/python-slack-sdk/issues/1859"""
+"""Seconds after which the answer continues in a new message. Slack ends a stream about 300 s after its start,
+even while it is in use: https://github.com/slackapi/python-slack-sdk/issues/1859"""
 
 _FLUSH_SECONDS = 1.0
 _FLUSH_SIZE = 256
 """A stream is appended to once a second, and only every other second with fewer characters than this."""
 
 _CLOSE_SECONDS = 5.0
-"""For ending a stream whose answer has failed; the next attempt ends it otherwise."""
+"""Seconds for ending the stream of a failed answer; otherwise the next attempt ends it."""
 
 
 class StreamBudget:
-    """Shares the workspace's limits among the answers that are streamed at once, in all processes."""
+    """Shares the workspace's limits among all answers that are being streamed, in all processes."""
 
     def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
         self._streaming = 0
 
     async def may_start(self, team: str) -> bool:
-        """Whether Slack would take one more stream now; if so, it counts as started."""
+        """Return whether Slack accepts one more stream now; if so, it counts as started."""
         return not await self._limits.delay(team, "chat.startStream")
 
     async def append_delay(self, team: str) -> float:
-        """Seconds until Slack would take one more append; 0 counts it as made."""
+        """Return the seconds until Slack accepts one more append; 0 counts it as made."""
         return await self._limits.delay(team, "chat.appendStream")
 
     @contextlib.contextmanager
     def share(self) -> Iterator[None]:
-        """Count as one of the answers that are streamed."""
+        """Count as one of the streamed answers."""
         self._streaming += 1
         try:
             yield
@@ -56,12 +56,12 @@ class StreamBudget:
             self._streaming -= 1
 
     def interval(self) -> float:
-        """Seconds between two appends to one stream."""
+        """Return the seconds between two appends to one stream."""
         return max(_FLUSH_SECONDS, self._streaming * 60 / PER_MINUTE["chat.appendStream"])
 
 
 class Stream:
-    """One answer as it is streamed, page after page. A page is one message."""
+    """Stream of one answer, page after page. A page is one message."""
 
     def __init__(
         self, messages: Messages, renderer: Renderer, budget: StreamBudget, uploads: Uploads
@@ -70,9 +70,9 @@ class Stream:
         self._uploads = uploads
         self._renderer = renderer
         self._budget = budget
-        self._page: Page | None = None  # of Slack; there is none before the first chunk
-        self._reopen = ""  # what continues a code block at the page's beginning
-        self._body = ""  # the page's text after that, shown or not, without what closes a code block
+        self._page: Page | None = None  # none before the first chunk
+        self._reopen = ""  # continues a code block at the beginning of the page
+        self._body = ""  # the page's text after that, shown or not, without the end of an open code block
         self._shown = 0  # characters of it that Slack has confirmed
         self._chunks: list[dict[str, Json]] = []  # of the page, not shown yet
         self._running: dict[str, Card] = {}  # the page's cards of steps that have not ended
@@ -80,9 +80,9 @@ class Stream:
         self._flushed_at = float("-inf")
 
     async def follow(self, ahead: ReadAhead) -> bool:
-        """Show what `ahead` brings until it ends. False when Slack takes no (more) stream here.
+        """Show the parts of `ahead` until it ends; return False if Slack takes no (more) stream here.
 
-        The stream is ended in each case, unless the lease is lost. Raises `StoppedByUser`.
+        The stream is always ended, unless the lease is lost. Raises `StoppedByUser`.
         """
         try:
             with self._budget.share():
@@ -90,10 +90,10 @@ class Stream:
         except (LeaseLost, StoppedByUser):
             raise
         except (Refused, _NoStream) as error:
-            log.warning("Slack takes no stream here", extra={"error": str(error)})
+            log.warning("stream refused", extra={"error": str(error)})
             await self._close()
             return False
-        except Exception:  # whatever it is, it is passed on: but the stream must not look alive
+        except Exception:  # any error is raised again, but the stream must not look alive
             await self._abandon()
             raise
         return True
@@ -108,11 +108,11 @@ class Stream:
                 await self._show_files()
         if not ahead.failure:
             await self._finish()
-        elif not isinstance(ahead.failure, LeaseLost):  # without the lease we write no more
+        elif not isinstance(ahead.failure, LeaseLost):  # without the lease nothing more is written
             await self._abandon()
 
     def _patience(self) -> float | None:
-        """Seconds until something is to be shown; None when only a further part brings that about."""
+        """Return the seconds until the next flush; None if nothing waits to be shown."""
         if not self._renderer.waiting:
             return None
         interval = self._budget.interval()
@@ -122,7 +122,9 @@ class Stream:
 
     async def _flush(self) -> None:
         if self._page and (seconds := await self._budget.append_delay(self._messages.team)):
-            self._flushed_at = _now() + seconds - self._budget.interval()  # what comes until then goes along
+            self._flushed_at = (
+                _now() + seconds - self._budget.interval()
+            )  # parts that arrive until then are included
             return
         await self._take()
         if self._has_content():
@@ -132,7 +134,7 @@ class Stream:
             self._renderer.cut_soon()
 
     async def _show_files(self) -> None:
-        """Let the text so far be shown, and the files below it; the message goes on above them."""
+        """Show the text so far, and the files below it; the message continues above them."""
         await self._flush()
         await self._uploads.show(self._renderer)
 
@@ -143,7 +145,7 @@ class Stream:
         await self._messages.finish()
 
     async def _abandon(self) -> None:
-        """End the stream if that can be done; what made us give up is what counts."""
+        """End the stream if possible, without hiding the original error."""
         with contextlib.suppress(PlatformError, StorageDown, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._close()
@@ -177,7 +179,7 @@ class Stream:
             self._running[card["id"]] = card
 
     def _has_content(self) -> bool:
-        """Whether the page would show anything; Slack refuses a message without."""
+        """Return whether the page would show anything: Slack refuses an empty message."""
         cards = any(chunk["type"] == "task_update" for chunk in self._chunks)
         return bool(self._chunks) and (self._page is not None or cards or bool(self._body.strip()))
 
@@ -193,7 +195,7 @@ class Stream:
 
     async def _start(self) -> Page:
         if not await self._budget.may_start(self._messages.team):
-            raise _NoStream("the streams of this minute are used up")
+            raise _NoStream("Slack's limit of streams per minute is reached")
         try:
             page = self._page = await self._messages.start(self._chunks)
         except RateLimited as error:
@@ -215,21 +217,21 @@ class Stream:
         try:
             await self._messages.stop(page, self._chunks, self._reopen + self._body + close)
         except StreamEnded:
-            await self._mend(page, close)
+            await self._complete(page, close)
 
     async def _move_on(self, page: Page) -> None:
-        """Slack has ended the stream: bring its message up to date, and go on in a new one."""
+        """Complete the message of a stream that Slack has ended, and continue in a new one."""
         page.open = False
         cut, cards_only = self._renderer.cut(), not self._body.strip()
         unsent = self._chunks
-        await self._mend(page, cut.close)
+        await self._complete(page, cut.close)
         self._next_page(cut)
         if cards_only:  # an edit can hold no card
             self._chunks = unsent
             await self._send()
 
-    async def _mend(self, page: Page, close: str) -> None:
-        # also when all is shown: without its key it would pass for the stream of a later turn
+    async def _complete(self, page: Page, close: str) -> None:
+        # also if all is shown: without a key it would look like the stream of a later turn
         if self._body.strip():
             await self._messages.update(page, self._reopen + self._body + close)
 

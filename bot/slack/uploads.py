@@ -1,9 +1,9 @@
 """Files of one reply on Slack.
 
-Slack takes a file in three steps: an address for it, the bytes, and the call that shows it in the thread
-(https://docs.slack.dev/messaging/working-with-files#uploading_files). Only the last one is seen, so the
-receipt is told Slack's id of the file before it; after a crash in it a message of the thread that has that
-file is the proof that it was shown.
+An upload has three steps: an address, the content, and the call that shows the file in the thread
+(https://docs.slack.dev/messaging/working-with-files#uploading_files). Users see only the last one, so the
+receipt stores Slack's id of the file before it; after a crash, a message in the thread with that file proves
+that it was shown.
 """
 
 import logging
@@ -23,17 +23,20 @@ _TRIES = 3
 _ALT_CHARS = 1_000
 
 _NO_SCOPE = (
-    "I could not show the file {name}: this Slack app may not upload files yet. Please ask whoever runs me "
-    "to install it again from manifest.yml (scope files:write)."
+    "I could not show the file {name}: this Slack app is not allowed to upload files. Please ask the person "
+    "who runs me to install it again from manifest.yml (scope files:write)."
 )
 _REFUSED = (
-    "I could not show the file {name}: Slack does not take it ({reason}). An admin of the workspace may help."
+    "I could not show the file {name}: Slack does not accept it ({reason}). Please ask an admin of "
+    "the workspace for help."
 )
-_UNREACHABLE = "I could not show the file {name}: Slack did not take the upload. Ask again in a few minutes."
+_UNREACHABLE = (
+    "I could not show the file {name}: Slack did not accept the upload. Please ask me again in a few minutes."
+)
 
 
 class Uploads(uploads.Uploads):
-    """Shows files once. The receipt has `slack`, Slack's id, of a file that may be on its way."""
+    """Shows each file once. `slack` in the receipt is Slack's id of a file that may have been sent."""
 
     def __init__(self, api: SlackApi, messages: Messages, receipt: Receipt, files: Files) -> None:
         super().__init__(receipt, files)
@@ -72,7 +75,7 @@ class Uploads(uploads.Uploads):
         method, writer = "files.getUploadURLExternal", self._messages.writer
         await writer.room(method)
         alt = {"alt_txt": file.alt[:_ALT_CHARS]} if file.alt else {}
-        async with writer.limit(method, file.id):  # it takes no JSON, as what reads
+        async with writer.limit(method, file.id):  # like the reading methods, it takes no JSON
             told = await self._api.read(method, filename=file.name, length=file.size, **alt)
         try:
             await self._send(told["upload_url"], content)

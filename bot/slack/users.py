@@ -1,6 +1,6 @@
-"""Authors of messages, as `users.info` describes them: name, team, and whether they are guests.
+"""Authors of messages, as `users.info` describes them: name, team, and guest status.
 
-Events carry these only sometimes: https://docs.slack.dev/apis/slack-connect/.
+Events include these only sometimes: https://docs.slack.dev/apis/slack-connect/.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ log = logging.getLogger(__name__)
 _METHOD = "users.info"
 
 _PATIENCE = 1.0
-"""Seconds that a message waits for it: Slack wants to be told within three that the message is kept."""
+"""Seconds that a message waits for the look-up: Slack expects an acknowledgement within three."""
 
 _KNOWN_SECONDS = 600.0
 _UNKNOWN_SECONDS = 60.0
 _FORBIDDEN_SECONDS = 3600.0
-"""For how long an answer counts, a failure, and a refusal of our token, such as for a missing scope."""
+"""Seconds that an answer, a failure, and a refusal of the token (a missing scope) are remembered."""
 
 _MOST_KNOWN = 2_000
 
 
 @dataclass(slots=True)
 class _Entry:
-    """The answer about one person; `person` is empty when Slack gave none."""
+    """Cached answer about one user; `person` is empty if Slack gave none."""
 
     person: Mapping[str, Json] = field(default_factory=dict)
     until: float = 0.0
@@ -40,7 +40,7 @@ class _Entry:
 
 
 class Users:
-    """Completes messages before they are kept. A failure keeps no message back: it then stays as it is."""
+    """Adds details of authors to messages. After a failed look-up a message is delivered unchanged."""
 
     def __init__(self, api: SlackApi, limits: RateLimits, patience: float = _PATIENCE) -> None:
         self._api = api
@@ -50,7 +50,7 @@ class Users:
         self._forbidden_until = 0.0
 
     def add_authors(self, deliver: Deliver) -> Deliver:
-        """Return `deliver` with what Slack says of a message's author added to it; the same for a stop."""
+        """Return a `deliver` that first adds Slack's details about the author of a message or stop."""
 
         async def deliver_with_author(event: Event) -> None:
             if isinstance(event, Message):
@@ -65,9 +65,9 @@ class Users:
         return deliver_with_author
 
     async def is_external(self, team: str, user: str, claimed: str = "") -> bool:
-        """Tell if somebody is of another organisation than `team`, or a guest, as far as Slack says.
+        """Return whether a user is a guest or from another organisation than `team`, as far as Slack says.
 
-        `claimed` is their team as a payload names it, which counts while Slack says nothing else.
+        `claimed` is the user's team in a payload, which counts while Slack says nothing else.
         """
         person = await self._person(team, user)
         if not word(person.get("team_id")):
@@ -101,7 +101,7 @@ class Users:
             if entry.until <= time.monotonic():
                 person = await self._asked(team, user)
                 seconds = _KNOWN_SECONDS if person else _UNKNOWN_SECONDS
-                entry.person = person or entry.person  # a guest stays one while Slack does not answer
+                entry.person = person or entry.person  # a guest remains one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
 
@@ -114,17 +114,17 @@ class Users:
                     return {}
                 person = (await self._api.read(_METHOD, user=user)).get("user")
         except CredentialsRejected as error:
-            log.warning("authors unknown", extra={"error": str(error)})
+            log.warning("authors not looked up", extra={"error": str(error)})
             self._forbidden_until = time.monotonic() + _FORBIDDEN_SECONDS
             return {}
         except (PlatformError, TimeoutError) as error:
-            log.info("author unknown", extra={"error": repr(error)})
+            log.info("author not found", extra={"error": repr(error)})
             return {}
         return person if isinstance(person, dict) else {}
 
 
 def _teams(person: Mapping[str, Json]) -> set[str]:
-    """Return the teams of a member: in an organisation (Enterprise Grid) there may be several."""
+    """Return the teams of a user: in an organisation (Enterprise Grid) there may be several."""
     organisation = person.get("enterprise_user")
     organisation = organisation if isinstance(organisation, dict) else {}
     teams = organisation.get("teams")

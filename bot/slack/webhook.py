@@ -1,4 +1,4 @@
-"""HTTP mode: the requests that Slack signs. https://docs.slack.dev/apis/events-api/using-http-request-urls"""
+"""HTTP mode: signed requests from Slack. https://docs.slack.dev/apis/events-api/using-http-request-urls"""
 
 import json
 import logging
@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _MALFORMED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""Raised by Bolt when it looks for ids in a body of another shape than Slack's."""
+"""Errors of Bolt when it looks for ids in a body of an unexpected form."""
 
 
 async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web.StreamResponse:
-    """Hand a request to `app`: 401 without Slack's signature, 400 when its body is not an object.
+    """Pass a request to `app`: 401 without Slack's signature, 400 when its body is not an object.
 
-    The body was read before, within the bounds of the server.
+    The server has already read the body, within its limits.
     """
     body = await request.read()
     if not _signed(signing_secret, body, request.headers):
@@ -30,8 +30,8 @@ async def serve(app: AsyncApp, signing_secret: str, request: web.Request) -> web
     try:
         bolt_request = await to_bolt_request(request)
     except _MALFORMED as error:
-        log.warning("slack request malformed", extra={"error": type(error).__name__})
-        return web.Response()  # it would come again and again
+        log.warning("Slack request skipped", extra={"error": type(error).__name__})
+        return web.Response()  # otherwise Slack would repeat it
     return await to_aiohttp_response(await app.async_dispatch(bolt_request))
 
 
@@ -45,7 +45,7 @@ def _signed(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
 
 
 def _is_object(body: bytes, content_type: str) -> bool:
-    """Return whether Bolt will find an object: in JSON, or in the form that commands come in."""
+    """Return whether Bolt will find an object: as JSON, or as the form in which commands arrive."""
     if content_type != "application/json" and not body.startswith(b"{"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Requests of one reply that change something: behind the lease, within Slack's limits, and not for ever."""
+"""Writing requests of one reply: they need the lease, respect Slack's limits, and end in time."""
 
 import asyncio
 import contextlib
@@ -14,18 +14,18 @@ from bot.slack.rate_limits import RateLimits
 log = logging.getLogger(__name__)
 
 PART_SECONDS = 300.0
-"""For how long one part of a reply may fail while Slack answers everything else."""
+"""Seconds that one part of a reply may fail while Slack answers everything else."""
 
 _LONGEST_WAIT = 10.0
-"""For how many seconds a write waits when Slack limits it: what takes longer is tried again later, and others
-have their turn in the meantime."""
+"""Seconds that a write waits for a rate limit: a longer one ends this attempt, and other turns run in the
+meantime."""
 
 _ON_ITS_WAY_SECONDS = 3.0
-"""Seconds that a request may still take when we are cancelled in it: the next attempt finds its message."""
+"""Seconds that a request may still take after a cancellation, so that the next attempt finds its message."""
 
 
 class Writer:
-    """Writes into one thread. All methods raise `PlatformError`.
+    """Writer for one thread. All methods raise `PlatformError`.
 
     Key of the receipt: `failing`, when each part (such as the `ts` of a message) first failed, in Unix
     seconds. A part that fails for `part_seconds` while Slack otherwise answers is `GivenUp`; an outage of all
@@ -68,7 +68,7 @@ class Writer:
             raise
 
     async def _answers(self) -> bool:
-        """Return whether Slack answers a request that has nothing to do with the part."""
+        """Return whether Slack answers a request that is unrelated to the part."""
         try:
             await self._api.identify()
         except PlatformError:
@@ -76,11 +76,11 @@ class Writer:
         return True
 
     async def room(self, method: str) -> None:
-        """Wait until Slack takes one more call. Raises `RateLimited` when that takes long."""
+        """Wait until Slack accepts one more call. Raises `RateLimited` when that takes too long."""
         await self._limits.wait(self._thread.space, method, self._thread.channel, most=_LONGEST_WAIT)
 
     async def write(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
-        """Call a method, again when Slack limits it for a moment."""
+        """Call a method, and repeat it after a short rate limit."""
         waited = 0.0
         while True:
             try:
@@ -89,7 +89,7 @@ class Writer:
                 waited += error.retry_after
                 if waited > _LONGEST_WAIT:
                     raise
-                log.info("Slack limits writing", extra={"method": method, "seconds": error.retry_after})
+                log.info("request rate-limited", extra={"method": method, "seconds": error.retry_after})
                 await asyncio.sleep(error.retry_after)
 
     async def write_once(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
@@ -102,5 +102,5 @@ class Writer:
             except asyncio.CancelledError:
                 await asyncio.wait([request], timeout=_ON_ITS_WAY_SECONDS)
                 if not request.cancel():
-                    request.exception()  # seen: asyncio reports errors that nobody has asked for
+                    request.exception()  # retrieved: asyncio logs exceptions that are never retrieved
                 raise

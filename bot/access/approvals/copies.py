@@ -73,7 +73,9 @@ class Copies:
                 platform = self.platform(to.partition(":")[0])
                 thread = await platform.show_request(approval, to, own, is_channel=to == self.channel)
             except PlatformError as error:
-                log.warning("approval request not shown", extra={"request": approval.id, "error": str(error)})
+                log.warning(
+                    "approval approval request not shown", extra={"request": approval.id, "error": str(error)}
+                )
                 if not isinstance(error, Unreachable):
                     break
             else:

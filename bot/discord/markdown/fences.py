@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-# CommonMark sets no bounds on indentation, fence and info string; these keep lines that a split adds short
+# CommonMark sets no limits on indentation, fence and info string; these keep added lines short
 _OPENING = re.compile(
     r"(?P<lead>[ \t>]{0,40})(?:(?:[-*+]|\d{1,9}[.)])[ \t]{1,4})?"
     r"(?P<mark>`{3,16}|~{3,16})(?P<info>[^\n`~]{0,40})"
@@ -12,9 +12,9 @@ _OPENING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """An open code block: the run of backticks or tildes that began it, and its info string.
+    """Open code block: the run of backticks or tildes that began it, and its info string.
 
-    `quote` are the marks of the quote that it stands in.
+    `quote` are the marks of the quote around it.
     """
 
     mark: str
@@ -23,12 +23,12 @@ class Fence:
 
     @property
     def opening(self) -> str:
-        """The line that begins the block, without indentation."""
+        """Return the line that begins the block, without indentation."""
         return self.quote + self.mark + self.info
 
     @property
     def closing(self) -> str:
-        """The line that ends the block."""
+        """Return the line that ends the block."""
         return self.quote + self.mark
 
     def closed_by(self, line: str) -> bool:
@@ -42,13 +42,13 @@ class Fence:
 
 
 def opened_by(line: str) -> Fence | None:
-    """The block that `line` begins, also in a list item or a quotation."""
+    """Return the block that `line` begins, also in a list item or a quote."""
     match = _OPENING.fullmatch(line.rstrip("\r"))
     return Fence(match["mark"], match["info"].strip(), "> " * match["lead"].count(">")) if match else None
 
 
 def left_open(text: str) -> Fence | None:
-    """The block that is still open at the end of `text`."""
+    """Return the block that is still open at the end of `text`."""
     fence: Fence | None = None
     for line in text.split("\n"):
         fence = after(line, fence)
@@ -56,7 +56,7 @@ def left_open(text: str) -> Fence | None:
 
 
 def after(line: str, fence: Fence | None) -> Fence | None:
-    """The block that is open after `line`, given the one that was open before it."""
+    """Return the block that is open after `line`, given the one that was open before it."""
     if fence is None or fence.left_by(line):
         return opened_by(line)
     return None if fence.closed_by(line) else fence

@@ -1,4 +1,4 @@
-"""What belongs together within a line: inline code, links and addresses."""
+"""Inline Markdown: code, links and addresses, which should not be cut."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ _START = re.compile(r"`+|\[|https?://[!-;=?-~]+|h(?:t(?:t(?:ps?(?::/{0,2})?)?)?)
 _LINK_TEXT = re.compile(r"\[[^\[\]]*")
 _TARGET = re.compile(r"\((?:[^()\s]|\([^()\s]*\))*+(?: \"[^\"]*\")?\)")
 
-# bars would hide text between them; Discord shows the tag of a line break as it is written
+# bars would hide the text between them; Discord shows a line break tag as text
 _SPECIAL = re.compile(r"(?P<bars>(?<!\\)\|{2,})|<br ?/?>", re.IGNORECASE)
 _BREAK_BEGINS = re.compile(r"<(?:b(?:r(?: ?/?)?)?)?", re.IGNORECASE)
 _LONGEST_BREAK = len("<br />")
@@ -18,8 +18,8 @@ _QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?){1,20}")
 def code_spans(line: str) -> tuple[list[tuple[int, int]], int]:
     """Return the spans of inline code in a line, and the start of code that the line does not close.
 
-    That start is the line's end when all code is closed. See CommonMark 0.31, section 6.1, without code over
-    several lines. Each run of backticks is looked at once, however many lengths there are.
+    That start is the line's end if all code is closed. As in CommonMark 0.31, section 6.1, but without code
+    over several lines. Each run of backticks is read once, whatever its length.
     """
     runs = [match.span() for match in _TICKS.finditer(line)]
     closes: list[int] = [0] * len(runs)  # the next run of the same length
@@ -43,9 +43,9 @@ def code_spans(line: str) -> tuple[list[tuple[int, int]], int]:
 
 
 def spans(window: str) -> Iterator[tuple[int, int]]:
-    """Where something begins and ends that should not be cut.
+    """Yield the start and the end of each piece that should not be cut.
 
-    One that may go on behind the window ends beyond its last character.
+    A piece that may continue after the window ends beyond its last character.
     """
     at = 0
     *lines, last = window.split("\n")
@@ -76,7 +76,7 @@ def _line_spans(line: str, *, goes_on: bool) -> Iterator[tuple[int, int]]:
 
 
 def _link_end(line: str, start: int, last_word: int) -> int:
-    """Return the end of a link, 0 when there is none. From `last_word` on it may continue after the line."""
+    """Return the end of a link, 0 if there is none. From `last_word` on it may continue after the line."""
     text = _LINK_TEXT.match(line, start)
     end = text.end() if text else start
     goes_on = last_word <= len(line)
@@ -91,13 +91,13 @@ def _link_end(line: str, start: int, last_word: int) -> int:
 
 
 def quote_of(line: str) -> str:
-    """The marks of the quote that a line stands in."""
+    """Return the quote marks at the beginning of a line."""
     match = _QUOTE.match(line)
     return match[0] if match else ""
 
 
 def prose(line: str) -> str:
-    """`line` with the bars outside of code escaped and tags of line breaks turned into line breaks.
+    """Return `line` with bars outside code escaped, and line break tags turned into line breaks.
 
     A pair of `||` (in SQL, joined texts) would hide text.
     """
@@ -114,7 +114,7 @@ def _shown(text: str, line_break: str) -> str:
 
 
 def prose_so_far(line: str) -> str:
-    """The same for an unfinished line: as much as stays, whatever follows."""
+    """Return `prose` of an unfinished line, as far as it does not depend on what follows."""
     tag = line.rfind("<", -_LONGEST_BREAK)
     begins_tag = tag >= 0 and _BREAK_BEGINS.fullmatch(line, tag)
     line = line[:tag] if begins_tag else line.rstrip("`|")
@@ -125,6 +125,6 @@ def prose_so_far(line: str) -> str:
         if gap_end <= unended:
             continue
         special = _SPECIAL.search(line, max(gap_start, unended), gap_end)
-        if special:  # whether it is code is not known before the code ends
+        if special:  # it is not known to be code before the code ends
             return prose(line[: special.start()])
     return prose(line)

@@ -1,6 +1,6 @@
-"""From the Markdown that models write to the Markdown that Discord shows.
+"""Conversion of the Markdown of models to the Markdown of Discord.
 
-Discord knows one fence (three backticks, closed by the next three wherever they stand), no tables and
+Discord has one fence (three backticks, closed by the next three anywhere), no tables and
 three levels of headings (https://support.discord.com/hc/en-us/articles/210298617).
 """
 
@@ -27,40 +27,40 @@ _UNDECIDED_IN_CODE = re.compile(r"[ \t>]*+[`~]*+[ \t\r]*")
 
 _SENTENCE_END = re.compile(r"[.!?:…\u3002\uff01\uff1f]")
 _FIRST_CELL = 40
-"""A table whose rows do not begin with a pipe has one within so many characters: else each line waits."""
+"""Characters within which a table row without a leading pipe has its first one: else every line waits."""
 
 _SEGMENT, _LONGEST_WORD = 1_000, 2_000
 """A longer line is rewritten in segments that end at a blank, so that its cost does not grow with it."""
 
 
 def render(text: str, *, finished: bool) -> str:
-    """Rewrite `text` for Discord; `finished` tells that nothing more comes. See `Rendering`."""
+    """Convert `text` for Discord; `finished` means that it is complete. Uses `Rendering`."""
     rendering = Rendering()
     rendering.feed(text)
     return rendering.finish() if finished else rendering.take()
 
 
 class Rendering:
-    """A growing text, rewritten once.
+    """Conversion of a growing text, each part once.
 
-    What was given out stays: what cannot be decided yet (a table whose end is not in sight, the first
-    backticks of a line) is held back. A code block left open at the end is closed.
+    Returned text never changes: undecided text (a table without an end yet, the first backticks of a line) is
+    held back. A code block that is open at the end is closed.
     """
 
     def __init__(self) -> None:
-        self._done: list[str] = []  # rewritten, but not taken yet
-        self._parts: list[str] = []  # of the unfinished line, as far as it is not done
+        self._done: list[str] = []  # converted, but not taken yet
+        self._parts: list[str] = []  # of the unfinished line, not converted yet
         self._length = 0
-        self._ahead = 0  # characters of the unfinished line, rewritten, that were taken already
-        self._is_segment = False  # the unfinished line began in a segment before
+        self._ahead = 0  # converted characters of the unfinished line that were taken already
+        self._is_segment = False  # the unfinished line began in an earlier segment
         self._is_held = False  # it is a long row of a table
         self._after_blank = True
-        self._rows: list[str] = []  # of a table, or what may be its header
-        self._quote = ""  # the one that they stand in
+        self._rows: list[str] = []  # of a table, or a possible header
+        self._quote = ""  # the quote around the rows
         self._fence: Fence | None = None
 
     def feed(self, text: str) -> None:
-        """Take the next piece."""
+        """Add the next piece."""
         first, *others = text.split("\n")
         self._grow(first)
         for each in others:
@@ -75,7 +75,7 @@ class Rendering:
         return self._taken()
 
     def finish(self) -> str:
-        """The rest: there comes nothing more."""
+        """End the text; return the rest."""
         last = self._length > 0 or self._is_segment
         if last:
             self._end_line("")
@@ -143,7 +143,7 @@ class Rendering:
             self._put(self._rewritten(line) + end)
 
     def _put(self, text: str) -> None:
-        """Give out the rest of the line whose beginning may have been taken."""
+        """Output the rest of the line, whose beginning may have been taken already."""
         self._done.append(text[self._ahead :])
         self._ahead = 0
 
@@ -193,7 +193,7 @@ class Rendering:
         return line[: line.index(fence.mark)] + "```"
 
     def _certain(self) -> str:
-        """As much of the unfinished line as stays, whatever follows."""
+        """Return the part of the unfinished line that does not depend on what follows."""
         line = self._line
         if self._fence:
             if self._is_segment:
@@ -207,7 +207,7 @@ class Rendering:
 
     @property
     def tentative(self) -> str:
-        """The beginning of a line that is shown at once, although it may yet become a table's header."""
+        """Return the beginning of a line that is shown at once, although it may become a table's header."""
         line = self._line
         is_open = self._fence or self._is_segment or self._rows or "|" in line or _UNDECIDED.fullmatch(line)
         return prose_so_far(line) if not is_open and self._may_become_header(line) else ""
@@ -229,7 +229,7 @@ def _is_row(line: str) -> bool:
 
 
 def _title(text: str) -> str:
-    """A heading's text without its closing marks, which stand behind a blank: `C#` keeps its own."""
+    """Return a heading's text without closing marks, which follow a blank: `C#` keeps its own."""
     title = text.strip(" \t")
     bare = title.rstrip("#")
     return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else title
@@ -244,5 +244,5 @@ def _without_bold(title: str) -> str:
 
 
 def _harmless(code: str) -> str:
-    """`code` without three backticks in a row: on Discord they would end the block."""
+    """Return `code` without three backticks in a row: on Discord they would end the block."""
     return _BACKTICKS.sub(lambda run: "\u200b".join(run.group()), code)

@@ -1,4 +1,4 @@
-"""Cutting a long answer into messages, so that the cuts stay where they are while the answer grows."""
+"""Splitter of a long answer into messages; cuts do not move while the answer grows."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bot.discord.markdown.fences import Fence, after
 from bot.discord.markdown.inline import code_spans, quote_of, spans
 
-# From the best place for a cut to the worst. What is matched at its end belongs to neither side.
+# From the best place for a cut to the worst. Whitespace at the end of a match belongs to neither side.
 _BREAKS = (
     re.compile(r"\n[ \t\r]*\n\s*"),
     re.compile(r"\n(?=\S)"),
@@ -23,7 +23,7 @@ _ABOVE_INDENTATION = "\u200b\n"
 """Discord trims a message, and a nested item at its beginning would become an item of the first level."""
 
 _CONTEXT = 50
-"""Characters before a piece that are looked at: the indentation of its first line, and the newline before."""
+"""Characters before a piece that are read: the indentation of its first line, and the newline before."""
 
 _INK = re.compile(r"\S")
 _BOLD = re.compile(r"\*\*")
@@ -32,7 +32,7 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 
 
 def split(text: str, limit: int = 2000) -> list[str]:
-    """Cut `text` into pieces of at most `limit` characters. See `Splitter`."""
+    """Cut `text` into pieces of at most `limit` characters, like `Splitter`."""
     splitter = Splitter(limit)
     splitter.feed(text)
     return splitter.pieces()
@@ -55,25 +55,25 @@ class _Open:
 class Splitter:
     """Cuts a growing text into pieces of at most `limit` characters (200 or more), none of them blank.
 
-    Whitespace at a cut is dropped, and nothing else is, except the indentation of a list item. A cut never
+    Whitespace at a cut is dropped, and nothing else, except the indentation of a list item. A cut never
     goes through a word, inline code, a link or a code block that fits in one piece; a longer block is closed
     before the cut and opened again after it, and so are a quote and bold text whose line is cut.
 
-    A cut depends only on the `limit + 1` characters before which it is needed. So as the text grows, every
-    piece but the last stays as it is, and is made once.
+    A cut depends only on the `limit + 1` characters before the point where it is needed. So as the text
+    grows, all pieces except the last stay unchanged, and are made once.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._made: list[str] = []
-        self._text = ""  # what is not made yet, and `_CONTEXT` characters before it
+        self._text = ""  # the rest of the text, and `_CONTEXT` characters before it
         self._at = 0
-        self._blank_to = 0  # up to there nothing but blanks is known
+        self._blank_to = 0  # only blanks up to there
         self._open = _Open()
         self._last = ""
 
     def feed(self, text: str) -> None:
-        """Take more text."""
+        """Add more text."""
         kept = max(self._at - _CONTEXT, 0)
         self._text = self._text[kept:] + text
         self._at -= kept
@@ -83,7 +83,7 @@ class Splitter:
         self._last = last
 
     def pieces(self, tentative: str = "") -> list[str]:
-        """All pieces; the last one may still grow. It ends with what is `tentative`, if that fits."""
+        """Return all pieces; the last one may still grow, and ends with `tentative` if that fits."""
         if tentative:
             grown = copy(self)
             grown._made = list(self._made)
@@ -93,7 +93,7 @@ class Splitter:
         return [*self._made, self._last] if self._last else list(self._made)
 
     def _next(self) -> str | None:
-        """Make one piece that stays, and return None; or return what is left, which may be nothing."""
+        """Make one final piece and return None, or return the rest, which may be empty."""
         if not self._skip():
             return ""
         text, at, opened = self._text, self._at, self._open
@@ -105,21 +105,21 @@ class Splitter:
             return head + window.rstrip()
         within = _within_line(text, at)
         end, piece, self._open = _cut(window, room, opened, within)
-        if len(head) + len(piece) > self._limit:  # what closes the bold text does not fit any more
+        if len(head) + len(piece) > self._limit:  # the end of the bold text does not fit
             end, piece, self._open = _cut(window[:-2], room - 2, opened, within)
         self._at += end
         self._made.append(head + piece)
         return None
 
     def _skip(self) -> bool:
-        """Go to where the next piece begins; whether anything is left to show."""
+        """Move to the beginning of the next piece; return whether there is text left."""
         text, at, fence = self._text, self._at, self._open.fence
         if fence and not _within_line(text, at):
             end = text.find("\n", at)
             line = text[at : end if end >= 0 else len(text)]
             if fence.left_by(line) and line.strip():
                 self._open, fence = _Open(), None
-            elif fence.closed_by(line):  # the piece before has closed the block already
+            elif fence.closed_by(line):  # the previous piece has closed the block
                 self._at, self._open, fence = at + len(line), _Open(), None
         ink = _INK.search(text, max(self._at, self._blank_to))
         if not ink:
@@ -128,7 +128,7 @@ class Splitter:
         if fence:
             return True
         if text.find("\n", self._at, ink.start()) >= 0:
-            self._open = _Open()  # a quote and bold text go on within their line only
+            self._open = _Open()  # a quote and bold text continue only within their line
         begin = text.rfind("\n", max(self._at - _CONTEXT, 0), ink.start()) + 1
         is_line = begin > 0 and not text[begin : ink.start()].strip()
         self._at = begin if is_line and _indented(text, begin) else ink.start()
@@ -136,7 +136,7 @@ class Splitter:
 
 
 def _indented(text: str, at: int) -> bool:
-    """Whether an item of an inner list begins at `at`."""
+    """Return whether an item of a nested list begins at `at`."""
     return at > 0 and _LIST_LINE.match(text, at) is not None
 
 
@@ -151,14 +151,14 @@ def _cut(window: str, room: int, opened: _Open, within_line: bool) -> tuple[int,
     start = -1  # of the open block; one that an earlier piece began starts before this window
     for begin, end, line in _lines(window):
         if fence and within_line and begin == 0:
-            continue  # the rest of a line of code closes nothing
+            continue  # the rest of a code line closes nothing
         before, fence = fence, after(line, fence)
         if fence and fence is not before:
             start = begin
         elif before and fence is None and end <= room and end < len(window):
             closed.append((start, end))
         elif before and fence is None:
-            fence = before  # the last line goes on behind the window: whether it closes is not known here
+            fence = before  # the last line continues after the window: it may close the block or not
     if fence is None or start > 0:
         end = start if fence else _cut_prose(window, room, closed)
         piece = window[:end].rstrip()
@@ -170,7 +170,7 @@ def _cut(window: str, room: int, opened: _Open, within_line: bool) -> tuple[int,
 
 
 def _passed(piece: str, window: str, end: int, opened: _Open) -> _Open:
-    """The quote and the bold text that a cut goes through."""
+    """Return the quote and the bold text that a cut goes through."""
     if "\n" in window[len(piece) : end]:
         return _Open()
     line = piece[piece.rfind("\n") + 1 :]
@@ -180,7 +180,7 @@ def _passed(piece: str, window: str, end: int, opened: _Open) -> _Open:
 
 
 def _is_bold_behind(line: str, is_bold: bool) -> bool:
-    """Return whether bold text continues after `line`. `is_bold` says whether it began before."""
+    """Return whether bold text continues after `line`; `is_bold`: it began before."""
     code = bytearray(len(line))
     for start, end in code_spans(line)[0]:
         code[start:end] = b"\1" * (end - start)
@@ -195,7 +195,7 @@ def _is_bold_behind(line: str, is_bold: bool) -> bool:
 
 
 def _lines(window: str) -> Iterator[tuple[int, int, str]]:
-    """Each line with where it begins and ends, its newline left out."""
+    """Yield each line with its start and end, without its newline."""
     at = 0
     for line in window.split("\n"):
         yield at, at + len(line), line
@@ -226,7 +226,7 @@ def _cut_prose(window: str, room: int, blocks: list[tuple[int, int]]) -> int:
 
 
 def _candidates(window: str, room: int, blocks: list[tuple[int, int]]) -> Iterator[list[int]]:
-    """Where a cut may go, the best kind of place first."""
+    """Yield the possible cuts, the best kind of place first."""
     edges = [edge for block in blocks for edge in block if edge > 0]
     is_block = _inside(blocks, len(window))
     for pattern in _BREAKS:
@@ -236,7 +236,7 @@ def _candidates(window: str, room: int, blocks: list[tuple[int, int]]) -> Iterat
 
 
 def _inside(ranges: Iterable[tuple[int, int]], size: int) -> bytearray:
-    """For each place whether a cut there would go through one of `ranges`."""
+    """Return for each place whether a cut there would go through one of `ranges`."""
     inside = bytearray(size + 1)
     for start, end in ranges:
         if end - start > 1:
@@ -245,12 +245,12 @@ def _inside(ranges: Iterable[tuple[int, int]], size: int) -> bytearray:
 
 
 def _between_characters(window: str, at: int, first: int) -> int:
-    """The last place up to `at` where a reader sees one character end and the next begin."""
+    """Return the last place up to `at` that is between two characters, as a reader sees them."""
     return next((end for end in range(at, first, -1) if not _joined(window, end)), at)
 
 
 def _joined(text: str, at: int) -> bool:
-    """Whether what stands before and after `at` is one character to a reader (emoji, accents)."""
+    """Return whether the text around `at` is one character to a reader (emoji, accents)."""
     before, after = text[at - 1], text[at]
     return (
         _JOINER in (before, after)

@@ -1,4 +1,4 @@
-"""Markdown tables as aligned text: Discord shows none, but it shows a code block in a fixed-width font."""
+"""Markdown tables as aligned text in code blocks, since Discord does not show tables."""
 
 import re
 import unicodedata
@@ -11,10 +11,10 @@ _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _WIDEST_COLUMN = 60
 _NARROWEST_COLUMN = 12
 _WIDTH = 90
-"""Columns of text that a code block shows on a screen. Longer cells are wrapped to stay within it."""
+"""Columns of a code block that fit on a screen. Longer cells are wrapped to stay within it."""
 
 Cell = Sequence[str]
-"""The lines of a cell."""
+"""Lines of a cell."""
 
 
 def starts_row(text: str) -> bool:
@@ -28,7 +28,7 @@ def is_delimiter(row: str) -> bool:
 
 
 def cells(row: str) -> list[str]:
-    """The cells of a row as they are; only a pipe has a backslash before it."""
+    """Return the cells of a row unchanged; only a pipe has a backslash before it."""
     inner = row.strip().removeprefix("|")
     if inner.endswith("|") and not inner.endswith("\\|"):
         inner = inner[:-1]
@@ -36,7 +36,7 @@ def cells(row: str) -> list[str]:
 
 
 def aligned(rows: Sequence[str]) -> list[str]:
-    """The lines of a table, whose second row is the delimiter. One too wide for a screen stays as it is."""
+    """Return the lines of a table, whose second row is the delimiter; too wide a table is unchanged."""
     header, *body = [cells(row) for row in (rows[0], *rows[2:])]
     table = [[_BREAK.split(cell) for cell in row] for row in (header, *body)]
     widths = _fitting(_widths(table))
@@ -59,7 +59,7 @@ def _widths(table: Sequence[Sequence[Cell]]) -> list[int]:
 
 
 def _fitting(widths: Sequence[int]) -> list[int] | None:
-    """The widths with the widest made narrower, so that a line fits; None when that is not possible."""
+    """Return the widths, with the widest reduced so that a line fits; None if that is not possible."""
     room = _WIDTH - 2 * (len(widths) - 1)
     for most in range(_WIDEST_COLUMN, _NARROWEST_COLUMN - 1, -4):
         if sum(min(width, most) for width in widths) <= room:
@@ -86,7 +86,7 @@ def _line(texts: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -
 
 
 def _wrapped(text: str, most: int) -> list[str]:
-    """`text` in lines of at most `most` columns, cut behind blanks where there are some."""
+    """Return `text` in lines of at most `most` columns, cut after blanks if there are any."""
     lines: list[str] = []
     start = blank = used = 0
     for at, char in enumerate(text):
@@ -102,7 +102,7 @@ def _wrapped(text: str, most: int) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """Columns that `text` takes in a fixed-width font: East Asian wide characters take two."""
+    """Return the columns of `text` in a fixed-width font: East Asian wide characters take two."""
     if text.isascii():
         return len(text)
     return sum(
