@@ -74,7 +74,7 @@ class Copies:
                 thread = await platform.show_request(approval, to, own, is_channel=to == self.channel)
             except PlatformError as error:
                 log.warning(
-                    "approval approval request not shown", extra={"request": approval.id, "error": str(error)}
+                    "approval request not shown", extra={"request": approval.id, "error": str(error)}
                 )
                 if not isinstance(error, Unreachable):
                     break
