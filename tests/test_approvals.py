@@ -130,7 +130,9 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
     (decision,) = await decisions(redis)
     taken = f"{decision.verdict.capitalize()}."
     assert told.pop(f"{taken}\n\n{SHOWN}") == 1
-    assert all(words.startswith(("This was ", "This has just been decided")) for words in told)
+    assert all(
+        words.startswith(("This request was ", "This request has just been decided")) for words in told
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,10 +143,15 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
         (ADA, True, True, "somebody else has to approve"),
         (ADA, False, True, ""),
         (BOB, True, True, ""),
-        (EVE, True, False, "You may not decide this. Ask an approver on Discord or an approver on Slack."),
-        (EVE, False, False, "You may not decide this"),
-        ("discord:UADA", True, False, "You may not decide this"),
-        ("slack:uada", True, False, "You may not decide this"),
+        (
+            EVE,
+            True,
+            False,
+            "You cannot decide on this request. Ask an approver on Discord or an approver on Slack.",
+        ),
+        (EVE, False, False, "You cannot decide on this request"),
+        ("discord:UADA", True, False, "You cannot decide on this request"),
+        ("slack:uada", True, False, "You cannot decide on this request"),
     ],
 )
 async def test_who_may_decide(redis: Redis, by: str, approve: bool, four_eyes: bool, refusal: str) -> None:
