@@ -168,7 +168,7 @@ async def test_who_asked_may_take_it_back_without_being_an_approver(redis: Redis
     """To approve it is another matter."""
     kept = approvals(redis, approvers={BOB})
     await kept.ask(TURN, PROPOSAL)
-    assert "You may not" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
+    assert "You cannot decide" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
     assert (await kept.decide(PROPOSAL.id, ADA, approve=False)).words == f"Rejected.\n\n{SHOWN}"
 
 

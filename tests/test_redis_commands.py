@@ -345,7 +345,7 @@ async def test_a_redis_that_refuses_a_value_does_not_get_it_into_the_log(
         answer = await operations.typed(text, ADMIN)
     finally:
         await redis.config_set("min-replicas-to-write", 0)
-    reason = "Redis did not do it: NOREPLICAS Not enough good replicas to write."
+    reason = "Redis reported an error: NOREPLICAS Not enough good replicas to write."
     assert answer == reason
     assert [(each["outcome"], each["reason"]) for each in audit(caplog)] == [("failed", reason)]
     assert "hunter2" not in caplog.text
@@ -383,7 +383,7 @@ async def test_what_cannot_be_stored_and_a_dead_redis_are_told_and_logged(
     assert raised.value.field == "key"
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere:
         dead = Operations(KeyValueStore(nowhere, "kv:"), lambda user: True)
-        assert "Redis did not do it" in str(await dead.typed("get k", ADMIN))
+        assert "Redis reported an error" in str(await dead.typed("get k", ADMIN))
         with pytest.raises(StorageDown):
             await dead.run(Info(), ADMIN)
         assert await dead.suggest("k", ADMIN) == []

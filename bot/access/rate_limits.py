@@ -69,8 +69,8 @@ _TOO_FAST = {
     "or ask the bot's operator to raise CHANNEL_RATE.",
 }
 _LOOP = (
-    "I have answered {most} messages from bots in a row in this thread. I will answer bots here again after "
-    "a person has written. The bot's operator can change this limit with BOT_LOOP_LIMIT."
+    "I have answered {most} messages from bots in a row in this thread, and will not answer bots here again "
+    "until a person writes. The bot's operator can change this limit with BOT_LOOP_LIMIT."
 )
 
 

@@ -60,8 +60,8 @@ class Copies:
             return None
         return (
             "I could not show this request to anybody who can approve it, so it is still waiting. "
-            f"An approver can send me `approve {approval.id}`. I will then show them the request and ask them "
-            "to confirm it."
+            f"An approver can send me `approve {approval.id}`. I will then show them the request and ask "
+            "them to confirm it."
         )
 
     async def _shown(self, approval: Approval, to: str, receipt: Receipt) -> bool:
