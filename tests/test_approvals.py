@@ -463,7 +463,7 @@ async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:
     for name in ("00000000", "7f3a9c2", "7F3A9C21", "*", ""):
         decided = await approvals(redis).decide(name, BOB, approve=True)
         assert not decided.is_known
-        assert "I know of no open request" in decided.words
+        assert "There is no open request" in decided.words
     assert await decisions(redis) == []
 
 

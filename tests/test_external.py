@@ -140,7 +140,9 @@ async def test_the_memory_of_the_workspace_is_not_for_external_people(
         await slack.connected()
         assert "Saved for the whole workspace" in await ask(slack, ALICE, f"zeppelins are green {save}")
         assert "green" in await ask(slack, ALICE, search, other)
-        assert "Nothing that may be read" in await ask(slack, BOB, search, third)
+        assert "Nothing is remembered that the users of this conversation can read" in await ask(
+            slack, BOB, search, third
+        )
         assert "Not everybody" in await ask(slack, BOB, f"zeppelins are green {save}", third)
 
 

@@ -147,7 +147,7 @@ async def test_usage_can_be_asked_for_over_http(storage: dict[str, Any], model: 
 async def test_without_a_model_nothing_is_used(storage: dict[str, Any]) -> None:
     """The offline model is told from one that costs something."""
     async with running(**storage) as bot:
-        assert "nothing is used up" in await chat(bot, "!usage")
+        assert "there is no usage to show" in await chat(bot, "!usage")
 
 
 async def test_a_budget_is_told_in_the_thread_and_begins_to_bind_there(
