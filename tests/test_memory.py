@@ -386,7 +386,7 @@ async def test_only_what_people_say_is_saved(
     if is_saved:
         assert "Saved for this channel" in await called
     else:
-        with pytest.raises(ToolFailure, match="in their own words"):
+        with pytest.raises(ToolFailure, match="in the users' own words"):
             await called
 
 
