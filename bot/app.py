@@ -1,4 +1,4 @@
-"""The running bot: platforms that receive, a worker that answers, and the order in which they stop."""
+"""The running bot: platforms that receive events, a worker that answers, and their shutdown order."""
 
 import asyncio
 import logging
@@ -23,12 +23,12 @@ from bot.turn import Turns
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 6.0
-"""Time for a platform to hand over what it has received, and to close its connections."""
+"""Time for a platform to deliver the events that it has received, and to close its connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """Everything opened and wired, ready to run."""
+    """Bot with all parts opened and connected, ready to run."""
 
     settings: Settings
     platforms: Sequence[Platform]
@@ -39,20 +39,20 @@ class Bot:
     examine: Examination
     watchdog: Watchdog
     page: str | None = None
-    """Address of the local page."""
+    """Address of the local page, or None if it is not served."""
 
     async def warn(self) -> None:
-        """Log a warning when the database is away, or Redis may lose data."""
+        """Log a warning if the database is unavailable, or Redis may lose data."""
         for part in await self.examine():
             if part.name in ("redis", "postgres") and part.state != "ok":
                 log.warning("dependency degraded", extra={"part": part.name, **part.evidence})
 
     async def run(self, stop: asyncio.Event, began: float) -> None:
-        """Serve until `stop` is set, then end in order; `began` is when the start did (monotonic seconds).
+        """Serve until `stop` is set, then shut down in order; `began` is the start time (monotonic seconds).
 
-        Raises `CredentialsRejected` when a platform does not let us in.
+        Raises `CredentialsRejected` if a platform rejects the credentials.
         """
-        await self.lookup.learn_hangs()  # before the first event comes
+        await self.lookup.learn_hangs()  # before the first event arrives
         drained = asyncio.Event()
         listening = [each for each in self.platforms if each.name in self.settings.bot_roles]
         # outside of the group, which cancels only once: redis-py may swallow that
@@ -72,7 +72,7 @@ class Bot:
             await cancel(*keepers)
 
     def _announce(self, seconds: float) -> None:
-        """Say that messages are taken; chat services log by themselves when they are connected."""
+        """Report that the bot accepts messages; platforms log by themselves when they are connected."""
         names = {each.name for each in self.platforms} & self.settings.bot_roles - {"http"}
         log.info("ready", extra={"seconds": seconds, "page": self.page, "connecting": sorted(names)})
         if self.settings.log_format == "console":

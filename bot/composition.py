@@ -1,9 +1,9 @@
-"""Composition root: opens every part, runs them on one event loop, closes them in order.
+"""Composition root: opens all parts, runs them on one event loop, closes them in order.
 
-The order of closing, decided here and nowhere else:
+The shutdown order, defined only here:
 
-1. the platforms hear nothing new (what they have not acknowledged comes again);
-2. turns under way finish within SHUTDOWN_GRACE, the rest goes back to the inbox;
+1. the platforms stop receiving (events that they have not acknowledged arrive again later);
+2. running turns finish within SHUTDOWN_GRACE, the others go back to the inbox;
 3. the platforms close, then the agent and the pools, then the embedded servers.
 """
 
@@ -53,16 +53,16 @@ from bot.turn import Durations, Turns
 log = logging.getLogger(__name__)
 
 _WRITING_CONNECTIONS = 2
-"""Changes are rare, and each one was approved by a person."""
+"""Few connections: changes are rare, because each one needs an approval."""
 
 
 @asynccontextmanager
 async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> AsyncIterator[Bot]:
-    """Open every part that `settings` asks for, and the platforms.
+    """Open all parts according to `settings`, and the platforms.
 
-    Raises `ConfigError` when a setting must be fixed.
+    Raises `ConfigError` if a setting must be fixed.
     """
-    # the agent reads from platforms, whose commands reach the agent: known first, connected later
+    # the agent uses the platforms, and their commands use the agent: registered first, connected later
     platforms, durations = Platforms(settings), Durations()
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(_open_storage(settings))
@@ -113,13 +113,13 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
-    """Redis and the business database, with what all other parts keep there."""
+    """Redis and the business database, with the stores that all other parts use."""
 
     redis_url: str
     redis: Redis
     fenced: FencedRedis
     process: str
-    """The name of this process, which its leases have."""
+    """Name of this process, the owner of its leases."""
     shared: SharedState
     lookup: Lookup
     files: FileStore
@@ -282,7 +282,7 @@ async def _database_url(stack: AsyncExitStack, settings: Settings) -> str:
 async def _writer(
     stack: AsyncExitStack, settings: Settings, database_url: str, readers: Database
 ) -> DatabaseWriter | None:
-    """Open the statements that change the database, in a pool of their own for a separate role."""
+    """Open changes of the database, with a separate pool and role."""
     if settings.sql_writes == "off":
         return None
     dsn = secret_value(settings.database_write_url) or (
@@ -305,7 +305,7 @@ async def _model(settings: Settings, tools: Sequence[BaseTool]) -> AsyncIterator
     if not settings.has_model:
         yield offline_model(tools)
         return
-    from bot.agent.models.openai_service import open_model  # takes over a second: only for who needs it
+    from bot.agent.models.openai_service import open_model  # takes over a second: only on demand
 
     async with open_model(
         name=settings.openai_model,
@@ -354,7 +354,7 @@ async def serve(settings: Settings, adapters: Sequence[Adapter[Any]]) -> None:
         loop.add_signal_handler(each, on_signal)
     began = time.monotonic()
     try:
-        # left last: what hangs while the bot is closed is a hang, too
+        # closed last, so that it also detects a hang during the shutdown
         async with AsyncExitStack() as watching, open_bot(settings, adapters) as bot:
             async with asyncio.TaskGroup() as checks:
                 checks.create_task(bot.warn())
@@ -386,7 +386,7 @@ async def _check_model(settings: Settings) -> None:
 
 
 async def operate(settings: Settings, action: str, entry: str) -> str:
-    """Do what an operator asks of the inbox; returns what to print."""
+    """Run an operator's command on the inbox; return the text to print."""
     async with AsyncExitStack() as stack:
         redis_url = await _redis_url(stack, settings)
         await check_redis(redis_url)

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 _FAILED = "Something went wrong on my side, and I could not finish this. Reference: `{reference}`."
 _TOO_LONG = (
-    "I stopped here, since this took longer than {minutes:g} minutes. Ask for a part of it, or ask again."
+    "I stopped here because this took longer than {minutes:g} minutes. Please ask again, or for a part of it."
 )
 
 
@@ -51,7 +51,7 @@ class TypedCommands(Protocol):
     """Commands that users type as messages."""
 
     async def answer(self, message: Message) -> str | None:
-        """Run the command in a message and return the answer, in Markdown; None where there is no command.
+        """Run the command in a message and return the answer in Markdown, or None if there is no command.
 
         Raises `StorageDown`.
         """
@@ -63,16 +63,16 @@ class Durations:
 
     name = "turns"
     seconds: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1000))
-    """The end of each turn (monotonic seconds), and how long it took."""
+    """End (monotonic seconds) and duration of each turn."""
 
     def add(self, began: float) -> float:
-        """Add a turn that ends now; returns its seconds."""
+        """Add a turn that has just ended; return its duration in seconds."""
         ended = time.monotonic()
         self.seconds.append((ended, ended - began))
         return ended - began
 
     async def health(self) -> Health:
-        """Return how long turns take, and how many there were in the last hour."""
+        """Return the durations of turns, and their number in the last hour."""
         seconds = sorted(duration for _, duration in self.seconds)
         hour_ago = time.monotonic() - 3600
         evidence: dict[str, float] = {"last_hour": sum(ended > hour_ago for ended, _ in self.seconds)}
@@ -84,9 +84,9 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Takes turns: asks the agent, and hands its parts to the thread's reply.
+    """Runner of turns: gets the answer from the agent and passes its parts to the thread's reply.
 
-    An attempt that takes longer than `limit` seconds is ended with a sentence to the user who asked.
+    An attempt that takes longer than `limit` seconds ends with a sentence to the user.
     """
 
     agent: Agent
@@ -98,18 +98,18 @@ class Turns:
     durations: Durations = field(default_factory=Durations)
 
     async def take(self, turn: Turn, receipt: Receipt, halt: Halt) -> None:
-        """Answer one turn to its end, which comes at once when `halt` is done.
+        """Answer one turn completely; it ends at once if `halt` is done.
 
-        Raises what means "again later" or "not mine": `PlatformError`, `StorageDown`, `LeaseLost`, and what
-        a reply raises. Whatever else goes wrong with the answer is told to the person who asked, once, and
-        ends the turn.
+        Raises the errors after which the turn is repeated or belongs to another process: `PlatformError`,
+        `StorageDown`, `LeaseLost`, and the errors of a reply. All other errors of the answer end the turn
+        with a sentence to the user.
         """
         began = time.monotonic()
         log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages)})
         received = await self._received(turn, receipt)
         ignored = [each for each in received.values() if isinstance(each, Ignore)]
         if len(ignored) == len(turn.messages):
-            log.info("turn passed over in silence")
+            log.info("turn ignored")
             return
         async with aclosing(self._parts(turn, receipt, halt, received)) as parts:
             await self.thread(turn.thread).reply(parts, receipt)
@@ -118,7 +118,7 @@ class Turns:
     async def _parts(
         self, turn: Turn, receipt: Receipt, halt: Halt, received: Mapping[str, Notice | Ignore]
     ) -> AsyncGenerator[Part]:
-        """Yield the parts of the reply. What ends it early becomes the last one, and is not run again."""
+        """Yield the parts of the reply; an early end becomes the last part, and stays on later attempts."""
         for notice in dict.fromkeys(each for each in received.values() if isinstance(each, Notice)):
             yield notice
         asked = replace(turn, messages=tuple(each for each in turn.messages if each.id not in received))
@@ -132,7 +132,7 @@ class Turns:
             async for shown in self._shown_elsewhere(said, receipt):
                 yield shown
         else:
-            if turn.decision and halt.done():  # what was decided is carried out; a stop is for answers
+            if turn.decision and halt.done():  # a decision is always carried out: stops are for answers
                 halt = asyncio.get_running_loop().create_future()
             problem = _Problem()
             async with aclosing(_harmless(self._answered(asked, halt, problem))) as parts:
@@ -143,20 +143,20 @@ class Turns:
                 yield shown
             if not problem.words:
                 return
-            # before the memory is told: an agent that is asked again would take that for an answer of its own
+            # stored before `conclude`: a repeated agent would take the concluded turn for its own answer
             status = {"ending_status": problem.status} if problem.status else {}
             await receipt.save(ending=problem.words, **status, said=[_packed(part) for part in _joined(said)])
         ending: str = receipt.state["ending"]
-        # again after a crash: it changes nothing
+        # idempotent, so it may run again after a crash
         outcome = await self.agent.conclude(asked, _answer(said, ending))
         if outcome:
             yield Notice(outcome)
         yield Notice(ending, receipt.state.get("ending_status"))
 
     async def _shown_elsewhere(self, said: Iterable[Part], receipt: Receipt) -> AsyncIterator[Notice]:
-        """Show the answer's requests where approvers see them, and there what was decided of others.
+        """Show the answer's requests to approvers elsewhere, and update those that were decided.
 
-        Once the answer is complete: while it comes, a time limit may cut short whatever happens beside it.
+        This comes after the answer, because the time limit of the answer could interrupt it.
         """
         for approval in [each for each in said if isinstance(each, Approval) and self.showing]:
             assert self.showing
@@ -166,13 +166,13 @@ class Turns:
                 yield Notice(words)
 
     async def _received(self, turn: Turn, receipt: Receipt) -> dict[str, Notice | Ignore]:
-        """Return the messages that the agent does not answer, by id; they stay so on every attempt.
+        """Return the messages that the agent does not answer, by id, the same on every attempt.
 
-        The receipt keeps the text for each, which is empty for one to ignore. Once the reply has begun, the
-        agent was asked: what would be refused by now does not end the answer.
+        The receipt stores a text for each of them, empty for an ignored one. Messages are not checked again
+        once the reply has begun: a refusal then would not end the answer.
         """
         if "received" not in receipt.state:
-            if receipt.state.keys() - {"ending"}:  # that alone is of a turn that is given up
+            if receipt.state.keys() - {"ending"}:  # only `ending`: a turn that was given up
                 return {}
             received = {message.id: await self._receive(message) for message in turn.messages}
             kept = {id: each for id, each in received.items() if each is not None}
@@ -183,9 +183,9 @@ class Turns:
         return {id: Notice(text) if text else Ignore() for id, text in receipt.state["received"].items()}
 
     async def _receive(self, message: Message) -> Notice | Ignore | None:
-        """Check a message and run the command in it; returns None when the agent is to answer it.
+        """Check a message and run the command in it; return None if the agent has to answer it.
 
-        A user who is refused runs no command, and a command counts as a message.
+        A refused user cannot run commands, and a command counts as a message.
         """
         match await self.admission.check(message):
             case Refuse(sentence):
@@ -199,7 +199,7 @@ class Turns:
                 return Notice(answer) if answer is not None else None
 
     async def _answered(self, turn: Turn, halt: Halt, problem: "_Problem") -> AsyncGenerator[Part]:
-        """Yield the agent's parts; `problem` is filled when something ends them early."""
+        """Yield the agent's parts; set `problem` if something ends them early."""
         try:
             async with _until(halt, self.limit), aclosing(_generator(self.agent.answer(turn))) as parts:
                 async for part in parts:
@@ -215,29 +215,29 @@ class Turns:
             else:
                 problem.words, problem.status = _TOO_LONG.format(minutes=self.limit / 60), 504
             log.info("turn ended early", extra={"ending": problem.words})
-        except Exception:  # the outermost boundary of a turn: the person gets words, the log the trace
+        except Exception:  # the outermost boundary of a turn: the user gets a sentence, the log the trace
             log.exception("turn failed", extra={"reference": turn.reference})
             problem.words, problem.status = _FAILED.format(reference=turn.reference), 500
 
 
 @dataclass(slots=True)
 class _Problem:
-    """Words for what ended an answer early; with a status when it has failed, without when it was stopped."""
+    """Early end of an answer: its sentence, and an HTTP status if it failed rather than was stopped."""
 
     words: str = ""
     status: int | None = None
 
 
 class _Halted(Exception):
-    """Raised when the turn has to end now."""
+    """Signal that the turn has to end now."""
 
 
 @asynccontextmanager
 async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
-    """Let the body run until `halt` is done or `seconds` are over; then cancel it and raise `_Halted`.
+    """Run the body until `halt` is done or `seconds` have passed; then cancel it and raise `_Halted`.
 
-    A `TimeoutError` of the body's own passes through as it is. What is cancelled is the task that entered:
-    whoever reads the parts does so in one task, and does nothing else there.
+    A `TimeoutError` of the body passes through. The task that entered is cancelled, so the parts must be read
+    in one task that does nothing else.
     """
     loop = asyncio.get_running_loop()
     if halt.done():
@@ -255,7 +255,7 @@ async def _until(halt: Halt, seconds: float) -> AsyncIterator[None]:
             try:
                 yield
             finally:
-                has_ended = True  # the callback may be on its way
+                has_ended = True  # the callback may be scheduled already
                 halt.remove_done_callback(end)
     except TimeoutError:
         if limit.expired():
@@ -276,13 +276,13 @@ def _unpacked(stored: Json) -> Part:
 
 
 def _answer(said: Iterable[Part], ending: str) -> str:
-    """Return the whole answer in words, as the memory keeps it."""
+    """Return the text of the whole answer, as the memory stores it."""
     texts = [part.text for part in said if isinstance(part, Text)]
     return "".join([*texts, "\n\n", ending]).strip()
 
 
 def _joined(parts: Iterable[Part]) -> Iterator[Part]:
-    """Yield the parts, with texts in a row joined into one."""
+    """Yield the parts, with consecutive texts joined."""
     for is_text, group in groupby(parts, lambda part: isinstance(part, Text)):
         if is_text:
             yield Text("".join(part.text for part in group if isinstance(part, Text)))
@@ -291,7 +291,7 @@ def _joined(parts: Iterable[Part]) -> Iterator[Part]:
 
 
 async def _harmless(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
-    """Yield the parts of an answer, none of which can imitate a request of the bot."""
+    """Yield the parts of an answer, changed so that none can imitate an approval request."""
     text = Harmless()
     async with aclosing(parts):
         async for part in parts:

@@ -55,7 +55,7 @@ async def test_a_role_of_discord_lets_its_members_talk_and_nobody_else(
         asked = await discord.say(discord.alice, discord.general, f"{discord.mention} hello")
         await discord.answer(await discord.thread_of(asked), _says("offline"))
         asked = await discord.say(discord.bob, discord.general, f"{discord.mention} hello")
-        await discord.answer(await discord.thread_of(asked), _says("role of ALLOWED_ROLES"))
+        await discord.answer(await discord.thread_of(asked), _says("roles in ALLOWED_ROLES"))
         dm = discord.dm(discord.alice)
         await discord.say(discord.alice, dm, "hello")
         await discord.answer(dm, _says("where you have a role"))
@@ -77,7 +77,7 @@ async def test_a_role_counts_for_what_is_read_from_the_history(
     ]
     async with running(**settings):
         await discord.answer(await discord.thread_of(asked[0]), _says("offline"))
-        await discord.answer(await discord.thread_of(asked[1]), _says("role of ALLOWED_ROLES"))
+        await discord.answer(await discord.thread_of(asked[1]), _says("roles in ALLOWED_ROLES"))
 
 
 async def _has_heard(redis: Redis) -> bool:

@@ -250,7 +250,7 @@ async def test_a_press_on_slack_decides_and_the_message_says_who_did(
         assert f"<@{BOB}>" in str(asked.blocks)
         await slack.press(EVE, GENERAL, asked.ts, "approve")
         await wait_until(lambda: bool(slack.ephemerals), "told")
-        assert "You may not decide this" in slack.ephemerals[-1].text
+        assert "You cannot decide on this request" in slack.ephemerals[-1].text
         assert await shelf.stock() == UNTOUCHED
         await slack.press(BOB, GENERAL, asked.ts, "approve")
         await wait_until(lambda: "Done." in slack.transcript(GENERAL, ts), "done")
@@ -275,7 +275,7 @@ async def test_a_press_on_discord_decides_and_the_message_says_who_did(
         asked = shown[-1]
         assert TAKE in asked.content
         refused = await discord.click(discord.alice, asked, "Approve")
-        assert "You may not decide this" in refused.content
+        assert "You cannot decide on this request" in refused.content
         assert await shelf.stock() == UNTOUCHED
         pressed = await discord.click(bob, asked, "Approve")
         assert "Approved." in pressed.content

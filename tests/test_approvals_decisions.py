@@ -62,7 +62,9 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
     (decision,) = await decisions(redis)
     taken = f"{decision.verdict.capitalize()}."
     assert told.pop(f"{taken}\n\n{SHOWN}") == 1
-    assert all(words.startswith(("This was ", "This has just been decided")) for words in told)
+    assert all(
+        words.startswith(("This request was ", "This request has just been decided")) for words in told
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,10 +75,15 @@ async def test_of_many_decisions_at_once_one_counts(redis: Redis) -> None:
         (ADA, True, True, "somebody else has to approve"),
         (ADA, False, True, ""),
         (BOB, True, True, ""),
-        (EVE, True, False, "You may not decide this. Ask an approver on Discord or an approver on Slack."),
-        (EVE, False, False, "You may not decide this"),
-        ("discord:UADA", True, False, "You may not decide this"),
-        ("slack:uada", True, False, "You may not decide this"),
+        (
+            EVE,
+            True,
+            False,
+            "You cannot decide on this request. Ask an approver on Discord or an approver on Slack.",
+        ),
+        (EVE, False, False, "You cannot decide on this request"),
+        ("discord:UADA", True, False, "You cannot decide on this request"),
+        ("slack:uada", True, False, "You cannot decide on this request"),
     ],
 )
 async def test_who_may_decide(redis: Redis, by: str, approve: bool, four_eyes: bool, refusal: str) -> None:
@@ -93,7 +100,7 @@ async def test_who_asked_may_take_it_back_without_being_an_approver(redis: Redis
     """To approve it is another matter."""
     kept = approvals(redis, approvers={BOB})
     await kept.ask(TURN, PROPOSAL)
-    assert "You may not" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
+    assert "You cannot decide" in (await kept.decide(PROPOSAL.id, ADA, approve=True)).words
     assert (await kept.decide(PROPOSAL.id, ADA, approve=False)).words == f"Rejected.\n\n{SHOWN}"
 
 
@@ -238,7 +245,7 @@ async def test_nobody_knows_a_request_that_was_never_made(redis: Redis) -> None:
     for name in ("00000000", "7f3a9c2", "7F3A9C21", "*", ""):
         decided = await approvals(redis).decide(name, BOB, approve=True)
         assert not decided.is_known
-        assert "I know of no open request" in decided.words
+        assert "There is no open request" in decided.words
     assert await decisions(redis) == []
 
 

@@ -91,21 +91,21 @@ def test_the_wait_until_the_reset_is_told_in_words(clock: tuple[int, int], wait:
         ("user", asked_by("U1", channel="C9", space="T9"), "Your budget"),
         ("channel", asked_by("U9"), "This channel's budget"),
         ("space", asked_by("U9", channel="C9"), "The budget of this workspace or server"),
-        ("total", asked_by("U9", channel="C9", space="T9"), "The bot's whole budget"),
+        ("total", asked_by("U9", channel="C9", space="T9"), "The bot's total budget"),
     ],
 )
 async def test_each_budget_holds_back_those_whom_it_is_for(
     redis: Redis, limit: str, turn: Turn, whose: str
 ) -> None:
-    """The sentence says whose it is, what is spent, when it begins anew, and whom to ask."""
+    """The sentence names the budget, the amount spent, the time of the reset, and whom to ask."""
     limits: Any = {limit: "1000 tokens"}
     budget = a_budget(redis, **limits)
     await call(budget, asked_by("U1"), 1200)
     with pytest.raises(BudgetSpent) as refused:
         await call(budget, turn, 1)
     assert str(refused.value) == (
-        f"{whose} for today is used up: 1,200 tokens of 1,000 tokens. It starts anew at 00:00 UTC, in "
-        f"11 h 30 min. For more, ask the bot's operator to raise BUDGET_{limit.upper()}."
+        f"{whose} for today is used up: 1,200 tokens of 1,000 tokens. It resets at 00:00 UTC, in "
+        f"11 h 30 min. If you need more, ask the bot's operator to raise BUDGET_{limit.upper()}."
     )
     if limit != "total":
         await call(budget, asked_by("U8", channel="C8", space="T8"), 1)
@@ -146,7 +146,7 @@ async def test_a_warning_comes_once_when_four_fifths_are_spent(redis: Redis) -> 
     budget = a_budget(redis, user="1000 tokens", channel="5000 tokens")
     told = [await call(budget, asked_by("U1"), 400) for _ in range(3)]
     assert [len(each) for each in told] == [0, 1, 0]
-    assert told[1][0].startswith("_Your budget for today is used up to 80 %, 800 tokens of 1,000 tokens.")
+    assert told[1][0].startswith("_Your budget for today is 80 % used: 800 tokens of 1,000 tokens.")
     assert "00:00 UTC, in 11 h 30 min" in told[1][0]
 
 
@@ -177,7 +177,9 @@ async def test_calls_under_way_hold_what_they_may_take(redis: Redis) -> None:
     """Else all that begin at once would be let through; the sentence says what the rest is doing."""
     budget = a_budget(redis, user="1000 tokens")
     async with budget.measure(asked_by("U1"), "m", Tokens(1000)):
-        with pytest.raises(BudgetSpent, match="0 tokens of 1,000 tokens, and the rest is held for answers"):
+        with pytest.raises(
+            BudgetSpent, match="0 tokens of 1,000 tokens, and the rest is reserved for running"
+        ):
             await call(budget, asked_by("U1"), 1)
     await call(budget, asked_by("U1"), 1)
 
@@ -289,7 +291,7 @@ async def test_a_budget_that_is_used_up_between_the_rounds_ends_the_turn(
         with pytest.raises(BudgetSpent, match="Your budget for today is used up: 1,100 tokens of 1,000"):
             await show()
     (warning,) = [each.text for each in shown if isinstance(each, Notice)]
-    assert warning.startswith("_Your budget for today is used up to 110 %")
+    assert warning.startswith("_Your budget for today is 110 % used")
     assert len(model.requests) == 1
 
 

@@ -53,9 +53,15 @@ async def test_health_is_a_line_a_part_with_its_evidence() -> None:
 @pytest.mark.parametrize(
     ("states", "line"),
     [
-        (["ok", "off"], "🟢 Everything works."),
-        (["ok", "degraded"], "🟡 I am working, but not everything does. The details are for administrators."),
-        (["down", "degraded"], "🔴 Something that I need does not work. The details are for administrators."),
+        (["ok", "off"], "🟢 Everything is working."),
+        (
+            ["ok", "degraded"],
+            "🟡 I am working, but with limitations. Only administrators can see the details.",
+        ),
+        (
+            ["down", "degraded"],
+            "🔴 Something that I depend on is not working. Only administrators can see the details.",
+        ),
     ],
 )
 async def test_health_without_evidence_for_who_is_no_administrator(states: list[Any], line: str) -> None:
@@ -116,7 +122,7 @@ async def test_a_decision_is_for_the_bot_in_threads_that_it_has_not_joined(text:
     assert typed(message) == replace(message, addressed=is_order)
     answer = await Commands(no_health, nothing_to_stop).answer(message)
     assert (answer is not None) == is_order
-    assert not is_order or "I know of no open request `7f3a9c21`" in str(answer)
+    assert not is_order or "There is no open request `7f3a9c21`" in str(answer)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,9 @@ async def test_the_memory_of_the_workspace_is_not_for_external_people(
         await slack.connected()
         assert "Saved for the whole workspace" in await ask(slack, ALICE, f"zeppelins are green {save}")
         assert "green" in await ask(slack, ALICE, search, other)
-        assert "Nothing that may be read" in await ask(slack, BOB, search, third)
+        assert "Nothing is remembered that the users of this conversation can read" in await ask(
+            slack, BOB, search, third
+        )
         assert "Not everybody" in await ask(slack, BOB, f"zeppelins are green {save}", third)
 
 
@@ -156,9 +158,9 @@ async def test_external_people_administer_nothing_though_they_are_listed(
         await slack.connected()
         for text in ("info", "keys", "set a 1", "set a", "nonsense"):
             told = await slack.command("/agent-redis", text, BOB, GENERAL)
-            assert "never people of other organisations" in told.response["text"], text
+            assert "never guests or users from other organisations" in told.response["text"], text
         assert (
-            "never people"
+            "never guests"
             not in (await slack.command("/agent-redis", "info", ALICE, GENERAL)).response["text"]
         )
         health = await slack.command("/agent-health", "", BOB, GENERAL)
@@ -224,7 +226,7 @@ async def test_guests_of_a_voice_channel_on_discord_administer_and_approve_nothi
             await discord.command("agent-health", bob, discord.general),
             await discord.command("agent-usage", bob, discord.general, {"all": True}),
         ]
-        assert "never people of other organisations" in told[0].content
+        assert "never guests or users from other organisations" in told[0].content
         assert "redis" not in told[1].content
         assert told[2].content == ADMINISTER_NOTHING
         model.script(ASK, Script(text="Done.", gate=gate))

@@ -71,7 +71,7 @@ async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
     assert "[Picture chart.png, 1 by 1 pixels]" in text
     [picture] = pictures
     assert Image.open(io.BytesIO(picture)).size == (1, 1)
-    assert "I could not read data.zip: I can read text" in answer
+    assert "I could not read data.zip: it is not one of the types that I can read: text" in answer
     assert "I have read it." in answer
 
 
@@ -179,7 +179,7 @@ async def test_a_model_that_sees_no_pictures_is_shown_none_and_people_are_told(
         body = {"message": "what is it?", "files": [sent("photo.png", PICTURE)]}
         async with client.post("/chat", json=body) as response:
             answer = (await response.json())["response"]
-    assert answer.startswith("I could not read photo.png: my model cannot look at pictures.")
+    assert answer.startswith("I could not read photo.png: my model cannot process pictures.")
     assert asked(model)[1] == []
 
 

@@ -149,7 +149,7 @@ async def test_forgetting_leaves_no_word_and_no_name(
         assert await holding(redis, MARK)  # explained, not done
         assert "is forgotten" in await command(slack, "forget everything")
         assert await holding(redis, MARK, ALICE.lower(), "alice") == []
-        assert "0 facts, 0 questions" in await command(slack, "show")
+        assert "I remember 0 facts about you, 0 of your questions" in await command(slack, "show")
         kept = {key.split(":")[0] for key in await holding(redis, BOBS)}
         assert kept == {"recall", "checkpoint"}
         await ask(slack, BOB, GENERAL, "what did I say?", shared)

@@ -215,7 +215,7 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
         async def decide(
             self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
         ) -> Decided:
-            return Decided("This was already approved by you.", ThreadId("http", "api", "t"))
+            return Decided("This request was already approved by you.", ThreadId("http", "api", "t"))
 
         async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
             raise AssertionError(order)
@@ -227,7 +227,7 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
     ):
         told = await response.text()
     assert response.status == 200
-    assert "This was already approved by you." in told
+    assert "This request was already approved by you." in told
     assert "success" in told
 
 

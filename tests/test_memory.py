@@ -386,18 +386,20 @@ async def test_only_what_people_say_is_saved(
     if is_saved:
         assert "Saved for this channel" in await called
     else:
-        with pytest.raises(ToolFailure, match="in their own words"):
+        with pytest.raises(ToolFailure, match="in the users' own words"):
             await called
 
 
 async def test_tools_tell_what_was_saved_and_found(tools: dict[str, BaseTool]) -> None:
     """With kind, date and source; nothing stored, no match and a match are told apart."""
     save, search = tools["memory_save"], tools["memory_search"]
-    assert "Nothing that may be read from here" in await run(search, HERE, query="x")
+    assert "Nothing is remembered that the users of this conversation can read" in await run(
+        search, HERE, query="x"
+    )
     assert await run(save, HERE, text="We ship on Mondays", scope="channel") == (
         "Saved for this channel: We ship on Mondays"
     )
-    assert "It was known since" in await run(save, HERE, text="We ship on Mondays", scope="channel")
+    assert "It has been known since" in await run(save, HERE, text="We ship on Mondays", scope="channel")
     found = await run(search, HERE, query="ship")
     assert "best match first" in found
     assert "fact of this channel, from this conversation] We ship on Mondays" in found
@@ -450,10 +452,10 @@ async def test_scope_that_the_place_does_not_have_is_refused(
 
 
 async def test_tools_say_when_redis_is_gone() -> None:
-    """The model is told to go on without it."""
+    """The model is told to continue without it."""
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere, open_database("", size=1) as pool:
         _, _, save, search, _ = toolset(pool, opened(nowhere))
-        with pytest.raises(ToolFailure, match="Go on without it"):
+        with pytest.raises(ToolFailure, match="Continue without it"):
             await run(search, HERE, query="x")
-        with pytest.raises(ToolFailure, match="go on without it"):
+        with pytest.raises(ToolFailure, match="continue without it"):
             await run(save, HERE, text="We ship on Mondays", scope="channel")

@@ -75,7 +75,7 @@ async def test_private_fact_is_found_in_other_direct_threads_and_nowhere_else(
     save = order("memory_save", text="Alice's zeppelin budget is 4711", scope="private")
     async with running(**storage, **of_slack(slack)):
         await slack.connected()
-        assert "Saved for this person alone" in await ask_slack(slack, ALICE, slack.dm(ALICE), save)
+        assert "Saved for this user only" in await ask_slack(slack, ALICE, slack.dm(ALICE), save)
         assert "4711" in await ask_slack(slack, ALICE, slack.dm(ALICE), SEARCH)
         assert "4711" not in await ask_slack(slack, BOB, slack.dm(BOB), SEARCH)
         assert "4711" not in await ask_slack(slack, ALICE, GENERAL, SEARCH)

@@ -56,11 +56,11 @@ async def test_a_person_who_writes_too_fast_is_told_when_to_try_again(redis: Red
     for id in range(3):
         assert await limited.check(a_message(id)) == Admit()
     words = sentence_of(await limited.check(a_message(4)))
-    assert "3 messages within a minute" in words
+    assert "3 messages per minute" in words
     found = re.search(r"Try again in (\d+) seconds,", words)
     assert found
     assert 1 < int(found[1]) <= 60
-    assert "operator for a higher USER_RATE" in words
+    assert "operator to raise USER_RATE" in words
     assert await limited.check(a_message(5, "slack:U2")) == Admit()
 
 

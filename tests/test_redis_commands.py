@@ -85,31 +85,31 @@ def test_what_is_typed_becomes_an_operation(text: str, operation: Operation | Dr
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "What I can do"),
-        ("help", "What I can do"),
-        ("flushall", "do not know `flushall`"),
-        ("fl`us`h", "do not know"),
+        ("", "Commands for Redis"),
+        ("help", "Commands for Redis"),
+        ("flushall", "There is no command `flushall`"),
+        ("fl`us`h", "There is no command"),
         ("get", "key is missing"),
         ("del", "key is missing"),
         ("set", "key is missing"),
         ("get two words", "quotes"),
-        ('get "no end', "do not end"),
-        ('get "a"b', "do not end"),
-        ("all of them", "Nothing may follow"),
-        ("info memory", "Nothing may follow"),
-        ("set k v --ttl", "seconds are missing"),
+        ('get "no end', "closing quote of the key"),
+        ('get "a"b', "closing quote of the key"),
+        ("all of them", "`all` takes no arguments"),
+        ("info memory", "`info` takes no arguments"),
+        ("set k v --ttl", "seconds after `--ttl` are missing"),
         ("set k v --ttl soon", "whole number"),
         ("set k v --ttl 1.5", "whole number"),
         ("set k v --ttl ٣", "whole number"),
         ("set k v --ttl " + "9" * 5_000, "whole number"),
-        ("mset", "no JSON"),
-        ("mset a=1", "no JSON at character 1"),
+        ("mset", "not valid JSON"),
+        ("mset a=1", "not valid JSON at character 1"),
         ("mset {“a”: “1”}", "typographic"),
         ('mset ["a"]', "JSON object"),
-        ('mset {"a": 1}', "`a` is no text"),
-        ('mset {"a": {"b": "c"}}', "`a` is no text"),
-        ("mset " + "[" * 100_000, "no JSON"),
-        ("mset " + "9" * 10_000, "no JSON"),
+        ('mset {"a": 1}', "`a` is not a text"),
+        ('mset {"a": {"b": "c"}}', "`a` is not a text"),
+        ("mset " + "[" * 100_000, "not valid JSON"),
+        ("mset " + "9" * 10_000, "not valid JSON"),
     ],
 )
 def test_what_is_not_understood_gets_a_sentence(text: str, words: str) -> None:
@@ -148,7 +148,7 @@ def test_a_quoted_key_and_a_value_come_through_unchanged(key: str, value: str) -
         (
             Get("k"),
             {"result": None, "type": "hash"},
-            "`k` holds a hash: I can show only text and JSON documents, and delete it.",
+            "`k` holds a hash: I can delete it, but show only text and JSON documents.",
         ),
         (Delete("k"), {"result": True}, "Deleted `k`."),
         (Delete("k"), {"result": False}, "There is no `k`."),
@@ -158,12 +158,12 @@ def test_a_quoted_key_and_a_value_come_through_unchanged(key: str, value: str) -
         (
             All(),
             {"result": {}, "truncated": False, "left_out": 2},
-            "There are no keys with text. 2 keys left out: no text.",
+            "There are no keys with text. 2 keys left out: not text.",
         ),
         (
             Keys(),
             {"result": ["a"], "truncated": True},
-            "Keys (more than 1):\n```\na\n```\nShown: the first 1. `keys PATTERN` finds fewer.",
+            "Keys (more than 1):\n```\na\n```\nShown: the first 1. Use `keys PATTERN` to narrow them down.",
         ),
         (Mset({"a": "1", "b": "2"}, 5), {"result": 2}, "Stored 2 values for 5 seconds."),
         (
@@ -345,7 +345,7 @@ async def test_a_redis_that_refuses_a_value_does_not_get_it_into_the_log(
         answer = await operations.typed(text, ADMIN)
     finally:
         await redis.config_set("min-replicas-to-write", 0)
-    reason = "Redis did not do it: NOREPLICAS Not enough good replicas to write."
+    reason = "Redis reported an error: NOREPLICAS Not enough good replicas to write."
     assert answer == reason
     assert [(each["outcome"], each["reason"]) for each in audit(caplog)] == [("failed", reason)]
     assert "hunter2" not in caplog.text
@@ -383,7 +383,7 @@ async def test_what_cannot_be_stored_and_a_dead_redis_are_told_and_logged(
     assert raised.value.field == "key"
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere:
         dead = Operations(KeyValueStore(nowhere, "kv:"), lambda user: True)
-        assert "Redis did not do it" in str(await dead.typed("get k", ADMIN))
+        assert "Redis reported an error" in str(await dead.typed("get k", ADMIN))
         with pytest.raises(StorageDown):
             await dead.run(Info(), ADMIN)
         assert await dead.suggest("k", ADMIN) == []

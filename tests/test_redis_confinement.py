@@ -195,5 +195,5 @@ async def test_equal_looking_keys_are_different_keys(redis: Redis) -> None:
 def test_a_prefix_that_overlaps_own_keys_is_no_prefix(redis: Redis, own: str) -> None:
     """Neither the beginning of a family nor what lies within it."""
     for prefix in ("", own[:1], own[:-1], own, f"{own}x"):
-        with pytest.raises(ValueError, match="could be named"):
+        with pytest.raises(ValueError, match="would give access to keys of the bot"):
             KeyValueStore(redis, prefix)

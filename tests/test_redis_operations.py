@@ -105,7 +105,7 @@ async def test_slack_form_stores_several_lines(
     async with on_slack(mode, slack, storage):
         form = await form_for(slack, 'set "my key" --ttl 60')
         await slack.submit(form, {"value": "line one\nline two", "ttl": "soon"})
-        assert form.errors == {"ttl": "The ttl is a whole number of seconds, for example 60."}
+        assert form.errors == {"ttl": "The TTL must be a whole number of seconds, for example 60."}
         await slack.submit(form, {"value": "line one\nline two", "ttl": "0"})
         assert form.errors == {"ttl": "A ttl is 1 to 315,360,000 seconds, not 0."}
         await slack.submit(form, {"value": "line one\nline two", "key": "k" * 513})
@@ -223,7 +223,7 @@ async def test_discord_each_subcommand_answers_its_caller(
         shown = await used(discord, admin, "mset", data='{"a": "1", "b": "2"}', ttl=5)
         assert shown.content == "Stored 2 values for 5 seconds."
         refused = await used(discord, admin, "mset", data='{"a": 1}')
-        assert refused.content == "The value of `a` is no text: put it into quotes."
+        assert refused.content == "The value of `a` is not a text: put it in quotes."
         assert "a\nb\ngreeting" in (await used(discord, admin, "keys")).content
         assert "\na\n" in (await used(discord, admin, "keys", pattern="[a]")).content
         assert "b = 2" in (await used(discord, admin, "all")).content

@@ -82,7 +82,7 @@ async def test_a_row_that_is_longer_than_a_file_is_told(pool: Database) -> None:
     """Fault: the query was said to give no rows."""
     long = ", ".join(["a"] * 300)
     query = f"SELECT {long} FROM (SELECT repeat('x', 40000) AS a) AS t"
-    with pytest.raises(ToolFailure, match="The first row alone is too large"):
+    with pytest.raises(ToolFailure, match="Even the first row is too large"):
         await export(pool, kept_nowhere, query)
 
 

@@ -102,7 +102,7 @@ async def test_limits_on_rows_and_bytes_cut_after_a_whole_row_and_say_so(
 
 async def test_what_has_no_rows_or_may_not_run_is_refused(redis: Redis, pool: Database) -> None:
     for query, words in (
-        ("select 1 as a where false", "gave no rows"),
+        ("select 1 as a where false", "returned no rows"),
         ("delete from orders", "only SELECT"),
         ("select nothing from orders", "does not exist"),
         ("select 1 / (n - 700) as a from generate_series(1, 999) as n", "division by zero"),
@@ -149,7 +149,7 @@ async def test_the_words_say_which_columns_were_altered(redis: Redis, pool: Data
     query = "select '+49 30 1234' as phone, 'x' as name, -1 as n from generate_series(1, 3)"
     made, content = await written(redis, pool, query)
     assert read(content)[1] == ["'+49 30 1234", "x", "-1"]
-    assert "in phone (3 cells): tell the people" in made.words
+    assert "in phone (3 cells): tell the users" in made.words
 
 
 @pytest.mark.parametrize("piece", ["\t", ";", " ", "\n ", ";=", "\ufeff", "1,", "-"])

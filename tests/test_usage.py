@@ -40,8 +40,8 @@ async def test_one_sees_what_one_has_used_and_what_is_left(redis: Redis) -> None
     await spend(redis, "U1", tokens=Tokens(1_000, 200))
     await spend(redis, "U2", tokens=Tokens(50_000))
     assert (await report(redis, user="1 USD")("slack:U1", False)).splitlines() == [
-        "**You have used today** (until 00:00 UTC, in 11 h 30 min)",
-        "- 1,000 tokens read, 200 written, 0.0045 USD, in 1 call of the model",
+        "**Your usage today** (resets at 00:00 UTC, in 11 h 30 min)",
+        "- 1,000 tokens read, 200 tokens written, 0.0045 USD, in 1 model call",
         "- budget 1.00 USD: 0.9955 USD left",
     ]
     assert "100 tokens left" in await report(redis, user="1300 tokens")("slack:U1", False)
@@ -71,13 +71,13 @@ async def test_administrators_see_who_where_and_what_used_most(redis: Redis) -> 
         await spend(redis, f"U{number}", tokens=Tokens(100 * number), channel=f"C{number}")
     await spend(redis, "U1", model="small", tokens=Tokens(10_000), channel="C1")
     shown = await report(redis, total="20000 tokens")(ADMIN, True)
-    assert "- 12,800 tokens read, 0 written, 0.0070 USD, in 8 calls of the model" in shown
+    assert "- 12,800 tokens read, 0 tokens written, 0.0070 USD, in 8 model calls" in shown
     assert "- budget 20,000 tokens: 7,200 tokens left" in shown
-    people = shown.partition("**Most used, people**\n")[2].partition("\n\n")[0].splitlines()
+    people = shown.partition("**Top users**\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split("`")[1] for line in people] == [f"slack:U{number}" for number in (1, 7, 6, 5, 4)]
     assert "`slack:C1`" in shown
     assert "`slack:T1`" in shown
-    assert "- `small`: 10,000 tokens read, 0 written, 0.00 USD, in 1 call of the model" in shown
+    assert "- `small`: 10,000 tokens read, 0 tokens written, 0.00 USD, in 1 model call" in shown
 
 
 async def test_whoever_has_used_nothing_is_told_so(redis: Redis) -> None:
@@ -95,14 +95,14 @@ async def test_usage_can_be_asked_for_on_slack(
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         await slack.answer(GENERAL, ts)
         await slack.say(ALICE, GENERAL, "!usage", thread_ts=ts)
-        assert "700 tokens read, 30 written" in await slack.answer(
+        assert "700 tokens read, 30 tokens written" in await slack.answer(
             GENERAL, ts, until=lambda text: "700" in text
         )
         await slack.command("/agent-usage", "", ALICE, GENERAL)
         await slack.command("/agent-usage", "all", ALICE, GENERAL)
         await slack.command("/agent-usage", " All ", BOB, GENERAL)
     mine, refused, everybody = (each.shown for each in slack.ephemerals)
-    assert "700 tokens read, 30 written, in 1 call" in mine
+    assert "700 tokens read, 30 tokens written, in 1 model call" in mine
     assert "ADMIN_USERS" in refused
     assert f"slack:{ALICE}" in everybody
     assert "main-model" in everybody
@@ -123,7 +123,7 @@ async def test_usage_can_be_asked_for_on_discord(
         mine = await discord.command("agent-usage", discord.alice)
         refused = await discord.command("agent-usage", discord.alice, options={"all": True})
         everybody = await discord.command("agent-usage", discord.bob, options={"all": True})
-    assert "700 tokens read, 30 written" in mine.messages[-1].content
+    assert "700 tokens read, 30 tokens written" in mine.messages[-1].content
     assert mine.messages[-1].ephemeral
     assert "ADMIN_USERS" in refused.messages[-1].content
     assert f"discord:{discord.alice.id}" in everybody.messages[-1].content
@@ -140,14 +140,14 @@ async def test_usage_can_be_asked_for_over_http(storage: dict[str, Any], model: 
         async with session.get(f"{base}?of=all") as response:
             refused = await response.json()
     assert mine["status"] == "success"
-    assert "700 tokens read, 30 written" in mine["response"]
+    assert "700 tokens read, 30 tokens written" in mine["response"]
     assert "ADMIN_USERS" in refused["response"]
 
 
 async def test_without_a_model_nothing_is_used(storage: dict[str, Any]) -> None:
     """The offline model is told from one that costs something."""
     async with running(**storage) as bot:
-        assert "nothing is used up" in await chat(bot, "!usage")
+        assert "there is no usage to show" in await chat(bot, "!usage")
 
 
 async def test_a_budget_is_told_in_the_thread_and_begins_to_bind_there(
@@ -161,7 +161,7 @@ async def test_a_budget_is_told_in_the_thread_and_begins_to_bind_there(
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
         answer = await slack.answer(GENERAL, ts)
         assert answer.startswith("Hello.")
-        assert "Your budget for today is used up to 110 %, 1,100 tokens of 1,000 tokens." in answer
+        assert "Your budget for today is 110 % used: 1,100 tokens of 1,000 tokens." in answer
         await slack.say(ALICE, GENERAL, "and now?", thread_ts=ts)
         assert "ask the bot's operator to raise BUDGET_USER" in await slack.answer(GENERAL, ts)
         model.script("Hello, Bob.")

@@ -9,15 +9,39 @@ from bot.chat import Admit, Ignore, Message, Refuse, Turn
 
 External = Literal["no", "chat", "all"]
 
+_NOT_FOR_USER = "I am not allowed to answer you here. Ask the bot's operator to {request}."
+_ADD_USER = "add you to ALLOWED_USERS"
+_OR_GIVE_ROLE = ", or to give you one of the roles in ALLOWED_ROLES"
+_OR_WRITE_ELSEWHERE = (
+    ", or write to me on a server where you have a role: roles do not count in direct messages"
+)
+_NOT_IN_SPACE = (
+    "I am not allowed to answer in this workspace or server. Ask the bot's operator to add it to "
+    "ALLOWED_SPACES."
+)
+_NOT_IN_DIRECT = (
+    "I am not allowed to answer direct messages. Ask the bot's operator to add them to ALLOWED_SPACES."
+)
+_NOT_FOR_ORGANISATION = (
+    "I am not allowed to answer users from your organisation here. Ask the bot's operator to add it to "
+    "ALLOWED_SPACES."
+)
+_NOT_FOR_EXTERNAL = (
+    "I am not allowed to answer guests or users from other organisations. Ask the bot's operator to change "
+    "ALLOW_EXTERNAL."
+)
+_NOT_IN_CHANNEL = (
+    "I am not allowed to answer in this channel. Ask the bot's operator to add it to ALLOWED_CHANNELS."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """The allow-lists. Ids are `<platform>:<id>`; a list that is empty allows all.
 
-    A message is answered when its author *and* its space *and* its channel are allowed. A person is allowed
-    by `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord
-    they are the space `discord:dm`, and nobody has a role there. `external` is ALLOW_EXTERNAL: what users of
-    other organisations and guests can do.
+    A message is answered when its author *and* its space *and* its channel are allowed. A user is allowed by
+    `users` *or* by `roles`, another bot by `bots` alone. Direct messages are in no channel; on Discord they
+    are the space `discord:dm`, and nobody has a role there. `external` is the value of ALLOW_EXTERNAL.
     """
 
     admins: Set[str] = frozenset()
@@ -31,8 +55,8 @@ class Access:
     async def check(self, message: Message) -> Admit | Refuse | Ignore:
         """Decide whether a message is answered, by its author and place alone.
 
-        To tell a bot anything would begin a conversation with it, and what users say to each other in a
-        thread that the bot has joined asks nothing of it: there a refusal is not told.
+        Other bots are ignored rather than refused, since a refusal would start a conversation with them. So
+        are messages that are not addressed to the bot.
         """
         sentence = self._refusal(message)
         if sentence is None:
@@ -41,22 +65,15 @@ class Access:
 
     def _refusal(self, message: Message) -> str | None:
         if not self._may_talk(message):
-            return f"I may not talk with you here. Ask the bot's operator to {self._admission(message)}."
+            return _NOT_FOR_USER.format(request=self._access_request(message))
         if self.spaces and scopes_of(message).space not in self.spaces:
-            where = "in direct messages" if message.direct else "in this workspace or server"
-            return f"I may not answer {where}. Ask the bot's operator to add it to ALLOWED_SPACES."
+            return _NOT_IN_DIRECT if message.direct else _NOT_IN_SPACE
         if self.spaces and message.author_space and message.author_space not in self.spaces:
-            return (
-                "I may not answer people from other organisations here. Ask the bot's operator to add yours "
-                "to ALLOWED_SPACES."
-            )
+            return _NOT_FOR_ORGANISATION
         if message.is_external and self.external == "no":
-            return (
-                "I may not answer people from other organisations, or guests. Ask the bot's operator to "
-                "change ALLOW_EXTERNAL."
-            )
+            return _NOT_FOR_EXTERNAL
         if self.channels and not message.direct and not self._is_allowed_channel(message):
-            return "I may not answer in this channel. Ask the bot's operator to add it to ALLOWED_CHANNELS."
+            return _NOT_IN_CHANNEL
         return None
 
     def _may_talk(self, message: Message) -> bool:
@@ -66,15 +83,13 @@ class Access:
             return True
         return message.author in self.users | self.admins or not self.roles.isdisjoint(message.roles)
 
-    def _admission(self, message: Message) -> str:
+    def _access_request(self, message: Message) -> str:
         if not self.roles:
-            return "add you to ALLOWED_USERS"
-        if message.direct:
-            return "add you to ALLOWED_USERS, or write to me where you have a role: here nobody has one"
-        return "add you to ALLOWED_USERS, or for a role of ALLOWED_ROLES"
+            return _ADD_USER
+        return f"{_ADD_USER}{_OR_WRITE_ELSEWHERE if message.direct else _OR_GIVE_ROLE}"
 
     def _is_allowed_channel(self, message: Message) -> bool:
-        # a Discord thread is a channel of its own: its parent counts as well
+        # a Discord thread is a separate channel: its parent counts as well
         ids = {message.thread.channel, message.channel, message.parent}
         return any(f"{message.thread.platform}:{each}" in self.channels for each in ids if each)
 

@@ -1,8 +1,8 @@
-"""Budgets: whether a model may be called for a turn, and what the call took.
+"""Budgets: limits on model usage per day, checked before each call and charged after it.
 
-A call is let through while its budgets are neither spent nor held by calls under way; then its estimate is
-held until it is known what it took. So a day may end above a budget by no more than the last call that
-was let through takes, and what calls under way take beyond their estimates.
+A call may start while its budgets are neither used up nor reserved by running calls; its estimate is then
+reserved until its usage is known. So a day can exceed a budget by the usage of the last call that started,
+plus what running calls use beyond their estimates.
 """
 
 import logging
@@ -29,17 +29,15 @@ _WHOSE = {
     "BUDGET_USER": "Your budget",
     "BUDGET_CHANNEL": "This channel's budget",
     "BUDGET_SPACE": "The budget of this workspace or server",
-    "BUDGET_TOTAL": "The bot's whole budget",
+    "BUDGET_TOTAL": "The bot's total budget",
 }
 _USED_UP = (
-    "{whose} for today is used up: {spent} of {most}{rest}. It starts anew at 00:00 UTC, in {wait}. "
-    "For more, ask the bot's operator to raise {setting}."
+    "{whose} for today is used up: {spent} of {most}{rest}. {resets} "
+    "If you need more, ask the bot's operator to raise {setting}."
 )
-_HELD = ", and the rest is held for answers under way"
-_WARNING = (
-    "_{whose} for today is used up to {percent} %, {spent} of {most}. It starts anew at 00:00 UTC, "
-    "in {wait}._"
-)
+_HELD = ", and the rest is reserved for running answers"
+_WARNING = "_{whose} for today is {percent} % used: {spent} of {most}. {resets}_"
+_RESETS = "It resets at 00:00 UTC, in {wait}."
 
 
 def now() -> datetime:
@@ -69,7 +67,7 @@ class Budget:
 
     @asynccontextmanager
     async def measure(self, turn: Turn, model: str, estimate: Tokens) -> AsyncIterator[Spending]:
-        """Hold the estimate during a call, and count then what it took."""
+        """Reserve the estimate during a call, then count its usage."""
         day = self._clock().date().isoformat()
         rules = list(self._rules(turn))
         hold = await self._held(day, rules, estimate, self._cost(model, estimate))
@@ -99,7 +97,7 @@ class Budget:
         model: str,
         used: Tokens | None,
     ) -> tuple[str, ...]:
-        """Count what was used. The answer is there by now: a store that fails may not cost it as well."""
+        """Count the usage; if the store fails, log it and keep the answer."""
         try:
             if used is None:
                 if hold:
@@ -123,7 +121,7 @@ class Budget:
             "whose": _WHOSE[setting],
             "spent": limit.shown(spent),
             "most": str(limit),
-            "wait": until_midnight(self._clock()),
+            "resets": _RESETS.format(wait=until_midnight(self._clock())),
         }
 
     def _rules(self, turn: Turn) -> list[tuple[str, Cap]]:
@@ -135,13 +133,13 @@ class Budget:
         ]
 
     async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
-        """Return what a user has used, by account and day."""
+        """Return the usage of a user, by account and day."""
         days = {each.author: await self._ledger.spent_on_days(f"user {each.author}") for each in user}
         usage = {author: {day: asdict(each) for day, each in spent.items()} for author, spent in days.items()}
         return {"usage": usage}
 
     async def erase(self, user: Sequence[Writer]) -> None:
-        """Remove what a user has used; with budgets today's count stays, or it could be reset at will."""
+        """Remove the usage of a user; with budgets today's count stays, so that nobody can reset one."""
         today = self._clock().date().isoformat() if self._limits else ""
         await self._ledger.forget([f"user {each.author}" for each in user], keep_day=today)
 
@@ -151,7 +149,7 @@ class Budget:
 
 
 def accounts_of(turn: Turn) -> list[str]:
-    """Return the accounts of a turn: it counts in full for each user who asked, and once for the place."""
+    """Return the accounts that a turn is charged to: each of its authors in full, and the place once."""
     place = scopes_of(turn.messages[0])
     users = [f"user {author}" for author in turn.authors]
     return [*users, f"channel {place.channel}", f"space {place.space}", TOTAL]

@@ -1,4 +1,4 @@
-"""Access control: who may talk to the bot, how often, and what that may cost, as the settings say."""
+"""Access control: users who can talk to the bot, how often, and at what cost, according to the settings."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ from bot.chat import Admit, Ignore, Message, Refuse
 from bot.config import Settings
 
 _OVER_TURN_SECONDS = 60
-"""A call ends with its turn; so long after that limit it is taken for dead."""
+"""Time after the turn limit when the reservation of a call expires: the call must have ended by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessControl:
-    """Access control, a `bot.chat.Admission`; without a model nothing is spent, and nothing counted."""
+    """Access control, a `bot.chat.Admission`; without a model no usage is counted."""
 
     allow_list: Access
     rates: Rates
@@ -26,7 +26,7 @@ class AccessControl:
     usage: UsageReport | None = None
 
     async def check(self, message: Message) -> Admit | Refuse | Ignore:
-        """Check the allow-lists, then count the message. A decision passes: its request was let through."""
+        """Check the allow-lists, then count the message; a decision is admitted as its request was."""
         if message.decision:
             return Admit()
         verdict = await self.allow_list.check(message)
@@ -34,11 +34,11 @@ class AccessControl:
 
 
 def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
-    """Return the access control that the settings ask for; makes no request yet."""
+    """Return the access control for these settings, without a request to Redis."""
     is_listed = bool(settings.allowed_users or settings.allowed_roles)
     allow_list = Access(
         admins=settings.admin_users,
-        # or who may approve could not say so in words
+        # otherwise approvers could not decide in words
         users=settings.allowed_users | settings.approvers if is_listed else frozenset(),
         channels=settings.allowed_channels,
         spaces=settings.allowed_spaces,

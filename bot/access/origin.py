@@ -1,4 +1,4 @@
-"""Whose message it is: the user, the channel and the space that allow-lists, rates and budgets name. Pure.
+"""Origin of a message: the user, channel and space that allow-lists, rate limits and budgets refer to. Pure.
 
 A scope is written `<platform>:<id>`, as in the settings.
 """
@@ -18,7 +18,10 @@ class Scopes:
 
 
 def scopes_of(message: Message) -> Scopes:
-    """A thread of Discord belongs to the channel it was made in; a platform without channels is one."""
+    """Return the scopes of a message; a thread on Discord belongs to its parent channel.
+
+    A platform without channels counts as one channel.
+    """
     platform = message.thread.platform
     channel = message.parent or message.channel or message.thread.space
     return Scopes(message.author, f"{platform}:{channel}", f"{platform}:{message.thread.space}")

@@ -1,7 +1,7 @@
 """Rate limits for users, channels and other bots: sliding windows shared by all processes.
 
-A message is counted once, under its id: a redelivery, a repeated turn or a second process counts nothing
-twice.
+A message is counted once, under its id: neither a redelivery, a repeated turn nor a second process counts it
+again.
 """
 
 import math
@@ -19,7 +19,7 @@ HOUR = 3600
 DAY = 24 * HOUR
 
 _LOOP_SECONDS = 7 * DAY
-"""Time for which a thread is remembered to have had too many messages of bots."""
+"""Time until a thread's count of bot messages expires."""
 
 # Counts a message in every window, or in none. Redis' own clock, since machines differ.
 # KEYS windows | ARGV message id, then for each window: seconds, most -> {0, 0} counted
@@ -47,7 +47,7 @@ end
 return {0, 0}
 """
 
-# The messages of bots in a row. The one after the last that is answered is told so, and is the end of it.
+# Consecutive bot messages. The first one over the limit gets a notice, all further ones nothing.
 # KEYS row | ARGV message id, most, seconds -> 'answer' | 'tell' | 'silence'
 _ROW = """
 local place = redis.call('HGET', KEYS[1], ARGV[1])
@@ -63,21 +63,21 @@ return 'tell'
 """
 
 _TOO_FAST = {
-    "USER_RATE": "You have sent me {most} messages within a minute, which is as many as I answer. Try again "
-    "in {wait}, or ask the bot's operator for a higher USER_RATE.",
-    "CHANNEL_RATE": "I was sent {most} messages in this channel within a minute, which is as many as I "
-    "answer. Try again in {wait}, or ask the bot's operator for a higher CHANNEL_RATE.",
+    "USER_RATE": "You have reached the limit of {most} messages per minute. Try again in {wait}, or ask the "
+    "bot's operator to raise USER_RATE.",
+    "CHANNEL_RATE": "This channel has reached the limit of {most} messages per minute. Try again in {wait}, "
+    "or ask the bot's operator to raise CHANNEL_RATE.",
 }
 _LOOP = (
-    "I have answered {most} messages of bots in a row here, and do not answer more of them until a person "
-    "writes. The bot's operator can change that with BOT_LOOP_LIMIT."
+    "I have answered {most} messages from bots in a row in this thread, and will not answer bots here again "
+    "until a person writes. The bot's operator can change this limit with BOT_LOOP_LIMIT."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Messages a minute of a user and in a channel; None does not limit. For other bots: answers in a row in
-    a thread, and in an hour in a channel."""
+    """Messages per minute of a user and in a channel; None means no limit. For other bots: consecutive
+    answers in a thread, and answers per hour in a channel."""
 
     user: int | None = None
     channel: int | None = None
@@ -86,7 +86,7 @@ class Limits:
 
 
 class Rates:
-    """Rate limiter: counts messages and refuses those that are too many. Administrators are not limited."""
+    """Rate limiter: counts messages and refuses those over a limit. Administrators are not limited."""
 
     def __init__(
         self, redis: Redis, limits: Limits, is_admin: Callable[[str], bool], hears_bots: bool
@@ -99,9 +99,9 @@ class Rates:
         self._row = redis.register_script(_ROW)
 
     async def check(self, message: Message) -> Admit | Refuse | Ignore:
-        """Count a message, and refuse one that is too many. Raises `StorageDown`.
+        """Count a message, and refuse one that is over a limit. Raises `StorageDown`.
 
-        A bot is refused once, at the end of a row, and ignored otherwise.
+        Another bot gets one notice when it reaches the limit, and is ignored afterwards.
         """
         with storage_errors():
             return await (self._of_bot(message) if message.bot_ids else self._of_person(message))

@@ -1,7 +1,7 @@
 """Spending ledger in Redis, by day and account: shared by all processes, each step atomic.
 
-An account is a name such as `user slack:U012AB`. A hold stands for a call under way; one whose process died
-is given back when it expires. Money is in millionths.
+An account is a name such as `user slack:U012AB`. A hold reserves the estimate of a running call; if the
+process dies, the hold is released when it expires. Money is in millionths of the currency.
 """
 
 import json
@@ -18,7 +18,7 @@ KEPT_DAYS = 35
 _TTL_SECONDS = KEPT_DAYS * 24 * 3600
 
 WARNED_AT = 0.8
-"""The part of a cap that was spent when its owner is told."""
+"""Share of a cap at which its users are warned."""
 
 # A hold is {id, accounts, tokens, cost}; the sums over all holds stand beside them.
 _COMMON = """
@@ -119,7 +119,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """The most that an account may spend in a day."""
+    """Maximum that an account can spend in a day."""
 
     account: str
     unit: Unit
@@ -128,14 +128,17 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class UsedUp:
-    """The cap that lets no more calls through, by its place, and what was spent of it."""
+    """Refusal of a hold: the index of the cap that is used up, and the amount spent of it."""
 
     place: int
     spent: int
 
 
 class Ledger:
-    """All raise `StorageDown`. `day` is an ISO date; `hold_seconds` is longer than any call takes."""
+    """Ledger of all accounts. `day` is an ISO date; `hold_seconds` must exceed the duration of any call.
+
+    All methods raise `StorageDown`.
+    """
 
     def __init__(self, redis: Redis, hold_seconds: float) -> None:
         self._redis = redis
@@ -145,7 +148,7 @@ class Ledger:
         self._give_back = redis.register_script(_GIVE_BACK)
 
     async def hold(self, day: str, caps: Sequence[Cap], tokens: int, cost: int) -> str | UsedUp:
-        """Hold as much for a call, under every cap or under none; what is returned ends the hold."""
+        """Reserve an amount for a call under all caps, or under none; return the hold, which ends it."""
         accounts = sorted({cap.account for cap in caps})
         hold = json.dumps({"id": uuid.uuid4().hex, "accounts": accounts, "tokens": tokens, "cost": cost})
         with storage_errors():
@@ -155,16 +158,16 @@ class Ledger:
         return UsedUp(place - 1, spent) if place else hold
 
     async def give_back(self, day: str, hold: str) -> None:
-        """End a hold of which nothing was spent."""
+        """Release a hold without spending anything."""
         with storage_errors():
             await self._give_back(keys=_keys(day), args=[hold])
 
     async def settle(
         self, day: str, hold: str, accounts: Sequence[str], spent: Spent, caps: Sequence[Cap]
     ) -> list[tuple[int, int]]:
-        """End a hold (if not empty) and count what was spent.
+        """Release a hold (if not empty) and count what was spent.
 
-        Returns the places of the caps of which now, and not before, WARNED_AT is spent, with that amount.
+        Returns the index and the spent amount of each cap that has just reached WARNED_AT.
         """
         counted: list[int | str] = [spent.input, spent.output, spent.cost, len(accounts), *accounts]
         with storage_errors():
@@ -174,14 +177,14 @@ class Ledger:
         return [(place - 1, spent) for place, spent in zip(told[::2], told[1::2], strict=True)]
 
     async def spent_by(self, day: str, account: str) -> Spent:
-        """Return what one account has spent."""
+        """Return the amount that one account has spent."""
         names = Spent.__dataclass_fields__
         with storage_errors():
             values: Any = await self._redis.hmget(_keys(day)[0], [f"{account}|{name}" for name in names])
         return Spent(*(int(value or 0) for value in values))
 
     async def spent_by_all(self, day: str) -> Mapping[str, Spent]:
-        """Return what every account has spent."""
+        """Return the amount that each account has spent."""
         with storage_errors():
             fields: Any = await self._redis.hgetall(_keys(day)[0])
         accounts: dict[str, dict[str, int]] = {}
@@ -191,7 +194,7 @@ class Ledger:
         return {account: Spent(**counted) for account, counted in accounts.items()}
 
     async def spent_on_days(self, account: str) -> Mapping[str, Spent]:
-        """Return what one account has spent, by the days that are still known."""
+        """Return the amount that one account has spent, by day, for all days that are still stored."""
         with storage_errors():
             days = [
                 key.decode().rpartition(":")[2] async for key in self._redis.scan_iter(match=_keys("*")[0])
@@ -200,7 +203,7 @@ class Ledger:
         return {day: each for day, each in spent.items() if each.calls}
 
     async def forget(self, accounts: Sequence[str], keep_day: str) -> None:
-        """Remove what is known of these accounts, except for what they have spent on `keep_day` (or '')."""
+        """Remove the records of these accounts, except for those of `keep_day` (empty keeps none)."""
         fields = [
             f"{account}|{name}" for account in accounts for name in ("input", "output", "cost", "calls")
         ]

@@ -10,17 +10,17 @@ from bot.access.spending import Ledger, Spent
 from bot.config.amounts import Amount, money
 
 _TOP = 5
-_KINDS = {"user": "people", "channel": "channels", "space": "workspaces and servers", "model": "models"}
+_KINDS = {"user": "users", "channel": "channels", "space": "workspaces and servers", "model": "models"}
 
 NOT_ADMIN = (
-    "What all have used is for administrators only. Ask the bot's operator to add you to ADMIN_USERS; what "
-    "you have used yourself I show you without `all`."
+    "Only administrators can see everybody's usage. To see your own, leave out `all`. To become an "
+    "administrator, ask the bot's operator to add you to ADMIN_USERS."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """Markdown for the caller's eyes; `limits` are the budgets by their settings. Raises `StorageDown`."""
+    """Usage report in Markdown, for the caller only; `limits` are the budgets by their settings."""
 
     ledger: Ledger
     limits: Mapping[str, Amount]
@@ -30,19 +30,19 @@ class UsageReport:
     clock: Callable[[], datetime] = now
 
     async def __call__(self, by: str, of_all: bool) -> str:
-        """Return what `by` has used today, or all users have, which only administrators are told."""
+        """Return today's usage of `by`, or of all users for an administrator. Raises `StorageDown`."""
         if of_all and not self.access.is_admin(by):
             return NOT_ADMIN
         moment = self.clock()
         day = moment.date().isoformat()
-        until = f"until 00:00 UTC, in {until_midnight(moment)}"
+        until = f"resets at 00:00 UTC, in {until_midnight(moment)}"
         if of_all:
             return "\n".join(
-                [f"**Used today by all** ({until})", *self._all(await self.ledger.spent_by_all(day))]
+                [f"**Today's usage of all users** ({until})", *self._all(await self.ledger.spent_by_all(day))]
             )
         spent = await self.ledger.spent_by(day, f"user {by}")
         lines = [f"- {self._described(spent)}", *self._left("BUDGET_USER", spent)]
-        return "\n".join([f"**You have used today** ({until})", *lines])
+        return "\n".join([f"**Your usage today** ({until})", *lines])
 
     def _all(self, accounts: Mapping[str, Spent]) -> Iterator[str]:
         total = accounts.get(TOTAL, Spent())
@@ -56,7 +56,7 @@ class UsageReport:
                 if of == kind
             }
             if named:
-                yield f"\n**Most used, {title}**"
+                yield f"\n**Top {title}**"
             most = sorted(named, key=lambda name: -named[name].of("tokens"))
             for name in most[:_TOP]:
                 yield f"- `{name}`: {self._described(named[name])}"
@@ -64,8 +64,8 @@ class UsageReport:
     def _described(self, spent: Spent) -> str:
         unit = self.currency or "in the currency of MODEL_PRICES"
         cost = f", {money(spent.cost, unit)}" if self.has_prices else ""
-        calls = "1 call" if spent.calls == 1 else f"{spent.calls:,} calls"
-        return f"{spent.input:,} tokens read, {spent.output:,} written{cost}, in {calls} of the model"
+        calls = "1 model call" if spent.calls == 1 else f"{spent.calls:,} model calls"
+        return f"{spent.input:,} tokens read, {spent.output:,} tokens written{cost}, in {calls}"
 
     def _left(self, setting: str, spent: Spent) -> Iterator[str]:
         limit = self.limits.get(setting)

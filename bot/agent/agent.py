@@ -1,4 +1,4 @@
-"""The agent as the rest of the bot sees it: a turn in, parts out, memory in Redis."""
+"""Agent: answers turns with the graph and keeps the thread memory in Redis."""
 
 import hashlib
 import logging
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 _PROBLEMS = "file_problems"
 
 _QUOTED = "quoted"
-"""Under this a message keeps where the words of others begin and end in it."""
+"""Key of a message's `additional_kwargs` with the ranges of its text that quote others."""
 
 
 class Agent:
@@ -76,13 +76,13 @@ class Agent:
         self._requests = requests
         self._tools = tools
         self._writer = writer
-        self._recursion_limit = 4 * rounds + 10  # langgraph's supersteps: four a round, and the ends
+        self._recursion_limit = 4 * rounds + 10  # supersteps: four per round, and the ends
         self._has_memory = has_memory
 
     async def answer(self, turn: Turn) -> AsyncIterator[Part]:
-        """The parts of the answer; on a later attempt first those that an earlier one already made.
+        """Yield the parts of the answer; a later attempt yields those of earlier attempts first.
 
-        Raises `AnswerError` (no model answers) and `StorageDown` (Redis does not).
+        Raises `AnswerError` if no model answers, and `StorageDown` if Redis does not.
         """
         config = self._config(turn)
         texts: list[str] = []
@@ -93,7 +93,7 @@ class Agent:
                     if isinstance(part, Text):
                         texts.append(part.text)
                     if isinstance(part, File):
-                        if part.id in files:  # the same once more, or stored and then shown after a crash
+                        if part.id in files:  # repeated, or stored before a crash and shown after it
                             continue
                         files.add(part.id)
                     yield part
@@ -136,9 +136,9 @@ class Agent:
             await self._memory.settled(config["configurable"]["thread_id"])
 
     async def _course(self, turn: Turn, proposal: Proposal | None, config: RunnableConfig) -> Course:
-        """How to answer: from the beginning, or from where an earlier attempt or an interrupt has left it.
+        """Return the way to run a turn: from the beginning, or from the state of an attempt or interrupt.
 
-        Only a repeated turn can find its own messages in the state; the look costs a read of the state.
+        Only a repeated turn can find its own messages in the state; looking costs a read of the state.
         """
         if proposal:
             state = await self._graph.aget_state(config)
@@ -155,7 +155,7 @@ class Agent:
         return Course(begin=begin, earlier=_problems(begin["messages"]))
 
     async def _begin(self, turn: Turn) -> State:
-        """The turn's messages, with what is in their files."""
+        """Return the turn's messages with the content of their files."""
         return _begin([await self._human(message) for message in turn.messages])
 
     async def _human(self, message: Message) -> HumanMessage:
@@ -166,9 +166,9 @@ class Agent:
         return _human(message, await self._attachments.read(message))
 
     async def conclude(self, turn: Turn, answer: str) -> str | None:
-        """Note in the thread's memory that the turn ended with `answer`, see `bot.chat.Agent`.
+        """Record in the thread memory that the turn ended with `answer`, see `bot.chat.Agent`.
 
-        Else the next turn would answer the question, too. Raises `StorageDown`.
+        Otherwise the next turn would answer the question, too. Raises `StorageDown`.
         """
         outcome = await self._outcome(turn.decision) if turn.decision else None
         if not self._has_memory:
@@ -180,7 +180,7 @@ class Agent:
         decided = turn.decision.request if turn.decision else ""
         proposals = values.get("proposals") or {}
         waiting = {call: each for call, each in proposals.items() if each["request"] != decided}
-        # those have with them what was read of their files
+        # the stored messages include the content of their files
         known = {message.id for message in values.get("messages", ())}
         written = [message for message in turn.messages if not message.decision]
         asked = [_human(message, Enclosed()) for message in written if _id(message) not in known]
@@ -195,7 +195,7 @@ class Agent:
         return outcome
 
     async def said_by(self, thread_id: str, authors: frozenset[str]) -> list[str]:
-        """Return what these wrote, without what they quoted, as far as that memory still has it.
+        """Return the remaining messages of these authors in a thread memory, without quotes.
 
         Raises `StorageDown`.
         """
@@ -203,10 +203,10 @@ class Agent:
         return list(filter(None, (_own(each) for each in messages if author(each) in authors)))
 
     async def forget(self, thread_id: str, authors: frozenset[str], *, wholly: bool) -> None:
-        """Remove what these wrote from the memory of that name, and the answers; or `wholly` all of it.
+        """Remove messages of these authors, and answers to them, from a thread memory; `wholly`: all of it.
 
-        A summary goes in any case, since it may hold their words. To be called while the thread has no turn.
-        Raises `StorageDown`.
+        The summary is removed in any case, since it may hold their words. The thread must have no running
+        turn. Raises `StorageDown`.
         """
         messages = [] if wholly else await self._messages(thread_id)
         update = without(messages, authors)
@@ -222,7 +222,7 @@ class Agent:
             raise StorageDown(f"the conversation's memory cannot be reached: {error}") from error
 
     async def _outcome(self, decision: Decision) -> str | None:
-        """Return what came of an approved call, as far as its tool can tell."""
+        """Return the outcome of an approved call, as far as its tool knows it."""
         found = await self._requests.find(decision.request) if decision.verdict == "approved" else None
         if found is None:
             return None
@@ -244,13 +244,13 @@ class Agent:
         return values
 
     async def _settle(self, turn: Turn, answer: str, config: RunnableConfig) -> None:
-        """Keep the answer searchable and only the newest checkpoint; neither may cost the answer."""
+        """Make the answer searchable and remove old checkpoints; an error of either is only logged."""
         try:
             if self._has_memory and self._writer:
                 await self._writer.remember(turn, answer)
             await self._memory.keep_newest(config["configurable"]["thread_id"])
         except STORAGE_ERRORS as error:
-            log.warning("turn not settled", extra={"error": repr(error)})
+            log.warning("turn cleanup failed", extra={"error": repr(error)})
 
 
 def _begin(messages: Sequence[AnyMessage]) -> State:
@@ -258,7 +258,7 @@ def _begin(messages: Sequence[AnyMessage]) -> State:
 
 
 def _human(message: Message, enclosed: Enclosed) -> HumanMessage:
-    """A message with what is in its files; what could not be read is kept with it, to be said again."""
+    """Return a message with the content of its files; the problems of unreadable ones are stored with it."""
     more: dict[str, object] = {**_signed(message)}
     if enclosed.pictures:
         more[PICTURES] = [picture.id for picture in enclosed.pictures]
@@ -274,13 +274,13 @@ def _human(message: Message, enclosed: Enclosed) -> HumanMessage:
 
 
 def _own(message: AnyMessage) -> str:
-    """Return a person's message without what it quotes of others."""
+    """Return a user's message without the text of others that it quotes."""
     begin, end = message.additional_kwargs.get(_QUOTED, (len(message.text), len(message.text)))
     return "\n\n".join(filter(None, [message.text[:begin], message.text[end:]]))
 
 
 def _signed(message: Message) -> dict[str, str]:
-    """Who wrote it: not sent to the model as it is, see `bot.agent.authors.named`."""
+    """Return the author's fields, which `bot.agent.authors.named` uses and the model does not receive."""
     name = message.author_name or message.author.partition(":")[2]
     return {AUTHOR: account_of(message).digest, AUTHOR_NAME: name}
 
@@ -290,7 +290,7 @@ def _problems(messages: Sequence[AnyMessage]) -> list[Part]:
 
 
 def _id(message: Message) -> str:
-    """Its name in the memory. One that was given up and put back is asked anew, after how that ended."""
+    """Return a message's id in the thread memory; a replayed message gets a new one."""
     return f"{message.id}:{message.replays}" if message.replays else message.id
 
 
@@ -299,7 +299,7 @@ def _digest(text: str) -> str:
 
 
 def _names(message: Message) -> Enclosed:
-    """Return the names of files that nobody reads."""
+    """Return the names of a message's files, for an agent without a reader."""
     names = [
         f"[attached file: {each.name}, {each.media_type}, {each.size} bytes]" for each in message.attachments
     ]
@@ -323,10 +323,10 @@ async def open_agent(
     meter: Meter | None = None,
     is_limited: Callable[[Turn], bool] | None = None,
 ) -> AsyncIterator[Agent]:
-    """Open the agent with its memory in `redis`, where an idle thread is forgotten after `ttl_days`.
+    """Open the agent with its memory in `redis`, where an idle thread expires after `ttl_days`.
 
-    A model that can look at pictures is shown those that `pictures` has. Turns of which `is_limited` is true
-    have `OPEN_TOOLS` alone.
+    A model with vision receives the pictures in `pictures`. Turns for which `is_limited` is true can use
+    `OPEN_TOOLS` only.
 
     Raises `StorageDown` when Redis lacks the modules or cannot be reached.
     """

@@ -25,8 +25,8 @@ def _owner(message: AnyMessage) -> str:
 def without(messages: Sequence[AnyMessage], authors: frozenset[str]) -> list[AnyMessage | RemoveMessage]:
     """Return the update that removes the messages of these authors and every answer to them.
 
-    Where others asked in the same turn, their questions stay and a sentence replaces the answer: a question
-    without one would be answered by the next turn.
+    If others asked in the same turn, their questions stay and a sentence replaces the answer: the next turn
+    would answer a question without one.
     """
     return [change for group in _groups(messages) for change in _changes(group, authors)]
 

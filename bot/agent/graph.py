@@ -88,11 +88,11 @@ def build_graph(
 ) -> Graph:
     """Return the compiled graph; stream it with `stream_mode="custom"` for the parts of the answer.
 
-    `tools` is looked at whenever one is needed: it may change while the graph runs. A turn for which
-    `is_limited` holds is offered `OPEN_TOOLS` alone, and can call no other. A model that can look at pictures
-    is shown those that `pictures` has.
-    A call of a `GuardedTool` is proposed to a person by way of `requests` and interrupts the graph. Run it
-    again, with a turn whose decision is about that request, to go on.
+    `tools` is read for each use, because it may change while the graph runs. A turn for which `is_limited` is
+    true can use `OPEN_TOOLS` only. A model with vision receives the pictures in `pictures`.
+
+    A call of a `GuardedTool` is proposed for approval through `requests` and interrupts the graph. To
+    continue, run the graph with a turn whose decision is about that request.
     """
     nodes = _Nodes(model, tools, max_iterations, history_tokens, requests, meter, pictures, is_limited)
     graph = StateGraph(State, Context)

@@ -8,7 +8,7 @@ from bot.chat import Json, Mailboxes, StillBusy, Writer
 from bot.memory import Belongings, digests
 
 PATIENCE = 30.0
-"""Seconds that erasing waits for the turn of a thread."""
+"""Seconds to wait for the running turn of a thread before its data is erased."""
 
 _ROUNDS = 3
 
@@ -24,7 +24,7 @@ class ThreadData:
     mailboxes: Mailboxes
 
     async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
-        """Return what a user wrote, by thread."""
+        """Return a user's messages, by thread."""
         authors = digests(user)
         said = {
             each.memory: await self.agent.said_by(each.memory, authors)
@@ -33,9 +33,9 @@ class ThreadData:
         return {"threads": [{"thread": name, "your_messages": texts} for name, texts in sorted(said.items())]}
 
     async def erase(self, user: Sequence[Writer]) -> None:
-        """Remove what a user wrote, and what waits for an answer.
+        """Remove a user's messages, including those that wait for an answer.
 
-        What comes in meanwhile is removed in another round. Raises `StillBusy` for threads that are in use.
+        Messages that arrive meanwhile are removed in another round. Raises `StillBusy` for threads in use.
         """
         authors = digests(user)
         busy: set[str] = set()

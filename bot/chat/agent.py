@@ -1,4 +1,4 @@
-"""The agent as the rest of the bot sees it, and what it needs of the rest."""
+"""Protocols of the agent, and of the parts of the bot that it uses."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -12,31 +12,31 @@ class Agent(Protocol):
     """Answers turns, and remembers what was said in their threads."""
 
     def answer(self, turn: Turn) -> AsyncIterator[Part]:
-        """Return the parts of the answer; a repeated attempt yields those of the earlier ones again.
+        """Return the parts of the answer; a repeated attempt yields the parts of earlier attempts first.
 
-        The iterator raises `AnswerError` when there is no answer to be had, and `StorageDown`.
+        The iterator raises `AnswerError` when no answer is possible, and `StorageDown`.
         """
 
     async def conclude(self, turn: Turn, answer: str) -> str | None:
-        """Note in the thread's memory that the turn ended with `answer`, which the agent did not end itself.
+        """Record in the thread memory that the turn was ended from outside, with `answer`. Idempotent.
 
-        Returns what users must know of an action that was carried out all the same, if there was one. Doing
-        it again changes nothing. Raises `StorageDown`.
+        Returns the outcome of an approved action that was carried out nevertheless, for the users, if there
+        was one. Raises `StorageDown`.
         """
 
 
 class Attachments(Protocol):
-    """Reader of the files that come with messages."""
+    """Reader of the files that are attached to messages."""
 
     async def read(self, message: Message) -> Enclosed:
-        """Return the files of a message in words and pictures. Raises `StorageDown`."""
+        """Return the content of a message's files as text and pictures. Raises `StorageDown`."""
 
 
 class MemoryWriter(Protocol):
-    """Long-term memory, as the agent fills it. Errors of its store pass through."""
+    """Long-term memory, as the agent writes it. Errors of its store pass through."""
 
     async def note(self, memory: str, turn: Turn) -> None:
-        """Note who writes in a thread's memory, of that name, before they do."""
+        """Record the authors of a turn before its messages enter the thread memory of that name."""
 
     async def remember(self, turn: Turn, answer: str) -> None:
-        """Keep a finished turn and the text of its answer searchable."""
+        """Store a finished turn and the text of its answer for searches."""

@@ -1,4 +1,4 @@
-"""Approval requests: what is proposed, who keeps it, and who shows it."""
+"""Approval requests: the proposal, and the protocols that store and show it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from bot.chat.platform import Receipt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A tool call that waits for a person's approval, and how to tell that person what it would do.
+    """Tool call that waits for an approval, with its description for the approver.
 
-    `title`, `action`, `language` and `effect` are as in `Approval`; `facts` are what the tool wants to know
-    again when it is carried out. Plain data: it is stored as JSON.
+    `title`, `action`, `language` and `effect` are as in `Approval`; `facts` is data that the tool needs when
+    it carries the call out. Plain data: it is stored as JSON.
     """
 
     id: str
@@ -28,27 +28,27 @@ class Proposal:
 
 
 class Requests(Protocol):
-    """Keeps approval requests until they are decided. All methods raise `StorageDown`."""
+    """Store of approval requests. All methods raise `StorageDown`."""
 
     async def ask(self, turn: Turn, proposal: Proposal) -> Approval | None:
-        """Request an approval; requesting the same again changes nothing, not even the time that is left.
+        """Request an approval; a repeated request changes nothing, not even the time that is left.
 
-        None when those who ask have as many open requests as a person may have.
+        Returns None if a requester has too many open requests already.
         """
 
     async def find(self, id: str) -> tuple[Approval, Proposal] | None:
-        """Return the request of that id, with the decision if there is one; None when it is not known."""
+        """Return the request with that id and its decision, if there is one; None for an unknown id."""
 
 
 class Showing(Protocol):
-    """Shows requests to those who can approve them, wherever these are, beside the answer that asks."""
+    """Display of requests to approvers outside of the thread that asks."""
 
     async def show(self, approval: Approval, receipt: Receipt) -> str | None:
-        """Show a request to an approver who does not read the thread that asks.
+        """Show a request to approvers who do not read the thread that asks; idempotent for the same receipt.
 
-        Returns a sentence for the requester about it, or None where the thread itself is enough. Doing it
-        again with the same receipt shows nothing twice. Raises `LeaseLost` and `StorageDown`.
+        Returns a sentence about it for the requester, or None if the thread itself is enough. Raises
+        `LeaseLost` and `StorageDown`.
         """
 
     async def settle(self, approval: Approval, receipt: Receipt) -> None:
-        """Let what `show` has shown say what was decided. Raises `LeaseLost` and `StorageDown`."""
+        """Add the decision to the messages that `show` has sent. Raises `LeaseLost` and `StorageDown`."""

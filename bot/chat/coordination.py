@@ -1,4 +1,4 @@
-"""What all processes of the bot know together."""
+"""Coordination of all processes of the bot."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,48 +7,48 @@ from bot.chat.events import Json
 
 
 class Shared(Protocol):
-    """What all processes of the bot know together; a platform gets it when it is connected.
+    """Coordination of all processes of the bot; a platform receives it when it is connected.
 
-    Names (`limit`, `lease`, `group`, `source`) begin with the platform's. All raise `StorageDown`, but for
-    `delay`, which lets the caller go on: a limit that is not kept is only refused.
+    Names (`limit`, `lease`, `group`, `source`) begin with the platform's. All methods raise `StorageDown`,
+    except `delay`, which then lets the caller continue: the chat service refuses calls over its limit.
     """
 
     async def delay(self, limit: str, per_minute: int) -> float:
-        """Count one of the calls that `limit` allows `per_minute`: 0 when counted, else the seconds to wait.
+        """Count a call against a limit of `per_minute` calls in any 60 seconds.
 
-        No minute has more of them, whenever it begins.
+        Returns 0 if it was counted, else the seconds to wait before the next attempt.
         """
 
     async def lease(self, lease: str, seconds: float, holder: str = "") -> bool:
-        """Take or renew a lease for this process: whether it is ours for `seconds` from now.
+        """Take or renew a lease for `seconds`; return whether this process holds it.
 
-        A `holder` is a part of this process that shares its lease with no other part.
+        `holder` names a part of this process that does not share the lease with other parts.
         """
 
     async def release(self, lease: str, holder: str = "") -> None:
-        """Give a lease back, if it is ours."""
+        """Release a lease that this process holds."""
 
     async def attend(self, group: str, seconds: float, note: Json = None) -> tuple[int, Sequence[Json]]:
-        """Count this process to a group for `seconds`, with a note for the others.
+        """Join a group, or stay in it, for `seconds`, with a note for the other members.
 
-        Returns the notes of all that are in it now, in an order that stays, and which of them is ours.
+        Returns the position of this process, and the notes of all members in a stable order.
         """
 
     async def leave(self, group: str) -> None:
-        """Do not attend any more."""
+        """Leave a group."""
 
     async def agree(self, group: str, wish: int, *, in_use: bool) -> int | None:
-        """The number that all who attend a group use; to be asked again and again while attending.
+        """Return the number that all members of a group use; call this regularly while in the group.
 
-        It stays as long as one of them wishes it. Then it is None, and who was told it must end its use and
-        say so, by asking without `in_use`; once all have, it is what the first to ask wishes.
+        A number stays while a member wishes it. After that the result is None until all members have stopped
+        using it and called this without `in_use`; then the wish of the first caller is the new number.
         """
 
     async def heard_until(self, *sources: str) -> float | None:
-        """Until when (Unix seconds) all that the `sources` had to say was taken; None before the first time.
+        """Return the time (Unix seconds) until which all events of the `sources` were taken.
 
-        Of several it is the earliest, and None while one is missing.
+        For several sources it is the earliest; None if one of them has no time yet.
         """
 
     async def set_heard_until(self, source: str, until: float) -> None:
-        """Note that all up to `until` was taken. Never moves back."""
+        """Store the time until which all events of a source were taken; an earlier time has no effect."""

@@ -1,19 +1,19 @@
 """Errors, named for what the catcher does::
 
 BotError
-├── AnswerError             the agent could not answer; its text is fit for the person who asked
-│   └── BudgetSpent             ... since what may be spent today is spent
-├── StopRefused             who wants a stop has not asked; its text tells them so
+├── AnswerError             the agent could not answer; the text is for the user who asked
+│   └── BudgetSpent             ... because a budget is used up
+├── StopRefused             a user cannot stop the answers of others; the text tells them so
 ├── LeaseLost               another process holds this thread now: stop and write nothing more
-├── FileRefused             a file that a person sent cannot be had or read; its text tells them why
-├── FileTooLarge            a file is not kept, since it is larger than what fits
-├── StillBusy               data cannot be erased yet, since turns under way use it
+├── FileRefused             a file from a user cannot be fetched or read; the text tells them why
+├── FileTooLarge            a file is too large to be stored
+├── StillBusy               data cannot be erased yet, because running turns use it
 ├── StorageDown             our own Redis failed: the turn is tried again later
 └── PlatformError           a chat service refused or failed: the turn is tried again later
-    ├── RateLimited             ... after the seconds it names
+    ├── RateLimited             ... after the number of seconds in the error
     ├── Unreachable             ... it did not answer at all
-    ├── Undeliverable           never: this reply cannot be shown there (channel gone, no permission)
-    └── CredentialsRejected     never: a person must mend a token or a setting
+    ├── Undeliverable           not tried again: the reply cannot be shown (channel gone, no permission)
+    └── CredentialsRejected     not tried again: the operator must fix a token or a setting
 """
 
 
@@ -22,9 +22,9 @@ class BotError(Exception):
 
 
 class AnswerError(BotError):
-    """There is no answer to be had; `str()` says so in words that the person who asked can act on.
+    """Failure of the agent to answer; `str()` tells the user why, and what to do.
 
-    `status` is the HTTP status that fits: 429 (too many requests, or a quota or budget is used up), 502 (the
+    `status` is the matching HTTP status: 429 (too many requests, or a quota or budget is used up), 502 (the
     model failed), 503 (it is unavailable) or 504 (it did not answer in time).
     """
 
@@ -34,22 +34,22 @@ class AnswerError(BotError):
 
 
 class BudgetSpent(AnswerError):
-    """No model may be called for this turn any more today; `str()` says whose budget is used up."""
+    """Budget that is used up, so that no model is called for this turn; `str()` tells the user which."""
 
     def __init__(self, sentence: str, *, status: int = 429) -> None:
         super().__init__(sentence, status=status)
 
 
 class StopRefused(BotError):
-    """Somebody wants to stop what others have asked; `str()` tells them who can."""
+    """Stop by a user who cannot stop the answers of others; `str()` tells them who can."""
 
 
 class LeaseLost(BotError):
-    """Another process holds the thread now: stop, and write nothing more."""
+    """Loss of a thread to another process: stop, and write nothing more."""
 
 
 class StillBusy(BotError):
-    """Data cannot be erased yet: turns of this many `threads` have not ended in time."""
+    """Data that cannot be erased yet, because turns in this many `threads` have not ended in time."""
 
     def __init__(self, threads: int = 1) -> None:
         super().__init__(f"{threads} threads are being answered")
@@ -57,23 +57,23 @@ class StillBusy(BotError):
 
 
 class StorageDown(BotError):
-    """The store of messages and memory failed: the turn is tried again later."""
+    """Failure of the store of messages and memory: the turn is tried again later."""
 
 
 class FileRefused(BotError):
-    """A file that a person sent cannot be had or read; `str()` goes on after “I could not read NAME: ”."""
+    """File from a user that cannot be fetched or read; `str()` completes “I could not read NAME: ”."""
 
 
 class FileTooLarge(BotError):
-    """A file is larger than what is kept of one."""
+    """File that is too large to be stored."""
 
 
 class PlatformError(BotError):
-    """A chat service refused a request or failed."""
+    """Failure of a chat service, or its refusal of a request."""
 
 
 class RateLimited(PlatformError):
-    """The service asks to wait `retry_after` seconds."""
+    """Rate limit of the service: wait `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -81,12 +81,12 @@ class RateLimited(PlatformError):
 
 
 class Unreachable(PlatformError):
-    """The service did not answer, or answered that it is out of order."""
+    """Service that did not answer, or reported an outage."""
 
 
 class Undeliverable(PlatformError):
-    """The reply can never be shown there: the channel is gone, or the bot may not write in it."""
+    """Reply that can never be shown: the channel is gone, or the bot cannot write in it."""
 
 
 class CredentialsRejected(PlatformError):
-    """The service does not accept our token or settings; the text says which variable to mend."""
+    """Rejection of our token or settings by the service; the text names the variable to fix."""

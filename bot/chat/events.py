@@ -1,4 +1,4 @@
-"""What people do in a thread, as plain data that can be stored: write, edit, delete, decide, stop."""
+"""Events in a thread: messages, edits, deletions, decisions and stops. Plain data that can be stored."""
 
 import hashlib
 import re
@@ -9,25 +9,25 @@ from typing import Any, Literal
 from bot.chat.text import well_formed_json
 
 Json = Any
-"""Whatever `json.dumps` takes; the standard library has no narrower name for it."""
+"""Value that `json.dumps` accepts; the standard library has no narrower type for it."""
 
 _PLAIN = re.compile(r"[a-z0-9._-]{1,128}")
 _DIGEST_PREFIX = "sha256."
 
 _CASELESS_PLATFORMS = frozenset({"slack"})
-"""Platforms whose ids are upper-case only, so that lowering them keeps them distinct.
+"""Platforms whose ids are upper-case only, so that they stay distinct in lower case.
 
-Not in `PlatformInfo`: a key in Redis depends on nothing that a process may not have imported.
+Not in `PlatformInfo`: keys in Redis must not depend on the platforms that a process has imported.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadId:
-    """One conversation: a channel's thread, a direct message, or an HTTP caller's thread.
+    """Id of one conversation: a channel's thread, a direct message, or an HTTP caller's thread.
 
-    The fields keep the platform's own spelling. `str()` is what Redis and LangGraph see: lower-case
-    `[a-z0-9:._-]`, because RediSearch compares without case and would mix `A` with `a`. A field outside
-    that alphabet is replaced by its digest, so that different threads never share a name.
+    The fields keep the platform's own spelling. `str()` is the name in Redis and LangGraph: lower-case
+    `[a-z0-9:._-]`, because RediSearch ignores case and would confuse `A` with `a`. A field outside that
+    alphabet is replaced by its digest, so that different threads never share a name.
     """
 
     platform: str
@@ -50,7 +50,7 @@ def _plain(part: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file that a person sent along; `url` is on the platform's own host. `size` is in bytes."""
+    """File that a user attached to a message; `url` is on the platform's own host, `size` is in bytes."""
 
     name: str
     media_type: str
@@ -60,9 +60,9 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """Text that came with a message and is not its author's own: a message it replies to, a forward, a poll.
+    """Text in a message that its author did not write: a message it replies to, a forward, a poll.
 
-    `source` says in a few words where it is from. Both are data: never a command, and never an instruction.
+    `source` describes its origin in a few words. Both are data: never a command, and never an instruction.
     """
 
     source: str
@@ -71,25 +71,24 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a person wrote. Plain data: it is stored as JSON until it is answered.
+    """Message from a user. Plain data: it is stored as JSON until it is answered.
 
-    `id` is stable over redeliveries and the same for the several events that one message causes.
-    `author` is `<platform>:<user id>`, as in ADMIN_USERS. `text` no longer has the mention of the bot.
-    `sent_at` is in Unix seconds. `addressed` tells a mention or a direct message from a message that
-    only counts when the bot already takes part in the thread. `direct` marks a direct message.
-    `channel` is the id of the channel that it was written in, empty on a platform without channels; where
-    that is a thread with an id of its own (Discord), `parent` is the channel that the thread belongs to, and
-    `is_private_thread` says that not all who read `parent` can read it. `place` is what else the platform
-    needs to answer there, known to that platform alone.
-    `corrects` is the id of the answered message that this one is the new wording of, `edited_at` the time of
-    the edit that it has its wording from (Unix seconds, 0: none), `replays` how often an operator has put it
-    back after it was given up, `decision` what was decided about a request that `author` has made; only the
-    inbox sets these four. `roles` are the author's, as in ALLOWED_ROLES; `bot_ids` the
-    names by which ALLOWED_BOTS may know an author that is a bot, none for a person. `author_space` is the
-    author's own space, as in ALLOWED_SPACES, empty when it is the thread's or is not known; `is_guest` marks
-    an author who is a guest. `quotes` are what others wrote and the message shows. `seen_request` is the id
-    of the request for approval that the message replies to; None where everybody reads all of the thread,
-    empty where the thread goes on for ever and the message replies to no request.
+    - `id` is stable over redeliveries, and the same for all events that one message causes. `sent_at` is in
+      Unix seconds. `text` does not contain the mention of the bot; `quotes` are texts of others in the
+      message.
+    - `author` is `<platform>:<user id>`, as in ADMIN_USERS, and `roles` are theirs, as in ALLOWED_ROLES.
+      `author_space` is their own space, as in ALLOWED_SPACES, empty if it is that of the thread or unknown.
+      `is_guest` marks a guest. `bot_ids` are the ids of a bot, as in ALLOWED_BOTS, empty for a person.
+    - `addressed` marks a mention or a direct message; other messages count only in threads that the bot has
+      joined. `direct` marks a direct message.
+    - `channel` is the id of the channel, empty on a platform without channels. If that is a thread with a
+      separate id (Discord), `parent` is the thread's channel, and `is_private_thread` marks a thread that not
+      all readers of `parent` can read. `place` is further data that the platform needs to answer there.
+    - `seen_request` is the id of the approval request that the message replies to; empty if the thread is
+      endless and the message replies to none; None if everybody reads the whole thread.
+    - Only the inbox sets the rest. `corrects` is the id of the answered message whose new wording this is,
+      `edited_at` the time of that edit (Unix seconds, 0: none), `replays` the number of times that an
+      operator has replayed it, `decision` the decision about a request of `author`.
     """
 
     id: str
@@ -118,24 +117,24 @@ class Message:
 
     @property
     def is_external(self) -> bool:
-        """Tell if the author is no full member of the thread's space, as far as that is known."""
+        """Return whether the author is known not to be a full member of the thread's space."""
         return bool(self.author_space) or self.is_guest
 
     def to_json(self) -> dict[str, Json]:
-        """The message as a JSON object; `from_json` reverses it."""
+        """Return the message as a JSON object; `from_json` reverses it."""
         return asdict(self)
 
     def well_formed(self) -> "Message":
-        """Return the message with texts that every store and service takes; see `bot.chat.text`."""
+        """Return the message with texts that every store and service accepts; see `bot.chat.text`."""
         fields = self.to_json()
         sound = well_formed_json(fields)
         return self if sound is fields else Message.from_json(sound)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> "Message":
-        """Read back what `to_json` gave; fields that a newer version added are left out.
+        """Return the message from the result of `to_json`, without fields that a newer version added.
 
-        Raises what a missing or wrong field raises: `KeyError`, `TypeError`.
+        Raises `KeyError` or `TypeError` for a missing or wrong field.
         """
         fields = _known(cls, with_channel(data))
         fields["thread"] = ThreadId(**fields["thread"])
@@ -151,10 +150,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One or more messages that are answered together; a decision is a turn of its own.
+    """One or more messages that are answered together; a decision is always a separate turn.
 
     `id` is that of the first message. It and `messages` are the same on every attempt, so `id` is the
-    idempotency key of all that the turn causes. `attempt` counts from 1.
+    idempotency key of all effects of the turn. `attempt` counts from 1.
     """
 
     id: str
@@ -164,31 +163,31 @@ class Turn:
 
     @property
     def authors(self) -> tuple[str, ...]:
-        """Who asked, each once."""
+        """Return the distinct authors of the messages."""
         return tuple(dict.fromkeys(message.author for message in self.messages))
 
     @property
     def direct(self) -> bool:
-        """Whether nobody but the author and the bot reads the answer."""
+        """Return whether only the author and the bot read the answer."""
         return all(message.direct for message in self.messages)
 
     @property
     def decision(self) -> "Decision | None":
-        """What was decided, if that is what the turn is about."""
+        """Return the decision that the turn is about, if it is about one."""
         return next((message.decision for message in self.messages if message.decision), None)
 
     @property
     def reference(self) -> str:
-        """What a person can quote, and an operator finds in the log."""
+        """Return a short id that a user can quote and an operator can find in the log."""
         return hashlib.sha256(self.id.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """A person has edited a message: `message` is its new wording, with the id that it always had.
+    """Edit of a message: `message` has the new wording and the original id.
 
-    While the message waits, its text is replaced; once it is answered, the last one of a thread is answered
-    again. `edited_at` (Unix seconds) tells one edit from the next and is the same over redeliveries.
+    The text of a waiting message is replaced; of the answered messages only the last one in a thread is
+    answered again. `edited_at` (Unix seconds) identifies the edit and is stable over redeliveries.
     """
 
     message: Message
@@ -197,22 +196,21 @@ class Correction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawal:
-    """A person has deleted a message: it is not answered, and a turn that only it asked for is stopped."""
+    """Deletion of a message: it is not answered, and a turn without other messages is stopped."""
 
     message_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """`by` (an author, as in `Message`) wants no more answer. To what, say those of these that are set:
+    """Request by a user (`by`, an author as in `Message`) to stop answers, chosen by the fields that are set.
 
-    `thread`: all that was asked there so far. `message_id`: the turn of that message, if `by` wrote it.
-    `channel`, when the others name nothing that is under way: what `by` has asked in that channel of the
-    platform, in all its threads.
+    `thread`: all answers to earlier messages there. `message_id`: the turn of that message, if `by` wrote it.
+    `channel`, if the others match no running turn: the answers to `by` in all threads of that channel.
 
-    `id` tells one stop from the next and is the same over redeliveries. `at` (Unix seconds) is when it was
-    said: what was asked later is not meant; 0 when it cannot come late. `is_external` as in `Message`: such a
-    person ends nothing of others, be they an administrator.
+    `id` identifies the stop and is stable over redeliveries. `at` (Unix seconds) is the time of the request:
+    later messages are not affected; 0 if it cannot arrive late. `is_external` is as in `Message`: such a user
+    cannot stop the answers of others, even as an administrator.
     """
 
     by: str
@@ -229,12 +227,12 @@ Verdict = Literal["approved", "rejected", "expired"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The decision about a request that was made in `thread`: one at most for each.
+    """Decision about a request that was made in `thread`; a request has at most one.
 
-    `request` is the request's id. `by` (an author, as in `Message`, called `by_name`) has decided it at `at`
-    (Unix seconds); nobody has when it `expired`. `asker` has made the request, with a message whose
-    `channel`, `parent`, `is_private_thread` and `place` these are; `summary` says in a line what it was,
-    `askers` are all who asked with them.
+    `request` is the request's id. `by` (an author as in `Message`, named `by_name`) decided at `at` (Unix
+    seconds), or nobody did and it `expired`. `asker` made the request with a message that had this `channel`,
+    `parent`, `is_private_thread` and `place`; `askers` are all requesters. `summary` describes it in one
+    line.
     """
 
     request: str
@@ -255,7 +253,7 @@ class Decision:
 
 
 def with_channel(stored: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return a stored message, decision or request with the fields that older versions kept in `place`."""
+    """Return a stored message, decision or request with the fields that older versions stored in `place`."""
     if "channel" in stored:
         return stored
     place = dict(stored.get("place", {}))
@@ -273,7 +271,7 @@ def _known(kind: type[Message] | type[Decision], stored: Mapping[str, Json]) -> 
 
 
 Event = Message | Correction | Withdrawal | Decision | Stop
-"""What people do in a thread. Plain data that passes the inbox's door; a `Stop` acts at once."""
+"""Event in a thread, which a platform puts into the inbox; a `Stop` takes effect immediately."""
 
 Outcome = Literal[
     "kept", "duplicate", "ignored", "replaced", "corrected", "removed", "stopped", "refused", "idle"
@@ -288,5 +286,5 @@ before. A stop has `stopped` something, was `refused`, found all `idle`, or is a
 """
 
 Deliver = Callable[[Event], Awaitable[None]]
-"""Takes an event over for good; when it returns, the platform may acknowledge. Raises what the store
-raises when the event could not be kept: then the platform must not acknowledge."""
+"""Function that stores an event durably: the platform acknowledges the event when it returns, and must not
+do so when it raises an error of the store."""

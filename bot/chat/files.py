@@ -8,25 +8,25 @@ from bot.chat.events import Attachment, Message
 from bot.chat.parts import File
 
 Keep = Callable[[str, str, bytes, str], Awaitable[File]]
-"""`Files.keep`: name, media type, content and alternative text in, the file out."""
+"""Type of `Files.keep`: name, media type, content and alternative text in, the file out."""
 
 
 class Files(Protocol):
-    """Files for a day, known to all processes. All raise `StorageDown`."""
+    """Store of files for one day, shared by all processes. All methods raise `StorageDown`."""
 
     async def keep(self, name: str, media_type: str, content: bytes, alt: str = "") -> File:
-        """Keep a file, or keep it for longer. Raises `FileTooLarge`."""
+        """Store a file, or extend the life of a stored one. Raises `FileTooLarge`."""
 
     async def find(self, id: str) -> tuple[File, bytes] | None:
-        """Return a file with its content; None when there is none (any more)."""
+        """Return a file with its content, or None if it does not exist or has expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enclosed:
-    """Content of the files of one message, as the model gets it.
+    """Content of a message's files for the model.
 
-    `text` is their content, marked as data; `pictures` are kept as files and shown beside it. `problems` are
-    sentences for the person: which files could not be read, and why.
+    `text` is their content, marked as data; `pictures` are stored as files and sent with it. `problems` are
+    sentences for the user about files that could not be read.
     """
 
     text: str = ""
@@ -35,7 +35,7 @@ class Enclosed:
 
 
 class FileSource(Protocol):
-    """The chat services, as far as files come from them."""
+    """Source of attached files: the chat services."""
 
     async def fetch(self, message: Message, attachment: Attachment, most_bytes: int) -> bytes:
-        """Return the content of a file that came with a message. Raises `FileRefused` and `PlatformError`."""
+        """Return the content of an attached file. Raises `FileRefused` and `PlatformError`."""

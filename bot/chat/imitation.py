@@ -1,7 +1,7 @@
-"""Text of the model, of tools and of data, made so that it cannot pass for a request of the bot's own. Pure.
+"""Protection against imitated approval requests in text of the model, tools and data. Pure.
 
-Whatever asks a person to approve something begins with `SIGN`, which no other text of the bot holds, nor one
-that looks like it, nor a custom emoji. A command that would decide a request loses the request's id.
+Every approval request begins with `SIGN`. Other text of the bot loses that sign, signs that look like it, and
+custom emoji; a command that would decide a request loses the request's id.
 """
 
 import re
@@ -11,7 +11,7 @@ from bot.chat.typed_decisions import AROUND, MOST_BETWEEN
 SIGN = "🔏"
 """First character of every approval request, and of every message about one."""
 
-# numbers of the signs, and of the letters, digits, colon and underscore that their names and a command have
+# code points of the signs, and of the letters, digits, colon and underscore in their names and in a command
 _SIGN_NUMBER = r"x0{0,20}1f5(?:0f|1[023])|0{0,20}1282(?:7[1245])"
 _DECIMAL = r"0{0,20}(?:4[89]|5[0-8]|6[5-9]|[78]\d|9[05789]|1[01]\d|12[0-2])"
 _HEX = r"x0{0,20}(?:3[0-9a]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])"
@@ -31,11 +31,11 @@ _IMITATION = re.compile(
 _INSTEAD = {"sign": "[lock]", "colon": "\u200b:", "end": "\u200b;", "emoji": "\u200b>", "id": "[…]"}
 _UNDECIDED = re.compile(rf"{_COMMAND}(?P<id>[0-9a-f]{{1,8}})\Z", re.IGNORECASE)
 _LONGEST = MOST_BETWEEN + 20
-"""More characters than an imitation has."""
+"""Length that exceeds any imitation."""
 
 
 def harmless(text: str) -> str:
-    """`text` without anything that could pass for a request."""
+    """Return `text` without anything that could pass for an approval request."""
     return _from(text, 0)
 
 

@@ -1,4 +1,4 @@
-"""Look-ups in the inbox."""
+"""Look-ups in the inbox, for platforms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -7,28 +7,28 @@ from bot.chat.events import Json, ThreadId
 
 
 class InboxLookup(Protocol):
-    """What the inbox knows of threads, messages and events; a platform gets it when it is connected.
+    """Look-ups of threads, messages and events; a platform receives them when it is connected.
 
-    All raise `StorageDown`, except `has_hung`.
+    All methods except `has_hung` raise `StorageDown`.
     """
 
     async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
-        """Return the threads that the bot takes part in with a message after `since`, the newest first."""
+        """Return the joined threads with a message after `since`, the newest first."""
 
     async def is_known(self, message_id: str) -> bool:
-        """Return true for a message that was taken within the last days."""
+        """Return whether a message was taken within the last three days."""
 
     def has_hung(self, event_id: str) -> bool:
-        """Return true for an event that has hung the process so often that it is now skipped.
+        """Return whether an event has hung the process so often that it is now skipped.
 
-        `event_id` is what follows `event:` in the name of the work, see `bot.chat.working_on`.
+        `event_id` is the part after `event:` in the name of its work, see `bot.chat.working_on`.
         """
 
     async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
-        """Return the state of the receipt of the turn that took a message; None while no turn has."""
+        """Return the receipt's state of the turn that answers a message, or None if there is no turn yet."""
 
     async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
-        """Return true for a message that was taken, and then out of its thread before any turn had it.
+        """Return whether a message was taken, and removed from its thread before a turn began with it.
 
-        That is what happens to a message that waits behind the turn that people stop: nobody answers it.
+        A stop removes the messages that wait behind the stopped turn in this way.
         """

@@ -1,4 +1,4 @@
-"""Usage of the model: what its calls take, and the meter that counts it."""
+"""Usage of the model, and the meter that counts it."""
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from bot.chat.events import Turn
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens that a model reads and writes."""
+    """Number of tokens that a model reads and writes."""
 
     input: int = 0
     output: int = 0
@@ -17,18 +17,17 @@ class Tokens:
 
 @dataclass(slots=True)
 class Spending:
-    """Usage of one call, None when nothing came of it; `warnings` are for the user."""
+    """Usage of one call, None if it returned nothing; `warnings` are for the user."""
 
     used: Tokens | None = None
     warnings: tuple[str, ...] = ()
 
 
 class Meter(Protocol):
-    """Counts what the calls of a model take."""
+    """Meter for the calls of a model."""
 
     def measure(self, turn: Turn, model: str, estimate: Tokens) -> AbstractAsyncContextManager[Spending]:
-        """Wrap a call that is made for a turn, by the model's name and its estimate.
+        """Return a context for one model call of a turn, with an estimate of its usage.
 
-        Entering raises `BudgetSpent` when it must not be made, and `StorageDown`. Leaving counts what was
-        used.
+        Entering raises `BudgetSpent` if the call is not allowed, and `StorageDown`. Leaving counts the usage.
         """

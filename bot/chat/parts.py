@@ -9,17 +9,17 @@ from bot.chat.events import Decision, Json
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The next piece of the answer, in Markdown; pieces are joined without a separator."""
+    """Next piece of the answer, in Markdown; pieces are joined without a separator."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStep:
-    """A tool call at work. The same `id` comes again when its state changes.
+    """Tool call and its state; a part with the same `id` follows when the state changes.
 
-    `title` says in a few words what is done, `output` (once finished or failed) what came of it in at
-    most a line or two. All of it may hold text from the model or from data: treat it as untrusted.
+    `title` describes the call in a few words, `output` (once finished or failed) its result in one or two
+    lines. All of it may contain text from the model or from data: treat it as untrusted.
     """
 
     id: str
@@ -31,10 +31,9 @@ class ToolStep:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A sentence of the bot itself, not of the model: an error, a time limit, a refusal. Markdown.
+    """Sentence of the bot itself, not of the model: an error, a time limit, a refusal. Markdown.
 
-    `status` is set when the answer has failed and this says why: the HTTP status that fits. It does not
-    change what a person reads.
+    `status` is the matching HTTP status if this is the reason for a failed answer. Users do not see it.
     """
 
     text: str
@@ -43,15 +42,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """Something the bot may only do once a person allows it, and later what came of that.
+    """Approval request, or its decision.
 
-    `id` is what a person types after `approve`. `title` says in a few words what it is, `action` exactly what
-    would be done (`language` is for the code block that shows it), `effect` what that would change. Who may
-    decide is in `approvers` (authors, as in `Message`); nobody may after `expires_at` (Unix seconds). With
-    the state `asked` it is to be shown with its buttons; with another the one that the turn `asked_in` has
-    shown loses them and says who decided (`by`, and the `reason`). `askers` have asked for it; `names` are
-    what some of these authors are called. `action`, `title` and the names hold text of others: treat them as
-    untrusted.
+    `id` is typed after `approve`. `title` is a short description, `action` is exactly what would be done
+    (`language` is that of its code block), `effect` is what it would change. `approvers` (authors, as in
+    `Message`) can decide until `expires_at` (Unix seconds). In the state `asked` the request is shown with
+    buttons; in other states the request that the turn `asked_in` has shown gets the decision (`by`, `reason`)
+    instead of the buttons. `askers` are the requesters; `names` are display names of some of these authors.
+    `action`, `title` and the names contain text of others: treat them as untrusted.
     """
 
     id: str
@@ -70,7 +68,7 @@ class Approval:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> "Approval":
-        """Read back what `asdict` gave; fields that another version added are left out."""
+        """Return the request from the result of `asdict`, without fields that another version added."""
         fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         for name in ("approvers", "askers"):
             fields[name] = tuple(fields.get(name, ()))
@@ -78,18 +76,18 @@ class Approval:
 
 
 def decided(approval: Approval, decision: Decision) -> Approval:
-    """Return the request as it is shown after a decision."""
+    """Return the request with its decision."""
     names = {**approval.names, **({decision.by: decision.by_name} if decision.by_name else {})}
     return replace(approval, state=decision.verdict, by=decision.by, reason=decision.reason, names=names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file that belongs to the answer; its content is kept apart, see `bot.chat.Files`.
+    """File of the answer; its content is stored separately, see `bot.chat.Files`.
 
-    `id` is random; the same file kept again (name, type and content) has the same id for a day. `name` has an
-    ending that fits and no characters with a meaning in paths. `size` is in bytes. `alt` says in words what
-    it shows, for who cannot see it; it may hold text from the model: treat it as untrusted.
+    `id` is random, but the same for a day if the same file (name, type and content) is stored again. `name`
+    has the right extension and no characters with a meaning in paths. `size` is in bytes. `alt` describes the
+    file for users who cannot see it; it may contain text from the model: treat it as untrusted.
     """
 
     id: str
@@ -100,4 +98,4 @@ class File:
 
 
 Part = Text | ToolStep | Approval | Notice | File
-"""The next piece of an answer."""
+"""Part of an answer."""

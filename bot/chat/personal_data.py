@@ -1,4 +1,4 @@
-"""Personal data: what each part of the bot keeps about a user, to be exported or erased."""
+"""Personal data: export and removal of the data that each part of the bot stores about a user."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,13 +10,13 @@ from bot.chat.events import Json, ThreadId
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """One account of a user: an author, as in `Message`, in a space, or in all spaces if that is empty."""
+    """Account of a user: an author, as in `Message`, in one space, or in all spaces if `space` is empty."""
 
     author: str
     space: str
 
     def wrote(self, author: str, thread: str) -> bool:
-        """Return whether this is the author of a message in a thread, as text."""
+        """Return whether this is the author of a message; `thread` is a `ThreadId` as text."""
         if author != self.author or not thread:  # of a stop that was typed, only the author is known
             return author == self.author
         platform = author.partition(":")[0]
@@ -25,11 +25,11 @@ class Writer:
 
 
 class PersonalDataSource(Protocol):
-    """A part of the bot that keeps data about users. Raises `StorageDown`, or what its store raises."""
+    """Part of the bot that stores data about users. Raises `StorageDown`, or the errors of its store."""
 
     @property
     def name(self) -> str:
-        """The name of the part, for the log."""
+        """Return the name of the part, for the log."""
 
     async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
         """Return the data about a user with these accounts, as sections of a JSON document."""
@@ -37,21 +37,21 @@ class PersonalDataSource(Protocol):
     async def erase(self, user: Sequence[Writer]) -> None:
         """Remove the data about a user with these accounts.
 
-        Raises `StillBusy` when some of it belongs to turns under way, and the rest is removed.
+        Raises `StillBusy` if running turns use some of it; the rest is removed.
         """
 
 
 class Mailboxes(Protocol):
-    """The inbox, as far as data is erased from its threads. Errors of redis-py pass through."""
+    """Part of the inbox that erases data from threads. Errors of redis-py pass through."""
 
     async def withdraw(self, writer: Writer) -> int:
-        """Take out what waits, and stop the turns that only this user wants; returns how many messages."""
+        """Remove a user's waiting messages, and stop turns without other users; return their number."""
 
     def held(self, thread: str, patience: float) -> AbstractAsyncContextManager[None]:
-        """Keep turns of a thread from beginning, once it has none.
+        """Return a context in which no turn of a thread runs.
 
-        Raises `StillBusy` when its turn has not ended after `patience` seconds.
+        Entering raises `StillBusy` if the running turn has not ended after `patience` seconds.
         """
 
     async def leave(self, thread: str) -> None:
-        """Take part in a thread no more, as if the bot had never joined it."""
+        """Leave a thread, as if the bot had never joined it."""

@@ -1,4 +1,4 @@
-"""Protocol of a chat service, and what the rest of the bot gives it."""
+"""Protocol of a chat service, and the objects that it receives from the rest of the bot."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,11 +11,11 @@ from bot.chat.parts import Approval, Part
 
 @dataclass(slots=True)
 class Receipt:
-    """State of one reply on its platform, kept so that a restart finishes it in the same place.
+    """State of one reply on its platform, stored so that a restarted process continues it in the same place.
 
-    `keep` stores the state; without it the receipt is only read. `check_lease` raises `LeaseLost` when the
-    turn is no longer ours, and asks Redis only when the last renewal is so old that this may be; without it
-    there is no lease to lose.
+    `keep` stores the state; without it the receipt is read-only. `check_lease` raises `LeaseLost` if the turn
+    is no longer ours, and asks Redis only if the last renewal is old enough for that; without it there is no
+    lease to lose.
 
     `state` is a JSON object whose keys belong to the platform, except for `received`, `ending` and `said`
     (see turn.py) and `copies` (see `bot.access.approvals`); it is empty before the first step.
@@ -28,7 +28,7 @@ class Receipt:
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def save(self, **changes: Json) -> None:
-        """Merge `changes` into the state and store it. Raises `LeaseLost` when the turn is no longer ours."""
+        """Merge `changes` into the state and store it. Raises `LeaseLost` if the turn is no longer ours."""
         self.state |= changes
         if self.keep is None:
             return
@@ -36,33 +36,33 @@ class Receipt:
             await self.keep(self.state)
 
     async def hold(self) -> None:
-        """Raise `LeaseLost` when the turn is no longer ours.
+        """Raise `LeaseLost` if the turn is no longer ours.
 
-        To be awaited before each thing that users will see: a chat service cannot tell a process that lost
-        its lease from the one that has it now.
+        Await this before each change that users see: a chat service cannot distinguish a process that lost
+        its lease from the one that holds it now.
         """
         if self.check_lease:
             await self.check_lease()
 
 
 Halt = asyncio.Future[str]
-"""Done when a turn is to end now; its result is the sentence to end the reply with."""
+"""Future that is done when a turn has to end now; its result is the last sentence of the reply."""
 
 
 class Thread(Protocol):
-    """A place where one answer can be shown."""
+    """Place where one answer can be shown."""
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
-        """Render `parts` as they come and return once all of it is shown.
+        """Render `parts` as they arrive and return once all of them are shown. Raises `PlatformError`.
 
-        With a receipt that an earlier attempt left, finish that answer instead of showing a second one;
-        `parts` then yields the whole answer again. Raises `PlatformError`.
+        With the receipt of an earlier attempt, continue that answer instead of showing a second one; `parts`
+        then yields the whole answer again.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The state of one part of the bot, with the evidence for it (units are in the keys' names)."""
+    """State of one part of the bot, with evidence (the names of its keys include the units)."""
 
     name: str
     state: Literal["ok", "degraded", "down", "off"]
@@ -70,72 +70,73 @@ class Health:
 
 
 class HealthCheck(Protocol):
-    """A part of the bot whose state is known."""
+    """Part of the bot that reports its state."""
 
     @property
     def name(self) -> str:
-        """The name of the part, as in its `Health`."""
+        """Return the name of the part, as in its `Health`."""
 
     async def health(self) -> Health:
-        """Return the state of the part. What it raises, or takes too long, is reported as `down`."""
+        """Return the state of the part. An error or a time-out is reported as `down`."""
 
 
 Audience = Literal["everyone", "members", "outsiders"]
-"""Readers of the place of a message: `everyone` of its space may; only some do, all of them `members` of the
-space; or `outsiders` do, or may for all that is known."""
+"""Readers of a message's place: `everyone` in its space can read it; or only some, all of them `members` of
+the space; or also `outsiders`, or that cannot be excluded."""
 
 
 class Platform(Protocol):
-    """A chat service, connected. Open it with the `connect` function of its folder."""
+    """Connected chat service. Open it with the `connect` function of its folder."""
 
     @property
     def name(self) -> str:
         """Return the first field of its `ThreadId`s, in lower case."""
 
     async def receive(self, deliver: Deliver) -> None:
-        """Hand every event to `deliver` until cancelled; may be called again after it has raised.
+        """Pass every event to `deliver` until cancelled; may be called again after an error.
 
-        Each call builds its connections again. Replies work before, during and after it, and in processes
-        that never call it. Raises `PlatformError` when the connection is lost for good
-        (`CredentialsRejected`: do not try again).
+        Each call opens new connections. Replies work before, during and after it, and in processes that never
+        call it. Raises `PlatformError` if the connection cannot be restored (`CredentialsRejected`: do not
+        try again).
         """
 
     async def catch_up(self, deliver: Deliver) -> None:
-        """Once connected, make sure that all which people wrote until now was handed to `deliver`.
+        """Pass missed messages to `deliver`, once connected.
 
-        Called every few seconds beside `receive`. Reads the history, the oldest first, after each gap in the
-        connection, and now and then to find out whether it is deaf; from the moment until which all is known
-        to have been heard, and no further back than CATCH_UP_HOURS. What was taken already is handed over
-        again, which does nothing. Raises `PlatformError`, and what `deliver` raises: the gap then stays.
+        Called every few seconds beside `receive`. Reads the history, oldest first, after each lost
+        connection, and from time to time to detect a connection that receives no events. It starts at the
+        time until which all events were taken, at most CATCH_UP_HOURS ago. Messages that were taken already
+        are passed again, which has no effect. Raises `PlatformError` and the errors of `deliver`; the next
+        call then tries again.
         """
 
     def thread(self, id: ThreadId) -> Thread:
-        """Return the place to answer; makes no request."""
+        """Return the place for an answer, without a request to the service."""
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """Return the content of a file that came with a message. Raises `FileRefused`, and `StorageDown`."""
+        """Return the content of an attached file. Raises `FileRefused` and `StorageDown`."""
 
     async def audience(self, message: Message) -> Audience:
-        """Return the readers of a message's place, the narrower group in doubt. Never raises."""
+        """Return the readers of a message's place, or a narrower group if in doubt. Never raises."""
 
     async def show_request(
         self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
     ) -> ThreadId | None:
-        """Show a request to an author in a direct message, or in the channel of that name.
+        """Show a request to an author in a direct message, or in the channel with that id.
 
-        `receipt` belongs to this one message: with one that an earlier attempt left, nothing is shown twice.
-        Returns the thread in which people write below the message, if there is one. Raises `PlatformError`,
-        which is `Undeliverable` where nobody can be written to.
+        `receipt` belongs to this message; with the receipt of an earlier attempt nothing is shown twice.
+        Returns the thread below the message, if there is one. Raises `PlatformError`, which is
+        `Undeliverable` if the author or channel cannot be written to.
         """
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
-        """Let the message that `show_request` has shown say what was decided. Raises `PlatformError`."""
+        """Add the decision to the message that `show_request` has sent. Raises `PlatformError`."""
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
-        """Begin to tell who wants a stop that it is refused, for their eyes only.
+        """Start to tell a user privately that their stop is refused.
 
-        Nothing is told where that is not possible. Returns at once, and never raises.
+        Does nothing where a private reply is impossible. Returns at once, and never raises.
         """
 
     async def health(self) -> Health:
-        """Return whether it is connected, with the evidence. Never raises, and ends within seconds."""
+        """Return the state of the connection, with evidence. Never raises, and ends within seconds."""

@@ -1,7 +1,7 @@
-"""Text as every store and service takes it, and as a reader can see it. Pure.
+"""Text that every store and service accepts, without invisible characters. Pure.
 
-JSON can hold half of a surrogate pair (`"\\ud83d"`): of a program that cuts texts within an emoji. UTF-8
-cannot: the request, the store or the command that such a text comes to fails.
+JSON can contain half of a surrogate pair (`"\\ud83d"`), from a program that cuts text within an emoji. UTF-8
+cannot: requests, stores and commands fail with such a text.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def well_formed(text: str) -> str:
-    """Return `text` with pairs of surrogates joined, and U+FFFD for each half that is alone."""
+    """Return `text` with surrogate pairs joined, and U+FFFD for each lone half."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -20,14 +20,14 @@ def well_formed(text: str) -> str:
 
 
 def well_formed_json(value: Any) -> Any:
-    """Return a JSON value with all of its texts well formed. Raises `RecursionError` when it is too deep."""
+    """Return a JSON value with all of its texts well formed. Raises `RecursionError` if it is too deep."""
     text = json.dumps(value, ensure_ascii=False)
     sound = well_formed(text)
     return value if sound == text else json.loads(sound)
 
 
 def shorten(text: str, limit: int) -> str:
-    """Return at most `limit` characters of `text`; an ellipsis shows that there are more."""
+    """Return at most `limit` characters of `text`, with an ellipsis if it was longer."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -42,11 +42,11 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Letters and marks that show nothing: https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point"""
+"""Letters and marks that are displayed as nothing: https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point"""
 
 
 def is_invisible(character: str) -> bool:
-    """Return true for a character that cannot be seen, except line ends, tabs and blanks."""
+    """Return whether a character is invisible; line ends, tabs and blanks do not count."""
     if character in "\n\t ":
         return False
     category = unicodedata.category(character)
@@ -54,30 +54,31 @@ def is_invisible(character: str) -> bool:
 
 
 def first_invisible(text: str) -> str:
-    """Return the first character of `text` that cannot be seen; empty when there is none.
+    """Return the first invisible character of `text`, or an empty string.
 
-    Those are controls, halves, and marks of direction or without width: https://trojansource.codes
+    These are control characters, lone surrogates, direction marks and zero-width marks:
+    https://trojansource.codes
     """
     return next((each for each in text if is_invisible(each)), "")
 
 
 def visible(text: str, limit: int) -> str:
-    """Return at most `limit` characters of `text`, with blanks for what cannot be seen."""
+    """Return at most `limit` characters of `text`, with blanks for invisible ones."""
     seen = "".join(" " if is_invisible(each) else each for each in text[: 2 * limit])
     return shorten(seen.strip(), limit)
 
 
 _MAX_BLANKS = 40
 _MAX_EMPTY_LINES = 2
-"""In a row; a reader who sees more of them takes the text to be at its end."""
+"""Most blanks, or empty lines, in a row: after more of them a reader takes the text to have ended."""
 
 _RUN = re.compile(rf"[ \t]{{{_MAX_BLANKS + 1},}}")
 
 
 def find_padding(text: str) -> str:
-    """Describe the blanks or empty lines in `text` that may hide what follows; empty when there are none.
+    """Describe blanks or empty lines in `text` that may hide the rest; return an empty string without any.
 
-    Quoted text counts, too: what is wanted of a tool mostly stands in quotes.
+    Quoted text counts, too, because the arguments of a tool are mostly quoted.
     """
     if run := _RUN.search(text):
         return f"{len(run.group())} blanks in a row"

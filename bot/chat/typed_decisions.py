@@ -1,11 +1,11 @@
-"""Decisions in words, as people type them: `approve 7f3a9c21`, `reject 7f3a9c21 why`. Pure."""
+"""Parser of typed decisions: `approve 7f3a9c21`, `reject 7f3a9c21 why`. Pure."""
 
 import re
 import unicodedata
 from dataclasses import dataclass, replace
 
 MOST_REASON = 500
-"""Characters of a reason that are kept; the rest is cut."""
+"""Most characters of a reason; the rest is cut."""
 
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u2060\ufeff"
 _MARKS = "`*_\"'\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u201f\u2039\u203a"
@@ -30,33 +30,33 @@ als non pas jamais attends attendez sauf si mais nunca espera salvo pero mai asp
 нет не если только
 """
 _DOUBTS = frozenset(_WORDS_OF_DOUBT.split())
-"""Words in a reason for an approval that take it back or make it depend on something, without accents."""
+"""Words, without accents, that take an approval back or make it conditional."""
 
 _UNSPACED_DOUBTS = frozenset("不没沒别別勿否")
-"""The same as characters of a script that has no blanks between words."""
+"""Characters with such a meaning in scripts without blanks between words."""
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _WORD = re.compile(r"[^\W_]+")
 AROUND = _BLANKS + _MARKS
-"""Characters that may stand around the words of a command, and between them."""
+"""Characters allowed around and between the words of a command."""
 
 MOST_BETWEEN = 40
-"""Characters between the verb and the id."""
+"""Characters allowed between the verb and the id."""
 
 _EMOJI = re.compile(r":[\w+'-]{1,100}:")
-"""An emoji as Slack writes it. Its colon begins no reason, and its name is no word of one."""
+"""Emoji as Slack writes it: its colon does not start a reason, and its name is not a word of one."""
 
 _COMMAND = re.compile(
     rf"(?<![^\W_])!?(?P<verb>approve|reject)[{re.escape(AROUND)}]{{1,{MOST_BETWEEN}}}(?P<id>[0-9a-f]{{8}})(?![^\W_])",
     re.IGNORECASE,
 )
 _BLANK_FOLLOWS = re.compile(rf"[{re.escape(_MARKS)}]{{0,{MOST_BETWEEN}}}[{re.escape(_BLANKS)}]")
-"""An emoji can be called `approve_7f3a9c21`: its name reaches us as text, and has no blank."""
+"""Required blank: an emoji may be named `approve_7f3a9c21`, which arrives as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypedDecision:
-    """A decision in words: `rest` is what follows the id of the request."""
+    """Typed decision; `rest` is the text after the id of the request."""
 
     approve: bool
     request: str
@@ -64,20 +64,20 @@ class TypedDecision:
 
     @property
     def is_certain(self) -> bool:
-        """Return whether the decision is certainly meant, and can be taken."""
+        """Return whether the decision is unambiguous, so that it counts."""
         return self._certain_reason() is not None
 
     @property
     def reason(self) -> str:
-        """Return the reason of a certain decision, empty without one."""
+        """Return the reason of an unambiguous decision, or an empty string."""
         return self._certain_reason() or ""
 
     def _certain_reason(self) -> str | None:
-        """Return the reason, or None when the decision is not certain.
+        """Return the reason, or None if the decision is ambiguous.
 
-        Behind `approve` and the id nothing may stand except end punctuation, or a reason in words behind a
-        colon, in which nothing is asked, taken back or made a condition. A `reject` takes any words. A second
-        command makes both uncertain.
+        After `approve` and the id only end punctuation may follow, or a colon and a reason without a
+        question, a retraction or a condition. After `reject` any text may follow. A second command makes both
+        ambiguous.
         """
         rest = self.rest.strip(AROUND)
         if _COMMAND.search(rest):
@@ -96,7 +96,7 @@ class TypedDecision:
         return None if _is_doubtful(reason) else _cut(reason)
 
     def confirmed(self, word: str) -> "TypedDecision | None":
-        """The order without the word that confirms it; None when that word does not come first."""
+        """Return the decision without its confirmation word, or None if that word does not come first."""
         rest = self.rest.lstrip(AROUND)
         follows = rest[len(word) : len(word) + 1]
         if not word or not rest.startswith(word) or follows.isalnum():
@@ -105,7 +105,7 @@ class TypedDecision:
 
 
 def parse_decision(text: str) -> TypedDecision | None:
-    """The decision that a message is, or begins with; None for other messages."""
+    """Return the decision at the beginning of a message, or None."""
     found = _COMMAND.match(text.lstrip(AROUND + ">:,"))
     if found is None or not _BLANK_FOLLOWS.match(found.string, found.end("verb")):
         return None

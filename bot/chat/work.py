@@ -1,6 +1,6 @@
-"""The work that a task does, by a name that is the same when it is tried again.
+"""Name of the work that a task does, the same on every attempt.
 
-When the event loop hangs, the watchdog puts it down to this work.
+If the event loop hangs, the watchdog attributes that to this work.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _work: ContextVar[str] = ContextVar("work", default="")
 
 @contextmanager
 def working_on(name: str) -> Iterator[None]:
-    """Name the work of this task, and of those that it starts: `turn:<id>` or `event:<id>`."""
+    """Set the name of the work of this task and of tasks that it starts: `turn:<id>` or `event:<id>`."""
     token = _work.set(name)
     try:
         yield
@@ -21,5 +21,5 @@ def working_on(name: str) -> Iterator[None]:
 
 
 def work_at_hand() -> str:
-    """Return the name of the current task's work, empty when it has none."""
+    """Return the name of the current task's work, or an empty string."""
     return _work.get()

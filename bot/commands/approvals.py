@@ -1,4 +1,4 @@
-"""Approval requests as users see and decide them, the same on every platform."""
+"""Texts of approval requests and the protocol of decisions, the same on every platform."""
 
 import re
 from collections import Counter
@@ -11,21 +11,21 @@ from bot.chat import SIGN, Approval, Message, ThreadId, TypedDecision, harmless,
 from bot.chat.text import one_line
 
 _MOST_REASON = 200
-"""Characters of a reason that are shown; the model is told all of it."""
+"""Most characters of a reason that are shown; the model receives all of it."""
 
 MOST_NAMES = 5
-"""Approvers that are named; there may be more."""
+"""Most approvers that are named; there may be more."""
 
 _MOST_NAME = 60
-"""Characters of a display name."""
+"""Most characters of a display name."""
 
 _TWO_OF_THREE = re.compile("``(?=`)")
-"""Two backticks with a third behind them: three would end a block of code, on Discord anywhere in a line."""
+"""Two backticks before a third: three would end a code block, on Discord anywhere in a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Answer to a user who decides. `thread` is set once there is a decision, also another user's."""
+    """Reply to a user who decides. `thread` is set if there is a decision, also of another user."""
 
     words: str
     thread: ThreadId | None = None
@@ -36,22 +36,22 @@ class Decisions(Protocol):
     """Decisions about approval requests. Both methods raise `StorageDown`."""
 
     async def decide(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-        """Take the decision of a user who sees the request, if it is theirs to take.
+        """Take the decision of a user who sees the request, if they are authorised.
 
-        `id` names the request, `by` the user (an author as in `Message`, called `name`).
+        `id` is the request's; `by` is the user (an author as in `Message`, with the display name `name`).
         """
 
     async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
-        """Take a decision that a user has typed; returns the answer.
+        """Take a typed decision; return the reply.
 
-        Where it is not certain that it is meant, or the request is not shown, the answer shows the request
-        and says how to go on.
+        If the decision is ambiguous, or the request is not shown there, the reply shows the request and asks
+        for a confirmation.
         """
 
 
 def unknown_request(id: str) -> Decided:
-    """Return the answer where there is no such request."""
-    return Decided(f"I know of no open request `{id}`. It may be too old: ask again.", is_known=False)
+    """Return the reply for an unknown request."""
+    return Decided(f"There is no open request `{id}`. It may have expired: ask for it again.", is_known=False)
 
 
 Name = Callable[[str], str]
@@ -59,7 +59,7 @@ Name = Callable[[str], str]
 
 
 def named(approval: Approval, author: str) -> str:
-    """Return an author's name for a place without mentions. It is never the id of the account."""
+    """Return an author's display name for a place without mentions, never the id of the account."""
     name = harmless(approval.names.get(author, ""))
     letters = (each if each.isalnum() or each in "-.'\u2019" else " " for each in name)
     return one_line("".join(letters))[:_MOST_NAME] or f"somebody {_place(author)}"
@@ -70,7 +70,7 @@ def _place(author: str) -> str:
 
 
 def approvers_of(approval: Approval, name: Name, is_named: Callable[[str], bool]) -> str:
-    """Return the approvers in words: up to `MOST_NAMES` names, and how many others there are."""
+    """Return the approvers in words: up to `MOST_NAMES` names, and the number of others."""
     known = [name(each) for each in approval.approvers if is_named(each)][:MOST_NAMES]
     others = counted(each for each in approval.approvers if not is_named(each))
     return " or ".join([*known, *others])
@@ -105,7 +105,7 @@ def asked(
     is_named: Callable[[str], bool] | None = None,
     where: str = "here",
 ) -> str:
-    """Return a request as Markdown, with its approvers or the decision. Words decide `where` it says."""
+    """Return a request as Markdown, with its approvers or the decision; `where` typed decisions count."""
     return f"{described(approval, name)}\n{standing(approval, name, is_named, where)}"
 
 
@@ -115,12 +115,12 @@ def standing(
     is_named: Callable[[str], bool] | None = None,
     where: str = "here",
 ) -> str:
-    """Return who can decide a request, or its decision. An author without a name is shown by the platform."""
+    """Return the approvers of a request, or its decision, as a sentence."""
     name = name or partial(named, approval)
     match approval.state:
         case "asked":
             who = approvers_of(approval, name, is_named or approval.names.__contains__)
-            who = who or "somebody whom the operator names in APPROVERS"
+            who = who or "a user whom the operator adds to APPROVERS"
             return (
                 f"{who[0].upper()}{who[1:]} can press a button, or write `approve {approval.id}` or "
                 f"`reject {approval.id} why` {where}."

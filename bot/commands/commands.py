@@ -14,67 +14,66 @@ HEALTH = "!health"
 USAGE = "!usage"
 MEMORY = "!memory"
 
-NOT_FOR_EXTERNAL = "People from other organisations and guests cannot approve anything."
-
-ADMINISTER_NOTHING = "People of other organisations and guests administer nothing here."
-
-NOTHING_USED = "No language model is configured, so nothing is used up."
+NOT_FOR_EXTERNAL = "Guests and users from other organisations cannot approve requests."
+ADMINISTER_NOTHING = "Guests and users from other organisations cannot administer the bot."
+NOTHING_USED = "No language model is configured, so there is no usage to show."
+NOTHING_TO_STOP = "There is nothing to stop here."
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """User of a command: an author, as in `Message`, in the space where it was run, as in `ThreadId`."""
+    """User of a command: an author, as in `Message`, in a space, as in `ThreadId`."""
 
     author: str
     space: str
 
 
 class PersonalMemory(Protocol):
-    """Data about a user, for that user. All methods raise `BotError`; texts are Markdown."""
+    """Commands on a user's own data. All methods raise `BotError`; texts are Markdown."""
 
     async def show(self, caller: Caller) -> str:
         """Return a summary with the newest facts and conversations."""
 
     async def summary(self, message: Message) -> str:
-        """Return how much there is about the author of a message, in words that others can read."""
+        """Return the amount of data about the author of a message, in words that others can read."""
 
     async def export(self, caller: Caller) -> bytes:
-        """Return all of it, as a JSON document."""
+        """Return all data, as a JSON document."""
 
     async def forget(self, caller: Caller, *, confirmed: bool) -> str:
-        """Remove all of it once that is confirmed; before that, return what would be removed."""
+        """Remove all data; without a confirmation only describe it."""
 
     async def link(self, caller: Caller, code: str) -> str:
         """Create a code, or use the code that another account of the same user has created."""
 
     async def unlink(self, caller: Caller) -> str:
-        """Undo the link of this account."""
+        """Remove the links of this account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The commands a platform offers. Each returns Markdown for the caller's eyes only."""
+    """Commands that a platform offers. Each returns Markdown for the caller only."""
 
     examine: Callable[[], Awaitable[Sequence[Health]]]
     halt: Callable[[Stop], Awaitable[int]]
-    """Stops turns at once, in whichever process they run; returns how many. Raises `StopRefused`."""
+    """Function that stops turns in any process and returns their number. Raises `StopRefused`."""
     approvals: Decisions | None = None
     operations: Operations | None = None
-    """Runs `/agent-redis`; without it the platforms do not offer that command."""
+    """Operations of `/agent-redis`; without them the platforms do not offer that command."""
     usage: Callable[[str, bool], Awaitable[str]] | None = None
-    """Reports what an author has used of the model today, or what all have; None where it costs nothing."""
+    """Function that reports today's usage of one author, or of all; None without a language model."""
     memory: PersonalMemory | None = None
     is_admin: Callable[[str], bool] | None = None
-    """Recognises administrators; without it there are none."""
+    """Function that recognises administrators; without it there are none."""
 
     async def health(self, by: str, *, is_external: bool = False) -> str:
-        """Answer `/agent-health`: with a line, and for administrators with the evidence of each part."""
+        """Answer `/agent-health` with one line, or for administrators with the evidence of each part."""
         parts = await self.examine()
         is_admin = self.is_admin is not None and self.is_admin(by)
         return describe(parts) if is_admin and not is_external else in_a_line(parts)
 
     async def spending(self, by: str, *, of_all: bool = False, is_external: bool = False) -> str:
-        """Answer `/agent-usage` with what a user has used, or for administrators with what all have."""
+        """Answer `/agent-usage` with the usage of one user, or for administrators of all users."""
         if of_all and is_external:
             return ADMINISTER_NOTHING
         return await self.usage(by, of_all) if self.usage else NOTHING_USED
@@ -86,19 +85,19 @@ class Commands:
         return await self.approvals.decide(id, by, approve=approve, reason=reason, name=name)
 
     async def stop(self, request: Stop) -> str:
-        """`/agent-stop`: end the answers that `request` names."""
+        """Answer `/agent-stop`: stop the answers that `request` names."""
         try:
             stopped = await self.halt(request)
         except StopRefused as refusal:
             return str(refusal)
         if not stopped:
-            return "There is nothing to stop here."
+            return NOTHING_TO_STOP
         return "Stopped." if stopped == 1 else f"Stopped {stopped} answers."
 
     async def answer(self, message: Message) -> str | None:
-        """Answer a command typed in a thread, where Slack takes no slash commands; None for other messages.
+        """Answer a command typed in a thread, where Slack has no slash commands; None for other messages.
 
-        `!stop` does not come here: it takes effect when it is received, see `typed`.
+        `!stop` is handled when it is received, see `typed`.
         """
         command = message.text.strip().lower()
         if command == HEALTH:
@@ -117,9 +116,9 @@ class Commands:
 
 
 def typed(message: Message) -> Event:
-    """Return the message, or the stop that it orders, which does not wait for its turn.
+    """Return the message, or a `Stop` for a typed `!stop`, which takes effect immediately.
 
-    A decision is for the bot wherever it is typed, also in a thread that the bot has not joined.
+    A typed decision counts as addressed to the bot, also in a thread that the bot has not joined.
     """
     if message.text.strip().lower() == STOP:
         return Stop(

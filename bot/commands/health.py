@@ -1,4 +1,4 @@
-"""Health: asks every part at the same time, never fails itself, and describes the result."""
+"""Health report: asks all parts concurrently, never fails itself, and describes the result."""
 
 import asyncio
 import logging
@@ -17,16 +17,16 @@ _CHECK_SECONDS = 3.0
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
 
 _WORST_FIRST: tuple[Literal["down", "degraded"], ...] = ("down", "degraded")
-_FOR_ADMINISTRATORS = "The details are for administrators."
+_FOR_ADMINISTRATORS = "Only administrators can see the details."
 _IN_A_LINE = {
-    "ok": "Everything works.",
-    "degraded": f"I am working, but not everything does. {_FOR_ADMINISTRATORS}",
-    "down": f"Something that I need does not work. {_FOR_ADMINISTRATORS}",
+    "ok": "Everything is working.",
+    "degraded": f"I am working, but with limitations. {_FOR_ADMINISTRATORS}",
+    "down": f"Something that I depend on is not working. {_FOR_ADMINISTRATORS}",
 }
 
 
 class Examination:
-    """The health checks of all parts, in groups that keep their order; a group may change."""
+    """Health checks of all parts, in ordered groups; a group may change while the bot runs."""
 
     def __init__(self, *groups: Sequence[HealthCheck]) -> None:
         self._groups = groups
@@ -49,20 +49,20 @@ class Examination:
             reason = f"no answer in {_CHECK_SECONDS:.0f} s"
             return Health(name=check.name, state="down", evidence={"error": reason})
         except Exception as error:  # noqa: BLE001 - a check that fails means a part that is down
-            # only the kind: the text may hold an address with its password, and the log redacts
+            # only the type: the text may contain an address with its password, which only the log redacts
             log.warning("health check failed", extra={"part": check.name, "error": str(error)})
             return Health(name=check.name, state="down", evidence={"error": type(error).__name__})
 
 
 def in_a_line(parts: Sequence[Health]) -> str:
-    """Return the health as every user may know it: without names, versions or numbers."""
+    """Return the health for every user: without names, versions or numbers."""
     states = {part.state for part in parts}
     state: Literal["down", "degraded", "ok"] = next((each for each in _WORST_FIRST if each in states), "ok")
     return f"{MARKS[state]} {_IN_A_LINE[state]}"
 
 
 def describe(parts: Sequence[Health]) -> str:
-    """Return the health as a Markdown list, a line a part."""
+    """Return the health as a Markdown list, one line for each part."""
     return "\n".join(_line(part) for part in parts)
 
 

@@ -35,7 +35,7 @@ def secret_value(secret: SecretStr | None) -> str | None:
 
 
 def one_line(key: SecretStr) -> SecretStr:
-    """Return the key, which is sent in a header, without blanks around it. Raises `ValueError`."""
+    """Return a key, which is sent in a header, without surrounding blanks. Raises `ValueError`."""
     value = key.get_secret_value().strip()
     if not value.isprintable():
         raise ValueError("must be on one line, of printable characters")
@@ -61,7 +61,7 @@ class AccessSettings(BaseSettings):
         "for Discord's direct messages, `http:api` for the HTTP surface; default everywhere",
     )
     allowed_roles: Ids = Field(
-        frozenset(), description="Discord roles whose members may talk to the bot, too: `discord:…`"
+        frozenset(), description="Discord roles whose members can talk to the bot, too: `discord:…`"
     )
     allowed_bots: Ids = Field(
         frozenset(),
@@ -69,36 +69,42 @@ class AccessSettings(BaseSettings):
     )
     allow_external: Literal["no", "chat", "all"] = Field(
         "no",
-        description="people of other organisations (Slack Connect) and guests: `no` refuses them, `chat` "
+        description="users from other organisations (Slack Connect) and guests: `no` refuses them, `chat` "
         "answers without the database and plug-ins, `all` treats them like members "
         "([how](access.md#external-people))",
     )
     bot_loop_limit: PositiveInt = Field(
-        5, description="answers to other bots in a row in a thread, until a person writes there"
+        5,
+        description="maximum number of consecutive answers to bots in a thread, until a person writes there",
     )
     bot_hour_limit: PositiveInt = Field(
-        30, description="answers to other bots within an hour in a channel, all its threads together"
+        30,
+        description="maximum number of answers to bots per hour in a channel, including its threads",
     )
     user_rate: PositiveInt | None = Field(
-        None, description="messages a minute of one person that are answered; default without a limit"
+        None,
+        description="answered messages of one user per minute, at most; default no limit",
     )
     channel_rate: PositiveInt | None = Field(
-        None, description="messages a minute that are answered in one channel; default without a limit"
+        None,
+        description="answered messages in one channel per minute, at most; default no limit",
     )
     user_turns: PositiveInt = Field(
         3,
-        description="turns at once of one person in a process, at most MAX_WORKERS - 1; the others wait "
-        "([how](access.md#fair-shares))",
+        description="maximum number of concurrent turns of one user in a process, below MAX_WORKERS; others "
+        "wait ([how](access.md#fair-shares))",
     )
-    channel_turns: PositiveInt = Field(5, description="turns at once in one channel, in the same way")
+    channel_turns: PositiveInt = Field(
+        5, description="maximum number of concurrent turns in one channel, in the same way"
+    )
     budget_user: Budget = Field(
-        None, description="what one person may spend a day: `200000 tokens` or `2.50 EUR`; default no limit"
+        None, description="budget of each user per day: `200000 tokens` or `2.50 EUR`; default no limit"
     )
-    budget_channel: Budget = Field(None, description="what may be spent a day in one channel")
-    budget_space: Budget = Field(None, description="what may be spent a day in one workspace or server")
-    budget_total: Budget = Field(None, description="what may be spent a day by all together")
+    budget_channel: Budget = Field(None, description="budget of each channel per day")
+    budget_space: Budget = Field(None, description="budget of each workspace or server per day")
+    budget_total: Budget = Field(None, description="budget of all users together per day")
     model_prices: Prices = Field(
-        {}, description='prices of a million tokens read and written: `{"gpt-5-mini": [0.25, 2]}`'
+        {}, description='prices per million tokens read and written: `{"gpt-5-mini": [0.25, 2]}`'
     )
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 TOKENS = "tokens"
 MICRO = 1_000_000
-"""Money is counted in whole millionths of its unit, which a price per million tokens makes exact."""
+"""Millionths of a currency unit, in which money is counted: exact for prices per million tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ def prices(text: Any) -> Any:
         return {str(model): _price(*pair) for model, pair in parsed.items()}
     except (ValueError, TypeError, AttributeError, InvalidOperation):
         raise ValueError(
-            'write the prices of a million tokens read and written as JSON: {"gpt-5-mini": [0.25, 2]}'
+            'write the prices per million tokens read and written as JSON: {"gpt-5-mini": [0.25, 2]}'
         ) from None
 
 
 def _price(input: Any, output: Any) -> Price:
     if not all(isinstance(each, Decimal) and 0 <= each < MICRO for each in (input, output)):
-        raise ValueError("a price is a number that is not negative")
+        raise ValueError("a price must be a number that is not negative")
     return Price(input, output)

@@ -13,27 +13,25 @@ class ApprovalSettings(BaseSettings):
     """Settings for database changes and decisions; `Settings` validates the lists of ids."""
 
     sql_writes: Literal["off", "approval"] = Field(
-        "off", description="`approval`: the agent may change the database, each time a person approves it"
+        "off", description="`approval`: the agent can change the database, if a user approves each change"
     )
     database_write_url: SecretStr | None = Field(
-        None, description="the same database for a role that may write, for SQL_WRITES; default DATABASE_URL"
+        None, description="the same database with a role that can write, for SQL_WRITES; default DATABASE_URL"
     )
     approvers: Annotated[frozenset[str], NoDecode] = Field(
-        frozenset(), description="who can approve what needs an approval, default ADMIN_USERS"
+        frozenset(), description="users who can decide on approval requests; default ADMIN_USERS"
     )
     approvals_channel: str = Field(
         "",
-        description="a channel of the bot's (`slack:C…`, `discord:…`) where approval requests are shown that "
-        "come from direct messages, or that no approver would see; default the approvers' direct messages",
+        description="channel of the bot (`slack:C…`, `discord:…`) for approval requests that come from "
+        "direct messages or that no approver would see; default direct messages to the approvers",
     )
-    approval_four_eyes: bool = Field(
-        False, description="`true`: nobody approves what they have asked for themselves"
-    )
+    approval_four_eyes: bool = Field(False, description="`true`: nobody can approve their own requests")
     approval_hours: float = Field(
         24,
         gt=0,
         le=48,  # duplicates of a decision are recognised for three days
-        description="hours after which a request that nobody has decided expires",
+        description="hours after which an undecided request expires",
     )
 
 

@@ -62,7 +62,7 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keep `${NAME}` in MCP_SERVERS: dotenv would replace it, and hide that the value is a secret."""
+        """Keep `${NAME}` in MCP_SERVERS: dotenv would expand it, and hide that the value is a secret."""
         if isinstance(dotenv_settings, DotEnvSettingsSource) and "mcp_servers" in dotenv_settings.env_vars:
             written = dotenv_values(ENV_FILE, interpolate=False, encoding=ENV_ENCODING)
             servers = {name.lower(): value for name, value in written.items()}["mcp_servers"]
@@ -72,7 +72,7 @@ class EnvironmentSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class UnknownName:
-    """Variable that is not a setting; `meant` is the setting that it resembles, or empty."""
+    """Variable that is not a setting; `meant` is the setting that it resembles, or an empty string."""
 
     name: str
     meant: str

@@ -28,9 +28,9 @@ def configure_logging(
     secrets: Iterable[str],
     patterns: Iterable[re.Pattern[str]],
 ) -> None:
-    """Send all logging to stderr, a line an event, with the fields of `extra` and of the turn at hand.
+    """Send all logging to stderr, one line per event, with the fields of `extra` and of the current turn.
 
-    `secrets` are not shown, nor is what matches one of the `patterns`, those of the platforms' own secrets.
+    `secrets` and texts that match one of `patterns`, which are the platforms' forms of secrets, are hidden.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

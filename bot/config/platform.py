@@ -16,14 +16,14 @@ def _http_address(url: str) -> str:
 
 
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
-"""The base of a web service."""
+"""Base URL of a web service."""
 
 
 class PlatformSettings(EnvironmentSettings):
     """Settings of one platform. Its variables begin with the platform's name, so that none collides.
 
-    `switch` is the field that switches the platform on, `advice` what an operator does for that. A platform
-    that `is_always_on` serves this machine even without.
+    `switch` is the field that switches the platform on, `advice` tells an operator how. A platform that
+    `is_always_on` serves this machine even without it.
     """
 
     info: ClassVar[PlatformInfo]
@@ -33,21 +33,21 @@ class PlatformSettings(EnvironmentSettings):
 
     @property
     def is_configured(self) -> bool:
-        """Tell if the platform's switch is set."""
+        """Return whether the platform's switch is set."""
         value: Any = getattr(self, self.switch)
         return value is not None
 
     @property
     def mode(self) -> str:
-        """Return how the platform works once it is on, for the summary of a start."""
+        """Return the mode of an active platform, for the start summary."""
         return "on"
 
     def problems(self, roles: Set[str]) -> list[str]:
-        """Return what is wrong between variables in a process with these roles, a sentence each."""
+        """Return the conflicts between variables in a process with these roles, one sentence each."""
         return []
 
     def state(self, roles: Set[str]) -> str:
-        """Return the platform's state for the summary of a start, empty if it has none there."""
+        """Return the platform's state for the start summary, or an empty string to omit it."""
         if self.is_always_on:
             return ""
         if not self.is_configured:

@@ -103,8 +103,8 @@ def plugin_settings(servers: SecretStr | None, entry_points: str, *, has_approve
 
 
 _NOBODY = (
-    "{setting}: calls of {name} wait for approval: set APPROVERS or ADMIN_USERS beside it, or its "
-    '"approval" to false (or to a list of tools) where they may run without'
+    "{setting}: calls of {name} wait for approval: also set APPROVERS or ADMIN_USERS, or its "
+    '"approval" to false (or to a list of tools) if they can run without'
 )
 
 
@@ -134,7 +134,7 @@ def _each(given: Mapping[str, Any], read: "Callable[[_Given], _Read]") -> dict[s
     problems: list[str] = []
     for name, value in given.items():
         if not _NAME.fullmatch(name):
-            problems.append(f"{name[:40]!r} is no name for a plug-in: {_NAME_FORM}")
+            problems.append(f"{name[:40]!r} is not a valid name for a plug-in: {_NAME_FORM}")
             continue
         if not isinstance(value, dict):
             problems.append(f"{name}: write an object in braces, for example {{}}")
@@ -152,7 +152,7 @@ def _json_object(text: str) -> dict[str, Any]:
         given = json.loads(text, object_pairs_hook=_without_repetition)
     except json.JSONDecodeError as error:  # its `doc` holds the text; its `msg` does not
         raise Problems(
-            [f"is no valid JSON ({error.msg}, line {error.lineno}, column {error.colno})"]
+            [f"is not valid JSON ({error.msg}, line {error.lineno}, column {error.colno})"]
         ) from None
     except RecursionError:
         raise Problems(["is nested too deeply"]) from None
@@ -202,7 +202,7 @@ class _Given:
         return dict(value)
 
     def all_problems(self) -> list[str]:
-        unknown = [f"{key[:40]!r} is not known" for key in self._left]
+        unknown = [f"{key[:40]!r} is unknown" for key in self._left]
         return [*self.problems, *unknown]
 
 

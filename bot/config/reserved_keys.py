@@ -1,6 +1,6 @@
-"""The bot's own keys in Redis, which are kept apart from the prefix for users' keys.
+"""Prefixes of the bot's own keys in Redis, which must not overlap with the prefix for users' keys.
 
-All keys with the hash tag `{bot}` belong to one room, and only that room spells them:
+Each key with the hash tag `{bot}` is used by one package only:
 
     {bot}:ready later active dead hung left seen mailbox messages joined
           early threads paused turn starts news                           inbox (`bot.inbox.keys`)

@@ -40,7 +40,7 @@ from bot.config.plugins import PluginSettings, plugin_settings
 from bot.config.reserved_keys import overlapped
 
 WORKER = "worker"
-"""The role of a process that answers; the others are the platforms that it listens to."""
+"""Role of a process that answers; the other roles are the platforms that it listens to."""
 
 Kind = TypeVar("Kind", bound=PlatformSettings)
 
@@ -49,9 +49,9 @@ Names = Annotated[frozenset[str], NoDecode]
 
 
 class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
-    """The environment contract. A variable's name is the field's name in upper case.
+    """Environment variables of the bot; the name of each is the field's name in upper case.
 
-    This class knows no platform: `settings_with` adds the settings of each.
+    The class is independent of platforms: `settings_with` adds the settings of each.
     """
 
     platforms: ClassVar[Sequence[type[PlatformSettings]]] = ()
@@ -62,36 +62,38 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     )
     openai_api_key: Annotated[SecretStr, AfterValidator(one_line)] | None = Field(
         None,
-        description="key of the OpenAI-compatible service; without it and OPENAI_BASE_URL the offline model "
-        "answers",
+        description="API key of the OpenAI-compatible service; without it and OPENAI_BASE_URL the offline "
+        "model answers",
     )
     openai_base_url: HttpAddress | None = Field(
-        None, description="base of the OpenAI-compatible service, default OpenAI's"
+        None, description="base URL of the OpenAI-compatible service; default OpenAI's"
     )
-    openai_model: str = Field("gpt-5-mini", description="model to ask")
+    openai_model: str = Field("gpt-5-mini", description="model that answers")
     openai_fallback_model: str | None = Field(
-        None, description="model to ask when the first one fails or is slow"
+        None, description="model that answers if the first one fails or is slow"
     )
     openai_vision: bool = Field(
-        True, description="`false`: the model cannot look at pictures, so people are told so"
+        True, description="`false`: the model cannot process pictures; users are told so"
     )
     openai_embedding_model: str | None = Field(
-        None, description="embeddings for memory search, default offline"
+        None, description="embedding model for memory search; default an offline one"
     )
-    request_timeout: PositiveFloat = Field(30, description="seconds to wait for the model's next word")
+    request_timeout: PositiveFloat = Field(
+        30, description="seconds to wait for the next piece of the model's answer"
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="Redis 8 or Redis Stack (`redis://`, `rediss://`, `unix://`; behind Sentinels "
-        "`redis+sentinel://[user:password@]host:port,…/service`; for a CA of your own add "
-        "`?ssl_ca_certs=FILE`), default an embedded one",
+        "`redis+sentinel://[user:password@]host:port,…/service`; for your own CA add "
+        "`?ssl_ca_certs=FILE`); default an embedded one",
     )
     database_url: SecretStr | None = Field(
-        None, description="Postgres for the SQL tools, default an embedded one with sample data"
+        None, description="Postgres for the SQL tools; default an embedded one with sample data"
     )
     sql_allow_privileged_role: bool = Field(
         False,
-        description="`true`: the SQL tools read in production, too, with a role of DATABASE_URL that may do "
-        "more than read",
+        description="`true`: the SQL tools work in production even if the role of DATABASE_URL can do more "
+        "than read",
     )
     mcp_servers: SecretStr | None = Field(
         None, description="MCP servers with tools for the agent, as JSON ([how](plugins.md))"
@@ -99,60 +101,66 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     tool_plugins: str = Field(
         "", description="installed packages with tools for the agent, by entry point ([how](plugins.md))"
     )
-    data_dir: Path = Field(Path(".bot"), description="files of the embedded servers")
+    data_dir: Path = Field(Path(".bot"), description="directory for the files of the embedded servers")
     admin_users: Names = Field(
-        frozenset(), description="who may run operations: `slack:U…,discord:…`, separated by commas"
+        frozenset(), description="users who can run operations: `slack:U…,discord:…`, separated by commas"
     )
     allowed_users: Names = Field(
-        frozenset(), description="who may talk to the bot, as in ADMIN_USERS; default everyone"
+        frozenset(), description="users who can talk to the bot, as in ADMIN_USERS; default everyone"
     )
     allowed_channels: Names = Field(
         frozenset(),
-        description="where the bot answers besides direct messages: `slack:C…,discord:…`; default everywhere",
+        description="channels where the bot answers, besides direct messages: `slack:C…,discord:…`; "
+        "default all",
     )
-    max_iterations: PositiveInt = Field(5, description="rounds of thinking and acting in a turn")
-    max_workers: PositiveInt = Field(10, description="turns at once in this process")
-    db_pool_size: PositiveInt = Field(10, description="connections to Postgres")
-    redis_pool_size: int = Field(20, ge=4, description="connections to Redis")
-    enable_memory: bool = Field(True, description="`false`: each message is answered alone")
+    max_iterations: PositiveInt = Field(5, description="maximum number of rounds of tool calls in a turn")
+    max_workers: PositiveInt = Field(10, description="maximum number of concurrent turns in this process")
+    db_pool_size: PositiveInt = Field(10, description="maximum number of connections to Postgres")
+    redis_pool_size: int = Field(20, ge=4, description="maximum number of connections to Redis")
+    enable_memory: bool = Field(True, description="`false`: each message is answered without earlier ones")
     memory_ttl_days: PositiveInt = Field(180, description="days after which a saved fact is forgotten")
     thread_ttl_days: PositiveInt = Field(30, description="days after which an idle thread is forgotten")
-    history_tokens: int = Field(8000, ge=500, description="size of the history given to the model, in tokens")
-    file_max_bytes: PositiveInt = Field(10 << 20, description="size of a file from people, in bytes")
-    file_max_count: PositiveInt = Field(5, description="files of a message that are read")
+    history_tokens: int = Field(
+        8000, ge=500, description="maximum number of tokens of history that the model receives"
+    )
+    file_max_bytes: PositiveInt = Field(10 << 20, description="largest size of a file from users, in bytes")
+    file_max_count: PositiveInt = Field(5, description="maximum number of files of a message that are read")
     file_text_chars: int = Field(
-        20_000, ge=500, description="characters of a file's text that the model is given"
+        20_000, ge=500, description="maximum number of characters of a file's text that the model receives"
     )
     bot_name: str = Field(
         "",
-        description="name of this process, unique and the same after a restart; default host and DATA_DIR",
+        description="name of this process, unique and stable over restarts; default host and DATA_DIR",
     )
     bot_roles: Annotated[frozenset[str], NoDecode] = Field(frozenset(), description="see `settings_with`")
     lease_seconds: float = Field(
-        15, ge=1, le=3600, description="seconds after which another process takes a dead one's turns"
+        15,
+        ge=1,
+        le=3600,
+        description="seconds after which another process takes over the turns of a dead one",
     )
     turn_timeout: PositiveFloat = Field(
-        600, description="seconds after which a turn is ended with a word to the person who asked"
+        600, description="seconds after which a turn ends with a sentence to the user"
     )
     catch_up_hours: float = Field(
         24,
         ge=0,
-        le=60,  # a message is known again for three days
-        description="how far back to read what people wrote while the bot did not listen, in hours",
+        le=60,  # duplicates of a message are recognised for three days
+        description="hours to look back, at most, for messages that were missed while not connected",
     )
     shutdown_grace: float = Field(
-        20, ge=0, description="seconds that turns under way have to finish at a stop"
+        20, ge=0, description="seconds that running turns have to finish when the bot stops"
     )
     redis_ops_prefix: str = Field(
         "kv:",
         min_length=1,
         max_length=100,
-        description="prefix of the keys that `/agent-redis` and `/redis/direct` may touch; kept apart from "
-        "the bot's own keys",
+        description="prefix of the keys that `/agent-redis` and `/redis/direct` can use; separate from the "
+        "bot's own keys",
     )
-    debug: bool = Field(False, description="log more, message texts included")
+    debug: bool = Field(False, description="`true`: log more, including the texts of messages")
     log_format: Literal["console", "json"] = Field(
-        "console", description="`json` writes one JSON object a line"
+        "console", description="`json` writes one JSON object per line"
     )
 
     @field_validator(
@@ -198,7 +206,7 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
             raise ValueError("use printable characters")
         if own := overlapped(prefix):
             raise ValueError(
-                f"would let people touch the bot's own keys ({own}…): choose another prefix, for example kv:"
+                f"would give users access to the bot's own keys ({own}…): choose another one, for example kv:"
             )
         return prefix
 
@@ -226,15 +234,13 @@ class Settings(AccessSettings, ApprovalSettings, EnvironmentSettings):
     def _model_problems(self) -> list[str]:
         named = self.model_fields_set & {"openai_model", "openai_fallback_model", "openai_embedding_model"}
         if named and not self.has_model:
-            return [
-                f"{name.upper()}: set OPENAI_API_KEY or OPENAI_BASE_URL beside it" for name in sorted(named)
-            ]
+            return [f"{name.upper()}: also set OPENAI_API_KEY or OPENAI_BASE_URL" for name in sorted(named)]
         return []
 
     def _approval_problems(self) -> list[str]:
         if self.sql_writes == "off" or self.who_approves:
             return []
-        return ["SQL_WRITES: set APPROVERS or ADMIN_USERS beside it, or nobody could approve anything"]
+        return ["SQL_WRITES: also set APPROVERS or ADMIN_USERS, or nobody could approve anything"]
 
     @property
     def plugins(self) -> PluginSettings:
@@ -309,7 +315,7 @@ def settings_with(platforms: Sequence[type[PlatformSettings]]) -> type[Settings]
     """Return the class of all settings: those of the bot and those of each platform."""
     roles = (*(each.info.name for each in platforms), WORKER)
     choice = ", ".join(f"`{role}`" for role in roles)
-    every_role = Field(frozenset(roles), description=f"what this process does: any of {choice}; default all")
+    every_role = Field(frozenset(roles), description=f"roles of this process: any of {choice}; default all")
     bases: Any = (Settings, *platforms)
     one_of: Any = Literal[roles]
     model = cast(
@@ -335,7 +341,7 @@ def load_settings(model: type[Settings]) -> Settings:
 
 
 def _further_problems(model: type[Settings], faulty: list[str]) -> list[str]:
-    """Return the problems between variables, which pydantic checks only when each is right by itself."""
+    """Return the conflicts between variables, which pydantic checks only if each variable is valid."""
     if not faulty:
         return []
     defaults = {name: model.model_fields[name].default for name in faulty}
@@ -368,7 +374,7 @@ def settings_table(model: type[Settings]) -> str:
 
 
 def _in_order(model: type[Settings]) -> list[str]:
-    """Return the names of the fields: what is set first, the platforms, the rest; inherited ones last."""
+    """Return the names of the fields: the most important ones, the platforms, the rest, inherited ones."""
     first, *others = [name for name in Settings.__annotations__ if name in model.model_fields]
     of_platforms = [name for each in model.platforms for name in each.model_fields]
     return list(dict.fromkeys([first, *of_platforms, *others, *model.model_fields]))

@@ -22,7 +22,7 @@ def summary(settings: Settings, page: str | None) -> str:
 def _no_page(settings: Settings) -> str:
     if "http" not in settings.bot_roles:
         return "off in this process (BOT_ROLES)"
-    return "off beside /slack/events; set API_TOKEN to serve it (docs/http.md)"
+    return "off, except for /slack/events; set API_TOKEN to serve it (docs/http.md)"
 
 
 def _model(settings: Settings) -> str:
@@ -38,10 +38,10 @@ def _platforms(settings: Settings) -> dict[str, str]:
 
 
 def _server(is_set: bool, variable: str, data: str) -> str:
-    return variable if is_set else f"embedded, {data}; set {variable} for your own"
+    return variable if is_set else f"embedded, {data}; set {variable} to use your own"
 
 
 def _changes(settings: Settings) -> str:
     if settings.sql_writes == "off":
         return "the database is only read; set SQL_WRITES=approval to allow changes (docs/approvals.md)"
-    return "of the database: each one waits for an approval"
+    return "of the database: each one needs an approval"

@@ -1,4 +1,4 @@
-"""Linked accounts of one person: a code from one account is typed in the other."""
+"""Linked accounts of one person: a code that one account creates is typed in the other."""
 
 import hashlib
 import json
@@ -98,15 +98,17 @@ class People:
             args=[MOST_TRIES, CODE_SECONDS, _to_json(account)],
         )
         if maker == -1:
-            raise LinkRefused("Too many codes were tried from this account. Please wait ten minutes.")
+            raise LinkRefused("You have tried too many codes from this account. Please wait ten minutes.")
         if maker is None:
             raise LinkRefused(
-                "This code does not exist, was used already, or is older than ten minutes. Get a new one "
+                "This code does not exist, has been used, or is older than ten minutes. Get a new one "
                 "with `/agent-memory link` in your other account."
             )
         other = Account(**json.loads(maker))
         if other == account:
-            raise LinkRefused("This code belongs to this account. Type it in your other account instead.")
+            raise LinkRefused(
+                "You created this code with this account. Type it in your other account instead."
+            )
         await self._link(
             keys=[_links(account), _links(other)],
             args=[_LINKS, account.digest, _to_json(account), other.digest, _to_json(other)],

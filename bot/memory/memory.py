@@ -45,7 +45,7 @@ _CANDIDATES = 30
 """Candidates of the search by words, and of the search by vectors."""
 
 _LEAST_COSINE = 0.3
-"""Least cosine of related texts: unrelated sentences have 0.15 at most with the offline model."""
+"""Lowest cosine of related texts: unrelated sentences have 0.15 at most with the offline model."""
 
 _SAME_COSINE = 0.98
 _SAME_WORDS = 0.9
@@ -111,7 +111,7 @@ class Recall:
         self._is_of_one_model = False
 
     async def note(self, memory: str, turn: Turn) -> None:
-        """Note who writes in a thread's memory, of that name, before they do."""
+        """Record the authors of a turn before its messages enter the thread memory of that name."""
         await self.owners.note(memory, turn)
 
     async def remember(self, turn: Turn, answer: str) -> None:
@@ -221,7 +221,7 @@ class Recall:
     @contextlib.asynccontextmanager
     async def embedding(self) -> AsyncIterator[None]:
         """Embed records in the background while the context is open."""
-        task = asyncio.create_task(self.keep_embedded(), name="recall embeds")
+        task = asyncio.create_task(self.keep_embedded(), name="recall embedding")
         try:
             yield
         finally:

@@ -75,7 +75,7 @@ class Belongings:
         return sorted(await self._store.read(keys), key=lambda each: -each.at)
 
     async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:
-        """Return the facts that a user has saved, and what they asked with the answers."""
+        """Return the facts that a user has saved, and their questions with the answers."""
         authors = digests(user)
         records = await self.records(authors)
         return {
@@ -84,7 +84,7 @@ class Belongings:
         }
 
     async def erase(self, user: Sequence[Writer]) -> None:
-        """Remove what a user has said, and the answers to it, but not what others asked with them."""
+        """Remove a user's words and the answers to them, but not the questions of others in the same turn."""
         authors = digests(user)
         for record in await self.records(authors):
             others = tuple(each for each in record.said if each.by not in authors)
@@ -113,17 +113,17 @@ class Belongings:
 
 
 def digests(user: Sequence[Writer]) -> frozenset[str]:
-    """Return the names under which a user with these accounts is remembered."""
+    """Return the digests of a user's accounts, as they are stored in records."""
     return frozenset(Account.of(each.author, each.space).digest for each in user)
 
 
 def date(at: float) -> str:
-    """Return a time (Unix seconds) as users read it."""
+    """Format a time (Unix seconds) for users."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def own_texts(record: Record, authors: frozenset[str]) -> list[str]:
-    """Return what these have said in a record."""
+    """Return the texts of these authors in a record."""
     return [each.text for each in record.said if each.by in authors]
 
 

@@ -1,4 +1,4 @@
-"""What a person may see, take along and have forgotten of all that is kept about them."""
+"""Personal data of a user: summary, export, removal, and linked accounts, as commands."""
 
 import json
 import logging
@@ -32,19 +32,44 @@ log = logging.getLogger(__name__)
 _SHOWN = 20
 _EXCERPT = 150
 
+_SUMMARY = (
+    "I remember {kept} of yours. `/agent-memory show` tells you which ones and how to remove them; only you "
+    "see that answer."
+)
+_SWITCHED_OFF = "Memory is switched off here: I remember nothing new."
+_EXPORT_OR_FORGET = (
+    "\n`/agent-memory export` gives you a copy of everything, `/agent-memory forget` removes it."
+)
+_FORGOTTEN = (
+    "I have forgotten everything about you. Your messages in the chat itself are still there: delete them "
+    "there if you want to."
+)
+_LINK_CODE = (
+    "Write `/agent-memory link {code}` on the other platform within ten minutes. I will then treat both "
+    "accounts as the same person, and find your private facts on both. Do not share this code: whoever uses "
+    "it can read what I remember about you."
+)
+_LINKED = (
+    "Linked with your account on {platform} (id {id}). If you did not create that code yourself, write "
+    "`/agent-memory unlink` immediately."
+)
+_UNLINKED = "This account is no longer linked with others."
+_NOT_LINKED = "This account is not linked with any other account."
+_UNREACHABLE = "I cannot reach my memory at the moment. Please try again in a minute."
+
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """Implements `bot.commands.commands.PersonalMemory`; `is_on` is whether anything new is kept."""
+    """Commands of `/agent-memory`; a `bot.commands.commands.PersonalMemory`. `is_on`: memory stores more."""
 
     belongings: Belongings
     people: People
     sources: Sequence[PersonalDataSource]
-    """All data about users, in the order in which it is erased."""
+    """All stores of data about users, in the order of removal."""
     is_on: bool
 
     async def show(self, caller: Caller) -> str:
-        """The newest facts and conversations, with how many there are."""
+        """Return the numbers of facts and conversations, and the newest ones."""
         with _storage():
             accounts = await self.people.accounts(_account(caller))
             authors = digests(_writers(accounts))
@@ -53,11 +78,11 @@ class Personal:
         facts = [each for each in records if each.kind == "fact"]
         turns = [each for each in records if each.kind == "turn"]
         lines = [
-            f"About you I keep {_count(len(facts), 'fact')}, {_count(len(turns), 'question')} with the "
-            f"answers, and the messages of {_count(len(threads), 'thread')}."
+            f"I remember {_count(len(facts), 'fact')} about you, {len(turns)} of your questions with the "
+            f"answers, and your messages in {_count(len(threads), 'thread')}."
         ]
         if not self.is_on:
-            lines.append("Memory is switched off here: nothing new is kept.")
+            lines.append(_SWITCHED_OFF)
         if len(accounts) > 1:
             linked = ", ".join(sorted(platform_info(each.platform).title for each in accounts))
             lines.append(f"Your accounts on {linked} are linked.")
@@ -65,20 +90,17 @@ class Personal:
             if found:
                 lines += [f"\n**{title}**", *(_line(each, authors) for each in found[:_SHOWN])]
             if len(found) > _SHOWN:
-                lines.append(f"- … and {len(found) - _SHOWN} older; `/agent-memory export` has all.")
-        lines.append("\n`/agent-memory export` gives you all of it, `/agent-memory forget` removes it.")
+                lines.append(f"- … and {len(found) - _SHOWN} older ones: see `/agent-memory export`.")
+        lines.append(_EXPORT_OR_FORGET)
         return "\n".join(lines)
 
     async def summary(self, message: Message) -> str:
-        """The same in a sentence that others may read."""
+        """Return the number of records about a user, in a sentence that others can read."""
         with _storage():
             accounts = await self.people.accounts(Account.of(message.author, message.thread.space))
             records = await self.belongings.records(digests(_writers(accounts)))
         kept = _count(len(records), "fact or question", "facts and questions")
-        return (
-            f"About the one who asked I keep {kept}. Which ones, and how to remove them, tells "
-            "`/agent-memory show`, to that person alone."
-        )
+        return _SUMMARY.format(kept=kept)
 
     async def export(self, caller: Caller) -> bytes:
         """Return all of it, as a JSON document."""
@@ -93,9 +115,9 @@ class Personal:
         return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
 
     async def forget(self, caller: Caller, *, confirmed: bool) -> str:
-        """Remove everything about a person; without a confirmation only say what that would be."""
+        """Remove everything about a user; without a confirmation only describe it."""
         if not confirmed:
-            return _WHAT_GOES
+            return _CONFIRM_FORGET
         account = _account(caller)
         with _storage():
             accounts = await self.people.accounts(account)
@@ -103,66 +125,59 @@ class Personal:
             if not busy:
                 for each in accounts:
                     await self.people.forget(each)
-        log.info("a person was forgotten", extra={"accounts": len(accounts), "busy_threads": busy})
+        log.info("personal data erased", extra={"accounts": len(accounts), "busy_threads": busy})
         if busy:
             return (
-                f"Almost everything is forgotten, but {_count(busy, 'thread')} with words of yours "
-                f"{'is' if busy == 1 else 'are'} being answered right now. Repeat this in a few minutes."
+                f"I have forgotten almost everything about you, but I am still answering in "
+                f"{_count(busy, 'thread')} with messages of yours. Please repeat this in a few minutes."
             )
-        return "Everything about you is forgotten. What is in the chat itself stays there: delete it there."
+        return _FORGOTTEN
 
     async def _erase(self, accounts: frozenset[Account]) -> int:
-        """Erase all that can be erased now; returns the number of threads that are being answered."""
+        """Erase all data that no turn uses; return the number of threads with such turns."""
         busy = 0
         for source in self.sources:
             try:
                 await source.erase(_writers(accounts))
             except StillBusy as error:
-                log.info("personal data is in use", extra={"source": source.name, "threads": error.threads})
+                log.info("personal data in use", extra={"source": source.name, "threads": error.threads})
                 busy += error.threads
         return busy
 
     async def link(self, caller: Caller, code: str) -> str:
-        """Without a code make one; with the code of the other side make one person of both."""
+        """Create a code, or link this account with the account that has created `code`."""
         account = _account(caller)
         with _storage():
             if not code:
                 made = await self.people.offer(account)
-                return (
-                    f"Write `/agent-memory link {made}` on the other platform within ten minutes: then both "
-                    "accounts are one person to me, and what is private to one is found on the other. Give "
-                    "the code to nobody: whoever writes it reads what I keep about you."
-                )
+                return _LINK_CODE.format(code=made)
             try:
                 other = await self.people.link(account, code)
             except LinkRefused as refusal:
                 return str(refusal)
-        return (
-            f"Linked with your account on {platform_info(other.platform).title} (id {other.user}). If "
-            "you did not make that code yourself, write `/agent-memory unlink` at once."
-        )
+        return _LINKED.format(platform=platform_info(other.platform).title, id=other.user)
 
     async def unlink(self, caller: Caller) -> str:
-        """Make a person of its own of this account again."""
+        """Remove the links of this account."""
         with _storage():
             others = await self.people.unlink(_account(caller))
-        return "This account is on its own again." if others else "This account is not linked with another."
+        return _UNLINKED if others else _NOT_LINKED
 
 
-_WHAT_GOES = """\
-This removes all that I keep about you, on all accounts that you have linked:
-- the facts that you had me save, those for a channel or the workspace included;
-- your questions and the answers to them, from every conversation; threads where only you wrote go entirely, \
-and the summaries of the others too;
-- what you have asked and is not answered yet, and the changes that wait for somebody's approval;
-- how much of the model you have used; where there is a budget, today's count stays until it is 35 days old;
+_CONFIRM_FORGET = """\
+This removes everything that I remember about you, for all of your linked accounts:
+- the facts that you asked me to save, including those for a channel or the workspace;
+- your questions and the answers to them, from every conversation; I forget threads in which only you wrote \
+completely, and in the others also my summary;
+- your messages that are not answered yet, and your changes that wait for an approval;
+- your usage of the model; if there are budgets, today's usage is kept for 35 days;
 - the links between your accounts.
 
-What was changed in the database stays in its ledger, with who asked and who approved. What others wrote \
-stays, and so do the answers to it, even where they tell of you. What is in the chat itself stays there. It \
-cannot be undone; `/agent-memory export` first gives you a copy.
+Changes in the database stay in its ledger, with the names of those who asked for and approved them. I keep \
+what others wrote and the answers to it, even if they mention you. Messages in the chat itself stay there.
 
-To go on, write `/agent-memory forget everything`."""
+This cannot be undone. To get a copy first, use `/agent-memory export`.
+To continue, write `/agent-memory forget everything`."""
 
 
 @contextmanager
@@ -170,7 +185,7 @@ def _storage() -> Iterator[None]:
     try:
         yield
     except (RedisError, RedisVLError, OSError) as error:
-        raise StorageDown("The memory cannot be reached at the moment. Try again in a minute.") from error
+        raise StorageDown(_UNREACHABLE) from error
 
 
 def _account(caller: Caller) -> Account:

@@ -19,7 +19,7 @@ MAX_FACT_CHARS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Words of one person, with the digest of their account and their name at that time."""
+    """Words of one user, with the digest of their account and their name at that time."""
 
     by: str
     name: str

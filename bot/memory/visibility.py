@@ -67,7 +67,7 @@ def kept_for(turn: Turn, audience: Audience) -> frozenset[str]:
 
 
 def found_by(turn: Turn, accounts: frozenset[Account], audience: Audience) -> frozenset[str]:
-    """Return the readers as whom a turn may search; `accounts` are the linked accounts of its user.
+    """Return the readers on whose behalf a turn may search; `accounts` are the linked accounts of its user.
 
     Everybody in a shared place reads the answer, so private records are not found there.
     """

@@ -14,11 +14,11 @@ from bot.chat import StorageDown
 from bot.storage.sentinel import is_behind_sentinels, open_master
 
 _MODULES = frozenset({"rejson", "search"})
-"""What the checkpoint saver and the memory search need; Redis 8 and Redis Stack have both."""
+"""Commands that the checkpoint saver and the memory search need; Redis 8 and Redis Stack have both."""
 
 
 async def check_redis(url: str) -> None:
-    """Find out at once, without the patience that turns need, whether this Redis will do.
+    """Check at once, without retries, that this Redis is usable.
 
     Raises `StorageDown` with a sentence for the operator.
     """
@@ -29,11 +29,11 @@ async def check_redis(url: str) -> None:
         raise StorageDown(f"REDIS_URL: {_advice(error, has_tls=url.startswith(_TLS))}") from error
     except (TypeError, ValueError) as error:  # redis-py passes the options of an address on as arguments
         raise StorageDown(
-            f"REDIS_URL: an option behind ? is not right ({error}); correct or remove it"
+            f"REDIS_URL: an option after ? is invalid ({error}); correct or remove it"
         ) from error
     if not modules >= _MODULES:
         raise StorageDown(
-            "REDIS_URL: this Redis lacks JSON or Search; take Redis 8 (image redis:8) or Redis Stack"
+            "REDIS_URL: this Redis lacks JSON or Search; use Redis 8 (image redis:8) or Redis Stack"
         )
 
 
@@ -44,20 +44,20 @@ def _advice(error: Exception, *, has_tls: bool) -> str:
     """Return why Redis cannot be used, and what to do about it."""
     text = str(error)
     if isinstance(error, AuthenticationError) or "NOAUTH" in text:
-        return f"Redis wants another name or password ({text}); write redis://user:password@host:port/0"
+        return f"Redis rejects the user name or password ({text}); write redis://user:password@host:port/0"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
             "the certificate of Redis is not trusted; for a CA of your own add ?ssl_ca_certs=/path/to/ca.pem "
             f"to the address ({text})"
         )
     if has_tls and "No such file" in text:
-        return f"a file that the address names, as in ?ssl_ca_certs=/path/to/ca.pem, is not there ({text})"
+        return f"a file in the address, as in ?ssl_ca_certs=/path/to/ca.pem, does not exist ({text})"
     if "SSL" in text or (has_tls and isinstance(error, RedisTimeoutError)):
-        return f"Redis does not speak TLS there; write redis:// instead of rediss:// ({text})"
+        return f"Redis does not use TLS there; write redis:// instead of rediss:// ({text})"
     if not has_tls and (
         "closed by server" in text or isinstance(error, InvalidResponse | ConnectionResetError)
     ):
-        return f"Redis closes the connection; if it wants TLS, write rediss:// ({text})"
+        return f"Redis closes the connection; if it requires TLS, write rediss:// ({text})"
     return f"Redis cannot be reached ({text}); start it, or correct the address"
 
 
@@ -67,7 +67,7 @@ def _module_name(entry: Mapping[Any, Any]) -> str:
 
 
 async def refusal(redis: Redis) -> str | None:
-    """Return why Redis takes no writes, in its own words (full, read-only, cannot save).
+    """Return the error with which Redis refuses writes (full, read-only, cannot save), or None.
 
     Errors of the connection pass through.
     """
@@ -80,10 +80,10 @@ async def refusal(redis: Redis) -> str | None:
 
 @asynccontextmanager
 async def open_redis(url: str, *, pool_size: int) -> AsyncIterator[Redis]:
-    """A client that survives what Redis goes through.
+    """Open a client that survives interruptions of Redis.
 
-    With redis-py's defaults 60 % of 100 concurrent turns failed with `MaxConnectionsError`, and most turns
-    under way failed on CLIENT KILL, a restart of 2 s or a pause of 10 s; with these settings 12 of 12
+    With redis-py's defaults 60 % of 100 concurrent turns failed with `MaxConnectionsError`, and most running
+    turns failed on CLIENT KILL, a restart of 2 s or a pause of 10 s; with these settings 12 of 12
     survived each. The protocol stays the default: an explicit 3 breaks the checkpoint saver's searches.
     """
     retry = Retry(ExponentialBackoff(cap=2, base=0.1), 8)
@@ -92,7 +92,7 @@ async def open_redis(url: str, *, pool_size: int) -> AsyncIterator[Redis]:
 
 
 def _client(url: str, **options: Any) -> AbstractAsyncContextManager[Redis]:
-    """A client that is closed, with its connections, when the context is left."""
+    """Open a client, and close it with its connections at the end of the context."""
     options |= {"timeout": 10, "socket_timeout": 5, "socket_connect_timeout": 3}
     if is_behind_sentinels(url):
         return open_master(url, **options)

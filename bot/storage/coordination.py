@@ -17,8 +17,8 @@ _TAG = "{bot}"
 _HEARD = f"{_TAG}:heard"
 _MOST_SOURCES = 10_000
 
-# The calls of the last minute by their times, so that no minute ever has more than allowed. Redis' own clock,
-# since machines differ.
+# The times of the calls of the last 60 seconds, so that no such period has more than allowed. It uses the
+# clock of Redis, because machines differ.
 # KEYS limit | ARGV per_minute -> milliseconds until one more is allowed; 0 taken
 _DELAY = """
 local time = redis.call('TIME')
@@ -68,8 +68,8 @@ end
 return answer
 """
 
-# A member's vote: 1 if it may use what was agreed on, which it may once it is told, else 0; then its wish.
-# Under '=', which is no member's name, is what was agreed on.
+# A member's vote: 1 if it may be using the agreed number (as soon as it has received it), else 0; then its
+# wish. The field '=', which is not a member's name, holds the agreed number.
 # KEYS group votes | ARGV member wish uses -> the agreed wish | nothing: not yet
 _AGREE = """
 local time = redis.call('TIME')
@@ -101,7 +101,7 @@ return agreed
 
 
 class SharedState:
-    """Implements `bot.chat.Shared`; `name` is what this process owns leases as."""
+    """Coordination in Redis; a `bot.chat.Shared`. `name` is the owner of this process's leases."""
 
     def __init__(self, redis: Redis, name: str) -> None:
         self._redis = redis
@@ -113,15 +113,15 @@ class SharedState:
         self._agree = redis.register_script(_AGREE)
 
     async def delay(self, limit: str, per_minute: int) -> float:
-        """See `bot.chat.Shared.delay`."""
+        """Count a call against a limit; return the seconds to wait, 0 if it was counted."""
         try:
             return float(await self._delay(keys=[f"{_TAG}:limit:{limit}"], args=[per_minute])) / 1000
         except (RedisError, OSError) as error:
-            log.debug("limit not known", extra={"limit": limit, "error": repr(error)})
+            log.debug("rate limit check failed", extra={"limit": limit, "error": repr(error)})
             return 0
 
     async def lease(self, lease: str, seconds: float, holder: str = "") -> bool:
-        """See `bot.chat.Shared.lease`."""
+        """Take or renew a lease; return whether this process holds it."""
         with storage_errors():
             return bool(
                 await self._lease(
@@ -130,7 +130,7 @@ class SharedState:
             )
 
     async def release(self, lease: str, holder: str = "") -> None:
-        """See `bot.chat.Shared.release`."""
+        """Release a lease that this process holds."""
         with storage_errors():
             await self._release(keys=[f"{_TAG}:lease:{lease}"], args=[self._owner(holder)])
 
@@ -138,33 +138,33 @@ class SharedState:
         return f"{self._name}:{holder}" if holder else self._name
 
     async def attend(self, group: str, seconds: float, note: Json = None) -> tuple[int, Sequence[Json]]:
-        """See `bot.chat.Shared.attend`."""
+        """Join a group or stay in it; return the position of this process and the notes of all members."""
         keys = [f"{_TAG}:group:{group}", f"{_TAG}:notes:{group}"]
         with storage_errors():
             place, *notes = await self._attend(keys=keys, args=[self._name, seconds, json.dumps(note)])
         return int(place), [json.loads(each) for each in notes]
 
     async def leave(self, group: str) -> None:
-        """See `bot.chat.Shared.leave`."""
+        """Leave a group."""
         with storage_errors():
             await self._redis.zrem(f"{_TAG}:group:{group}", self._name)
             await self._redis.hdel(f"{_TAG}:notes:{group}", self._name)
 
     async def agree(self, group: str, wish: int, *, in_use: bool) -> int | None:
-        """See `bot.chat.Shared.agree`."""
+        """Return the number that all members of a group use, or None until they agree."""
         keys = [f"{_TAG}:group:{group}", f"{_TAG}:votes:{group}"]
         with storage_errors():
             agreed = await self._agree(keys=keys, args=[self._name, wish, int(in_use)])
         return int(agreed) if agreed is not None else None
 
     async def heard_until(self, *sources: str) -> float | None:
-        """See `bot.chat.Shared.heard_until`."""
+        """Return the time until which all events of the sources were taken."""
         with storage_errors():
             known: Any = await self._redis.zmscore(_HEARD, list(sources))
         return None if None in known else float(min(known))
 
     async def set_heard_until(self, source: str, until: float) -> None:
-        """See `bot.chat.Shared.set_heard_until`."""
+        """Store the time until which all events of a source were taken."""
         with storage_errors():
             await self._redis.zadd(_HEARD, {source: until}, gt=True)
             await self._redis.zremrangebyrank(_HEARD, 0, -_MOST_SOURCES - 1)

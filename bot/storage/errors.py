@@ -1,4 +1,4 @@
-"""Errors of Redis as `bot.chat.StorageDown`."""
+"""Conversion of Redis errors to `bot.chat.StorageDown`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from bot.chat import StorageDown
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raise `StorageDown` for an error of Redis or of its connection."""
+    """Raise `StorageDown` in place of an error of Redis or of its connection."""
     try:
         yield
     except (RedisError, OSError) as error:

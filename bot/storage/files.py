@@ -1,4 +1,4 @@
-"""Files in Redis: those that answers show, for as long as it takes to upload them and look at them."""
+"""File store in Redis for the files of answers, until they are uploaded and viewed."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from bot.chat.text import one_line
 from bot.storage.errors import storage_errors
 
 MOST_BYTES = 8 << 20
-"""The size of one file at most."""
+"""Largest size of one file."""
 
 _MOST_BYTES_TOGETHER = 256 << 20
 _SECONDS = 24 * 3600
@@ -23,9 +23,9 @@ _TAG = "{bot}"
 _ENDING = re.compile(r"\.\w{1,10}$")
 _ID = re.compile(r"[0-9a-f]{32}")
 
-# So that nobody can fill Redis, the oldest files make room. `ages` has the ids by their time, `sizes` the
-# bytes of each; what Redis has let go of by itself is taken out first. `same` has the id of the same file, if
-# it was kept before: a turn that runs again after a crash must not show a file twice. An id says nothing
+# The oldest files are removed for new ones, so that nobody can fill Redis. `ages` has the ids by time,
+# `sizes` the bytes of each; expired files are removed from both first. `same` has the id of the same file if
+# it was stored before: a turn that runs again after a crash must not show a file twice. An id reveals nothing
 # about the content, and cannot be computed from it.
 # KEYS ages sizes same | ARGV id seconds most_bytes about content -> the id
 _KEEP = """
@@ -58,7 +58,7 @@ return id
 
 
 class FileStore:
-    """Implements `bot.chat.Files`. `most_bytes` is what all files together may take."""
+    """File store; a `bot.chat.Files`. `most_bytes` limits the size of all files together."""
 
     def __init__(self, redis: Redis, most_bytes: int = _MOST_BYTES_TOGETHER) -> None:
         self._redis = redis
@@ -66,9 +66,9 @@ class FileStore:
         self._keep = redis.register_script(_KEEP)
 
     async def keep(self, name: str, media_type: str, content: bytes, alt: str = "") -> File:
-        """See `bot.chat.Files.keep`."""
+        """Store a file, or extend the life of a stored one. Raises `FileTooLarge` and `StorageDown`."""
         if len(content) > MOST_BYTES:
-            raise FileTooLarge(f"{name} has {len(content):,} bytes; {MOST_BYTES:,} are kept at most")
+            raise FileTooLarge(f"{name} has {len(content):,} bytes; the limit is {MOST_BYTES:,}")
         name = _plain(name)
         media_type = well_formed(media_type)
         digest = hashlib.sha256(b"\0".join([name.encode(), media_type.encode(), content])).hexdigest()
@@ -83,7 +83,7 @@ class FileStore:
         return _file(id.decode(), about)
 
     async def find(self, id: str) -> tuple[File, bytes] | None:
-        """See `bot.chat.Files.find`."""
+        """Return a file with its content, or None. Raises `StorageDown`."""
         if not _ID.fullmatch(id):
             return None
         with storage_errors():
@@ -103,7 +103,7 @@ def _key(id: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without what means something in a path, a header or a shell; the ending is kept."""
+    """Return a name without characters that are special in paths, headers or shells; keep the extension."""
     safe = re.sub(r"[^\w.() -]+", "_", _one_line(name)).strip(". ") or "file"
     match = _ENDING.search(safe)
     ending = match[0] if match else ""

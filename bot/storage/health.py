@@ -14,21 +14,21 @@ from bot.storage.errors import storage_errors
 _EVIDENCE = ("version", "modules", "used_memory_mib", "maxmemory_policy", "persistence", "connected_clients")
 
 _NOTHING_KEPT = "none"
-"""Begins the persistence of a server that keeps nothing on disk."""
+"""Beginning of the persistence line of a server that stores nothing on disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisHealth:
-    """State of Redis; a `bot.chat.HealthCheck`."""
+    """Health check of Redis; a `bot.chat.HealthCheck`."""
 
     name = "redis"
 
     redis: Redis
 
     async def health(self) -> Health:
-        """Return `degraded` when Redis may lose data, and `down` when it takes no writes.
+        """Return `degraded` if Redis may lose data, and `down` if it refuses writes.
 
-        It loses data by eviction or for want of persistence; without writes no message can be kept.
+        It may lose data by eviction or without persistence; without writes no message can be stored.
         """
         with storage_errors():
             facts = await server_info(self.redis)
@@ -45,7 +45,7 @@ class RedisHealth:
 
 
 async def ping(redis: Redis) -> float:
-    """Return the milliseconds to Redis and back."""
+    """Return the round-trip time to Redis in milliseconds."""
     start = time.perf_counter()
     await redis.ping()
     return round((time.perf_counter() - start) * 1_000, 2)
@@ -66,7 +66,7 @@ async def server_info(redis: Redis) -> dict[str, Json]:
 
 
 async def _snapshots(redis: Redis) -> str | None:
-    """Return when snapshots are taken, as Redis writes it; None where that may not be asked."""
+    """Return the snapshot schedule as Redis writes it, or None if the server does not permit the question."""
     try:
         settings = await redis.config_get("save")
     except ResponseError:  # managed services refuse CONFIG

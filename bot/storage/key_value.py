@@ -20,7 +20,7 @@ MAX_VALUE_BYTES = 1024 * 1024
 MAX_TTL_SECONDS = 10 * 365 * 24 * 3600
 MAX_BATCH = 1_000
 MAX_LISTED_BYTES = 8 * 1024 * 1024
-"""Of values in one listing: a thousand of the largest would be a gigabyte in the memory of the process."""
+"""Most bytes of values in one listing: a thousand of the largest values would take a gigabyte of memory."""
 
 _MAX_COUNTED = 10_000
 _SCAN_COUNT = 1_000
@@ -28,15 +28,14 @@ _GLOB, _ESCAPED = re.compile(rb"([\\*?\[\]^-])"), rb"\\\1"
 
 _MAX_DEPTH = 100
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
-"""Bounds of JSON that Redis stores as it is: it refuses deeper documents, and rounds larger numbers."""
+"""Limits of JSON that Redis stores unchanged: it refuses deeper documents, and rounds larger numbers."""
 
 _MAX_BYTES_OF_REDIS = 2**52
-"""More than any value in Redis can have."""
+"""Limit that no value in Redis can exceed."""
 
 _QUOTED_COMMAND = " of pipeline caused error: "
 
-# As long as texts and documents together are not longer. A script, since redis-py may have been told to
-# decode the answer of JSON.GET.
+# Values up to a total size. A script, because redis-py may be configured to decode the reply of JSON.GET.
 # KEYS names | ARGV most_bytes -> of each name its type, text or document or neither, milliseconds left
 _READ = """
 local found, used, most = {}, 0, tonumber(ARGV[1])
@@ -58,7 +57,7 @@ return found
 
 
 class NotStorable(BotError):
-    """A key, value, time or pattern that the store does not take; `str()` says why, `field` is its name."""
+    """Key, value, time or pattern that the store does not accept; `str()` says why, `field` is its name."""
 
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -67,10 +66,10 @@ class NotStorable(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value.
+    """Value of a key.
 
     `type` is `string`, `json` (a RedisJSON document, `text` is its JSON) or another type of Redis, which has
-    no `text`. `ttl` is in seconds, None when it stays for good.
+    no `text`. `ttl` is in seconds, None if the value does not expire.
     """
 
     text: str | None
@@ -80,7 +79,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Values by their keys; `is_cut` when there are more, `left_out` counts values of other types."""
+    """Values by key; `is_cut` if there are more, `left_out` is the number of values of other types."""
 
     values: Mapping[str, Json]
     is_cut: bool
@@ -88,27 +87,26 @@ class Listing:
 
 
 class KeyValueStore:
-    """Values under text keys. The prefix is added and removed here, so that no other key can be named.
+    """Store of values under text keys. Their prefix is added and removed here, so that no other key is used.
 
     A text is stored as it is, any other value as a JSON document. Keys have 1 to 512 bytes without the
-    prefix, values at most 1 MiB, both in UTF-8. Every method raises
-    `NotStorable` for what is outside these limits, and `StorageDown` when Redis cannot do its part.
-    The client must not decode responses.
+    prefix, values at most 1 MiB, both in UTF-8. All methods raise `NotStorable` for input outside of these
+    limits, and `StorageDown` for errors of Redis. The client must not decode responses.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         if overlapped := reserved_keys.overlapped(prefix):
-            raise ValueError(f"under the prefix {prefix!r} keys of the bot could be named: {overlapped}")
+            raise ValueError(f"the prefix {prefix!r} would give access to keys of the bot: {overlapped}")
         self._redis = redis
         self._prefix = prefix.encode()
         self._read = redis.register_script(_READ)
 
     async def set(self, key: str, value: Json, ttl: int | None = None) -> None:
-        """Store a value, for `ttl` seconds when given; without it an earlier time limit ends, too."""
+        """Store a value, for `ttl` seconds if given; otherwise the value does not expire."""
         await self._store({key: value}, ttl)
 
     async def get(self, key: str) -> Value | None:
-        """Return the value, whatever its type, or None."""
+        """Return the value of any type, or None."""
         name = self._name(key)
         with _storage_errors():
             [(kind, text, milliseconds)] = await self._read(keys=[name], args=[_MAX_BYTES_OF_REDIS])
@@ -118,7 +116,7 @@ class KeyValueStore:
         return Value(None if text is None else _text(text), _text(kind), seconds)
 
     async def delete(self, key: str) -> bool:
-        """Delete a value; return false when there was none."""
+        """Delete a value; return False if there was none."""
         name = self._name(key)
         with _storage_errors():
             return bool(await self._redis.unlink(name))
@@ -128,7 +126,7 @@ class KeyValueStore:
         return [self._key(name) for name in await self._scan(_pattern(pattern), limit)]
 
     async def search(self, part: str, limit: int, seconds: float) -> list[str]:
-        """Return at most `limit` keys that contain `part` as it stands, as far as found in `seconds`."""
+        """Return at most `limit` keys that contain `part` literally, found within `seconds`."""
         glob = b"*" + _escaped(_pattern(part)) + b"*"
         return [self._key(name) for name in await self._scan(glob, limit, seconds)]
 
@@ -145,7 +143,7 @@ class KeyValueStore:
         return Listing(values, is_cut=len(read) < len(found), left_out=len(read) - len(values))
 
     async def mset(self, data: Mapping[str, Json], ttl: int | None = None) -> int:
-        """Store several values, all or none of them, in one transaction; return their number."""
+        """Store several values in one transaction; return their number."""
         if not data:
             raise NotStorable("data", "There is nothing to store: the data is empty.")
         if len(data) > MAX_BATCH:
@@ -191,9 +189,9 @@ class KeyValueStore:
         return _text(name.removeprefix(self._prefix))
 
     async def _scan(self, glob: bytes, limit: int, seconds: float = math.inf) -> list[bytes]:
-        """Return at most `limit` names under the prefix, in order, as far as found in `seconds`.
+        """Return at most `limit` sorted names under the prefix, found within `seconds`.
 
-        Uses SCAN, which blocks nobody.
+        Uses SCAN, which does not block the server.
         """
         until = time.monotonic() + seconds
         found: set[bytes] = set()  # SCAN may return a key twice
@@ -203,7 +201,7 @@ class KeyValueStore:
                 cursor, batch = await self._redis.scan(
                     max(cursor, 0), match=_escaped(self._prefix) + glob, count=_SCAN_COUNT
                 )
-                # looked at again: how a glob is read is the server's affair
+                # checked again, because the server interprets the glob
                 found.update(name for name in map(_undecoded, batch) if name.startswith(self._prefix))
         return sorted(found)[:limit]
 
@@ -216,11 +214,11 @@ def _storage_errors() -> Iterator[None]:
     except OutOfMemoryError as error:
         raise StorageDown("Redis has no memory left, so nothing more can be stored.") from error
     except RedisError as error:
-        raise StorageDown(f"Redis did not do it: {without_values(str(error))}") from error
+        raise StorageDown(f"Redis reported an error: {without_values(str(error))}") from error
 
 
 def without_values(error: str) -> str:
-    """Return what the server says: redis-py quotes the command before it, Redis an unknown one behind."""
+    """Return the server's error without the command, which redis-py puts before it, and Redis after it."""
     _, is_quoted, said = error.rpartition(_QUOTED_COMMAND)
     if is_quoted:
         said = said.removeprefix("(").removesuffix(",)").strip("'\"")
@@ -231,7 +229,7 @@ def _bytes(text: str, field: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:  # half of a surrogate pair
-        raise NotStorable(field, f"The {field} holds characters that are no text.") from error
+        raise NotStorable(field, f"The {field} contains characters that are not valid text.") from error
 
 
 def _pattern(text: str) -> bytes:
@@ -246,7 +244,7 @@ def _escaped(text: bytes) -> bytes:
 
 
 def _value(value: Json) -> bytes:
-    """Return a text, or a document as JSON."""
+    """Return a text as it is, or any other value as JSON."""
     if not isinstance(value, str):
         _check(value)
         value = json.dumps(value, ensure_ascii=False)
@@ -259,9 +257,9 @@ def _value(value: Json) -> bytes:
 
 
 def _check(value: Json, depth: int = 1) -> None:
-    """Raise `NotStorable` for a document that Redis would not give back as it is."""
+    """Raise `NotStorable` for a document that Redis would not return unchanged."""
     if depth > _MAX_DEPTH:
-        raise NotStorable("value", f"A value has at most {_MAX_DEPTH} levels.")
+        raise NotStorable("value", f"A value can have at most {_MAX_DEPTH} levels.")
     if isinstance(value, int) and not _MIN_INT <= value <= _MAX_INT:
         raise NotStorable("value", "A whole number has at most 64 bits; write it as a text.")
     if isinstance(value, float) and not math.isfinite(value):
@@ -276,4 +274,4 @@ def _undecoded(data: bytes | str) -> bytes:
 
 
 def _text(data: bytes | str) -> str:
-    return _undecoded(data).decode(errors="replace")  # somebody else may have written what is no text
+    return _undecoded(data).decode(errors="replace")  # another program may have stored other bytes

@@ -1,4 +1,4 @@
-"""Redis behind Sentinels, which tell who is the master: https://redis.io/docs/latest/develop/reference/sentinel-clients/"""
+"""Redis behind Sentinels, which report the current master: https://redis.io/docs/latest/develop/reference/sentinel-clients/"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,23 +19,23 @@ _CONNECTIONS = {
 }
 _PORT = 26379
 _SECONDS = 3.0
-"""How long a Sentinel may take: the others are asked after it."""
+"""Seconds to wait for a Sentinel before the next one is asked."""
 
 
 class _Pool(BlockingConnectionPool, SentinelConnectionPool):
-    """Connections to the master. Who finds none free waits; redis-py's own pool for Sentinels raises."""
+    """Connection pool of the master that waits for a free connection; redis-py's own pool raises instead."""
 
 
 def is_behind_sentinels(url: str) -> bool:
-    """Whether `url` names Sentinels: `redis+sentinel://[user:password@]host:port,…/service[/database]`."""
+    """Return whether `url` names Sentinels: `redis+sentinel://[user:password@]host:port,…/service[/database]`."""
     return urlsplit(url).scheme in _CONNECTIONS
 
 
 @asynccontextmanager
 async def open_master(url: str, **options: Any) -> AsyncIterator[Redis]:
-    """A client of the master that the Sentinels of `url` name; it follows a failover.
+    """Return a client for the current master, according to the Sentinels in `url`; it follows a failover.
 
-    User and password are those of Redis; the Sentinels are asked without. `options` are those of the pool.
+    User and password are those of Redis; the Sentinels are asked without them. `options` are for the pool.
     """
     address = urlsplit(url)
     service, _, database = address.path.strip("/").partition("/")

@@ -1,4 +1,4 @@
-"""The tools that the agent is given, and the stores behind them."""
+"""Tools of the agent, and the database behind them."""
 
 from bot.tools.approval import GuardedTool, Preview
 from bot.tools.artifacts import artifact_of, files_of

@@ -1,4 +1,4 @@
-"""Tools that do nothing before a person allows it."""
+"""Tools whose calls need an approval."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from bot.chat import Json, Proposal
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a call would do, as the person who is to allow it reads it; see `bot.chat.Proposal`."""
+    """Description of a call for the approver, with the fields of `bot.chat.Proposal`."""
 
     title: str
     action: str
@@ -22,18 +22,18 @@ class Preview:
 
 
 class GuardedTool(StructuredTool):
-    """A tool whose calls are shown to a person first, and run only if that person allows them.
+    """Tool whose calls are shown to an approver first, and run only after an approval.
 
-    `preview` takes the tool's arguments, changes nothing, and raises `ToolFailure` for a call that could not
-    run in any case. The agent sees to the rest; the tool itself finds what was approved with `proposal_of`.
+    `preview` takes the tool's arguments, changes nothing, and raises `ToolFailure` for a call that cannot
+    run. The agent requests the approval; the tool gets the approved call from `proposal_of`.
     """
 
     preview: Callable[..., Awaitable[Preview]]
     outcome: Callable[[Proposal], Awaitable[str]] | None = None
-    """What came of an approved call, in a sentence for people; never raises."""
+    """Function that returns the outcome of an approved call, in a sentence for users; never raises."""
 
     async def preview_call(self, arguments: Mapping[str, Any]) -> Preview:
-        """What a call with these arguments would do. Raises `ToolFailure` and `ValidationError`."""
+        """Return the preview of a call with these arguments. Raises `ToolFailure` and `ValidationError`."""
         return await self.preview(**self._checked(arguments))
 
     def _checked(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

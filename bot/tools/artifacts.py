@@ -1,7 +1,7 @@
-"""Files that tools make: the words are for the model, the file itself goes to the people.
+"""Tool artifacts: the model receives a description, the user receives the file.
 
-A tool with `response_format="content_and_artifact"` returns both; LangChain keeps the artifact beside the
-words in the `ToolMessage`, which the checkpoint holds, and gives it to no model.
+A tool with `response_format="content_and_artifact"` returns both. LangChain stores the artifact in the
+`ToolMessage`, which is part of the checkpoint, and does not send it to the model.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ _FILES = "files"
 
 
 def file_name(subject: str, content: bytes, ending: str) -> str:
-    """A name that is another one each day and for each content: `sales-2026-05-01-1a2b3c4d.png`."""
+    """Return a name that depends on the day and the content: `sales-2026-05-01-1a2b3c4d.png`."""
     slug = re.sub(r"[^a-z0-9]+", "-", subject.lower()).strip("-")[:40].strip("-") or "file"
     digest = hashlib.sha256(content).hexdigest()[:8]
     return f"{slug}-{datetime.now(UTC):%Y-%m-%d}-{digest}.{ending}"
 
 
 def artifact_of(files: Iterable[File]) -> Json:
-    """The artifact that names these files."""
+    """Return the artifact for these files."""
     return {_FILES: [asdict(file) for file in files]}
 
 
 def files_of(result: ToolMessage) -> Sequence[File]:
-    """The files that a tool has made; none when its artifact is something else, such as a foreign tool's."""
+    """Return the files of a result; none if its artifact is something else, such as that of a plug-in."""
     artifact = result.artifact
     if not isinstance(artifact, dict) or not isinstance(artifact.get(_FILES), list):
         return ()

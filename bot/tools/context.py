@@ -1,4 +1,4 @@
-"""For whom a tool works: what it may see follows from the turn, never from what the model says."""
+"""Context of a tool call: access follows from the turn and its users, never from the model's output."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,21 +16,21 @@ _PROPOSAL = "proposal"
 
 
 def tool_config(config: RunnableConfig, turn: Turn, proposal: Proposal | None = None) -> RunnableConfig:
-    """The config that a tool of `turn` is called with, which `turn_of` and `proposal_of` read.
+    """Return the config for a tool call of `turn`, which `turn_of` and `proposal_of` read.
 
-    `proposal` is what a person has approved, if the tool needs that.
+    `proposal` is the approved call, if the tool needs an approval.
     """
     given = {**config.get("configurable", {}), _TURN: turn, _PROPOSAL: proposal}
     return {**config, "configurable": given}
 
 
 def turn_of(config: RunnableConfig) -> Turn:
-    """The turn that a tool works for. Raises `KeyError` when `tool_config` was not used."""
+    """Return the turn of a tool call. Raises `KeyError` if `tool_config` was not used."""
     return cast(Turn, config["configurable"][_TURN])
 
 
 def proposal_of(config: RunnableConfig) -> Proposal:
-    """The approved call that a `GuardedTool` carries out. Raises `KeyError` when nothing was approved."""
+    """Return the approved call that a `GuardedTool` carries out. Raises `KeyError` if there is none."""
     proposal = config["configurable"][_PROPOSAL]
     if proposal is None:
         raise KeyError(_PROPOSAL)
@@ -39,7 +39,7 @@ def proposal_of(config: RunnableConfig) -> Proposal:
 
 @contextmanager
 def use_asker(turn: Turn) -> Iterator[None]:
-    """Let a tool that runs, or prepares a call, know for whom, by `asker`: who wrote the newest message."""
+    """Set the `asker` of tool calls and previews in the context: the author of the newest message."""
     token = _asker.set(turn.messages[-1].author if turn.messages else "")
     try:
         yield
@@ -48,5 +48,5 @@ def use_asker(turn: Turn) -> Iterator[None]:
 
 
 def asker() -> str:
-    """Return the person for whom a tool works; empty when nobody has said."""
+    """Return the user for whom a tool works, or an empty string outside of `use_asker`."""
     return _asker.get()

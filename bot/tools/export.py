@@ -1,6 +1,6 @@
-"""The tool `export`: all rows of a query as a CSV file.
+"""Work of the tool `export`: all rows of a query as a CSV file.
 
-CSV as RFC 4180 has it, in UTF-8 with a byte order mark, without which Excel takes it for another encoding.
+The format is RFC 4180 in UTF-8 with a byte order mark, without which Excel assumes another encoding.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ _SECONDS = 60.0
 _TOLD_ROWS = 3
 _ENCODING = "utf-8-sig"
 
-# https://owasp.org/www-community/attacks/CSV_Injection, and the same characters in full width; a spreadsheet
-# may be set to another separator than ours, behind which a value may begin with a quotation mark, and passes
-# over what is not seen. One run, one match: linear.
+# https://owasp.org/www-community/attacks/CSV_Injection, and the same characters in full width. A spreadsheet
+# may use another separator than ours, after which a value may begin with a quotation mark, and it ignores
+# invisible characters. Each run matches once, so the time is linear.
 _BEGINNING = re.compile(
     "(?:^|[;\t\r\n])"
     '[;"\\s\x00-\x1f\x7f-\xa0\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3000\ufe00-\ufe0f\ufeff]*+'
@@ -37,7 +37,7 @@ _PLAIN_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*%?")
 
 @dataclass(frozen=True, slots=True)
 class ExportLimits:
-    """How much is exported at most; a file of more `size` (bytes) could not be kept."""
+    """Limits of an export; a file of more than `size` bytes could not be stored."""
 
     rows: int = 100_000
     size: int = 8_000_000
@@ -45,14 +45,14 @@ class ExportLimits:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A written file, and what the model is told of it."""
+    """Exported file, and the text for the model."""
 
     file: File
     words: str
 
 
 async def export(database: Database, keep: Keep, query: str, limits: ExportLimits | None = None) -> Export:
-    """Run the query, write its rows, keep the file. Raises `ToolFailure`."""
+    """Run the query, write its rows, store the file. Raises `ToolFailure`."""
     limits = limits or ExportLimits()
     async with database.rows(query, _SECONDS) as (columns, batches):
         if not columns:
@@ -64,10 +64,10 @@ async def export(database: Database, keep: Keep, query: str, limits: ExportLimit
                     break
     if not sheet.rows and sheet.is_cut:
         raise ToolFailure(
-            "The first row alone is too large for a file. Select fewer columns, or cut long values."
+            "Even the first row is too large for a file. Select fewer columns, or cut long values."
         )
     if not sheet.rows:
-        raise ToolFailure("The query gave no rows, so there is nothing to export. Check its conditions.")
+        raise ToolFailure("The query returned no rows, so there is nothing to export. Check its conditions.")
     content = sheet.content()
     about = f"{_count(sheet.rows, 'row')} and {_count(len(columns), 'column')} as CSV"
     file = await keep(file_name(_subject(query), content, "csv"), "text/csv", content, about)
@@ -75,7 +75,7 @@ async def export(database: Database, keep: Keep, query: str, limits: ExportLimit
 
 
 class _Sheet:
-    """The file while it is written. `is_cut`: there were more rows than the limits let in."""
+    """File that is being written. `is_cut`: the query has more rows than the limits allow."""
 
     def __init__(self, columns: Sequence[Column], limits: ExportLimits) -> None:
         self.columns = columns
@@ -92,7 +92,7 @@ class _Sheet:
         self._written = bytearray()
 
     def add(self, batch: Batch) -> bool:
-        """Write rows; whether there is room for more."""
+        """Write rows; return whether there is room for more."""
         for row in batch:
             if self.rows == self._limits.rows or not self._write(row):
                 self.is_cut = True
@@ -105,7 +105,7 @@ class _Sheet:
             value or "" if value is None or is_number else harmless(value)
             for value, is_number in zip(row, self._are_numbers, strict=True)
         ]
-        # with another separator the whole line is one value, and -1,0+x a formula where a comma is decimal
+        # with another separator the whole line is one value, and -1,0+x is a formula with a decimal comma
         is_signed = cells[0].startswith(("+", "-"))
         (self._quoting_writer if is_signed else self._writer).writerow(cells)
         if len(self._written) + len(self._text.getvalue().encode(_ENCODING)) > self._limits.size:
@@ -128,15 +128,15 @@ class _Sheet:
         self._text.truncate()
 
     def content(self) -> bytes:
-        """All that was written."""
+        """Return all that was written."""
         self._flush()
         return bytes(self._written)
 
 
 def harmless(text: str) -> str:
-    """Return a text no part of which a spreadsheet takes for a formula.
+    """Return a text of which a spreadsheet takes no part for a formula.
 
-    An apostrophe is how spreadsheets write that: before a text, and before what follows a separator in it.
+    An apostrophe marks plain text in spreadsheets: it is put before the text, and after separators in it.
     """
     if _PLAIN_NUMBER.fullmatch(text):
         return text
@@ -152,7 +152,7 @@ def _quoted(beginning: re.Match[str]) -> str:
 
 
 def _subject(query: str) -> str:
-    """What the file is named after: the first table of the query."""
+    """Return the subject for the file's name: the first table of the query."""
     match = re.search(r"\bfrom\s+([\w.\"]+)", query, re.IGNORECASE)
     return match[1] if match else "export"
 
@@ -162,14 +162,14 @@ def _words(sheet: _Sheet, file: File) -> str:
     lines = [f"Exported as {file.name}: {file.alt} ({names}).", "The users have received the file."]
     if sheet.is_cut:
         lines.append(
-            f"It holds only the first {sheet.rows:,} rows, since all would be too large: say so, and offer "
-            "to export a part of it or fewer columns."
+            f"It contains only the first {sheet.rows:,} rows, because all of them would be too large: say "
+            "so, and offer to export a part of them or fewer columns."
         )
     if sheet.changed:
         names = ", ".join(f"{name} ({_count(count, 'cell')})" for name, count in sheet.changed.most_common(5))
         lines.append(
             f"An apostrophe was put before values that a spreadsheet would take for formulas, such as phone "
-            f"numbers with a plus, in {names}: tell the people."
+            f"numbers with a plus, in {names}: tell the users."
         )
     lines += ["It begins with:", row_line([column.name for column in sheet.columns])]
     lines += [row_line(row) for row in sheet.first]

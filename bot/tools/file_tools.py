@@ -1,4 +1,4 @@
-"""The tools that make files, as the model sees them."""
+"""Tools that create files: names, arguments and descriptions for the model."""
 
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
@@ -11,37 +11,37 @@ from bot.tools.export import export as export_rows
 from bot.tools.sql.database import Database
 
 _CHART = """\
-Draw a chart from the rows of a read-only query in the business database and show it to the people. Use it \
-when they ask for a chart, or when a trend or a comparison of many numbers is easier seen than read. Let the \
-database group and sum: one row for each place on x (and for each series), 5,000 at most. They see the \
-picture beside your answer: link none, and do not repeat its numbers one by one."""
+Draw a chart from the rows of a read-only query in the business database and show it to the users. Use it \
+when they ask for a chart, or when a trend or a comparison of many numbers is easier to see than to read. \
+Let the database group and sum: return one row for each value of x (and for each series), at most 5,000. The \
+users see the picture next to your answer: do not link to it, and do not repeat its numbers one by one."""
 
 _EXPORT = """\
-Give the people all rows of a read-only query in the business database as a CSV file, up to 100,000. Use it \
-when they ask for a file, a list, a spreadsheet, or for more rows than an answer should hold."""
+Give the users all rows of a read-only query in the business database as a CSV file, at most 100,000. Use it \
+when they ask for a file, a list, a spreadsheet, or more rows than fit into an answer."""
 
 
 class ChartArguments(BaseModel):
     """Arguments of `chart`."""
 
     query: str = Field(
-        description="One PostgreSQL SELECT; columns named after their unit show it: revenue_eur, share_pct"
+        description="One PostgreSQL SELECT; units in column names are shown: revenue_eur, share_pct"
     )
     kind: Kind = Field(
-        description="line: over time; bar: compare; stacked: parts of a whole; scatter: two numbers; "
-        "histogram: how the numbers of x are spread"
+        description="line: change over time; bar: comparison; stacked: parts of a whole; "
+        "scatter: two numbers; histogram: distribution of the numbers of x"
     )
     x: str = Field(
         "",
-        description="The column of the result along the horizontal axis, of dates, numbers or names; the "
-        "first if absent",
+        description="The result column for the horizontal axis, with dates, numbers or names; default: the "
+        "first column",
     )
     y: str = Field(
         "",
-        description="The column of numbers, or several separated by commas; with one, a further column of "
-        "names in the result makes a series of each name. All other numbers if absent",
+        description="The column with numbers, or several, separated by commas; with one, a further column "
+        "of names in the result makes each name a series. Default: all other columns with numbers",
     )
-    title: str = Field("", description="A short title that says what is shown")
+    title: str = Field("", description="A short title that describes the chart")
 
 
 class ExportArguments(BaseModel):
@@ -51,7 +51,7 @@ class ExportArguments(BaseModel):
 
 
 def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
-    """`chart` and `export`, over the database; `keep` takes the files. They raise `ToolFailure`."""
+    """Return the tools `chart` and `export`, which raise `ToolFailure`; `keep` stores the files."""
 
     async def chart(query: str, kind: Kind, x: str = "", y: str = "", title: str = "") -> tuple[str, Json]:
         try:
@@ -85,4 +85,4 @@ def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
     ]
 
 
-_NOT_KEPT = "The file could not be stored, so it cannot be shown.\nSay so, and go on without it."
+_NOT_KEPT = "The file could not be stored, so it cannot be shown.\nSay so, and continue without it."

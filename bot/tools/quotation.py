@@ -1,8 +1,8 @@
-"""Facts compared with what people wrote: a model may shorten a sentence, not change what it says. Pure.
+"""Comparison of facts with the words of users: a model may shorten a statement, but not change it. Pure.
 
 A tool's result may ask the model to save a fact, and a model may turn "we do not deploy on Friday" into its
-opposite. So a fact has to come from people's own words, and is kept as the model wrote it only if it has the
-same words in the same order, with other forms of them at most. Else their own sentence is kept.
+opposite. So a fact must come from the users' own words. It is saved as the model wrote it only if it has the
+same words, or other forms of them, in the same order; otherwise the users' own sentence is saved.
 """
 
 import re
@@ -14,20 +14,20 @@ from bot.chat import Message
 from bot.memory.terms import indexed_terms, query_terms
 
 MOST_CHARS = 1_000
-"""Of people's own sentences that are kept in place of a fact."""
+"""Most characters of the users' own sentences that are saved instead of a fact."""
 
 _MOST_READ = 4_000
-"""Characters of a message that are looked at: who wants something remembered says it at once."""
+"""Characters of a message that are compared: users say early that they want something remembered."""
 
 _MOST_OF = 0.75
-"""Share of a fact that users must have said themselves."""
+"""Share of a fact's words that must be the users' own."""
 
 _MOST_SENTENCES = 4
 _STEM = 4
-"""Characters that two forms of a word have in common at least."""
+"""Least number of characters that two forms of a word have in common."""
 
 _SOMEBODY = frozenset({"user", "users", "person", "people", "team", "channel", "they"})
-"""Words by which a model puts a fact into the third person."""
+"""Words with which a model changes a fact to the third person."""
 
 _AS_TOLD = {
     **dict.fromkeys(
@@ -35,13 +35,13 @@ _AS_TOLD = {
     ),
     **dict.fromkeys(("we", "us", "our"), frozenset({"we", "us", "our", "they", "them", "their", *_SOMEBODY})),
 }
-"""Words by which people speak of themselves, and those by which a model may put them."""
+"""Words with which users refer to themselves, and the words with which a model may replace them."""
 
 _OWNER = frozenset({"my", "our"})
-"""May be left out at the beginning: whose it is follows from whose fact it is."""
+"""Words that may be omitted at the beginning, because the owner of a fact is known."""
 
 _REQUEST = frozenset({"remember", "please", "note", "save", "memorize", "memorise", "hi", "hello", "that"})
-"""Words by which people begin to ask to have something remembered."""
+"""Words with which users start to ask that something is remembered."""
 
 _SMALL = frozenset({"the", "a", "an"})
 _SAME_VERB = ({"am", "is", "are"}, {"was", "were"}, {"have", "has"}, {"do", "does"})
@@ -49,7 +49,7 @@ _PLURAL = re.compile(r"(?:(?<=[sxz])|(?<=[cs]h))es$|s$")
 
 _GENITIVE = re.compile(r"(?<=\w)['\u2019]s\b")
 _FIGURES = re.compile(r"[-+\u2212]?\d+(?:[.,:/-]\d+)*|[?\uff1f\u061f<>=\u2264\u2265\u2260%&$\u20ac\xa3\xa5]")
-"""Numbers with their signs, and what else changes the meaning without a word."""
+"""Numbers with their signs, and other characters that change the meaning."""
 
 _QUESTIONS = ("?", "\uff1f", "\u061f")
 
@@ -58,7 +58,7 @@ _SENTENCE_ENDS = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
-    """A sentence and its words, the author's name among them."""
+    """Sentence and its words, including the author's name."""
 
     author: str
     text: str
@@ -66,9 +66,9 @@ class _Sentence:
 
 
 def quoted(fact: str, messages: Sequence[Message]) -> str | None:
-    """Return the fact as it may be saved: as it is, or in people's own words.
+    """Return the fact as it can be saved: unchanged, or in the users' own words.
 
-    None when people have not said it, or not in few enough words.
+    None if the users have not said it, or not in few enough words.
     """
     wanted = [term for term in query_terms(fact) if _counts(term) and term not in _SOMEBODY]
     sentences = [each for message in messages if not message.decision for each in _sentences(message)]
@@ -98,7 +98,7 @@ def _sentences(message: Message) -> list[_Sentence]:
 
 
 def _passage(terms: Sequence[str], sentences: Sequence[_Sentence]) -> list[_Sentence]:
-    """Return the few sentences that hold all the terms, in their order; none when they are too many."""
+    """Return the few sentences that contain all of the terms, in order; none if there are too many."""
     left, chosen = set(terms), set[int]()
     holds = [{term for term in terms if _has(each, term)} for each in sentences]
     while left and len(chosen) < _MOST_SENTENCES:
@@ -111,7 +111,7 @@ def _passage(terms: Sequence[str], sentences: Sequence[_Sentence]) -> list[_Sent
 
 
 def _agree(fact: str, said: Sequence[_Sentence]) -> bool:
-    """Return whether the fact says what was said, word for word, except for who speaks and how one asks."""
+    """Return whether the fact has the users' words, except for the grammatical person and the request."""
     text = " ".join(each.text for each in said)
     if _FIGURES.findall(fact) != _FIGURES.findall(text):
         return False
@@ -148,7 +148,7 @@ def _has(sentence: _Sentence, term: str) -> bool:
 
 
 def _is_form_of(term: str, word: str) -> bool:
-    """Return whether they begin alike, as `leads` and `leading` do; numbers have no forms."""
+    """Return whether two words begin alike, as `leads` and `leading` do; numbers have no forms."""
     if _has_digit(term) or _has_digit(word):
         return term == word
     stem = max(_STEM, min(len(term), len(word)) - 2)

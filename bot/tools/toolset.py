@@ -1,4 +1,4 @@
-"""The tools as the model sees them: names, arguments and descriptions are a contract with it."""
+"""Built-in tools: names, arguments and descriptions for the model."""
 
 import asyncio
 
@@ -26,25 +26,25 @@ sizes, or one of them in detail with sample values. Call it before the first sql
 
 _SQL_QUERY = """\
 Run one read-only SQL statement in the business database (PostgreSQL) and get its rows as a Markdown table, \
-{rows} at most: let the database count, sum, sort and filter. After an error mend the query and try again."""
+at most {rows}: let the database count, sum, sort and filter. After an error fix the query and try again."""
 
 _SQL_EXECUTE = """\
-Change the business database (PostgreSQL) with one INSERT, UPDATE or DELETE. A person is shown the statement \
-and how many rows it would change, and it runs only when that person approves. Use it when somebody asks for \
-the change; look at the rows with sql_query first, and name them exactly in WHERE."""
+Change the business database (PostgreSQL) with one INSERT, UPDATE or DELETE. An approver sees the statement \
+and the number of rows that it would change, and it runs only after their approval. Use it when somebody \
+asks for a change; look at the rows with sql_query first, and select them exactly in WHERE."""
 
 OPEN_TOOLS = frozenset({"current_time", "memory_save", "memory_search"})
 """The only tools of a turn in which an external user takes part, with ALLOW_EXTERNAL=chat. A tool that is not
 named here, such as one of a plug-in, is for members."""
 
-_CURRENT_TIME = "Tell the date, the weekday and the time, now, in a time zone."
+_CURRENT_TIME = "Return the current date, weekday and time in a time zone."
 
 
 class SqlSchemaArguments(BaseModel):
     """Arguments of `sql_schema`."""
 
     table: str | None = Field(
-        None, description="A table or view to describe in detail; all in short if absent"
+        None, description="A table or view to describe in detail; default: a short description of all"
     )
 
 
@@ -65,7 +65,7 @@ class SqlExecuteArguments(BaseModel):
 class CurrentTimeArguments(BaseModel):
     """Arguments of `current_time`."""
 
-    zone: str | None = Field(None, description="An IANA time zone such as Europe/Berlin; UTC if absent")
+    zone: str | None = Field(None, description="An IANA time zone such as Europe/Berlin; default: UTC")
 
 
 def toolset(
@@ -120,7 +120,7 @@ def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:
 def _sql_execute(writer: DatabaseWriter) -> BaseTool:
     async def sql_execute(statement: str, config: RunnableConfig) -> str:
         turn = turn_of(config)
-        assert turn.decision is not None  # nothing is approved without one
+        assert turn.decision is not None  # an approved call always has one
         return await writer.execute(proposal_of(config), turn.authors[0], turn.decision.by)
 
     return GuardedTool.from_function(
@@ -135,7 +135,7 @@ def _sql_execute(writer: DatabaseWriter) -> BaseTool:
 
 def _current_time() -> BaseTool:
     async def tell(zone: str | None = None) -> str:
-        return await asyncio.to_thread(current_time, zone)  # zones are files, hundreds when a name is unknown
+        return await asyncio.to_thread(current_time, zone)  # zones are files: hundreds for an unknown name
 
     return StructuredTool.from_function(
         coroutine=tell,

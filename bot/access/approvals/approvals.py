@@ -1,8 +1,7 @@
 """Approval requests: created once, decided once, by an authorised user.
 
-The inbox decides: a decision is a message with the request's own name, so that of two that are made at once,
-wherever and by whomever, the second is a duplicate. The record here says who can decide, where the request is
-shown, and later what was decided.
+A decision is put into the inbox under the request's id, so that of two concurrent decisions the second is a
+duplicate. The stored record has the approvers, the places that show the request, and later the decision.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ from bot.storage.errors import storage_errors
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-"""Between two looks for requests that nobody has decided in time."""
+"""Seconds between two searches for expired requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +45,22 @@ class Approvals:
     """Approval requests and their decisions; a `bot.chat.Requests` and `PersonalDataSource`.
 
     All methods raise `StorageDown`. `approvers` are authors as in `Message`. A request expires after `hours`.
-    With `four_eyes` nobody approves what they have asked for themselves.
+    With `four_eyes` nobody can approve a request of their own.
     """
 
     name = "approvals"
 
     requests: RequestStore
     put: Callable[[Decision], Awaitable[Outcome]]
-    """Puts a decision into the inbox: `kept`, or `duplicate` when there was one before."""
+    """Function that puts a decision into the inbox: `kept`, or `duplicate` if there was one before."""
     approvers: Set[str]
     hours: float
     four_eyes: bool
     same_person: Callable[[str, str], Awaitable[Set[str]]] | None = None
-    """Returns the authors that are the same person as an author in a space; None: no accounts are linked."""
+    """Function that returns the authors that are the same person as an author in a space; None: no accounts
+    are linked."""
     is_current: Callable[[Mapping[str, float]], Awaitable[bool]] | None = None
-    """Tells if the messages that a request answers have their wording still, see `Record.questions`."""
+    """Function that returns whether the messages of a request are unchanged, see `Record.questions`."""
 
     async def ask(self, turn: Turn, proposal: Proposal) -> Approval | None:
         """Request an approval, see `bot.chat.Requests`."""
@@ -93,7 +93,7 @@ class Approvals:
         return kept.approval
 
     async def _take_back_if_outdated(self, record: Record) -> None:
-        """Reject what answers a wording that is gone: `withdraw` may have looked too early."""
+        """Reject a request whose question has changed since: `withdraw` may have run too early for it."""
         if self.is_current is None:
             return
         with storage_errors():
@@ -103,13 +103,13 @@ class Approvals:
             await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
     async def _same(self, askers: Sequence[str], thread: ThreadId) -> set[str]:
-        """Return the requesters under all the names that they have linked."""
+        """Return the requesters with all of their linked accounts."""
         if self.same_person is None:
             return set(askers)
         return set().union(*[await self.same_person(asker, thread.space) for asker in askers])
 
     async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
-        """Note the threads that show a request besides the one that asks: words decide there, too."""
+        """Store further threads that show a request, so that a typed decision counts there, too."""
         if threads:
             await self.requests.note_shown(id, threads)
 
@@ -119,7 +119,7 @@ class Approvals:
         return (record.approval, record.proposal) if record else None
 
     async def decide(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
-        """Take a decision, see `Decisions`. Requesters may always take their request back."""
+        """Take a decision, see `Decisions`. Requesters can always withdraw their request."""
         record = await self.requests.read(id)
         if record is None:
             return unknown_request(id)
@@ -149,7 +149,7 @@ class Approvals:
     async def _word(self, id: str, message: Message) -> str:
         """Return the word that confirms a decision of this user in this place."""
         thread = message.thread
-        # in a direct message on Slack each message begins a thread of its own
+        # in a direct message on Slack each message starts a new thread
         place = replace(thread, thread="") if message.direct else thread
         return await self.requests.confirmation(id, message.author, place)
 
@@ -166,11 +166,11 @@ class Approvals:
         return await self._settle(record, record.decision(verdict, by, reason, name))
 
     async def _refusal(self, record: Record, by: str, approve: bool) -> str | None:
-        """Return why a decision is not this user's to take, if it is not."""
+        """Return why this user cannot take this decision, or None."""
         if not approve and by in record.askers:
             return None
         if self.four_eyes:
-            # those of then, too: an account that is unlinked meanwhile does not become somebody else's
+            # accounts at the time of the request count, too: unlinking one must not make it a second person
             same = await self._same(record.askers, record.thread)
             if by in same.union(record.people):
                 return replies.refusal_of_asker(record.approval)
@@ -181,7 +181,7 @@ class Approvals:
     async def _settle(self, record: Record, decision: Decision) -> Decided:
         with storage_errors():
             outcome = await self.put(decision)
-        if outcome != "kept":  # somebody was faster by a moment
+        if outcome != "kept":  # another decision came first
             found = await self.requests.read(record.approval.id)
             approval = found.approval if found else record.approval
             return Decided(replies.too_late(approval), record.thread)
@@ -194,23 +194,23 @@ class Approvals:
         return Decided(replies.taken(approval), record.thread)
 
     async def note(self, approval: Approval) -> None:
-        """Keep what was decided of a request, which is open no more."""
+        """Store the decision of a request, which closes it."""
         record = await self.requests.read(approval.id)
         if record is None:
             return
         await self.requests.note_decision(record, approval)
 
     async def keep_expiring(self) -> None:
-        """Decide what nobody has decided in time, until cancelled."""
+        """Let requests expire that nobody has decided in time, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.expire()
             except StorageDown as error:
-                log.info("no look for expired requests", extra={"error": str(error)})
+                log.info("approval expiry check failed", extra={"error": str(error)})
 
     async def expire(self) -> int:
-        """Do so once; returns how many there were. Several processes may do it at once."""
+        """Let due requests expire once; return their number. Several processes may do so at the same time."""
         due = await self.requests.due()
         for id in due:
             record = await self.requests.read(id)
@@ -220,9 +220,9 @@ class Approvals:
         return len(due)
 
     async def withdraw(self, message_id: str, reason: str, *, before: float = math.inf) -> None:
-        """Reject what was asked for in answer to a wording of a message from `before` a time.
+        """Reject the requests of a message whose wording is older than `before`.
 
-        An edit may be reported again at any time, and must not reject what its answer has asked for.
+        An edit may be reported again at any time, and must not reject the request of its own answer.
         """
         for record in await self.requests.waiting():
             if record.questions.get(message_id, math.inf) < before:
@@ -239,7 +239,7 @@ class Approvals:
             await self.requests.remove(record)
 
     async def health(self) -> Health:
-        """Return how many requests wait for a decision, and who can decide them. Never raises."""
+        """Return the number of waiting requests and of approvers. Never raises."""
         try:
             waiting, next_due = await self.requests.count()
         except StorageDown:

@@ -21,14 +21,14 @@ from bot.commands.approvals import MOST_NAMES, counted
 log = logging.getLogger(__name__)
 
 _TRIES = 2
-"""Attempts to send one message while its platform is unreachable. The requester waits meanwhile."""
+"""Attempts to send one message while its platform is unreachable; the requester waits meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Implements `bot.chat.Showing`. `channel` is APPROVALS_CHANNEL, empty for direct messages.
+    """Copies of requests; a `bot.chat.Showing`. `channel` is APPROVALS_CHANNEL, empty for direct messages.
 
-    Each copy has a receipt of its own, which is kept under `copies` in the receipt of the turn that asks.
+    Each copy has a separate receipt, stored under `copies` in the receipt of the turn that asks.
     """
 
     approvals: Approvals
@@ -37,9 +37,9 @@ class Copies:
     channel: str = ""
 
     async def show(self, approval: Approval, receipt: Receipt) -> str | None:
-        """Show a request in the approvals channel, or else to as many approvers as a request names.
+        """Show a request in the approvals channel, or else to approvers in direct messages.
 
-        Those who cannot be reached are passed over.
+        Approvers who cannot be reached are skipped.
         """
         is_seen = _is_seen(approval, receipt.turn)
         reached: list[str] = []
@@ -55,16 +55,17 @@ class Copies:
         if is_in_channel:
             return "I have also shown this request in the approvals channel."
         if reached:
-            return f"I have shown this request to {' and '.join(counted(reached))}, in direct messages."
+            return f"I have also shown this request to {' and '.join(counted(reached))}, in direct messages."
         if is_seen:
             return None
         return (
-            "I could not show this request to anybody who can approve it, so it is still waiting. An "
-            f"approver can send me `approve {approval.id}`: I then show the request and ask them to confirm."
+            "I could not show this request to anybody who can approve it, so it is still waiting. "
+            f"An approver can send me `approve {approval.id}`. I will then show them the request and ask "
+            "them to confirm it."
         )
 
     async def _shown(self, approval: Approval, to: str, receipt: Receipt) -> bool:
-        """Show one copy; whether that could be done."""
+        """Show one copy; return whether it is shown."""
         own = _own_receipt(receipt, _key(approval, to))
         if own.state.get("shown"):
             return True
@@ -73,9 +74,7 @@ class Copies:
                 platform = self.platform(to.partition(":")[0])
                 thread = await platform.show_request(approval, to, own, is_channel=to == self.channel)
             except PlatformError as error:
-                log.warning(
-                    "approval request not shown", extra={"request": approval.id, "error": str(error)}
-                )
+                log.warning("approval request not shown", extra={"request": approval.id, "error": str(error)})
                 if not isinstance(error, Unreachable):
                     break
             else:
@@ -85,7 +84,7 @@ class Copies:
         return False
 
     async def settle(self, approval: Approval, receipt: Receipt) -> None:
-        """Note the decision, which a crash may have prevented, and let each copy say what was decided."""
+        """Store the decision, in case a crash prevented that, and show it in each copy."""
         await self.approvals.note(approval)
         asked = await self.lookup.receipt_of(approval.asked_in) or {}
         copies: Mapping[str, Mapping[str, Json]] = asked.get("copies", {})
@@ -93,12 +92,12 @@ class Copies:
             id, _, to = key.partition(" ")
             if id != approval.id or not state.get("shown"):
                 continue
-            # that of another turn is only read
+            # the receipt of another turn is only read
             own = Receipt(receipt.turn, None, dict(state), receipt.hold)
             try:
                 await self.platform(to.partition(":")[0]).settle_request(approval, own)
             except PlatformError as error:
-                log.warning("a copy keeps its buttons", extra={"request": id, "error": str(error)})
+                log.warning("approval copy not updated", extra={"request": id, "error": str(error)})
 
 
 def _is_seen(approval: Approval, turn: Turn) -> bool:
@@ -109,7 +108,7 @@ def _is_seen(approval: Approval, turn: Turn) -> bool:
 
 
 def _away(approval: Approval, turn: Turn) -> Sequence[str]:
-    """The approvers to write to, those on the thread's platform first. Nobody is written to over HTTP."""
+    """Return the approvers to notify, those on the thread's platform first, except HTTP callers."""
     away = [each for each in approval.approvers if not each.startswith("http:")]
     return sorted(away, key=lambda each: not each.startswith(f"{turn.thread.platform}:"))
 

@@ -1,4 +1,4 @@
-"""Users who can stop what others have asked."""
+"""Users who can stop the answers of others."""
 
 from collections.abc import Set
 from dataclasses import dataclass

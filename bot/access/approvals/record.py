@@ -1,4 +1,4 @@
-"""A request as it is stored. Plain data."""
+"""Approval request as it is stored. Plain data."""
 
 import json
 import time
@@ -10,11 +10,10 @@ from bot.chat import Approval, Decision, Message, Proposal, ThreadId, Turn, Verd
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A request, who has asked for it, and where it is shown.
+    """Approval request with its requesters and the places that show it.
 
-    `people` are the accounts of all who have asked, linked ones included; `questions` the messages that it
-    answers, by the ids that they were written under, with the `edited_at` of their wording; `shown` the
-    threads that show the request besides the one that asks.
+    `people` are the accounts of all requesters, including linked ones. `questions` maps the original ids of
+    the messages that it answers to their `edited_at`. `shown` are the further threads that show the request.
     """
 
     approval: Approval
@@ -56,7 +55,7 @@ class Record:
         )
 
     def decision(self, verdict: Verdict, by: str = "", reason: str = "", name: str = "") -> Decision:
-        """The decision of this request, made now."""
+        """Return a decision of this request, made now."""
         return Decision(
             request=self.approval.id,
             verdict=verdict,
@@ -81,11 +80,11 @@ class Record:
         return self.approval.state == "asked" and self.approval.expires_at > time.time()
 
     def is_shown_in(self, thread: ThreadId) -> bool:
-        """Return whether a thread has the request, be it far above."""
+        """Return whether a thread has the request, perhaps far above."""
         return str(thread) in (str(self.thread), *self.shown)
 
     def is_seen_by(self, message: Message) -> bool:
-        """Return whether the author of a message has the request before their eyes."""
+        """Return whether the author of a message currently sees the request."""
         if message.seen_request is None:
             return self.is_shown_in(message.thread)
         return message.seen_request == self.approval.id
@@ -96,7 +95,7 @@ class Record:
 
     @classmethod
     def from_json(cls, request: bytes, verdict: bytes | None, shown: bytes | None) -> "Record":
-        """Read back what was stored. Raises what a missing or wrong field raises."""
+        """Parse a stored record. Raises `KeyError`, `TypeError` or `ValueError` for a wrong field."""
         stored = with_channel(json.loads(request))
         return cls(
             Approval.from_json(
@@ -117,5 +116,5 @@ class Record:
 
 
 def askers_of(turn: Turn) -> tuple[str, ...]:
-    """Return the requesters of a turn, or of the decision that began it."""
+    """Return the requesters of a turn, or those of the decision that began it."""
     return turn.decision.askers if turn.decision and turn.decision.askers else turn.authors

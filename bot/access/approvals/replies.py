@@ -1,4 +1,4 @@
-"""Answers to those who decide about a request; each shows what the request is. Pure."""
+"""Replies to users who decide on a request; each shows the request. Pure."""
 
 from dataclasses import replace
 
@@ -7,37 +7,37 @@ from bot.chat.text import one_line
 from bot.commands.approvals import approvers_of, described, named
 
 _MOST_QUOTED = 120
-"""Characters of what somebody wrote after a command that are read back."""
+"""Most characters of the text after a command that are quoted."""
 
 
 def taken(approval: Approval) -> str:
-    """The answer to a decision that counts."""
+    """Return the reply to a decision that counts."""
     first = {"approved": "Approved.", "rejected": "Rejected."}.get(
-        approval.state, "Too late: this has expired."
+        approval.state, "This request has expired."
     )
     return f"{first}\n\n{_shown(approval)}"
 
 
 def too_late(approval: Approval) -> str:
-    """The answer to a decision that does not count, since there is one, for those who may see it."""
+    """Return the reply to a decision that comes after another one, for users who can see that one."""
     match approval.state:
         case "asked":
-            first = "This has just been decided."
+            first = "This request has just been decided."
         case "expired":
-            first = "This expired before anybody decided it. Ask again."
+            first = "This request expired before anybody decided. Ask for it again if you still need it."
         case verdict:
-            first = f"This was already {verdict} by {named(approval, approval.by)}."
+            first = f"This request was already {verdict} by {named(approval, approval.by)}."
     return f"{first}\n\n{_shown(approval)}"
 
 
 def read_back(approval: Approval, order: TypedDecision, word: str, *, is_above: bool = False) -> str:
-    """The request, for somebody who has not seen it there or whose words were not clear, and how to go on.
+    """Return the request with instructions, for a user who has not seen it or whose words were not clear.
 
     `word` confirms a decision where the request is not shown; it is empty where it is. `is_above`: the thread
     has the request, but it may be far above.
     """
     command = f"{approval.id} {word}".strip()
-    where = "may be far above, and you did not reply to it" if is_above else "is shown in another place"
+    where = "may be far above, and you did not reply to it" if is_above else "was shown in another place"
     why = f"this request {where}" if word else ""
     if quoted := one_line(order.rest.replace("`", "'"), _MOST_QUOTED):
         unclear = f"you wrote “{quoted}” after the command"
@@ -50,20 +50,24 @@ def read_back(approval: Approval, order: TypedDecision, word: str, *, is_above: 
 
 
 def refusal(approval: Approval) -> str:
-    """The answer to somebody who is no approver."""
-    return f"You may not decide this.{_ask(approval)}"
+    """Return the reply to a user who is not an approver."""
+    return f"You cannot decide on this request.{_ask(approval)}"
 
 
 def refusal_of_asker(approval: Approval) -> str:
-    """The answer to somebody who has asked for it, where somebody else has to approve."""
-    return f"You asked for this yourself, so somebody else has to approve it.{_ask(approval)}"
+    """Return the reply to a requester if somebody else has to approve."""
+    return f"This is your own request, so somebody else has to approve it.{_ask(approval)}"
 
 
 def _shown(approval: Approval) -> str:
-    """The request, in a block without a language: not everywhere that a press is answered knows any."""
+    """Return the request in a code block without a language, which not every place of a reply supports."""
     return described(replace(approval, language=""))
 
 
 def _ask(approval: Approval) -> str:
     who = approvers_of(approval, lambda author: named(approval, author), approval.names.__contains__)
-    return f" Ask {who}." if who else " Nobody can at the moment: ask the bot's operator to set APPROVERS."
+    return (
+        f" Ask {who}."
+        if who
+        else " There are no approvers at the moment: ask the bot's operator to set APPROVERS."
+    )

@@ -1,4 +1,4 @@
-"""Approval requests as they are kept in Redis."""
+"""Storage of approval requests in Redis."""
 
 import json
 import logging
@@ -17,10 +17,10 @@ from bot.storage.errors import storage_errors
 log = logging.getLogger(__name__)
 
 MOST_OPEN = 3
-"""Requests of one person that may be open at once: each notifies those who can approve it."""
+"""Most open requests of one user: each one notifies the approvers."""
 
 _KEPT_SECONDS = 7 * 86_400
-"""Time that an expired request is still kept, for users who press an old button."""
+"""Time for which an expired request is kept, for users who press an old button."""
 
 _OPEN = "{bot}:approvals"
 
@@ -51,7 +51,7 @@ class RequestStore:
     redis: Redis
 
     async def add(self, record: Record) -> Literal["new", "known", "refused"]:
-        """Store a request, unless it is there or a requester has `MOST_OPEN` open ones."""
+        """Store a request, unless it is known or a requester has `MOST_OPEN` open ones."""
         now, expires_at = time.time(), record.approval.expires_at
         ttl = round(expires_at - now) + _KEPT_SECONDS
         with storage_errors():
@@ -62,20 +62,20 @@ class RequestStore:
         return cast('Literal["new", "known", "refused"]', outcome.decode())
 
     async def read(self, id: str) -> Record | None:
-        """Return a request; None also for one that cannot be read.
+        """Return a request, or None if it does not exist or cannot be read.
 
-        One of another version must not keep others from being decided, taken back or forgotten.
+        A request of another version must not prevent the decision, withdrawal or removal of others.
         """
         with storage_errors():
             fields: Any = await self.redis.hmget(_key(id), ["request", "decided", "shown"])
         try:
             return Record.from_json(*fields) if fields[0] else None
         except (KeyError, TypeError, ValueError):
-            log.exception("request cannot be read", extra={"request": id})
+            log.exception("approval request unreadable", extra={"request": id})
             return None
 
     async def waiting(self) -> Sequence[Record]:
-        """Return the requests that nobody has decided yet."""
+        """Return the undecided requests."""
         with storage_errors():
             open_ids: Any = await self.redis.zrange(_OPEN, 0, -1)
         records = [await self.read(each.decode()) for each in open_ids]
@@ -88,38 +88,38 @@ class RequestStore:
         return [each.decode() for each in due]
 
     async def count(self) -> tuple[int, float | None]:
-        """Return the number of open requests, and when the next one expires (Unix seconds)."""
+        """Return the number of open requests, and the time when the next one expires (Unix seconds)."""
         with storage_errors():
             waiting = await self.redis.zcard(_OPEN)
             next_due: Any = await self.redis.zrange(_OPEN, 0, 0, withscores=True)
         return waiting, next_due[0][1] if next_due else None
 
     async def asked_by(self, authors: Set[str]) -> Sequence[Record]:
-        """Return the requests that these have made, alone or with others."""
+        """Return the requests of these users, alone or with others."""
         with storage_errors():
             keys = [key async for key in self.redis.scan_iter(match=_key("*"))]
         records = [await self.read(key.decode().rpartition(":")[2]) for key in keys]
         return [each for each in records if each and not authors.isdisjoint(each.askers)]
 
     async def note_shown(self, id: str, threads: Sequence[ThreadId]) -> None:
-        """Store the threads that show a request besides the one that asks."""
+        """Store further threads that show a request."""
         with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
                 step.hset(_key(id), "shown", json.dumps([str(each) for each in threads]))
-                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
+                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been removed meanwhile
                 await step.execute()
 
     async def confirmation(self, id: str, author: str, place: ThreadId) -> str:
         """Return the word that confirms a decision of an author in a place that does not show the request.
 
-        It is random: whoever knows it has seen the request, and no text of others can hold it.
+        It is random, so that only a user who has seen the request can know it.
         """
         field = f"word {author} {place}"
         with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
                 step.hsetnx(_key(id), field, f"{secrets.randbelow(10_000):04}")
                 step.hget(_key(id), field)
-                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been forgotten just now
+                step.expire(_key(id), _KEPT_SECONDS, nx=True)  # it may have been removed meanwhile
                 _, word, _ = await step.execute()
         return str(word.decode())
 
@@ -133,12 +133,12 @@ class RequestStore:
                 await step.execute()
 
     async def close(self, id: str) -> None:
-        """Take a request out of the index of open ones, whatever is known of it."""
+        """Remove a request from the index of open ones, even if the request itself is gone."""
         with storage_errors():
             await self.redis.zrem(_OPEN, id)
 
     async def remove(self, record: Record) -> None:
-        """Remove a request; nobody can decide it any more."""
+        """Remove a request, so that nobody can decide it any more."""
         with storage_errors():
             async with self.redis.pipeline(transaction=True) as step:
                 step.unlink(_key(record.approval.id))

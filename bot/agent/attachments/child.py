@@ -64,7 +64,7 @@ def run(kind: str, limit: str) -> None:
     try:
         told, rest = {"pdf": _pdf, "picture": _picture, "text": _text}[kind](content, int(limit))
     except MemoryError:
-        told, rest = {"problem": "it takes too much memory to open"}, b""
+        told, rest = {"problem": "opening it takes too much memory"}, b""
     except Exception:  # noqa: BLE001 - a broken file can raise anything in a parser
         told, rest = {"problem": "it is damaged, or not what its name says"}, b""
     sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + rest)
@@ -90,7 +90,9 @@ def _pdf(content: bytes, most_chars: int) -> Answer:
         return {"problem": "it is protected by a password"}, b""
     text = "\n\n".join(texts).strip()
     if not text:
-        return {"problem": "it holds no text, perhaps because it is a scan; send a picture of the page"}, b""
+        return {
+            "problem": "it contains no text, perhaps because it is a scan; send a picture of the page instead"
+        }, b""
     return {"text": text[: most_chars + 1], "pages": count, "read": len(texts)}, b""
 
 

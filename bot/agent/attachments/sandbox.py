@@ -23,7 +23,7 @@ _AT_ONCE = 2
 _LAUNCHER = Path(__file__).with_name("confinement.py")
 _PROGRAM = Path(__file__).with_name("child.py")
 
-_TOO_MUCH = "it takes too much to open"
+_TOO_MUCH = "opening it takes too many resources"
 _DAMAGED = "it is damaged, or not what its name says"
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "text": {"text": str, "chars": int, "encoding": str},
@@ -56,7 +56,7 @@ async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Js
             async with asyncio.timeout(SECONDS):
                 output = await _exchange(child, content, MOST_BYTES + _BYTES_PER_CHAR * limit)
         except TimeoutError as error:
-            raise FileRefused("it takes too long to open") from error
+            raise FileRefused("opening it takes too long") from error
         finally:
             await _end(child)
     told, _, rest = output.partition(b"\n")

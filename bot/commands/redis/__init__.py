@@ -1,4 +1,4 @@
-"""Operations on keys and values: for administrators, the same on every platform, with an audit line."""
+"""Operations on keys and values for administrators, the same on every platform, with an audit log."""
 
 from bot.commands.redis.operations import (
     ARGUMENTS,

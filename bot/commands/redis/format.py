@@ -1,4 +1,4 @@
-"""Results as Markdown, in which no key and no value can do more than be read. Pure."""
+"""Results as Markdown in which keys and values have no effect as markup. Pure."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bot.chat import Json
 
 MOST_SHOWN = 3_000
-"""Characters of a value or a listing. A message of Discord has 2,000, and Slack cuts very long ones."""
+"""Most characters of a value or a listing: a message on Discord has 2,000, and Slack cuts very long ones."""
 
 _MAX_LINE = 120
 _MAX_PARSED = 100_000
@@ -15,7 +15,7 @@ _INVISIBLE = "\u200b"
 
 
 def line(text: str) -> str:
-    """Return `text` cut to one line, as a JSON string where it has anything invisible or a backtick."""
+    """Return `text` cut to one line, as a JSON string if it has invisible characters or a backtick."""
     cut = text[:_MAX_LINE]
     is_plain = cut.isprintable() and cut == cut.strip() != "" and "`" not in cut
     shown = cut if is_plain else json.dumps(cut).replace("`", "\\u0060")
@@ -28,7 +28,7 @@ def named(text: str) -> str:
 
 
 def fenced(text: str) -> str:
-    """Return a code block that `text` cannot end: runs are broken, since no platform knows longer fences."""
+    """Return a code block that `text` cannot end: runs of backticks are broken up."""
     return "```\n" + re.sub("`(?=``)", "`" + _INVISIBLE, text) + "\n```"
 
 
@@ -43,7 +43,7 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(ttl: int | None) -> str:
-    """Return the end of a sentence about a value that may expire."""
+    """Return the words for a lifetime in seconds, for the end of a sentence."""
     return "" if ttl is None else f" for {count(ttl, 'second')}"
 
 
@@ -52,7 +52,7 @@ def describe_value(key: str, text: str | None, kind: str, ttl: int | None) -> st
     if text is None and kind == "string":
         return f"There is nothing under {named(key)}."
     if text is None:
-        return f"{named(key)} holds a {line(kind)}: I can show only text and JSON documents, and delete it."
+        return f"{named(key)} holds a {line(kind)}: I can delete it, but show only text and JSON documents."
     about = named(key) + (" (a JSON document)" if kind == "json" else "")
     about += "" if ttl is None else f", {count(ttl, 'second')} left"
     if not text:
@@ -62,15 +62,15 @@ def describe_value(key: str, text: str | None, kind: str, ttl: int | None) -> st
     if len(readable) <= MOST_SHOWN:
         return shown
     return (
-        f"{shown}\nThis is only its beginning: it has {len(text):,} characters. "
-        "`POST /redis/direct` gives it whole."
+        f"{shown}\nThis is only the beginning of {len(text):,} characters. "
+        "`POST /redis/direct` returns the whole value."
     )
 
 
 def listing(title: str, lines: Sequence[str], result: Mapping[str, Json]) -> str:
     """Return as many lines as can be shown, and a note about the others."""
     left_out, is_cut = result.get("left_out"), result["truncated"]
-    notes = [f"{count(left_out, 'key')} left out: no text."] if left_out else []
+    notes = [f"{count(left_out, 'key')} left out: not text."] if left_out else []
     if not lines:
         return " ".join([f"There are no {title[:1].lower()}{title[1:]}.", *notes])
     shown, size = 0, 0
@@ -78,13 +78,13 @@ def listing(title: str, lines: Sequence[str], result: Mapping[str, Json]) -> str
         size += len(lines[shown]) + 1
         shown += 1
     if shown < len(lines) or is_cut:
-        notes.insert(0, f"Shown: the first {shown:,}. `keys PATTERN` finds fewer.")
+        notes.insert(0, f"Shown: the first {shown:,}. Use `keys PATTERN` to narrow them down.")
     total = f"{'more than ' if is_cut else ''}{len(lines):,}"
     return "\n".join([f"{title} ({total}):", fenced("\n".join(lines[:shown])), *notes])
 
 
 def _pretty(text: str) -> str:
-    """Return JSON over several lines, where that changes only white space; any other text as it is."""
+    """Return JSON on several lines if that changes only white space; any other text as it is."""
     if len(text) > _MAX_PARSED or not text.lstrip().startswith(("{", "[")):
         return text
     try:

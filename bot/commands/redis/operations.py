@@ -10,7 +10,7 @@ from bot.commands.redis.format import as_text, count, describe_value, duration, 
 from bot.storage.key_value import KeyValueStore
 
 MAX_KEYS = 1_000
-"""Keys in one answer."""
+"""Most keys in one answer."""
 
 Result = Mapping[str, Json]
 
@@ -31,7 +31,7 @@ class Operation(ABC):
 
 @dataclass(frozen=True)
 class Set(Operation):
-    """Store a value, for `ttl` seconds when given."""
+    """Store a value, for `ttl` seconds if given."""
 
     name = "set"
     key: str
@@ -48,7 +48,7 @@ class Set(Operation):
 
 @dataclass(frozen=True)
 class Get(Operation):
-    """Read a value; the result has a `type` when it is not a text, and a `ttl` when it expires."""
+    """Read a value; the result has a `type` if it is not a text, and a `ttl` if it expires."""
 
     name = "get"
     key: str
@@ -67,7 +67,7 @@ class Get(Operation):
 
 @dataclass(frozen=True)
 class Delete(Operation):
-    """Remove a value of any type; the result is false when there was none."""
+    """Remove a value of any type; the result is false if there was none."""
 
     name = "delete"
     key: str
@@ -87,7 +87,7 @@ class Keys(Operation):
     pattern: str = "*"
 
     async def run(self, store: KeyValueStore) -> Result:
-        keys = await store.keys(self.pattern, MAX_KEYS + 1)  # one more tells that there are more
+        keys = await store.keys(self.pattern, MAX_KEYS + 1)  # one more shows that there are more
         return {"result": keys[:MAX_KEYS], "truncated": len(keys) > MAX_KEYS}
 
     def describe(self, result: Result) -> str:
@@ -114,7 +114,7 @@ class All(Operation):
 
 @dataclass(frozen=True)
 class Mset(Operation):
-    """Store several values at once, all or none."""
+    """Store several values at once, atomically."""
 
     name = "mset"
     data: Mapping[str, Json]
@@ -146,7 +146,7 @@ class Info(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of a command: its place in a typed line, and its description in a form."""
+    """Argument of a command: its place in a typed line, and its description in a form."""
 
     usage: str
     description: str
@@ -154,16 +154,16 @@ class Argument:
 
 ARGUMENTS: Mapping[str, Argument] = {
     "key": Argument("KEY", "The key, without the prefix that the bot adds"),
-    "value": Argument("VALUE", "The value; without it a form for several lines opens"),
+    "value": Argument("VALUE", "The value; without it a form with several lines opens"),
     "data": Argument('{"KEY": "VALUE", …}', 'A JSON object of texts, such as {"greeting": "hello"}'),
-    "ttl": Argument("[--ttl SECONDS]", "Seconds after which it is deleted; without it the value stays"),
-    "pattern": Argument("[PATTERN]", "The wildcards are *, ? and [ab]; without it all keys"),
+    "ttl": Argument("[--ttl SECONDS]", "Seconds after which the value is deleted; without them it stays"),
+    "pattern": Argument("[PATTERN]", "A pattern with the wildcards *, ? and [ab]; without it all keys"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand of `/agent-redis`; `hint` is shown in the help only."""
+    """Subcommand of `/agent-redis`; `hint` is shown in the help only."""
 
     word: str
     summary: str
@@ -174,7 +174,7 @@ class Command:
 
 TABLE = (
     Command(
-        "set", "Store a value", Set, ("key", "value", "ttl"), "all that follows the key, or else from a form"
+        "set", "Store a value", Set, ("key", "value", "ttl"), "everything after the key, or else from a form"
     ),
     Command("get", "Show a value", Get, ("key",)),
     Command("del", "Delete a value", Delete, ("key",)),

@@ -23,16 +23,16 @@ def _help(command: Command) -> str:
     return f"- `{usage}`: {command.summary}" + (f"; {command.hint}" if command.hint else "")
 
 
-HELP = "\n".join([*map(_help, TABLE), 'A key with spaces goes into quotes: `get "my key"`.'])
+HELP = "\n".join([*map(_help, TABLE), 'Put a key with spaces in quotes: `get "my key"`.'])
 
 
 class NotUnderstood(BotError):
-    """A line that is not an operation; `str()` says what is missing."""
+    """Line that is not an operation; `str()` says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A `Set` that lacks its value, which a form asks for."""
+    """`Set` without its value, which a form asks for."""
 
     name: ClassVar[str] = Set.name
     key: str
@@ -43,22 +43,22 @@ def parse(text: str) -> Operation | Draft:
     """Return the operation of `get KEY`, `set KEY VALUE --ttl 60` and so on. Raises `NotUnderstood`."""
     word, rest = _split(text.strip())
     if word.lower() in ("", "help"):
-        raise NotUnderstood("What I can do with Redis:")
+        raise NotUnderstood("Commands for Redis:")
     command = _COMMANDS.get(word.lower())
     if command is None:
-        raise NotUnderstood(f"I do not know {named(word)}.")
+        raise NotUnderstood(f"There is no command {named(word)}.")
     values: dict[str, Any] = {}
     for name in command.arguments:
         values[name], rest = _READERS[name](rest)
     if rest and command.arguments:
-        raise NotUnderstood('A key with spaces goes into quotes: "my key".')
+        raise NotUnderstood('Put a key with spaces in quotes: "my key".')
     if rest:
-        raise NotUnderstood(f"Nothing may follow `{command.word}`.")
+        raise NotUnderstood(f"`{command.word}` takes no arguments.")
     return build(command, values)
 
 
 def build(command: Command, values: Mapping[str, Any]) -> Operation | Draft:
-    """Return the operation of a command with its arguments as they were typed. Raises `NotUnderstood`."""
+    """Return the operation of a command with its typed arguments. Raises `NotUnderstood`."""
     if command.operation is Set and not values["value"]:
         return Draft(values["key"], values["ttl"])
     if command.operation is Mset:
@@ -76,16 +76,16 @@ def parse_data(text: str) -> Mapping[str, str]:
         raise NotUnderstood('The values must be a JSON object, for example `{"greeting": "hello"}`.')
     for key, value in data.items():
         if not isinstance(value, str):
-            raise NotUnderstood(f"The value of {named(key)} is no text: put it into quotes.")
+            raise NotUnderstood(f"The value of {named(key)} is not a text: put it in quotes.")
     return data
 
 
 def parse_ttl(text: str) -> int | None:
-    """Return seconds, None of an empty text. Raises `NotUnderstood`; the store checks the range."""
+    """Return the seconds, or None for an empty text. Raises `NotUnderstood`; the store checks the range."""
     if not text.strip():
         return None
     if not _SECONDS.fullmatch(text.strip()):
-        raise NotUnderstood("The ttl is a whole number of seconds, for example 60.")
+        raise NotUnderstood("The TTL must be a whole number of seconds, for example 60.")
     return int(text)
 
 
@@ -102,7 +102,7 @@ def _key(text: str) -> tuple[str, str]:
         return _split(text)
     match = _QUOTED.match(text)
     if match is None:
-        raise NotUnderstood("The quotes around the key do not end.")
+        raise NotUnderstood("The closing quote of the key is missing.")
     key = match[2] if match[1] is None else _ESCAPED.sub(r"\1", match[1])
     return key, text[match.end() :].lstrip()
 
@@ -112,7 +112,7 @@ def _pattern(text: str) -> tuple[str, str]:
 
 
 def _value(text: str) -> tuple[str, str]:
-    """Return all before a `--ttl SECONDS` at the end."""
+    """Return everything before a `--ttl SECONDS` at the end."""
     match = _TTL.search(text)
     return (text, "") if match is None else (text[: match.start()].rstrip(), match[0])
 
@@ -120,7 +120,7 @@ def _value(text: str) -> tuple[str, str]:
 def _ttl(text: str) -> tuple[int | None, str]:
     match = _TTL.search(text)
     if match is not None and match[1] is None:
-        raise NotUnderstood("The seconds are missing behind `--ttl`.")
+        raise NotUnderstood("The seconds after `--ttl` are missing.")
     return (None if match is None else parse_ttl(match[1])), ""
 
 
@@ -132,11 +132,11 @@ _READERS: Mapping[str, Callable[[str], tuple[Any, str]]] = {
     "ttl": _ttl,
     "pattern": _pattern,
 }
-"""Readers of arguments: each returns its argument, and the rest of the line."""
+"""Parsers of arguments: each returns its argument and the rest of the line."""
 
 
 def _no_json(text: str, error: Exception) -> str:
     if "“" in text or "”" in text:
         return 'These quotes are typographic (“ ”), and JSON needs straight ones (").'
     where = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-    return f'The values are no JSON{where}. They look like this: `{{"greeting": "hello", "answer": "42"}}`.'
+    return f'The values are not valid JSON{where}. Write them as `{{"greeting": "hello", "answer": "42"}}`.'

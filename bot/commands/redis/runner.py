@@ -1,4 +1,4 @@
-"""Execution of operations: for administrators alone, and with an audit line for each."""
+"""Execution of operations: only for administrators, with an audit log line for each."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,22 +14,28 @@ from bot.storage.key_value import KeyValueStore, NotStorable
 log = logging.getLogger(__name__)
 
 AUDIT = "redis operation"
-"""The event of the audit line. It never holds a value."""
+"""Event of the audit log line, which never contains a value."""
 
 _MAX_LOGGED = 20
 _MAX_SUGGESTED = 25
 _SUGGEST_SECONDS = 1.5
 
+_NOT_FOR_EXTERNAL = "Only administrators can do this, and never guests or users from other organisations."
+_NOT_ADMIN = (
+    "Only administrators can do this, and {user} is not one. Ask the bot's operator to add {user} to "
+    "ADMIN_USERS."
+)
+
 Outcome = Literal["done", "refused", "invalid", "failed"]
 
 
 class NotAllowed(BotError):
-    """The caller is not an administrator; `str()` says so, and whom to ask."""
+    """Refusal of a caller who is not an administrator; `str()` says whom to ask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller: an author, as `platform:id`, the place, and the flag of an external person."""
+    """Caller: an author, as `platform:id`, and the place; `is_external` marks a guest or an external user."""
 
     user: str
     where: str
@@ -37,7 +43,7 @@ class Caller:
 
 
 class Operations:
-    """The store for users: every way to it checks that the caller is an administrator."""
+    """Operations on the store; each method checks that the caller is an administrator."""
 
     def __init__(self, store: KeyValueStore, is_admin: Callable[[str], bool]) -> None:
         self._store = store
@@ -63,14 +69,14 @@ class Operations:
         return result
 
     async def answer(self, operation: Operation, caller: Caller) -> str:
-        """Run it and return the result as Markdown."""
+        """Run an operation and return the result as Markdown."""
         try:
             return operation.describe(await self.run(operation, caller))
         except BotError as error:
             return str(error)
 
     async def typed(self, text: str, caller: Caller) -> str | Draft:
-        """Return the answer to a typed line, or the draft that a form completes."""
+        """Return the answer to a typed line, or a draft that a form completes."""
         try:
             operation = parse(text)
         except NotUnderstood as error:
@@ -82,17 +88,14 @@ class Operations:
     def refusal(self, operation: Operation | Draft | None, caller: Caller) -> str | None:
         """Return a sentence for a caller who is not allowed to do this, else None.
 
-        The operation is None when it was not understood.
+        The operation is None if it was not understood.
         """
         if self._is_allowed(caller):
             return None
         _audit(operation, caller, "refused", {})
         if caller.is_external:
-            return "Only administrators may do this, never people of other organisations or guests."
-        return (
-            f"Only administrators may do this, and {caller.user} is none. Ask the bot's operator to add "
-            f"{caller.user} to ADMIN_USERS."
-        )
+            return _NOT_FOR_EXTERNAL
+        return _NOT_ADMIN.format(user=caller.user)
 
     async def suggest(self, part: str, caller: Caller) -> Sequence[str]:
         """Return keys that contain `part`, those that begin with it first; none without permission."""
@@ -100,9 +103,9 @@ class Operations:
             return []
         try:
             found = await self._store.search(part, 10 * _MAX_SUGGESTED, _SUGGEST_SECONDS)
-        except BotError:  # a hint while somebody types: the operation itself reports the error
+        except BotError:  # only a suggestion: the operation itself reports the error
             return []
-        # a platform would change the others, or they are not the name that Redis has
+        # other keys would be changed by the platform, or are not the exact name in Redis
         plain = [key for key in found if key.isprintable() and key == key.strip() and "\ufffd" not in key]
         return sorted(plain, key=lambda key: (not key.startswith(part), key))[:_MAX_SUGGESTED]
 
@@ -119,7 +122,7 @@ def _audit(
 
 
 def _subject(operation: Operation | Draft | None) -> dict[str, Json]:
-    """Return the arguments without values."""
+    """Return the arguments for the log, without values."""
     match operation:
         case Get(key=key) | Delete(key=key):
             return {"keys": [line(key)]}

@@ -196,7 +196,9 @@ def make_directory(data_dir: Path, name: str, variable: str) -> Path:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise EmbeddedError(f"{directory} cannot be made ({error}): set DATA_DIR, or {variable}") from error
+        raise EmbeddedError(
+            f"{directory} cannot be created ({error}): set DATA_DIR, or {variable}"
+        ) from error
     for path in (directory, *directory.glob("[a-z]*.lock")):
         if not os.access(path, os.R_OK | os.W_OK):
             raise EmbeddedError(f"{path} belongs to another user: set DATA_DIR, or {variable}")
