@@ -111,7 +111,7 @@ def _hide_memory() -> None:
 
 
 def _report(problems: Sequence[BaseException]) -> int:
-    """Tell the person who started the program what to fix."""
+    """Print the problems that the operator has to fix."""
     lines = [str(each) for each in problems]
     if any(isinstance(each, ConfigError) for each in problems):
         unknown = unknown_names(SETTINGS)

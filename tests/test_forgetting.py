@@ -147,7 +147,7 @@ async def test_forgetting_leaves_no_word_and_no_name(
         assert "a private" in await command(slack, "show")
         assert "forget everything" in await command(slack, "forget")
         assert await holding(redis, MARK)  # explained, not done
-        assert "is forgotten" in await command(slack, "forget everything")
+        assert "I have forgotten everything about you" in await command(slack, "forget everything")
         assert await holding(redis, MARK, ALICE.lower(), "alice") == []
         assert "I remember 0 facts about you, 0 of your questions" in await command(slack, "show")
         kept = {key.split(":")[0] for key in await holding(redis, BOBS)}
@@ -177,7 +177,7 @@ async def test_forgetting_while_a_turn_runs_is_complete_and_breaks_nothing(
         forgetting = asyncio.create_task(command(slack, "forget everything"))
         await wait_until(lambda: "Stopped" in slack.transcript(slack.dm(ALICE), own), "hers is stopped")
         gate.set()
-        assert "is forgotten" in await forgetting
+        assert "I have forgotten everything about you" in await forgetting
         await slack.settled()
         assert await holding(redis, MARK, ALICE.lower()) == []
         assert f"for Bob {BOBS}" in slack.transcript(GENERAL, shared)
@@ -246,7 +246,7 @@ async def test_http_shows_and_removes_what_was_said_over_http(
             assert "confirm=everything" in (await response.json())["message"]
         assert await holding(redis, MARK)
         async with session.delete(url, params={"confirm": "everything"}) as response:
-            assert "is forgotten" in (await response.json())["message"]
+            assert "I have forgotten everything about you" in (await response.json())["message"]
         left = await holding(redis, MARK, "http:api")
         # the space has that name, too, and what it has used stays
         assert [each for each in left if not each.startswith("{bot}:spent:")] == []
@@ -279,7 +279,7 @@ async def test_discord_has_the_same_as_subcommands(
         assert MARK in file.data.decode()
         assert "forget everything" in (await run("forget")).content
         assert await holding(redis, MARK)
-        assert "is forgotten" in (await run("forget", confirm="everything")).content
+        assert "I have forgotten everything about you" in (await run("forget", confirm="everything")).content
     assert await holding(redis, MARK, str(discord.alice.id)) == []
 
 
@@ -306,7 +306,7 @@ async def test_linked_accounts_are_forgotten_together(
         shown = await command(slack, "show")
         assert f"on Discord {MARK}" in shown
         assert "Discord, Slack are linked" in shown
-        assert "is forgotten" in await command(slack, "forget everything")
+        assert "I have forgotten everything about you" in await command(slack, "forget everything")
     assert await holding(redis, MARK, ALICE.lower(), str(discord.alice.id)) == []
 
 

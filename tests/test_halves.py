@@ -86,8 +86,8 @@ async def test_on_slack_they_end_neither_a_turn_nor_a_command(
         for text in ("hello \ufffd", "the message by Bob \ufffd that is forwarded here", "> news \ufffd"):
             assert text in asked(model)
         for name, text, answer in (
-            ("/agent-redis", f"get {HIGH}", "no text"),
-            ("/agent-redis", f"set key {HIGH}", "no text"),
+            ("/agent-redis", f"get {HIGH}", "not valid text"),
+            ("/agent-redis", f"set key {HIGH}", "not valid text"),
             ("/agent-redis", f"{HIGH}", "get"),
             ("/agent-memory", f"link {HIGH}", "code"),
             ("/agent-memory", f"{HIGH}", "show"),

@@ -98,8 +98,8 @@ async def test_a_tool_that_needs_approval_runs_once_a_person_has_seen_its_argume
         assert notes.read_text() == "buy milk\n"
         for text, why in (
             ("x" * 1_600, "longer than the 1,500"),
-            ("a\u202eb", "cannot be seen"),
-            ("```", "block of"),
+            ("a\u202eb", "invisible character"),
+            ("```", "code block"),
             ("delete from shelf where id = 17" + " " * 1_300 + "or true", "1300 blanks in a row"),
         ):
             model.script(Script(tool_calls=[("shop__note", {"text": text})]), "I cannot.")

@@ -116,7 +116,7 @@ async def test_policy_of_an_entry_point(redis: Redis) -> None:
     async with plugged(redis, {}, text) as plugins:
         kinds = {each.name: isinstance(each, GuardedTool) for each in plugins.toolbox}
         assert kinds == {"good__stock": True, "good__stuck": False}
-        assert "gave no answer within 0.5 s" in await called(plugins, "good__stuck")
+        assert "did not answer within 0.5 s" in await called(plugins, "good__stuck")
 
 
 @pytest.mark.usefixtures("installed")
@@ -129,7 +129,7 @@ async def test_whatever_a_tool_does_is_a_failure_with_words(redis: Redis) -> Non
         assert (await called(plugins, "good__leave")).startswith("failed: The tool failed")
         assert (await called(plugins, "good__cancels")).startswith("failed: The tool failed")
         slow = [called(plugins, f"good__{name}") for name in ("slow", "stuck", "stuck")]
-        assert all("gave no answer" in each for each in await asyncio.gather(*slow))
+        assert all("did not answer" in each for each in await asyncio.gather(*slow))
         assert await called(plugins, "good__stock", item="pears") == "7 pears"
 
 

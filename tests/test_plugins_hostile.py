@@ -126,7 +126,7 @@ async def test_a_server_that_forgot_its_sessions_and_begins_none_keeps_no_call_w
         await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
         gone.is_gone = True
         told = await asyncio.gather(*(called(plugins, "shop__talk") for _ in range(3)))
-        assert all("cannot be reached: it is away at the moment" in each for each in told)
+        assert all("cannot be reached: it is not connected at the moment" in each for each in told)
 
 
 async def test_a_line_without_an_end_is_hung_up_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

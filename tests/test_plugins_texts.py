@@ -72,13 +72,13 @@ def test_references_are_put_in_place_without_growing_without_end() -> None:
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        ("text", "no JSON schema"),
-        ({"type": "string"}, "no object"),
+        ("text", "not a JSON schema"),
+        ({"type": "string"}, "not an object"),
         ({"anyOf": [{"type": "object"}]}, "a choice of forms"),
         ({"properties": {"a": {"$ref": "https://h/s.json"}}}, "another document"),
-        ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "what is not there"),
+        ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "a missing definition"),
         ({"properties": {"a" * 65: {}}}, "an argument's name"),
-        ({"properties": {"a": {"enum": ["x" * 20_000]}}}, "too long to describe"),
+        ({"properties": {"a": {"enum": ["x" * 20_000]}}}, "the description of its arguments is too long"),
         ({"properties": {"a": {"default": float("inf")}}}, "NaN, infinity"),
         ({"properties": {"a": {"minimum": float("nan")}}}, "NaN, infinity"),
         ({"properties": {"a": {"enum": ["\ud83d"]}}}, "half a character"),

@@ -133,9 +133,9 @@ OWN_NAMES = [
 ]
 
 STILL_REFUSED = {
-    "SELECT statement, asked_by FROM agent_ledger": "tells what other people have asked for",
-    'SELECT (l).asked_by FROM public."agent_ledger" AS l': "agent_ledger may not be read",
-    "WITH x AS (TABLE agent_ledger) SELECT count(*) FROM x": "agent_ledger may not be read",
+    "SELECT statement, asked_by FROM agent_ledger": "shows the requests of other users",
+    'SELECT (l).asked_by FROM public."agent_ledger" AS l': "agent_ledger cannot be read",
+    "WITH x AS (TABLE agent_ledger) SELECT count(*) FROM x": "agent_ledger cannot be read",
     "SELECT most_common_vals::text FROM pg_stats WHERE tablename = 'agent_ledger'": "values of",
     "SELECT histogram_bounds::text FROM pg_catalog.pg_stats": "values of the table agent_ledger",
     "SELECT 1 IN (WITH pg_stats AS (SELECT 1) TABLE pg_stats) UNION SELECT 1 FROM pg_stats": "values of",
@@ -149,13 +149,13 @@ STILL_REFUSED = {
     "SELECT l.pg_sleep FROM logs AS l, LATERAL (SELECT l.pg_sleep FROM unnest(ARRAY[9]) l) m": "pg_sleep is",
     "WITH logs AS (SELECT 9) SELECT l.pg_sleep FROM logs AS l": "pg_sleep is not allowed",
     "SELECT l.pg_sleep FROM logs AS l(a, b, c, d)": "pg_sleep is not allowed",
-    "WITH pg_authid AS (SELECT 1) SELECT * FROM pg_catalog.pg_authid": "pg_authid may not be read",
-    "SELECT 1 IN (WITH pg_authid AS (SELECT 1) TABLE pg_authid) UNION TABLE pg_authid": "pg_authid may",
-    "WITH pg_shadow AS (TABLE pg_shadow) TABLE pg_shadow": "pg_shadow may not be read",
+    "WITH pg_authid AS (SELECT 1) SELECT * FROM pg_catalog.pg_authid": "pg_authid cannot be read",
+    "SELECT 1 IN (WITH pg_authid AS (SELECT 1) TABLE pg_authid) UNION TABLE pg_authid": "pg_authid cannot",
+    "WITH pg_shadow AS (TABLE pg_shadow) TABLE pg_shadow": "pg_shadow cannot be read",
     "SELECT xpath('//a', '<a/>'::xml)": "XML paths are not possible",
     "SELECT pg_catalog.pg_sleep(9)": "pg_sleep is not allowed",
-    "SELECT nap(9)": "an extension brought it along",
-    "SELECT innocent('logs', ARRAY['(0,1)']::tid[])": "an extension brought it along",
+    "SELECT nap(9)": "it belongs to an extension",
+    "SELECT innocent('logs', ARRAY['(0,1)']::tid[])": "it belongs to an extension",
     "SELECT net.http_post('http://evil.example')": "http_post is not allowed",
 }
 
@@ -204,13 +204,13 @@ async def test_own_tables_may_be_changed_whatever_their_name(own_url: str, datab
             in (await orders.preview("UPDATE pg_orders SET id = 2 WHERE id = 1")).effect
         )
         for table in ("pg_authid", "pg_class", "pg_catalog.pg_proc", "information_schema.sql_features"):
-            with pytest.raises(ToolFailure, match="may not be"):
+            with pytest.raises(ToolFailure, match="cannot be"):
                 await orders.preview(f"DELETE FROM {table} WHERE true")
 
 
 REFUSED_ANYWHERE = {
     **STILL_REFUSED,
-    **dict.fromkeys(BEYOND_THE_TRANSACTION[:2], "an extension brought it along"),
+    **dict.fromkeys(BEYOND_THE_TRANSACTION[:2], "it belongs to an extension"),
     **{
         query: ""
         for group in REFUSED.values()

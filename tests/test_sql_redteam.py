@@ -188,7 +188,7 @@ async def test_attack_is_refused_or_harmless(query: str, sql_query: BaseTool, fo
     text, is_failure = await answer(sql_query, query, fortress)
     assert time.monotonic() - began < 10
     if query in BEYOND_THE_TRANSACTION:
-        assert "an extension brought it along" in text
+        assert "it belongs to an extension" in text
     if query in NOT_FOR_THE_SERVER:
         assert is_failure
         assert re.search(r"\w \w", text)

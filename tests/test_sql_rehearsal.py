@@ -123,7 +123,7 @@ async def test_what_depends_on_nothing_hidden_is_tried(statement: str, words: st
 async def test_errors_are_told_by_their_code_and_a_sentence_of_ours(vault: Vault) -> None:
     """The server's words quote values, which may be another's."""
     answer = await vault.answer("UPDATE plain SET stock = name::int WHERE id = 1")
-    assert answer == "It cannot run: a value has a wrong form, or is out of range (SQLSTATE 22P02)."
+    assert answer == "It cannot run: a value has the wrong format, or is out of range (SQLSTATE 22P02)."
 
 
 PIECES = [

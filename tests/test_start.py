@@ -417,7 +417,7 @@ async def test_each_way_in_which_redis_refuses_names_the_setting_that_helps(tmp_
     [
         ("rediss://:pass-word@127.0.0.1:9/0?ssl_ca_cert=/ca.pem", "'ssl_ca_cert'"),
         ("redis://:pass-word@127.0.0.1:9/0?socket_timeout=soon", "'socket_timeout'"),
-        ("rediss://:pass-word@127.0.0.1:9/0?ssl_ca_certs=/no/such/ca.pem", "is not there"),
+        ("rediss://:pass-word@127.0.0.1:9/0?ssl_ca_certs=/no/such/ca.pem", "does not exist"),
         ("rediss://:pass-word@127.0.0.1:9/0?ssl_cert_reqs=maybe", "Flag: maybe"),
     ],
 )

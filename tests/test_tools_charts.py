@@ -135,7 +135,7 @@ def test_without_names_the_first_column_is_x_and_the_numbers_are_y() -> None:
 @pytest.mark.parametrize(
     ("result", "kind", "x", "y", "words"),
     [
-        (rows("a:int8 b:int8"), "bar", "a", "b", "The query gave no rows"),
+        (rows("a:int8 b:int8"), "bar", "a", "b", "The query returned no rows"),
         (STATUS, "bar", "state", "orders", "The result has no column 'state' for x; it has status, orders."),
         (STATUS, "bar", "status", "count", "no column 'count' for y"),
         (rows("a:text b:text", ("x", "y")), "bar", "", "", "has no column of numbers"),

@@ -36,29 +36,29 @@ REFUSED = {
     "DELETE FROM shelf WHERE id = 1; DELETE FROM shelf WHERE id = 2": "Only one statement",
     "DELETE FROM shelf WHERE id = 1 RETURNING *": "RETURNING is not possible",
     "INSERT INTO shelf VALUES (4, 'figs', 1) RETURNING id": "RETURNING is not possible",
-    "WITH gone AS (DELETE FROM shelf RETURNING *) INSERT INTO shelf SELECT * FROM gone": "may only read",
-    "INSERT INTO shelf (WITH d AS (DELETE FROM shelf RETURNING *) SELECT * FROM d)": "may only read",
+    "WITH gone AS (DELETE FROM shelf RETURNING *) INSERT INTO shelf SELECT * FROM gone": "can only read",
+    "INSERT INTO shelf (WITH d AS (DELETE FROM shelf RETURNING *) SELECT * FROM d)": "can only read",
     "INSERT INTO shelf TABLE shelf ON CONFLICT (id) DO UPDATE SET stock = 0": "hides what it overwrites",
-    "DELETE FROM shelf \u3164 WHERE id = 5 OR \u3164 IS NOT NULL": "cannot be seen",
-    "DELETE FROM shelf WHERE name = 'a\u2800b'": "cannot be seen",
-    "DELETE FROM shelf WHERE name = 'a\u2003b'": "cannot be seen",
+    "DELETE FROM shelf \u3164 WHERE id = 5 OR \u3164 IS NOT NULL": "invisible character",
+    "DELETE FROM shelf WHERE name = 'a\u2800b'": "invisible character",
+    "DELETE FROM shelf WHERE name = 'a\u2003b'": "invisible character",
     "WITH x AS (SELECT 1) UPDATE shelf SET stock = (SELECT pg_sleep(9)) WHERE id = 1": "pg_sleep is not",
     "UPDATE shelf SET name = pg_read_file('/etc/passwd') WHERE id = 1": "pg_read_file is not allowed",
-    "UPDATE shelf SET name = (SELECT rolpassword FROM pg_authid LIMIT 1) WHERE id = 1": "pg_authid may not",
+    "UPDATE shelf SET name = (SELECT rolpassword FROM pg_authid LIMIT 1) WHERE id = 1": "pg_authid cannot",
     "INSERT INTO shelf SELECT nextval('s'), 'x', 1": "nextval is not allowed",
-    "UPDATE pg_class SET relname = 'x' WHERE oid = 1": "may not be changed",
-    "UPDATE pg_catalog.pg_class SET relname = 'x' WHERE oid = 1": "may not be changed",
-    "DELETE FROM agent_ledger WHERE request = 'x'": "may not be changed",
-    "INSERT INTO public.agent_ledger VALUES ('x')": "may not be changed",
+    "UPDATE pg_class SET relname = 'x' WHERE oid = 1": "cannot be changed",
+    "UPDATE pg_catalog.pg_class SET relname = 'x' WHERE oid = 1": "cannot be changed",
+    "DELETE FROM agent_ledger WHERE request = 'x'": "cannot be changed",
+    "INSERT INTO public.agent_ledger VALUES ('x')": "cannot be changed",
     "DELETE FROM shelf WHERE id = $1": "Parameters",
-    "DELETE FROM shelf WHERE name = '```'": "would end the block of code",
-    "DELETE FROM shelf WHERE name = 'a\u202eb'": "cannot be seen",
-    "DELETE FROM shelf WHERE name = 'a\u200bb'": "cannot be seen",
-    "DELETE FROM shelf WHERE id = 1 --\x1b[2K": "cannot be seen",
-    "DELETE FROM shelf WHERE id = 1\0": "cannot be seen",
+    "DELETE FROM shelf WHERE name = '```'": "would end the code block",
+    "DELETE FROM shelf WHERE name = 'a\u202eb'": "invisible character",
+    "DELETE FROM shelf WHERE name = 'a\u200bb'": "invisible character",
+    "DELETE FROM shelf WHERE id = 1 --\x1b[2K": "invisible character",
+    "DELETE FROM shelf WHERE id = 1\0": "invisible character",
     "DELETE FROM shelf WHERE id IN (" + ", ".join(["1"] * MAX_STATEMENT_CHARS) + ")": "at most 1,500",
     "INSERT INTO shelf (id, name[(SELECT count(*) FROM customers)]) VALUES (1, 'x')": "whole columns",
-    "UPDATE shelf SET stock = 1 WHERE CURRENT OF c": "plainer way",
+    "UPDATE shelf SET stock = 1 WHERE CURRENT OF c": "simpler way",
     "DELETE FORM shelf": "syntax error",
     "": "empty",
 }
@@ -162,7 +162,7 @@ async def test_a_rehearsal_tells_nothing_that_the_reading_role_may_not_see(
     )
     try:
         async with open_database_writer(shelf.dsn, readers, size=1) as orders:
-            with pytest.raises(ToolFailure, match='"secrets" may not be read'):
+            with pytest.raises(ToolFailure, match='"secrets" cannot be read'):
                 await orders.preview("UPDATE shelf SET stock = (SELECT token::int FROM secrets) WHERE id = 1")
             with pytest.raises(ToolFailure, match="wrong form") as caught:
                 await orders.preview("UPDATE shelf SET stock = name::int WHERE id = 1")
@@ -355,7 +355,7 @@ async def test_a_rehearsal_of_a_merged_turn_is_charged_to_who_wrote_last(
 )
 def test_texts_and_escapes_hide_nothing_either(statement: str) -> None:
     """Fault: blind approval. What an escape stands for is seen, or the statement is refused."""
-    with pytest.raises(ToolFailure, match=r"cannot be seen|hide|block of code|plainer"):
+    with pytest.raises(ToolFailure, match=r"invisible character|hide|code block|simpler"):
         check(statement)
 
 
@@ -372,5 +372,5 @@ def test_texts_from_right_to_left_turn_no_values_around(texts: tuple[str, str]) 
 def test_a_printer_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The printed text must parse to the very tree that came in."""
     monkeypatch.setattr(sql_change, "RawStream", lambda: lambda _: "DELETE FROM shelf WHERE id = 2")
-    with pytest.raises(ToolFailure, match="cannot be shown as it is"):
+    with pytest.raises(ToolFailure, match="cannot be shown exactly"):
         check("DELETE FROM shelf WHERE id = 1")

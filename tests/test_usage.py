@@ -51,7 +51,7 @@ async def test_a_cost_is_never_a_number_of_no_currency(redis: Redis) -> None:
     """Without a budget in money nothing names the currency: it is that of MODEL_PRICES."""
     await spend(redis, "U1", tokens=Tokens(1_000, 200))
     told = await replace(report(redis), currency="")("slack:U1", False)
-    assert "0.0045 in the currency of MODEL_PRICES, in 1 call" in told
+    assert "0.0045 in the currency of MODEL_PRICES, in 1 model call" in told
 
 
 async def test_a_budget_that_is_overdrawn_has_nothing_left(redis: Redis) -> None:
@@ -62,7 +62,7 @@ async def test_a_budget_that_is_overdrawn_has_nothing_left(redis: Redis) -> None
 async def test_all_is_for_administrators(redis: Redis) -> None:
     """The refusal says whom to ask."""
     assert await report(redis)("slack:U1", True) == NOT_ADMIN
-    assert "Ask the bot's operator to add you to ADMIN_USERS" in NOT_ADMIN
+    assert "ask the bot's operator to add you to ADMIN_USERS" in NOT_ADMIN
 
 
 async def test_administrators_see_who_where_and_what_used_most(redis: Redis) -> None:

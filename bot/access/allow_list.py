@@ -94,7 +94,7 @@ class Access:
         return any(f"{message.thread.platform}:{each}" in self.channels for each in ids if each)
 
     def is_limited(self, turn: Turn) -> bool:
-        """Tell if an external person takes part in a turn, which then has only the tools for everybody."""
+        """Return whether an external user takes part in a turn, which then has only open tools."""
         return self.external != "all" and any(message.is_external for message in turn.messages)
 
     def is_admin(self, user: str) -> bool:

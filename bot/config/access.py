@@ -91,8 +91,8 @@ class AccessSettings(BaseSettings):
     )
     user_turns: PositiveInt = Field(
         3,
-        description="maximum number of concurrent turns of one user in a process, below MAX_WORKERS; others "
-        "wait ([how](access.md#fair-shares))",
+        description="concurrent turns of one user in a process, at most and below MAX_WORKERS; others wait "
+        "([how](access.md#fair-shares))",
     )
     channel_turns: PositiveInt = Field(
         5, description="maximum number of concurrent turns in one channel, in the same way"

@@ -96,7 +96,7 @@ async def _heard(listener: PubSub) -> AsyncIterator[Json]:
         try:
             message = await listener.get_message(timeout=_LISTEN_SECONDS)
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            log.info("no news for a moment", extra={"error": repr(error)})  # redis-py subscribes again
+            log.info("inbox news interrupted", extra={"error": repr(error)})  # redis-py subscribes again
             continue
         if message is not None:
             yield json.loads(message["data"])

@@ -23,7 +23,7 @@ _AT_ONCE = 2
 _LAUNCHER = Path(__file__).with_name("confinement.py")
 _PROGRAM = Path(__file__).with_name("child.py")
 
-_TOO_MUCH = "opening it takes too many resources"
+_TOO_MUCH = "opening it takes too much memory or time"
 _DAMAGED = "it is damaged, or not what its name says"
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "text": {"text": str, "chars": int, "encoding": str},

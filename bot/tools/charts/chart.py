@@ -24,8 +24,8 @@ _MOST_TOLD = 12
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
 _UNDRAWABLE = (
-    "These values cannot be drawn: numbers or dates among them are too extreme, or too far apart. Exclude "
-    "those with WHERE, or draw something else of them."
+    "These values cannot be drawn: some numbers or dates are too extreme, or too far apart. Exclude those "
+    "with WHERE, or draw something else."
 )
 
 _painter = ThreadPoolExecutor(1, thread_name_prefix="chart")

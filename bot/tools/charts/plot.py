@@ -69,7 +69,7 @@ def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordere
     `ToolFailure` with advice.
     """
     if not result.columns or not result.rows:
-        raise ToolFailure("The query gave no rows, so there is nothing to draw. Check its conditions.")
+        raise ToolFailure("The query returned no rows, so there is nothing to draw. Check its conditions.")
     if kind == "histogram":
         return _histogram(result, x, y, title)
     x_at = values.find(result.columns, x, "x") if x.strip() else 0

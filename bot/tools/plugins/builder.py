@@ -171,13 +171,13 @@ class _Call:
         if len(preview.action) > MOST_SHOWN_CHARS:
             raise ToolFailure(_LONG)
         if hidden := first_invisible(preview.action):
-            raise ToolFailure(f"The arguments hold a character that cannot be seen ({hidden!r}).")
+            raise ToolFailure(f"The arguments contain an invisible character ({hidden!r}).")
         if padding := find_padding(preview.action):
             raise ToolFailure(
-                f"The arguments hold {padding}, which would hide what follows. Write them without."
+                f"The arguments contain {padding}, which would hide the rest. Write them without."
             )
         if "```" in preview.action:
-            raise ToolFailure("The arguments hold ```, which would end the block of code that shows them.")
+            raise ToolFailure("The arguments contain ```, which would end the code block that shows them.")
         return replace(
             preview,
             title=one_line(visible(preview.title, _MOST_TITLE_CHARS)),
@@ -215,13 +215,13 @@ def _readable(arguments: Mapping[str, object]) -> str:
     return json.dumps(arguments, indent=2, ensure_ascii=False)
 
 
-_AWAY = "The plug-in {plugin} cannot be reached: {reason}. Nothing was done.\nGo on without it, or say so."
+_AWAY = "The plug-in {plugin} cannot be reached: {reason}. Nothing was done.\nContinue without it, or say so."
 _LOST = (
     "The connection to the plug-in {plugin} was lost before it answered. It is unknown whether it has done "
     "anything.\nDo not simply call it again if it changes something."
 )
 _SLOW = (
-    "The plug-in {plugin} gave no answer within {seconds:g} s. It is unknown whether it has done anything.\n"
+    "The plug-in {plugin} did not answer within {seconds:g} s. It is unknown whether it has done anything.\n"
     "Do not simply call it again if it changes something."
 )
 _INVALID = "The tool call has invalid arguments."

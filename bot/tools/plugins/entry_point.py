@@ -81,7 +81,7 @@ class EntryPointSource:
         run = self._in_thread if _is_synchronous(tool) else _awaited
         result = await run(tool, call, given)
         if not isinstance(result, ToolMessage):
-            raise ToolFailure(f"{tool.name} returned {type(result).__name__}, which is no text.")
+            raise ToolFailure(f"{tool.name} returned {type(result).__name__}, which is not text.")
         if result.status == "error":
             raise ToolFailure(result.text)
         return result.text

@@ -72,14 +72,14 @@ class McpSource:
 
     async def _call(self, tool: str, arguments: Arguments, _: RunnableConfig) -> str:
         if self._session is None:
-            raise PluginError("it is away at the moment")
+            raise PluginError("it is not connected at the moment")
         session = self._session
         try:
             text, is_error = await session.call(tool, dict(arguments))
         except SessionGone:
             text, is_error = await (await self._after(session)).call(tool, dict(arguments))
         if is_error:
-            raise ToolFailure(text or "The tool says that it failed, and not why.")
+            raise ToolFailure(text or "The tool reported a failure without a reason.")
         return text
 
     async def _after(self, gone: "Session") -> "Session":
@@ -89,7 +89,7 @@ class McpSource:
             self._renewed.clear()
         await self._renewed.wait()
         if self._session is None:
-            raise PluginError("it is away at the moment")
+            raise PluginError("it is not connected at the moment")
         return self._session
 
 

@@ -306,7 +306,7 @@ def reason(error: BaseException) -> str:
         case FileNotFoundError():
             return "its command was not found"
         case PermissionError():
-            return "its command may not be run"
+            return "its command cannot be executed"
         case httpx.HTTPStatusError():
             return f"it answered with HTTP {error.response.status_code}"
         case httpx.TransportError() | httpx.InvalidURL():
@@ -317,7 +317,7 @@ def reason(error: BaseException) -> str:
             | anyio.ClosedResourceError()
             | ConnectionError()
         ):
-            return "it ended before it could speak"
+            return "it ended before it sent an answer"
         case McpError():
             return f"it answered with error {error.error.code}"
         case _:

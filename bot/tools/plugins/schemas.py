@@ -30,11 +30,11 @@ def usable(schema: Json) -> dict[str, Json]:
     if schema is None:
         schema = {}
     if not isinstance(schema, dict):
-        raise Unusable("its arguments are no JSON schema")
+        raise Unusable("its arguments are not a JSON schema")
     top = _Copy(schema).of(schema, 0, ())
     top = {key: value for key, value in top.items() if key not in _COMBINATIONS} if top else {}
     if schema.get("type", "object") not in ("object", ["object"], ["object", "null"]):
-        raise Unusable("its arguments are no object")
+        raise Unusable("its arguments are not an object")
     top["type"] = "object"
     if not isinstance(top.get("properties"), dict):
         if any(key in schema for key in _COMBINATIONS):
@@ -49,9 +49,9 @@ def usable(schema: Json) -> dict[str, Json]:
         written = json.dumps(top, ensure_ascii=False, allow_nan=False)
         written.encode()
     except ValueError as error:  # no request could contain it
-        raise Unusable("its arguments hold NaN, infinity or half a character") from error
+        raise Unusable("its arguments contain NaN, infinity or half a character") from error
     if len(written) > _MOST_CHARS:
-        raise Unusable("its arguments take too long to describe")
+        raise Unusable("the description of its arguments is too long")
     return top
 
 
@@ -106,7 +106,7 @@ class _Copy:
         for step in reference[1:].split("/")[1:]:
             found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
         if not isinstance(found, dict):
-            raise Unusable("its arguments refer to what is not there")
+            raise Unusable("its arguments refer to a missing definition")
         return found
 
 

@@ -100,14 +100,14 @@ def check(text: str) -> Change:
         case _:
             raise ToolFailure(f"{statement.kind} is not allowed: {_WRITING_ONLY}")
     _require(not tree.returningClause, "RETURNING is not possible: look with sql_query afterwards.")
-    _require(_writing_parts(tree) == 1, "What stands inside the statement may only read.")
+    _require(_writing_parts(tree) == 1, "The parts inside the statement can only read.")
     target = Name(tree.relation.relname, tree.relation.schemaname or "")
     mentions = guard.inspect(tree, _WRITING, _WRITING_ONLY)
     change = Change(Statement(statement.text, tree, mentions), target)
     is_given = not target.schema and target.name in mentions.given
-    _require(not is_given, f"WITH gives the name {target.name} to something else than the table.")
+    _require(not is_given, f"WITH gives the name {target.name} to something other than the table.")
     own = target.name == LEDGER or target.schema in ("pg_catalog", "information_schema")
-    _require(not own and not is_known_catalog(target.name), f"{change.table} may not be changed.")
+    _require(not own and not is_known_catalog(target.name), f"{change.table} cannot be changed.")
     return change
 
 
@@ -115,7 +115,7 @@ def _shown(tree: ast.Node) -> str:
     """Return the statement for the approver: on one line, or on several if it is long."""
     line = printed(tree)
     _require_visible(line)
-    _require(not _GAP.search(line), "A text in it holds many blanks or empty lines, which hide what follows.")
+    _require(not _GAP.search(line), "A text in it contains many blanks or empty lines, which hide the rest.")
     numbers = [line[each.start : each.end + 1] for each in scan(line) if each.name == "FCONST"]
     _require(
         not any(map(_ODD_NUMBER.search, numbers)),
@@ -150,8 +150,8 @@ def _in_reading_order(text: str) -> str:
 
 def _require_visible(text: str) -> None:
     hidden = first_invisible(text)
-    _require(not hidden, f"The statement holds a character that cannot be seen ({hidden!r}).")
-    _require("```" not in text, "The statement holds ```, which would end the block of code that shows it.")
+    _require(not hidden, f"The statement contains an invisible character ({hidden!r}).")
+    _require("```" not in text, "The statement contains ```, which would end the code block that shows it.")
 
 
 def printed(tree: ast.Node) -> str:
@@ -165,8 +165,8 @@ def _faithful(printer: Callable[[ast.Node], str], tree: ast.Node) -> str:
         again = parse_sql(text)
         is_faithful = len(again) == 1 and _plain(again[0].stmt) == _plain(tree)
     except Exception as error:  # the printer handles hundreds of node types
-        raise ToolFailure("The statement cannot be shown as it is: write it in a plainer way.") from error
-    _require(is_faithful, "The statement cannot be shown as it is: write it in a plainer way.")
+        raise ToolFailure("The statement cannot be shown exactly: write it in a simpler way.") from error
+    _require(is_faithful, "The statement cannot be shown exactly: write it in a simpler way.")
     return text
 
 

@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 _MAX_MESSAGE_CHARS = 1_000  # PostgreSQL quotes invalid values, however long they are
 
-UNREACHABLE = "The database cannot be reached at the moment.\nSay so, and suggest to try again in a minute."
+UNREACHABLE = "The database cannot be reached at the moment.\nSay so, and suggest trying again in a minute."
 
-BUSY = "The database is busy: all connections are in use.\nSay so, and suggest to try again in a minute."
+BUSY = "The database is busy: all connections are in use.\nSay so, and suggest trying again in a minute."
 
 CONNECTION_ERRORS = (
     OSError,  # includes TimeoutError
@@ -38,7 +38,7 @@ _UNKNOWN_NAME = (
 
 _ADVICE: dict[type[asyncpg.PostgresError], str] = {
     asyncpg.QueryCanceledError: "The query took longer than {seconds:g} s and was stopped. Make it cheaper: "
-    "filter on indexed columns, or look at a shorter time.",
+    "filter on indexed columns, or query a shorter period.",
     asyncpg.LockNotAvailableError: "The table is locked by somebody else at the moment. Try again later.",
     asyncpg.ReadOnlySQLTransactionError: "Only reading is possible.",
 }
@@ -66,7 +66,7 @@ def translated(query: str, seconds: float) -> Iterator[None]:
         log.warning("database unreachable", extra={"error": repr(error)})
         raise DatabaseDown(UNREACHABLE) from error
     except asyncpg.InternalClientError as error:  # pseudo-types, such as the anyarray of pg_stats
-        raise ToolFailure("A column has a type that cannot be read: cast it to text.") from error
+        raise ToolFailure("A column has a type that cannot be read: cast the column to text.") from error
     except asyncpg.PostgresError as error:
         kind = UnknownName if isinstance(error, _UNKNOWN_NAME) else ToolFailure
         raise kind(_described(error, query, seconds)) from error
@@ -99,14 +99,14 @@ def discreet(query: str, seconds: float) -> Iterator[None]:
 _REASONS = {
     "0A": "PostgreSQL cannot do this",
     "21": "a sub-select gives more rows than one",
-    "22": "a value has a wrong form, or is out of range",
+    "22": "a value has the wrong format, or is out of range",
     "23502": "it leaves a column without a value that must have one",
     "23503": "it violates foreign keys: other rows refer to it, or what it refers to is missing",
     "23505": "it violates unique constraints: there is such a row already",
     "23514": "it violates check constraints of the table",
     "23": "it violates constraints of the table",
     "25006": "that database can only be read",
-    "42501": "the role that the bot has may not do this",
+    "42501": "the role of the bot is not allowed to do this",
     "42601": "its syntax is wrong",
     "42702": "a column is named that more than one table has; write the table before it",
     "42703": "a column that it names does not exist",
@@ -121,7 +121,7 @@ _REASONS = {
     "54": "it is too large or too deep for the server",
     "55P03": "the rows are locked by somebody else at the moment. Try again later",
     "57014": "it took longer than {seconds:g} s and was stopped. Change fewer rows at once",
-    "40": "it was in the way of another change. Try again",
+    "40": "it conflicted with another change. Try again",
     "": "the database refuses it",
 }
 """Reasons by SQLSTATE, or by its class (first two characters): errcodes-appendix of PostgreSQL's manual."""

@@ -83,14 +83,16 @@ def parse_one(query: str) -> Statement:
     """Return the single statement of any kind in `query`. Raises `ToolFailure` with the error's position."""
     _require(len(query) <= MAX_QUERY_CHARS, f"The query is longer than {MAX_QUERY_CHARS:,} characters.")
     # the parser, written in C, would stop reading at a NUL
-    _require("\0" not in query and _is_encodable(query), "The query holds characters that are no text.")
+    _require(
+        "\0" not in query and _is_encodable(query), "The query contains characters that are not valid text."
+    )
     try:
         statements = parse_sql(query)
     except ParseError as error:
         message, position = error.args
         raise ToolFailure(f"ERROR: {message}\n{point_at(query, position)}".rstrip()) from error
     _require(len(statements) > 0, "The query is empty.")
-    _require(len(statements) == 1, "Only one statement at a time; send each in a call of its own.")
+    _require(len(statements) == 1, "Only one statement is possible at a time; send each in a separate call.")
     (raw,) = statements
     assert raw.stmt is not None  # the parser returns no empty statements
     start = raw.stmt_location or 0
@@ -174,8 +176,8 @@ class _Inspector(Visitor):
 
 def _relation_refusal(name: str) -> str:
     if name == LEDGER:
-        return f"The table {LEDGER} may not be read: it tells what other people have asked for."
-    return f"The catalog {name} may not be read." if is_denied_relation(name) else ""
+        return f"The table {LEDGER} cannot be read: it shows the requests of other users."
+    return f"The catalog {name} cannot be read." if is_denied_relation(name) else ""
 
 
 def _call_refusal(name: str, schema: str, arguments: Sequence[ast.Node]) -> str:
@@ -196,7 +198,7 @@ def _attribute_refusal(name: str) -> str:
 def _setting_refusal(name: str | None) -> str:
     if name is None:
         return "current_setting is possible only with the setting's name as a plain string."
-    return f"The setting {name} may not be read: it may hold a secret." if is_denied_setting(name) else ""
+    return f"The setting {name} cannot be read: it may contain a secret." if is_denied_setting(name) else ""
 
 
 def _literal(arguments: Sequence[ast.Node]) -> str | None:

@@ -51,8 +51,11 @@ async def rehearse(connection: Connection, change: Change) -> Rehearsal:
     rows, chars = await _counted(connection, reading)
     if change.joins:
         rows, _ = await _counted(connection, matching_rows(change, schema))
-    _require(rows <= MOST_ROWS, f"It would change more than {MOST_ROWS:,} rows, too many at once here.")
-    _require(chars <= _MOST_CHARS, f"Its values have more than {_MOST_CHARS:,} characters, too many at once.")
+    _require(rows <= MOST_ROWS, f"It would change more than {MOST_ROWS:,} rows, which is too many at once.")
+    _require(
+        chars <= _MOST_CHARS,
+        f"Its values have more than {_MOST_CHARS:,} characters, which is too many at once.",
+    )
     untried = await _reason_against_trying(connection, change, rows)
     _require(
         not (untried and change.skips_conflicts),
@@ -70,14 +73,14 @@ async def _require_readable(connection: Connection, change: Change) -> None:
     mentions = change.statement.mentions
     names = [each.quoted for each in mentions.relations if each.schema or each.name not in mentions.given]
     closed = await connection.fetchval(_CLOSED, names)
-    _require(closed is None, f"{closed} may not be read, so no statement may name it.")
+    _require(closed is None, f"{closed} cannot be read, so no statement can name it.")
 
 
 async def _schema_of_target(connection: Connection, change: Change) -> str:
     schema: str | None = await connection.fetchval(_SCHEMA, change.target.quoted)
     _require(schema is not None, f"There is no table {change.table}.")
     is_system = str(schema) == "information_schema" or str(schema).startswith("pg_")
-    _require(not is_system, f"{change.table} may not be changed.")
+    _require(not is_system, f"{change.table} cannot be changed.")
     return str(schema)
 
 

@@ -139,7 +139,7 @@ def _require_no_effects(functions: Iterable[Function], *, is_change: bool) -> No
             )
         if each.may_do_anything:
             raise ToolFailure(
-                f"The function {each.name} is not allowed: an extension brought it along, and it may do more "
+                f"The function {each.name} is not allowed: it belongs to an extension, and may do more "
                 "than read tables."
             )
 
@@ -199,8 +199,8 @@ async def _require_own_relations(connection: Connection, mentions: Mentions) -> 
     statistics = sorted({each.name for each in mentions.relations} & STATISTICS)
     if statistics and await connection.fetchval(_MAY_READ_LEDGER):
         raise ToolFailure(
-            f"The catalog {statistics[0]} may not be read: it holds values of the table {LEDGER}, which "
-            "tells what other people have asked for."
+            f"The catalog {statistics[0]} cannot be read: it contains values of the table {LEDGER}, which "
+            "shows the requests of other users."
         )
     doubtful = [each for each in mentions.relations if each.refusal]
     if not doubtful:

@@ -91,7 +91,7 @@ def _plain(name: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     if not names:
-        return "There are no tables that may be read."
+        return "There are no readable tables."
     rest = len(names) - _MOST_NAMES
     more = f" and {rest:,} more." if rest > 0 else "."
     return f"The tables are {', '.join(names[:_MOST_NAMES])}{more}"

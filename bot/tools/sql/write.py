@@ -151,7 +151,9 @@ class DatabaseWriter:
                 may_change = await connection.fetchval(
                     _MAY_CHANGE, change.target.quoted, change.statement.kind
                 )
-                _require(bool(may_change), f"The role that makes changes may not change {change.table}.")
+                _require(
+                    bool(may_change), f"The role that makes changes is not allowed to change {change.table}."
+                )
                 if rehearsal.untried:
                     return rehearsal.rows
                 rows = await _run(connection, text)
