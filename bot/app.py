@@ -12,7 +12,7 @@ import structlog
 from bot.access.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
 from bot.commands.commands import typed
-from bot.commands.health import Examination
+from bot.commands.health import HealthChecks
 from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, summary
@@ -36,7 +36,7 @@ class Bot:
     lookup: Lookup
     approvals: Approvals
     turns: Turns
-    examine: Examination
+    examine: HealthChecks
     watchdog: Watchdog
     page: str | None = None
     """Address of the local page, or None if it is not served."""

@@ -27,7 +27,7 @@ from bot.agent.attachments import AttachmentLimits, Reader
 from bot.app import Bot
 from bot.chat import HealthCheck, PersonalDataSource
 from bot.commands.commands import Commands
-from bot.commands.health import Examination
+from bot.commands.health import HealthChecks
 from bot.commands.redis import Operations
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, secret_value
@@ -35,12 +35,12 @@ from bot.http.chat import AUTHOR
 from bot.http.platform import Http
 from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, note_hang
 from bot.inbox.process_name import process_name
-from bot.memory import Embeddings, OfflineEmbeddings, People, Recall
-from bot.memory.personal_data import Personal
+from bot.memory import Accounts, Embeddings, LongTermMemory, OfflineEmbeddings
+from bot.memory.personal_data import PersonalData
 from bot.platforms.adapter import Adapter, Services
 from bot.platforms.registry import Platforms
 from bot.storage.client import check_redis, open_redis
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.embedded import embedded_postgres, embedded_redis, for_writing
 from bot.storage.files import FileStore
 from bot.storage.health import RedisHealth
@@ -120,7 +120,7 @@ class _Storage:
     fenced: FencedRedis
     process: str
     """Name of this process, the owner of its leases."""
-    shared: SharedState
+    shared: RedisCoordination
     lookup: Lookup
     files: FileStore
     keys: KeyValueStore
@@ -144,7 +144,7 @@ async def _open_storage(settings: Settings) -> AsyncIterator[_Storage]:
             redis,
             FencedRedis(redis),
             process,
-            SharedState(redis, process),
+            RedisCoordination(redis, process),
             Lookup(redis),
             FileStore(redis),
             KeyValueStore(redis, settings.redis_ops_prefix),
@@ -158,13 +158,13 @@ class _Access:
     """Inbox, access control and approvals."""
 
     control: AccessControl
-    people: People
+    people: Accounts
     inbox: Inbox
     approvals: Approvals
 
 
 def _build_access(settings: Settings, storage: _Storage) -> _Access:
-    requests, people = RequestStore(storage.redis), People(storage.redis)
+    requests, people = RequestStore(storage.redis), Accounts(storage.redis)
     inbox = Inbox(
         storage.redis,
         name=storage.process,
@@ -190,7 +190,7 @@ class _AgentParts:
     agent: Agent
     model: Model
     plugins: Plugins
-    recall: Recall
+    recall: LongTermMemory
 
 
 @asynccontextmanager
@@ -198,7 +198,7 @@ async def _open_agent(
     settings: Settings, storage: _Storage, access: _Access, platforms: Platforms
 ) -> AsyncIterator[_AgentParts]:
     async with AsyncExitStack() as stack:
-        recall = Recall(
+        recall = LongTermMemory(
             storage.fenced,
             await stack.enter_async_context(_embeddings(settings)),
             access.people,
@@ -239,13 +239,13 @@ async def _open_agent(
 
 def _build_personal_data(
     settings: Settings, storage: _Storage, access: _Access, parts: _AgentParts
-) -> Personal:
+) -> PersonalData:
     owners, erasure = parts.recall.owners, Erasure(storage.redis, access.inbox)
     threads = ThreadData(parts.agent, owners, erasure)
     sources: list[PersonalDataSource] = [threads, owners, erasure, access.approvals]
     if access.control.budget:
         sources.append(access.control.budget)
-    return Personal(owners, access.people, sources, is_on=settings.enable_memory)
+    return PersonalData(owners, access.people, sources, is_on=settings.enable_memory)
 
 
 def _build_examination(
@@ -255,7 +255,7 @@ def _build_examination(
     parts: _AgentParts,
     platforms: Platforms,
     durations: Durations,
-) -> Examination:
+) -> HealthChecks:
     services: list[HealthCheck] = [RedisHealth(storage.redis), storage.database, parts.model]
     others: list[HealthCheck] = [access.inbox, durations]
     if storage.writer:
@@ -264,7 +264,7 @@ def _build_examination(
         others.append(access.approvals)
     if parts.plugins:
         others.append(parts.plugins)
-    return Examination(services, platforms.listening, others)
+    return HealthChecks(services, platforms.listening, others)
 
 
 async def _redis_url(stack: AsyncExitStack, settings: Settings) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.access.allow_list import Access
+from bot.access.allow_list import AllowList
 from bot.chat import Admit, Ignore, Message, Refuse, ThreadId, Turn
 
 
@@ -40,34 +40,34 @@ def sentence_of(verdict: Admit | Refuse | Ignore) -> str:
 
 async def test_without_lists_everybody_may_talk_everywhere() -> None:
     """And nobody is an administrator."""
-    assert await Access().check(a_message()) == Admit()
-    assert not Access().is_admin("slack:U1")
+    assert await AllowList().check(a_message()) == Admit()
+    assert not AllowList().is_admin("slack:U1")
 
 
 async def test_who_may_not_talk_is_told_so_only_when_they_address_the_bot() -> None:
     """Fault: each message of a partner in a thread of a shared channel was answered with a refusal."""
     partner = replace(a_message(), author_space="slack:T2")
-    assert "ALLOW_EXTERNAL" in sentence_of(await Access().check(partner))
-    assert await Access().check(replace(partner, addressed=False)) == Ignore()
-    assert await Access().check(replace(a_message(), addressed=False)) == Admit()
+    assert "ALLOW_EXTERNAL" in sentence_of(await AllowList().check(partner))
+    assert await AllowList().check(replace(partner, addressed=False)) == Ignore()
+    assert await AllowList().check(replace(a_message(), addressed=False)) == Admit()
 
 
 @pytest.mark.parametrize(("author", "may"), [("slack:U1", True), ("slack:U2", False), ("discord:U1", False)])
 async def test_only_listed_users_may_talk(author: str, may: bool) -> None:
     """The platform is part of who somebody is; a refusal names the setting."""
-    verdict = await Access(users={"slack:U1"}).check(a_message(author))
+    verdict = await AllowList(users={"slack:U1"}).check(a_message(author))
     assert (verdict == Admit()) == may
     assert may or "ALLOWED_USERS" in sentence_of(verdict)
 
 
 async def test_administrators_may_always_talk() -> None:
     """They need not be listed twice."""
-    assert await Access(admins={"slack:U9"}, users={"slack:U1"}).check(a_message("slack:U9")) == Admit()
+    assert await AllowList(admins={"slack:U9"}, users={"slack:U1"}).check(a_message("slack:U9")) == Admit()
 
 
 def test_a_user_is_no_administrator() -> None:
     """Operations are for ADMIN_USERS alone."""
-    lists = Access(admins={"slack:U9"}, users={"slack:U1"})
+    lists = AllowList(admins={"slack:U9"}, users={"slack:U1"})
     assert (lists.is_admin("slack:U9"), lists.is_admin("slack:U1")) == (True, False)
 
 
@@ -81,7 +81,7 @@ def test_a_user_is_no_administrator() -> None:
 )
 async def test_only_listed_channels_are_answered(thread: ThreadId, may: bool) -> None:
     """A channel of the same id on another platform is another channel; a refusal names the setting."""
-    verdict = await Access(channels={"slack:C1"}).check(a_message(thread=thread))
+    verdict = await AllowList(channels={"slack:C1"}).check(a_message(thread=thread))
     assert (verdict == Admit()) == may
     assert may or "ALLOWED_CHANNELS" in sentence_of(verdict)
 
@@ -89,19 +89,19 @@ async def test_only_listed_channels_are_answered(thread: ThreadId, may: bool) ->
 async def test_direct_messages_are_in_no_channel() -> None:
     """The list of channels does not keep anybody from writing to the bot alone, the list of users does."""
     assert (
-        await Access(channels={"slack:C1"}).check(
+        await AllowList(channels={"slack:C1"}).check(
             a_message(thread=ThreadId("slack", "T1", "D1"), direct=True)
         )
         == Admit()
     )
-    lists = Access(channels={"slack:C1"}, users={"slack:U2"})
+    lists = AllowList(channels={"slack:C1"}, users={"slack:U2"})
     assert isinstance(await lists.check(a_message(direct=True)), Refuse)
 
 
 @pytest.mark.parametrize(("channel", "parent"), [("", "80351"), ("80351", "")])
 async def test_a_discord_thread_belongs_to_its_channel(channel: str, parent: str) -> None:
     """It is a channel of its own there, with an id of its own."""
-    lists = Access(channels={"discord:80351"})
+    lists = AllowList(channels={"discord:80351"})
     thread = ThreadId("discord", "G1", "99")
     assert await lists.check(a_message(thread=thread, channel=channel, parent=parent)) == Admit()
     assert isinstance(await lists.check(a_message(thread=thread, parent="1")), Refuse)
@@ -111,7 +111,7 @@ async def test_a_discord_thread_belongs_to_its_channel(channel: str, parent: str
 async def test_an_administrator_is_bound_to_the_channels() -> None:
     """The channels of the bot do not depend on the person who asks."""
     assert isinstance(
-        await Access(admins={"slack:U1"}, channels={"slack:C2"}).check(a_message("slack:U1")), Refuse
+        await AllowList(admins={"slack:U1"}, channels={"slack:C2"}).check(a_message("slack:U1")), Refuse
     )
 
 
@@ -167,7 +167,7 @@ async def test_the_lists_combine(
         channel="99",
         roles=tuple(f"discord:{role}" for role in roles),
     )
-    verdict = await Access(frozenset({"discord:root"}), **chosen).check(message)
+    verdict = await AllowList(frozenset({"discord:root"}), **chosen).check(message)
     assert (verdict == Admit()) == (names == "")
     assert names in sentence_of(verdict)
     assert verdict == Admit() or "Ask the bot's operator" in sentence_of(verdict)
@@ -176,19 +176,19 @@ async def test_the_lists_combine(
 @pytest.mark.parametrize(("spaces", "may"), [({"discord:G1"}, False), ({"discord:G1", "discord:dm"}, True)])
 async def test_discords_direct_messages_are_a_space_of_their_own(spaces: set[str], may: bool) -> None:
     """They belong to no server: a list of servers keeps strangers out of them unless it says otherwise."""
-    verdict = await Access(spaces=spaces).check(a_message("discord:bob", DM, direct=True))
+    verdict = await AllowList(spaces=spaces).check(a_message("discord:bob", DM, direct=True))
     assert (verdict == Admit()) == may
     assert may or "in direct messages" in sentence_of(verdict)
 
 
 async def test_a_direct_message_of_slack_is_in_its_workspace() -> None:
     message = a_message(thread=ThreadId("slack", "T1", "D1", "1.1"), direct=True)
-    assert await Access(spaces={"slack:T1"}).check(message) == Admit()
-    assert isinstance(await Access(spaces={"slack:T2"}).check(message), Refuse)
+    assert await AllowList(spaces={"slack:T1"}).check(message) == Admit()
+    assert isinstance(await AllowList(spaces={"slack:T2"}).check(message), Refuse)
 
 
 async def test_who_is_allowed_by_a_role_is_told_that_direct_messages_know_none() -> None:
-    verdict = await Access(roles={"discord:r1"}).check(a_message("discord:bob", DM, direct=True))
+    verdict = await AllowList(roles={"discord:r1"}).check(a_message("discord:bob", DM, direct=True))
     assert "where you have a role" in sentence_of(verdict)
 
 
@@ -204,7 +204,7 @@ async def test_a_bot_is_known_by_either_id_and_refused_in_silence(
     bot_ids: tuple[str, ...], verdict: Admit | Ignore
 ) -> None:
     """A refusal would be an answer, which the other bot may answer."""
-    lists = Access(bots={"slack:B1", "slack:U1"}, users={"slack:U9"})
+    lists = AllowList(bots={"slack:B1", "slack:U1"}, users={"slack:U9"})
     assert await lists.check(a_message("slack:U1", bot_ids=bot_ids)) == verdict
 
 
@@ -232,7 +232,7 @@ async def test_external_people_are_let_in_by_the_setting_and_by_their_own_team(
     who: dict[str, Any], spaces: set[str], external: Any, names: str
 ) -> None:
     """A refusal names what to change, and neither the person nor whom they work for."""
-    verdict = await Access(spaces=spaces, external=external).check(replace(a_message(), **who))
+    verdict = await AllowList(spaces=spaces, external=external).check(replace(a_message(), **who))
     assert (verdict == Admit()) == (names == "")
     assert names in sentence_of(verdict)
     assert "T2" not in sentence_of(verdict)
@@ -255,9 +255,9 @@ def test_a_turn_with_an_external_person_is_limited(
     """Whoever else takes part in it."""
     asked = tuple(replace(a_message(), id=f"{n}", **who) for n, who in enumerate(messages))
     turn = Turn(id="0", thread=asked[0].thread, messages=asked)
-    assert Access(external=external).is_limited(turn) == expected
+    assert AllowList(external=external).is_limited(turn) == expected
 
 
 async def test_bots_are_bound_to_the_places() -> None:
-    lists = Access(bots={"slack:B1"}, channels={"slack:C2"})
+    lists = AllowList(bots={"slack:B1"}, channels={"slack:C2"})
     assert await lists.check(a_message(bot_ids=("slack:B1",))) == Ignore()

@@ -18,7 +18,7 @@ from bot.access.budget import Budget, until_midnight
 from bot.access.spending import (
     KEPT_DAYS,
     Cap,
-    Ledger,
+    SpendingStore,
     Spent,
 )
 from bot.agent.models.metering import OUTPUT_ESTIMATE
@@ -132,7 +132,7 @@ async def test_a_budget_in_money_counts_the_price_of_the_model(redis: Redis) -> 
 
 async def test_a_turn_of_several_people_counts_for_each_and_once_for_the_place(redis: Redis) -> None:
     """And one of them whose budget is used up is not carried along by the others."""
-    budget, ledger = a_budget(redis, user="100 tokens"), Ledger(redis, 60)
+    budget, ledger = a_budget(redis, user="100 tokens"), SpendingStore(redis, 60)
     await call(budget, asked_by("U1", "U2"), 60)
     assert (await ledger.spent_by(DAY, "user slack:U2")).input == 60
     assert (await ledger.spent_by(DAY, "total")).input == 60
@@ -156,7 +156,7 @@ async def test_a_new_day_begins_at_midnight_utc(redis: Redis) -> None:
     budget = a_budget(redis, user="100 tokens", clock=lambda: next(times))
     await call(budget, asked_by("U1"), 200)
     await call(a_budget(redis, user="100 tokens", clock=lambda: NOON + timedelta(days=1)), asked_by("U1"), 50)
-    ledger = Ledger(redis, 60)
+    ledger = SpendingStore(redis, 60)
     assert (await ledger.spent_by(DAY, "user slack:U1")).input == 200
     assert (await ledger.spent_by("2026-03-05", "user slack:U1")).input == 50
 
@@ -169,7 +169,7 @@ async def test_a_call_of_which_nothing_came_costs_nothing(redis: Redis) -> None:
     with suppress(ZeroDivisionError):
         async with budget.measure(asked_by("U1"), "m", Tokens(900)):
             raise ZeroDivisionError
-    assert await Ledger(redis, 60).spent_by(DAY, "user slack:U1") == Spent()
+    assert await SpendingStore(redis, 60).spent_by(DAY, "user slack:U1") == Spent()
     await call(budget, asked_by("U1"), 1)
 
 
@@ -187,7 +187,7 @@ async def test_calls_under_way_hold_what_they_may_take(redis: Redis) -> None:
 async def test_what_a_dead_process_held_is_given_back_in_time(redis: Redis) -> None:
     """It cannot do that itself."""
     cap = Cap("user slack:U1", "tokens", 1000)
-    hold = await Ledger(redis, hold_seconds=60).hold(DAY, [cap], tokens=1000, cost=0)
+    hold = await SpendingStore(redis, hold_seconds=60).hold(DAY, [cap], tokens=1000, cost=0)
     assert isinstance(hold, str)
     living = a_budget(redis, user="1000 tokens")
 
@@ -216,7 +216,7 @@ async def test_without_a_budget_nothing_is_asked_before_a_call(redis: Redis) -> 
     await call(a_budget(redis), asked_by("U1"), 5)
     counted: Any = await redis.info("commandstats")
     assert counted["cmdstat_evalsha"]["calls"] <= 2, "one script, and its loading"
-    assert (await Ledger(redis, 60).spent_by(DAY, "model m")).calls == 1
+    assert (await SpendingStore(redis, 60).spent_by(DAY, "model m")).calls == 1
 
 
 async def test_without_redis_no_model_is_called(caplog: pytest.LogCaptureFixture) -> None:
@@ -238,7 +238,7 @@ async def test_two_processes_at_once_spend_no_more_than_there_is(redis: Redis, r
         for _ in range(PROCESSES)
     ]
     passed = [int((await child.communicate())[0]) for child in children]
-    spent = await Ledger(redis, 60).spent_by(DAY, "total")
+    spent = await SpendingStore(redis, 60).spent_by(DAY, "total")
     assert spent == Spent(input=LIMIT, calls=LIMIT // TAKES)
     assert sum(passed) == LIMIT // TAKES
 
@@ -255,7 +255,7 @@ async def test_the_service_says_what_a_call_took(redis: Redis, model: ModelServe
     async with an_agent(redis, model, meter=a_budget(redis)) as agent:
         await parts_of(agent, a_turn("count"))
     assert all(each["stream_options"] == {"include_usage": True} for each in model.requests)
-    ledger = Ledger(redis, 60)
+    ledger = SpendingStore(redis, 60)
     for account in ("user test:ada", "channel test:space", "space test:space", "total", "model main-model"):
         assert await ledger.spent_by(DAY, account) == Spent(input=1600, output=50, calls=2)
 
@@ -269,7 +269,7 @@ async def test_what_a_service_does_not_tell_is_estimated(
     async with an_agent(redis, model, meter=a_budget(redis)) as agent:
         for text in ("one", "two"):
             assert [each for each in await parts_of(agent, a_turn(text)) if isinstance(each, Text)]
-    spent = await Ledger(redis, 60).spent_by(DAY, "total")
+    spent = await SpendingStore(redis, 60).spent_by(DAY, "total")
     assert spent.calls == 2
     assert 300 < spent.input < 3000
     assert 0 < spent.output < 100
@@ -318,14 +318,14 @@ async def test_an_answer_that_breaks_off_costs_what_came_of_it(redis: Redis, mod
     )
     async with an_agent(redis, model, meter=a_budget(redis)) as agent:
         await parts_of(agent, a_turn("hi"))
-    spent = await Ledger(redis, 60).spent_by(DAY, "total")
+    spent = await SpendingStore(redis, 60).spent_by(DAY, "total")
     assert spent.calls == 2
     assert 500 < spent.input < 500 + OUTPUT_ESTIMATE * 3
     model.script(Script(status=401))
     async with an_agent(redis, model, meter=a_budget(redis)) as agent:
         with pytest.raises(Exception, match="OPENAI_API_KEY"):
             await parts_of(agent, a_turn("again"))
-    assert (await Ledger(redis, 60).spent_by(DAY, "total")).calls == 2
+    assert (await SpendingStore(redis, 60).spent_by(DAY, "total")).calls == 2
 
 
 async def test_a_call_takes_one_round_trip_before_it_and_one_after(redis: Redis) -> None:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from bot.chat import Deliver, Event, Unreachable
 from bot.platforms import catch_up as module
 from bot.platforms.catch_up import CatchUp
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from tests.support.wait import wait_until
 
 
@@ -28,7 +28,7 @@ async def test_every_process_builds_its_connection_anew_when_one_is_deaf(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finder does not know whose it is. Built anew, a connection is not called deaf for that again."""
-    one, two = (CatchUp(SharedState(redis, name), hours=24) for name in ("one", "two"))
+    one, two = (CatchUp(RedisCoordination(redis, name), hours=24) for name in ("one", "two"))
     for each in (one, two):
         each.mark_connected("test:source", reading(missed=0))
         await each.run(deliver)
@@ -55,7 +55,7 @@ async def test_what_was_missed_counts_from_the_first_failure(redis: Redis) -> No
         asked.append(since)
         return 0
 
-    catch_up = CatchUp(SharedState(redis, "one"), hours=24)
+    catch_up = CatchUp(RedisCoordination(redis, "one"), hours=24)
     catch_up.mark_connected("test:source", read)
     await catch_up.run(deliver)
     assert asked == [], "at the very first start the past is not read"

@@ -15,20 +15,20 @@ from redis.backoff import NoBackoff
 
 from bot.chat import Json, Message, Stop, StorageDown, ThreadId
 from bot.inbox import Inbox, Lookup
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from tests.support.wait import wait_until
 
 
 @pytest.fixture
-def one(redis: Redis) -> SharedState:
+def one(redis: Redis) -> RedisCoordination:
     """One process."""
-    return SharedState(redis, "one")
+    return RedisCoordination(redis, "one")
 
 
 @pytest.fixture
-def two(redis: Redis) -> SharedState:
+def two(redis: Redis) -> RedisCoordination:
     """The other process."""
-    return SharedState(redis, "two")
+    return RedisCoordination(redis, "two")
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def lookup(redis: Redis) -> Lookup:
 
 
 @pytest.fixture
-async def away() -> AsyncIterator[SharedState]:
+async def away() -> AsyncIterator[RedisCoordination]:
     """A process whose Redis is away: nothing listens on port 1."""
     async with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as redis:
-        yield SharedState(redis, "away")
+        yield RedisCoordination(redis, "away")
 
 
-async def _take_all(*processes: SharedState, per_minute: int) -> tuple[int, float]:
+async def _take_all(*processes: RedisCoordination, per_minute: int) -> tuple[int, float]:
     """Make calls in turns until no more are allowed: how many there were, and the seconds until the next."""
     taken = 0
     while True:
@@ -54,7 +54,7 @@ async def _take_all(*processes: SharedState, per_minute: int) -> tuple[int, floa
 
 
 async def test_no_minute_has_more_calls_than_allowed_of_all_processes_together(
-    one: SharedState, two: SharedState
+    one: RedisCoordination, two: RedisCoordination
 ) -> None:
     """A later call is told to wait until the first of them is a minute old."""
     taken, seconds = await _take_all(one, two, per_minute=60)
@@ -63,7 +63,7 @@ async def test_no_minute_has_more_calls_than_allowed_of_all_processes_together(
 
 
 async def test_a_call_is_allowed_when_an_earlier_one_is_a_minute_old(
-    redis: Redis, one: SharedState, two: SharedState
+    redis: Redis, one: RedisCoordination, two: RedisCoordination
 ) -> None:
     """One, and the next is refused again. Asking costs nothing."""
     await _take_all(one, per_minute=3)
@@ -77,13 +77,13 @@ async def test_a_call_is_allowed_when_an_earlier_one_is_a_minute_old(
     assert await redis.pttl(key) > 0, "a limit that nobody needs is forgotten"
 
 
-async def test_limits_are_apart(one: SharedState) -> None:
+async def test_limits_are_apart(one: RedisCoordination) -> None:
     """One that is used up holds nobody up at another."""
     await _take_all(one, per_minute=10)
     assert await one.delay("test:other", 10) == 0
 
 
-async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> None:
+async def test_a_limit_that_is_not_known_holds_nobody_up(away: RedisCoordination) -> None:
     """While Redis is away the service itself refuses what is too much."""
     assert await away.delay("test:limit", 1) == 0
 
@@ -120,14 +120,16 @@ async def test_a_limit_that_is_not_known_holds_nobody_up(away: SharedState) -> N
     ],
 )
 async def test_all_else_says_that_redis_is_away(
-    away: SharedState, ask: Callable[[SharedState], Awaitable[object]]
+    away: RedisCoordination, ask: Callable[[RedisCoordination], Awaitable[object]]
 ) -> None:
     """In the word that the rest of the bot knows."""
     with pytest.raises(StorageDown):
         await ask(away)
 
 
-async def test_a_lease_has_one_owner_until_it_is_given_back(one: SharedState, two: SharedState) -> None:
+async def test_a_lease_has_one_owner_until_it_is_given_back(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
     """The owner renews it, and nobody else can give it back."""
     assert await one.lease("test:lease", 60)
     assert not await two.lease("test:lease", 60)
@@ -139,13 +141,13 @@ async def test_a_lease_has_one_owner_until_it_is_given_back(one: SharedState, tw
     assert not await one.lease("test:lease", 60)
 
 
-async def test_a_restarted_process_has_its_lease_again(redis: Redis, one: SharedState) -> None:
+async def test_a_restarted_process_has_its_lease_again(redis: Redis, one: RedisCoordination) -> None:
     """The owner is the name, not the object."""
     assert await one.lease("test:lease", 60)
-    assert await SharedState(redis, "one").lease("test:lease", 60)
+    assert await RedisCoordination(redis, "one").lease("test:lease", 60)
 
 
-async def test_a_lease_ends_by_itself(redis: Redis, one: SharedState, two: SharedState) -> None:
+async def test_a_lease_ends_by_itself(redis: Redis, one: RedisCoordination, two: RedisCoordination) -> None:
     """A request in vain does not lengthen it."""
     assert await one.lease("test:lease", 60)
     left = await redis.pttl("{bot}:lease:test:lease")
@@ -156,14 +158,16 @@ async def test_a_lease_ends_by_itself(redis: Redis, one: SharedState, two: Share
     assert not await one.lease("test:lease", 60)
 
 
-async def test_a_renewed_lease_lasts_from_then_on(redis: Redis, one: SharedState) -> None:
+async def test_a_renewed_lease_lasts_from_then_on(redis: Redis, one: RedisCoordination) -> None:
     """For the seconds of the last renewal, be they more or fewer."""
     await one.lease("test:lease", 10)
     await one.lease("test:lease", 60)
     assert 10 < await redis.pttl("{bot}:lease:test:lease") / 1000 <= 60
 
 
-async def test_two_holders_in_one_process_share_no_lease(one: SharedState, two: SharedState) -> None:
+async def test_two_holders_in_one_process_share_no_lease(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
     """Each renews and gives back its own alone."""
     assert await one.lease("test:lease", 60, "first")
     assert await one.lease("test:lease", 60, "first")
@@ -176,7 +180,9 @@ async def test_two_holders_in_one_process_share_no_lease(one: SharedState, two: 
     assert await one.lease("test:lease", 60, "second")
 
 
-async def test_who_attends_is_counted_until_it_stays_away(one: SharedState, two: SharedState) -> None:
+async def test_who_attends_is_counted_until_it_stays_away(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
     """Each process once, however often it says so."""
     assert await one.attend("test:group", 60) == (0, [None])
     assert await one.attend("test:group", 60) == (0, [None])
@@ -191,7 +197,7 @@ async def test_who_attends_is_counted_until_it_stays_away(one: SharedState, two:
     assert await two.attend("test:group", 60) == (1, [None, None])
 
 
-async def test_who_leaves_is_no_longer_counted(one: SharedState, two: SharedState) -> None:
+async def test_who_leaves_is_no_longer_counted(one: RedisCoordination, two: RedisCoordination) -> None:
     """At once; who was never there may leave, too."""
     await one.attend("test:group", 60)
     await two.attend("test:group", 60)
@@ -200,14 +206,18 @@ async def test_who_leaves_is_no_longer_counted(one: SharedState, two: SharedStat
     await one.leave("test:group")
 
 
-async def test_who_attends_sees_the_latest_note_of_each(one: SharedState, two: SharedState) -> None:
+async def test_who_attends_sees_the_latest_note_of_each(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
     """In the order of names, whoever came first, so that all see the same list."""
     assert await two.attend("test:group", 60, {"load": 2}) == (0, [{"load": 2}])
     assert await one.attend("test:group", 60, 1) == (0, [1, {"load": 2}])
     assert await two.attend("test:group", 60, 3) == (1, [1, 3])
 
 
-async def test_what_was_agreed_on_stays_while_somebody_wishes_it(one: SharedState, two: SharedState) -> None:
+async def test_what_was_agreed_on_stays_while_somebody_wishes_it(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
     """As in a rolling restart: the number that the new ones wish comes when the last old one has left."""
     for each in (one, two):
         await each.attend("test:group", 60)
@@ -219,7 +229,7 @@ async def test_what_was_agreed_on_stays_while_somebody_wishes_it(one: SharedStat
     assert await one.agree("test:group", 2, in_use=False) == 4
 
 
-async def test_who_comes_back_with_another_wish_changes_what_only_it_wished(one: SharedState) -> None:
+async def test_who_comes_back_with_another_wish_changes_what_only_it_wished(one: RedisCoordination) -> None:
     """A single process that is started again with another number uses that."""
     await one.attend("test:group", 60)
     assert await one.agree("test:group", 2, in_use=True) == 2
@@ -227,10 +237,10 @@ async def test_who_comes_back_with_another_wish_changes_what_only_it_wished(one:
 
 
 async def test_what_is_in_use_is_given_up_by_all_before_anything_new_is_agreed_on(
-    redis: Redis, one: SharedState, two: SharedState
+    redis: Redis, one: RedisCoordination, two: RedisCoordination
 ) -> None:
     """No two numbers are ever in use at once."""
-    three = SharedState(redis, "three")
+    three = RedisCoordination(redis, "three")
     for each in (one, two, three):
         await each.attend("test:group", 60)
     assert await one.agree("test:group", 2, in_use=True) == 2
@@ -244,7 +254,9 @@ async def test_what_is_in_use_is_given_up_by_all_before_anything_new_is_agreed_o
     assert await two.agree("test:group", 4, in_use=False) == 8
 
 
-async def test_who_was_told_a_number_is_taken_to_use_it(one: SharedState, two: SharedState) -> None:
+async def test_who_was_told_a_number_is_taken_to_use_it(
+    one: RedisCoordination, two: RedisCoordination
+) -> None:
     """It may have begun to since it asked, and says so only when it asks again."""
     for each in (one, two):
         await each.attend("test:group", 60)
@@ -257,7 +269,7 @@ async def test_who_was_told_a_number_is_taken_to_use_it(one: SharedState, two: S
     assert await two.agree("test:group", 4, in_use=False) == 4
 
 
-async def test_who_stays_away_has_no_voice(one: SharedState, two: SharedState) -> None:
+async def test_who_stays_away_has_no_voice(one: RedisCoordination, two: RedisCoordination) -> None:
     """Neither its wish nor what it used counts: it is dead, or finds out before it goes on."""
     await one.attend("test:group", 0.1)
     await two.attend("test:group", 60)
@@ -269,7 +281,7 @@ async def test_who_stays_away_has_no_voice(one: SharedState, two: SharedState) -
     await wait_until(is_changed, "agreed anew")
 
 
-async def test_heard_until_never_moves_back(one: SharedState, two: SharedState) -> None:
+async def test_heard_until_never_moves_back(one: RedisCoordination, two: RedisCoordination) -> None:
     """Nothing is known before the first time; afterwards the latest of what any process says."""
     assert await one.heard_until("test:source") is None
     await one.set_heard_until("test:source", 1700000000.25)
@@ -281,7 +293,7 @@ async def test_heard_until_never_moves_back(one: SharedState, two: SharedState) 
     assert await one.heard_until("test:other") is None
 
 
-async def test_several_sources_are_heard_until_the_earliest(one: SharedState) -> None:
+async def test_several_sources_are_heard_until_the_earliest(one: RedisCoordination) -> None:
     """And not at all while one of them is not."""
     await one.set_heard_until("test:0", 1700000000.5)
     assert await one.heard_until("test:0", "test:1") is None

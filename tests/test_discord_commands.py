@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.chat import Approval, Health, Message, TypedDecision
-from bot.commands.approvals import Decided
+from bot.commands.approvals import DecisionAnswer
 from bot.discord import commands as discord_commands
 from tests.servers.discord.interactions import Kind
 from tests.servers.discord.records import MessageFlag
@@ -61,7 +61,7 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
     class Broken:
         async def decide(
             self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
-        ) -> Decided:
+        ) -> DecisionAnswer:
             raise LookupError(id)
 
         async def decide_in_words(self, order: TypedDecision, message: Message) -> str:

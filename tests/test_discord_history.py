@@ -17,7 +17,7 @@ from bot.discord import api, history
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
 from bot.inbox import Lookup, keys
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.support.commands import no_health, nothing_to_stop
@@ -43,7 +43,7 @@ class Reader:
 
 @contextlib.asynccontextmanager
 async def returned(discord: Discord, redis: Redis) -> AsyncIterator[Reader]:
-    shared = SharedState(redis, "one")
+    shared = RedisCoordination(redis, "one")
     await shared.set_heard_until("discord:0/1", time.time() - MISSED_SECONDS)
     async with connect(
         token=discord.token,

@@ -8,7 +8,7 @@ import pytest
 from bot import __version__
 from bot.chat import Health
 from bot.commands import health
-from bot.commands.health import Examination
+from bot.commands.health import HealthChecks
 
 
 class Part:
@@ -40,7 +40,7 @@ async def silent() -> Health:
 
 async def test_this_process_comes_first_with_version_and_uptime() -> None:
     """Also when there is nothing else to ask."""
-    (process,) = await Examination()()
+    (process,) = await HealthChecks()()
     assert (process.name, process.state) == ("bot", "ok")
     assert process.evidence["version"] == __version__
     assert 0 <= process.evidence["uptime_s"] < 60
@@ -50,7 +50,7 @@ async def test_every_part_is_asked_in_the_order_of_adding() -> None:
     """A check's report is passed on as it is; a part that is added later is asked, too."""
     redis, slack, inbox = map(healthy, ("redis", "slack", "inbox"))
     platforms: list[Part] = []
-    examine = Examination([redis], platforms, [inbox])
+    examine = HealthChecks([redis], platforms, [inbox])
     assert [part.name for part in await examine()] == ["bot", "redis", "inbox"]
     platforms.append(slack)
     parts = await examine()
@@ -59,7 +59,7 @@ async def test_every_part_is_asked_in_the_order_of_adding() -> None:
 
 async def test_a_probe_that_fails_is_a_part_that_is_down() -> None:
     """With the error as the evidence; the others are unharmed."""
-    examine = Examination([Part("redis", broken), healthy("postgres")])
+    examine = HealthChecks([Part("redis", broken), healthy("postgres")])
     _, redis, postgres = await examine()
     assert redis == Health(name="redis", state="down", evidence={"error": "ConnectionRefusedError"})
     assert postgres.state == "ok"
@@ -68,7 +68,7 @@ async def test_a_probe_that_fails_is_a_part_that_is_down() -> None:
 async def test_a_probe_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a few seconds the part counts as down."""
     monkeypatch.setattr(health, "_CHECK_SECONDS", 0.01)
-    examine = Examination([Part("postgres", silent)])
+    examine = HealthChecks([Part("postgres", silent)])
     _, postgres = await examine()
     assert (postgres.name, postgres.state) == ("postgres", "down")
     assert "no answer" in postgres.evidence["error"]
@@ -82,7 +82,7 @@ async def test_parts_are_asked_at_the_same_time() -> None:
         await meeting.wait()
         return Health(name="met", state="ok")
 
-    examine = Examination([Part("one", probe), Part("other", probe)])
+    examine = HealthChecks([Part("one", probe), Part("other", probe)])
     async with asyncio.timeout(2):
         assert [part.state for part in await examine()] == ["ok", "ok", "ok"]
 
@@ -95,7 +95,7 @@ async def test_a_caller_that_leaves_ends_the_examination() -> None:
         entered.set()
         return await silent()
 
-    examine = Examination([Part("postgres", probe)])
+    examine = HealthChecks([Part("postgres", probe)])
     task = asyncio.create_task(examine())
     await entered.wait()
     task.cancel()

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from bot.chat import CredentialsRejected, Health, Message, ThreadId, TypedDecision
-from bot.commands.approvals import Decided
+from bot.commands.approvals import DecisionAnswer
 from bot.http.platform import connect
 from tests.support import http_worker
 from tests.support.http_worker import (
@@ -214,8 +214,8 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
     class Late:
         async def decide(
             self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
-        ) -> Decided:
-            return Decided("This request was already approved by you.", ThreadId("http", "api", "t"))
+        ) -> DecisionAnswer:
+            return DecisionAnswer("This request was already approved by you.", ThreadId("http", "api", "t"))
 
         async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
             raise AssertionError(order)

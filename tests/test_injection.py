@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from bot.agent import Agent
 from bot.chat import Attachment, Audience, Message, Part, ThreadId, ToolStep, Turn
-from bot.memory import OfflineEmbeddings, People, Recall
+from bot.memory import Accounts, LongTermMemory, OfflineEmbeddings
 from bot.tools import Database, open_database, toolset
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
@@ -269,7 +269,7 @@ async def test_nothing_but_reading_comes_of_an_obedient_model(
     owner: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     """The database is as it was, other threads stay closed, and no tool is run that is not for reading."""
-    memory = Recall(redis, OfflineEmbeddings(), People(redis), members, fact_days=1, turn_days=1)
+    memory = LongTermMemory(redis, OfflineEmbeddings(), Accounts(redis), members, fact_days=1, turn_days=1)
     await memory.remember(said(THEIRS, "where is the vault?"), SECRET)
     await memory.remember(said(OURS, "lunch?"), text[:2_000] if way == "memory" else "noon")
     obedient = Obedient(await plant(owner, way, text))

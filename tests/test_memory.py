@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 
 from bot.chat import Turn
 from bot.memory import (
+    Accounts,
     Embeddings,
     Found,
+    LongTermMemory,
     OfflineEmbeddings,
-    People,
-    Recall,
 )
 from bot.memory.embeddings import EmbeddingFailed, Vector, usable
 from bot.memory.memory import MOST_FACTS
@@ -46,18 +46,18 @@ class NoEmbeddings:
         raise EmbeddingFailed("no service")
 
 
-def opened(redis: Redis, embeddings: Embeddings = OFFLINE, *, days: float = 30) -> Recall:
-    return Recall(redis, embeddings, People(redis), as_told, fact_days=days, turn_days=days)
+def opened(redis: Redis, embeddings: Embeddings = OFFLINE, *, days: float = 30) -> LongTermMemory:
+    return LongTermMemory(redis, embeddings, Accounts(redis), as_told, fact_days=days, turn_days=days)
 
 
 @pytest.fixture
-def recall(redis: Redis) -> Recall:
+def recall(redis: Redis) -> LongTermMemory:
     """The memory on an empty Redis."""
     return opened(redis)
 
 
 @pytest.fixture
-def wordless(redis: Redis) -> Recall:
+def wordless(redis: Redis) -> LongTermMemory:
     """Return a recall without vectors."""
     return opened(redis, NoEmbeddings())
 
@@ -69,7 +69,7 @@ def asked(text: str, at: float = DAY, thread: str = "1.1") -> Turn:
 HERE = asked("?")
 
 
-async def _is_embedded(recall: Recall) -> bool:
+async def _is_embedded(recall: LongTermMemory) -> bool:
     return not await recall.store.without_vector(1)
 
 
@@ -78,7 +78,7 @@ def questions(found: Found) -> list[str]:
     return [each.question for each in found.records] if found.is_match else []
 
 
-async def test_question_and_answer_are_found_by_their_words(wordless: Recall) -> None:
+async def test_question_and_answer_are_found_by_their_words(wordless: LongTermMemory) -> None:
     """Words of either side, in any case and number, common words aside."""
     await wordless.remember(asked("What is the budget for zeppelins?"), "It is 5,000 € this year.")
     await wordless.remember(asked("Who leads the team?", 2 * DAY), "Ann does.")
@@ -90,7 +90,7 @@ async def test_question_and_answer_are_found_by_their_words(wordless: Recall) ->
     assert [(each.answer, each.at) for each in found] == [("It is 5,000 € this year.", DAY)]
 
 
-async def test_meaning_is_found_without_a_common_word(recall: Recall) -> None:
+async def test_meaning_is_found_without_a_common_word(recall: LongTermMemory) -> None:
     """A vector is made for each record in the background, and one of another meaning is not put forward."""
     await recall.remember(asked("Where do I park my automobile?"), "In the garage.")
     await recall.remember(asked("Is the database index slow?"), "Yes.")
@@ -99,7 +99,7 @@ async def test_meaning_is_found_without_a_common_word(recall: Recall) -> None:
     assert questions(await recall.search(HERE, "car")) == ["Where do I park my automobile?"]
 
 
-async def test_what_words_and_meaning_both_find_comes_first(recall: Recall) -> None:
+async def test_what_words_and_meaning_both_find_comes_first(recall: LongTermMemory) -> None:
     """Two rankings are fused: to be found by both outweighs the first place in one."""
     await recall.remember(asked("the car is red"), "-")
     await recall.remember(asked("automobile"), "-")
@@ -110,7 +110,7 @@ async def test_what_words_and_meaning_both_find_comes_first(recall: Recall) -> N
     assert len(found) == len(set(found))
 
 
-async def test_turn_that_holds_more_of_the_words_comes_first(wordless: Recall) -> None:
+async def test_turn_that_holds_more_of_the_words_comes_first(wordless: LongTermMemory) -> None:
     """Any of the words is enough; all of them is better; the limit is kept."""
     for number in range(8):
         await wordless.remember(asked(f"red number {number}"), "-")
@@ -120,7 +120,7 @@ async def test_turn_that_holds_more_of_the_words_comes_first(wordless: Recall) -
     assert len(found.records) == 3
 
 
-async def test_turn_is_remembered_once(recall: Recall, redis: Redis) -> None:
+async def test_turn_is_remembered_once(recall: LongTermMemory, redis: Redis) -> None:
     """A turn that comes again, after a crash, replaces the first record."""
     turn = asked("colour?")
     await recall.remember(turn, "perhaps green")
@@ -133,7 +133,7 @@ async def test_turn_is_remembered_once(recall: Recall, redis: Redis) -> None:
 
 async def test_memory_ends_with_its_time(redis: Redis) -> None:
     """Each record has a time limit from the start: turns and facts each their own."""
-    recall = Recall(redis, OFFLINE, People(redis), as_told, fact_days=2, turn_days=0.5)
+    recall = LongTermMemory(redis, OFFLINE, Accounts(redis), as_told, fact_days=2, turn_days=0.5)
     await recall.remember(HERE, "b")
     await recall.save(HERE, "a fact", "channel")
     (turn,) = await redis.keys("recall:record:turn:*")
@@ -144,14 +144,16 @@ async def test_memory_ends_with_its_time(redis: Redis) -> None:
     assert await redis.ttl(turn) <= 43_200  # a vector does not renew it
 
 
-async def test_vector_of_a_record_that_is_gone_brings_nothing_back(recall: Recall, redis: Redis) -> None:
+async def test_vector_of_a_record_that_is_gone_brings_nothing_back(
+    recall: LongTermMemory, redis: Redis
+) -> None:
     """A record may be forgotten while its vector is made."""
     vector = (1.0, *[0.0] * 255)
     await recall.store.set_vectors(OFFLINE.model, 256, {"recall:record:turn:gone": vector})
     assert await redis.keys("recall:record:*") == []
 
 
-async def test_days_bound_a_search(recall: Recall) -> None:
+async def test_days_bound_a_search(recall: LongTermMemory) -> None:
     """`since` counts, `until` does not; without words the newest of that time are told."""
     for day in (1, 2, 3):
         await recall.remember(asked(f"decision {day}", day * DAY), "-")
@@ -165,7 +167,7 @@ async def test_days_bound_a_search(recall: Recall) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40))
-async def test_any_text_finds_itself(recall: Recall, text: str) -> None:
+async def test_any_text_finds_itself(recall: LongTermMemory, text: str) -> None:
     """A text is found by saying it again, in every script; text without words finds the newest."""
     turn = asked(text)
     await recall.remember(turn, "")
@@ -191,7 +193,7 @@ async def test_any_text_finds_itself(recall: Recall, text: str) -> None:
         ("ticket ABC-123 is open", "abc-123"),
     ],
 )
-async def test_other_scripts_are_searched(wordless: Recall, said: str, query: str) -> None:
+async def test_other_scripts_are_searched(wordless: LongTermMemory, said: str, query: str) -> None:
     """Case and accents do not count; scripts without spaces are searched inside their runs."""
     await wordless.remember(asked(said), "-")
     await wordless.remember(asked("Привет hello 東京"), "-")
@@ -206,7 +208,7 @@ def test_common_words_count_only_when_alone() -> None:
     assert indexed_terms("Größe 東京") == ["grosse", "東", "京", "東京"]
 
 
-async def test_without_a_match_the_newest_turns_of_the_thread_are_told(wordless: Recall) -> None:
+async def test_without_a_match_the_newest_turns_of_the_thread_are_told(wordless: LongTermMemory) -> None:
     """Newest first, marked as no match, and none of another thread."""
     for day in range(1, 8):
         await wordless.remember(asked(f"day {day}", day * DAY), "-")
@@ -224,7 +226,7 @@ async def test_index_is_made_by_many_at_once(redis: Redis) -> None:
         await asyncio.gather(*(each.search(HERE, "x") for each in recalls))
 
 
-async def test_index_comes_back_after_flushall(recall: Recall, redis: Redis) -> None:
+async def test_index_comes_back_after_flushall(recall: LongTermMemory, redis: Redis) -> None:
     """A Redis that was emptied is set up again by the next search; what is kept then is found."""
     await recall.remember(asked("before"), "-")
     await recall.save(HERE, "a fact of before", "channel")
@@ -236,7 +238,7 @@ async def test_index_comes_back_after_flushall(recall: Recall, redis: Redis) -> 
     assert set(questions(await recall.search(HERE, "after"))) == {"after", "a fact of after"}
 
 
-async def test_huge_turn_is_kept_in_bounds(recall: Recall, redis: Redis) -> None:
+async def test_huge_turn_is_kept_in_bounds(recall: LongTermMemory, redis: Redis) -> None:
     """A megabyte of text is cut; what is kept is searchable."""
     await recall.remember(asked("needle " + "straw " * 200_000), "x" * 1_000_000)
     (key,) = await redis.keys("recall:record:*")
@@ -248,7 +250,7 @@ async def test_huge_turn_is_kept_in_bounds(recall: Recall, redis: Redis) -> None
 # facts
 
 
-async def test_fact_is_found_in_other_threads_with_its_source_and_date(recall: Recall) -> None:
+async def test_fact_is_found_in_other_threads_with_its_source_and_date(recall: LongTermMemory) -> None:
     """That is what it is saved for."""
     await recall.save(turn_with(slack_dm("?", thread="1.1")), "I prefer green tea", "private")
     (fact,) = (await recall.search(turn_with(slack_dm("?", thread="2.2")), "what tea")).records
@@ -269,7 +271,7 @@ async def test_fact_is_found_in_other_threads_with_its_source_and_date(recall: R
     ],
 )  # fmt: skip
 async def test_fact_that_says_the_same_is_kept_once(
-    recall: Recall, first: str, second: str, is_one: bool
+    recall: LongTermMemory, first: str, second: str, is_one: bool
 ) -> None:
     """Spelling and a changed article do not make another fact; another number, name or order does."""
     await recall.save(HERE, first, "channel")
@@ -279,14 +281,14 @@ async def test_fact_that_says_the_same_is_kept_once(
     assert (saved.replaced is not None) == is_one
 
 
-async def test_same_fact_of_others_is_a_fact_of_its_own(recall: Recall) -> None:
+async def test_same_fact_of_others_is_a_fact_of_its_own(recall: LongTermMemory) -> None:
     """Nobody's fact takes the place of another's."""
     for user in ("U1", "U2"):
         saved = await recall.save(turn_with(slack_dm(user=user)), "My desk is by the window", "private")
         assert saved.replaced is None
 
 
-async def test_oldest_fact_makes_room(recall: Recall, redis: Redis) -> None:
+async def test_oldest_fact_makes_room(recall: LongTermMemory, redis: Redis) -> None:
     """There is a limit for the same readers, and only for these."""
     await recall.save(turn_with(slack_dm()), "a private one", "private")
     for number in range(MOST_FACTS + 2):
@@ -333,7 +335,9 @@ async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: 
     assert len([name for name in names if name.startswith(b"v_")]) == 1
 
 
-async def test_vectors_are_made_beside_the_turns(recall: Recall, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_vectors_are_made_beside_the_turns(
+    recall: LongTermMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody has to ask for them, and what goes wrong meanwhile ends nothing."""
     monkeypatch.setattr("bot.memory.memory._GATHER_SECONDS", 0.01)
     async with recall.embedding():
@@ -347,7 +351,7 @@ async def test_vectors_are_made_beside_the_turns(recall: Recall, monkeypatch: py
 
 
 @pytest.fixture
-async def tools(recall: Recall) -> AsyncIterator[dict[str, BaseTool]]:
+async def tools(recall: LongTermMemory) -> AsyncIterator[dict[str, BaseTool]]:
     """The tools by name; their database is not used."""
     async with open_database("postgresql://127.0.0.1:1/none", size=1) as pool:
         yield {tool.name: tool for tool in toolset(pool, recall)}
@@ -406,7 +410,9 @@ async def test_tools_tell_what_was_saved_and_found(tools: dict[str, BaseTool]) -
     assert "matches these words" in await run(search, HERE, query="zebra")
 
 
-async def test_long_answers_are_shown_around_the_match(recall: Recall, tools: dict[str, BaseTool]) -> None:
+async def test_long_answers_are_shown_around_the_match(
+    recall: LongTermMemory, tools: dict[str, BaseTool]
+) -> None:
     """An excerpt, not the whole."""
     await recall.remember(asked("story"), "blah " * 1_000 + "needle" + " blah" * 1_000)
     text = await run(tools["memory_search"], HERE, query="needle")
@@ -414,7 +420,7 @@ async def test_long_answers_are_shown_around_the_match(recall: Recall, tools: di
     assert len(text) < 1_000
 
 
-async def test_days_are_read_and_nonsense_is_told(recall: Recall, tools: dict[str, BaseTool]) -> None:
+async def test_days_are_read_and_nonsense_is_told(recall: LongTermMemory, tools: dict[str, BaseTool]) -> None:
     """Days are inclusive."""
     await recall.remember(asked("the decision", 1_700_000_000), "-")  # 2023-11-14
     search = tools["memory_search"]

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from bot.chat import Audience, Message, Turn
 from bot.memory import (
+    Accounts,
+    LongTermMemory,
     OfflineEmbeddings,
-    People,
-    Recall,
     account_of,
 )
 from bot.memory.visibility import (
@@ -70,13 +70,13 @@ FINDS = OWN | {
 
 
 @pytest.fixture
-def recall(redis: Redis) -> Recall:
+def recall(redis: Redis) -> LongTermMemory:
     """The memory on an empty Redis."""
-    return Recall(redis, OFFLINE, People(redis), as_told, fact_days=30, turn_days=30)
+    return LongTermMemory(redis, OFFLINE, Accounts(redis), as_told, fact_days=30, turn_days=30)
 
 
 @pytest.fixture
-async def tools(recall: Recall) -> AsyncIterator[dict[str, BaseTool]]:
+async def tools(recall: LongTermMemory) -> AsyncIterator[dict[str, BaseTool]]:
     """The model's tools by name; their database is not used."""
     async with open_database("postgresql://127.0.0.1:1/none", size=1) as pool:
         yield {tool.name: tool for tool in toolset(pool, recall)}
@@ -96,14 +96,14 @@ def marked(names: Iterable[str], text: str) -> set[str]:
     return {name for name in names if f"<{name}>" in text}
 
 
-async def conversations_everywhere(recall: Recall) -> None:
+async def conversations_everywhere(recall: LongTermMemory) -> None:
     for name, message in PLACES.items():
         await recall.remember(turn_with(message), f"the secret of <{name}> is zeppelin")
     await recall.embed_missing()
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_conversations_are_found_by_those_who_may_read_them(recall: Recall, place: str) -> None:
+async def test_conversations_are_found_by_those_who_may_read_them(recall: LongTermMemory, place: str) -> None:
     """By words and by meaning, each place sees itself, and what everybody of its workspace may read."""
     await conversations_everywhere(recall)
     found = await recall.search(turn_with(PLACES[place]), "the secret of the zeppelin", limit=100)
@@ -113,7 +113,7 @@ async def test_conversations_are_found_by_those_who_may_read_them(recall: Recall
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_facts_are_found_by_those_they_are_for(
-    recall: Recall, tools: dict[str, BaseTool], place: str
+    recall: LongTermMemory, tools: dict[str, BaseTool], place: str
 ) -> None:
     """The model saves with every scope, everywhere; what it may not is refused, what it may stays inside."""
     for name, message in PLACES.items():
@@ -161,7 +161,9 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("query", ATTACKS, ids=lambda query: query[:30].encode("unicode_escape").decode())
-async def test_no_query_leaves_its_readers(recall: Recall, tools: dict[str, BaseTool], query: str) -> None:
+async def test_no_query_leaves_its_readers(
+    recall: LongTermMemory, tools: dict[str, BaseTool], query: str
+) -> None:
     """RediSearch's syntax, orders and names of others in a query are so many words."""
     await recall.remember(turn_with(slack_dm(user="U2")), "the zeppelin of <U2>")
     await recall.save(turn_with(slack_dm(user="U2")), "the zeppelin fact of <U2>", "private")
@@ -186,7 +188,7 @@ async def test_no_query_leaves_its_readers(recall: Recall, tools: dict[str, Base
     ],
 )
 async def test_no_argument_names_other_readers(
-    recall: Recall, tools: dict[str, BaseTool], injected: dict[str, object]
+    recall: LongTermMemory, tools: dict[str, BaseTool], injected: dict[str, object]
 ) -> None:
     """A scope is one of three words; what else the model sends along is left out or refused."""
     tool = tools["memory_save"]
@@ -241,7 +243,7 @@ def test_person_channel_space_and_thread_of_one_name_are_different_readers() -> 
     assert len(kept_for(turn, "everyone") | kept_for(direct, "members")) == 4
 
 
-async def test_look_alikes_find_nothing_of_each_other(recall: Recall) -> None:
+async def test_look_alikes_find_nothing_of_each_other(recall: LongTermMemory) -> None:
     """Through Redis, which compares tags without case and cuts them at commas."""
     for user in LOOK_ALIKES:
         await recall.save(turn_with(slack_dm(user=user, thread=user)), f"zeppelin of <{user}>", "private")
@@ -255,7 +257,7 @@ def test_digests_are_long_enough_that_no_prefix_is_shared_by_chance() -> None:
     assert len(Account("slack", "T1", "U1").digest) == 40
 
 
-async def test_nothing_private_is_found_in_a_turn_of_several(recall: Recall) -> None:
+async def test_nothing_private_is_found_in_a_turn_of_several(recall: LongTermMemory) -> None:
     """Two people in one turn read one answer."""
     await recall.save(turn_with(slack_dm(user="U1")), "the private zeppelin", "private")
     both = turn_with(slack_message(user="U1"), slack_message(user="U2"))
@@ -265,7 +267,7 @@ async def test_nothing_private_is_found_in_a_turn_of_several(recall: Recall) -> 
     assert account_of(slack_dm(user="U1")).digest not in found_by(merged, accounts, "members")
 
 
-async def test_stranger_in_a_shared_channel_sees_that_channel_only(recall: Recall) -> None:
+async def test_stranger_in_a_shared_channel_sees_that_channel_only(recall: LongTermMemory) -> None:
     """One who writes from another workspace is no member of ours, however the channel is known."""
     await recall.remember(turn_with(slack_message(channel="C2")), "the zeppelin of <C2>")
     await recall.remember(turn_with(slack_message(channel="C1")), "the zeppelin of <C1>")
@@ -274,9 +276,11 @@ async def test_stranger_in_a_shared_channel_sees_that_channel_only(recall: Recal
     assert [each.answer for each in found.records] == ["the zeppelin of <C1>"]
 
 
-async def test_linked_accounts_are_one_person_until_they_are_unlinked(recall: Recall, redis: Redis) -> None:
+async def test_linked_accounts_are_one_person_until_they_are_unlinked(
+    recall: LongTermMemory, redis: Redis
+) -> None:
     """A private fact of either side is found on both, in direct conversations only."""
-    people = People(redis)
+    people = Accounts(redis)
     slack, discord = slack_dm(user="U1"), discord_dm(user="1")
     await recall.save(turn_with(slack), "slack zeppelin", "private")
     await recall.save(turn_with(discord), "discord zeppelin", "private")

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from bot.access.rate_limits import MINUTE, Limits, Rates
+from bot.access.rate_limits import MINUTE, MessageRates, RateLimiter
 from bot.chat import Admit, Ignore, Message, Refuse, StorageDown, ThreadId
 from bot.storage.client import open_redis
 
@@ -19,8 +19,8 @@ ADMIN = "slack:U9"
 THREAD = ThreadId("slack", "T1", "C1", "1.1")
 
 
-def some_rates(redis: Redis, *, hears_bots: bool = True, **limits: int) -> Rates:
-    return Rates(redis, Limits(**limits), lambda user: user == ADMIN, hears_bots)
+def some_rates(redis: Redis, *, hears_bots: bool = True, **limits: int) -> RateLimiter:
+    return RateLimiter(redis, MessageRates(**limits), lambda user: user == ADMIN, hears_bots)
 
 
 def a_message(id: int, author: str = "slack:U1", channel: str = "C1") -> Message:

@@ -10,7 +10,7 @@ from bot.chat import File, FileRefused, Notice, Text, Unreachable
 from bot.slack.content import content_of
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.servers.slack.workspace import File as Shared
+from tests.servers.slack.workspace import File as SharedFile
 from tests.support.files import PICTURE, gone
 from tests.support.slack_reply import asked, replies
 
@@ -122,8 +122,10 @@ async def test_a_stream_that_was_being_opened_is_not_mistaken_for_a_file(
 
 async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Slack, redis: Redis) -> None:
     """The event has its id alone; what Slack does not show is refused with a sentence."""
-    slack.workspace.files["F0CONNECT1"] = Shared("F0CONNECT1", "q3.csv", "text/csv", b"a,b", ALICE, 3)
-    slack.workspace.files["F0PAGE0001"] = Shared("F0PAGE0001", "x.csv", "text/csv", b"<html>Slack", ALICE, 11)
+    slack.workspace.files["F0CONNECT1"] = SharedFile("F0CONNECT1", "q3.csv", "text/csv", b"a,b", ALICE, 3)
+    slack.workspace.files["F0PAGE0001"] = SharedFile(
+        "F0PAGE0001", "x.csv", "text/csv", b"<html>Slack", ALICE, 11
+    )
     async with asked(slack, redis) as question:
 
         async def read(id: str) -> bytes | str:
@@ -155,7 +157,7 @@ async def test_a_file_that_only_mentions_slack_is_read(
     slack: Slack, redis: Redis, media_type: str, content: bytes
 ) -> None:
     """Fault: whatever began with `<` and mentioned Slack was taken for the page to sign in at."""
-    slack.workspace.files["F0MENTION1"] = Shared(
+    slack.workspace.files["F0MENTION1"] = SharedFile(
         "F0MENTION1", "a.txt", media_type, content, ALICE, len(content)
     )
     async with asked(slack, redis) as question:

@@ -22,7 +22,7 @@ from bot.chat import (
 from bot.slack.errors import translate_errors
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.stream import StreamBudget
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
 from tests.support.slack_platform import LONG, a_message, gated, own, serving
@@ -184,9 +184,11 @@ def test_a_connection_that_fails_is_unreachable(error: Exception) -> None:
         raise error
 
 
-async def test_streams_stay_below_what_a_workspace_is_allowed(shared: SharedState, redis: Redis) -> None:
+async def test_streams_stay_below_what_a_workspace_is_allowed(
+    shared: RedisCoordination, redis: Redis
+) -> None:
     """All processes together: what one has used up is not there for another."""
-    budget, other = (StreamBudget(RateLimits(each)) for each in (shared, SharedState(redis, "two")))
+    budget, other = (StreamBudget(RateLimits(each)) for each in (shared, RedisCoordination(redis, "two")))
     for _ in range(9):
         assert await budget.may_start("T1")
         assert await other.may_start("T1")

@@ -8,7 +8,7 @@ import pytest
 from bot.chat import Json, Receipt, Stop, StorageDown, Text, ToolStep, Turn, Undeliverable, Unreachable
 from bot.slack.rate_limits import RateLimits
 from bot.slack.status import THINKING
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
 from tests.support.slack_platform import a_message, gated, own, serving
@@ -107,7 +107,7 @@ async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(server:
 
 
 async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
-    server: Slack, shared: SharedState
+    server: Slack, shared: RedisCoordination
 ) -> None:
     """Also when that one begins none, since the workspace's calls are used up."""
     async with serving(server) as bot:
@@ -133,7 +133,7 @@ async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(serv
     assert stop.at > message.sent_at, "what is asked after it is not meant"
 
 
-async def test_sessions_leave_room_for_their_ends(server: Slack, shared: SharedState) -> None:
+async def test_sessions_leave_room_for_their_ends(server: Slack, shared: RedisCoordination) -> None:
     """Beyond what a workspace is allowed a line of text does, so that no session stays busy."""
     async with serving(server) as bot:
         message = await a_message(bot, server)

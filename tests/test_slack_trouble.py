@@ -15,7 +15,7 @@ from bot.slack.api import open_api
 from bot.slack.health import TokenProbe
 from bot.slack.rate_limits import RateLimits
 from bot.slack.status import Status
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.model import KEY, ModelServer
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
@@ -366,7 +366,7 @@ async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Re
     """The workspace may have got them, or the app its permission."""
     fault = slack.fail(SESSIONS, error="feature_disabled", times=FOR_EVER)
     async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url) as api:
-        status = Status(api, RateLimits(SharedState(redis, "one")), none_seconds=0)
+        status = Status(api, RateLimits(RedisCoordination(redis, "one")), none_seconds=0)
 
         async def keep(state: Any) -> None:
             """Nothing is kept."""

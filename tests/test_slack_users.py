@@ -11,7 +11,7 @@ from bot.chat import Correction, Event, Message, ThreadId
 from bot.slack.api import open_api
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.users import Users
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
 
 DANA = "U0DANA"
@@ -38,7 +38,7 @@ async def introduced(slack: Slack, redis: Redis, *events: Event, patience: float
         arrived.append(event)
 
     async with open_api(slack.bot_token, slack.api_url) as api:
-        hand_over = Users(api, RateLimits(SharedState(redis, "one")), patience).add_authors(deliver)
+        hand_over = Users(api, RateLimits(RedisCoordination(redis, "one")), patience).add_authors(deliver)
         for event in events:
             await hand_over(event)
     return arrived
@@ -89,7 +89,7 @@ async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(
     monkeypatch.setattr("bot.slack.users._KNOWN_SECONDS", 0)
     slack.describe(DANA, team_id="T0OTHER0001", is_restricted=True)
     async with open_api(slack.bot_token, slack.api_url) as api:
-        people = Users(api, RateLimits(SharedState(redis, "one")), patience=5)
+        people = Users(api, RateLimits(RedisCoordination(redis, "one")), patience=5)
         assert await people.is_external(TEAM, DANA)
         slack.fail("users.info", error="internal_error", times=math.inf)
         assert await people.is_external(TEAM, DANA)
@@ -102,7 +102,7 @@ async def test_the_team_that_a_press_names_counts_while_slack_does_not_answer(
 ) -> None:
     slack.fail("users.info", error="user_not_found", times=math.inf)
     async with open_api(slack.bot_token, slack.api_url) as api:
-        people = Users(api, RateLimits(SharedState(redis, "one")), patience=5)
+        people = Users(api, RateLimits(RedisCoordination(redis, "one")), patience=5)
         assert await people.is_external(TEAM, DANA, claimed) is is_external
 
 

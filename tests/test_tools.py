@@ -5,7 +5,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from bot.memory import OfflineEmbeddings, People, Recall
+from bot.memory import Accounts, LongTermMemory, OfflineEmbeddings
 from bot.storage.files import FileStore
 from bot.tools import GuardedTool, open_database, open_database_writer, toolset
 from tests.support.turns import as_told
@@ -31,7 +31,9 @@ async def test_names_and_arguments_are_the_contract_and_documented(redis: Redis)
         open_database(nowhere, size=1) as database,
         open_database_writer(nowhere, database, size=1) as orders,
     ):
-        recall = Recall(redis, OfflineEmbeddings(), People(redis), as_told, fact_days=1, turn_days=1)
+        recall = LongTermMemory(
+            redis, OfflineEmbeddings(), Accounts(redis), as_told, fact_days=1, turn_days=1
+        )
         tools = toolset(database, recall, keep=FileStore(redis).keep, writer=orders)
     arguments = {tool.name: list(tool.args) for tool in tools}
     assert arguments == CONTRACT

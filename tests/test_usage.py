@@ -6,9 +6,9 @@ from typing import Any
 import aiohttp
 from redis.asyncio import Redis
 
-from bot.access.allow_list import Access
+from bot.access.allow_list import AllowList
 from bot.access.budget import Budget
-from bot.access.spending import Ledger
+from bot.access.spending import SpendingStore
 from bot.access.usage_report import NOT_ADMIN, UsageReport
 from bot.chat import Tokens
 from bot.config.amounts import amount, prices
@@ -25,14 +25,14 @@ PRICES = prices('{"big": [2.5, 10]}')
 
 
 async def spend(redis: Redis, *authors: str, model: str = "big", tokens: Tokens, channel: str = "C1") -> None:
-    budget = Budget(Ledger(redis, 60), {}, PRICES, lambda: NOON)
+    budget = Budget(SpendingStore(redis, 60), {}, PRICES, lambda: NOON)
     async with budget.measure(asked_by(*authors, channel=channel), model, tokens) as spending:
         spending.used = tokens
 
 
 def report(redis: Redis, **limits: str) -> UsageReport:
     amounts = {f"BUDGET_{name.upper()}": amount(text) for name, text in limits.items()}
-    return UsageReport(Ledger(redis, 60), amounts, "USD", True, Access({ADMIN}), lambda: NOON)
+    return UsageReport(SpendingStore(redis, 60), amounts, "USD", True, AllowList({ADMIN}), lambda: NOON)
 
 
 async def test_one_sees_what_one_has_used_and_what_is_left(redis: Redis) -> None:

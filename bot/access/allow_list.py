@@ -36,7 +36,7 @@ _NOT_IN_CHANNEL = (
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AllowList:
     """The allow-lists. Ids are `<platform>:<id>`; a list that is empty allows all.
 
     A message is answered when its author *and* its space *and* its channel are allowed. A user is allowed by

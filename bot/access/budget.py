@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from bot.access.origin import scopes_of
 from bot.access.spending import (
     Cap,
-    Ledger,
+    SpendingStore,
     Spent,
     UsedUp,
 )
@@ -55,7 +55,7 @@ class Budget:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SpendingStore,
         limits: Mapping[str, Amount],
         prices: Mapping[str, Price],
         clock: Callable[[], datetime] = now,

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from bot.access.allow_list import Access
+from bot.access.allow_list import AllowList
 from bot.access.budget import Budget
-from bot.access.rate_limits import Limits, Rates
-from bot.access.spending import Ledger
+from bot.access.rate_limits import MessageRates, RateLimiter
+from bot.access.spending import SpendingStore
 from bot.access.usage_report import UsageReport
 from bot.chat import Admit, Ignore, Message, Refuse
 from bot.config import Settings
@@ -20,8 +20,8 @@ _OVER_TURN_SECONDS = 60
 class AccessControl:
     """Access control, a `bot.chat.Admission`; without a model no usage is counted."""
 
-    allow_list: Access
-    rates: Rates
+    allow_list: AllowList
+    rates: RateLimiter
     budget: Budget | None = None
     usage: UsageReport | None = None
 
@@ -36,7 +36,7 @@ class AccessControl:
 def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
     """Return the access control for these settings, without a request to Redis."""
     is_listed = bool(settings.allowed_users or settings.allowed_roles)
-    allow_list = Access(
+    allow_list = AllowList(
         admins=settings.admin_users,
         # otherwise approvers could not decide in words
         users=settings.allowed_users | settings.approvers if is_listed else frozenset(),
@@ -46,16 +46,16 @@ def build_access_control(settings: Settings, redis: Redis) -> AccessControl:
         bots=settings.allowed_bots,
         external=settings.allow_external,
     )
-    limits = Limits(
+    limits = MessageRates(
         user=settings.user_rate,
         channel=settings.channel_rate,
         bot_row=settings.bot_loop_limit,
         bot_hour=settings.bot_hour_limit,
     )
-    rates = Rates(redis, limits, allow_list.is_admin, hears_bots=bool(settings.allowed_bots))
+    rates = RateLimiter(redis, limits, allow_list.is_admin, hears_bots=bool(settings.allowed_bots))
     if not settings.has_model:
         return AccessControl(allow_list, rates)
-    ledger = Ledger(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
+    ledger = SpendingStore(redis, hold_seconds=settings.turn_timeout + _OVER_TURN_SECONDS)
     return AccessControl(
         allow_list,
         rates,

@@ -75,7 +75,7 @@ _LOOP = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class MessageRates:
     """Messages per minute of a user and in a channel; None means no limit. For other bots: consecutive
     answers in a thread, and answers per hour in a channel."""
 
@@ -85,11 +85,11 @@ class Limits:
     bot_hour: int = 30
 
 
-class Rates:
+class RateLimiter:
     """Rate limiter: counts messages and refuses those over a limit. Administrators are not limited."""
 
     def __init__(
-        self, redis: Redis, limits: Limits, is_admin: Callable[[str], bool], hears_bots: bool
+        self, redis: Redis, limits: MessageRates, is_admin: Callable[[str], bool], hears_bots: bool
     ) -> None:
         self._redis = redis
         self._limits = limits

@@ -134,7 +134,7 @@ class UsedUp:
     spent: int
 
 
-class Ledger:
+class SpendingStore:
     """Ledger of all accounts. `day` is an ISO date; `hold_seconds` must exceed the duration of any call.
 
     All methods raise `StorageDown`.

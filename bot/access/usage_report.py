@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.access.allow_list import Access
+from bot.access.allow_list import AllowList
 from bot.access.budget import TOTAL, now, until_midnight
-from bot.access.spending import Ledger, Spent
+from bot.access.spending import SpendingStore, Spent
 from bot.config.amounts import Amount, money
 
 _TOP = 5
@@ -22,11 +22,11 @@ NOT_ADMIN = (
 class UsageReport:
     """Usage report in Markdown, for the caller only; `limits` are the budgets by their settings."""
 
-    ledger: Ledger
+    ledger: SpendingStore
     limits: Mapping[str, Amount]
     currency: str
     has_prices: bool
-    access: Access
+    access: AllowList
     clock: Callable[[], datetime] = now
 
     async def __call__(self, by: str, of_all: bool) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bot.agent.agent import Agent
 from bot.chat import Json, Mailboxes, StillBusy, Writer
-from bot.memory import Belongings, digests
+from bot.memory import Owners, digests
 
 PATIENCE = 30.0
 """Seconds to wait for the running turn of a thread before its data is erased."""
@@ -20,7 +20,7 @@ class ThreadData:
     name = "threads"
 
     agent: Agent
-    owners: Belongings
+    owners: Owners
     mailboxes: Mailboxes
 
     async def export(self, user: Sequence[Writer]) -> Mapping[str, Json]:

@@ -3,7 +3,7 @@
 from bot.chat.admission import Admission, Admit, Ignore, Refuse, StopPolicy
 from bot.chat.agent import Agent, Attachments, MemoryWriter
 from bot.chat.approvals import Proposal, Requests, Showing
-from bot.chat.coordination import Shared
+from bot.chat.coordination import Coordination
 from bot.chat.errors import (
     AnswerError,
     BotError,
@@ -62,6 +62,7 @@ __all__ = [
     "Audience",
     "BotError",
     "BudgetSpent",
+    "Coordination",
     "Correction",
     "CredentialsRejected",
     "Decision",
@@ -99,7 +100,6 @@ __all__ = [
     "Receipt",
     "Refuse",
     "Requests",
-    "Shared",
     "Showing",
     "Spending",
     "StillBusy",

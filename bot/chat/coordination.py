@@ -6,7 +6,7 @@ from typing import Protocol
 from bot.chat.events import Json
 
 
-class Shared(Protocol):
+class Coordination(Protocol):
     """Coordination of all processes of the bot; a platform receives it when it is connected.
 
     Names (`limit`, `lease`, `group`, `source`) begin with the platform's. All methods raise `StorageDown`,

@@ -24,7 +24,7 @@ _TWO_OF_THREE = re.compile("``(?=`)")
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecisionAnswer:
     """Reply to a user who decides. `thread` is set if there is a decision, also of another user."""
 
     words: str
@@ -35,7 +35,9 @@ class Decided:
 class Decisions(Protocol):
     """Decisions about approval requests. Both methods raise `StorageDown`."""
 
-    async def decide(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+    async def decide(
+        self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
+    ) -> DecisionAnswer:
         """Take the decision of a user who sees the request, if they are authorised.
 
         `id` is the request's; `by` is the user (an author as in `Message`, with the display name `name`).
@@ -49,9 +51,11 @@ class Decisions(Protocol):
         """
 
 
-def unknown_request(id: str) -> Decided:
+def unknown_request(id: str) -> DecisionAnswer:
     """Return the reply for an unknown request."""
-    return Decided(f"There is no open request `{id}`. It may have expired: ask for it again.", is_known=False)
+    return DecisionAnswer(
+        f"There is no open request `{id}`. It may have expired: ask for it again.", is_known=False
+    )
 
 
 Name = Callable[[str], str]

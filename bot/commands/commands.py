@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bot.chat import Event, Health, Message, Stop, StopRefused, parse_decision
-from bot.commands.approvals import Decided, Decisions, unknown_request
+from bot.commands.approvals import DecisionAnswer, Decisions, unknown_request
 from bot.commands.health import describe, in_a_line
 from bot.commands.redis import Operations
 
@@ -78,7 +78,9 @@ class Commands:
             return ADMINISTER_NOTHING
         return await self.usage(by, of_all) if self.usage else NOTHING_USED
 
-    async def decide(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+    async def decide(
+        self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
+    ) -> DecisionAnswer:
         """Take a decision made by a button or over HTTP, see `Decisions`."""
         if self.approvals is None:
             return unknown_request(id)

@@ -25,7 +25,7 @@ _IN_A_LINE = {
 }
 
 
-class Examination:
+class HealthChecks:
     """Health checks of all parts, in ordered groups; a group may change while the bot runs."""
 
     def __init__(self, *groups: Sequence[HealthCheck]) -> None:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
-from bot.chat import Json, Shared, StorageDown, Unreachable
+from bot.chat import Coordination, Json, StorageDown, Unreachable
 from bot.discord.api import DiscordApi, Gateway
 from bot.discord.events import PLATFORM
 
@@ -33,7 +33,7 @@ _LONGEST_WAIT_SECONDS = 600.0
 class IdentifyTurn:
     """Right to send one IDENTIFY. Shards whose numbers have the same remainder share a key."""
 
-    def __init__(self, shared: Shared, key: int) -> None:
+    def __init__(self, shared: Coordination, key: int) -> None:
         self._shared = shared
         self._lease = f"{PLATFORM}:identify:{key}"
         self._holder = uuid4().hex  # not the process: two of its shards wait, too, as does a restart
@@ -63,7 +63,7 @@ class IdentifyTurn:
 class IdentifyQueue:
     """Gives out turns within the daily limit: Discord resets a token that starts too many sessions."""
 
-    def __init__(self, api: DiscordApi, shared: Shared) -> None:
+    def __init__(self, api: DiscordApi, shared: Coordination) -> None:
         self._api = api
         self._shared = shared
         self._queues: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -35,12 +35,12 @@ class Shard:
 
     @property
     def source(self) -> str:
-        """Return the name of the shard in `Shared`."""
+        """Return the name of the shard in `Coordination`."""
         return source_of(self.number, self.count)
 
 
 def source_of(number: int, count: int) -> str:
-    """Return the name of a shard in `Shared`."""
+    """Return the name of a shard in `Coordination`."""
     return f"{PLATFORM}:{number}/{count}"
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
-from bot.chat import Deliver, PlatformError, Shared, StorageDown
+from bot.chat import Coordination, Deliver, PlatformError, StorageDown
 from bot.concurrency.tasks import cancel
 from bot.discord.connection import Connection
 from bot.discord.events import PLATFORM
@@ -33,7 +33,7 @@ class Shards:
     and messages are delivered later.
     """
 
-    def __init__(self, shared: Shared, catch_up_hours: float, listen: Listen) -> None:
+    def __init__(self, shared: Coordination, catch_up_hours: float, listen: Listen) -> None:
         self._shared = shared
         self._hours = catch_up_hours
         self._listen = listen

@@ -34,7 +34,7 @@ from bot.inbox.fence import FencingToken
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.inbox.lease import Begun, Lease
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
-from bot.inbox.replica import Journal
+from bot.inbox.replica import Replica
 from bot.inbox.stops import EARLY_SECONDS, Reason, Stops
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Inbox:
         self._name = name
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
-        self._journal = Journal(redis, self._follow_seconds)
+        self._journal = Replica(redis, self._follow_seconds)
         self._under_way: set[str] = set()
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)

@@ -47,7 +47,7 @@ class _Entry:
     missed: int = 0
 
 
-class Journal:
+class Replica:
     """Unfinished messages of this process with their receipts, and the threads that it has joined."""
 
     def __init__(self, redis: Redis, follow_seconds: int) -> None:

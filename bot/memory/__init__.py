@@ -1,10 +1,10 @@
 """Long-term memory across threads: facts and conversations, found only where they could be read anyway."""
 
-from bot.memory.accounts import LinkRefused, People
+from bot.memory.accounts import Accounts, LinkRefused
 from bot.memory.embeddings import Embeddings, OfflineEmbeddings
 from bot.memory.index import ERRORS
-from bot.memory.memory import Found, Recall, Saved
-from bot.memory.owners import Belongings, digests
+from bot.memory.memory import Found, LongTermMemory, Saved
+from bot.memory.owners import Owners, digests
 from bot.memory.records import Record
 from bot.memory.visibility import (
     SCOPES,
@@ -18,14 +18,14 @@ __all__ = [
     "ERRORS",
     "SCOPES",
     "Account",
-    "Belongings",
+    "Accounts",
     "Embeddings",
     "Found",
     "LinkRefused",
+    "LongTermMemory",
     "NotHere",
     "OfflineEmbeddings",
-    "People",
-    "Recall",
+    "Owners",
     "Record",
     "Saved",
     "Scope",

@@ -14,10 +14,10 @@ from redisvl.query.filter import FilterExpression, Num, Tag
 from bot.chat import Audience, Message, Turn
 from bot.chat.text import one_line
 from bot.concurrency.tasks import cancel
-from bot.memory.accounts import People
+from bot.memory.accounts import Accounts
 from bot.memory.embeddings import EmbeddingFailed, Embeddings, Vector
 from bot.memory.index import ERRORS, Store
-from bot.memory.owners import Belongings
+from bot.memory.owners import Owners
 from bot.memory.records import (
     MAX_FACT_CHARS,
     MAX_TEXT_CHARS,
@@ -82,7 +82,7 @@ class Saved:
     replaced: Record | None
 
 
-class Recall:
+class LongTermMemory:
     """Facts and turns of all threads, each found only by its readers. All methods raise `ERRORS`.
 
     Implements `bot.chat.MemoryWriter`. `audience` returns the readers of a message's place, see
@@ -93,14 +93,14 @@ class Recall:
         self,
         redis: Redis,
         embeddings: Embeddings,
-        people: People,
+        people: Accounts,
         audience: Callable[[Message], Awaitable[Audience]],
         *,
         fact_days: float,
         turn_days: float,
     ) -> None:
         self.store = Store(redis)
-        self.owners = Belongings(redis, self.store, round(turn_days * _DAY_SECONDS))
+        self.owners = Owners(redis, self.store, round(turn_days * _DAY_SECONDS))
         self._embeddings = embeddings
         self._people = people
         self._audience = audience

@@ -29,7 +29,7 @@ class Thread:
     is_alone: bool
 
 
-class Belongings:
+class Owners:
     """Index of authors by thread and by record. Errors of redis-py pass through.
 
     Implements `bot.chat.PersonalDataSource` for the records. `ttl_seconds` is the time for which a thread's

@@ -22,8 +22,8 @@ from bot.chat import (
 )
 from bot.chat.text import one_line
 from bot.commands.commands import Caller
-from bot.memory.accounts import LinkRefused, People
-from bot.memory.owners import Belongings, date, digests, own_texts
+from bot.memory.accounts import Accounts, LinkRefused
+from bot.memory.owners import Owners, date, digests, own_texts
 from bot.memory.records import Record
 from bot.memory.visibility import Account
 
@@ -59,11 +59,11 @@ _UNREACHABLE = "I cannot reach my memory at the moment. Please try again in a mi
 
 
 @dataclass(frozen=True, slots=True)
-class Personal:
+class PersonalData:
     """Commands of `/agent-memory`; a `bot.commands.commands.PersonalMemory`. `is_on`: memory stores more."""
 
-    belongings: Belongings
-    people: People
+    belongings: Owners
+    people: Accounts
     sources: Sequence[PersonalDataSource]
     """All stores of data about users, in the order of removal."""
     is_on: bool

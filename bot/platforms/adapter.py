@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bot.chat import Files, InboxLookup, Platform, PlatformInfo, Shared
+from bot.chat import Coordination, Files, InboxLookup, Platform, PlatformInfo
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
 
 if TYPE_CHECKING:  # the rest is imported when a platform is opened
@@ -36,7 +36,7 @@ class Services:
 
     commands: "Commands"
     operations: "Operations"
-    shared: Shared
+    shared: Coordination
     lookup: InboxLookup
     files: Files
     roles: Set[str]

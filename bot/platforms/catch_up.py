@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.chat import Deliver, Shared, StorageDown, Unreachable
+from bot.chat import Coordination, Deliver, StorageDown, Unreachable
 from bot.concurrency.tasks import cancel
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class CatchUp:
     `hours` limits how far back is read. The source is one of the parts of `division`, if there is one.
     """
 
-    def __init__(self, shared: Shared, hours: float, division: Division | None = None) -> None:
+    def __init__(self, shared: Coordination, hours: float, division: Division | None = None) -> None:
         self._shared = shared
         self._reach = hours * _HOUR
         self._division = division
@@ -71,7 +71,7 @@ class CatchUp:
         return self._connected.is_set()
 
     def mark_connected(self, source: str, read: Read) -> None:
-        """Mark `source` (as in `Shared.heard_until`) as connected; `read` reads its history."""
+        """Mark `source` (as in `Coordination.heard_until`) as connected; `read` reads its history."""
         self._source, self._read = source, read
         self._connected_at = time.time()
         self.mark_missed()

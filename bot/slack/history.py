@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Set
 from functools import partial
 
 from bot.chat import (
+    Coordination,
     Correction,
     CredentialsRejected,
     Deliver,
@@ -19,7 +20,6 @@ from bot.chat import (
     Json,
     Message,
     RateLimited,
-    Shared,
     Undeliverable,
     working_on,
 )
@@ -41,7 +41,7 @@ class History:
         self,
         api: SlackApi,
         limits: RateLimits,
-        shared: Shared,
+        shared: Coordination,
         lookup: InboxLookup,
         bots: Set[str] = frozenset(),
     ) -> None:

@@ -7,7 +7,7 @@ https://docs.slack.dev/apis/web-api/rate-limits
 import asyncio
 import math
 
-from bot.chat import RateLimited, Shared
+from bot.chat import Coordination, RateLimited
 
 END_SESSION = "agents.sessions.setStatus (end)"
 """Name for calls of that method that end a session, which are counted separately."""
@@ -38,7 +38,7 @@ _IN_EACH_CHANNEL = frozenset({"chat.postMessage"})
 class RateLimits:
     """Shares Slack's limits among all callers."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Coordination) -> None:
         self._shared = shared
 
     async def delay(self, team: str, method: str, channel: str = "") -> float:

@@ -100,8 +100,8 @@ return agreed
 """
 
 
-class SharedState:
-    """Coordination in Redis; a `bot.chat.Shared`. `name` is the owner of this process's leases."""
+class RedisCoordination:
+    """Coordination in Redis; a `bot.chat.Coordination`. `name` is the owner of this process's leases."""
 
     def __init__(self, redis: Redis, name: str) -> None:
         self._redis = redis

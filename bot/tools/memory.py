@@ -12,8 +12,8 @@ from bot.chat.text import one_line
 from bot.memory import (
     ERRORS,
     Found,
+    LongTermMemory,
     NotHere,
-    Recall,
     Record,
     Saved,
     Scope,
@@ -61,7 +61,7 @@ class MemorySearchArguments(BaseModel):
     until: str | None = Field(None, description="The last day to search, as YYYY-MM-DD (UTC)")
 
 
-def memory_tools(recall: Recall) -> list[BaseTool]:
+def memory_tools(recall: LongTermMemory) -> list[BaseTool]:
     """Return the memory tools; their users come from the config (see `tool_config`), never from arguments."""
 
     async def memory_save(text: str, scope: Scope, config: RunnableConfig) -> str:

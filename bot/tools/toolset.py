@@ -7,7 +7,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from bot.chat import Keep
-from bot.memory import Recall
+from bot.memory import LongTermMemory
 from bot.tools.approval import GuardedTool
 from bot.tools.clock import current_time
 from bot.tools.context import proposal_of, turn_of
@@ -70,7 +70,7 @@ class CurrentTimeArguments(BaseModel):
 
 def toolset(
     database: Database,
-    recall: Recall | None,
+    recall: LongTermMemory | None,
     limits: QueryLimits | None = None,
     keep: Keep | None = None,
     writer: DatabaseWriter | None = None,

@@ -15,7 +15,7 @@ from bot.discord import handlers as handling
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
 from bot.inbox import Lookup
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Shown
@@ -95,15 +95,15 @@ class Bot:
 
 
 NO_FILES = FileStore(Redis())  # no test here shows one
-SHARED: list[SharedState] = []
+SHARED: list[RedisCoordination] = []
 LOOKUPS: list[Lookup] = []
 """State that the processes of the bot share, of the test at hand."""
 
 
 @pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[SharedState]:
+async def shared(redis: Redis) -> AsyncIterator[RedisCoordination]:
     """Yield the state that the processes share."""
-    SHARED.append(SharedState(redis, "one"))
+    SHARED.append(RedisCoordination(redis, "one"))
     LOOKUPS.append(Lookup(redis))
     yield SHARED[0]
     SHARED.clear()

@@ -20,7 +20,7 @@ from bot.discord.platform import connect
 from bot.inbox import Inbox, Lookup
 from bot.platforms import supervise
 from bot.platforms.supervise import keep_up
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.support.commands import nothing_to_stop
@@ -46,7 +46,7 @@ async def no_heartbeat_is_left() -> AsyncIterator[None]:
     assert all(each._stop_ev.is_set() for each in beating), beating
 
 
-class Link(SharedState):
+class Link(RedisCoordination):
     """State that a process shares with the others; when it is cut, its Redis is away."""
 
     def __init__(self, redis: Redis, name: str) -> None:

@@ -10,7 +10,7 @@ from bot.commands.commands import Commands
 from bot.discord.part_timeout import PART_SECONDS
 from bot.discord.platform import connect
 from bot.inbox import Lookup
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
 from tests.support.commands import no_health, nothing_to_stop
@@ -42,7 +42,7 @@ async def asked(
         token=discord.token,
         api_url=discord.url,
         commands=Commands(no_health, nothing_to_stop),
-        shared=SharedState(redis, "one"),
+        shared=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,

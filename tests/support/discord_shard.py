@@ -20,7 +20,7 @@ from bot.discord.identify import IdentifyQueue
 from bot.discord.shard import Shard
 from bot.inbox import Lookup
 from bot.platforms.catch_up import CatchUp
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "discord"
 ME = 900
@@ -68,7 +68,7 @@ class Ear:
         async def stop(stop: Stop) -> int:
             return 0
 
-        shared = SharedState(Redis(), "one")  # nobody asks it anything
+        shared = RedisCoordination(Redis(), "one")  # nobody asks it anything
         shard = Shard(0, 1, Connection(), CatchUp(shared, 24), asyncio.Event())
         starts = IdentifyQueue(DiscordApi("token"), shared)
         async with Listener(shard, deliver, Commands(well, stop), Lookup(Redis()), starts, bots) as listener:

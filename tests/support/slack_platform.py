@@ -15,7 +15,7 @@ from bot.inbox import Lookup
 from bot.slack import socket_mode
 from bot.slack.platform import Slack as SlackPlatform
 from bot.slack.platform import connect
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.servers.slack.service import Message as Shown
@@ -35,15 +35,15 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NO_FILES = FileStore(Redis())  # no test here shows one
-SHARED: list[SharedState] = []
+SHARED: list[RedisCoordination] = []
 LOOKUPS: list[Lookup] = []
 """State that the processes of the bot share, of the test at hand."""
 
 
 @pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[SharedState]:
+async def shared(redis: Redis) -> AsyncIterator[RedisCoordination]:
     """Yield the state that the processes share."""
-    SHARED.append(SharedState(redis, "one"))
+    SHARED.append(RedisCoordination(redis, "one"))
     LOOKUPS.append(Lookup(redis))
     yield SHARED[0]
     SHARED.clear()

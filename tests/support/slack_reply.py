@@ -10,7 +10,7 @@ from bot.commands.commands import Commands
 from bot.inbox import Lookup
 from bot.slack.platform import connect
 from bot.slack.writer import PART_SECONDS
-from bot.storage.coordination import SharedState
+from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support.commands import no_health, nothing_to_stop
@@ -30,7 +30,7 @@ async def asked(
         signing_secret=None,
         api_url=slack.api_url,
         commands=Commands(no_health, nothing_to_stop),
-        shared=SharedState(redis, "one"),
+        shared=RedisCoordination(redis, "one"),
         lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,

@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bot.access.budget import Budget
-from bot.access.spending import Ledger
+from bot.access.spending import SpendingStore
 from bot.chat import BudgetSpent, Message, ThreadId, Tokens, Turn
 from bot.config.amounts import Price, amount
 from bot.storage.client import open_redis
@@ -27,7 +27,7 @@ def a_budget(
     **limits: Any,
 ) -> Budget:
     amounts = {f"BUDGET_{name.upper()}": amount(text) for name, text in limits.items()}
-    return Budget(Ledger(redis, hold_seconds=60), amounts, known or {}, clock)
+    return Budget(SpendingStore(redis, hold_seconds=60), amounts, known or {}, clock)
 
 
 def asked_by(*authors: str, channel: str = "C1", space: str = "T1") -> Turn:

@@ -31,7 +31,7 @@ from bot.chat import (
     decided,
     well_formed,
 )
-from bot.commands.approvals import Decided, unknown_request
+from bot.commands.approvals import DecisionAnswer, unknown_request
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,9 @@ class Approvals:
         record = await self.requests.read(id)
         return (record.approval, record.proposal) if record else None
 
-    async def decide(self, id: str, by: str, *, approve: bool, reason: str = "", name: str = "") -> Decided:
+    async def decide(
+        self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
+    ) -> DecisionAnswer:
         """Take a decision, see `Decisions`. Requesters can always withdraw their request."""
         record = await self.requests.read(id)
         if record is None:
@@ -153,13 +155,15 @@ class Approvals:
         place = replace(thread, thread="") if message.direct else thread
         return await self.requests.confirmation(id, message.author, place)
 
-    async def _decided(self, record: Record, by: str, *, approve: bool, reason: str, name: str) -> Decided:
+    async def _decided(
+        self, record: Record, by: str, *, approve: bool, reason: str, name: str
+    ) -> DecisionAnswer:
         if record.approval.state != "asked":
             if by not in self.approvers and by not in record.askers:
                 return unknown_request(record.approval.id)
-            return Decided(replies.too_late(record.approval), record.thread)
+            return DecisionAnswer(replies.too_late(record.approval), record.thread)
         if refusal := await self._refusal(record, by, approve):
-            return Decided(refusal)
+            return DecisionAnswer(refusal)
         if record.approval.expires_at <= time.time():
             return await self._settle(record, record.decision("expired"))
         verdict: Verdict = "approved" if approve else "rejected"
@@ -178,20 +182,20 @@ class Approvals:
             return replies.refusal(record.approval)
         return None
 
-    async def _settle(self, record: Record, decision: Decision) -> Decided:
+    async def _settle(self, record: Record, decision: Decision) -> DecisionAnswer:
         with storage_errors():
             outcome = await self.put(decision)
         if outcome != "kept":  # another decision came first
             found = await self.requests.read(record.approval.id)
             approval = found.approval if found else record.approval
-            return Decided(replies.too_late(approval), record.thread)
+            return DecisionAnswer(replies.too_late(approval), record.thread)
         log.info(
             "request decided",
             extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},
         )
         approval = decided(record.approval, decision)
         await self.note(approval)
-        return Decided(replies.taken(approval), record.thread)
+        return DecisionAnswer(replies.taken(approval), record.thread)
 
     async def note(self, approval: Approval) -> None:
         """Store the decision of a request, which closes it."""
