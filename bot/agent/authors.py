@@ -74,8 +74,8 @@ def _imitates(text: str) -> bool:
     return any(line.startswith("[") and "] " in line[:80] and not line.startswith(_OURS) for line in lines)
 
 
-_OURS = ("[attached file", "[data from", "[end of data", "[They ")
-"""Beginnings of the lines that the bot itself puts into messages."""
+_OURS = ("[attached file", "[data from", "[end of data", "[The user ", "[They ")
+"""Beginnings of the lines that the bot itself puts into messages; the last one is in older checkpoints."""
 
 
 def _name(message: HumanMessage) -> str:

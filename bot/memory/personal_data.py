@@ -112,6 +112,7 @@ class PersonalData:
             }
             for source in self.sources:
                 document |= await source.export(_writers(accounts))
+            document.setdefault("usage", {})  # without a model nothing is counted
         return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
 
     async def forget(self, caller: Caller, *, confirmed: bool) -> str:
