@@ -116,7 +116,7 @@ async def test_health_on_slack_is_a_line_for_who_is_no_administrator(
     async with running(**storage, **of_slack(slack), admin_users=f"slack:{ALICE}"):
         await slack.connected()
         command = await slack.command("/agent-health", "", BOB, GENERAL)
-        await wait_until(lambda: "works" in str((command.response, slack.ephemerals)), "answered")
+        await wait_until(lambda: "working" in str((command.response, slack.ephemerals)), "answered")
         assert "postgres" not in str((command.response, slack.ephemerals))
         ts = await slack.say(BOB, GENERAL, f"{slack.mention} !health")
         assert "postgres" not in await slack.answer(GENERAL, ts)

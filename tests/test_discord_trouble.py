@@ -109,7 +109,7 @@ async def test_a_message_that_fails_for_ever_is_replaced_by_a_sentence(
             await question.answer(Text("unlucky words"))
         await question.answer(Text("unlucky words"))
         [sentence] = texts(discord, discord.dm(discord.alice))
-        assert "not shown in full" in sentence
+        assert "cannot show it in full" in sentence
 
 
 async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_by_a_sentence(
@@ -124,7 +124,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
         await question.answer(answer)
         first, sentence = texts(discord, discord.dm(discord.alice))
         assert first.startswith("word word")
-        assert "not shown in full" in sentence
+        assert "cannot show it in full" in sentence
 
 
 async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, redis: Redis) -> None:
@@ -335,4 +335,4 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
         await wait_until(lambda: len(model.requests) == 1, "the first is asked")
         await discord.say(discord.alice, direct, "two")
         answers = await discord.answer(direct, lambda shown: "You wrote: two" in shown[-1].content)
-    assert "not shown in full" in answers[0].content
+    assert "cannot show it in full" in answers[0].content

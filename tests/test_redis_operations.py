@@ -90,7 +90,7 @@ async def test_slack_each_subcommand_answers_its_caller(
         assert await typed(slack, "del a") == "Deleted `a`."
         assert "*version*" in await typed(slack, "info")
         assert "• `get KEY`" in await typed(slack, "")
-        assert "do not know `flushall`" in await typed(slack, "flushall")
+        assert "no command `flushall`" in await typed(slack, "flushall")
     who = (f"slack:{ALICE}", "slack:T0TEAM00001:C0GENERAL")
     names = ("set", "get", "mset", "get", "keys", "all", "delete", "info")
     assert audit(caplog) == [(*who, name, "done") for name in names]

@@ -32,8 +32,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
-from bot.http import approvals
-from bot.http import redis_direct as redis_direct
+from bot.http import approvals, redis_direct
 from bot.http.auth import (
     PROBES,
     add_security_headers,
