@@ -205,7 +205,10 @@ def test_no_rule_allows_a_library_that_nobody_imports() -> None:
 
 def test_the_root_can_be_read_at_a_glance() -> None:
     """The architecture is what `ls bot` shows."""
-    entries = [each.name for each in BOT.iterdir() if not each.name.startswith("__")]
+    parts = {
+        path.relative_to(BOT).parts[0] for path in FILES
+    }  # a folder that has moved leaves its cache behind
+    entries = [each for each in parts if not each.startswith("__")]
     assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
 
