@@ -20,6 +20,7 @@ from tests.servers.model import KEY, ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.bot import http_port, running
 from tests.support.files import PICTURE
+from tests.support.settings import of_slack
 from tests.support.wait import wait_until
 
 CSV = b"month,revenue\r\nJanuary,4711\r\n"
@@ -51,11 +52,7 @@ def asked(model: ModelServer, at: int = -1) -> tuple[str, list[bytes]]:
 async def test_files_on_slack_reach_the_model_and_what_cannot_be_read_is_said(
     settings: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
-    settings |= {
-        "slack_bot_token": slack.bot_token,
-        "slack_app_token": slack.app_token,
-        "slack_api_url": slack.api_url,
-    }
+    settings |= of_slack(slack)
     files = [
         ("sales.csv", "text/csv", CSV),
         ("chart.png", "image/png", PICTURE),
@@ -79,11 +76,7 @@ async def test_no_file_makes_the_bot_call_a_method_of_slack(
     settings: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
     """An app that shares a remote file chooses its address; the bot's token would go there."""
-    settings |= {
-        "slack_bot_token": slack.bot_token,
-        "slack_app_token": slack.app_token,
-        "slack_api_url": slack.api_url,
-    }
+    settings |= of_slack(slack)
     address = f"{slack.api_url}chat.postMessage?channel=C0GENERAL&text=%3C!channel%3E"
     file = {"id": "F1", "name": "plan.txt", "mode": "external", "is_external": True, "external_url": address}
     event = {"type": "message", "channel": GENERAL, "channel_type": "channel", "user": ALICE}
@@ -98,11 +91,7 @@ async def test_no_file_makes_the_bot_call_a_method_of_slack(
 async def test_slacks_sign_in_page_is_not_taken_for_a_file(
     settings: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
-    settings |= {
-        "slack_bot_token": slack.bot_token,
-        "slack_app_token": slack.app_token,
-        "slack_api_url": slack.api_url,
-    }
+    settings |= of_slack(slack)
     page = ("notes.txt", "text/plain", b"<!DOCTYPE html><html><title>Sign in to Slack</title></html>")
     async with running(**settings):
         await slack.connected(2)

@@ -26,6 +26,7 @@ from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support.agent import an_agent
 from tests.support.bot import running
 from tests.support.settings import of_discord, of_model, of_slack
+from tests.support.sql_database import scratch_database
 
 READ_TOOLS = {"sql_schema", "sql_query", "memory_search", "current_time", "chart", "export"}
 SECRET = "the vault opens with 4711"
@@ -153,19 +154,9 @@ class Obedient:
 
 @pytest_asyncio.fixture(scope="module")
 async def owner_url(database_url: str) -> AsyncIterator[str]:
-    """A database of our own on the embedded server, as its superuser."""
-    superuser = database_url.replace("bot_reader@", "postgres@", 1)
-    connection = await asyncpg.connect(superuser)
-    try:
-        await connection.execute("CREATE DATABASE injected TEMPLATE template0")
-        url = superuser.replace("/sample?", "/injected?", 1)
-        injected = await asyncpg.connect(url)
-        await injected.execute(SCHEMA)
-        await injected.close()
+    """Yield the DSN of a database of our own on the embedded server, for its superuser."""
+    async with scratch_database(database_url, "injected", SCHEMA) as url:
         yield url
-        await connection.execute("DROP DATABASE injected WITH (FORCE)")
-    finally:
-        await connection.close()
 
 
 @pytest_asyncio.fixture

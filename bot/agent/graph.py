@@ -318,7 +318,7 @@ class _Nodes:
             return _failure(call, str(error))
         except ValidationError as error:
             return _failure(call, _invalid_arguments(error))
-        except Exception:  # no tool error may end the turn: the model continues without the result
+        except Exception:  # a bug in a tool or plug-in: logged, and the model continues without the result
             log.exception("tool failed unexpectedly", extra={"tool": call["name"]})
             return _failure(call, "The tool failed with an internal error. The operator's log has more.")
         assert isinstance(result, ToolMessage)

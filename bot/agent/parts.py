@@ -21,7 +21,7 @@ _TITLES = {
     "memory_search": "Search the memory",
     "current_time": "Look at the clock",
 }
-"""What users see while a tool of the bot runs. A tool without a title here is shown by its name."""
+"""Titles of the built-in tools, shown to users while a tool runs. Other tools are shown by their names."""
 
 _STATES: dict[str, Literal["finished", "failed"]] = {"success": "finished", "error": "failed"}
 

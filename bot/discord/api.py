@@ -298,7 +298,7 @@ class DiscordApi:
             with translate_errors(reading=True):
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await client.login(self._token)
-        except BaseException:  # also after a cancellation, the client's session must be closed
+        except BaseException:  # raised again; a login that fails or is cancelled would leave the session open
             await client.close()
             raise
         return client

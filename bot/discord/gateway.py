@@ -188,7 +188,7 @@ class Listener(Client):
     def _guild_created(self, parser: "Parser", data: Payload) -> None:
         try:
             parser(data)
-        except Exception:  # noqa: BLE001 - discord.py raises any error for unexpected data
+        except Exception:  # noqa: BLE001 - discord.py indexes raw JSON: KeyError, TypeError, …; read_guild logs
             parser(read_guild(self, data))
 
     async def on_chat_event(self, event: Event, channel: int) -> None:
@@ -223,7 +223,7 @@ def _parse(name: str, parser: Parser, data: Payload) -> None:
     """Read one event. Raises `Unreachable` if it is the one that begins the session."""
     try:
         parser(data)
-    except Exception as error:
+    except Exception as error:  # discord.py indexes raw JSON; one unreadable event must not end the session
         if name == "READY":
             raise Unreachable(f"the start of Discord's session cannot be read: {error!r}") from error
         log.warning("gateway event not read", extra={"gateway_event": name}, exc_info=error)

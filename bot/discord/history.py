@@ -164,7 +164,7 @@ class History:
         """Read one message; skip it if it cannot be read, since it never will be readable."""
         try:
             return self._parse(data, place)
-        except Exception as error:
+        except Exception as error:  # discord.py indexes raw JSON; the other messages must still be answered
             log.warning("history message not read", exc_info=error)
             return None
 

@@ -43,7 +43,7 @@ def read_message(
 
     try:
         return read(data)
-    except Exception as error:  # noqa: BLE001 - discord.py raises any error for unexpected data
+    except Exception as error:  # noqa: BLE001 - discord.py indexes raw JSON: KeyError, TypeError, …
         author = {**_NOBODY, "id": data["author"]["id"], "bot": bool(data["author"].get("bot"))}
         core = {"content": "", "author": author}
         kept, lost = _readable({"content": None, **data}, core, _MESSAGE_CORE, read)
@@ -90,6 +90,6 @@ def _readable(
 def _reads(read: Callable[[Payload], object], data: Payload) -> bool:
     try:
         read(data)
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:  # noqa: BLE001 - any error is the answer "no": discord.py indexes raw JSON
         return False
     return True

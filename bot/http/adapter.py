@@ -42,11 +42,11 @@ class HttpSettings(PlatformSettings):
 
 @asynccontextmanager
 async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Platform]:
-    from bot.http.detached import AbsentHttp
+    from bot.http.detached import DetachedHttp
     from bot.http.platform import connect
 
     if "http" not in services.roles:
-        yield AbsentHttp(services.files)
+        yield DetachedHttp(services.files)
         return
     async with connect(
         host=settings.http_host,

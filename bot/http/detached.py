@@ -20,7 +20,7 @@ from bot.http.files import read_kept
 from bot.http.replies import HttpThread, Replies
 
 
-class AbsentHttp:
+class DetachedHttp:
     """Platform without a server: answers go into receipts, where other processes look them up."""
 
     name = "http"

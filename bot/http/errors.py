@@ -59,7 +59,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return _from_aiohttp(request, error).response()
     except BotError as error:
         return _from_bot(error).response()
-    except Exception:  # the outermost boundary: whatever happened, the caller gets an answer
+    except Exception:  # the outermost boundary: the trace is logged, the caller gets a 500
         reference = uuid.uuid4().hex[:12]
         logger.exception(
             "request failed", extra={"reference": reference, "method": request.method, "path": request.path}

@@ -14,21 +14,14 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 from bot.chat import (
-    Approval,
-    Attachment,
-    Audience,
     CredentialsRejected,
     Deliver,
     Files,
     Health,
     InboxLookup,
     Json,
-    Message,
-    Receipt,
-    Stop,
     Thread,
     ThreadId,
-    Undeliverable,
 )
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
@@ -42,8 +35,9 @@ from bot.http.auth import (
 from bot.http.bodies import MAX_BODY_BYTES, MAX_TYPE_CHARS, receive
 from bot.http.chat import AUTHOR, Conversation
 from bot.http.connections import BOUNDS, Bounds, Connections, keep_connection
+from bot.http.detached import DetachedHttp
 from bot.http.errors import Handler, Refusal, errors_as_json, not_now
-from bot.http.files import read_kept, send
+from bot.http.files import send
 from bot.http.health import Probes
 from bot.http.memory import MemoryRoutes
 from bot.http.replies import HttpThread, Replies
@@ -60,23 +54,18 @@ _LARGE_AT_ONCE = 32
 """Most large bodies that may arrive concurrently without a token."""
 
 
-class Http:
+class Http(DetachedHttp):
     """HTTP platform with a running server; its `ThreadId`s are `http:api:<thread_id>`."""
 
     def __init__(
         self, port: int, page: str | None, conversation: Conversation, replies: Replies, files: Files
     ) -> None:
+        super().__init__(files)
         self.port = port
         self.page = page
         """Address at which a browser on this machine finds the page, if it is served."""
-        self._files = files
         self._conversation = conversation
         self._replies = replies
-
-    @property
-    def name(self) -> str:
-        """Return `http`."""
-        return "http"
 
     async def receive(self, deliver: Deliver) -> None:
         """Accept chat messages until cancelled; at other times `POST /chat` returns 503."""
@@ -86,32 +75,9 @@ class Http:
         finally:
             self._conversation.deliver = None
 
-    async def catch_up(self, deliver: Deliver) -> None:
-        """Do nothing: a caller without an answer repeats its request."""
-
     def thread(self, id: ThreadId) -> Thread:
         """Return the thread; its callers are found by the messages of a turn, so `id` is not needed."""
         return HttpThread(self._replies)
-
-    async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
-        """Return the stored content of an attachment. Raises `FileRefused`."""
-        return await read_kept(self._files, attachment)
-
-    async def audience(self, message: Message) -> Audience:
-        """Return `members`: all callers share one token."""
-        return "members"
-
-    async def show_request(
-        self, approval: Approval, to: str, receipt: Receipt, *, is_channel: bool
-    ) -> ThreadId | None:
-        """Raise `Undeliverable`: HTTP callers cannot be messaged."""
-        raise Undeliverable("HTTP callers are only answered")
-
-    def refuse_stop(self, stop: Stop, words: str) -> None:
-        """Do nothing: the HTTP response answers a stop directly."""
-
-    async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
-        """Do nothing: no request was shown."""
 
     async def health(self) -> Health:
         """Report `ok` while messages are accepted; the socket cannot close before the server does."""

@@ -206,5 +206,5 @@ class _Index:
         # RediSearch adds existing records in the background
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_INDEXING_SECONDS):
-                while int((await self.index.info())["indexing"]):  # noqa: ASYNC110 - nothing announces it
-                    await asyncio.sleep(0.01)  # polling
+                while int((await self.index.info())["indexing"]):  # noqa: ASYNC110 - see below
+                    await asyncio.sleep(0.01)  # RediSearch announces no end: only FT.INFO tells

@@ -241,7 +241,7 @@ class LongTermMemory:
             except (*ERRORS, OSError, EmbeddingFailed) as error:
                 log.warning("record embedding failed", extra={"error": repr(error)})
                 await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:  # the search by words must go on in this process
+            except Exception:  # a bug is logged and must not end this task: later records need vectors
                 log.exception("record embedding failed")
                 await asyncio.sleep(_RETRY_SECONDS)
 

@@ -95,7 +95,7 @@ class CatchUp:
         """Note that an event was missed if the body fails."""
         try:
             yield
-        except BaseException:  # also after a cancellation it is not known whether the event was delivered
+        except BaseException:  # raised again; a cancelled delivery may have failed: read the history
             self.mark_missed()
             raise
 
@@ -171,7 +171,7 @@ class CatchUp:
             reach = now - self._reach
             since = max(since, reach)
             return await self._read(since, min(since, reach), deliver)
-        except BaseException:  # after a cancellation, too, it must be read again
+        except BaseException:  # raised again; also a cancelled read is incomplete, and its gap must stay open
             self._missing, self._missed_at = True, missed_at
             raise
 

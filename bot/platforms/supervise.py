@@ -46,7 +46,7 @@ async def persevere(
             log.warning(
                 "platform disconnected", extra={"platform": name, "error": str(error), "retry_s": delay}
             )
-        except Exception:  # a fault in one platform must not take the others down
+        except Exception:  # a bug is logged with its trace; the platform reconnects while the others serve
             log.exception("platform failed", extra={"platform": name, "retry_s": delay})
         if time.monotonic() - began > FIRST_MINUTE:
             delay = _FIRST_DELAY

@@ -1,6 +1,7 @@
 """Databases for the SQL tools: the sample data for its reader, a scratch database for its owner."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -18,21 +19,28 @@ CREATE FUNCTION shout() RETURNS void LANGUAGE sql AS $$ SELECT pg_notify('everyb
 """
 
 
-@pytest_asyncio.fixture(scope="module")
-async def owner_url(database_url: str) -> AsyncIterator[str]:
-    """Yield the DSN of a scratch database on the embedded server, for its superuser."""
+@asynccontextmanager
+async def scratch_database(database_url: str, name: str, schema: str) -> AsyncIterator[str]:
+    """Make a database on the embedded server, drop it at the end; yield its DSN for the superuser."""
     superuser = database_url.replace("bot_reader@", "postgres@", 1)
     connection = await asyncpg.connect(superuser)
     try:
-        await connection.execute("CREATE DATABASE scratch TEMPLATE template0")
-        url = superuser.replace("/sample?", "/scratch?", 1)
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        url = superuser.replace("/sample?", f"/{name}?", 1)
         scratch = await asyncpg.connect(url)
-        await scratch.execute(SCRATCH)
+        await scratch.execute(schema)
         await scratch.close()
         yield url
-        await connection.execute("DROP DATABASE scratch WITH (FORCE)")
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await connection.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def owner_url(database_url: str) -> AsyncIterator[str]:
+    """Yield the DSN of a scratch database on the embedded server, for its superuser."""
+    async with scratch_database(database_url, "scratch", SCRATCH) as url:
+        yield url
 
 
 @pytest_asyncio.fixture

@@ -45,7 +45,7 @@ class McpSource:
                 log.info("plug-in reconnected", extra={"plugin": self._name})
         except (PluginError, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except Exception as error:  # foreign client and server: reported in health, and started again later
             raise PluginError(client.reason(error)) from error
         finally:
             self._session = None

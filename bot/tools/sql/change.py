@@ -164,7 +164,7 @@ def _faithful(printer: Callable[[ast.Node], str], tree: ast.Node) -> str:
         text = printer(tree)
         again = parse_sql(text)
         is_faithful = len(again) == 1 and _plain(again[0].stmt) == _plain(tree)
-    except Exception as error:  # the printer handles hundreds of node types
+    except Exception as error:  # pglast raises anything for a node that it cannot print
         raise ToolFailure("The statement cannot be shown exactly: write it in a simpler way.") from error
     _require(is_faithful, "The statement cannot be shown exactly: write it in a simpler way.")
     return text
