@@ -143,11 +143,19 @@ class Begin(Protocol):
 
 
 async def begin_act(
-    chance: random.Random, begin: Begin, new_token: Callable[[], str], made: Callable[[str], Awaitable[int]]
+    chance: random.Random,
+    begin: Begin,
+    new_token: Callable[[], str],
+    made: Callable[[str], Awaitable[int]],
+    *,
+    orders: bool,
 ) -> Act:
-    """Start a random act; the model recognises orders and long answers by a word."""
+    """Start a random act, an order only with `orders`.
+
+    The model recognises orders and long answers by a word.
+    """
     token, delay = new_token(), chance.uniform(0, 2.5)
-    kind = chance.choice([Order, Order, Edit, Edit, Deletion, Stop])
+    kind = chance.choice([*[Order] * 2 * orders, Edit, Edit, Deletion, Stop])
     if kind is Order:
         return Order(token, await begin(f"order {token}"), chance.random() < 0.6, made)
     if kind is Edit:

@@ -12,12 +12,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bot.access.approvals.request_store import MOST_OPEN
 from bot.concurrency.watchdog import HUNG
 from bot.inbox import admin
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
-from tests.storm.acts import Act, Deletion, Hang, Unreadable, begin_act, begin_hang
+from tests.storm.acts import Act, Deletion, Hang, Order, Unreadable, begin_act, begin_hang
 from tests.storm.cluster import Node
 from tests.storm.orders import Orders
 from tests.storm.places import DiscordPlace, Place, SlackPlace
@@ -71,8 +72,7 @@ class Storm:
         self._discord_threads: list[Place] = []
         self._direct = DiscordPlace(self.discord, dm=self.discord.dm(self.discord.alice))
         self._tokens = itertools.count()
-        self.acts: list[Act] = []
-        self._acting: list[asyncio.Task[None]] = []
+        self._acting: list[tuple[Act, asyncio.Task[None]]] = []
         self._conversations: dict[str, list[Json]] = {}
         self.model.respond = self._respond
 
@@ -103,12 +103,21 @@ class Storm:
     async def _act_until(self, end: float) -> None:
         while asyncio.get_running_loop().time() < end:
             await asyncio.sleep(self._random.uniform(0.5, 2))  # the load, as above
-            self._add(await begin_act(self._random, self._begin, self._new_token, self.orders.made))
+            # the bot refuses more open requests of one user
+            orders = sum(isinstance(act, Order) and not task.done() for act, task in self._acting)
+            act = await begin_act(
+                self._random, self._begin, self._new_token, self.orders.made, orders=orders < MOST_OPEN
+            )
+            self._add(act)
 
     def _add(self, act: Act) -> None:
-        self.acts.append(act)
         self.counts[type(act).__name__.lower() + "s"] += 1
-        self._acting.append(asyncio.create_task(act.run()))
+        self._acting.append((act, asyncio.create_task(act.run())))
+
+    @property
+    def acts(self) -> list[Act]:
+        """Return all acts."""
+        return [act for act, _ in self._acting]
 
     async def _begin(self, text: str, user: str = ALICE) -> Place:
         if self._random.random() < 0.5:
@@ -128,7 +137,7 @@ class Storm:
 
     async def acted(self) -> None:
         """Wait until all acts have ended."""
-        await asyncio.gather(*self._acting)
+        await asyncio.gather(*(task for _, task in self._acting))
 
     async def is_settled(self) -> bool:
         """Return True if nothing runs any more and there are no problems."""
