@@ -352,10 +352,12 @@ async def test_sessions_that_a_workspace_does_not_know_are_not_asked_for_at_ever
     assert slack.count("assistant.threads.setStatus") >= 2  # a line of text instead
 
 
+@pytest.mark.parametrize("error", ["thread_not_found", "invalid_thread_ts", "not_in_the_documentation"])
 async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
-    slack: Slack, redis: Redis
+    slack: Slack, redis: Redis, error: str
 ) -> None:
-    slack.fail(SESSIONS, error="thread_not_found")
+    """Fault: the refusal for one deleted question took the stop button from the workspace for an hour."""
+    slack.fail(SESSIONS, error=error)
     async with asked(slack, redis) as question:
         for id in ("one", "two"):
             await replace(question, id=id, state={}).answer(Text("Yes."))
@@ -374,4 +376,21 @@ async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Re
         for _ in range(2):
             async with status.at_work(question.thread, Receipt(question.turn, keep)):
                 fault.lift()
+    assert [each.status for each in slack.workspace.session_statuses] == ["processing", "active"]
+
+
+async def test_a_session_ends_even_if_the_workspace_has_lost_them_meanwhile(
+    slack: Slack, redis: Redis
+) -> None:
+    """Fault: a session that was not ended looked busy for an hour."""
+    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url) as api:
+        status = Status(api, RateLimits(RedisCoordination(redis, "one")))
+
+        async def keep(state: Any) -> None:
+            """Nothing is kept."""
+
+        async with status.at_work(question.thread, Receipt(question.turn, keep)):
+            slack.fail(SESSIONS, error="feature_disabled")
+            async with status.at_work(question.thread, Receipt(question.turn, keep)):
+                """The refusal of another thread, as far as the workspace is concerned."""
     assert [each.status for each in slack.workspace.session_statuses] == ["processing", "active"]

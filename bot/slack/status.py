@@ -34,21 +34,25 @@ THINKING = "is thinking…"
 
 _SESSIONS = "agents.sessions.setStatus"
 
-_OF_ONE_THREAD = frozenset(
+_OF_THE_WORKSPACE = frozenset(
     {
-        "cannot_reply_to_message",
-        "channel_not_found",
-        "is_archived",
-        "message_not_found",
-        "not_in_channel",
-        "thread_not_found",
-        "thread_ts_not_allowed",
-        "thread_ts_required",
-        "user_not_found",
+        "access_denied",
+        "accesslimited",
+        "deprecated_endpoint",
+        "enterprise_is_restricted",
+        "feature_disabled",
+        "is_bot",
+        "method_deprecated",
+        "missing_scope",
+        "no_permission",
+        "not_allowed_token_type",
+        "not_authorized",
+        "team_added_to_org",
+        "unknown_method",
     }
 )
-"""Refusals of a session that concern one thread. All others (unknown_method, feature_disabled, no_permission,
-…) concern the whole workspace."""
+"""Refusals of a session that concern the whole workspace. All others, also unknown ones, concern one thread:
+a question may have been deleted, and its refusal must not take the stop button from everybody."""
 
 _NONE_SECONDS = 3600.0
 """Seconds until a workspace without sessions is tried again: it may get them, or the app the permission."""
@@ -87,7 +91,6 @@ class Status:
         has_line = not has_session
         if has_line:
             await self._show_line(thread, THINKING)
-        has_session |= receipt.turn.attempt > 1  # an earlier attempt may have begun one and crashed
         ours = True
         try:
             yield
@@ -99,7 +102,9 @@ class Status:
                 await receipt.hold()
                 if has_line:  # Slack clears it with an answer, but an earlier attempt may have shown that
                     await self._show_line(thread, "")
-                if has_session:
+                if has_session:  # even if another thread has found since that the workspace has none
+                    await self._end_session(thread)
+                elif receipt.turn.attempt > 1:  # an earlier attempt may have begun one and crashed
                     await self.end(thread)
 
     async def end(self, thread: ThreadId) -> None:
@@ -149,7 +154,7 @@ class Status:
     def _note(self, space: str, error: PlatformError) -> None:
         """Remember a workspace without sessions, if the error means that."""
         if isinstance(error, CredentialsRejected) or (
-            isinstance(error, Refused) and error.code not in _OF_ONE_THREAD
+            isinstance(error, Refused) and error.code in _OF_THE_WORKSPACE
         ):
             self._none_until[space] = time.monotonic() + self._none_seconds
 
