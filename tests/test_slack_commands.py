@@ -2,18 +2,16 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from bot.chat import Health, StorageDown
-from bot.platforms import health as platform_health
-from bot.slack import health as slack_health
-from bot.slack import responses as slack_responses
 from bot.slack.responses import follow_up
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import gated, healthy, serving
+from tests.support.slack_platform import TIMING, gated, healthy, serving
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
@@ -29,17 +27,14 @@ async def test_the_health_command_answers_only_the_caller(server: Slack) -> None
         assert (shown.user, shown.text) == (ALICE, "• 🟢 *redis* ok: ping ms 1")
 
 
-async def test_a_slow_examination_is_answered_after_the_acknowledgement(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slack_responses, "ACK_SECONDS", 0.05)
+async def test_a_slow_examination_is_answered_after_the_acknowledgement(server: Slack) -> None:
     finish = asyncio.Event()
 
     async def slowly() -> list[Health]:
         await finish.wait()
         return await healthy()
 
-    async with serving(server, examine=slowly):
+    async with serving(server, examine=slowly, timing=replace(TIMING, acknowledge=0.05)):
         command = await server.command("/agent-health", "", ALICE, GENERAL)
         assert command.acked
         assert command.response is None
@@ -83,12 +78,10 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
         )
 
 
-async def test_health_tells_the_sockets_and_the_last_event(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 30)  # however busy the machine is
+async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> None:
+    patient = replace(TIMING, probe=30)  # however busy the machine is
     began = time.monotonic()
-    async with serving(server, gated()) as bot:
+    async with serving(server, gated(), timing=patient) as bot:
         health = await bot.platform.health()
         assert (health.name, health.state) == ("slack", "ok")
         assert 0 < health.evidence["probe_ms"] <= (time.monotonic() - began) * 1000 + 1
@@ -115,11 +108,8 @@ async def test_health_tells_the_sockets_and_the_last_event(
     assert (await bot.platform.health()).state == "down"
 
 
-async def test_health_tells_that_slack_rejects_the_token(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platform_health, "FRESH_SECONDS", -1)
-    async with serving(server, gated()) as bot:
+async def test_health_tells_that_slack_rejects_the_token(server: Slack) -> None:
+    async with serving(server, gated(), timing=replace(TIMING, fresh=-1)) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
         health = await bot.platform.health()
@@ -134,9 +124,8 @@ async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
     assert server.count("auth.test") == 2, "one to connect, one for all of these"
 
 
-async def test_health_waits_for_slack_only_so_long(server: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 0.05)
-    async with serving(server, gated()) as bot:
+async def test_health_waits_for_slack_only_so_long(server: Slack) -> None:
+    async with serving(server, gated(), timing=replace(TIMING, probe=0.05)) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()
         assert health.state == "degraded"

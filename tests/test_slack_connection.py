@@ -1,15 +1,15 @@
 """Messages over Slack's sockets: kept before they are acknowledged, and none is lost with a broken socket."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot.chat import CredentialsRejected, Unreachable
-from bot.slack import socket_mode
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import Bot, connected, echo, gated, serving
+from tests.support.slack_platform import TIMING, Bot, connected, echo, gated, serving
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
@@ -142,11 +142,8 @@ async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Sla
         await server.connected(2)
 
 
-async def test_when_no_socket_comes_back_all_is_built_anew(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(socket_mode, "DEAD_AFTER", 0.3)
-    async with connected(server) as platform:
+async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack) -> None:
+    async with connected(server, timing=replace(TIMING, dead=0.3)) as platform:
         bot = Bot(platform, echo, asyncio.TaskGroup())
         receiving = asyncio.create_task(platform.receive(bot.deliver))
         await server.connected(2)
@@ -184,7 +181,8 @@ async def test_nothing_of_a_connection_is_left_when_it_ends(server: Slack) -> No
 async def test_a_wrong_token_is_named_in_one_line(
     server: Slack, setting: str, token: str, variable: str
 ) -> None:
-    async with connected(server, **{setting: token}) as platform:
+    wrong: dict[str, Any] = {setting: token}
+    async with connected(server, **wrong) as platform:
         with pytest.raises(CredentialsRejected, match=rf"{variable} at .*invalid_auth") as caught:
             await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver)
     assert "\n" not in str(caught.value)

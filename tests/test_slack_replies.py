@@ -1,14 +1,12 @@
 """Answers on Slack: streams, cards and notices as people see them, and long ones in several messages."""
 
 import asyncio
-
-import pytest
+from dataclasses import replace
 
 from bot.chat import Notice, Text, ToolStep
-from bot.slack import stream
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import a_message, gated, own, serving
+from tests.support.slack_platform import TIMING, a_message, gated, own, serving
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
@@ -87,10 +85,7 @@ async def test_a_long_answer_goes_on_in_further_messages(server: Slack) -> None:
     assert all(reply.metadata for reply in replies)
 
 
-async def test_a_stream_that_grows_old_goes_on_in_a_new_message(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "STREAM_SECONDS", 0.0)
+async def test_a_stream_that_grows_old_goes_on_in_a_new_message(server: Slack) -> None:
     seen: list[int] = []
 
     async def shown() -> None:
@@ -98,7 +93,7 @@ async def test_a_stream_that_grows_old_goes_on_in_a_new_message(
         await wait_until(lambda: server.count("chat.startStream") >= count, f"{count} streams")
         seen.append(count)
 
-    async with serving(server) as bot:
+    async with serving(server, timing=replace(TIMING, stream=0)) as bot:
         bot.answer = gated(Text("```\none\nx = "), shown, Text("1\ntwo\n```\nthree "), shown, Text("four "))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda text: "four" in text)

@@ -38,17 +38,9 @@ from bot.http import bodies
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, described, keep_sent
 from bot.http.replies import CALLER, REPEAT, Replies, Reply, at_hand, stored, told
+from bot.http.timing import Timing
 
 logger = logging.getLogger(__name__)
-
-KEEP_ALIVE = 15.0
-"""Seconds of silence after which a stream gets a comment, so that no proxy closes it.
-
-https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
-"""
-
-LOOK_SECONDS = 0.5
-"""Seconds between two look-ups of an answer that another process gives."""
 
 LOOKING = "http looks for an answer"
 """Name of the task that looks up answers."""
@@ -78,13 +70,10 @@ _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 
 
 class Conversation:
-    """Chat over HTTP: delivers callers' messages and waits for the answers.
-
-    `patience` is the number of seconds that a caller waits without any part of an answer.
-    """
+    """Chat over HTTP: delivers callers' messages and waits for the answers."""
 
     def __init__(
-        self, replies: Replies, lookup: InboxLookup, files: Files, commands: Commands, patience: float
+        self, replies: Replies, lookup: InboxLookup, files: Files, commands: Commands, timing: Timing
     ) -> None:
         self._files = files
         self.deliver: Deliver | None = None
@@ -92,7 +81,7 @@ class Conversation:
         self._lookup = lookup
         self.last_message_at: float | None = None
         self._replies = replies
-        self._patience = patience
+        self._timing = timing
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that disconnects does not stop its turn."""
@@ -122,7 +111,7 @@ class Conversation:
     async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
         if wants_stream(request.headers.getall(hdrs.ACCEPT, [])):
             return await self._stream(request, thread, reply)
-        async for _ in reply.follow(KEEP_ALIVE, self._patience):
+        async for _ in reply.follow(self._timing.keep_alive, self._timing.patience):
             pass
         return web.json_response(_answer(thread, reply))
 
@@ -151,7 +140,7 @@ class Conversation:
                     for part in found:
                         reply.add(part)
                     reply.finish()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._timing.look)
 
     async def _found(self, thread: ThreadId, message_id: str) -> Sequence[Part]:
         """Return the whole answer from the store, or nothing if there is none yet."""
@@ -208,7 +197,7 @@ class Conversation:
 
     async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
         try:
-            async for parts in reply.follow(KEEP_ALIVE, self._patience):
+            async for parts in reply.follow(self._timing.keep_alive, self._timing.patience):
                 events = b"".join(map(_part_event, parts)) if parts else b": still here\n\n"
                 if events:
                     await response.write(events)

@@ -41,6 +41,7 @@ from bot.http.files import send
 from bot.http.health import Probes
 from bot.http.memory import MemoryRoutes
 from bot.http.replies import HttpThread, Replies
+from bot.http.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -100,21 +101,20 @@ async def connect(
     lookup: InboxLookup,
     files: Files,
     mounts: Mapping[str, Handler],
-    patience: float = 300,
+    timing: Timing | None = None,
     bounds: Bounds | None = None,
 ) -> AsyncIterator[Http]:
     """Serve on `host` and `port` (0: any free port, see `Http.port`) until the context is left.
 
-    `mounts` are POST handlers of other platforms, which authenticate their callers themselves; `patience` is
-    the number of seconds that a caller of `/chat` waits without any part of an answer. On exit, waiting
-    callers get 503. Raises `CredentialsRejected` for settings that cannot work.
+    `mounts` are POST handlers of other platforms, which authenticate their callers themselves. On exit,
+    waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
     """
     check_exposure(host, api_token)
     if mounts and api_token is None:
         log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
-    replies = Replies()
-    conversation = Conversation(replies, lookup, files, commands, patience)
-    probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
+    timing, replies = timing or Timing(), Replies()
+    conversation = Conversation(replies, lookup, files, commands, timing)
+    probes = Probes(commands, lambda: conversation.deliver is not None, timing.ready)
     app = web.Application(
         middlewares=[keep_connection, errors_as_json, guard(api_token, mounts)],
         client_max_size=MAX_BODY_BYTES,

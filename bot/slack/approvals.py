@@ -97,7 +97,14 @@ class Approvals:
 
 
 async def show_request(
-    approval: Approval, to: str, receipt: Receipt, api: SlackApi, limits: RateLimits, *, is_channel: bool
+    approval: Approval,
+    to: str,
+    receipt: Receipt,
+    api: SlackApi,
+    limits: RateLimits,
+    part_seconds: float,
+    *,
+    is_channel: bool,
 ) -> ThreadId:
     """Post a request in a channel or in a user's direct messages, once per receipt."""
     if "channel" not in receipt.state:
@@ -105,17 +112,19 @@ async def show_request(
         opened = {} if is_channel else await api.repeat("conversations.open", users=name)
         await receipt.save(channel=opened["channel"]["id"] if opened else name)
     team, channel = (await api.who()).team_id, receipt.state["channel"]
-    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt)
+    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt, part_seconds)
     messages.extras.append(render_request(approval))
     await messages.recover()
     await messages.finish()
     return ThreadId("slack", team, channel, receipt.state["extras"][approval.id])
 
 
-async def settle_request(approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits) -> None:
+async def settle_request(
+    approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits, part_seconds: float
+) -> None:
     """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
-    messages = Messages(api, limits, thread, receipt)
+    messages = Messages(api, limits, thread, receipt, part_seconds)
     await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
 
 

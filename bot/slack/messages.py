@@ -19,7 +19,7 @@ from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
 from bot.slack.fallback import NO_PREVIEWS, NOT_SHOWN, as_it_is, notify_author
 from bot.slack.markdown import paginate
 from bot.slack.rate_limits import RateLimits
-from bot.slack.writer import PART_SECONDS, Writer
+from bot.slack.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Messages:
         limits: RateLimits,
         thread: ThreadId,
         receipt: Receipt,
-        part_seconds: float = PART_SECONDS,
+        part_seconds: float,
     ) -> None:
         self._api = api
         self._thread = thread

@@ -50,9 +50,6 @@ _OF_ONE_THREAD = frozenset(
 """Refusals of a session that concern one thread. All others (unknown_method, feature_disabled, no_permission,
 …) concern the whole workspace."""
 
-_NONE_SECONDS = 3600.0
-"""Seconds until a workspace without sessions is tried again: it may get them, or the app the permission."""
-
 _BEGIN_SECONDS = 2.0
 """Seconds for showing the status, which an answer does not depend on."""
 
@@ -62,12 +59,12 @@ ended looks busy for an hour."""
 
 
 class Status:
-    """Status of threads; workspaces without sessions are remembered for `none_seconds`."""
+    """Status of threads; workspaces without sessions are remembered for `no_sessions_seconds`."""
 
-    def __init__(self, api: SlackApi, limits: RateLimits, none_seconds: float = _NONE_SECONDS) -> None:
+    def __init__(self, api: SlackApi, limits: RateLimits, no_sessions_seconds: float) -> None:
         self._api = api
         self._limits = limits
-        self._none_seconds = none_seconds
+        self._no_sessions_seconds = no_sessions_seconds
         self._none_until: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -151,7 +148,7 @@ class Status:
         if isinstance(error, CredentialsRejected) or (
             isinstance(error, Refused) and error.code not in _OF_ONE_THREAD
         ):
-            self._none_until[space] = time.monotonic() + self._none_seconds
+            self._none_until[space] = time.monotonic() + self._no_sessions_seconds
 
     async def _set_session_patiently(self, thread: ThreadId, status: str) -> None:
         while True:

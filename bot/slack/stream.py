@@ -19,10 +19,6 @@ from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
-STREAM_SECONDS = 240.0
-"""Seconds after which the answer continues in a new message. Slack ends a stream about 300 s after its start,
-even while it is in use: https://github.com/slackapi/python-slack-sdk/issues/1859"""
-
 _FLUSH_SECONDS = 1.0
 _FLUSH_SIZE = 256
 """A stream is appended to once a second, and only every other second with fewer characters than this."""
@@ -61,15 +57,21 @@ class StreamBudget:
 
 
 class Stream:
-    """Stream of one answer, page after page. A page is one message."""
+    """Stream of one answer, page after page. A page is one message, which grows for `page_seconds`."""
 
     def __init__(
-        self, messages: Messages, renderer: Renderer, budget: StreamBudget, uploads: Uploads
+        self,
+        messages: Messages,
+        renderer: Renderer,
+        budget: StreamBudget,
+        uploads: Uploads,
+        page_seconds: float,
     ) -> None:
         self._messages = messages
         self._uploads = uploads
         self._renderer = renderer
         self._budget = budget
+        self._page_seconds = page_seconds
         self._page: Page | None = None  # none before the first chunk
         self._reopen = ""  # continues a code block at the beginning of the page
         self._body = ""  # the page's text after that, shown or not, without the end of an open code block
@@ -130,7 +132,7 @@ class Stream:
         if self._has_content():
             await self._send()
             self._flushed_at = _now()
-        if self._page and _now() > self._started_at + STREAM_SECONDS:
+        if self._page and _now() > self._started_at + self._page_seconds:
             self._renderer.cut_soon()
 
     async def _show_files(self) -> None:

@@ -13,9 +13,6 @@ from bot.slack.rate_limits import RateLimits
 
 log = logging.getLogger(__name__)
 
-PART_SECONDS = 300.0
-"""Seconds that one part of a reply may fail while Slack answers everything else."""
-
 _LONGEST_WAIT = 10.0
 """Seconds that a write waits for a rate limit: a longer one ends this attempt, and other turns run in the
 meantime."""

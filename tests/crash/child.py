@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from bot import main
 from bot.discord import identify
-from bot.platforms import supervise
 from tests.support import hanging_bot
+from tests.support.bot import with_catch_up
 from tests.support.forks import become
 
 
@@ -16,7 +16,8 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -
     become(environ, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     if is_faulty:
         hanging_bot.install()
+    platforms = main.PLATFORMS
     if is_hasty:
-        supervise.CATCH_UP_SECONDS = 0.2
+        platforms = with_catch_up(0.2)
         identify.IDENTIFY_SECONDS, identify.LOOK_SECONDS = 0.15, 0.02
-    sys.exit(main.main([]))
+    sys.exit(main.main([], platforms))

@@ -10,6 +10,7 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,10 +21,23 @@ from bot.composition import open_bot
 from bot.config import settings_with
 from bot.main import PLATFORMS, main
 from bot.platforms.adapter import Adapter
+from bot.slack.adapter import build_adapter
+from bot.slack.timing import Timing
 from tests.support.forks import FORKS, become
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
+
+
+def with_catch_up(seconds: float, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> Sequence[Adapter[Any]]:
+    """Return the platforms, checked for missed messages every so many seconds."""
+    return [replace(each, catch_up_seconds=seconds) for each in platforms]
+
+
+def with_slack(timing: Timing, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> Sequence[Adapter[Any]]:
+    """Return the platforms, with other times for Slack."""
+    slack = build_adapter(timing)
+    return [slack if each.info is slack.info else each for each in platforms]
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from bot.chat import Event, Health, Json, Message, Part, Receipt, Text, Turn
 from bot.commands.commands import Commands
 from bot.inbox import Lookup
-from bot.slack import socket_mode
 from bot.slack.platform import Slack as SlackPlatform
 from bot.slack.platform import connect
+from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, Slack
@@ -30,9 +30,10 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_ID", "CLIENT_SECRET"):
         monkeypatch.setenv(f"SLACK_{name}", "from-the-environment")
-    monkeypatch.setattr(socket_mode, "_PING_SECONDS", 0.2)
-    monkeypatch.setattr(socket_mode, "WATCH_SECONDS", 0.1)
 
+
+TIMING = Timing(ping=0.2, watch=0.1)
+"""Times of the platform under test: a lost socket is noticed soon."""
 
 NO_FILES = FileStore(Redis())  # no test here shows one
 SHARED: list[RedisCoordination] = []
@@ -119,7 +120,12 @@ async def healthy() -> list[Health]:
 
 @contextlib.asynccontextmanager
 async def connected(
-    server: Slack, *, examine: Any = healthy, usage: Any = None, **settings: str | None
+    server: Slack,
+    *,
+    examine: Any = healthy,
+    usage: Any = None,
+    timing: Timing = TIMING,
+    **settings: str | None,
 ) -> AsyncIterator[SlackPlatform]:
     """Yield a platform that is connected to the server."""
     arguments: dict[str, Any] = {
@@ -130,6 +136,7 @@ async def connected(
     }
     commands = Commands(examine, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}")
     arguments |= {"shared": SHARED[0], "lookup": LOOKUPS[0], "files": NO_FILES, "catch_up_hours": 24}
+    arguments |= {"timing": timing}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
 
@@ -141,11 +148,12 @@ async def serving(
     *,
     examine: Any = healthy,
     usage: Any = None,
+    timing: Timing = TIMING,
     **settings: str | None,
 ) -> AsyncIterator[Bot]:
     """Yield a bot that listens for as long as the context lasts."""
     async with (
-        connected(server, examine=examine, usage=usage, **settings) as platform,
+        connected(server, examine=examine, usage=usage, timing=timing, **settings) as platform,
         asyncio.TaskGroup() as group,
     ):
         bot = Bot(platform, answer, group)
