@@ -59,8 +59,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> int:
     """Run the command line. Returns the exit code: 0 clean, 1 an error, 2 something to fix.
 
-    The trace of an unexpected error goes through the log, which takes secrets out. `platforms` are those of
-    `PLATFORMS`, perhaps with other times.
+    `platforms` are those of `PLATFORMS`, possibly with other durations. The trace of an unexpected error goes
+    through the log, which takes secrets out.
     """
     parsed = _parse(arguments)
     if parsed.command == "settings":

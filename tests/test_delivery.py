@@ -18,10 +18,11 @@ from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import bot as support
 from tests.support.bot import http_port
+from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
-running = partial(support.running, support.with_catch_up(0.1))
+running = partial(support.running, platforms_with(catch_up_seconds=0.1))
 
 
 async def heard(redis: Redis, source: str) -> bool:

@@ -4,30 +4,29 @@ import asyncio
 import contextlib
 import logging
 import sys
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from redis.asyncio import Redis
 
 from bot.chat import CredentialsRejected, Event, Json, Message, PlatformError, Unreachable
 from bot.concurrency.tasks import cancel
-from bot.discord import connection
 from bot.discord import handlers as handling
-from bot.discord import health as discord_health
 from bot.discord.errors import translate_errors
 from bot.platforms import health as platform_health
 from bot.platforms import supervise
 from tests.servers.discord.gateway import Session
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
-from tests.support.discord_platform import Bot, a_platform, bot_of, direct, ends, texts
+from tests.support.discord_platform import QUICK, Bot, a_platform, bot_of, direct, ends, texts
 from tests.support.discord_shard import sample, samples
 from tests.support.wait import wait_until
 
-quick = discord_platform.quick
+timing = discord_platform.timing
 server = discord_platform.server
-shared = discord_platform.shared
 bot = discord_platform.bot
 live = discord_platform.live
 
@@ -139,10 +138,10 @@ async def test_a_dead_rest_api_is_unreachable(server: Discord, bot: Bot) -> None
         await bot.platform.receive(bot.deliver)
 
 
-async def test_a_wrong_token_is_rejected_and_the_setting_named() -> None:
+async def test_a_wrong_token_is_rejected_and_the_setting_named(redis: Redis) -> None:
     async with (
         Discord() as server,
-        a_platform("wrong", server.url) as platform,
+        a_platform("wrong", server.url, redis) as platform,
     ):
         bot = Bot(platform)
         with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
@@ -159,8 +158,8 @@ async def test_a_token_that_is_revoked_later_is_rejected(server: Discord, bot: B
         await receiving
 
 
-async def test_without_the_message_content_intent_the_switch_is_named() -> None:
-    async with Discord() as server, bot_of(server) as bot:
+async def test_without_the_message_content_intent_the_switch_is_named(redis: Redis) -> None:
+    async with Discord() as server, bot_of(server, redis) as bot:
         server.allow_intents()
         with pytest.raises(CredentialsRejected, match=r"DISCORD_TOKEN.*Message Content Intent"):
             await bot.platform.receive(bot.deliver)
@@ -193,10 +192,10 @@ async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_kno
     assert (await bot.platform.health()).state == "degraded"
 
 
+@pytest.mark.parametrize("timing", [replace(QUICK, down_after=0.1)], ids=["quick"])
 async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_listeners(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+    server: Discord, bot: Bot
 ) -> None:
-    monkeypatch.setattr(connection, "DOWN_SECONDS", 0.1)
     async with bot.listening():
         await server.connected()
 
@@ -244,10 +243,8 @@ async def test_health_tells_how_old_the_answer_of_rest_is(
     await wait_until(is_older, "the answer is older")
 
 
-async def test_health_does_not_wait_long_for_rest(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(discord_health, "PROBE_SECONDS", 0.1)
+@pytest.mark.parametrize("timing", [replace(QUICK, probe_timeout=0.1)], ids=["quick"])
+async def test_health_does_not_wait_long_for_rest(server: Discord, bot: Bot) -> None:
     server.fail("GET", "/users/@me", delay=30)
     health = await bot.platform.health()
     assert health.state == "degraded"
@@ -331,9 +328,9 @@ async def test_no_warning_says_that_voice_is_missing() -> None:
 # --- the edges
 
 
-async def test_discord_pys_addresses_are_put_back() -> None:
+async def test_discord_pys_addresses_are_put_back(redis: Redis) -> None:
     before = (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
-    async with a_platform("t", "http://127.0.0.1:9/api/v10/"):
+    async with a_platform("t", "http://127.0.0.1:9/api/v10/", redis):
         assert Route.BASE == "http://127.0.0.1:9/api/v10"
     assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
 

@@ -20,13 +20,14 @@ from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
 from tests.support import bot as support
 from tests.support.approvals import ASK
 from tests.support.obedient_model import obey, order
+from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.table import Shelf
 from tests.support.wait import wait_until
 
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
 GUEST = {"is_restricted": True}
-running = partial(support.running, support.with_slack(Timing(author_patience=30)))
+running = partial(support.running, platforms_with(slack_timing=Timing(author_patience=30)))
 """The bot, which waits for `users.info` as long as a busy machine takes."""
 
 COUNT = order("sql_query", query="select count(*) as n from customers")

@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 
 from bot.app import Bot
 from bot.config import reserved_keys
-from bot.main import PLATFORMS
 from bot.platforms.adapter import Adapter
 from bot.slack.timing import Timing
 from tests.servers.discord.service import (
@@ -21,7 +20,8 @@ from tests.servers.discord.service import (
     User,
 )
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Modal, Slack
-from tests.support.bot import http_port, running, with_slack
+from tests.support.bot import http_port, running
+from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
 
 
@@ -36,7 +36,7 @@ def audit(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str, str]]:
 
 @asynccontextmanager
 async def on_slack(
-    mode: str, slack: Slack, storage: dict[str, Any], platforms: Sequence[Adapter[Any]] = PLATFORMS
+    mode: str, slack: Slack, storage: dict[str, Any], platforms: Sequence[Adapter[Any]] = platforms_with()
 ) -> AsyncIterator[Bot]:
     """The bot on sockets or over HTTP; alice is an administrator of it, bob is not."""
     settings = storage | {"slack_bot_token": slack.bot_token, "slack_api_url": slack.api_url}
@@ -171,7 +171,7 @@ async def test_slack_a_slow_redis_is_answered_after_the_acknowledgement(
     storage: dict[str, Any], slack: Slack, redis: Redis
 ) -> None:
     """Slack waits 3 s; the answer to the command and to the form comes when Redis has done it."""
-    async with on_slack("socket", slack, storage, with_slack(Timing(acknowledge=0.05))):
+    async with on_slack("socket", slack, storage, platforms_with(slack_timing=Timing(acknowledge=0.05))):
         form = await form_for(slack, "set greeting")
         await redis.client_pause(300, all=False)
         command = await slack.command("/agent-redis", "set other x", ALICE, GENERAL)

@@ -10,20 +10,19 @@ from bot.discord.shard import Shard
 from bot.platforms import health
 from bot.platforms.health import Finding
 
-PROBE_SECONDS = 2.0
-
 
 class TokenProbe(health.TokenProbe):
     """Probe that requests the own user: `down` if the token is refused, `degraded` without an answer."""
 
-    def __init__(self, api: DiscordApi) -> None:
+    def __init__(self, api: DiscordApi, timeout: float) -> None:
         super().__init__()
         self._api = api
+        self._timeout = timeout
 
     async def _ask(self) -> Finding:
         began = time.monotonic()
         try:
-            await self._api.check_token(PROBE_SECONDS)
+            await self._api.check_token(self._timeout)
         except CredentialsRejected as error:
             return "down", {"rest": str(error)}
         except PlatformError as error:

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Mapping
 
 from bot import main
-from bot.discord import identify
 from tests.support import hanging_bot
-from tests.support.bot import with_catch_up
 from tests.support.forks import become
+from tests.support.platforms import platforms_with
 
 
 def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -> None:
@@ -16,8 +15,4 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -
     become(environ, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     if is_faulty:
         hanging_bot.install()
-    platforms = main.PLATFORMS
-    if is_hasty:
-        platforms = with_catch_up(0.2)
-        identify.IDENTIFY_SECONDS, identify.LOOK_SECONDS = 0.15, 0.02
-    sys.exit(main.main([], platforms))
+    sys.exit(main.main([], platforms_with(catch_up_seconds=0.2) if is_hasty else main.PLATFORMS))

@@ -10,7 +10,6 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,29 +18,19 @@ from typing import Any
 from bot.app import Bot
 from bot.composition import open_bot
 from bot.config import settings_with
-from bot.main import PLATFORMS, main
+from bot.main import main
 from bot.platforms.adapter import Adapter
-from bot.slack.adapter import build_adapter
-from bot.slack.timing import Timing
 from tests.support.forks import FORKS, become
+from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
-def with_catch_up(seconds: float, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> Sequence[Adapter[Any]]:
-    """Return the platforms, checked for missed messages every so many seconds."""
-    return [replace(each, catch_up_seconds=seconds) for each in platforms]
-
-
-def with_slack(timing: Timing, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> Sequence[Adapter[Any]]:
-    """Return the platforms, with other times for Slack."""
-    slack = build_adapter(timing)
-    return [slack if each.info is slack.info else each for each in platforms]
-
-
 @asynccontextmanager
-async def running(platforms: Sequence[Adapter[Any]] = PLATFORMS, /, **settings: Any) -> AsyncIterator[Bot]:
+async def running(
+    platforms: Sequence[Adapter[Any]] = platforms_with(), /, **settings: Any
+) -> AsyncIterator[Bot]:
     """Run the whole bot in this process, with these settings and nothing from the environment."""
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
