@@ -27,7 +27,7 @@ from tests.support.wait import wait_until
 
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
 GUEST = {"is_restricted": True}
-running = partial(support.running, platforms_with(slack_timing=Timing(author_patience=30)))
+running = partial(support.running, platforms_with(slack_timing=Timing(author_timeout=30)))
 """The bot, which waits for `users.info` as long as a busy machine takes."""
 
 COUNT = order("sql_query", query="select count(*) as n from customers")

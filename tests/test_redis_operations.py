@@ -171,7 +171,7 @@ async def test_slack_a_slow_redis_is_answered_after_the_acknowledgement(
     storage: dict[str, Any], slack: Slack, redis: Redis
 ) -> None:
     """Slack waits 3 s; the answer to the command and to the form comes when Redis has done it."""
-    async with on_slack("socket", slack, storage, platforms_with(slack_timing=Timing(acknowledge=0.05))):
+    async with on_slack("socket", slack, storage, platforms_with(slack_timing=Timing(ack_timeout=0.05))):
         form = await form_for(slack, "set greeting")
         await redis.client_pause(300, all=False)
         command = await slack.command("/agent-redis", "set other x", ALICE, GENERAL)

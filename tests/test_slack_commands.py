@@ -34,7 +34,7 @@ async def test_a_slow_examination_is_answered_after_the_acknowledgement(server: 
         await finish.wait()
         return await healthy()
 
-    async with serving(server, examine=slowly, timing=replace(TIMING, acknowledge=0.05)):
+    async with serving(server, examine=slowly, timing=replace(TIMING, ack_timeout=0.05)):
         command = await server.command("/agent-health", "", ALICE, GENERAL)
         assert command.acked
         assert command.response is None
@@ -79,7 +79,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
 
 
 async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> None:
-    patient = replace(TIMING, probe=30)  # however busy the machine is
+    patient = replace(TIMING, probe_timeout=30)  # however busy the machine is
     began = time.monotonic()
     async with serving(server, gated(), timing=patient) as bot:
         health = await bot.platform.health()
@@ -109,7 +109,7 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> Non
 
 
 async def test_health_tells_that_slack_rejects_the_token(server: Slack) -> None:
-    async with serving(server, gated(), timing=replace(TIMING, fresh=-1)) as bot:
+    async with serving(server, gated(), timing=replace(TIMING, probe_max_age=-1)) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
         health = await bot.platform.health()
@@ -125,7 +125,7 @@ async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
 
 
 async def test_health_waits_for_slack_only_so_long(server: Slack) -> None:
-    async with serving(server, gated(), timing=replace(TIMING, probe=0.05)) as bot:
+    async with serving(server, gated(), timing=replace(TIMING, probe_timeout=0.05)) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()
         assert health.state == "degraded"

@@ -143,7 +143,7 @@ async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Sla
 
 
 async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack) -> None:
-    async with connected(server, timing=replace(TIMING, dead=0.3)) as platform:
+    async with connected(server, timing=replace(TIMING, down_after=0.3)) as platform:
         bot = Bot(platform, echo, asyncio.TaskGroup())
         receiving = asyncio.create_task(platform.receive(bot.deliver))
         await server.connected(2)

@@ -188,7 +188,8 @@ async def test_streams_stay_below_what_a_workspace_is_allowed(
     shared: RedisCoordination, redis: Redis
 ) -> None:
     """All processes together: what one has used up is not there for another."""
-    budget, other = (StreamBudget(RateLimits(each)) for each in (shared, RedisCoordination(redis, "two")))
+    processes = (shared, RedisCoordination(redis, "two"))
+    budget, other = (StreamBudget(RateLimits(each), flush_interval=1) for each in processes)
     for _ in range(9):
         assert await budget.may_start("T1")
         assert await other.may_start("T1")

@@ -93,7 +93,7 @@ async def test_a_stream_that_grows_old_goes_on_in_a_new_message(server: Slack) -
         await wait_until(lambda: server.count("chat.startStream") >= count, f"{count} streams")
         seen.append(count)
 
-    async with serving(server, timing=replace(TIMING, stream=0)) as bot:
+    async with serving(server, timing=replace(TIMING, stream_max_age=0)) as bot:
         bot.answer = gated(Text("```\none\nx = "), shown, Text("1\ntwo\n```\nthree "), shown, Text("four "))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda text: "four" in text)

@@ -26,7 +26,7 @@ from tests.support.slack_reply import asked, replies
 from tests.support.wait import wait_until
 
 FOR_EVER = math.inf
-AT_ONCE = Timing(part=0)
+AT_ONCE = Timing(part_timeout=0)
 """Times with which a part is given up when it fails first."""
 LINKS = "See https://example.com/a and [b](https://example.com/b). "
 REQUEST = Approval(
@@ -327,7 +327,10 @@ async def test_an_answer_that_cannot_be_read_is_none(body: bytes, content_type: 
 
     app = web.Application()
     app.router.add_route("*", "/api/{method}", answer)
-    async with TestServer(app) as server, open_api("xoxb-test", str(server.make_url("/api/"))) as api:
+    async with (
+        TestServer(app) as server,
+        open_api("xoxb-test", str(server.make_url("/api/")), Timing()) as api,
+    ):
         with pytest.raises(Unreachable):
             await api.identify()
         state, _ = await TokenProbe(api, Timing())()
@@ -368,8 +371,9 @@ async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
 async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Redis) -> None:
     """The workspace may have got them, or the app its permission."""
     fault = slack.fail(SESSIONS, error="feature_disabled", times=FOR_EVER)
-    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url) as api:
-        status = Status(api, RateLimits(RedisCoordination(redis, "one")), no_sessions_seconds=0)
+    hasty = Timing(session_retry_interval=0)
+    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url, hasty) as api:
+        status = Status(api, RateLimits(RedisCoordination(redis, "one")), hasty)
 
         async def keep(state: Any) -> None:
             """Nothing is kept."""

@@ -31,7 +31,7 @@ def said(user: str = DANA, **more: Any) -> Message:
     )
 
 
-PATIENT = Timing(author_patience=5)
+PATIENT = Timing(author_timeout=5)
 
 
 async def introduced(slack: Slack, redis: Redis, *events: Event, timing: Timing = PATIENT) -> list[Event]:
@@ -41,7 +41,7 @@ async def introduced(slack: Slack, redis: Redis, *events: Event, timing: Timing 
     async def deliver(event: Event) -> None:
         arrived.append(event)
 
-    async with open_api(slack.bot_token, slack.api_url) as api:
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
         hand_over = Users(api, RateLimits(RedisCoordination(redis, "one")), timing).add_authors(deliver)
         for event in events:
             await hand_over(event)
@@ -88,9 +88,9 @@ async def test_the_team_that_an_event_names_stays_where_slack_tells_none(slack: 
 
 async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(slack: Slack, redis: Redis) -> None:
     """Fault: a guest counted as a member for as long as `users.info` failed."""
-    forgetful = replace(PATIENT, author_known=0)
+    forgetful = replace(PATIENT, author_max_age=0)
     slack.describe(DANA, team_id="T0OTHER0001", is_restricted=True)
-    async with open_api(slack.bot_token, slack.api_url) as api:
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
         people = Users(api, RateLimits(RedisCoordination(redis, "one")), forgetful)
         assert await people.is_external(TEAM, DANA)
         slack.fail("users.info", error="internal_error", times=math.inf)
@@ -103,7 +103,7 @@ async def test_the_team_that_a_press_names_counts_while_slack_does_not_answer(
     slack: Slack, redis: Redis, claimed: str, is_external: bool
 ) -> None:
     slack.fail("users.info", error="user_not_found", times=math.inf)
-    async with open_api(slack.bot_token, slack.api_url) as api:
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
         people = Users(api, RateLimits(RedisCoordination(redis, "one")), PATIENT)
         assert await people.is_external(TEAM, DANA, claimed) is is_external
 
@@ -124,7 +124,7 @@ async def test_no_failure_keeps_a_message_back(slack: Slack, redis: Redis, troub
     """It is then handed over as it is; Slack is not asked again for a while."""
     slack.describe(DANA)
     slack.fail("users.info", times=9, **trouble)
-    hasty = Timing(author_patience=0.2)
+    hasty = Timing(author_timeout=0.2)
     assert await introduced(slack, redis, said(), said(), timing=hasty) == [said(), said()]
     assert slack.count("users.info") <= 3  # with the repetitions of one question
 

@@ -21,12 +21,10 @@ from bot.slack.markdown import mrkdwn
 from bot.slack.messages import Extra, Messages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.responses import follow_up
+from bot.slack.timing import Timing
 from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
-
-_RESPOND_SECONDS = 1.5
-"""Slack waits 3 s for the acknowledgement of a press."""
 
 
 def render_request(approval: Approval) -> Extra:
@@ -102,7 +100,7 @@ async def show_request(
     receipt: Receipt,
     api: SlackApi,
     limits: RateLimits,
-    part_seconds: float,
+    timing: Timing,
     *,
     is_channel: bool,
 ) -> ThreadId:
@@ -112,7 +110,7 @@ async def show_request(
         opened = {} if is_channel else await api.repeat("conversations.open", users=name)
         await receipt.save(channel=opened["channel"]["id"] if opened else name)
     team, channel = (await api.who()).team_id, receipt.state["channel"]
-    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt, part_seconds)
+    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt, timing)
     messages.extras.append(render_request(approval))
     await messages.recover()
     await messages.finish()
@@ -120,21 +118,24 @@ async def show_request(
 
 
 async def settle_request(
-    approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits, part_seconds: float
+    approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits, timing: Timing
 ) -> None:
     """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
-    messages = Messages(api, limits, thread, receipt, part_seconds)
+    messages = Messages(api, limits, thread, receipt, timing)
     await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
 
 
 class ApprovalButtons:
     """Buttons of requests; only the user who presses one sees the answer."""
 
-    def __init__(self, commands: Commands, users: Users, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, commands: Commands, users: Users, session: aiohttp.ClientSession, timeout: float
+    ) -> None:
         self._commands = commands
         self._users = users
         self._session = session
+        self._timeout = timeout
         self._answers: set[asyncio.Task[None]] = set()
 
     async def take(self, body: Mapping[str, Json], team: str) -> None:
@@ -161,4 +162,4 @@ class ApprovalButtons:
         answer = asyncio.create_task(follow_up(self._session, url, mrkdwn(words)))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
-        await asyncio.wait([answer], timeout=_RESPOND_SECONDS)
+        await asyncio.wait([answer], timeout=self._timeout)

@@ -77,7 +77,7 @@ async def connect(
     files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
-    timing: Timing | None = None,
+    timing: Timing,
 ) -> AsyncIterator["Slack"]:
     """Open Slack with one HTTP session, which is closed with the context; makes no request yet.
 
@@ -86,9 +86,11 @@ async def connect(
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    timing = timing or Timing()
-    limits, catch_up = RateLimits(shared), CatchUp(shared, catch_up_hours)
-    async with open_api(bot_token, api_url) as api, Status(api, limits, timing.no_sessions) as status:
+    limits = RateLimits(shared)
+    catch_up = CatchUp(
+        shared, catch_up_hours, sweep_seconds=timing.sweep_interval, deaf_seconds=timing.deaf_after
+    )
+    async with open_api(bot_token, api_url, timing) as api, Status(api, limits, timing) as status:
         history = History(api, limits, shared, lookup, bots)
         yield Slack(
             api,
@@ -138,10 +140,12 @@ class Slack:
         self._lookup = lookup
         self._bots = bots
         self._timing = timing
-        self._budget = StreamBudget(limits)
-        self._audiences = Audiences(api)
+        self._budget = StreamBudget(limits, timing.flush_interval)
+        self._audiences = Audiences(api, timing)
         self._users = Users(api, limits, timing)
-        self._approval_buttons = approvals.ApprovalButtons(commands, self._users, api.session)
+        self._approval_buttons = approvals.ApprovalButtons(
+            commands, self._users, api.session, timing.button_timeout
+        )
         self._probe = TokenProbe(api, timing)
         self._telling: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
@@ -199,12 +203,12 @@ class Slack:
     ) -> ThreadId:
         """Post an approval request in a channel or in a user's direct messages."""
         return await approvals.show_request(
-            approval, to, receipt, self._api, self._limits, self._timing.part, is_channel=is_channel
+            approval, to, receipt, self._api, self._limits, self._timing, is_channel=is_channel
         )
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Show the decision in the message of a request."""
-        await approvals.settle_request(approval, receipt, self._api, self._limits, self._timing.part)
+        await approvals.settle_request(approval, receipt, self._api, self._limits, self._timing)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell a user privately why a stop was refused, in a task: Slack waits only 3 s for the event."""
@@ -309,10 +313,10 @@ class Slack:
             before_authorize=hand_over,
         )
         is_external = partial(self._users.is_external, identity.team_id)
-        ack_seconds = self._timing.acknowledge
+        ack_timeout = self._timing.ack_timeout
         if self._commands.operations:
-            add_redis_command(app, self._commands.operations, self._api, is_external, ack_seconds)
+            add_redis_command(app, self._commands.operations, self._api, is_external, ack_timeout)
         if self._commands.memory:  # first: add_commands answers all unknown commands
             add_memory_command(app, self._commands.memory, self._api, identity.team_id)
-        add_commands(app, self._commands, self._api.session, is_external, ack_seconds)
+        add_commands(app, self._commands, self._api.session, is_external, ack_timeout)
         return app

@@ -39,7 +39,7 @@ def is_form(body: Mapping[str, Json]) -> bool:
 
 
 def add_redis_command(
-    app: AsyncApp, operations: Operations, api: SlackApi, is_external: IsExternal, ack_seconds: float
+    app: AsyncApp, operations: Operations, api: SlackApi, is_external: IsExternal, ack_timeout: float
 ) -> None:
     """Register the command and its form with `app`; only the caller sees the answers.
 
@@ -61,11 +61,11 @@ def add_redis_command(
         return await _store(operations, body["view"]["state"]["values"], author)
 
     async def command(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await responses.answer(ack, api.session, body, answer(body), ack_seconds)
+        await responses.answer(ack, api.session, body, answer(body), ack_timeout)
 
     async def form(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         storing = asyncio.ensure_future(store(body))
-        await asyncio.wait([storing], timeout=ack_seconds)
+        await asyncio.wait([storing], timeout=ack_timeout)
         if storing.done() and (faults := storing.result()[0]):
             await ack(response_action="errors", errors=faults)
             return

@@ -42,7 +42,7 @@ class SlackThread:
         if receipt.state.get("finished"):
             await self.status.end(self.id)  # only this may be missing
             return
-        messages = Messages(self.api, self.limits, self.id, receipt, self.timing.part)
+        messages = Messages(self.api, self.limits, self.id, receipt, self.timing)
         text = _without_approvals(parts, Approvals(messages, self.lookup))
         async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt):
             try:
@@ -63,7 +63,7 @@ class SlackThread:
         if (
             is_new
             and _takes_streams(receipt)
-            and await Stream(messages, renderer, self.budget, uploads, self.timing.stream).follow(ahead)
+            and await Stream(messages, renderer, self.budget, uploads, self.timing).follow(ahead)
         ):
             return
         while not ahead.ended:

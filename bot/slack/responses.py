@@ -28,14 +28,14 @@ async def answer(
     session: aiohttp.ClientSession,
     body: Mapping[str, Json],
     work: Awaitable[str],
-    ack_seconds: float,
+    ack_timeout: float,
 ) -> None:
-    """Acknowledge with the answer of `work`; if it takes longer than `ack_seconds`, send it later.
+    """Acknowledge with the answer of `work`; if it takes longer than `ack_timeout`, send it later.
 
     An empty answer is skipped.
     """
     answering = asyncio.ensure_future(_answered(work))
-    await asyncio.wait([answering], timeout=ack_seconds)
+    await asyncio.wait([answering], timeout=ack_timeout)
     if answering.done():
         await ack(mrkdwn(answering.result()))
         return

@@ -25,17 +25,15 @@ SOCKETS = 2
 """slack-sdk closes a socket that Slack wants to replace before it opens the next: the other one receives the
 events in between."""
 
-_CONNECT_TIMEOUT = 30.0
-
 
 @contextlib.asynccontextmanager
 async def open_sockets(
     app: AsyncApp, api: SlackApi, app_token: str, timing: Timing
 ) -> AsyncIterator["Sockets"]:
     """Open sockets that pass events to `app`. Raises `Unreachable` when none opens in time."""
-    handlers = [_handler(app, api, app_token, timing.ping) for _ in range(SOCKETS)]
+    handlers = [_handler(app, api, app_token, timing.ping_interval) for _ in range(SOCKETS)]
     try:
-        await _connect(handlers)
+        await _connect(handlers, timing.connect_timeout)
         yield Sockets(handlers, timing)
     finally:
         for handler in handlers:
@@ -56,18 +54,18 @@ class Sockets:
     async def watch(self, missed: Callable[[], None]) -> None:
         """Check the sockets until cancelled; call `missed` while none is open.
 
-        Raises `Unreachable` when none was open for `Timing.dead` seconds.
+        Raises `Unreachable` when none was open for `Timing.down_after` seconds.
         """
         loop = asyncio.get_running_loop()
         alive_at = loop.time()
         while True:
-            await asyncio.sleep(self._timing.watch)
+            await asyncio.sleep(self._timing.socket_check_interval)
             if await self.connected():
                 alive_at = loop.time()
             else:
                 missed()
-                if loop.time() - alive_at >= self._timing.dead:
-                    raise Unreachable(f"Slack: no socket for over {self._timing.dead:g} s")
+                if loop.time() - alive_at >= self._timing.down_after:
+                    raise Unreachable(f"Slack: no socket for over {self._timing.down_after:g} s")
             await self._unstick()
 
     async def _unstick(self) -> None:
@@ -91,20 +89,20 @@ class _Handler(AsyncSocketModeHandler):
         await super().handle(client, req)
 
 
-def _handler(app: AsyncApp, api: SlackApi, app_token: str, ping: float) -> AsyncSocketModeHandler:
-    handler = _Handler(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=ping)
+def _handler(app: AsyncApp, api: SlackApi, app_token: str, ping_interval: float) -> AsyncSocketModeHandler:
+    handler = _Handler(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=ping_interval)
     handler.client.proxy = None  # as in bot.slack.api
     return handler
 
 
-async def _connect(handlers: Sequence[AsyncSocketModeHandler]) -> None:
+async def _connect(handlers: Sequence[AsyncSocketModeHandler], timeout: float) -> None:
     # connect_async retries for ever, so it needs a time limit here
     try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
             for handler in handlers:
                 group.create_task(handler.connect_async())  # type: ignore[no-untyped-call]  # Bolt leaves it untyped
     except TimeoutError as error:
-        raise Unreachable(f"Slack: no socket within {_CONNECT_TIMEOUT:g} s") from error
+        raise Unreachable(f"Slack: no socket within {timeout:g} s") from error
 
 
 async def _close(handler: AsyncSocketModeHandler) -> None:

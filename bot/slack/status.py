@@ -26,6 +26,7 @@ from bot.concurrency.tasks import cancel
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
 from bot.slack.rate_limits import END_SESSION, RateLimits
+from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -50,21 +51,14 @@ _OF_ONE_THREAD = frozenset(
 """Refusals of a session that concern one thread. All others (unknown_method, feature_disabled, no_permission,
 …) concern the whole workspace."""
 
-_BEGIN_SECONDS = 2.0
-"""Seconds for showing the status, which an answer does not depend on."""
-
-_END_SECONDS = 75.0
-"""Seconds for clearing the status. This may wait for the next minute's calls, because a session that is not
-ended looks busy for an hour."""
-
 
 class Status:
-    """Status of threads; workspaces without sessions are remembered for `no_sessions_seconds`."""
+    """Status of threads; workspaces without sessions are remembered for `Timing.session_retry_interval`."""
 
-    def __init__(self, api: SlackApi, limits: RateLimits, no_sessions_seconds: float) -> None:
+    def __init__(self, api: SlackApi, limits: RateLimits, timing: Timing) -> None:
         self._api = api
         self._limits = limits
-        self._no_sessions_seconds = no_sessions_seconds
+        self._timing = timing
         self._none_until: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -117,7 +111,7 @@ class Status:
 
     async def _end_session(self, thread: ThreadId) -> None:
         try:
-            async with asyncio.timeout(_END_SECONDS):
+            async with asyncio.timeout(self._timing.status_end_timeout):
                 await self._limits.wait(thread.space, END_SESSION)
                 await self._set_session_patiently(thread, "active")
         except (PlatformError, TimeoutError) as error:
@@ -130,7 +124,7 @@ class Status:
         if self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS):
             return False
         try:
-            async with asyncio.timeout(_BEGIN_SECONDS):
+            async with asyncio.timeout(self._timing.status_timeout):
                 await self._set_session(thread, "processing")
         except (Unreachable, TimeoutError) as error:  # Slack may have begun it anyway
             log.debug("session not confirmed", extra={"error": repr(error)})
@@ -148,7 +142,7 @@ class Status:
         if isinstance(error, CredentialsRejected) or (
             isinstance(error, Refused) and error.code not in _OF_ONE_THREAD
         ):
-            self._none_until[space] = time.monotonic() + self._no_sessions_seconds
+            self._none_until[space] = time.monotonic() + self._timing.session_retry_interval
 
     async def _set_session_patiently(self, thread: ThreadId, status: str) -> None:
         while True:
@@ -163,7 +157,7 @@ class Status:
     async def _show_line(self, thread: ThreadId, status: str) -> None:
         # Slack clears it by itself with an answer, or after two minutes
         try:
-            async with asyncio.timeout(_BEGIN_SECONDS):
+            async with asyncio.timeout(self._timing.status_timeout):
                 await self._api.repeat(
                     "assistant.threads.setStatus",
                     channel_id=thread.channel,

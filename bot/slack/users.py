@@ -20,10 +20,6 @@ log = logging.getLogger(__name__)
 
 _METHOD = "users.info"
 
-_UNKNOWN_SECONDS = 60.0
-_FORBIDDEN_SECONDS = 3600.0
-"""Seconds that a failure, and a refusal of the token (a missing scope) are remembered."""
-
 _MOST_KNOWN = 2_000
 
 
@@ -97,7 +93,7 @@ class Users:
         async with entry.asking:  # messages of one author keep their order
             if entry.until <= time.monotonic():
                 person = await self._asked(team, user)
-                seconds = self._timing.author_known if person else _UNKNOWN_SECONDS
+                seconds = self._timing.author_max_age if person else self._timing.unknown_author_max_age
                 entry.person = person or entry.person  # a guest remains one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
@@ -106,13 +102,13 @@ class Users:
         if self._forbidden_until > time.monotonic():
             return {}
         try:
-            async with asyncio.timeout(self._timing.author_patience):
+            async with asyncio.timeout(self._timing.author_timeout):
                 if await self._limits.delay(team, _METHOD):
                     return {}
                 person = (await self._api.read(_METHOD, user=user)).get("user")
         except CredentialsRejected as error:
             log.warning("authors not looked up", extra={"error": str(error)})
-            self._forbidden_until = time.monotonic() + _FORBIDDEN_SECONDS
+            self._forbidden_until = time.monotonic() + self._timing.author_retry_interval
             return {}
         except (PlatformError, TimeoutError) as error:
             log.info("author not found", extra={"error": repr(error)})

@@ -32,7 +32,7 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"SLACK_{name}", "from-the-environment")
 
 
-TIMING = Timing(ping=0.2, watch=0.1)
+TIMING = Timing(ping_interval=0.2, socket_check_interval=0.1)
 """Times of the platform under test: a lost socket is noticed soon."""
 
 NO_FILES = FileStore(Redis())  # no test here shows one

@@ -15,11 +15,12 @@ from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support.commands import no_health, nothing_to_stop
 from tests.support.files import Asked
+from tests.support.platforms import SLACK
 
 
 @contextlib.asynccontextmanager
 async def asked(
-    slack: Slack, redis: Redis, kind: str = "channel", timing: Timing | None = None
+    slack: Slack, redis: Redis, kind: str = "channel", timing: Timing = SLACK
 ) -> AsyncIterator[Asked]:
     """Ask in the channel while no bot listens, so that only the test answers."""
     ts = await slack.say(ALICE, GENERAL, "draw it")
