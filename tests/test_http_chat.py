@@ -134,7 +134,7 @@ async def test_parts_reach_the_caller_as_they_come() -> None:
 
 async def test_a_silent_stream_is_kept_alive_by_comments() -> None:
     gate = Gate(Text("late"))
-    async with serving(gate, timing=replace(TIMING, keep_alive=0.02)) as setup:
+    async with serving(gate, timing=replace(TIMING, keep_alive_interval=0.02)) as setup:
         frames = setup.frames("x")
         assert [await anext(frames), await anext(frames)] == [("", {}), ("", {})]
         gate.open()

@@ -83,7 +83,10 @@ async def test_an_answer_that_has_begun_here_is_not_looked_for() -> None:
         return any(task.get_name() == LOOKING for task in asyncio.all_tasks())
 
     gate = Gate(Text("a"), Text("b"))
-    async with serving(gate, timing=replace(TIMING, look=0.01)) as setup, asyncio.TaskGroup() as callers:
+    async with (
+        serving(gate, timing=replace(TIMING, answer_poll=0.01)) as setup,
+        asyncio.TaskGroup() as callers,
+    ):
         caller = callers.create_task(setup.chat("x", "t"))
         await wait_until(is_looking, "looked for")
         gate.open()
@@ -192,7 +195,7 @@ async def test_after_a_broken_attempt_the_same_key_waits_for_the_next() -> None:
 
 
 async def test_a_caller_is_told_when_no_answer_comes_in_time() -> None:
-    async with serving(timing=Timing(patience=0.02)) as setup:
+    async with serving(timing=Timing(answer_timeout=0.02)) as setup:
         setup.worker.holding = True
         code, body = await setup.chat("x")
         assert code == 504

@@ -136,6 +136,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         lookup=LOOKUPS[0],
         files=NO_FILES,
         mounts={},
+        timing=TIMING,
     ):
         pass
 
@@ -174,7 +175,7 @@ async def test_one_part_that_is_degraded_makes_the_whole_degraded() -> None:
 
 async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
     """Anybody may ask; an examination costs, so its outcome is used again for a second."""
-    long = replace(TIMING, ready=3_600)  # a busy machine may take longer than a second for all
+    long = replace(TIMING, ready_max_age=3_600)  # a busy machine may take longer than a second for all
     examined = 0
 
     async def examine() -> Sequence[Health]:
@@ -189,7 +190,7 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
         assert examined == 1
         await get(http, "/health")
         assert examined == 2
-    async with listening(commands=commands, timing=replace(TIMING, ready=0)) as http:
+    async with listening(commands=commands, timing=replace(TIMING, ready_max_age=0)) as http:
         await get(http, "/readyz")
         assert examined == 3
         await get(http, "/readyz")
@@ -225,7 +226,7 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
 
     commands = replace(healthy(), approvals=Late())
     async with (
-        serving(commands=commands, timing=Timing(patience=0.05)) as setup,
+        serving(commands=commands, timing=Timing(answer_timeout=0.05)) as setup,
         setup.client.post("/approvals/7f3a9c21", json={"approve": True}, headers=headers) as response,
     ):
         told = await response.text()

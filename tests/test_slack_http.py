@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlencode
 
 import aiohttp
@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from bot.slack.platform import Slack as SlackPlatform
-from tests.servers.slack.requests import signature
+from tests.servers.slack.requests import signed_headers
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
 from tests.support.slack_platform import connected, serving
@@ -34,6 +34,20 @@ async def mounted(platform: SlackPlatform) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
     finally:
         await runner.cleanup()
+
+
+async def status_of(server: Slack, body: bytes, headers: Mapping[str, str]) -> int:
+    """Return the status of the response to a request, from which no message may come."""
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            status = response.status
+        assert bot.messages == []
+    return status
 
 
 async def test_without_an_app_token_signed_requests_are_served(server: Slack) -> None:
@@ -114,21 +128,8 @@ async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
     server: Slack, body: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And leaves no trace in the log, except that of our own parser, which may be the one at fault."""
-    now = str(int(time.time()))
-    headers = {
-        "Content-Type": "application/json",
-        "X-Slack-Request-Timestamp": now,
-        "X-Slack-Signature": signature(server.signing_secret, now, body),
-    }
-    async with (
-        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as url,
-        aiohttp.ClientSession() as session,
-    ):
-        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
-        async with session.post(url, data=body, headers=headers) as response:
-            assert response.status == status
-        assert bot.messages == []
+    headers = signed_headers(server.signing_secret, body, "application/json")
+    assert await status_of(server, body, headers) == status
     assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
 
 
@@ -141,21 +142,9 @@ async def test_a_signed_form_that_cannot_be_read_is_no_error_of_ours(
     server: Slack, payload: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The form that commands and presses come in, with a payload of another shape."""
-    body, now = urlencode({"payload": payload}).encode(), str(int(time.time()))
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "X-Slack-Request-Timestamp": now,
-        "X-Slack-Signature": signature(server.signing_secret, now, body),
-    }
-    async with (
-        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as url,
-        aiohttp.ClientSession() as session,
-    ):
-        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
-        async with session.post(url, data=body, headers=headers) as response:
-            assert response.status < 500
-        assert bot.messages == []
+    body = urlencode({"payload": payload}).encode()
+    headers = signed_headers(server.signing_secret, body, "application/x-www-form-urlencoded")
+    assert await status_of(server, body, headers) < 500
     assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
 
 
@@ -176,11 +165,4 @@ async def test_a_signed_form_that_cannot_be_read_is_no_error_of_ours(
 async def test_without_a_signature_nothing_is_read(
     server: Slack, headers: dict[str, str], body: bytes
 ) -> None:
-    async with (
-        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as url,
-        aiohttp.ClientSession() as session,
-    ):
-        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
-        async with session.post(url, data=body, headers=headers) as response:
-            assert response.status == 401
+    assert await status_of(server, body, headers) == 401

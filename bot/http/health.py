@@ -18,13 +18,13 @@ CRITICAL = frozenset({"redis"})
 class Probes:
     """Health routes; `receiving` returns True while chat messages are accepted.
 
-    `/readyz` reuses a result for `ready_seconds`.
+    `/readyz` reuses a result for `max_age`.
     """
 
-    def __init__(self, commands: Commands, receiving: Callable[[], bool], ready_seconds: float) -> None:
+    def __init__(self, commands: Commands, receiving: Callable[[], bool], max_age: float) -> None:
         self._commands = commands
         self._receiving = receiving
-        self._ready_seconds = ready_seconds
+        self._max_age = max_age
         self._examined: Sequence[Health] = ()
         self._examined_at = -math.inf
         self._examination = asyncio.Lock()
@@ -56,7 +56,7 @@ class Probes:
     async def _recently_examined(self) -> Sequence[Health]:
         """Examine the parts, unless the last result may be reused."""
         async with self._examination:
-            if time.monotonic() - self._examined_at >= self._ready_seconds:
+            if time.monotonic() - self._examined_at >= self._max_age:
                 self._examined = await self._commands.examine()
                 self._examined_at = time.monotonic()
         return self._examined

@@ -47,9 +47,6 @@ log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
 
-GOODBYE = 3.0
-"""Seconds for running requests to finish when the server closes."""
-
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
 """Most large bodies that may arrive concurrently without a token."""
@@ -101,7 +98,7 @@ async def connect(
     lookup: InboxLookup,
     files: Files,
     mounts: Mapping[str, Handler],
-    timing: Timing | None = None,
+    timing: Timing,
     bounds: Bounds | None = None,
 ) -> AsyncIterator[Http]:
     """Serve on `host` and `port` (0: any free port, see `Http.port`) until the context is left.
@@ -112,9 +109,11 @@ async def connect(
     check_exposure(host, api_token)
     if mounts and api_token is None:
         log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
-    timing, replies = timing or Timing(), Replies()
+    replies = Replies()
     conversation = Conversation(replies, lookup, files, commands, timing)
-    probes = Probes(commands, lambda: conversation.deliver is not None, timing.ready)
+    probes = Probes(
+        commands, receiving=lambda: conversation.deliver is not None, max_age=timing.ready_max_age
+    )
     app = web.Application(
         middlewares=[keep_connection, errors_as_json, guard(api_token, mounts)],
         client_max_size=MAX_BODY_BYTES,
@@ -128,7 +127,7 @@ async def connect(
         replies.abandon()
 
     app.on_shutdown.append(release_callers)
-    runner = web.AppRunner(app, shutdown_timeout=GOODBYE)
+    runner = web.AppRunner(app, shutdown_timeout=timing.close_timeout)
     await runner.setup()
     assert runner.server is not None
     try:

@@ -1,23 +1,29 @@
-"""Times of the HTTP server: how long to wait, and how often to look."""
+"""Durations that the HTTP platform chooses; those of connections are in `bot.http.connections.Bounds`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Times in seconds. They are passed to `connect`, so that tests can change them."""
+    """Durations, all in seconds. Tests pass others."""
 
-    patience: float = 300.0
-    """That a caller of `/chat` waits without any part of an answer."""
+    delivery_timeout: float = 10.0
+    """Longest time that a caller waits until a message is stored."""
 
-    keep_alive: float = 15.0
-    """Of silence after which a stream gets a comment, so that no proxy closes it.
+    answer_timeout: float = 300.0
+    """Longest time that a caller of `/chat` waits without any part of an answer."""
+
+    answer_poll: float = 0.5
+    """Time between two look-ups of an answer that another process gives."""
+
+    keep_alive_interval: float = 15.0
+    """Time of silence after which a stream gets a comment, so that no proxy closes it.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
     """
 
-    look: float = 0.5
-    """Between two look-ups of an answer that another process gives."""
+    ready_max_age: float = 1.0
+    """Time for which `/readyz` reuses a result: anybody may call it, and each check costs."""
 
-    ready: float = 1.0
-    """That `/readyz` reuses a result: anybody may call it, and each check costs."""
+    close_timeout: float = 3.0
+    """Longest time for running requests to finish when the server closes."""

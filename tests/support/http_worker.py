@@ -136,7 +136,7 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
             yield name, json.loads(text.removeprefix("data: "))
 
 
-TIMING = Timing(patience=30)
+TIMING = Timing(answer_timeout=30)
 """Times of the server under test: a caller without an answer fails the test before pytest does."""
 
 NO_FILES = FileStore(Redis())  # no test here shows one
