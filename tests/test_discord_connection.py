@@ -16,8 +16,6 @@ from bot.chat import CredentialsRejected, Event, Json, Message, PlatformError, U
 from bot.concurrency.tasks import cancel
 from bot.discord import handlers as handling
 from bot.discord.errors import translate_errors
-from bot.platforms import health as platform_health
-from bot.platforms import supervise
 from tests.servers.discord.gateway import Session
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
@@ -116,11 +114,9 @@ async def test_a_lost_gateway_connection_is_resumed_and_nothing_missed(
     assert [each.resumes for each in server.sessions] == [1]
 
 
-async def test_a_refused_first_connection_is_tried_again(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("timing", [replace(QUICK, reconnect_backoff=0.05)], ids=["quick"])
+async def test_a_refused_first_connection_is_tried_again(server: Discord, bot: Bot) -> None:
     """By a new client: this one cannot be used again."""
-    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
     server.refuse_gateway(times=2)
     async with bot.listening():
         await server.connected()
@@ -211,17 +207,17 @@ async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_lis
     await wait_until(down, "down")
 
 
-async def test_health_asks_rest_and_keeps_the_answer_a_while(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_health_asks_rest_and_keeps_the_answer_a_while(server: Discord, bot: Bot, redis: Redis) -> None:
     evidence = (await bot.platform.health()).evidence
     assert evidence["probe_ms"] >= 0
     asked = server.count("GET", "/users/@me")
     await asyncio.gather(*(bot.platform.health() for _ in range(5)))
     assert server.count("GET", "/users/@me") == asked
-    monkeypatch.setattr(platform_health, "FRESH_SECONDS", 0)
-    server.fail("GET", "/users/@me", times=9, status=401)
-    health = await bot.platform.health()
+    forgetful = replace(QUICK, probe_max_age=0)
+    async with a_platform(server.token, server.url, redis, timing=forgetful) as platform:
+        assert (await platform.health()).evidence["probe_ms"] >= 0
+        server.fail("GET", "/users/@me", times=9, status=401)
+        health = await platform.health()
     assert health.state == "down"
     assert "DISCORD_TOKEN" in health.evidence["rest"]
 
@@ -298,11 +294,11 @@ async def test_an_event_that_cannot_be_read_costs_neither_the_connection_nor_the
     await cancel(receiving)
 
 
+@pytest.mark.parametrize("timing", [replace(QUICK, reconnect_backoff=0.05)], ids=["quick"])
 async def test_a_session_whose_begin_cannot_be_read_is_begun_again(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That is the one event which cannot be skipped."""
-    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
     ready = server.gateway._ready
 
     def broken_at_first(session: Session) -> Json:

@@ -21,7 +21,6 @@ from tests.support.discord_processes import (
 )
 from tests.support.wait import wait_until
 
-quick = discord_processes.quick
 no_heartbeat_is_left = discord_processes.no_heartbeat_is_left
 launch = discord_processes.launch
 

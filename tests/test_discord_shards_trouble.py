@@ -8,7 +8,6 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import CredentialsRejected, Unreachable
-from bot.platforms import catch_up
 from tests.servers.discord.service import Channel, Discord
 from tests.support import discord_processes
 from tests.support.discord_processes import (
@@ -23,7 +22,6 @@ from tests.support.discord_processes import (
 )
 from tests.support.wait import wait_until
 
-quick = discord_processes.quick
 no_heartbeat_is_left = discord_processes.no_heartbeat_is_left
 launch = discord_processes.launch
 
@@ -112,13 +110,11 @@ async def test_a_process_that_cannot_reach_the_gateway_lets_others_try(
 
 
 async def test_a_deaf_connection_is_found_out_and_built_anew(
-    discord: Discord, redis: Redis, launch: Launch, monkeypatch: pytest.MonkeyPatch
+    discord: Discord, redis: Redis, launch: Launch
 ) -> None:
     """By what the history has and nobody heard; the other shard goes on."""
-    monkeypatch.setattr(catch_up, "SWEEP_SECONDS", 0.3)
-    monkeypatch.setattr(catch_up, "DEAF_SECONDS", 0)
     places = channels(discord, 2)
-    process = await launch("one", 2)
+    process = await launch("one", 2, timing=replace(QUICK, sweep_interval=0.3, deaf_after=0))
     await connected(discord, 2)
     await known(redis, 2)
     [deaf] = [each for each in discord.sessions if each.shard == (1, 2)]

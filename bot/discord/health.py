@@ -7,6 +7,7 @@ from bot.chat import CredentialsRejected, Json, PlatformError
 from bot.discord.api import DiscordApi
 from bot.discord.connection import Connection
 from bot.discord.shard import Shard
+from bot.discord.timing import Timing
 from bot.platforms import health
 from bot.platforms.health import Finding
 
@@ -14,10 +15,10 @@ from bot.platforms.health import Finding
 class TokenProbe(health.TokenProbe):
     """Probe that requests the own user: `down` if the token is refused, `degraded` without an answer."""
 
-    def __init__(self, api: DiscordApi, timeout: float) -> None:
-        super().__init__()
+    def __init__(self, api: DiscordApi, timing: Timing) -> None:
+        super().__init__(timing.probe_max_age)
         self._api = api
-        self._timeout = timeout
+        self._timeout = timing.probe_timeout
 
     async def _ask(self) -> Finding:
         began = time.monotonic()

@@ -107,7 +107,7 @@ class Discord:
         self._identify_queue = IdentifyQueue(api, shared, timing)
         self._pace = EditPace(timing.edit_interval)
         self._unheld = Connection(timing.down_after)
-        self._probe = TokenProbe(api, timing.probe_timeout)
+        self._probe = TokenProbe(api, timing)
 
     async def receive(self, deliver: Deliver) -> None:
         """Listen to shards and deliver events until cancelled."""

@@ -127,12 +127,20 @@ class Shards:
 
     def _take(self, number: int, count: int, deliver: Deliver) -> None:
         log.info("shard taken", extra={"shard": number, "shards": count})
-        catch_up = CatchUp(self._shared, self._hours, division(count))
-        connection = self._connections.setdefault(number, Connection(self._timing.down_after))
-        shard = self._held[number] = Shard(number, count, connection, catch_up, self._opened)
-        self._tasks[number] = asyncio.create_task(
-            persevere(shard.source, partial(self._attempt, shard, deliver)), name=shard.source
+        timing = self._timing
+        catch_up = CatchUp(
+            self._shared,
+            self._hours,
+            division(count),
+            sweep_seconds=timing.sweep_interval,
+            deaf_seconds=timing.deaf_after,
         )
+        connection = self._connections.setdefault(number, Connection(timing.down_after))
+        shard = self._held[number] = Shard(number, count, connection, catch_up, self._opened)
+        attempts = persevere(
+            shard.source, partial(self._attempt, shard, deliver), first_delay=timing.reconnect_backoff
+        )
+        self._tasks[number] = asyncio.create_task(attempts, name=shard.source)
 
     async def _attempt(self, shard: Shard, deliver: Deliver) -> None:
         try:

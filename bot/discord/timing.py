@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from bot.platforms.catch_up import DEAF_SECONDS, SWEEP_SECONDS
+from bot.platforms.health import FRESH_SECONDS
+from bot.platforms.supervise import FIRST_DELAY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
@@ -25,6 +29,9 @@ class Timing:
 
     probe_timeout: float = 2.0
     """Longest time that a health check waits for Discord's REST API."""
+
+    probe_max_age: float = FRESH_SECONDS
+    """Time for which the answer to a health check is reused."""
 
     edit_interval: float = 1.2
     """Time between two edits in a channel: Discord takes about five in 5 s, and sends count separately."""
@@ -55,6 +62,15 @@ class Timing:
 
     longest_reset_wait: float = 600.0
     """Longest time before Discord is asked again whether new sessions may begin."""
+
+    reconnect_backoff: float = FIRST_DELAY
+    """Time before a shard connects again; it doubles with each failure."""
+
+    sweep_interval: float = SWEEP_SECONDS
+    """Time between two readings of the history while nothing seems missing."""
+
+    deaf_after: float = DEAF_SECONDS
+    """Age from which a message in the history counts as missed."""
 
     down_after: float = 60.0
     """Time without a connection after which this is more than a reconnection."""

@@ -18,7 +18,6 @@ from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
 from bot.discord.timing import Timing
 from bot.inbox import Inbox, Lookup
-from bot.platforms import supervise
 from bot.platforms.supervise import keep_up
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
@@ -27,15 +26,8 @@ from tests.support.commands import nothing_to_stop
 from tests.support.platforms import QUICK_DISCORD
 from tests.support.wait import wait_until
 
-QUICK = replace(QUICK_DISCORD, shard_lease=2.0, shard_renewal=0.1)
+QUICK = replace(QUICK_DISCORD, shard_lease=2.0, shard_renewal=0.1, reconnect_backoff=0.05)
 """Short durations for the shards, in the proportions that they have."""
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the pauses between attempts, and between two looks at the history."""
-    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
-    monkeypatch.setattr(supervise, "CATCH_UP_SECONDS", 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +78,7 @@ class Process:
     def start(self) -> asyncio.Task[None]:
         """Begin to listen, and to catch up."""
         receiving = asyncio.create_task(self.platform.receive(self.deliver))
-        self.tasks += [receiving, asyncio.create_task(keep_up(self.platform, self.deliver))]
+        self.tasks += [receiving, asyncio.create_task(keep_up(self.platform, self.deliver, seconds=0.1))]
         return receiving
 
     async def stop(self) -> None:
