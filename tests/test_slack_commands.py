@@ -11,15 +11,15 @@ from bot.chat import Health, StorageDown
 from bot.slack.responses import follow_up
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import TIMING, gated, healthy, serving
+from tests.support.slack_platform import TIMING, Serve, gated, healthy
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
+serving = slack_platform.serving
 server = slack_platform.server
 
 
-async def test_the_health_command_answers_only_the_caller(server: Slack) -> None:
+async def test_the_health_command_answers_only_the_caller(server: Slack, serving: Serve) -> None:
     async with serving(server):
         command = await server.command("/agent-health", "", ALICE, GENERAL)
         assert command.acked
@@ -27,7 +27,9 @@ async def test_the_health_command_answers_only_the_caller(server: Slack) -> None
         assert (shown.user, shown.text) == (ALICE, "• 🟢 *redis* ok: ping ms 1")
 
 
-async def test_a_slow_examination_is_answered_after_the_acknowledgement(server: Slack) -> None:
+async def test_a_slow_examination_is_answered_after_the_acknowledgement(
+    server: Slack, serving: Serve
+) -> None:
     finish = asyncio.Event()
 
     async def slowly() -> list[Health]:
@@ -57,7 +59,9 @@ async def test_the_address_of_an_answer_stays_out_of_the_log(
     server.violations.clear()
 
 
-async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server: Slack) -> None:
+async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(
+    server: Slack, serving: Serve
+) -> None:
     async def down(by: str, of_all: bool) -> str:
         raise StorageDown("Redis did not answer")
 
@@ -69,7 +73,7 @@ async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server
         )
 
 
-async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
+async def test_an_unknown_command_gets_a_sentence(server: Slack, serving: Serve) -> None:
     async with serving(server):
         await server.command("/agent-dance", "", ALICE, GENERAL)
         assert (
@@ -78,7 +82,7 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
         )
 
 
-async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> None:
+async def test_health_tells_the_sockets_and_the_last_event(server: Slack, serving: Serve) -> None:
     patient = replace(TIMING, probe_timeout=30)  # however busy the machine is
     began = time.monotonic()
     async with serving(server, gated(), timing=patient) as bot:
@@ -108,7 +112,7 @@ async def test_health_tells_the_sockets_and_the_last_event(server: Slack) -> Non
     assert (await bot.platform.health()).state == "down"
 
 
-async def test_health_tells_that_slack_rejects_the_token(server: Slack) -> None:
+async def test_health_tells_that_slack_rejects_the_token(server: Slack, serving: Serve) -> None:
     async with serving(server, gated(), timing=replace(TIMING, probe_max_age=-1)) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
@@ -117,14 +121,14 @@ async def test_health_tells_that_slack_rejects_the_token(server: Slack) -> None:
     assert "SLACK_BOT_TOKEN" in health.evidence["error"]
 
 
-async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
+async def test_health_asks_slack_once_a_minute(server: Slack, serving: Serve) -> None:
     async with serving(server, gated()) as bot:
         await asyncio.gather(*(bot.platform.health() for _ in range(5)))
         await bot.platform.health()
     assert server.count("auth.test") == 2, "one to connect, one for all of these"
 
 
-async def test_health_waits_for_slack_only_so_long(server: Slack) -> None:
+async def test_health_waits_for_slack_only_so_long(server: Slack, serving: Serve) -> None:
     async with serving(server, gated(), timing=replace(TIMING, probe_timeout=0.05)) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,20 +36,11 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 TIMING = Timing(ping_interval=0.2, socket_check_interval=0.1)
 """Times of the platform under test: a lost socket is noticed soon."""
 
-NO_FILES = FileStore(Redis())  # no test here shows one
-SHARED: list[RedisCoordination] = []
-LOOKUPS: list[Lookup] = []
-"""State that the processes of the bot share, of the test at hand."""
 
-
-@pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[RedisCoordination]:
-    """Yield the state that the processes share."""
-    SHARED.append(RedisCoordination(redis, "one"))
-    LOOKUPS.append(Lookup(redis))
-    yield SHARED[0]
-    SHARED.clear()
-    LOOKUPS.clear()
+@pytest.fixture
+def shared(redis: Redis) -> RedisCoordination:
+    """Return the state that the processes of the bot share."""
+    return RedisCoordination(redis, "one")
 
 
 @pytest.fixture
@@ -118,8 +110,16 @@ async def healthy() -> list[Health]:
     return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
 
 
+Connect = Callable[..., contextlib.AbstractAsyncContextManager[SlackPlatform]]
+"""Function that connects a platform to a server."""
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager[Bot]]
+"""Function that runs a bot on a server."""
+
+
 @contextlib.asynccontextmanager
-async def connected(
+async def _connected(
+    redis: Redis,
     server: Slack,
     *,
     examine: Any = healthy,
@@ -127,7 +127,6 @@ async def connected(
     timing: Timing = TIMING,
     **settings: str | None,
 ) -> AsyncIterator[SlackPlatform]:
-    """Yield a platform that is connected to the server."""
     arguments: dict[str, Any] = {
         "bot_token": server.bot_token,
         "app_token": server.app_token,
@@ -135,14 +134,21 @@ async def connected(
         "api_url": server.api_url,
     }
     commands = Commands(examine, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}")
-    arguments |= {"shared": SHARED[0], "lookup": LOOKUPS[0], "files": NO_FILES, "catch_up_hours": 24}
-    arguments |= {"timing": timing}
+    arguments |= {"shared": RedisCoordination(redis, "one"), "lookup": Lookup(redis)}
+    arguments |= {"files": FileStore(redis), "catch_up_hours": 24, "timing": timing}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
 
 
+@pytest.fixture
+def connected(redis: Redis) -> Connect:
+    """Return a function that yields a platform which is connected to a server."""
+    return partial(_connected, redis)
+
+
 @contextlib.asynccontextmanager
-async def serving(
+async def _serving(
+    redis: Redis,
     server: Slack,
     answer: Answer = echo,
     *,
@@ -151,9 +157,8 @@ async def serving(
     timing: Timing = TIMING,
     **settings: str | None,
 ) -> AsyncIterator[Bot]:
-    """Yield a bot that listens for as long as the context lasts."""
     async with (
-        connected(server, examine=examine, usage=usage, timing=timing, **settings) as platform,
+        _connected(redis, server, examine=examine, usage=usage, timing=timing, **settings) as platform,
         asyncio.TaskGroup() as group,
     ):
         bot = Bot(platform, answer, group)
@@ -168,6 +173,12 @@ async def serving(
         finally:
             receiving.cancel()
             await asyncio.wait([receiving])
+
+
+@pytest.fixture
+def serving(redis: Redis) -> Serve:
+    """Return a function that yields a bot which listens for as long as its context lasts."""
+    return partial(_serving, redis)
 
 
 async def hears_on_both(platform: Any) -> bool:
