@@ -27,7 +27,7 @@ from tests.support.wait import wait_until
 
 FOR_EVER = math.inf
 AT_ONCE = Timing(part_timeout=0)
-"""Times with which a part is given up when it fails first."""
+"""Durations with which a part is given up when it fails first."""
 LINKS = "See https://example.com/a and [b](https://example.com/b). "
 REQUEST = Approval(
     id="7f3a9c21",

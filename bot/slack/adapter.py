@@ -105,7 +105,7 @@ async def _open(settings: SlackSettings, services: Services, timing: Timing) -> 
 
 
 def build_adapter(timing: Timing) -> Adapter[SlackSettings]:
-    """Return the registration of Slack with these times."""
+    """Return the registration of Slack with these durations."""
     return Adapter(SlackSettings, partial(_open, timing=timing))
 
 

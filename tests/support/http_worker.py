@@ -137,7 +137,7 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
 
 
 TIMING = Timing(answer_timeout=30)
-"""Times of the server under test: a caller without an answer fails the test before pytest does."""
+"""Durations of the server under test: a caller without an answer fails the test before pytest does."""
 
 NO_FILES = FileStore(Redis())  # no test here shows one
 LOOKUPS: list[Lookup] = []

@@ -34,7 +34,7 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TIMING = Timing(ping_interval=0.2, socket_check_interval=0.1)
-"""Times of the platform under test: a lost socket is noticed soon."""
+"""Durations of the platform under test: a lost socket is noticed soon."""
 
 
 @pytest.fixture
