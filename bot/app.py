@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import structlog
 
 from bot.access.approvals import Approvals
-from bot.chat import Correction, Decision, Event, Halt, Message, Platform, Receipt, Stop, Turn, Withdrawal
+from bot.chat import Correction, Decision, Event, Halt, Message, Receipt, Stop, Turn, Withdrawal
 from bot.commands.commands import typed
 from bot.commands.health import HealthChecks
 from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, summary
 from bot.inbox import NOT_THEIRS, Inbox, Lookup, serve
+from bot.platforms.registry import Platforms
 from bot.platforms.supervise import keep_up, supervise
 from bot.turn import Turns
 
@@ -31,7 +32,7 @@ class Bot:
     """Bot with all parts opened and connected, ready to run."""
 
     settings: Settings
-    platforms: Sequence[Platform]
+    platforms: Platforms
     inbox: Inbox
     lookup: Lookup
     approvals: Approvals
@@ -56,7 +57,10 @@ class Bot:
         drained = asyncio.Event()
         listening = [each for each in self.platforms if each.name in self.settings.bot_roles]
         # outside of the group, which cancels only once: redis-py may swallow that
-        keepers = [asyncio.create_task(keep_up(each, self.deliver)) for each in listening]
+        seconds = self.platforms.catch_up_seconds
+        keepers = [
+            asyncio.create_task(keep_up(each, self.deliver, seconds=seconds[each.name])) for each in listening
+        ]
         keepers.append(asyncio.create_task(self.inbox.keep_whole()))
         keepers.append(asyncio.create_task(self.lookup.keep_learning_hangs()))
         keepers.append(asyncio.create_task(self.approvals.keep_expiring()))

@@ -56,10 +56,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parsed
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, platforms: Sequence[Adapter[Any]] = PLATFORMS) -> int:
     """Run the command line. Returns the exit code: 0 clean, 1 an error, 2 something to fix.
 
-    The trace of an unexpected error goes through the log, which takes secrets out.
+    `platforms` are those of `PLATFORMS`, possibly with other durations. The trace of an unexpected error goes
+    through the log, which takes secrets out.
     """
     parsed = _parse(arguments)
     if parsed.command == "settings":
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             secrets=settings.secrets(),
             patterns=[each.info.redaction for each in PLATFORMS if each.info.redaction],
         )
-        return _run(parsed, settings)
+        return _run(parsed, settings, platforms)
     except asyncio.CancelledError:
         log.warning("stopped at once, on a second signal")
         return 1
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(parsed: argparse.Namespace, settings: Settings) -> int:
+def _run(parsed: argparse.Namespace, settings: Settings, platforms: Sequence[Adapter[Any]]) -> int:
     _hide_memory()
     if parsed.command == "run":
         log.info("starting", extra={"version": __version__})
@@ -95,7 +96,7 @@ def _run(parsed: argparse.Namespace, settings: Settings) -> int:
     from bot import composition  # takes seconds: by now the settings are known to be right
 
     if parsed.command == "run":
-        asyncio.run(composition.serve(settings, PLATFORMS))
+        asyncio.run(composition.serve(settings, platforms))
     else:
         print(asyncio.run(composition.operate(settings, parsed.action, parsed.entry)))  # noqa: T201 - its output
     return 0

@@ -11,7 +11,6 @@ from hypothesis import settings
 from redis.asyncio import Redis
 
 import bot.main  # noqa: F401 - registers all platforms, as the program does
-from bot.discord import identify
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_postgres, embedded_redis
 from tests.servers.discord.service import Discord
@@ -71,12 +70,10 @@ async def slack() -> AsyncIterator[Slack]:
 
 
 @pytest_asyncio.fixture
-async def discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
+async def discord() -> AsyncIterator[Discord]:
     """Yield a Discord server without pauses between sessions; the test fails if it refused a request."""
     async with Discord() as server:
         server.starts.seconds = 0.1
-        monkeypatch.setattr(identify, "IDENTIFY_SECONDS", 0.15)
-        monkeypatch.setattr(identify, "LOOK_SECONDS", 0.02)
         yield server
         assert not server.violations
 

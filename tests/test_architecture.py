@@ -213,6 +213,7 @@ def test_the_root_can_be_read_at_a_glance() -> None:
 
 
 TWINS = {
+    "adapter": "ADAPTER build_adapter",
     "api": "{Platform}Api",
     "approvals": "Approvals Approvals.show Approvals.settle render_request show_request settle_request",
     "commands": "add_commands",
@@ -229,6 +230,7 @@ TWINS = {
     "reply": "{Platform}Thread {Platform}Thread.reply",
     "responses": "answer follow_up",
     "status": "Status",
+    "timing": "Timing",
     "uploads": "Uploads",
 }
 """Files that the folders of Slack and Discord both have, and names that each defines in them."""

@@ -24,19 +24,16 @@ def reading(missed: float) -> module.Read:
     return read
 
 
-async def test_every_process_builds_its_connection_anew_when_one_is_deaf(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_process_builds_its_connection_anew_when_one_is_deaf(redis: Redis) -> None:
     """A finder does not know whose it is. Built anew, a connection is not called deaf for that again."""
-    one, two = (CatchUp(RedisCoordination(redis, name), hours=24) for name in ("one", "two"))
+    one = CatchUp(RedisCoordination(redis, "one"), hours=24, sweep_seconds=0)
+    two = CatchUp(RedisCoordination(redis, "two"), hours=24, sweep_seconds=600)
     for each in (one, two):
         each.mark_connected("test:source", reading(missed=0))
         await each.run(deliver)
     one.mark_connected("test:source", reading(missed=300))
     await one.run(deliver)  # what was missed before the connection tells nothing about it
-    monkeypatch.setattr(module, "SWEEP_SECONDS", 0)
     await one.run(deliver)
-    monkeypatch.setattr(module, "SWEEP_SECONDS", 600)
     await two.run(deliver)
     for each in (one, two):
         with pytest.raises(Unreachable, match="connected, but no messages arrive"):

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -12,18 +13,16 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.app import Bot
-from bot.platforms import supervise
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support import bot as support
+from tests.support.bot import http_port
+from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
-
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "CATCH_UP_SECONDS", 0.1)
+running = partial(support.running, platforms_with(catch_up_seconds=0.1))
 
 
 async def heard(redis: Redis, source: str) -> bool:

@@ -3,20 +3,19 @@
 from dataclasses import replace
 
 import pytest
+from redis.asyncio import Redis
 
 from bot.chat import Approval, Health, Message, TypedDecision
 from bot.commands.approvals import DecisionAnswer
-from bot.discord import commands as discord_commands
 from tests.servers.discord.interactions import Kind
 from tests.servers.discord.records import MessageFlag
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
-from tests.support.discord_platform import Bot, bot_of, direct, ends, fixed
+from tests.support.discord_platform import QUICK, Bot, bot_of, direct, ends, fixed
 from tests.support.wait import wait_until
 
-quick = discord_platform.quick
+timing = discord_platform.timing
 server = discord_platform.server
-shared = discord_platform.shared
 bot = discord_platform.bot
 live = discord_platform.live
 
@@ -31,11 +30,11 @@ async def test_agent_health_is_answered_to_the_caller_alone(server: Discord, liv
         assert shown.content == "- 🟢 **redis** ok: ping ms 1"
 
 
-async def test_a_long_health_report_is_split(server: Discord) -> None:
+async def test_a_long_health_report_is_split(server: Discord, redis: Redis) -> None:
     async def examine() -> list[Health]:
         return [Health(name=f"part {number}", state="ok", evidence={"x": "y" * 80}) for number in range(60)]
 
-    async with bot_of(server, examine) as bot, bot.listening():
+    async with bot_of(server, redis, examine) as bot, bot.listening():
         await server.connected()
         shown = await server.command("agent-health")
         await wait_until(lambda: "part 59" in shown.messages[-1].content, "all of it is shown")
@@ -44,11 +43,11 @@ async def test_a_long_health_report_is_split(server: Discord) -> None:
         assert all(MessageFlag.SUPPRESS_EMBEDS in each.flags for each in shown.messages)
 
 
-async def test_a_command_that_fails_says_so(server: Discord) -> None:
+async def test_a_command_that_fails_says_so(server: Discord, redis: Redis) -> None:
     async def examine() -> list[Health]:
         raise RuntimeError("broken")
 
-    async with bot_of(server, examine) as bot, bot.listening():
+    async with bot_of(server, redis, examine) as bot, bot.listening():
         await server.connected()
         shown = await server.command("agent-health")
         assert "Something went wrong" in shown.content
@@ -90,12 +89,12 @@ async def test_commands_are_registered_once(server: Discord, bot: Bot) -> None:
     assert server.count("PUT", COMMANDS) == 1
 
 
+@pytest.mark.parametrize("timing", [replace(QUICK, sync_backoff=0.01)], ids=["quick"])
 @pytest.mark.parametrize(("method", "status"), [("GET", 403), ("GET", 200), ("PUT", 403)])
 async def test_commands_that_cannot_be_registered_stop_nothing_and_are_tried_again(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch, method: str, status: int
+    server: Discord, bot: Bot, method: str, status: int
 ) -> None:
     """Also when Discord's answer (200) is nothing that discord.py can read."""
-    monkeypatch.setattr(discord_commands, "SYNC_SECONDS", 0.01)
     fault = server.fail(method, COMMANDS, times=10**6, status=status)
     async with bot.listening():
         await server.connected()

@@ -4,30 +4,27 @@ import asyncio
 import contextlib
 import logging
 import sys
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from redis.asyncio import Redis
 
 from bot.chat import CredentialsRejected, Event, Json, Message, PlatformError, Unreachable
 from bot.concurrency.tasks import cancel
-from bot.discord import connection
 from bot.discord import handlers as handling
-from bot.discord import health as discord_health
 from bot.discord.errors import translate_errors
-from bot.platforms import health as platform_health
-from bot.platforms import supervise
 from tests.servers.discord.gateway import Session
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
-from tests.support.discord_platform import Bot, a_platform, bot_of, direct, ends, texts
+from tests.support.discord_platform import QUICK, Bot, a_platform, bot_of, direct, ends, texts
 from tests.support.discord_shard import sample, samples
 from tests.support.wait import wait_until
 
-quick = discord_platform.quick
+timing = discord_platform.timing
 server = discord_platform.server
-shared = discord_platform.shared
 bot = discord_platform.bot
 live = discord_platform.live
 
@@ -117,11 +114,9 @@ async def test_a_lost_gateway_connection_is_resumed_and_nothing_missed(
     assert [each.resumes for each in server.sessions] == [1]
 
 
-async def test_a_refused_first_connection_is_tried_again(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("timing", [replace(QUICK, reconnect_backoff=0.05)], ids=["quick"])
+async def test_a_refused_first_connection_is_tried_again(server: Discord, bot: Bot) -> None:
     """By a new client: this one cannot be used again."""
-    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
     server.refuse_gateway(times=2)
     async with bot.listening():
         await server.connected()
@@ -139,10 +134,10 @@ async def test_a_dead_rest_api_is_unreachable(server: Discord, bot: Bot) -> None
         await bot.platform.receive(bot.deliver)
 
 
-async def test_a_wrong_token_is_rejected_and_the_setting_named() -> None:
+async def test_a_wrong_token_is_rejected_and_the_setting_named(redis: Redis) -> None:
     async with (
         Discord() as server,
-        a_platform("wrong", server.url) as platform,
+        a_platform("wrong", server.url, redis) as platform,
     ):
         bot = Bot(platform)
         with pytest.raises(CredentialsRejected, match="DISCORD_TOKEN"):
@@ -159,8 +154,8 @@ async def test_a_token_that_is_revoked_later_is_rejected(server: Discord, bot: B
         await receiving
 
 
-async def test_without_the_message_content_intent_the_switch_is_named() -> None:
-    async with Discord() as server, bot_of(server) as bot:
+async def test_without_the_message_content_intent_the_switch_is_named(redis: Redis) -> None:
+    async with Discord() as server, bot_of(server, redis) as bot:
         server.allow_intents()
         with pytest.raises(CredentialsRejected, match=r"DISCORD_TOKEN.*Message Content Intent"):
             await bot.platform.receive(bot.deliver)
@@ -193,10 +188,10 @@ async def test_health_tells_whether_the_gateway_is_connected_and_how_that_is_kno
     assert (await bot.platform.health()).state == "degraded"
 
 
+@pytest.mark.parametrize("timing", [replace(QUICK, down_after=0.1)], ids=["quick"])
 async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_listeners(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
+    server: Discord, bot: Bot
 ) -> None:
-    monkeypatch.setattr(connection, "DOWN_SECONDS", 0.1)
     async with bot.listening():
         await server.connected()
 
@@ -212,17 +207,17 @@ async def test_health_is_down_when_the_gateway_is_gone_for_long_also_between_lis
     await wait_until(down, "down")
 
 
-async def test_health_asks_rest_and_keeps_the_answer_a_while(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_health_asks_rest_and_keeps_the_answer_a_while(server: Discord, bot: Bot, redis: Redis) -> None:
     evidence = (await bot.platform.health()).evidence
     assert evidence["probe_ms"] >= 0
     asked = server.count("GET", "/users/@me")
     await asyncio.gather(*(bot.platform.health() for _ in range(5)))
     assert server.count("GET", "/users/@me") == asked
-    monkeypatch.setattr(platform_health, "FRESH_SECONDS", 0)
-    server.fail("GET", "/users/@me", times=9, status=401)
-    health = await bot.platform.health()
+    forgetful = replace(QUICK, probe_max_age=0)
+    async with a_platform(server.token, server.url, redis, timing=forgetful) as platform:
+        assert (await platform.health()).evidence["probe_ms"] >= 0
+        server.fail("GET", "/users/@me", times=9, status=401)
+        health = await platform.health()
     assert health.state == "down"
     assert "DISCORD_TOKEN" in health.evidence["rest"]
 
@@ -244,10 +239,8 @@ async def test_health_tells_how_old_the_answer_of_rest_is(
     await wait_until(is_older, "the answer is older")
 
 
-async def test_health_does_not_wait_long_for_rest(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(discord_health, "PROBE_SECONDS", 0.1)
+@pytest.mark.parametrize("timing", [replace(QUICK, probe_timeout=0.1)], ids=["quick"])
+async def test_health_does_not_wait_long_for_rest(server: Discord, bot: Bot) -> None:
     server.fail("GET", "/users/@me", delay=30)
     health = await bot.platform.health()
     assert health.state == "degraded"
@@ -301,11 +294,11 @@ async def test_an_event_that_cannot_be_read_costs_neither_the_connection_nor_the
     await cancel(receiving)
 
 
+@pytest.mark.parametrize("timing", [replace(QUICK, reconnect_backoff=0.05)], ids=["quick"])
 async def test_a_session_whose_begin_cannot_be_read_is_begun_again(
     server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That is the one event which cannot be skipped."""
-    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
     ready = server.gateway._ready
 
     def broken_at_first(session: Session) -> Json:
@@ -331,9 +324,9 @@ async def test_no_warning_says_that_voice_is_missing() -> None:
 # --- the edges
 
 
-async def test_discord_pys_addresses_are_put_back() -> None:
+async def test_discord_pys_addresses_are_put_back(redis: Redis) -> None:
     before = (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
-    async with a_platform("t", "http://127.0.0.1:9/api/v10/"):
+    async with a_platform("t", "http://127.0.0.1:9/api/v10/", redis):
         assert Route.BASE == "http://127.0.0.1:9/api/v10"
     assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
 

@@ -4,18 +4,12 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import File, Text, Unreachable
-from bot.discord import api
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
 from tests.support.discord_reply import asked, shown
 from tests.support.files import PICTURE, gone
 
 MESSAGES = "/channels/*/messages"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
 
 
 @pytest.fixture

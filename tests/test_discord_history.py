@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,14 +13,16 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Event, Json, Message, PlatformError
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
-from bot.discord import api, history
+from bot.discord.history import PAGE
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
+from bot.discord.timing import Timing
 from bot.inbox import Lookup, keys
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.support.commands import no_health, nothing_to_stop
+from tests.support.platforms import QUICK_DISCORD
 
 MISSED_SECONDS = 100.0
 
@@ -42,7 +44,7 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def returned(discord: Discord, redis: Redis) -> AsyncIterator[Reader]:
+async def returned(discord: Discord, redis: Redis, timing: Timing = QUICK_DISCORD) -> AsyncIterator[Reader]:
     shared = RedisCoordination(redis, "one")
     await shared.set_heard_until("discord:0/1", time.time() - MISSED_SECONDS)
     async with connect(
@@ -54,6 +56,7 @@ async def returned(discord: Discord, redis: Redis) -> AsyncIterator[Reader]:
         files=FileStore(redis),
         catch_up_hours=24,
         shards=None,
+        timing=timing,
     ) as platform:
         reader = Reader(platform)
         receiving = asyncio.create_task(platform.receive(reader.deliver))
@@ -96,14 +99,13 @@ async def test_a_message_is_read_as_far_as_it_can_be(discord: Discord, redis: Re
         assert [each.text for each in message.quotes] == ["[A part of it could not be read: a poll.]"]
 
 
-async def test_all_pages_of_a_channel_are_read_in_order(
-    discord: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history, "PAGE", 2)
-    for number in range(5):
-        await ask(discord, str(number), **({"author": None} if number == 1 else {}))
+async def test_all_pages_of_a_channel_are_read_in_order(discord: Discord, redis: Redis) -> None:
+    """Three pages; the newest message of the first one cannot be read."""
+    broken = PAGE - 1
+    for number in range(2 * PAGE + 1):
+        await ask(discord, str(number), **({"author": None} if number == broken else {}))
     async with returned(discord, redis) as reader:
-        assert await reader.catch_up() == ["0", "2", "3", "4"]
+        assert await reader.catch_up() == [str(each) for each in range(2 * PAGE + 1) if each != broken]
 
 
 @pytest.mark.parametrize("value", [99, "none", None, []], ids=str)
@@ -122,15 +124,14 @@ async def test_one_channel_that_cannot_be_read_costs_no_other(
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 200, "message": "<html>Please wait</html>"}])
 async def test_one_channel_that_fails_costs_no_other_and_is_read_later(
-    discord: Discord, redis: Redis, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+    discord: Discord, redis: Redis, fault: dict[str, Any]
 ) -> None:
     """Fault: the page of a proxy, with status 200, counted as a channel without messages."""
-    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
     other = discord.add_channel("other")
     await ask(discord, "late", discord.general)
     await ask(discord, "found", other)
     discord.fail("GET", f"/channels/{discord.general.id}/messages", **fault)
-    async with returned(discord, redis) as reader:
+    async with returned(discord, redis, replace(QUICK_DISCORD, request_backoff=0.01)) as reader:
         with pytest.raises(PlatformError):
             await reader.catch_up()
         assert [each.text for each in reader.events if isinstance(each, Message)] == ["found"]

@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from bot.chat import Part, Text, Turn, Unreachable
 from bot.concurrency.tasks import cancel
-from bot.discord import messages
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
 from tests.support.discord_platform import (
     MESSAGE,
     MESSAGES,
+    QUICK,
     Bot,
     Held,
     begun,
@@ -25,9 +26,8 @@ from tests.support.discord_platform import (
 )
 from tests.support.wait import wait_until
 
-quick = discord_platform.quick
+timing = discord_platform.timing
 server = discord_platform.server
-shared = discord_platform.shared
 bot = discord_platform.bot
 
 
@@ -70,9 +70,8 @@ async def test_a_client_whose_http_session_died_is_replaced(server: Discord, bot
     assert texts(server, server.dm(server.alice)) == ["You said: hello"] * 2
 
 
-async def test_an_interrupted_answer_is_finished_in_the_same_messages(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("timing", [replace(QUICK, edit_interval=0.01)], ids=["quick"])
+async def test_an_interrupted_answer_is_finished_in_the_same_messages(server: Discord, bot: Bot) -> None:
     server.limit("edit", 100, 1.0)
     question = await direct(server)
     channel = server.dm(server.alice)
@@ -83,8 +82,6 @@ async def test_an_interrupted_answer_is_finished_in_the_same_messages(
     before = [each.id for each in server.messages(channel)[1:]]
     reply.cancel()
     await asyncio.gather(reply, return_exceptions=True)
-
-    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.01)
 
     async def again(turn: Turn) -> AsyncIterator[Part]:
         for sentence in long:

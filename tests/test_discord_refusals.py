@@ -1,6 +1,7 @@
 """Refusals, rate limits and lost turns on Discord: the answer is shown otherwise, or the error is exact."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
-from bot.discord import api, request_guard
+from bot.discord import api
 from bot.discord.messages import plain_text
+from bot.discord.timing import Timing
 from bot.inbox import worker
 from bot.main import SETTINGS
 from tests.servers.discord.rate_limits import Fault
@@ -28,6 +30,7 @@ from tests.support import discord_platform
 from tests.support.discord_platform import (
     MESSAGE,
     MESSAGES,
+    QUICK,
     Bot,
     Held,
     begun,
@@ -38,9 +41,8 @@ from tests.support.discord_platform import (
     texts,
 )
 
-quick = discord_platform.quick
+timing = discord_platform.timing
 server = discord_platform.server
-shared = discord_platform.shared
 bot = discord_platform.bot
 
 
@@ -185,20 +187,16 @@ async def left_half_done(bot: Bot, question: Message) -> None:
 
 
 WRITES = [("POST", THREADS), ("POST", MESSAGES), ("PATCH", MESSAGE), ("DELETE", MESSAGE)]
+IMPATIENT = replace(QUICK, exchange_timeout=0.2)
 
 
+@pytest.mark.parametrize("timing", [IMPATIENT], ids=["impatient"])
 @pytest.mark.parametrize("trouble", [{"status": 429, "retry_after": 0.05}, {"status": 503}, {"delay": 30}])
 @pytest.mark.parametrize(("method", "path"), WRITES)
 async def test_nothing_is_written_again_once_the_turn_is_lost(
-    server: Discord,
-    bot: Bot,
-    monkeypatch: pytest.MonkeyPatch,
-    method: str,
-    path: str,
-    trouble: dict[str, Any],
+    server: Discord, bot: Bot, method: str, path: str, trouble: dict[str, Any]
 ) -> None:
     """Neither by us nor by discord.py, which repeats what was limited by itself."""
-    monkeypatch.setattr(request_guard, "EXCHANGE_SECONDS", 0.2)
     question = said(server, await server.say(server.alice, server.general, f"{server.mention} hello"))
     if path == MESSAGE:
         await left_half_done(bot, question)
@@ -227,11 +225,9 @@ async def test_typing_ends_once_the_turn_is_lost(server: Discord, bot: Bot) -> N
     assert not server.typing(server.dm(server.alice))
 
 
-async def test_a_wait_for_a_rate_limit_is_not_cut_short(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("timing", [IMPATIENT], ids=["impatient"])
+async def test_a_wait_for_a_rate_limit_is_not_cut_short(server: Discord, bot: Bot) -> None:
     """It may be longer than an exchange: another request would only be refused, too."""
-    monkeypatch.setattr(request_guard, "EXCHANGE_SECONDS", 0.2)
     question = await direct(server)
     server.fail("POST", MESSAGES, status=429, retry_after=0.5, is_global=True)
     await bot.reply(question)
@@ -242,4 +238,4 @@ async def test_a_wait_for_a_rate_limit_is_not_cut_short(
 def test_an_exchange_ends_while_the_turn_is_still_ours() -> None:
     """`hold` returns without asking until a part of the lease is over."""
     lease_seconds = SETTINGS.model_fields["lease_seconds"].default
-    assert (1 - worker._HELD_SHARE) * lease_seconds > request_guard.EXCHANGE_SECONDS
+    assert (1 - worker._HELD_SHARE) * lease_seconds > Timing().exchange_timeout

@@ -3,21 +3,31 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import discord as library
 import pytest
 
 from bot.chat import Notice, Part, Text, ToolStep, Turn
-from bot.discord import messages
 from tests.servers.discord.service import Discord
 from tests.support import discord_platform
-from tests.support.discord_platform import MESSAGES, Bot, Held, direct, ends, fixed, one_by_one, said, texts
+from tests.support.discord_platform import (
+    MESSAGES,
+    QUICK,
+    Bot,
+    Held,
+    direct,
+    ends,
+    fixed,
+    one_by_one,
+    said,
+    texts,
+)
 from tests.support.wait import wait_until
 
-quick = discord_platform.quick
+timing = discord_platform.timing
 server = discord_platform.server
-shared = discord_platform.shared
 bot = discord_platform.bot
 live = discord_platform.live
 
@@ -126,13 +136,11 @@ async def test_the_first_text_is_shown_at_once_and_the_end_always(server: Discor
     assert bot.receipts[question.id]["finished"]
 
 
-async def test_a_long_stream_stays_within_the_buckets(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("timing", [replace(QUICK, edit_interval=0.24)], ids=["quick"])
+async def test_a_long_stream_stays_within_the_buckets(server: Discord, bot: Bot) -> None:
     question = await direct(server)
     server.limit("edit", 5, 1.0)
     server.limit("send", 5, 1.0)
-    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.24)
 
     async def answer(turn: Turn) -> AsyncIterator[Part]:
         for number in range(200):
@@ -146,10 +154,8 @@ async def test_a_long_stream_stays_within_the_buckets(
     assert len(server.edit_times(channel)) > 3
 
 
-async def test_edits_of_all_answers_in_a_channel_share_its_pace(
-    server: Discord, bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.2)
+@pytest.mark.parametrize("timing", [replace(QUICK, edit_interval=0.2)], ids=["quick"])
+async def test_edits_of_all_answers_in_a_channel_share_its_pace(server: Discord, bot: Bot) -> None:
     server.general.denied.add("create_public_threads")
     questions = [said(server, await server.say(server.alice, server.general, "hello")) for _ in range(3)]
     helds = [Held([Text("first")], [Text(" last")]) for _ in questions]

@@ -4,7 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import discord
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import Correction, Event, Json, Message
-from bot.discord import messages
 from tests.servers.discord.service import Discord, File
 from tests.servers.model import KEY, ModelServer
 from tests.support.bot import running
@@ -24,6 +23,7 @@ from tests.support.discord_shard import (
     sample,
     samples,
 )
+from tests.support.platforms import QUICK_DISCORD, platforms_with
 
 
 def told(event: Event | discord.Interaction) -> dict[str, Json]:
@@ -138,10 +138,8 @@ async def test_what_people_send_reaches_the_model(
     database_url: str,
     model: ModelServer,
     discord: Discord,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The most common samples, with the whole bot over the protocol: text, author and files, as data."""
-    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.01)
     discord.limit("send", 1_000, 1.0)
     discord.limit("edit", 1_000, 1.0)
     direct = discord.dm(discord.alice)
@@ -160,7 +158,7 @@ async def test_what_people_send_reaches_the_model(
         content = b"OggS\x00\x02\xff\xfe" * 9 if address[1].endswith("ogg") else b"id,total\n1,2\n"
         return discord.world._attach(direct, File(address[1], content)).url
 
-    async with running(**settings):
+    async with running(platforms_with(replace(QUICK_DISCORD, edit_interval=0.01)), **settings):
         await discord.connected()
         for name, expected in COMMON.items():
             payload = json.loads(ADDRESS.sub(kept, json.dumps(sample(name)["payload"])))

@@ -1,18 +1,17 @@
 """Discord in several shards: spread evenly over the processes, and taken over when one ends."""
 
-import pytest
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.concurrency.tasks import cancel
-from bot.discord import identify, shards
 from bot.discord.shards import fair_share
 from tests.servers.discord.service import Discord
 from tests.support import discord_processes
 from tests.support.discord_processes import (
-    LEASE_SECONDS,
-    RENEW_SECONDS,
+    QUICK,
     Launch,
     channels,
     connected,
@@ -22,7 +21,6 @@ from tests.support.discord_processes import (
 )
 from tests.support.wait import wait_until
 
-quick = discord_processes.quick
 no_heartbeat_is_left = discord_processes.no_heartbeat_is_left
 launch = discord_processes.launch
 
@@ -158,12 +156,10 @@ async def test_two_processes_share_the_shards_evenly(discord: Discord, launch: L
     assert len(discord.sessions) == 6
 
 
-async def test_a_process_that_ends_is_replaced_at_once(
-    discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_process_that_ends_is_replaced_at_once(discord: Discord, launch: Launch) -> None:
     """It gives back what it held: nobody waits for a lease."""
-    monkeypatch.setattr(shards, "LEASE_SECONDS", 600.0)
-    one, two = await launch("one", 2), await launch("two", 2)
+    timing = replace(QUICK, shard_lease=600.0)
+    one, two = await launch("one", 2, timing=timing), await launch("two", 2, timing=timing)
     await spread((one, 1), (two, 1))
     await connected(discord, 2)
     await one.stop()
@@ -189,7 +185,7 @@ async def test_a_process_that_dies_is_replaced_within_two_leases_and_nothing_is_
     await wait_until(lambda: {f"into {place.id}" for place in places} <= {*two.heard}, "all is heard")
     await connected(discord, 2)
     # not by the clock: on a busy machine a round takes longer, and fewer fit into a lease
-    assert taken - rounds <= 2 * LEASE_SECONDS / RENEW_SECONDS
+    assert taken - rounds <= 2 * QUICK.shard_lease / QUICK.shard_renewal
 
 
 async def test_with_more_processes_than_shards_the_rest_stands_by(discord: Discord, launch: Launch) -> None:
@@ -224,17 +220,15 @@ async def test_a_lost_lease_stops_the_client_of_that_shard_alone(
     await connected(discord, 2)
 
 
-async def test_identifies_keep_their_distance_over_all_processes(
-    discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_identifies_keep_their_distance_over_all_processes(discord: Discord, launch: Launch) -> None:
     """Two shards of a process, two processes, a restart: Discord refuses none, as `violations` shows."""
     discord.starts.seconds, discord.starts.max_concurrency = 0.3, 2
-    monkeypatch.setattr(identify, "IDENTIFY_SECONDS", 0.35)
-    one, two = await launch("one", 6), await launch("two", 6)
+    timing = replace(QUICK, identify_interval=0.35)
+    one, two = await launch("one", 6, timing=timing), await launch("two", 6, timing=timing)
     await spread((one, 3), (two, 3))
     await connected(discord, 6)
     await one.die()
-    again = await launch("one", 6)
+    again = await launch("one", 6, timing=timing)
     await spread((again, 3), (two, 3))
     await connected(discord, 6)
 

@@ -2,17 +2,16 @@
 
 import logging
 import time
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
 from bot.chat import CredentialsRejected, Unreachable
-from bot.discord import identify, shards
-from bot.platforms import catch_up
 from tests.servers.discord.service import Channel, Discord
 from tests.support import discord_processes
 from tests.support.discord_processes import (
-    LEASE_SECONDS,
+    QUICK,
     Launch,
     channels,
     connected,
@@ -23,7 +22,6 @@ from tests.support.discord_processes import (
 )
 from tests.support.wait import wait_until
 
-quick = discord_processes.quick
 no_heartbeat_is_left = discord_processes.no_heartbeat_is_left
 launch = discord_processes.launch
 
@@ -32,15 +30,11 @@ launch = discord_processes.launch
 
 
 async def test_no_session_is_begun_when_none_remains(
-    discord: Discord,
-    launch: Launch,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    discord: Discord, launch: Launch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Discord would reset the token. The log and the health say what is waited for."""
-    monkeypatch.setattr(identify, "_LONGEST_WAIT_SECONDS", 0.05)
     discord.starts.remaining = 0
-    process = await launch("one", 2)
+    process = await launch("one", 2, timing=replace(QUICK, longest_reset_wait=0.05))
 
     async def is_told() -> bool:
         return "used up" in (await process.health()).evidence.get("session_starts", "")
@@ -52,13 +46,10 @@ async def test_no_session_is_begun_when_none_remains(
     await connected(discord, 2)
 
 
-async def test_the_last_sessions_are_counted_one_by_one(
-    discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_last_sessions_are_counted_one_by_one(discord: Discord, launch: Launch) -> None:
     """An old count of Discord's is not relied on when it was little."""
-    monkeypatch.setattr(identify, "_LONGEST_WAIT_SECONDS", 0.05)
     discord.starts.remaining = 3
-    process = await launch("one", 4)
+    process = await launch("one", 4, timing=replace(QUICK, longest_reset_wait=0.05))
     await wait_until(lambda: discord.starts.remaining == 0, "three have begun")
 
     async def is_told() -> bool:
@@ -80,7 +71,7 @@ async def test_while_redis_is_away_what_is_held_is_kept(
     for process in (one, two):
         process.link.is_cut = True
     began = time.monotonic()
-    await wait_until(lambda: time.monotonic() - began > 1.5 * LEASE_SECONDS, "the leases have ended")
+    await wait_until(lambda: time.monotonic() - began > 1.5 * QUICK.shard_lease, "the leases have ended")
     assert "shards not renewed" in caplog.text
     assert discord.shards == everything(2)
     for process in (one, two):
@@ -104,28 +95,26 @@ async def test_a_process_whose_redis_is_away_at_first_begins_when_it_is_back(
 
 
 async def test_a_process_that_cannot_reach_the_gateway_lets_others_try(
-    discord: Discord, launch: Launch, monkeypatch: pytest.MonkeyPatch
+    discord: Discord, launch: Launch
 ) -> None:
     """It gives its shards back when none was connected for a lease."""
-    monkeypatch.setattr(shards, "LEASE_SECONDS", 0.5)
+    timing = replace(QUICK, shard_lease=0.5)
     discord.refuse_gateway(times=999)
-    process = await launch("one", 2)
+    process = await launch("one", 2, timing=timing)
     with pytest.raises(Unreachable):
         await process.tasks[0]
     assert process.holds == []
     discord.refuse_gateway(times=0)
-    await launch("two", 2)
+    await launch("two", 2, timing=timing)
     await connected(discord, 2)
 
 
 async def test_a_deaf_connection_is_found_out_and_built_anew(
-    discord: Discord, redis: Redis, launch: Launch, monkeypatch: pytest.MonkeyPatch
+    discord: Discord, redis: Redis, launch: Launch
 ) -> None:
     """By what the history has and nobody heard; the other shard goes on."""
-    monkeypatch.setattr(catch_up, "SWEEP_SECONDS", 0.3)
-    monkeypatch.setattr(catch_up, "DEAF_SECONDS", 0)
     places = channels(discord, 2)
-    process = await launch("one", 2)
+    process = await launch("one", 2, timing=replace(QUICK, sweep_interval=0.3, deaf_after=0))
     await connected(discord, 2)
     await known(redis, 2)
     [deaf] = [each for each in discord.sessions if each.shard == (1, 2)]

@@ -1,7 +1,7 @@
 """A Discord that fails or refuses for ever: people are told the truth, and nothing waits for good."""
 
 import time
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import discord as library
@@ -9,15 +9,16 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Approval, File, Text, Undeliverable, Unreachable
-from bot.discord import api, messages
+from bot.discord import api
 from bot.discord.errors import translate_errors
-from bot.discord.platform import connect
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.model import KEY, ModelServer
+from tests.support import discord_reply
 from tests.support.bot import running
 from tests.support.discord_reply import asked, shown
 from tests.support.files import PICTURE
+from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
 
 MESSAGES = "/channels/*/messages"
@@ -25,11 +26,13 @@ ALWAYS = 10**6
 FILES = "multipart/form-data"
 
 
+QUICK = replace(discord_reply.QUICK, edit_interval=0.01)
+IMPATIENT = replace(QUICK, part_timeout=0)
+
+
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, discord: Discord) -> None:
-    """Repeat soon what is repeated, without rate limits."""
-    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
-    monkeypatch.setattr(messages, "EDIT_SECONDS", 0.01)
+def without_rate_limits(discord: Discord) -> None:
+    """Accept many messages: what is repeated is repeated soon."""
     discord.limit("send", 100, 1.0)
 
 
@@ -50,7 +53,7 @@ async def test_a_file_that_fails_for_ever_is_replaced_by_a_sentence(
 ) -> None:
     """After a bounded time, over attempts; then the turn is over, and the thread goes on."""
     discord.fail("POST", MESSAGES, times=ALWAYS, holding=FILES, status=503)
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."), picture)
         await question.answer(Text("Here it is."), picture)
@@ -63,7 +66,7 @@ async def test_a_file_that_fails_for_ever_is_replaced_by_a_sentence(
 
 async def test_a_failure_is_borne_until_the_time_is_up(discord: Discord, redis: Redis, picture: File) -> None:
     fault = discord.fail("POST", MESSAGES, times=ALWAYS, holding=FILES, status=503)
-    async with asked(discord, redis, "dm", part_seconds=1_000) as question:
+    async with asked(discord, redis, "dm", timing=replace(QUICK, part_timeout=1_000)) as question:
         for _ in range(3):
             with pytest.raises(Unreachable):
                 await question.answer(picture)
@@ -74,7 +77,7 @@ async def test_a_failure_is_borne_until_the_time_is_up(discord: Discord, redis: 
 
 async def test_a_failure_that_ended_is_forgotten(discord: Discord, redis: Redis, picture: File) -> None:
     """The time begins again with the next one."""
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         fault = discord.fail("POST", MESSAGES, times=ALWAYS, holding="first", status=503)
         with pytest.raises(Unreachable):
             await question.answer(Text("first"))
@@ -90,7 +93,7 @@ async def test_a_discord_that_fails_at_everything_is_waited_for(
     """A file whose sentence cannot be shown either is tried again: an outage costs no answer."""
     places = (MESSAGES, "/channels/*/messages/*", "/users/@me/channels")
     faults = [discord.fail("*", path, times=ALWAYS, status=503) for path in places]
-    async with asked(discord, redis, "thread", part_seconds=0) as question:
+    async with asked(discord, redis, "thread", timing=IMPATIENT) as question:
         for _ in range(4):
             with pytest.raises(Unreachable):
                 await question.answer(Text("Here it is."), picture)
@@ -104,7 +107,7 @@ async def test_a_message_that_fails_for_ever_is_replaced_by_a_sentence(
     discord: Discord, redis: Redis
 ) -> None:
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("unlucky words"))
         await question.answer(Text("unlucky words"))
@@ -118,7 +121,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
     """Fault: the first one succeeded at each attempt, and the time began again: the thread was stuck."""
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
     answer = Text("word " * 350 + "\n\n" + "unlucky " * 20)
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(answer)
         await question.answer(answer)
@@ -130,7 +133,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
 async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, redis: Redis) -> None:
     """Of several that are too much the others can."""
     direct = discord.dm(discord.alice)
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         await question.answer(Text("word " * 1000))
         question.state["finished"] = False
         *_, last = discord.messages(direct)
@@ -143,7 +146,7 @@ async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, 
 
 
 async def test_an_edit_that_fails_for_ever_is_sent_as_another_message(discord: Discord, redis: Redis) -> None:
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         await question.answer(Text("begun"))
         question.state["finished"] = False
         discord.fail("PATCH", "/channels/*/messages/*", times=ALWAYS, status=503)
@@ -155,7 +158,7 @@ async def test_an_edit_that_fails_for_ever_is_sent_as_another_message(discord: D
 
 async def test_a_thread_that_can_never_be_made_is_done_without(discord: Discord, redis: Redis) -> None:
     discord.fail("POST", "/channels/*/messages/*/threads", times=ALWAYS, status=503)
-    async with asked(discord, redis, part_seconds=0) as question:
+    async with asked(discord, redis, timing=IMPATIENT) as question:
         with pytest.raises(Unreachable):
             await question.answer(Text("Here it is."))
         await question.answer(Text("Here it is."))
@@ -165,7 +168,7 @@ async def test_a_thread_that_can_never_be_made_is_done_without(discord: Discord,
 async def test_a_history_that_can_never_be_read_is_done_without(discord: Discord, redis: Redis) -> None:
     """It would tell what an earlier attempt has sent; the nonce tells that for some minutes, too."""
     discord.fail("GET", MESSAGES, times=ALWAYS, status=503)
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         discord.fail("POST", MESSAGES, times=3, drop=True, after_applying=True)
         for _ in range(2):
             with pytest.raises(Unreachable):
@@ -191,7 +194,7 @@ async def test_a_request_for_approval_that_cannot_be_shown_is_told(
         asked_in="question",
     )
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="Change the database", **trouble)
-    async with asked(discord, redis, "dm", part_seconds=0) as question:
+    async with asked(discord, redis, "dm", timing=IMPATIENT) as question:
         if trouble["status"] == 503:
             with pytest.raises(Unreachable):
                 await question.answer(Text("I would do this."), approval)
@@ -225,7 +228,7 @@ async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
     discord: Discord, redis: Redis, code: int, words: str
 ) -> None:
     """The turn is over all the same: what is answered later can still be asked there."""
-    async with asked(discord, redis, "thread") as question:
+    async with asked(discord, redis, "thread", timing=QUICK) as question:
         thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=403, code=code)
         with pytest.raises(Undeliverable):
@@ -238,7 +241,7 @@ async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
 async def test_an_answer_refused_in_a_new_thread_is_told_below_the_question(
     discord: Discord, redis: Redis
 ) -> None:
-    async with asked(discord, redis) as question:
+    async with asked(discord, redis, timing=QUICK) as question:
         thread = question.place["message"]
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=403, code=50013)
         with pytest.raises(Undeliverable):
@@ -253,7 +256,7 @@ async def test_where_the_whole_server_takes_nothing_the_author_is_told_in_a_dire
 ) -> None:
     discord.general.denied.add("send_messages")
     discord.general.denied.add("send_messages_in_threads")
-    async with asked(discord, redis, "thread") as question:
+    async with asked(discord, redis, "thread", timing=QUICK) as question:
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
         [told] = texts(discord, discord.dm(discord.alice))
@@ -265,7 +268,7 @@ async def test_a_person_who_cannot_be_told_anywhere_costs_nothing_more(
 ) -> None:
     discord.general.denied |= {"send_messages", "send_messages_in_threads"}
     discord.alice.accepts_dms = False
-    async with asked(discord, redis, "thread") as question:
+    async with asked(discord, redis, "thread", timing=QUICK) as question:
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
         assert shown(discord) == []
@@ -275,7 +278,7 @@ async def test_a_thread_in_which_all_fails_is_told_of_elsewhere_and_given_up(
     discord: Discord, redis: Redis
 ) -> None:
     """Other places work, so it is no outage: the next question of the thread is not to wait for it."""
-    async with asked(discord, redis, "thread", part_seconds=0) as question:
+    async with asked(discord, redis, "thread", timing=IMPATIENT) as question:
         thread = question.channel
         discord.fail("POST", f"/channels/{thread}/messages", times=ALWAYS, status=503)
         with pytest.raises(Unreachable):
@@ -295,7 +298,7 @@ async def test_a_message_of_another_that_cannot_be_read_keeps_no_answer_from_bei
     """Neither in the history that tells what was sent, nor as the message that the answer replies to."""
     discord.general.denied.add("create_public_threads")
     broken = {"embeds": "none", "poll": 7, "attachments": None}
-    async with asked(discord, redis, more=broken) as question:
+    async with asked(discord, redis, timing=QUICK, more=broken) as question:
         await discord.say(discord.bob, discord.general, "noise", more={**broken, "author": None})
         discord.fail("POST", MESSAGES, times=3, drop=True, after_applying=True)
         with pytest.raises(Unreachable):
@@ -314,9 +317,7 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
     database_url: str,
     model: ModelServer,
     discord: Discord,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.discord.platform.connect", partial(connect, part_seconds=0))
     discord.fail("POST", MESSAGES, times=ALWAYS, holding="unlucky", status=503)
     model.script("unlucky words")
     settings = {
@@ -329,7 +330,7 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
         "discord_api_url": discord.url,
     }
     direct = discord.dm(discord.alice)
-    async with running(**settings):
+    async with running(platforms_with(IMPATIENT), **settings):
         await discord.connected()
         await discord.say(discord.alice, direct, "one")
         await wait_until(lambda: len(model.requests) == 1, "the first is asked")

@@ -8,8 +8,7 @@ from aiohttp import web
 from yarl import URL
 
 from bot.chat import FileRefused
-from bot.platforms import download as module
-from bot.platforms.download import Hosts, download
+from bot.platforms.download import TIMEOUT, Hosts, download
 
 SLACK = Hosts(frozenset({"slack.com"}), origin="https://slack.com/api/")
 
@@ -92,8 +91,8 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
 HEADERS = {"Authorization": "Bearer secret"}
 
 
-async def get(server: Server, path: str) -> bytes:
-    return await download(f"{server.base}/{path}", server.hosts, 1_000, HEADERS)
+async def get(server: Server, path: str, timeout: float = TIMEOUT) -> bytes:
+    return await download(f"{server.base}/{path}", server.hosts, 1_000, HEADERS, timeout=timeout)
 
 
 async def test_a_file_is_read_also_behind_a_redirection_on_the_same_hosts(server: Server) -> None:
@@ -117,15 +116,12 @@ async def test_what_is_elsewhere_gone_or_too_large_is_refused(server: Server, pa
         await get(server, path)
 
 
-async def test_a_server_that_fails_is_asked_again_and_then_given_up(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_fails_is_asked_again_and_then_given_up(server: Server) -> None:
     server.failures = 1
     assert await get(server, "file") == b"content"
     server.failures = 99
     with pytest.raises(FileRefused, match="its server is not responding; please try again"):
         await get(server, "file")
-    monkeypatch.setattr(module, "_SECONDS", 0.05)
     server.failures = 0
     with pytest.raises(FileRefused, match="is not responding"):
-        await get(server, "slow")
+        await get(server, "slow", timeout=0.05)

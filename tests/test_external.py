@@ -12,20 +12,24 @@ from redis.asyncio import Redis
 from bot.agent import prompts
 from bot.commands.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
 from bot.inbox import NOT_THEIRS
-from bot.slack.users import Users
+from bot.slack.timing import Timing
 from bot.tools import OPEN_TOOLS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
+from tests.support import bot as support
 from tests.support.approvals import ASK
-from tests.support.bot import running
 from tests.support.obedient_model import obey, order
+from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.table import Shelf
 from tests.support.wait import wait_until
 
 PARTNER = {"team_id": "T0OTHER0001", "real_name": "Bob of Othercorp"}
 GUEST = {"is_restricted": True}
+running = partial(support.running, platforms_with(slack_timing=Timing(author_timeout=30)))
+"""The bot, which waits for `users.info` as long as a busy machine takes."""
+
 COUNT = order("sql_query", query="select count(*) as n from customers")
 
 
@@ -36,13 +40,8 @@ def settings(
     database_url: str,
     model: ModelServer,
     slack: Slack,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Any]:
-    """A bot whose model does whatever it is told, tools or not; Redis is empty.
-
-    It waits for `users.info` as long as a busy machine takes.
-    """
-    monkeypatch.setattr("bot.slack.platform.Users", partial(Users, patience=30))
+    """A bot whose model does whatever it is told, tools or not; Redis is empty."""
     model.respond = obey
     storage = {"redis_url": redis_url, "database_url": database_url}
     return {**storage, **of_model(model), **of_slack(slack)}

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 import pytest
 
 from bot.chat import Json, Notice, Part, Receipt, Text, ThreadId, ToolStep, Turn
-from bot.http import chat as conversation_module
 from bot.http.chat import ChatRequest, to_message
 from bot.http.replies import Replies
 from tests.support import http_worker
-from tests.support.http_worker import Gate, Setup, echo, failing, serving
+from tests.support.http_worker import TIMING, Gate, Setup, echo, failing, serving
 from tests.support.wait import wait_until
 
 shared = http_worker.shared
@@ -132,10 +132,9 @@ async def test_parts_reach_the_caller_as_they_come() -> None:
         assert (await anext(frames))[0] == "done"
 
 
-async def test_a_silent_stream_is_kept_alive_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation_module, "KEEP_ALIVE", 0.02)
+async def test_a_silent_stream_is_kept_alive_by_comments() -> None:
     gate = Gate(Text("late"))
-    async with serving(gate) as setup:
+    async with serving(gate, timing=replace(TIMING, keep_alive_interval=0.02)) as setup:
         frames = setup.frames("x")
         assert [await anext(frames), await anext(frames)] == [("", {}), ("", {})]
         gate.open()

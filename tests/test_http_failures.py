@@ -9,11 +9,22 @@ import pytest
 
 from bot.chat import AnswerError, Event, LeaseLost, Notice, Part, Stop, StorageDown, Text, ThreadId, Turn
 from bot.commands.commands import Commands
-from bot.http import chat as conversation_module
+from bot.http.chat import LOOKING
 from bot.http.replies import stored
+from bot.http.timing import Timing
 from tests.support import http_worker
 from tests.support.agents import Answer
-from tests.support.http_worker import Gate, Setup, echo, failing, healthy, is_taking, listening, serving
+from tests.support.http_worker import (
+    TIMING,
+    Gate,
+    Setup,
+    echo,
+    failing,
+    healthy,
+    is_taking,
+    listening,
+    serving,
+)
 from tests.support.wait import wait_until
 
 shared = http_worker.shared
@@ -65,15 +76,17 @@ async def test_a_stop_that_the_store_did_not_take_may_be_sent_again() -> None:
         assert (await setup.chat("!stop", "t"))[0] == 200
 
 
-async def test_an_answer_that_has_begun_here_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_has_begun_here_is_not_looked_for() -> None:
     """Until then the store is asked for it, once for each caller and pause."""
 
     def is_looking() -> bool:
-        return any(task.get_name() == conversation_module.LOOKING for task in asyncio.all_tasks())
+        return any(task.get_name() == LOOKING for task in asyncio.all_tasks())
 
-    monkeypatch.setattr(conversation_module, "LOOK_SECONDS", 0.01)
     gate = Gate(Text("a"), Text("b"))
-    async with serving(gate) as setup, asyncio.TaskGroup() as callers:
+    async with (
+        serving(gate, timing=replace(TIMING, answer_poll=0.01)) as setup,
+        asyncio.TaskGroup() as callers,
+    ):
         caller = callers.create_task(setup.chat("x", "t"))
         await wait_until(is_looking, "looked for")
         gate.open()
@@ -182,7 +195,7 @@ async def test_after_a_broken_attempt_the_same_key_waits_for_the_next() -> None:
 
 
 async def test_a_caller_is_told_when_no_answer_comes_in_time() -> None:
-    async with serving(patience=0.02) as setup:
+    async with serving(timing=Timing(answer_timeout=0.02)) as setup:
         setup.worker.holding = True
         code, body = await setup.chat("x")
         assert code == 504

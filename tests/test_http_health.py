@@ -12,11 +12,13 @@ from aiohttp import web
 from bot.chat import CredentialsRejected, Health, Message, ThreadId, TypedDecision
 from bot.commands.approvals import DecisionAnswer
 from bot.http.platform import connect
+from bot.http.timing import Timing
 from tests.support import http_worker
 from tests.support.http_worker import (
     LOOKUPS,
     NO_FILES,
     STREAM,
+    TIMING,
     TOKEN,
     Setup,
     Worker,
@@ -134,6 +136,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         lookup=LOOKUPS[0],
         files=NO_FILES,
         mounts={},
+        timing=TIMING,
     ):
         pass
 
@@ -170,11 +173,9 @@ async def test_one_part_that_is_degraded_makes_the_whole_degraded() -> None:
     assert "error" not in body
 
 
-async def test_many_who_ask_whether_it_is_ready_have_it_examined_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_many_who_ask_whether_it_is_ready_have_it_examined_once() -> None:
     """Anybody may ask; an examination costs, so its outcome is used again for a second."""
-    monkeypatch.setattr("bot.http.health.READY_SECONDS", 3_600)  # a busy machine may take longer for all
+    long = replace(TIMING, ready_max_age=3_600)  # a busy machine may take longer than a second for all
     examined = 0
 
     async def examine() -> Sequence[Health]:
@@ -183,14 +184,17 @@ async def test_many_who_ask_whether_it_is_ready_have_it_examined_once(
         await asyncio.sleep(0)
         return [Health(name="redis", state="ok")]
 
-    async with listening(commands=replace(healthy(), examine=examine)) as http:
+    commands = replace(healthy(), examine=examine)
+    async with listening(commands=commands, timing=long) as http:
         await asyncio.gather(*(get(http, "/readyz") for _ in range(20)))
         assert examined == 1
         await get(http, "/health")
         assert examined == 2
-        monkeypatch.setattr("bot.http.health.READY_SECONDS", 0)
+    async with listening(commands=commands, timing=replace(TIMING, ready_max_age=0)) as http:
         await get(http, "/readyz")
         assert examined == 3
+        await get(http, "/readyz")
+        assert examined == 4
 
 
 async def test_only_a_critical_part_makes_it_unready() -> None:
@@ -222,7 +226,7 @@ async def test_a_decision_of_days_ago_is_told_at_once(headers: dict[str, str]) -
 
     commands = replace(healthy(), approvals=Late())
     async with (
-        serving(commands=commands, patience=0.05) as setup,
+        serving(commands=commands, timing=Timing(answer_timeout=0.05)) as setup,
         setup.client.post("/approvals/7f3a9c21", json={"approve": True}, headers=headers) as response,
     ):
         told = await response.text()

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from bot.app import Bot
 from bot.slack.api import open_api
 from bot.slack.audience import Audiences
+from bot.slack.timing import Timing
 from tests.servers.discord.records import Channel, Message, User
 from tests.servers.discord.service import Discord
 from tests.servers.model import KEY, ModelServer
@@ -107,10 +108,10 @@ async def test_channel_of_unknown_kind_is_asked_for_once_and_counts_as_closed_me
     """Until Slack says who reads it, what is said there stays there, and nothing of others is told."""
     slack.add_channel("G0SECRET", "group")
     unknown = slack_message(channel=GENERAL, kind="")
-    async with open_api(slack.bot_token, slack.api_url) as api:
+    async with open_api(slack.bot_token, slack.api_url, Timing()) as api:
         slack.fail("conversations.info", error="internal_error")
-        assert await Audiences(api).of(unknown) == "outsiders"
-        audiences = Audiences(api)
+        assert await Audiences(api, Timing()).of(unknown) == "outsiders"
+        audiences = Audiences(api, Timing())
         assert [await audiences.of(unknown) for _ in range(3)] == ["everyone"] * 3
         assert await audiences.of(slack_message(channel="G0SECRET", kind="")) == "members"
         assert await audiences.of(slack_message(channel="C0NONE", place={"shared": "yes"})) == "outsiders"

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,18 @@ from redis.asyncio import Redis
 
 from bot.app import Bot
 from bot.inbox import replica
-from bot.platforms import supervise
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support import bot as support
+from tests.support.bot import http_port
+from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
+
+running = partial(support.running, platforms_with(catch_up_seconds=0.1))
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,6 @@ def storage(own: OwnRedis, database_url: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "CATCH_UP_SECONDS", 0.1)
     monkeypatch.setattr(replica, "RESTORE_SECONDS", 0.2)
 
 

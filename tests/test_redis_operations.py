@@ -1,7 +1,7 @@
 """`/agent-redis` and `POST /redis/direct` on the whole bot: Slack on sockets and over HTTP, Discord, HTTP."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from bot.app import Bot
 from bot.config import reserved_keys
-from bot.slack import responses as slack_responses
+from bot.platforms.adapter import Adapter
+from bot.slack.timing import Timing
 from tests.servers.discord.service import (
     Discord,
     Interaction,
@@ -20,6 +21,7 @@ from tests.servers.discord.service import (
 )
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Modal, Slack
 from tests.support.bot import http_port, running
+from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
 
 
@@ -33,16 +35,18 @@ def audit(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str, str]]:
 
 
 @asynccontextmanager
-async def on_slack(mode: str, slack: Slack, storage: dict[str, Any]) -> AsyncIterator[Bot]:
+async def on_slack(
+    mode: str, slack: Slack, storage: dict[str, Any], platforms: Sequence[Adapter[Any]] = platforms_with()
+) -> AsyncIterator[Bot]:
     """The bot on sockets or over HTTP; alice is an administrator of it, bob is not."""
     settings = storage | {"slack_bot_token": slack.bot_token, "slack_api_url": slack.api_url}
     settings |= {"admin_users": frozenset({f"slack:{ALICE}"})}
     if mode == "socket":
-        async with running(**settings, slack_app_token=slack.app_token) as bot:
+        async with running(platforms, **settings, slack_app_token=slack.app_token) as bot:
             await slack.connected()
             yield bot
         return
-    async with running(**settings, slack_signing_secret=slack.signing_secret) as bot:
+    async with running(platforms, **settings, slack_signing_secret=slack.signing_secret) as bot:
         slack.request_url = f"http://127.0.0.1:{http_port(bot)}/slack/events"
         await wait_until(lambda: _is_up(bot, "slack"), "slack receiving")
         yield bot
@@ -164,11 +168,10 @@ async def test_slack_a_form_that_cannot_be_opened_is_told(storage: dict[str, Any
 
 
 async def test_slack_a_slow_redis_is_answered_after_the_acknowledgement(
-    storage: dict[str, Any], slack: Slack, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    storage: dict[str, Any], slack: Slack, redis: Redis
 ) -> None:
     """Slack waits 3 s; the answer to the command and to the form comes when Redis has done it."""
-    monkeypatch.setattr(slack_responses, "ACK_SECONDS", 0.05)
-    async with on_slack("socket", slack, storage):
+    async with on_slack("socket", slack, storage, platforms_with(slack_timing=Timing(ack_timeout=0.05))):
         form = await form_for(slack, "set greeting")
         await redis.client_pause(300, all=False)
         command = await slack.command("/agent-redis", "set other x", ALICE, GENERAL)

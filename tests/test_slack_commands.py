@@ -2,26 +2,24 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from bot.chat import Health, StorageDown
-from bot.platforms import health as platform_health
-from bot.slack import health as slack_health
-from bot.slack import responses as slack_responses
 from bot.slack.responses import follow_up
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import gated, healthy, serving
+from tests.support.slack_platform import TIMING, Serve, gated, healthy
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
+serving = slack_platform.serving
 server = slack_platform.server
 
 
-async def test_the_health_command_answers_only_the_caller(server: Slack) -> None:
+async def test_the_health_command_answers_only_the_caller(server: Slack, serving: Serve) -> None:
     async with serving(server):
         command = await server.command("/agent-health", "", ALICE, GENERAL)
         assert command.acked
@@ -30,16 +28,15 @@ async def test_the_health_command_answers_only_the_caller(server: Slack) -> None
 
 
 async def test_a_slow_examination_is_answered_after_the_acknowledgement(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
+    server: Slack, serving: Serve
 ) -> None:
-    monkeypatch.setattr(slack_responses, "ACK_SECONDS", 0.05)
     finish = asyncio.Event()
 
     async def slowly() -> list[Health]:
         await finish.wait()
         return await healthy()
 
-    async with serving(server, examine=slowly):
+    async with serving(server, examine=slowly, timing=replace(TIMING, ack_timeout=0.05)):
         command = await server.command("/agent-health", "", ALICE, GENERAL)
         assert command.acked
         assert command.response is None
@@ -62,7 +59,9 @@ async def test_the_address_of_an_answer_stays_out_of_the_log(
     server.violations.clear()
 
 
-async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server: Slack) -> None:
+async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(
+    server: Slack, serving: Serve
+) -> None:
     async def down(by: str, of_all: bool) -> str:
         raise StorageDown("Redis did not answer")
 
@@ -74,7 +73,7 @@ async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server
         )
 
 
-async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
+async def test_an_unknown_command_gets_a_sentence(server: Slack, serving: Serve) -> None:
     async with serving(server):
         await server.command("/agent-dance", "", ALICE, GENERAL)
         assert (
@@ -83,12 +82,10 @@ async def test_an_unknown_command_gets_a_sentence(server: Slack) -> None:
         )
 
 
-async def test_health_tells_the_sockets_and_the_last_event(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 30)  # however busy the machine is
+async def test_health_tells_the_sockets_and_the_last_event(server: Slack, serving: Serve) -> None:
+    patient = replace(TIMING, probe_timeout=30)  # however busy the machine is
     began = time.monotonic()
-    async with serving(server, gated()) as bot:
+    async with serving(server, gated(), timing=patient) as bot:
         health = await bot.platform.health()
         assert (health.name, health.state) == ("slack", "ok")
         assert 0 < health.evidence["probe_ms"] <= (time.monotonic() - began) * 1000 + 1
@@ -115,11 +112,8 @@ async def test_health_tells_the_sockets_and_the_last_event(
     assert (await bot.platform.health()).state == "down"
 
 
-async def test_health_tells_that_slack_rejects_the_token(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platform_health, "FRESH_SECONDS", -1)
-    async with serving(server, gated()) as bot:
+async def test_health_tells_that_slack_rejects_the_token(server: Slack, serving: Serve) -> None:
+    async with serving(server, gated(), timing=replace(TIMING, probe_max_age=-1)) as bot:
         assert (await bot.platform.health()).state == "ok"
         server.revoke(server.bot_token)
         health = await bot.platform.health()
@@ -127,16 +121,15 @@ async def test_health_tells_that_slack_rejects_the_token(
     assert "SLACK_BOT_TOKEN" in health.evidence["error"]
 
 
-async def test_health_asks_slack_once_a_minute(server: Slack) -> None:
+async def test_health_asks_slack_once_a_minute(server: Slack, serving: Serve) -> None:
     async with serving(server, gated()) as bot:
         await asyncio.gather(*(bot.platform.health() for _ in range(5)))
         await bot.platform.health()
     assert server.count("auth.test") == 2, "one to connect, one for all of these"
 
 
-async def test_health_waits_for_slack_only_so_long(server: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slack_health, "PROBE_SECONDS", 0.05)
-    async with serving(server, gated()) as bot:
+async def test_health_waits_for_slack_only_so_long(server: Slack, serving: Serve) -> None:
+    async with serving(server, gated(), timing=replace(TIMING, probe_timeout=0.05)) as bot:
         server.slow("auth.test", 1.0, times=99)
         health = await bot.platform.health()
         assert health.state == "degraded"

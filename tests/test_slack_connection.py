@@ -1,26 +1,27 @@
 """Messages over Slack's sockets: kept before they are acknowledged, and none is lost with a broken socket."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot.chat import CredentialsRejected, Unreachable
-from bot.slack import socket_mode
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import Bot, connected, echo, gated, serving
+from tests.support.slack_platform import TIMING, Bot, Connect, Serve, echo, gated
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
+connected = slack_platform.connected
+serving = slack_platform.serving
 server = slack_platform.server
 
 
 # --- messages come in
 
 
-async def test_a_mention_is_answered_in_its_thread_with_a_stream(server: Slack) -> None:
+async def test_a_mention_is_answered_in_its_thread_with_a_stream(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         ts = await server.say(ALICE, GENERAL, f"{server.mention} how are you?")
         assert await server.answer(GENERAL, ts, until=lambda text: "you?" in text) == (
@@ -37,7 +38,7 @@ async def test_a_mention_is_answered_in_its_thread_with_a_stream(server: Slack) 
     }
 
 
-async def test_both_events_of_a_mention_and_every_copy_are_one_message(server: Slack) -> None:
+async def test_both_events_of_a_mention_and_every_copy_are_one_message(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello", copies=2)
         await server.answer(GENERAL, ts)
@@ -47,14 +48,16 @@ async def test_both_events_of_a_mention_and_every_copy_are_one_message(server: S
         assert all(delivery.acked for delivery in server.deliveries)
 
 
-async def test_a_direct_message_is_answered(server: Slack) -> None:
+async def test_a_direct_message_is_answered(server: Slack, serving: Serve) -> None:
     async with serving(server):
         direct = server.dm(ALICE)
         ts = await server.say(ALICE, direct, "hello")
         assert await server.answer(direct, ts) == "You said: hello "
 
 
-async def test_a_later_message_of_a_thread_is_handed_over_without_a_mention(server: Slack) -> None:
+async def test_a_later_message_of_a_thread_is_handed_over_without_a_mention(
+    server: Slack, serving: Serve
+) -> None:
     async with serving(server) as bot:
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         await server.answer(GENERAL, ts)
@@ -64,7 +67,7 @@ async def test_a_later_message_of_a_thread_is_handed_over_without_a_mention(serv
         assert message.thread == bot.messages[0].thread
 
 
-async def test_what_is_not_for_the_bot_is_acknowledged_all_the_same(server: Slack) -> None:
+async def test_what_is_not_for_the_bot_is_acknowledged_all_the_same(server: Slack, serving: Serve) -> None:
     server.courier.ack_timeout = 60
     async with serving(server) as bot:
         ts = await server.say(ALICE, GENERAL, "lunch?")
@@ -75,7 +78,7 @@ async def test_what_is_not_for_the_bot_is_acknowledged_all_the_same(server: Slac
         assert bot.messages == []
 
 
-async def test_slack_is_told_only_after_the_message_is_kept(server: Slack) -> None:
+async def test_slack_is_told_only_after_the_message_is_kept(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         bot.doors_open.clear()
         await server.say(ALICE, server.dm(ALICE), "hello")
@@ -88,7 +91,7 @@ async def test_slack_is_told_only_after_the_message_is_kept(server: Slack) -> No
         assert bot.messages
 
 
-async def test_a_message_that_could_not_be_kept_comes_again(server: Slack) -> None:
+async def test_a_message_that_could_not_be_kept_comes_again(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         bot.failures = 1
         ts = await server.say(ALICE, server.dm(ALICE), "hello")
@@ -100,7 +103,9 @@ async def test_a_message_that_could_not_be_kept_comes_again(server: Slack) -> No
         assert [attempt.failure for attempt in delivery.attempts] == ["timeout", None]
 
 
-async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(server: Slack) -> None:
+async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(
+    server: Slack, serving: Serve
+) -> None:
     """Bolt's own order would call auth.test first, fail, acknowledge and drop the event."""
     async with serving(server, gated()) as bot:
         server.fail("auth.test", error="ratelimited", times=99)
@@ -113,7 +118,7 @@ async def test_a_message_is_kept_and_acknowledged_while_the_web_api_is_limited(s
 # --- sockets
 
 
-async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack) -> None:
+async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack, serving: Serve) -> None:
     server.courier.ack_timeout = 60
     async with serving(server) as bot:
         await server.disconnect(every=False)
@@ -124,7 +129,7 @@ async def test_nothing_is_lost_while_slack_replaces_a_socket(server: Slack) -> N
         assert len(server.events("message")[0].attempts) == 1
 
 
-async def test_sockets_that_break_are_opened_again(server: Slack) -> None:
+async def test_sockets_that_break_are_opened_again(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         server.drop_sockets()
         await wait_until(lambda: not server.sockets, "the sockets are gone")
@@ -133,7 +138,7 @@ async def test_sockets_that_break_are_opened_again(server: Slack) -> None:
         await bot.received()
 
 
-async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Slack) -> None:
+async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Slack, serving: Serve) -> None:
     async with serving(server):
         server.socket_mode.ticket_lifetime = -1
         server.drop_sockets()
@@ -142,11 +147,8 @@ async def test_a_socket_that_tries_an_expired_address_gets_a_new_one(server: Sla
         await server.connected(2)
 
 
-async def test_when_no_socket_comes_back_all_is_built_anew(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(socket_mode, "DEAD_AFTER", 0.3)
-    async with connected(server) as platform:
+async def test_when_no_socket_comes_back_all_is_built_anew(server: Slack, connected: Connect) -> None:
+    async with connected(server, timing=replace(TIMING, down_after=0.3)) as platform:
         bot = Bot(platform, echo, asyncio.TaskGroup())
         receiving = asyncio.create_task(platform.receive(bot.deliver))
         await server.connected(2)
@@ -162,7 +164,7 @@ async def test_when_no_socket_comes_back_all_is_built_anew(
         await asyncio.wait([receiving])
 
 
-async def test_nothing_of_a_connection_is_left_when_it_ends(server: Slack) -> None:
+async def test_nothing_of_a_connection_is_left_when_it_ends(server: Slack, serving: Serve) -> None:
     async with serving(server):
         await server.disconnect()
         await server.connected(2)
@@ -182,9 +184,10 @@ async def test_nothing_of_a_connection_is_left_when_it_ends(server: Slack) -> No
     ],
 )
 async def test_a_wrong_token_is_named_in_one_line(
-    server: Slack, setting: str, token: str, variable: str
+    server: Slack, setting: str, token: str, variable: str, connected: Connect
 ) -> None:
-    async with connected(server, **{setting: token}) as platform:
+    wrong: dict[str, Any] = {setting: token}
+    async with connected(server, **wrong) as platform:
         with pytest.raises(CredentialsRejected, match=rf"{variable} at .*invalid_auth") as caught:
             await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver)
     assert "\n" not in str(caught.value)
@@ -193,14 +196,14 @@ async def test_a_wrong_token_is_named_in_one_line(
 
 
 @pytest.mark.parametrize("outage", ["unreachable", "broken"])
-async def test_a_slack_that_is_away_is_unreachable(server: Slack, outage: Any) -> None:
+async def test_a_slack_that_is_away_is_unreachable(server: Slack, outage: Any, connected: Connect) -> None:
     server.outage = outage
     async with connected(server) as platform:
         with pytest.raises(Unreachable, match=r"auth\.test"):
             await platform.receive(Bot(platform, echo, asyncio.TaskGroup()).deliver)
 
 
-async def test_slack_needs_a_way_to_tell_who_is_calling(server: Slack) -> None:
+async def test_slack_needs_a_way_to_tell_who_is_calling(server: Slack, connected: Connect) -> None:
     """Without a secret anyone could post signed events to the endpoint."""
     with pytest.raises(ValueError, match="signing secret"):
         async with connected(server, app_token=None, signing_secret=""):

@@ -13,6 +13,7 @@ from bot.slack.api import open_api
 from bot.slack.audience import Audiences
 from bot.slack.history import History
 from bot.slack.rate_limits import RateLimits
+from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.servers.slack.workspace import ChannelKind
@@ -38,10 +39,10 @@ class Bot:
     async def read(self, since: float) -> float:
         """Read all since then; returns the age of the oldest message that was missed."""
         shared = RedisCoordination(self.redis, "one")
-        async with open_api(self.server.bot_token, self.server.api_url) as api:
+        async with open_api(self.server.bot_token, self.server.api_url, Timing()) as api:
             history, self._audience = (
                 History(api, RateLimits(shared), shared, Lookup(self.redis)),
-                Audiences(api).of,
+                Audiences(api, Timing()).of,
             )
             return await history.read(await api.identify(), since, since, self._deliver)
 

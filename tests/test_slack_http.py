@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlencode
 
 import aiohttp
@@ -11,14 +11,15 @@ import pytest
 from aiohttp import web
 
 from bot.slack.platform import Slack as SlackPlatform
-from tests.servers.slack.requests import signature
+from tests.servers.slack.requests import signed_headers
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import connected, serving
+from tests.support.slack_platform import Connect, Serve
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
+connected = slack_platform.connected
+serving = slack_platform.serving
 server = slack_platform.server
 
 
@@ -36,7 +37,21 @@ async def mounted(platform: SlackPlatform) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def test_without_an_app_token_signed_requests_are_served(server: Slack) -> None:
+async def status_of(server: Slack, serving: Serve, body: bytes, headers: Mapping[str, str]) -> int:
+    """Return the status of the response to a request, from which no message may come."""
+    async with (
+        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
+        mounted(bot.platform) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
+        async with session.post(url, data=body, headers=headers) as response:
+            status = response.status
+        assert bot.messages == []
+    return status
+
+
+async def test_without_an_app_token_signed_requests_are_served(server: Slack, serving: Serve) -> None:
     async with (
         serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
         mounted(bot.platform) as server.request_url,
@@ -55,7 +70,7 @@ async def test_without_an_app_token_signed_requests_are_served(server: Slack) ->
         assert command.acked
 
 
-async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack) -> None:
+async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack, serving: Serve) -> None:
     async with (
         serving(server, app_token=None, signing_secret="another secret") as bot,
         mounted(bot.platform) as server.request_url,
@@ -66,7 +81,7 @@ async def test_a_request_that_slack_did_not_sign_is_refused(server: Slack) -> No
         assert bot.messages == []
 
 
-async def test_before_it_receives_the_endpoint_asks_to_come_again(server: Slack) -> None:
+async def test_before_it_receives_the_endpoint_asks_to_come_again(server: Slack, connected: Connect) -> None:
     async with (
         connected(server, app_token=None, signing_secret=server.signing_secret) as platform,
         mounted(platform) as url,
@@ -77,7 +92,7 @@ async def test_before_it_receives_the_endpoint_asks_to_come_again(server: Slack)
         assert (await platform.health()).state == "down"
 
 
-async def test_sockets_need_no_endpoint(server: Slack) -> None:
+async def test_sockets_need_no_endpoint(server: Slack, connected: Connect) -> None:
     async with connected(server) as platform:
         assert platform.endpoint is None
 
@@ -111,24 +126,11 @@ async def test_sockets_need_no_endpoint(server: Slack) -> None:
     ],
 )
 async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
-    server: Slack, body: bytes, status: int, caplog: pytest.LogCaptureFixture
+    server: Slack, body: bytes, status: int, caplog: pytest.LogCaptureFixture, serving: Serve
 ) -> None:
     """And leaves no trace in the log, except that of our own parser, which may be the one at fault."""
-    now = str(int(time.time()))
-    headers = {
-        "Content-Type": "application/json",
-        "X-Slack-Request-Timestamp": now,
-        "X-Slack-Signature": signature(server.signing_secret, now, body),
-    }
-    async with (
-        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as url,
-        aiohttp.ClientSession() as session,
-    ):
-        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
-        async with session.post(url, data=body, headers=headers) as response:
-            assert response.status == status
-        assert bot.messages == []
+    headers = signed_headers(server.signing_secret, body, "application/json")
+    assert await status_of(server, serving, body, headers) == status
     assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
 
 
@@ -138,24 +140,12 @@ async def test_a_signed_request_that_cannot_be_read_does_not_come_again(
     ids=lambda payload: payload[:20],
 )
 async def test_a_signed_form_that_cannot_be_read_is_no_error_of_ours(
-    server: Slack, payload: str, caplog: pytest.LogCaptureFixture
+    server: Slack, payload: str, caplog: pytest.LogCaptureFixture, serving: Serve
 ) -> None:
     """The form that commands and presses come in, with a payload of another shape."""
-    body, now = urlencode({"payload": payload}).encode(), str(int(time.time()))
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "X-Slack-Request-Timestamp": now,
-        "X-Slack-Signature": signature(server.signing_secret, now, body),
-    }
-    async with (
-        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as url,
-        aiohttp.ClientSession() as session,
-    ):
-        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
-        async with session.post(url, data=body, headers=headers) as response:
-            assert response.status < 500
-        assert bot.messages == []
+    body = urlencode({"payload": payload}).encode()
+    headers = signed_headers(server.signing_secret, body, "application/x-www-form-urlencoded")
+    assert await status_of(server, serving, body, headers) < 500
     assert not [each for each in caplog.records if each.exc_info and each.name != "bot.slack.platform"]
 
 
@@ -174,13 +164,6 @@ async def test_a_signed_form_that_cannot_be_read_is_no_error_of_ours(
 )
 @pytest.mark.parametrize("body", [b"[]", b"ssl_check=1&token=x", json.dumps({"type": "x"}).encode()])
 async def test_without_a_signature_nothing_is_read(
-    server: Slack, headers: dict[str, str], body: bytes
+    server: Slack, headers: dict[str, str], body: bytes, serving: Serve
 ) -> None:
-    async with (
-        serving(server, app_token=None, signing_secret=server.signing_secret) as bot,
-        mounted(bot.platform) as url,
-        aiohttp.ClientSession() as session,
-    ):
-        await wait_until(lambda: server.count("auth.test") == 1, "it receives")
-        async with session.post(url, data=body, headers=headers) as response:
-            assert response.status == 401
+    assert await status_of(server, serving, body, headers) == 401

@@ -7,15 +7,17 @@ import pytest
 from bot.chat import AnswerError, Json, LeaseLost, Message, Part, Receipt, Text, Turn, Unreachable
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import LONG, Bot, a_message, gated, own, serving
+from tests.support.slack_platform import LONG, Bot, Serve, a_message, gated, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
+serving = slack_platform.serving
 server = slack_platform.server
 
 
-async def test_when_the_answer_fails_its_stream_is_ended_and_the_error_passes(server: Slack) -> None:
+async def test_when_the_answer_fails_its_stream_is_ended_and_the_error_passes(
+    server: Slack, serving: Serve
+) -> None:
     async def answer(message: Message) -> AsyncIterator[Part]:
         yield Text("So far ")
         await wait_until(lambda: server.count("chat.startStream") == 1, "a stream")
@@ -30,7 +32,7 @@ async def test_when_the_answer_fails_its_stream_is_ended_and_the_error_passes(se
         assert server.status(GENERAL, message.thread.thread) == ""
 
 
-async def test_without_the_lease_nothing_more_is_written(server: Slack) -> None:
+async def test_without_the_lease_nothing_more_is_written(server: Slack, serving: Serve) -> None:
     server.tolerate("unfinished")  # whoever has the lease ends it
 
     async def answer(message: Message) -> AsyncIterator[Part]:
@@ -48,7 +50,9 @@ async def test_without_the_lease_nothing_more_is_written(server: Slack) -> None:
 
 
 @pytest.mark.parametrize("after_applying", [True, False])
-async def test_a_reply_is_continued_in_the_same_message(server: Slack, after_applying: bool) -> None:
+async def test_a_reply_is_continued_in_the_same_message(
+    server: Slack, after_applying: bool, serving: Serve
+) -> None:
     """The first attempt ends without knowing whether its last append was taken; both must do."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
@@ -73,7 +77,9 @@ async def test_a_reply_is_continued_in_the_same_message(server: Slack, after_app
         assert again == ["agents.sessions.setStatus"], "a finished reply is left alone"
 
 
-async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(server: Slack) -> None:
+async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(
+    server: Slack, serving: Serve
+) -> None:
     text = "".join(f"This is line {number}.\n" for number in range(1500))
     async with serving(server) as bot:
         message = await a_message(bot, server)
@@ -92,7 +98,9 @@ async def test_a_continued_reply_posts_what_does_not_fit_its_last_message(server
         assert len(replies) == 3
 
 
-async def test_a_reply_that_died_while_posting_goes_on_after_what_is_posted(server: Slack) -> None:
+async def test_a_reply_that_died_while_posting_goes_on_after_what_is_posted(
+    server: Slack, serving: Serve
+) -> None:
     text = "".join(f"This is line {number}.\n" for number in range(1500))
     group = server.add_channel("G0GROUP", "mpim")
     async with serving(server, gated()) as bot:
@@ -134,7 +142,9 @@ async def killed(server: Slack, bot: Bot, message: Message, text: str, streams: 
 
 
 @pytest.mark.parametrize("text", ["A short one.", OTHER, LONG, LONG + OTHER])
-async def test_after_a_crash_only_the_second_answer_is_shown(server: Slack, text: str) -> None:
+async def test_after_a_crash_only_the_second_answer_is_shown(
+    server: Slack, text: str, serving: Serve
+) -> None:
     """The model may answer otherwise: no page of the first answer may stay, nor be glued to the second."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
@@ -144,7 +154,7 @@ async def test_after_a_crash_only_the_second_answer_is_shown(server: Slack, text
         assert all(reply.streaming_state != "in_progress" for reply in own(server, message))
 
 
-async def test_after_a_crash_messages_that_are_right_are_left_alone(server: Slack) -> None:
+async def test_after_a_crash_messages_that_are_right_are_left_alone(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         await killed(server, bot, message, LONG, 4)
@@ -157,7 +167,9 @@ async def test_after_a_crash_messages_that_are_right_are_left_alone(server: Slac
         ]
 
 
-async def test_after_a_crash_on_its_only_page_a_shorter_answer_replaces_it(server: Slack) -> None:
+async def test_after_a_crash_on_its_only_page_a_shorter_answer_replaces_it(
+    server: Slack, serving: Serve
+) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         await killed(server, bot, message, "One two three four ", 1)
@@ -176,7 +188,7 @@ async def test_after_a_crash_on_its_only_page_a_shorter_answer_replaces_it(serve
     ],
 )
 async def test_a_correction_that_dies_is_done_again(
-    server: Slack, method: str, text: str, after_applying: bool
+    server: Slack, method: str, text: str, after_applying: bool, serving: Serve
 ) -> None:
     """Even if the next attempt wants back what the first one showed."""
     async with serving(server) as bot:
@@ -191,7 +203,7 @@ async def test_a_correction_that_dies_is_done_again(
         assert sorted("".join(shown).splitlines()) == sorted(LONG.splitlines())
 
 
-async def test_a_message_that_cannot_be_edited_is_replaced(server: Slack) -> None:
+async def test_a_message_that_cannot_be_edited_is_replaced(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         await killed(server, bot, message, LONG, 4)

@@ -25,11 +25,12 @@ from bot.slack.stream import StreamBudget
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import LONG, a_message, gated, own, serving
+from tests.support.slack_platform import LONG, Serve, a_message, gated, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
 shared = slack_platform.shared
+serving = slack_platform.serving
 server = slack_platform.server
 
 
@@ -42,7 +43,7 @@ REFUSALS = ["msg_too_long", "message_not_found", "invalid_chunks", "restricted_a
 @pytest.mark.parametrize("error", REFUSALS)
 @pytest.mark.parametrize("method", ["chat.appendStream", "chat.stopStream"])
 async def test_a_stream_that_is_refused_midway_is_shown_in_full_otherwise(
-    server: Slack, method: str, error: str
+    server: Slack, method: str, error: str, serving: Serve
 ) -> None:
     server.fail(method, error=error)
     async with serving(server) as bot:
@@ -65,7 +66,7 @@ async def test_a_stream_that_is_refused_midway_is_shown_in_full_otherwise(
         assert bot.kept[message.id]["finished"] is True
 
 
-async def test_a_correction_that_is_refused_is_shown_otherwise(server: Slack) -> None:
+async def test_a_correction_that_is_refused_is_shown_otherwise(server: Slack, serving: Serve) -> None:
     server.fail("chat.update", error="msg_too_long", times=2)
     async with serving(server) as bot:
         message = await a_message(bot, server)
@@ -78,7 +79,9 @@ async def test_a_correction_that_is_refused_is_shown_otherwise(server: Slack) ->
         assert [reply.text for reply in own(server, message)] == ["One two three."]
 
 
-async def test_where_slack_limits_streams_the_answer_is_posted_without_waiting(server: Slack) -> None:
+async def test_where_slack_limits_streams_the_answer_is_posted_without_waiting(
+    server: Slack, serving: Serve
+) -> None:
     server.fail("chat.startStream", status=429, retry_after=600)
     async with serving(server):
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
@@ -87,7 +90,7 @@ async def test_where_slack_limits_streams_the_answer_is_posted_without_waiting(s
 
 
 async def test_a_long_answer_takes_no_more_streams_than_there_are(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
+    server: Slack, monkeypatch: pytest.MonkeyPatch, serving: Serve
 ) -> None:
     monkeypatch.setitem(PER_MINUTE, "chat.startStream", 2)
     async with serving(server) as bot:
@@ -97,7 +100,9 @@ async def test_a_long_answer_takes_no_more_streams_than_there_are(
         assert server.count("chat.startStream") == 2
 
 
-async def test_a_channel_that_the_bot_was_taken_out_of_is_undeliverable(server: Slack) -> None:
+async def test_a_channel_that_the_bot_was_taken_out_of_is_undeliverable(
+    server: Slack, serving: Serve
+) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         server.remove_bot(GENERAL)
@@ -105,7 +110,7 @@ async def test_a_channel_that_the_bot_was_taken_out_of_is_undeliverable(server: 
             await bot.reply(message, gated(Text("hello ")))
 
 
-async def test_a_revoked_token_is_told_as_such(server: Slack) -> None:
+async def test_a_revoked_token_is_told_as_such(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         server.revoke(server.bot_token)
@@ -188,7 +193,8 @@ async def test_streams_stay_below_what_a_workspace_is_allowed(
     shared: RedisCoordination, redis: Redis
 ) -> None:
     """All processes together: what one has used up is not there for another."""
-    budget, other = (StreamBudget(RateLimits(each)) for each in (shared, RedisCoordination(redis, "two")))
+    processes = (shared, RedisCoordination(redis, "two"))
+    budget, other = (StreamBudget(RateLimits(each), flush_interval=1) for each in processes)
     for _ in range(9):
         assert await budget.may_start("T1")
         assert await other.may_start("T1")

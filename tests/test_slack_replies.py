@@ -1,22 +1,22 @@
 """Answers on Slack: streams, cards and notices as people see them, and long ones in several messages."""
 
 import asyncio
-
-import pytest
+from dataclasses import replace
 
 from bot.chat import Notice, Text, ToolStep
-from bot.slack import stream
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import a_message, gated, own, serving
+from tests.support.slack_platform import TIMING, Serve, a_message, gated, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
-shared = slack_platform.shared
+serving = slack_platform.serving
 server = slack_platform.server
 
 
-async def test_the_first_words_are_shown_at_once_and_the_rest_at_a_pace(server: Slack) -> None:
+async def test_the_first_words_are_shown_at_once_and_the_rest_at_a_pace(
+    server: Slack, serving: Serve
+) -> None:
     go_on = asyncio.Event()
     words = [Text(f"word{number} ") for number in range(200)]
     async with serving(server) as bot:
@@ -31,7 +31,7 @@ async def test_the_first_words_are_shown_at_once_and_the_rest_at_a_pace(server: 
     assert server.count("chat.startStream") == server.count("chat.stopStream") == 1
 
 
-async def test_tool_steps_are_cards_between_the_words(server: Slack) -> None:
+async def test_tool_steps_are_cards_between_the_words(server: Slack, serving: Serve) -> None:
     go_on = asyncio.Event()
     title = "Look at <!channel> " + "x" * 300
     async with serving(server) as bot:
@@ -56,26 +56,26 @@ async def test_tool_steps_are_cards_between_the_words(server: Slack) -> None:
     assert reply.text == "There are 42."
 
 
-async def test_a_notice_is_a_paragraph(server: Slack) -> None:
+async def test_a_notice_is_a_paragraph(server: Slack, serving: Serve) -> None:
     async with serving(server, gated(Text("So far"), Notice("Time is up."))):
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         assert (await server.answer(GENERAL, ts)).strip() == "So far\n\nTime is up."
 
 
-async def test_an_answer_without_parts_shows_nothing(server: Slack) -> None:
+async def test_an_answer_without_parts_shows_nothing(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         assert own(server, message) == []
         assert [each.status for each in server.workspace.session_statuses][-2:] == ["processing", "active"]
 
 
-async def test_text_from_a_model_pings_nobody(server: Slack) -> None:
+async def test_text_from_a_model_pings_nobody(server: Slack, serving: Serve) -> None:
     async with serving(server, gated(Text("Hey <!chan"), Text("nel> and <@U0"), Text("BOB>!"))):
         ts = await server.say(ALICE, GENERAL, f"{server.mention} hello")
         assert await server.answer(GENERAL, ts) == "Hey <\u200b!channel> and <\u200b@U0BOB>!"
 
 
-async def test_a_long_answer_goes_on_in_further_messages(server: Slack) -> None:
+async def test_a_long_answer_goes_on_in_further_messages(server: Slack, serving: Serve) -> None:
     text = "".join(f"This is line {number}.\n" for number in range(2000))
     async with serving(server, gated(*(Text(text[at : at + 700]) for at in range(0, len(text), 700)))) as bot:
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
@@ -87,10 +87,7 @@ async def test_a_long_answer_goes_on_in_further_messages(server: Slack) -> None:
     assert all(reply.metadata for reply in replies)
 
 
-async def test_a_stream_that_grows_old_goes_on_in_a_new_message(
-    server: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "STREAM_SECONDS", 0.0)
+async def test_a_stream_that_grows_old_goes_on_in_a_new_message(server: Slack, serving: Serve) -> None:
     seen: list[int] = []
 
     async def shown() -> None:
@@ -98,7 +95,7 @@ async def test_a_stream_that_grows_old_goes_on_in_a_new_message(
         await wait_until(lambda: server.count("chat.startStream") >= count, f"{count} streams")
         seen.append(count)
 
-    async with serving(server) as bot:
+    async with serving(server, timing=replace(TIMING, stream_max_age=0)) as bot:
         bot.answer = gated(Text("```\none\nx = "), shown, Text("1\ntwo\n```\nthree "), shown, Text("four "))
         ts = await server.say(ALICE, GENERAL, f"{server.mention} talk")
         await server.answer(GENERAL, ts, until=lambda text: "four" in text)
@@ -109,7 +106,7 @@ async def test_a_stream_that_grows_old_goes_on_in_a_new_message(
     ]
 
 
-async def test_a_stream_that_slack_ended_is_brought_to_its_full_text(server: Slack) -> None:
+async def test_a_stream_that_slack_ended_is_brought_to_its_full_text(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
 
         async def ended() -> None:
@@ -124,7 +121,9 @@ async def test_a_stream_that_slack_ended_is_brought_to_its_full_text(server: Sla
     assert reply.metadata
 
 
-async def test_an_answer_that_slack_interrupts_goes_on_in_a_new_message(server: Slack) -> None:
+async def test_an_answer_that_slack_interrupts_goes_on_in_a_new_message(
+    server: Slack, serving: Serve
+) -> None:
     async with serving(server) as bot:
 
         async def ended() -> None:
@@ -140,7 +139,9 @@ async def test_an_answer_that_slack_interrupts_goes_on_in_a_new_message(server: 
     assert [reply.text for reply in server.replies(GENERAL, ts)] == ["One two " + "three " * 60, "four."]
 
 
-async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(server: Slack) -> None:
+async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(
+    server: Slack, serving: Serve
+) -> None:
     server.tolerate("unfinished")  # no call reaches a card whose stream Slack has ended
     step = ToolStep(id="c1", name="sql", state="started", title="Count")
 
@@ -160,7 +161,7 @@ async def test_a_card_that_came_too_late_for_its_stream_is_shown_in_a_new_one(se
     assert server.replies(GENERAL, ts)[1].tasks["c1"]["status"] == "complete"
 
 
-async def test_a_limited_append_is_repeated_and_nothing_is_lost(server: Slack) -> None:
+async def test_a_limited_append_is_repeated_and_nothing_is_lost(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         fault = server.fail("chat.appendStream", status=429, retry_after=1)
 
@@ -177,7 +178,9 @@ async def test_a_limited_append_is_repeated_and_nothing_is_lost(server: Slack) -
     assert reply.text == "One " + "two " * 100 + "three"
 
 
-async def test_a_group_direct_message_is_answered_with_a_posted_message(server: Slack) -> None:
+async def test_a_group_direct_message_is_answered_with_a_posted_message(
+    server: Slack, serving: Serve
+) -> None:
     group = server.add_channel("G0GROUP", "mpim")
     async with serving(server):
         ts = await server.say(ALICE, group, f"{server.mention} hello", mention_last=True)
@@ -185,7 +188,7 @@ async def test_a_group_direct_message_is_answered_with_a_posted_message(server: 
     assert server.count("chat.startStream") == 0
 
 
-async def test_where_slack_refuses_a_stream_the_answer_is_posted(server: Slack) -> None:
+async def test_where_slack_refuses_a_stream_the_answer_is_posted(server: Slack, serving: Serve) -> None:
     server.tolerate("channel_type_not_supported")
     group = server.add_channel("G0GROUP", "mpim")
     async with serving(server):
@@ -194,7 +197,7 @@ async def test_where_slack_refuses_a_stream_the_answer_is_posted(server: Slack) 
     assert server.count("chat.startStream") == 1
 
 
-async def test_an_answer_of_steps_only_is_posted_as_a_list(server: Slack) -> None:
+async def test_an_answer_of_steps_only_is_posted_as_a_list(server: Slack, serving: Serve) -> None:
     group = server.add_channel("G0GROUP", "mpim")
     async with serving(server, gated(ToolStep(id="1", name="sql", state="finished", title="Count"))):
         ts = await server.say(ALICE, group, f"{server.mention} count", mention_last=True)

@@ -11,15 +11,16 @@ from bot.slack.status import THINKING
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform
-from tests.support.slack_platform import a_message, gated, own, serving
+from tests.support.slack_platform import Serve, a_message, gated, own
 from tests.support.wait import wait_until
 
 hostile_environment = slack_platform.hostile_environment
 shared = slack_platform.shared
+serving = slack_platform.serving
 server = slack_platform.server
 
 
-async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack) -> None:
+async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
 
@@ -36,7 +37,7 @@ async def test_a_person_stops_the_answer_and_that_is_its_end(server: Slack) -> N
 
 @pytest.mark.parametrize("failure", [Unreachable("x"), StorageDown("x"), RuntimeError("x")])
 async def test_whatever_ends_an_attempt_its_stream_and_cards_are_ended(
-    server: Slack, failure: Exception
+    server: Slack, failure: Exception, serving: Serve
 ) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
@@ -63,7 +64,9 @@ async def test_whatever_ends_an_attempt_its_stream_and_cards_are_ended(
         assert server.status(GENERAL, message.thread.thread) == ""
 
 
-async def test_a_reply_that_cannot_be_shown_does_not_look_as_if_it_came(server: Slack) -> None:
+async def test_a_reply_that_cannot_be_shown_does_not_look_as_if_it_came(
+    server: Slack, serving: Serve
+) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         server.fail("chat.startStream", error="restricted_action")
@@ -73,7 +76,9 @@ async def test_a_reply_that_cannot_be_shown_does_not_look_as_if_it_came(server: 
         assert server.status(GENERAL, message.thread.thread) == ""
 
 
-async def test_where_there_are_no_sessions_a_line_says_that_the_bot_is_at_work(server: Slack) -> None:
+async def test_where_there_are_no_sessions_a_line_says_that_the_bot_is_at_work(
+    server: Slack, serving: Serve
+) -> None:
     """Slack is asked for a session only once."""
     server.disable("agents.sessions.setStatus")
     async with serving(server) as bot:
@@ -85,7 +90,7 @@ async def test_where_there_are_no_sessions_a_line_says_that_the_bot_is_at_work(s
     assert len(bot.messages) == 2 * 2  # as app_mention and as message
 
 
-async def test_a_status_that_slack_does_not_take_fails_no_turn(server: Slack) -> None:
+async def test_a_status_that_slack_does_not_take_fails_no_turn(server: Slack, serving: Serve) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         server.disable("agents.sessions.setStatus")
@@ -94,7 +99,9 @@ async def test_a_status_that_slack_does_not_take_fails_no_turn(server: Slack) ->
         assert own(server, message)[0].text == "hello "
 
 
-async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(server: Slack) -> None:
+async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(
+    server: Slack, serving: Serve
+) -> None:
     """The answer was complete, and its receipt says so: all that is missing is the session's end."""
     async with serving(server) as bot:
         message = await a_message(bot, server)
@@ -107,7 +114,7 @@ async def test_a_session_that_a_crash_left_busy_is_ended_with_its_answer(server:
 
 
 async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
-    server: Slack, shared: RedisCoordination
+    server: Slack, shared: RedisCoordination, serving: Serve
 ) -> None:
     """Also when that one begins none, since the workspace's calls are used up."""
     async with serving(server) as bot:
@@ -120,7 +127,9 @@ async def test_a_session_of_an_attempt_that_died_is_ended_by_the_next(
         assert server.workspace.session_status(*place) == "active"
 
 
-async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(server: Slack) -> None:
+async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(
+    server: Slack, serving: Serve
+) -> None:
     async with serving(server) as bot:
         message = await a_message(bot, server)
         place = message.thread.channel, message.thread.thread
@@ -133,7 +142,9 @@ async def test_the_stop_button_ends_a_session_in_which_nothing_is_under_way(serv
     assert stop.at > message.sent_at, "what is asked after it is not meant"
 
 
-async def test_sessions_leave_room_for_their_ends(server: Slack, shared: RedisCoordination) -> None:
+async def test_sessions_leave_room_for_their_ends(
+    server: Slack, shared: RedisCoordination, serving: Serve
+) -> None:
     """Beyond what a workspace is allowed a line of text does, so that no session stays busy."""
     async with serving(server) as bot:
         message = await a_message(bot, server)

@@ -15,6 +15,7 @@ from bot.slack.api import open_api
 from bot.slack.health import TokenProbe
 from bot.slack.rate_limits import RateLimits
 from bot.slack.status import Status
+from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.model import KEY, ModelServer
@@ -25,6 +26,8 @@ from tests.support.slack_reply import asked, replies
 from tests.support.wait import wait_until
 
 FOR_EVER = math.inf
+AT_ONCE = Timing(part_timeout=0)
+"""Durations with which a part is given up when it fails first."""
 LINKS = "See https://example.com/a and [b](https://example.com/b). "
 REQUEST = Approval(
     id="7f3a9c21",
@@ -91,7 +94,7 @@ async def test_a_file_that_was_shown_although_slack_failed_is_not_said_to_be_mis
     slack: Slack, redis: Redis, picture: File
 ) -> None:
     slack.fail("files.completeUploadExternal", status=500, times=FOR_EVER, after_applying=True)
-    async with asked(slack, redis, part_seconds=0) as question:
+    async with asked(slack, redis, timing=AT_ONCE) as question:
         await question.answer(Text("Here it is."), picture)
         assert replies(slack, question) == [("Here it is.", []), ("", ["sales.png"])]
 
@@ -165,7 +168,7 @@ async def test_a_message_that_slack_does_not_take_is_shown_as_plain_text(
     slack: Slack, redis: Redis, trouble: dict[str, Any]
 ) -> None:
     slack.fail("chat.postMessage", **trouble)
-    async with asked(slack, redis, "mpim", part_seconds=0) as question:
+    async with asked(slack, redis, "mpim", timing=AT_ONCE) as question:
         await question.answer(Text("Is **3** < 4 & <!channel>?"))
         [message] = slack.replies(GENERAL, question.thread.thread)
     assert message.text == "Is **3** &lt; 4 &amp; &lt;\u200b!channel&gt;?"
@@ -178,7 +181,7 @@ async def test_where_plain_text_is_refused_too_a_sentence_says_so(
     slack: Slack, redis: Redis, trouble: dict[str, Any]
 ) -> None:
     slack.fail("chat.postMessage", times=2, **trouble)
-    async with asked(slack, redis, "mpim", part_seconds=0) as question:
+    async with asked(slack, redis, "mpim", timing=AT_ONCE) as question:
         await question.answer(Text("Forty-two."))
         [(text, _)] = replies(slack, question)
     assert text.startswith("I could not show part of my answer here: Slack does not accept it (")
@@ -191,7 +194,7 @@ async def test_where_nothing_can_be_posted_the_person_is_told_for_their_eyes_onl
     """The turn then ends as undeliverable, so that the next question of the thread is answered."""
     slack.fail("chat.startStream", error="restricted_action")
     slack.fail("chat.postMessage", times=FOR_EVER, **trouble)
-    async with asked(slack, redis, part_seconds=0) as question:
+    async with asked(slack, redis, timing=AT_ONCE) as question:
         with pytest.raises(Undeliverable):
             await question.answer(Text("Forty-two."))
     [told] = slack.ephemerals
@@ -254,7 +257,7 @@ async def test_who_cannot_be_told_in_the_channel_is_told_directly(slack: Slack, 
 async def test_a_request_that_slack_does_not_take_is_shown_with_its_whole_statement_as_plain_text(
     slack: Slack, redis: Redis, trouble: dict[str, Any]
 ) -> None:
-    async with asked(slack, redis, part_seconds=0) as question:
+    async with asked(slack, redis, timing=AT_ONCE) as question:
         slack.fail("chat.postMessage", **trouble)
         await question.answer(Text("I need approval. "), REQUEST)
         texts = [each.text for each in slack.replies(GENERAL, question.thread.thread)]
@@ -324,10 +327,13 @@ async def test_an_answer_that_cannot_be_read_is_none(body: bytes, content_type: 
 
     app = web.Application()
     app.router.add_route("*", "/api/{method}", answer)
-    async with TestServer(app) as server, open_api("xoxb-test", str(server.make_url("/api/"))) as api:
+    async with (
+        TestServer(app) as server,
+        open_api("xoxb-test", str(server.make_url("/api/")), Timing()) as api,
+    ):
         with pytest.raises(Unreachable):
             await api.identify()
-        state, _ = await TokenProbe(api)()
+        state, _ = await TokenProbe(api, Timing())()
         assert state == "degraded"
         if not body.startswith(b"{"):
             with pytest.raises(Unreachable):
@@ -367,8 +373,9 @@ async def test_a_session_that_one_thread_cannot_have_is_asked_for_in_others(
 async def test_sessions_are_asked_for_again_after_a_time(slack: Slack, redis: Redis) -> None:
     """The workspace may have got them, or the app its permission."""
     fault = slack.fail(SESSIONS, error="feature_disabled", times=FOR_EVER)
-    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url) as api:
-        status = Status(api, RateLimits(RedisCoordination(redis, "one")), none_seconds=0)
+    hasty = Timing(session_retry_interval=0)
+    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url, hasty) as api:
+        status = Status(api, RateLimits(RedisCoordination(redis, "one")), hasty)
 
         async def keep(state: Any) -> None:
             """Nothing is kept."""

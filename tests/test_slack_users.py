@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from bot.chat import Correction, Event, Message, ThreadId
 from bot.slack.api import open_api
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
+from bot.slack.timing import Timing
 from bot.slack.users import Users
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, BOB, GENERAL, TEAM, Slack
@@ -30,15 +31,18 @@ def said(user: str = DANA, **more: Any) -> Message:
     )
 
 
-async def introduced(slack: Slack, redis: Redis, *events: Event, patience: float = 5) -> list[Event]:
+PATIENT = Timing(author_timeout=5)
+
+
+async def introduced(slack: Slack, redis: Redis, *events: Event, timing: Timing = PATIENT) -> list[Event]:
     """The events as they are handed over by one process."""
     arrived: list[Event] = []
 
     async def deliver(event: Event) -> None:
         arrived.append(event)
 
-    async with open_api(slack.bot_token, slack.api_url) as api:
-        hand_over = Users(api, RateLimits(RedisCoordination(redis, "one")), patience).add_authors(deliver)
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
+        hand_over = Users(api, RateLimits(RedisCoordination(redis, "one")), timing).add_authors(deliver)
         for event in events:
             await hand_over(event)
     return arrived
@@ -82,14 +86,12 @@ async def test_the_team_that_an_event_names_stays_where_slack_tells_none(slack: 
     assert await introduced(slack, redis, partner) == [partner]
 
 
-async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(
-    slack: Slack, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_slack_said_of_somebody_stays_while_it_does_not_answer(slack: Slack, redis: Redis) -> None:
     """Fault: a guest counted as a member for as long as `users.info` failed."""
-    monkeypatch.setattr("bot.slack.users._KNOWN_SECONDS", 0)
+    forgetful = replace(PATIENT, author_max_age=0)
     slack.describe(DANA, team_id="T0OTHER0001", is_restricted=True)
-    async with open_api(slack.bot_token, slack.api_url) as api:
-        people = Users(api, RateLimits(RedisCoordination(redis, "one")), patience=5)
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
+        people = Users(api, RateLimits(RedisCoordination(redis, "one")), forgetful)
         assert await people.is_external(TEAM, DANA)
         slack.fail("users.info", error="internal_error", times=math.inf)
         assert await people.is_external(TEAM, DANA)
@@ -101,8 +103,8 @@ async def test_the_team_that_a_press_names_counts_while_slack_does_not_answer(
     slack: Slack, redis: Redis, claimed: str, is_external: bool
 ) -> None:
     slack.fail("users.info", error="user_not_found", times=math.inf)
-    async with open_api(slack.bot_token, slack.api_url) as api:
-        people = Users(api, RateLimits(RedisCoordination(redis, "one")), patience=5)
+    async with open_api(slack.bot_token, slack.api_url, PATIENT) as api:
+        people = Users(api, RateLimits(RedisCoordination(redis, "one")), PATIENT)
         assert await people.is_external(TEAM, DANA, claimed) is is_external
 
 
@@ -122,7 +124,8 @@ async def test_no_failure_keeps_a_message_back(slack: Slack, redis: Redis, troub
     """It is then handed over as it is; Slack is not asked again for a while."""
     slack.describe(DANA)
     slack.fail("users.info", times=9, **trouble)
-    assert await introduced(slack, redis, said(), said(), patience=0.2) == [said(), said()]
+    hasty = Timing(author_timeout=0.2)
+    assert await introduced(slack, redis, said(), said(), timing=hasty) == [said(), said()]
     assert slack.count("users.info") <= 3  # with the repetitions of one question
 
 

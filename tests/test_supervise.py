@@ -225,7 +225,7 @@ async def test_a_stop_ends_it_at_once() -> None:
         await task
 
 
-async def test_a_stop_ends_the_pause_between_two_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_ends_the_pause_between_two_connections() -> None:
     """Nobody waits for a back-off to end."""
     lost = asyncio.Event()
 
@@ -234,9 +234,8 @@ async def test_a_stop_ends_the_pause_between_two_connections(monkeypatch: pytest
             lost.set()
             raise LOST
 
-    monkeypatch.setattr(module, "_FIRST_DELAY", 60.0)
     began = time.monotonic()
-    task = asyncio.create_task(supervise(Lost(Clock()), deliver))
+    task = asyncio.create_task(supervise(Lost(Clock()), deliver, first_delay=60))
     await lost.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -3,10 +3,12 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from pydantic import Field, PositiveInt, SecretStr
 
 from bot.chat import Platform, PlatformInfo, register
+from bot.discord.timing import Timing
 from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services
 
 INFO = register(
@@ -48,7 +50,7 @@ class DiscordSettings(PlatformSettings):
 
 
 @asynccontextmanager
-async def _open(settings: DiscordSettings, services: Services) -> AsyncIterator[Platform]:
+async def _open(settings: DiscordSettings, services: Services, timing: Timing) -> AsyncIterator[Platform]:
     from bot.discord.platform import connect  # discord.py alone takes a third of a second
 
     assert settings.discord_token is not None
@@ -62,8 +64,14 @@ async def _open(settings: DiscordSettings, services: Services) -> AsyncIterator[
         catch_up_hours=services.catch_up_hours,
         shards=settings.discord_shards,
         bots=services.bots,
+        timing=timing,
     ) as platform:
         yield platform
 
 
-ADAPTER = Adapter(DiscordSettings, _open)
+def build_adapter(timing: Timing) -> Adapter[DiscordSettings]:
+    """Return the registration of Discord with these durations."""
+    return Adapter(DiscordSettings, partial(_open, timing=timing))
+
+
+ADAPTER = build_adapter(Timing())

@@ -19,21 +19,18 @@ from bot.chat import Json, Unreachable, well_formed
 from bot.discord.client import PINGS, Client
 from bot.discord.errors import translate_errors
 from bot.discord.request_guard import Hold, guard_requests, trace_config
+from bot.discord.timing import Timing
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 TRIES = 3
-REPEAT_SECONDS = 0.5
-"""Tries of a request while Discord is unreachable, and about how many seconds apart."""
+"""Tries of a request while Discord is unreachable."""
 
 _REPEATED_STATUSES = frozenset({500, 502, 504, 524})
 """Statuses after which discord.py repeats a request itself (http.py, HTTPClient.request, 2.7.1)."""
 
-_REQUEST_SECONDS = 60.0
-UPLOAD_SECONDS = 30.0
-"""Seconds that Discord may take for a file. A late file is not shown twice: a nonce holds for minutes."""
 _ARCHIVE_MINUTES: Literal[1440] = 1440
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
@@ -82,8 +79,9 @@ class DiscordApi:
     exceptions are passed on.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, timing: Timing) -> None:
         self._token = token
+        self._timing = timing
         self._client: discord.Client | None = None
         self._login = asyncio.Lock()
 
@@ -170,7 +168,7 @@ class DiscordApi:
 
             await _replying(post, channel, reply_to)
 
-        await self._request(attach, hold, UPLOAD_SECONDS)
+        await self._request(attach, hold, self._timing.upload_timeout)
 
     async def edit(
         self, channel: int, message: int, text: str, *, hold: Hold, without_buttons: bool = False
@@ -253,10 +251,11 @@ class DiscordApi:
         hold: Hold | None = None,
         seconds: float | None = None,
     ) -> Result:
+        backoff = self._timing.request_backoff
         repeated = AsyncRetrying(
             retry=retry_if_exception(_is_worth_repeating),
             stop=stop_after_attempt(TRIES),
-            wait=wait_random_exponential(REPEAT_SECONDS, max=10 * REPEAT_SECONDS),
+            wait=wait_random_exponential(backoff, max=10 * backoff),
             reraise=True,
         )
         result: Result = await repeated(self._request_once, call, hold, seconds)
@@ -269,8 +268,12 @@ class DiscordApi:
         seconds: float | None = None,
     ) -> Result:
         client = await self._logged_in()
+        timing = self._timing
         with translate_errors(reading=True), self._reopening(client):
-            async with asyncio.timeout(_REQUEST_SECONDS), guard_requests(hold, seconds):
+            async with (
+                asyncio.timeout(timing.request_timeout),
+                guard_requests(hold, seconds or timing.exchange_timeout),
+            ):
                 with _opening_gate(client):
                     return await call(client)
 
@@ -296,7 +299,7 @@ class DiscordApi:
         client = Client(discord.Intents(guilds=True), http_trace=trace_config())
         try:
             with translate_errors(reading=True):
-                async with asyncio.timeout(_REQUEST_SECONDS):
+                async with asyncio.timeout(self._timing.request_timeout):
                     await client.login(self._token)
         except BaseException:  # raised again; a login that fails or is cancelled would leave the session open
             await client.close()

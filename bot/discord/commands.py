@@ -16,12 +16,9 @@ from bot.discord.handlers import Handlers
 from bot.discord.memory_command import add_memory_command
 from bot.discord.redis_command import add_redis_command
 from bot.discord.responses import Interaction, answer, apologise
+from bot.discord.timing import Timing
 
 log = logging.getLogger(__name__)
-
-SYNC_SECONDS = 5.0
-_LONGEST_SYNC_SECONDS = 3_600.0
-"""Seconds until the second attempt to register the commands, and until a later one at most."""
 
 _HEALTH = "Show the state of the bot and its parts"
 _STOP = "Stop the answers to your questions in this channel"
@@ -32,7 +29,9 @@ _ALL = "Show the usage of all users, for administrators"
 class CommandTree(app_commands.CommandTree[discord.Client]):
     """Command tree for guilds, direct messages and users who installed the bot for themselves."""
 
-    def __init__(self, client: discord.Client, commands: Commands, handlers: Handlers) -> None:
+    def __init__(
+        self, client: discord.Client, commands: Commands, handlers: Handlers, timing: Timing
+    ) -> None:
         super().__init__(
             client,
             allowed_contexts=app_commands.AppCommandContext(
@@ -41,6 +40,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
         )
         self._handlers = handlers
+        self._timing = timing
         add_commands(self, commands, handlers)
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
@@ -67,7 +67,10 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         Discord allows 200 changes a day. Messages are answered without commands, too.
         """
         repeated = AsyncRetrying(
-            wait=wait_exponential(multiplier=SYNC_SECONDS, max=_LONGEST_SYNC_SECONDS), before_sleep=_log_retry
+            wait=wait_exponential(
+                multiplier=self._timing.sync_backoff, max=self._timing.longest_sync_backoff
+            ),
+            before_sleep=_log_retry,
         )
         await repeated(self._sync_if_changed)
 

@@ -5,14 +5,12 @@ import time
 from bot.chat import Json
 from bot.platforms.health import State
 
-DOWN_SECONDS = 60.0
-"""Seconds without a connection after which this is more than a reconnection."""
-
 
 class Connection:
     """Connection to the gateway: its state outlives the listeners."""
 
-    def __init__(self) -> None:
+    def __init__(self, down_after: float) -> None:
+        self._down_after = down_after
         self._lost_at: float | None = time.monotonic()
         self._heard_at: float | None = None
 
@@ -35,10 +33,10 @@ class Connection:
         return 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
 
     def state(self) -> State:
-        """Return the state: `degraded` while it may reconnect by itself, `down` after `DOWN_SECONDS`."""
+        """Return the state: `degraded` for `down_after` seconds without a connection, then `down`."""
         if self._lost_at is None:
             return "ok"
-        return "degraded" if self.lost_s <= DOWN_SECONDS else "down"
+        return "degraded" if self.lost_s <= self._down_after else "down"
 
     def evidence(self) -> dict[str, Json]:
         """Return the evidence for `state`, and the time of the last event."""

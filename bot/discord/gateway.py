@@ -24,14 +24,12 @@ from bot.discord.history import History
 from bot.discord.identify import IdentifyQueue, IdentifyTurn
 from bot.discord.payloads import Payload, read_guild, read_message
 from bot.discord.shard import Shard
+from bot.discord.timing import Timing
 
 log = logging.getLogger(__name__)
 
 Parser = Callable[[Any], None]
 Result = TypeVar("Result")
-
-_HANDLER_SECONDS = 5.0
-"""Seconds that handlers may continue after listening has ended: Discord sends a message only once."""
 
 
 class Listener(Client):
@@ -44,7 +42,8 @@ class Listener(Client):
         commands: Commands,
         lookup: InboxLookup,
         identify_queue: IdentifyQueue,
-        bots: Set[str] = frozenset(),
+        bots: Set[str],
+        timing: Timing,
     ) -> None:
         intents = discord.Intents.default()
         intents.message_content = True
@@ -55,17 +54,18 @@ class Listener(Client):
             max_messages=None,
             guild_ready_timeout=0,  # seconds; nothing waits for on_ready, and its timer outlives the client
         )
-        self._hand_over = HandOver(deliver)
+        self._hand_over = HandOver(deliver, timing)
         self._lookup = lookup
         self._bots = bots
         self._history = History(self, lookup, self.parse_past)
         self.commands = commands
         self.handling = Handlers()
-        self._tree = CommandTree(self, commands, self.handling)
+        self._tree = CommandTree(self, commands, self.handling, timing)
         self.add_dynamic_items(ApprovalButton)
         self._identify_queue = identify_queue
         self._turn: IdentifyTurn | None = None
         self._shard = shard
+        self._timing = timing
         self._take_over_parsing()
 
     def _take_over_parsing(self) -> None:
@@ -102,7 +102,7 @@ class Listener(Client):
             self._stop_heartbeats()
             if syncing:
                 await cancel(syncing)
-            await self.handling.finish(_HANDLER_SECONDS)
+            await self.handling.finish(self._timing.handler_grace)
 
     def _stop_heartbeats(self) -> None:
         """End the heartbeats of a connection whose session never began.

@@ -8,12 +8,9 @@ from tenacity import AsyncRetrying, RetryCallState, stop_after_delay, wait_rando
 
 from bot.chat import Deliver, Event
 from bot.concurrency.tasks import cancel
+from bot.discord.timing import Timing
 
 log = logging.getLogger(__name__)
-
-REPEAT_SECONDS = 0.2
-_GIVE_UP_SECONDS = 60.0
-"""Seconds that a message may wait for a failed store; Discord never sends it again."""
 
 
 class Handlers:
@@ -40,8 +37,9 @@ class Handlers:
 class HandOver:
     """Implementation of `Deliver` that keeps the order of each channel and retries: Discord never does."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, timing: Timing) -> None:
         self._deliver = deliver
+        self._timing = timing
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, event: Event, channel: int) -> None:
@@ -50,9 +48,10 @@ class HandOver:
             await self._persist(event)
 
     async def _persist(self, event: Event) -> None:
+        backoff = self._timing.delivery_backoff
         repeated = AsyncRetrying(
-            stop=stop_after_delay(_GIVE_UP_SECONDS),
-            wait=wait_random_exponential(REPEAT_SECONDS, max=25 * REPEAT_SECONDS),
+            stop=stop_after_delay(self._timing.delivery_timeout),
+            wait=wait_random_exponential(backoff, max=25 * backoff),
             before_sleep=_log_retry,
             reraise=True,
         )

@@ -7,23 +7,23 @@ from bot.chat import CredentialsRejected, Json, PlatformError
 from bot.discord.api import DiscordApi
 from bot.discord.connection import Connection
 from bot.discord.shard import Shard
+from bot.discord.timing import Timing
 from bot.platforms import health
 from bot.platforms.health import Finding
-
-PROBE_SECONDS = 2.0
 
 
 class TokenProbe(health.TokenProbe):
     """Probe that requests the own user: `down` if the token is refused, `degraded` without an answer."""
 
-    def __init__(self, api: DiscordApi) -> None:
-        super().__init__()
+    def __init__(self, api: DiscordApi, timing: Timing) -> None:
+        super().__init__(timing.probe_max_age)
         self._api = api
+        self._timeout = timing.probe_timeout
 
     async def _ask(self) -> Finding:
         began = time.monotonic()
         try:
-            await self._api.check_token(PROBE_SECONDS)
+            await self._api.check_token(self._timeout)
         except CredentialsRejected as error:
             return "down", {"rest": str(error)}
         except PlatformError as error:

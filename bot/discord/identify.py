@@ -14,27 +14,17 @@ from uuid import uuid4
 from bot.chat import Coordination, Json, StorageDown, Unreachable
 from bot.discord.api import DiscordApi, Gateway
 from bot.discord.events import PLATFORM
+from bot.discord.timing import Timing
 
 log = logging.getLogger(__name__)
-
-IDENTIFY_SECONDS = 5.5
-"""Seconds between two IDENTIFYs of the same key: Discord counts five seconds from their arrival."""
-
-CONNECT_SECONDS = 10.0
-"""Seconds that a turn is reserved while a connection is opened."""
-
-LOOK_SECONDS = 0.5
-"""Seconds between two attempts to take a turn."""
-
-_KEPT_SECONDS = 60.0
-_LONGEST_WAIT_SECONDS = 600.0
 
 
 class IdentifyTurn:
     """Right to send one IDENTIFY. Shards whose numbers have the same remainder share a key."""
 
-    def __init__(self, shared: Coordination, key: int) -> None:
+    def __init__(self, shared: Coordination, key: int, timing: Timing) -> None:
         self._shared = shared
+        self._timing = timing
         self._lease = f"{PLATFORM}:identify:{key}"
         self._holder = uuid4().hex  # not the process: two of its shards wait, too, as does a restart
         self._is_used = False
@@ -42,14 +32,14 @@ class IdentifyTurn:
     async def take(self) -> bool:
         """Take the turn if it is free; return False without Redis, since other turns are not known."""
         try:
-            return await self._shared.lease(self._lease, CONNECT_SECONDS, self._holder)
+            return await self._shared.lease(self._lease, self._timing.identify_lease, self._holder)
         except StorageDown as error:
             log.debug("session start delayed without Redis", extra={"error": str(error)})
             return False
 
     async def use(self) -> None:
         """Use the turn: IDENTIFY is sent next. Raises `Unreachable` if the turn has expired."""
-        if not await self._shared.lease(self._lease, IDENTIFY_SECONDS, self._holder):
+        if not await self._shared.lease(self._lease, self._timing.identify_interval, self._holder):
             raise Unreachable("Discord's gateway was too slow, so another shard connects first")
         self._is_used = True
 
@@ -63,9 +53,10 @@ class IdentifyTurn:
 class IdentifyQueue:
     """Gives out turns within the daily limit: Discord resets a token that starts too many sessions."""
 
-    def __init__(self, api: DiscordApi, shared: Coordination) -> None:
+    def __init__(self, api: DiscordApi, shared: Coordination, timing: Timing) -> None:
         self._api = api
         self._shared = shared
+        self._timing = timing
         self._queues: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: Gateway | None = None
         self._known_at = 0.0
@@ -80,9 +71,16 @@ class IdentifyQueue:
     async def _gateway(self) -> Gateway:
         """Return recent information, unless all its session starts may be used up by now."""
         known, age = self._known, time.monotonic() - self._known_at
-        if known is not None and age < _KEPT_SECONDS and _is_plenty(known, age):
+        if known is not None and age < self._timing.gateway_max_age and self._is_plenty(known, age):
             return known
         return await self.gateway()
+
+    def _is_plenty(self, gateway: Gateway, age: float) -> bool:
+        """Return whether a session may certainly begin, `age` seconds after Discord's answer.
+
+        All processes together begin at most `max_concurrency` sessions every `identify_interval`.
+        """
+        return gateway.remaining >= gateway.max_concurrency * (2 + age / self._timing.identify_interval)
 
     def evidence(self) -> dict[str, Json]:
         """Return why no session may start, if so."""
@@ -104,11 +102,11 @@ class IdentifyQueue:
     @contextlib.asynccontextmanager
     async def _queued(self, shard: int) -> AsyncIterator[IdentifyTurn]:
         key = shard % (await self._gateway()).max_concurrency
-        turn = IdentifyTurn(self._shared, key)
+        turn = IdentifyTurn(self._shared, key, self._timing)
         try:
             async with self._queues[key]:
                 while not await turn.take():  # noqa: ASYNC110 - other processes hold it, too
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(self._timing.identify_poll)
             yield turn
         finally:
             await turn.give_back()
@@ -117,12 +115,4 @@ class IdentifyQueue:
         if self._used_up_until < time.monotonic():
             log.error("session starts exhausted", extra={"reset_after_s": round(gateway.reset_after)})
         self._used_up_until = time.monotonic() + gateway.reset_after
-        await asyncio.sleep(min(gateway.reset_after, _LONGEST_WAIT_SECONDS))
-
-
-def _is_plenty(gateway: Gateway, age: float) -> bool:
-    """Return whether a session may certainly begin, `age` seconds after Discord's answer.
-
-    All processes together begin at most `max_concurrency` sessions every `IDENTIFY_SECONDS`.
-    """
-    return gateway.remaining >= gateway.max_concurrency * (2 + age / IDENTIFY_SECONDS)
+        await asyncio.sleep(min(gateway.reset_after, self._timing.longest_reset_wait))

@@ -29,14 +29,11 @@ CLOCKS = timedelta(seconds=5)
 """Largest expected difference between the clocks of the bot and of Discord."""
 
 
-EDIT_SECONDS = 1.2
-"""Seconds between two edits in a channel: Discord takes about five in 5 s, and sends count separately."""
-
-
 class EditPace:
-    """Pace of edits: one in each channel every `EDIT_SECONDS`."""
+    """Pace of edits: one in each channel every `interval` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
         self._free_at: dict[int, float] = {}
 
     async def turn(self, channel: int) -> None:
@@ -44,7 +41,7 @@ class EditPace:
         now = asyncio.get_running_loop().time()
         at = max(now, self._free_at.get(channel, now))
         self._free_at = {each: free for each, free in self._free_at.items() if free > now}
-        self._free_at[channel] = at + EDIT_SECONDS
+        self._free_at[channel] = at + self._interval
         await asyncio.sleep(at - now)
 
 

@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from bot.chat import Json, Receipt, Unreachable
 from bot.discord.errors import GivenUp
 
-PART_SECONDS = 180.0
-
 
 class PartTimeout:
     """Times since which each part of an answer has failed, over all attempts at a turn.

@@ -31,10 +31,10 @@ from bot.discord.gateway import Listener
 from bot.discord.health import TokenProbe, connection_evidence, shard_evidence
 from bot.discord.identify import IdentifyQueue
 from bot.discord.messages import EditPace
-from bot.discord.part_timeout import PART_SECONDS
 from bot.discord.reply import DiscordThread
 from bot.discord.shard import Shard
 from bot.discord.shards import Shards
+from bot.discord.timing import Timing
 from bot.platforms.download import Hosts, download
 from bot.platforms.health import worst
 
@@ -53,19 +53,17 @@ async def connect(
     catch_up_hours: float,
     shards: int | None,
     bots: Set[str] = frozenset(),
-    part_seconds: float = PART_SECONDS,
+    timing: Timing,
 ) -> AsyncIterator["Discord"]:
     """Open Discord; makes no request yet. `api_url` replaces the REST base, and thereby the gateway.
 
     By default Discord recommends the number of `shards`. discord.py keeps both addresses in its classes, so a
     process can have one Discord at a time. Other bots are ignored unless they are in `bots`, as in
-    ALLOWED_BOTS. A part of an answer that fails for `part_seconds` is replaced by a sentence.
+    ALLOWED_BOTS.
     """
     with _addressed(api_url):
-        async with DiscordApi(token) as api:
-            yield Discord(
-                token, commands, api, shared, lookup, files, catch_up_hours, shards, bots, part_seconds
-            )
+        async with DiscordApi(token, timing) as api:
+            yield Discord(token, commands, api, shared, lookup, files, catch_up_hours, shards, bots, timing)
 
 
 @contextmanager
@@ -95,7 +93,7 @@ class Discord:
         catch_up_hours: float,
         shards: int | None,
         bots: Set[str],
-        part_seconds: float,
+        timing: Timing,
     ) -> None:
         self._token = token
         self._commands = commands
@@ -104,12 +102,12 @@ class Discord:
         self._files = files
         self._wish = shards
         self._bots = bots
-        self._part_seconds = part_seconds
-        self._shards = Shards(shared, catch_up_hours, self._listen)
-        self._identify_queue = IdentifyQueue(api, shared)
-        self._pace = EditPace()
-        self._unheld = Connection()
-        self._probe = TokenProbe(api)
+        self._timing = timing
+        self._shards = Shards(shared, catch_up_hours, self._listen, timing)
+        self._identify_queue = IdentifyQueue(api, shared, timing)
+        self._pace = EditPace(timing.edit_interval)
+        self._unheld = Connection(timing.down_after)
+        self._probe = TokenProbe(api, timing)
 
     async def receive(self, deliver: Deliver) -> None:
         """Listen to shards and deliver events until cancelled."""
@@ -118,7 +116,9 @@ class Discord:
         await self._shards.hold(self._wish or gateway.shards, deliver)
 
     async def _listen(self, shard: Shard, deliver: Deliver) -> None:
-        listener = Listener(shard, deliver, self._commands, self._lookup, self._identify_queue, self._bots)
+        listener = Listener(
+            shard, deliver, self._commands, self._lookup, self._identify_queue, self._bots, self._timing
+        )
         shard.listener = listener
         try:
             async with listener:
@@ -133,7 +133,8 @@ class Discord:
 
     def thread(self, id: ThreadId) -> DiscordThread:
         """Return the thread to answer in; makes no request."""
-        return DiscordThread(id, self._api, self._pace, self._lookup, self._files, self._part_seconds)
+        part_timeout = self._timing.part_timeout
+        return DiscordThread(id, self._api, self._pace, self._lookup, self._files, part_timeout)
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
         """Return the content of an attachment; its address is signed, so no token is sent."""

@@ -15,13 +15,6 @@ import aiohttp
 Hold = Callable[[], Awaitable[None]]
 """Function that raises if nothing may be written any more, as `bot.chat.Receipt.hold`."""
 
-EXCHANGE_SECONDS = 5.0
-"""Seconds that Discord may take to answer one request.
-
-A turn is held for at least 0.4 of LEASE_SECONDS (15 by default) after `hold` has returned: a later request
-might arrive after a message of another process.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class _Guard:
@@ -34,15 +27,15 @@ _guard: ContextVar[_Guard | None] = ContextVar("guard", default=None)
 
 
 @asynccontextmanager
-async def guard_requests(hold: Hold | None, seconds: float | None = None) -> AsyncIterator[None]:
+async def guard_requests(hold: Hold | None, seconds: float) -> AsyncIterator[None]:
     """Await `hold` before each request that the body makes with a traced client, and limit each in time.
 
-    The limit is `seconds`, by default `EXCHANGE_SECONDS`. Waits for rate limits are not limited: cutting one
-    short would cause another request, and discord.py would never end a global one (http.py,
-    HTTPClient.request, 2.7.1). Raises `TimeoutError`.
+    The limit is `seconds`. Waits for rate limits are not limited: cutting one short would cause another
+    request, and discord.py would never end a global one (http.py, HTTPClient.request, 2.7.1). Raises
+    `TimeoutError`.
     """
     async with asyncio.timeout(None) as deadline:
-        token = _guard.set(_Guard(hold, deadline, seconds or EXCHANGE_SECONDS))
+        token = _guard.set(_Guard(hold, deadline, seconds))
         try:
             yield
         finally:

@@ -11,16 +11,13 @@ from bot.concurrency.tasks import cancel
 from bot.discord.connection import Connection
 from bot.discord.events import PLATFORM
 from bot.discord.shard import Shard, division
+from bot.discord.timing import Timing
 from bot.platforms.catch_up import CatchUp
 from bot.platforms.supervise import persevere
 
 log = logging.getLogger(__name__)
 
 GROUP = f"{PLATFORM}:shards"
-LEASE_SECONDS = 15.0
-RENEW_SECONDS = 5.0
-
-_LEAVE_SECONDS = 1.0
 
 Listen = Callable[[Shard, Deliver], Awaitable[None]]
 """Function that listens to a shard until cancelled. Raises `PlatformError` when its session is lost."""
@@ -33,10 +30,11 @@ class Shards:
     and messages are delivered later.
     """
 
-    def __init__(self, shared: Coordination, catch_up_hours: float, listen: Listen) -> None:
+    def __init__(self, shared: Coordination, catch_up_hours: float, listen: Listen, timing: Timing) -> None:
         self._shared = shared
         self._hours = catch_up_hours
         self._listen = listen
+        self._timing = timing
         self._opened = asyncio.Event()
         self._count: int | None = None
         self._held: dict[int, Shard] = {}
@@ -64,7 +62,7 @@ class Shards:
         try:
             while True:
                 await self._renew(wish, deliver)
-                await self._watch(RENEW_SECONDS)
+                await self._watch(self._timing.shard_renewal)
                 self._check()
         finally:
             await self._end()
@@ -86,7 +84,7 @@ class Shards:
 
     async def _renew(self, wish: int, deliver: Deliver) -> None:
         try:
-            place, loads = await self._shared.attend(GROUP, LEASE_SECONDS, len(self._held))
+            place, loads = await self._shared.attend(GROUP, self._timing.shard_lease, len(self._held))
             await self._agree(wish)
             await self._renew_leases()
             if self._is_certain:
@@ -129,12 +127,20 @@ class Shards:
 
     def _take(self, number: int, count: int, deliver: Deliver) -> None:
         log.info("shard taken", extra={"shard": number, "shards": count})
-        catch_up = CatchUp(self._shared, self._hours, division(count))
-        connection = self._connections.setdefault(number, Connection())
-        shard = self._held[number] = Shard(number, count, connection, catch_up, self._opened)
-        self._tasks[number] = asyncio.create_task(
-            persevere(shard.source, partial(self._attempt, shard, deliver)), name=shard.source
+        timing = self._timing
+        catch_up = CatchUp(
+            self._shared,
+            self._hours,
+            division(count),
+            sweep_seconds=timing.sweep_interval,
+            deaf_seconds=timing.deaf_after,
         )
+        connection = self._connections.setdefault(number, Connection(timing.down_after))
+        shard = self._held[number] = Shard(number, count, connection, catch_up, self._opened)
+        attempts = persevere(
+            shard.source, partial(self._attempt, shard, deliver), first_delay=timing.reconnect_backoff
+        )
+        self._tasks[number] = asyncio.create_task(attempts, name=shard.source)
 
     async def _attempt(self, shard: Shard, deliver: Deliver) -> None:
         try:
@@ -172,7 +178,9 @@ class Shards:
     def _check(self) -> None:
         """Raise the error if no shard was connected for a whole lease: other processes may reach them."""
         failures = [shard.failure for shard in self._held.values() if shard.failure]
-        if failures and min(connection.lost_s for connection in self._connections.values()) > LEASE_SECONDS:
+        if not failures:
+            return
+        if min(connection.lost_s for connection in self._connections.values()) > self._timing.shard_lease:
             self._is_certain = False
             raise failures[0]
 
@@ -183,13 +191,13 @@ class Shards:
             await self._stop(numbers)
         finally:
             with contextlib.suppress(StorageDown, TimeoutError):  # then the lease expires
-                async with asyncio.timeout(_LEAVE_SECONDS):
+                async with asyncio.timeout(self._timing.release_timeout):
                     for number in numbers:
                         await self._release(number)
                     await self._shared.leave(GROUP)
 
     async def _lease(self, number: int) -> bool:
-        return await self._shared.lease(_lease_of(number), LEASE_SECONDS)
+        return await self._shared.lease(_lease_of(number), self._timing.shard_lease)
 
     async def _release(self, number: int) -> None:
         await self._shared.release(_lease_of(number))

@@ -44,6 +44,7 @@ class HttpSettings(PlatformSettings):
 async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Platform]:
     from bot.http.detached import DetachedHttp
     from bot.http.platform import connect
+    from bot.http.timing import Timing
 
     if "http" not in services.roles:
         yield DetachedHttp(services.files)
@@ -57,6 +58,7 @@ async def _open(settings: HttpSettings, services: Services) -> AsyncIterator[Pla
         lookup=services.lookup,
         files=services.files,
         mounts=services.webhooks,
+        timing=Timing(),
     ) as server:
         yield server
 

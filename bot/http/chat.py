@@ -38,23 +38,12 @@ from bot.http import bodies
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, described, keep_sent
 from bot.http.replies import CALLER, REPEAT, Replies, Reply, at_hand, stored, told
+from bot.http.timing import Timing
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE = 15.0
-"""Seconds of silence after which a stream gets a comment, so that no proxy closes it.
-
-https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
-"""
-
-LOOK_SECONDS = 0.5
-"""Seconds between two look-ups of an answer that another process gives."""
-
 LOOKING = "http looks for an answer"
 """Name of the task that looks up answers."""
-
-DELIVER_SECONDS = 10.0
-"""Seconds that a caller waits until a message is stored."""
 
 TAKEN_BACK = Notice("Stopped.")
 """Answer to a message that waited after a stopped turn; that turn ends with the same word."""
@@ -78,13 +67,10 @@ _WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 
 
 class Conversation:
-    """Chat over HTTP: delivers callers' messages and waits for the answers.
-
-    `patience` is the number of seconds that a caller waits without any part of an answer.
-    """
+    """Chat over HTTP: delivers callers' messages and waits for the answers."""
 
     def __init__(
-        self, replies: Replies, lookup: InboxLookup, files: Files, commands: Commands, patience: float
+        self, replies: Replies, lookup: InboxLookup, files: Files, commands: Commands, timing: Timing
     ) -> None:
         self._files = files
         self.deliver: Deliver | None = None
@@ -92,7 +78,7 @@ class Conversation:
         self._lookup = lookup
         self.last_message_at: float | None = None
         self._replies = replies
-        self._patience = patience
+        self._timing = timing
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Handle `POST /chat`. A caller that disconnects does not stop its turn."""
@@ -122,7 +108,7 @@ class Conversation:
     async def _answer(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
         if wants_stream(request.headers.getall(hdrs.ACCEPT, [])):
             return await self._stream(request, thread, reply)
-        async for _ in reply.follow(KEEP_ALIVE, self._patience):
+        async for _ in self._parts_of(reply):
             pass
         return web.json_response(_answer(thread, reply))
 
@@ -151,7 +137,7 @@ class Conversation:
                     for part in found:
                         reply.add(part)
                     reply.finish()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._timing.answer_poll)
 
     async def _found(self, thread: ThreadId, message_id: str) -> Sequence[Part]:
         """Return the whole answer from the store, or nothing if there is none yet."""
@@ -166,7 +152,7 @@ class Conversation:
         """Stop a thread and return the sentence for the caller, because a stop starts no turn."""
         self._require_deliver()
         try:
-            async with asyncio.timeout(DELIVER_SECONDS):
+            async with asyncio.timeout(self._timing.delivery_timeout):
                 answer = await self._commands.stop(order)
         except Exception as error:  # errors of the store, time-outs: a repeated stop does no harm
             logger.exception("stop failed", extra={"thread_id": str(order.thread)})
@@ -183,12 +169,15 @@ class Conversation:
     async def _hand_over(self, message: Message) -> None:
         deliver = self._require_deliver()
         try:
-            async with asyncio.timeout(DELIVER_SECONDS):
+            async with asyncio.timeout(self._timing.delivery_timeout):
                 await deliver(message)
         except Exception as error:  # a lost connection, too, does not tell whether Redis has stored it
             logger.exception("message delivery failed", extra={"thread_id": str(message.thread)})
             raise not_now("The message may not have been stored. " + REPEAT) from error
         self.last_message_at = time.monotonic()
+
+    def _parts_of(self, reply: Reply) -> AsyncIterator[Sequence[Part]]:
+        return reply.follow(self._timing.keep_alive_interval, self._timing.answer_timeout)
 
     async def _stream(self, request: web.Request, thread: ThreadId, reply: Reply) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -208,7 +197,7 @@ class Conversation:
 
     async def _send_events(self, response: web.StreamResponse, thread: ThreadId, reply: Reply) -> None:
         try:
-            async for parts in reply.follow(KEEP_ALIVE, self._patience):
+            async for parts in self._parts_of(reply):
                 events = b"".join(map(_part_event, parts)) if parts else b": still here\n\n"
                 if events:
                     await response.write(events)

@@ -15,16 +15,16 @@ CRITICAL = frozenset({"redis"})
 """Parts without which no message can be accepted."""
 
 
-READY_SECONDS = 1.0
-"""Seconds during which `/readyz` reuses a result: anybody may call it, and each check costs."""
-
-
 class Probes:
-    """Health routes; `receiving` returns True while chat messages are accepted."""
+    """Health routes; `receiving` returns True while chat messages are accepted.
 
-    def __init__(self, commands: Commands, receiving: Callable[[], bool]) -> None:
+    `/readyz` reuses a result for `max_age`.
+    """
+
+    def __init__(self, commands: Commands, receiving: Callable[[], bool], max_age: float) -> None:
         self._commands = commands
         self._receiving = receiving
+        self._max_age = max_age
         self._examined: Sequence[Health] = ()
         self._examined_at = -math.inf
         self._examination = asyncio.Lock()
@@ -54,9 +54,9 @@ class Probes:
         return web.json_response({"status": "ready"})
 
     async def _recently_examined(self) -> Sequence[Health]:
-        """Examine the parts at most once in `READY_SECONDS`."""
+        """Examine the parts, unless the last result may be reused."""
         async with self._examination:
-            if time.monotonic() - self._examined_at >= READY_SECONDS:
+            if time.monotonic() - self._examined_at >= self._max_age:
                 self._examined = await self._commands.examine()
                 self._examined_at = time.monotonic()
         return self._examined

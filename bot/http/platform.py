@@ -41,13 +41,11 @@ from bot.http.files import send
 from bot.http.health import Probes
 from bot.http.memory import MemoryRoutes
 from bot.http.replies import HttpThread, Replies
+from bot.http.timing import Timing
 
 log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
-
-GOODBYE = 3.0
-"""Seconds for running requests to finish when the server closes."""
 
 _SMALL_BYTES = 64 << 10
 _LARGE_AT_ONCE = 32
@@ -100,21 +98,22 @@ async def connect(
     lookup: InboxLookup,
     files: Files,
     mounts: Mapping[str, Handler],
-    patience: float = 300,
+    timing: Timing,
     bounds: Bounds | None = None,
 ) -> AsyncIterator[Http]:
     """Serve on `host` and `port` (0: any free port, see `Http.port`) until the context is left.
 
-    `mounts` are POST handlers of other platforms, which authenticate their callers themselves; `patience` is
-    the number of seconds that a caller of `/chat` waits without any part of an answer. On exit, waiting
-    callers get 503. Raises `CredentialsRejected` for settings that cannot work.
+    `mounts` are POST handlers of other platforms, which authenticate their callers themselves. On exit,
+    waiting callers get 503. Raises `CredentialsRejected` for settings that cannot work.
     """
     check_exposure(host, api_token)
     if mounts and api_token is None:
         log.warning("api token not set", extra={"served": [*sorted(mounts), *sorted(PROBES)]})
     replies = Replies()
-    conversation = Conversation(replies, lookup, files, commands, patience)
-    probes = Probes(commands, receiving=lambda: conversation.deliver is not None)
+    conversation = Conversation(replies, lookup, files, commands, timing)
+    probes = Probes(
+        commands, receiving=lambda: conversation.deliver is not None, max_age=timing.ready_max_age
+    )
     app = web.Application(
         middlewares=[keep_connection, errors_as_json, guard(api_token, mounts)],
         client_max_size=MAX_BODY_BYTES,
@@ -128,7 +127,7 @@ async def connect(
         replies.abandon()
 
     app.on_shutdown.append(release_callers)
-    runner = web.AppRunner(app, shutdown_timeout=GOODBYE)
+    runner = web.AppRunner(app, shutdown_timeout=timing.close_timeout)
     await runner.setup()
     assert runner.server is not None
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bot.chat import Coordination, Files, InboxLookup, Platform, PlatformInfo
 from bot.config import WORKER, HttpAddress, PlatformSettings, Settings, secret_value
+from bot.platforms.supervise import CATCH_UP_SECONDS
 
 if TYPE_CHECKING:  # the rest is imported when a platform is opened
     from aiohttp import web
@@ -47,10 +48,14 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Adapter(Generic[S]):
-    """Registration of a platform. `open` makes no request yet; the platform is closed with its context."""
+    """Registration of a platform. `open` makes no request yet; the platform is closed with its context.
+
+    Missed messages are looked for every `catch_up_seconds`.
+    """
 
     settings: type[S]
     open: Callable[[S, Services], AbstractAsyncContextManager[Platform]]
+    catch_up_seconds: float = CATCH_UP_SECONDS
 
     @property
     def info(self) -> PlatformInfo:

@@ -52,10 +52,20 @@ class CatchUp:
     `hours` limits how far back is read. The source is one of the parts of `division`, if there is one.
     """
 
-    def __init__(self, shared: Coordination, hours: float, division: Division | None = None) -> None:
+    def __init__(
+        self,
+        shared: Coordination,
+        hours: float,
+        division: Division | None = None,
+        *,
+        sweep_seconds: float = SWEEP_SECONDS,
+        deaf_seconds: float = DEAF_SECONDS,
+    ) -> None:
         self._shared = shared
         self._reach = hours * _HOUR
         self._division = division
+        self._sweep_seconds = sweep_seconds
+        self._deaf_seconds = deaf_seconds
         self._source = ""
         self._read: Read | None = None
         self._connected = asyncio.Event()
@@ -109,14 +119,14 @@ class CatchUp:
         await self._connected.wait()
         now = time.time()
         is_sweep = not self._missing
-        if self._missing or time.monotonic() - self._swept_at > SWEEP_SECONDS:
+        if self._missing or time.monotonic() - self._swept_at > self._sweep_seconds:
             async with self._alone() as is_alone:
                 if not is_alone:
                     return  # another process reads it, and delivers the same
                 began = time.monotonic()
                 missed = await self._read_since_heard(now, deliver)
             self._swept_at = began
-            if is_sweep and missed > DEAF_SECONDS:
+            if is_sweep and missed > self._deaf_seconds:
                 log.warning(
                     "gateway receives no events", extra={"source": self._source, "oldest_s": round(missed)}
                 )

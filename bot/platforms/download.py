@@ -10,7 +10,9 @@ from yarl import URL
 
 from bot.chat import FileRefused
 
-_SECONDS = 30.0
+TIMEOUT = 30.0
+"""Seconds for one attempt."""
+
 _REDIRECTS = 3
 _TRIES = 3
 _GONE = frozenset({401, 403, 404, 410})
@@ -59,16 +61,20 @@ def _is_number(host: str) -> bool:
 
 
 async def download(
-    address: str, hosts: Hosts, most_bytes: int, headers: Mapping[str, str] | None = None
+    address: str,
+    hosts: Hosts,
+    most_bytes: int,
+    headers: Mapping[str, str] | None = None,
+    *,
+    timeout: float = TIMEOUT,
 ) -> bytes:
     """Return the content at an address, of at most `most_bytes` bytes.
 
     Redirections are followed to allowed hosts only, so that no `headers` go elsewhere. The announced length
     is not trusted. Raises `FileRefused`.
     """
-    timeout = aiohttp.ClientTimeout(total=_SECONDS)
     # no trust_env: a proxy of the environment must not see the token
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session:
         for attempt in range(_TRIES):
             try:
                 return await _get(session, address, hosts, most_bytes, headers or {})

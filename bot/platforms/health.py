@@ -26,7 +26,8 @@ def worst(states: Iterable[State]) -> State:
 class TokenProbe(ABC):
     """Cached answer of a platform to a call that costs nothing and needs the token."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_age: float = FRESH_SECONDS) -> None:
+        self._max_age = max_age
         self._asking = asyncio.Lock()  # for simultaneous callers
         self._known: Finding | None = None
         self._known_at = 0.0
@@ -34,7 +35,7 @@ class TokenProbe(ABC):
     async def __call__(self) -> Finding:
         """Return the platform's answer, with its age in seconds as `last_probe_s`."""
         async with self._asking:
-            if self._known is None or time.monotonic() - self._known_at > FRESH_SECONDS:
+            if self._known is None or time.monotonic() - self._known_at > self._max_age:
                 self._known = await self._ask()
                 self._known_at = time.monotonic()
             state, evidence = self._known

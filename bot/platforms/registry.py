@@ -25,10 +25,13 @@ class Platforms(Sequence[Platform]):
         self._connected: list[Platform] = []
         self.listening: list[Platform] = []
         """Platforms from which this process receives events."""
+        self.catch_up_seconds: dict[str, float] = {}
+        """Seconds between two checks for missed messages, by the name of a platform."""
 
     @asynccontextmanager
     async def connect(self, adapters: Sequence[Adapter[Any]], services: Services) -> AsyncIterator[None]:
         """Connect all platforms, and close them at the end."""
+        self.catch_up_seconds |= {each.info.name: each.catch_up_seconds for each in adapters}
         async with AsyncExitStack() as stack:
             self._connected += await open_platforms(stack, adapters, self._settings, services)
             self.listening += [each for each in self._connected if each.name in self._settings.bot_roles]

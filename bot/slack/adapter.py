@@ -3,12 +3,14 @@
 import re
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from bot.chat import Platform, PlatformInfo, register
 from bot.platforms.adapter import Adapter, HttpAddress, PlatformSettings, Services, secret_value
+from bot.slack.timing import Timing
 
 INFO = register(
     PlatformInfo(
@@ -80,7 +82,7 @@ class SlackSettings(PlatformSettings):
 
 
 @asynccontextmanager
-async def _open(settings: SlackSettings, services: Services) -> AsyncIterator[Platform]:
+async def _open(settings: SlackSettings, services: Services, timing: Timing) -> AsyncIterator[Platform]:
     from bot.slack.platform import connect
 
     assert settings.slack_bot_token is not None
@@ -95,10 +97,16 @@ async def _open(settings: SlackSettings, services: Services) -> AsyncIterator[Pl
         files=services.files,
         catch_up_hours=services.catch_up_hours,
         bots=services.bots,
+        timing=timing,
     ) as workspace:
         if workspace.endpoint:
             services.webhooks["/slack/events"] = workspace.endpoint
         yield workspace
 
 
-ADAPTER = Adapter(SlackSettings, _open)
+def build_adapter(timing: Timing) -> Adapter[SlackSettings]:
+    """Return the registration of Slack with these durations."""
+    return Adapter(SlackSettings, partial(_open, timing=timing))
+
+
+ADAPTER = build_adapter(Timing())

@@ -17,14 +17,12 @@ from bot.chat import Json, Unreachable, well_formed_json
 from bot.platforms.download import Hosts, download
 from bot.slack.block_text import word
 from bot.slack.errors import translate_errors
+from bot.slack.timing import Timing
 
 SDK_LOG = logging.getLogger("bot.slack.sdk")
 """Logger of slack-sdk and Bolt. It needs its own level, because they treat "not set" as DEBUG and then print
 every request. Not WARNING: at each start Bolt warns that it does not use SLACK_BOT_TOKEN."""
 SDK_LOG.setLevel(logging.ERROR)
-
-_REQUEST_TIMEOUT = 20.0
-"""Seconds for one request. slack-sdk ignores its own `timeout` when the session is shared."""
 
 _PAGE = 200
 
@@ -48,9 +46,9 @@ class Identity:
 
 
 @contextlib.asynccontextmanager
-async def open_api(bot_token: str, api_url: str) -> AsyncIterator["SlackApi"]:
+async def open_api(bot_token: str, api_url: str, timing: Timing) -> AsyncIterator["SlackApi"]:
     """Open the Web API on its own HTTP session; makes no request."""
-    timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT)
+    timeout = aiohttp.ClientTimeout(total=timing.request_timeout)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield SlackApi(session, bot_token, api_url)
 

@@ -21,12 +21,10 @@ from bot.slack.markdown import mrkdwn
 from bot.slack.messages import Extra, Messages
 from bot.slack.rate_limits import RateLimits
 from bot.slack.responses import follow_up
+from bot.slack.timing import Timing
 from bot.slack.users import Users
 
 log = logging.getLogger(__name__)
-
-_RESPOND_SECONDS = 1.5
-"""Slack waits 3 s for the acknowledgement of a press."""
 
 
 def render_request(approval: Approval) -> Extra:
@@ -97,7 +95,14 @@ class Approvals:
 
 
 async def show_request(
-    approval: Approval, to: str, receipt: Receipt, api: SlackApi, limits: RateLimits, *, is_channel: bool
+    approval: Approval,
+    to: str,
+    receipt: Receipt,
+    api: SlackApi,
+    limits: RateLimits,
+    timing: Timing,
+    *,
+    is_channel: bool,
 ) -> ThreadId:
     """Post a request in a channel or in a user's direct messages, once per receipt."""
     if "channel" not in receipt.state:
@@ -105,27 +110,32 @@ async def show_request(
         opened = {} if is_channel else await api.repeat("conversations.open", users=name)
         await receipt.save(channel=opened["channel"]["id"] if opened else name)
     team, channel = (await api.who()).team_id, receipt.state["channel"]
-    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt)
+    messages = Messages(api, limits, ThreadId("slack", team, channel), receipt, timing)
     messages.extras.append(render_request(approval))
     await messages.recover()
     await messages.finish()
     return ThreadId("slack", team, channel, receipt.state["extras"][approval.id])
 
 
-async def settle_request(approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits) -> None:
+async def settle_request(
+    approval: Approval, receipt: Receipt, api: SlackApi, limits: RateLimits, timing: Timing
+) -> None:
     """Show the decision in a message of `show_request`. Raises `PlatformError`."""
     thread = ThreadId("slack", (await api.who()).team_id, receipt.state["channel"])
-    messages = Messages(api, limits, thread, receipt)
+    messages = Messages(api, limits, thread, receipt, timing)
     await messages.change_extra(receipt.state["extras"][approval.id], render_request(approval))
 
 
 class ApprovalButtons:
     """Buttons of requests; only the user who presses one sees the answer."""
 
-    def __init__(self, commands: Commands, users: Users, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, commands: Commands, users: Users, session: aiohttp.ClientSession, timeout: float
+    ) -> None:
         self._commands = commands
         self._users = users
         self._session = session
+        self._timeout = timeout
         self._answers: set[asyncio.Task[None]] = set()
 
     async def take(self, body: Mapping[str, Json], team: str) -> None:
@@ -152,4 +162,4 @@ class ApprovalButtons:
         answer = asyncio.create_task(follow_up(self._session, url, mrkdwn(words)))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
-        await asyncio.wait([answer], timeout=_RESPOND_SECONDS)
+        await asyncio.wait([answer], timeout=self._timeout)

@@ -7,21 +7,19 @@ from collections.abc import Mapping
 
 from bot.chat import Audience, Json, Message, PlatformError
 from bot.slack.api import SlackApi
+from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
 
-_KNOWN_SECONDS = 600.0
-_UNKNOWN_SECONDS = 30.0
 _MOST_KNOWN = 1_000
-_PATIENCE = 5.0
-"""Seconds for a look-up, since a turn waits for it."""
 
 
 class Audiences:
-    """Audiences of channels: known from the message, or looked up and cached for ten minutes."""
+    """Audiences of channels: known from the message, or looked up and cached."""
 
-    def __init__(self, api: SlackApi) -> None:
+    def __init__(self, api: SlackApi, timing: Timing) -> None:
         self._api = api
+        self._timing = timing
         self._known: dict[str, tuple[float, Audience]] = {}
 
     async def of(self, message: Message) -> Audience:
@@ -41,14 +39,14 @@ class Audiences:
         until, audience = self._known.get(channel, (0.0, "outsiders"))
         if until > time.monotonic():
             return audience
-        seconds = _KNOWN_SECONDS
+        seconds = self._timing.audience_max_age
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._timing.audience_timeout):
                 answer = await self._api.read("conversations.info", channel=channel)
             audience = _audience(answer.get("channel") or {})
         except (PlatformError, TimeoutError) as error:
             log.info("audience not determined", extra={"channel": channel, "error": repr(error)})
-            seconds, audience = _UNKNOWN_SECONDS, "outsiders"
+            seconds, audience = self._timing.unknown_audience_max_age, "outsiders"
         if len(self._known) >= _MOST_KNOWN:
             self._known.pop(next(iter(self._known)))
         self._known[channel] = (time.monotonic() + seconds, audience)

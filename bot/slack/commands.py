@@ -24,7 +24,11 @@ IsExternal = Callable[[str], Awaitable[bool]]
 
 
 def add_commands(
-    app: AsyncApp, commands: Commands, session: aiohttp.ClientSession, is_external: IsExternal
+    app: AsyncApp,
+    commands: Commands,
+    session: aiohttp.ClientSession,
+    is_external: IsExternal,
+    ack_timeout: float,
 ) -> None:
     """Register the slash commands with `app`; only the caller sees the answers."""
 
@@ -36,15 +40,15 @@ def add_commands(
         return await commands.spending(f"slack:{user}", of_all=of_all, is_external=is_outsider)
 
     async def health(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await answer(ack, session, body, examined(body["user_id"]))
+        await answer(ack, session, body, examined(body["user_id"]), ack_timeout)
 
     async def stop(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         request = Stop(by=f"slack:{body['user_id']}", channel=body["channel_id"])
-        await answer(ack, session, body, commands.stop(request))
+        await answer(ack, session, body, commands.stop(request), ack_timeout)
 
     async def usage(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         of_all = body.get("text", "").strip().lower() == "all"
-        await answer(ack, session, body, spent(body["user_id"], of_all=of_all))
+        await answer(ack, session, body, spent(body["user_id"], of_all=of_all), ack_timeout)
 
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]

@@ -19,7 +19,8 @@ from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
 from bot.slack.fallback import NO_PREVIEWS, NOT_SHOWN, as_it_is, notify_author
 from bot.slack.markdown import paginate
 from bot.slack.rate_limits import RateLimits
-from bot.slack.writer import PART_SECONDS, Writer
+from bot.slack.timing import Timing
+from bot.slack.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +63,12 @@ class Messages:
         limits: RateLimits,
         thread: ThreadId,
         receipt: Receipt,
-        part_seconds: float = PART_SECONDS,
+        timing: Timing,
     ) -> None:
         self._api = api
         self._thread = thread
         self._receipt = receipt
-        self.writer = Writer(api, limits, thread, receipt, part_seconds)
+        self.writer = Writer(api, limits, thread, receipt, timing)
         self.pages = [Page(**page) for page in receipt.state.get("pages", ())]
         self.extras: list[Extra] = []
 

@@ -55,9 +55,9 @@ from bot.slack.reply import SlackThread
 from bot.slack.socket_mode import SOCKETS, Sockets, open_sockets
 from bot.slack.status import Status
 from bot.slack.stream import StreamBudget
+from bot.slack.timing import Timing
 from bot.slack.users import Users
 from bot.slack.webhook import serve
-from bot.slack.writer import PART_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +77,20 @@ async def connect(
     files: Files,
     catch_up_hours: float,
     bots: Set[str] = frozenset(),
-    part_seconds: float = PART_SECONDS,
+    timing: Timing,
 ) -> AsyncIterator["Slack"]:
     """Open Slack with one HTTP session, which is closed with the context; makes no request yet.
 
     With an app token events arrive on sockets, else at the endpoint, which needs the signing secret. Other
-    bots are ignored unless they are in `bots`, as in ALLOWED_BOTS. A part of a reply that fails for
-    `part_seconds` while Slack answers everything else is replaced by a sentence.
+    bots are ignored unless they are in `bots`, as in ALLOWED_BOTS.
     """
     if not app_token and not signing_secret:
         raise ValueError("Slack needs an app token or a signing secret")
-    limits, catch_up = RateLimits(shared), CatchUp(shared, catch_up_hours)
-    async with open_api(bot_token, api_url) as api, Status(api, limits) as status:
+    limits = RateLimits(shared)
+    catch_up = CatchUp(
+        shared, catch_up_hours, sweep_seconds=timing.sweep_interval, deaf_seconds=timing.deaf_after
+    )
+    async with open_api(bot_token, api_url, timing) as api, Status(api, limits, timing) as status:
         history = History(api, limits, shared, lookup, bots)
         yield Slack(
             api,
@@ -102,7 +104,7 @@ async def connect(
             lookup,
             files,
             bots,
-            part_seconds,
+            timing,
         )
 
 
@@ -124,7 +126,7 @@ class Slack:
         lookup: InboxLookup,
         files: Files,
         bots: Set[str],
-        part_seconds: float,
+        timing: Timing,
     ) -> None:
         self._api = api
         self._files = files
@@ -137,12 +139,14 @@ class Slack:
         self._status = status
         self._lookup = lookup
         self._bots = bots
-        self._part_seconds = part_seconds
-        self._budget = StreamBudget(limits)
-        self._audiences = Audiences(api)
-        self._users = Users(api, limits)
-        self._approval_buttons = approvals.ApprovalButtons(commands, self._users, api.session)
-        self._probe = TokenProbe(api)
+        self._timing = timing
+        self._budget = StreamBudget(limits, timing.flush_interval)
+        self._audiences = Audiences(api, timing)
+        self._users = Users(api, limits, timing)
+        self._approval_buttons = approvals.ApprovalButtons(
+            commands, self._users, api.session, timing.button_timeout
+        )
+        self._probe = TokenProbe(api, timing)
         self._telling: set[asyncio.Task[None]] = set()
         self._identity: Identity | None = None
         self._app: AsyncApp | None = None
@@ -183,7 +187,7 @@ class Slack:
             self._budget,
             self._lookup,
             self._files,
-            self._part_seconds,
+            self._timing,
         )
 
     async def fetch(self, attachment: Attachment, most_bytes: int) -> bytes:
@@ -199,12 +203,12 @@ class Slack:
     ) -> ThreadId:
         """Post an approval request in a channel or in a user's direct messages."""
         return await approvals.show_request(
-            approval, to, receipt, self._api, self._limits, is_channel=is_channel
+            approval, to, receipt, self._api, self._limits, self._timing, is_channel=is_channel
         )
 
     async def settle_request(self, approval: Approval, receipt: Receipt) -> None:
         """Show the decision in the message of a request."""
-        await approvals.settle_request(approval, receipt, self._api, self._limits)
+        await approvals.settle_request(approval, receipt, self._api, self._limits, self._timing)
 
     def refuse_stop(self, stop: Stop, words: str) -> None:
         """Tell a user privately why a stop was refused, in a task: Slack waits only 3 s for the event."""
@@ -246,7 +250,7 @@ class Slack:
 
     async def _listen(self, app: AsyncApp, app_token: str, identity: Identity) -> None:
         await self._api.check_app_token(app_token)
-        async with open_sockets(app, self._api, app_token) as sockets:
+        async with open_sockets(app, self._api, app_token, self._timing) as sockets:
             self._sockets = sockets
             self._hears(identity)
             await first_failure(sockets.watch(self._catch_up.mark_missed), self._catch_up.wait_until_deaf())
@@ -309,9 +313,10 @@ class Slack:
             before_authorize=hand_over,
         )
         is_external = partial(self._users.is_external, identity.team_id)
+        ack_timeout = self._timing.ack_timeout
         if self._commands.operations:
-            add_redis_command(app, self._commands.operations, self._api, is_external)
+            add_redis_command(app, self._commands.operations, self._api, is_external, ack_timeout)
         if self._commands.memory:  # first: add_commands answers all unknown commands
             add_memory_command(app, self._commands.memory, self._api, identity.team_id)
-        add_commands(app, self._commands, self._api.session, is_external)
+        add_commands(app, self._commands, self._api.session, is_external, ack_timeout)
         return app

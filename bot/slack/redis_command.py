@@ -38,7 +38,9 @@ def is_form(body: Mapping[str, Json]) -> bool:
     return body.get("type") == "view_submission" and view.get("callback_id") == FORM
 
 
-def add_redis_command(app: AsyncApp, operations: Operations, api: SlackApi, is_external: IsExternal) -> None:
+def add_redis_command(
+    app: AsyncApp, operations: Operations, api: SlackApi, is_external: IsExternal, ack_timeout: float
+) -> None:
     """Register the command and its form with `app`; only the caller sees the answers.
 
     The form shows errors itself, so that no input is lost.
@@ -59,11 +61,11 @@ def add_redis_command(app: AsyncApp, operations: Operations, api: SlackApi, is_e
         return await _store(operations, body["view"]["state"]["values"], author)
 
     async def command(ack: AsyncAck, body: Mapping[str, Json]) -> None:
-        await responses.answer(ack, api.session, body, answer(body))
+        await responses.answer(ack, api.session, body, answer(body), ack_timeout)
 
     async def form(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         storing = asyncio.ensure_future(store(body))
-        await asyncio.wait([storing], timeout=responses.ACK_SECONDS)
+        await asyncio.wait([storing], timeout=ack_timeout)
         if storing.done() and (faults := storing.result()[0]):
             await ack(response_action="errors", errors=faults)
             return

@@ -14,8 +14,8 @@ from bot.slack.rate_limits import RateLimits
 from bot.slack.renderer import Renderer
 from bot.slack.status import Status
 from bot.slack.stream import Stream, StreamBudget
+from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
-from bot.slack.writer import PART_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,7 @@ class SlackThread:
     budget: StreamBudget
     lookup: InboxLookup
     files: Files
-    part_seconds: float = PART_SECONDS
-    """Seconds that a part may fail while Slack answers everything else; then a sentence replaces it."""
+    timing: Timing
 
     async def reply(self, parts: AsyncIterator[Part], receipt: Receipt) -> None:
         """Stream `parts` into the thread, or post the rest where Slack takes no (more) stream.
@@ -43,7 +42,7 @@ class SlackThread:
         if receipt.state.get("finished"):
             await self.status.end(self.id)  # only this may be missing
             return
-        messages = Messages(self.api, self.limits, self.id, receipt, self.part_seconds)
+        messages = Messages(self.api, self.limits, self.id, receipt, self.timing)
         text = _without_approvals(parts, Approvals(messages, self.lookup))
         async with ReadAhead(text) as ahead, self.status.at_work(self.id, receipt):
             try:
@@ -64,7 +63,7 @@ class SlackThread:
         if (
             is_new
             and _takes_streams(receipt)
-            and await Stream(messages, renderer, self.budget, uploads).follow(ahead)
+            and await Stream(messages, renderer, self.budget, uploads, self.timing).follow(ahead)
         ):
             return
         while not ahead.ended:

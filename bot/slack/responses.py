@@ -16,9 +16,6 @@ from bot.slack.markdown import mrkdwn
 
 log = logging.getLogger(__name__)
 
-ACK_SECONDS = 2.0
-"""Slack waits 3 s for the acknowledgement; slower answers are sent after it."""
-
 _NO_STORAGE = "I cannot reach Redis right now, so I have no answer. Please try again in a minute."
 _FAILED = (
     "Something went wrong. Please try again; if it fails again, give this reference to the person who "
@@ -27,11 +24,18 @@ _FAILED = (
 
 
 async def answer(
-    ack: AsyncAck, session: aiohttp.ClientSession, body: Mapping[str, Json], work: Awaitable[str]
+    ack: AsyncAck,
+    session: aiohttp.ClientSession,
+    body: Mapping[str, Json],
+    work: Awaitable[str],
+    ack_timeout: float,
 ) -> None:
-    """Acknowledge with the answer of `work`, or send it later if it takes long; skip an empty one."""
+    """Acknowledge with the answer of `work`; if it takes longer than `ack_timeout`, send it later.
+
+    An empty answer is skipped.
+    """
     answering = asyncio.ensure_future(_answered(work))
-    await asyncio.wait([answering], timeout=ACK_SECONDS)
+    await asyncio.wait([answering], timeout=ack_timeout)
     if answering.done():
         await ack(mrkdwn(answering.result()))
         return

@@ -17,6 +17,7 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 
 from bot.chat import Unreachable
 from bot.slack.api import SDK_LOG, SlackApi
+from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -24,21 +25,16 @@ SOCKETS = 2
 """slack-sdk closes a socket that Slack wants to replace before it opens the next: the other one receives the
 events in between."""
 
-WATCH_SECONDS = 15.0
-DEAD_AFTER = 60.0
-"""Seconds between two checks of the sockets, and without an open one until all are opened again."""
-
-_CONNECT_TIMEOUT = 30.0
-_PING_SECONDS = 5.0
-
 
 @contextlib.asynccontextmanager
-async def open_sockets(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncIterator["Sockets"]:
+async def open_sockets(
+    app: AsyncApp, api: SlackApi, app_token: str, timing: Timing
+) -> AsyncIterator["Sockets"]:
     """Open sockets that pass events to `app`. Raises `Unreachable` when none opens in time."""
-    handlers = [_handler(app, api, app_token) for _ in range(SOCKETS)]
+    handlers = [_handler(app, api, app_token, timing.ping_interval) for _ in range(SOCKETS)]
     try:
-        await _connect(handlers)
-        yield Sockets(handlers)
+        await _connect(handlers, timing.connect_timeout)
+        yield Sockets(handlers, timing)
     finally:
         for handler in handlers:
             await _close(handler)
@@ -47,8 +43,9 @@ async def open_sockets(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncIte
 class Sockets:
     """The sockets of one connection to Slack."""
 
-    def __init__(self, handlers: Sequence[AsyncSocketModeHandler]) -> None:
+    def __init__(self, handlers: Sequence[AsyncSocketModeHandler], timing: Timing) -> None:
         self._handlers = handlers
+        self._timing = timing
 
     async def connected(self) -> int:
         """Return how many sockets are open and answer pings."""
@@ -57,18 +54,18 @@ class Sockets:
     async def watch(self, missed: Callable[[], None]) -> None:
         """Check the sockets until cancelled; call `missed` while none is open.
 
-        Raises `Unreachable` when none was open for `DEAD_AFTER` seconds.
+        Raises `Unreachable` when none was open for `Timing.down_after` seconds.
         """
         loop = asyncio.get_running_loop()
         alive_at = loop.time()
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(self._timing.socket_check_interval)
             if await self.connected():
                 alive_at = loop.time()
             else:
                 missed()
-                if loop.time() - alive_at >= DEAD_AFTER:
-                    raise Unreachable(f"Slack: no socket for over {DEAD_AFTER:g} s")
+                if loop.time() - alive_at >= self._timing.down_after:
+                    raise Unreachable(f"Slack: no socket for over {self._timing.down_after:g} s")
             await self._unstick()
 
     async def _unstick(self) -> None:
@@ -92,20 +89,20 @@ class _Handler(AsyncSocketModeHandler):
         await super().handle(client, req)
 
 
-def _handler(app: AsyncApp, api: SlackApi, app_token: str) -> AsyncSocketModeHandler:
-    handler = _Handler(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=_PING_SECONDS)
+def _handler(app: AsyncApp, api: SlackApi, app_token: str, ping_interval: float) -> AsyncSocketModeHandler:
+    handler = _Handler(app, app_token, logger=SDK_LOG, web_client=api.reader, ping_interval=ping_interval)
     handler.client.proxy = None  # as in bot.slack.api
     return handler
 
 
-async def _connect(handlers: Sequence[AsyncSocketModeHandler]) -> None:
+async def _connect(handlers: Sequence[AsyncSocketModeHandler], timeout: float) -> None:
     # connect_async retries for ever, so it needs a time limit here
     try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
             for handler in handlers:
                 group.create_task(handler.connect_async())  # type: ignore[no-untyped-call]  # Bolt leaves it untyped
     except TimeoutError as error:
-        raise Unreachable(f"Slack: no socket within {_CONNECT_TIMEOUT:g} s") from error
+        raise Unreachable(f"Slack: no socket within {timeout:g} s") from error
 
 
 async def _close(handler: AsyncSocketModeHandler) -> None:

@@ -26,6 +26,7 @@ from bot.concurrency.tasks import cancel
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
 from bot.slack.rate_limits import END_SESSION, RateLimits
+from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +55,14 @@ _OF_THE_WORKSPACE = frozenset(
 """Refusals of a session that concern the whole workspace. All others, also unknown ones, concern one thread:
 a question may have been deleted, and its refusal must not take the stop button from everybody."""
 
-_NONE_SECONDS = 3600.0
-"""Seconds until a workspace without sessions is tried again: it may get them, or the app the permission."""
-
-_BEGIN_SECONDS = 2.0
-"""Seconds for showing the status, which an answer does not depend on."""
-
-_END_SECONDS = 75.0
-"""Seconds for clearing the status. This may wait for the next minute's calls, because a session that is not
-ended looks busy for an hour."""
-
 
 class Status:
-    """Status of threads; workspaces without sessions are remembered for `none_seconds`."""
+    """Status of threads; workspaces without sessions are remembered for `Timing.session_retry_interval`."""
 
-    def __init__(self, api: SlackApi, limits: RateLimits, none_seconds: float = _NONE_SECONDS) -> None:
+    def __init__(self, api: SlackApi, limits: RateLimits, timing: Timing) -> None:
         self._api = api
         self._limits = limits
-        self._none_seconds = none_seconds
+        self._timing = timing
         self._none_until: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -125,7 +116,7 @@ class Status:
 
     async def _end_session(self, thread: ThreadId) -> None:
         try:
-            async with asyncio.timeout(_END_SECONDS):
+            async with asyncio.timeout(self._timing.status_end_timeout):
                 await self._limits.wait(thread.space, END_SESSION)
                 await self._set_session_patiently(thread, "active")
         except (PlatformError, TimeoutError) as error:
@@ -138,7 +129,7 @@ class Status:
         if self._has_none(thread.space) or await self._limits.delay(thread.space, _SESSIONS):
             return False
         try:
-            async with asyncio.timeout(_BEGIN_SECONDS):
+            async with asyncio.timeout(self._timing.status_timeout):
                 await self._set_session(thread, "processing")
         except (Unreachable, TimeoutError) as error:  # Slack may have begun it anyway
             log.debug("session not confirmed", extra={"error": repr(error)})
@@ -156,7 +147,7 @@ class Status:
         if isinstance(error, CredentialsRejected) or (
             isinstance(error, Refused) and error.code in _OF_THE_WORKSPACE
         ):
-            self._none_until[space] = time.monotonic() + self._none_seconds
+            self._none_until[space] = time.monotonic() + self._timing.session_retry_interval
 
     async def _set_session_patiently(self, thread: ThreadId, status: str) -> None:
         while True:
@@ -171,7 +162,7 @@ class Status:
     async def _show_line(self, thread: ThreadId, status: str) -> None:
         # Slack clears it by itself with an answer, or after two minutes
         try:
-            async with asyncio.timeout(_BEGIN_SECONDS):
+            async with asyncio.timeout(self._timing.status_timeout):
                 await self._api.repeat(
                     "assistant.threads.setStatus",
                     channel_id=thread.channel,

@@ -15,27 +15,21 @@ from bot.slack.markdown import Cut
 from bot.slack.messages import Messages, Page
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.renderer import Card, Renderer
+from bot.slack.timing import Timing
 from bot.slack.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
-STREAM_SECONDS = 240.0
-"""Seconds after which the answer continues in a new message. Slack ends a stream about 300 s after its start,
-even while it is in use: https://github.com/slackapi/python-slack-sdk/issues/1859"""
-
-_FLUSH_SECONDS = 1.0
 _FLUSH_SIZE = 256
-"""A stream is appended to once a second, and only every other second with fewer characters than this."""
-
-_CLOSE_SECONDS = 5.0
-"""Seconds for ending the stream of a failed answer; otherwise the next attempt ends it."""
+"""A stream with fewer characters to append than this waits twice as long."""
 
 
 class StreamBudget:
     """Shares the workspace's limits among all answers that are being streamed, in all processes."""
 
-    def __init__(self, limits: RateLimits) -> None:
+    def __init__(self, limits: RateLimits, flush_interval: float) -> None:
         self._limits = limits
+        self._flush_interval = flush_interval
         self._streaming = 0
 
     async def may_start(self, team: str) -> bool:
@@ -57,19 +51,25 @@ class StreamBudget:
 
     def interval(self) -> float:
         """Return the seconds between two appends to one stream."""
-        return max(_FLUSH_SECONDS, self._streaming * 60 / PER_MINUTE["chat.appendStream"])
+        return max(self._flush_interval, self._streaming * 60 / PER_MINUTE["chat.appendStream"])
 
 
 class Stream:
     """Stream of one answer, page after page. A page is one message."""
 
     def __init__(
-        self, messages: Messages, renderer: Renderer, budget: StreamBudget, uploads: Uploads
+        self,
+        messages: Messages,
+        renderer: Renderer,
+        budget: StreamBudget,
+        uploads: Uploads,
+        timing: Timing,
     ) -> None:
         self._messages = messages
         self._uploads = uploads
         self._renderer = renderer
         self._budget = budget
+        self._timing = timing
         self._page: Page | None = None  # none before the first chunk
         self._reopen = ""  # continues a code block at the beginning of the page
         self._body = ""  # the page's text after that, shown or not, without the end of an open code block
@@ -130,7 +130,7 @@ class Stream:
         if self._has_content():
             await self._send()
             self._flushed_at = _now()
-        if self._page and _now() > self._started_at + STREAM_SECONDS:
+        if self._page and _now() > self._started_at + self._timing.stream_max_age:
             self._renderer.cut_soon()
 
     async def _show_files(self) -> None:
@@ -147,7 +147,7 @@ class Stream:
     async def _abandon(self) -> None:
         """End the stream if possible, without hiding the original error."""
         with contextlib.suppress(PlatformError, StorageDown, TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(self._timing.close_timeout):
                 await self._close()
 
     async def _close(self) -> None:

@@ -14,18 +14,11 @@ from bot.slack.api import SlackApi
 from bot.slack.block_text import word
 from bot.slack.events import is_guest, name_of, team_of
 from bot.slack.rate_limits import RateLimits
+from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
 
 _METHOD = "users.info"
-
-_PATIENCE = 1.0
-"""Seconds that a message waits for the look-up: Slack expects an acknowledgement within three."""
-
-_KNOWN_SECONDS = 600.0
-_UNKNOWN_SECONDS = 60.0
-_FORBIDDEN_SECONDS = 3600.0
-"""Seconds that an answer, a failure, and a refusal of the token (a missing scope) are remembered."""
 
 _MOST_KNOWN = 2_000
 
@@ -42,10 +35,10 @@ class _Entry:
 class Users:
     """Adds details of authors to messages. After a failed look-up a message is delivered unchanged."""
 
-    def __init__(self, api: SlackApi, limits: RateLimits, patience: float = _PATIENCE) -> None:
+    def __init__(self, api: SlackApi, limits: RateLimits, timing: Timing) -> None:
         self._api = api
         self._limits = limits
-        self._patience = patience
+        self._timing = timing
         self._known: dict[str, _Entry] = {}
         self._forbidden_until = 0.0
 
@@ -100,7 +93,7 @@ class Users:
         async with entry.asking:  # messages of one author keep their order
             if entry.until <= time.monotonic():
                 person = await self._asked(team, user)
-                seconds = _KNOWN_SECONDS if person else _UNKNOWN_SECONDS
+                seconds = self._timing.author_max_age if person else self._timing.unknown_author_max_age
                 entry.person = person or entry.person  # a guest remains one while Slack does not answer
                 entry.until = time.monotonic() + seconds
             return entry.person
@@ -109,13 +102,13 @@ class Users:
         if self._forbidden_until > time.monotonic():
             return {}
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timing.author_timeout):
                 if await self._limits.delay(team, _METHOD):
                     return {}
                 person = (await self._api.read(_METHOD, user=user)).get("user")
         except CredentialsRejected as error:
             log.warning("authors not looked up", extra={"error": str(error)})
-            self._forbidden_until = time.monotonic() + _FORBIDDEN_SECONDS
+            self._forbidden_until = time.monotonic() + self._timing.author_retry_interval
             return {}
         except (PlatformError, TimeoutError) as error:
             log.info("author not found", extra={"error": repr(error)})

@@ -10,36 +10,27 @@ from bot.chat import Json, PlatformError, RateLimited, Receipt, ThreadId, Unreac
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp
 from bot.slack.rate_limits import RateLimits
+from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
-
-PART_SECONDS = 300.0
-"""Seconds that one part of a reply may fail while Slack answers everything else."""
-
-_LONGEST_WAIT = 10.0
-"""Seconds that a write waits for a rate limit: a longer one ends this attempt, and other turns run in the
-meantime."""
-
-_ON_ITS_WAY_SECONDS = 3.0
-"""Seconds that a request may still take after a cancellation, so that the next attempt finds its message."""
 
 
 class Writer:
     """Writer for one thread. All methods raise `PlatformError`.
 
     Key of the receipt: `failing`, when each part (such as the `ts` of a message) first failed, in Unix
-    seconds. A part that fails for `part_seconds` while Slack otherwise answers is `GivenUp`; an outage of all
-    of Slack does not count, since it passes.
+    seconds. A part that fails for `Timing.part_timeout` while Slack otherwise answers is `GivenUp`; an outage
+    of all of Slack does not count, since it passes.
     """
 
     def __init__(
-        self, api: SlackApi, limits: RateLimits, thread: ThreadId, receipt: Receipt, part_seconds: float
+        self, api: SlackApi, limits: RateLimits, thread: ThreadId, receipt: Receipt, timing: Timing
     ) -> None:
         self._api = api
         self._limits = limits
         self._thread = thread
         self._receipt = receipt
-        self._part_seconds = part_seconds
+        self._timing = timing
 
     def has_failed(self, method: str) -> bool:
         """Return whether an earlier request of this kind has failed while Slack otherwise answered."""
@@ -61,7 +52,7 @@ class Writer:
                     await self._receipt.save(failing={})
                 raise
             since = failing.setdefault(name, time.time())
-            if time.time() - since >= self._part_seconds:
+            if time.time() - since >= self._timing.part_timeout:
                 log.warning("part given up", extra={"part": name, "error": str(error)})
                 raise GivenUp(method) from error
             await self._receipt.save(failing=failing)
@@ -77,7 +68,8 @@ class Writer:
 
     async def room(self, method: str) -> None:
         """Wait until Slack accepts one more call. Raises `RateLimited` when that takes too long."""
-        await self._limits.wait(self._thread.space, method, self._thread.channel, most=_LONGEST_WAIT)
+        thread, most = self._thread, self._timing.longest_rate_limit
+        await self._limits.wait(thread.space, method, thread.channel, most=most)
 
     async def write(self, method: str, part: str, **arguments: Json) -> Mapping[str, Json]:
         """Call a method, and repeat it after a short rate limit."""
@@ -87,7 +79,7 @@ class Writer:
                 return await self.write_once(method, part, **arguments)
             except RateLimited as error:  # nothing was done
                 waited += error.retry_after
-                if waited > _LONGEST_WAIT:
+                if waited > self._timing.longest_rate_limit:
                     raise
                 log.info("request rate-limited", extra={"method": method, "seconds": error.retry_after})
                 await asyncio.sleep(error.retry_after)
@@ -100,7 +92,7 @@ class Writer:
             try:
                 return await asyncio.shield(request)
             except asyncio.CancelledError:
-                await asyncio.wait([request], timeout=_ON_ITS_WAY_SECONDS)
+                await asyncio.wait([request], timeout=self._timing.request_grace)
                 if not request.cancel():
                     request.exception()  # retrieved: asyncio logs exceptions that are never retrieved
                 raise

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Mapping
 
 from bot import main
-from bot.discord import identify
-from bot.platforms import supervise
 from tests.support import hanging_bot
 from tests.support.forks import become
+from tests.support.platforms import platforms_with
 
 
 def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -> None:
@@ -16,7 +15,4 @@ def run(environ: Mapping[str, str], log: str, is_faulty: bool, is_hasty: bool) -
     become(environ, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     if is_faulty:
         hanging_bot.install()
-    if is_hasty:
-        supervise.CATCH_UP_SECONDS = 0.2
-        identify.IDENTIFY_SECONDS, identify.LOOK_SECONDS = 0.15, 0.02
-    sys.exit(main.main([]))
+    sys.exit(main.main([], platforms_with(catch_up_seconds=0.2) if is_hasty else main.PLATFORMS))

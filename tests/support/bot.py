@@ -18,16 +18,19 @@ from typing import Any
 from bot.app import Bot
 from bot.composition import open_bot
 from bot.config import settings_with
-from bot.main import PLATFORMS, main
+from bot.main import main
 from bot.platforms.adapter import Adapter
 from tests.support.forks import FORKS, become
+from tests.support.platforms import platforms_with
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def running(platforms: Sequence[Adapter[Any]] = PLATFORMS, /, **settings: Any) -> AsyncIterator[Bot]:
+async def running(
+    platforms: Sequence[Adapter[Any]] = platforms_with(), /, **settings: Any
+) -> AsyncIterator[Bot]:
     """Run the whole bot in this process, with these settings and nothing from the environment."""
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings

@@ -3,33 +3,36 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Event, Health, Json, Message, Part, Receipt, Text, ThreadId, Turn
 from bot.commands.commands import Commands
-from bot.discord import api
-from bot.discord import handlers as handling
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
+from bot.discord.timing import Timing
 from bot.inbox import Lookup
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.servers.discord.service import Message as Shown
 from tests.support.commands import nothing_to_stop
+from tests.support.platforms import QUICK_DISCORD
 
 MESSAGES = "/channels/*/messages"
 MESSAGE = "/channels/*/messages/*"
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the pauses: the order of things is tested here, not the time between them."""
-    monkeypatch.setattr(api, "REPEAT_SECONDS", 0.01)
-    monkeypatch.setattr(handling, "REPEAT_SECONDS", 0.01)
+QUICK = replace(QUICK_DISCORD, request_backoff=0.01, delivery_backoff=0.01)
+"""Short pauses: the order of things is tested here, not the time between them."""
+
+
+@pytest.fixture
+def timing() -> Timing:
+    """Return the durations of `bot`; a test may be parametrized with others."""
+    return QUICK
 
 
 @pytest.fixture
@@ -94,29 +97,17 @@ class Bot:
             await asyncio.gather(*self.tasks)
 
 
-NO_FILES = FileStore(Redis())  # no test here shows one
-SHARED: list[RedisCoordination] = []
-LOOKUPS: list[Lookup] = []
-"""State that the processes of the bot share, of the test at hand."""
-
-
-@pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[RedisCoordination]:
-    """Yield the state that the processes share."""
-    SHARED.append(RedisCoordination(redis, "one"))
-    LOOKUPS.append(Lookup(redis))
-    yield SHARED[0]
-    SHARED.clear()
-    LOOKUPS.clear()
-
-
 async def well() -> list[Health]:
     """Report that Redis is well."""
     return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
 
 
 def a_platform(
-    token: str, url: str, examine: Callable[[], Awaitable[Sequence[Health]]] = well
+    token: str,
+    url: str,
+    redis: Redis,
+    examine: Callable[[], Awaitable[Sequence[Health]]] = well,
+    timing: Timing = QUICK,
 ) -> contextlib.AbstractAsyncContextManager[DiscordPlatform]:
     """Return the context of a platform that is connected to the server at `url`."""
     commands = Commands(examine, nothing_to_stop, is_admin=lambda by: True)
@@ -124,20 +115,24 @@ def a_platform(
         token=token,
         api_url=url,
         commands=commands,
-        shared=SHARED[0],
-        lookup=LOOKUPS[0],
-        files=NO_FILES,
+        shared=RedisCoordination(redis, "one"),
+        lookup=Lookup(redis),
+        files=FileStore(redis),
         catch_up_hours=24,
         shards=None,
+        timing=timing,
     )
 
 
 @contextlib.asynccontextmanager
 async def bot_of(
-    server: Discord, examine: Callable[[], Awaitable[Sequence[Health]]] = well
+    server: Discord,
+    redis: Redis,
+    examine: Callable[[], Awaitable[Sequence[Health]]] = well,
+    timing: Timing = QUICK,
 ) -> AsyncIterator[Bot]:
     """Yield a bot that does not listen yet."""
-    async with a_platform(server.token, server.url, examine) as platform:
+    async with a_platform(server.token, server.url, redis, examine, timing) as platform:
         bot = Bot(platform)
         yield bot
         assert_no_late_typing(server, bot)
@@ -154,9 +149,9 @@ def assert_no_late_typing(server: Discord, bot: Bot) -> None:
 
 
 @pytest.fixture
-async def bot(server: Discord) -> AsyncIterator[Bot]:
+async def bot(server: Discord, redis: Redis, timing: Timing) -> AsyncIterator[Bot]:
     """Yield a bot that only sends, until `listening`."""
-    async with bot_of(server) as bot:
+    async with bot_of(server, redis, timing=timing) as bot:
         yield bot
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,28 +14,20 @@ from redis.asyncio import Redis
 from bot.chat import Audience, Event, Health, Json, Message, StorageDown
 from bot.commands.commands import Commands
 from bot.concurrency.tasks import cancel
-from bot.discord import shards
 from bot.discord.platform import Discord as DiscordPlatform
 from bot.discord.platform import connect
+from bot.discord.timing import Timing
 from bot.inbox import Inbox, Lookup
-from bot.platforms import supervise
 from bot.platforms.supervise import keep_up
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Channel, Discord
 from tests.support.commands import nothing_to_stop
+from tests.support.platforms import QUICK_DISCORD
 from tests.support.wait import wait_until
 
-LEASE_SECONDS, RENEW_SECONDS = 2.0, 0.1
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten all times, in the proportions that they have."""
-    monkeypatch.setattr(shards, "LEASE_SECONDS", LEASE_SECONDS)
-    monkeypatch.setattr(shards, "RENEW_SECONDS", RENEW_SECONDS)
-    monkeypatch.setattr(supervise, "_FIRST_DELAY", 0.05)
-    monkeypatch.setattr(supervise, "CATCH_UP_SECONDS", 0.1)
+QUICK = replace(QUICK_DISCORD, shard_lease=2.0, shard_renewal=0.1, reconnect_backoff=0.05)
+"""Short durations for the shards, in the proportions that they have."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +78,7 @@ class Process:
     def start(self) -> asyncio.Task[None]:
         """Begin to listen, and to catch up."""
         receiving = asyncio.create_task(self.platform.receive(self.deliver))
-        self.tasks += [receiving, asyncio.create_task(keep_up(self.platform, self.deliver))]
+        self.tasks += [receiving, asyncio.create_task(keep_up(self.platform, self.deliver, seconds=0.1))]
         return receiving
 
     async def stop(self) -> None:
@@ -127,7 +119,9 @@ async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
     """Yield a function that starts processes; those that still run are stopped at the end of the test."""
     stack = contextlib.AsyncExitStack()
 
-    async def launch(name: str, wish: int | None = None, *, is_cut: bool = False) -> Process:
+    async def launch(
+        name: str, wish: int | None = None, *, is_cut: bool = False, timing: Timing = QUICK
+    ) -> Process:
         link = Link(redis, name)
         link.is_cut = is_cut
         platform = await stack.enter_async_context(
@@ -140,6 +134,7 @@ async def launch(discord: Discord, redis: Redis) -> AsyncIterator[Launch]:
                 files=FileStore(redis),
                 catch_up_hours=24,
                 shards=wish,
+                timing=timing,
             )
         )
         process = Process(platform, link, Inbox(redis, name=name, follow_days=30))

@@ -2,19 +2,24 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from redis.asyncio import Redis
 
 from bot.chat import Json, ThreadId
 from bot.commands.commands import Commands
-from bot.discord.part_timeout import PART_SECONDS
 from bot.discord.platform import connect
+from bot.discord.timing import Timing
 from bot.inbox import Lookup
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.discord.service import Discord
 from tests.support.commands import no_health, nothing_to_stop
 from tests.support.files import Asked
+from tests.support.platforms import QUICK_DISCORD
+
+QUICK = replace(QUICK_DISCORD, request_backoff=0.01)
+"""Durations with which what fails is soon tried again."""
 
 
 @contextlib.asynccontextmanager
@@ -22,7 +27,7 @@ async def asked(
     discord: Discord,
     redis: Redis,
     kind: str = "channel",
-    part_seconds: float = PART_SECONDS,
+    timing: Timing = QUICK,
     more: Mapping[str, Json] | None = None,
 ) -> AsyncIterator[Asked]:
     """Ask in a channel, a thread or a direct message while no bot listens; `more` is as in `Discord.say`."""
@@ -47,7 +52,7 @@ async def asked(
         files=FileStore(redis),
         catch_up_hours=24,
         shards=None,
-        part_seconds=part_seconds,
+        timing=timing,
     ) as platform:
         parent = str(channel.parent.id) if channel.parent else ""
         yield Asked(platform, thread, str(channel.id), place, parent)

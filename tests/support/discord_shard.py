@@ -18,6 +18,7 @@ from bot.discord.connection import Connection
 from bot.discord.gateway import Listener
 from bot.discord.identify import IdentifyQueue
 from bot.discord.shard import Shard
+from bot.discord.timing import Timing
 from bot.inbox import Lookup
 from bot.platforms.catch_up import CatchUp
 from bot.storage.coordination import RedisCoordination
@@ -69,9 +70,11 @@ class Ear:
             return 0
 
         shared = RedisCoordination(Redis(), "one")  # nobody asks it anything
-        shard = Shard(0, 1, Connection(), CatchUp(shared, 24), asyncio.Event())
-        starts = IdentifyQueue(DiscordApi("token"), shared)
-        async with Listener(shard, deliver, Commands(well, stop), Lookup(Redis()), starts, bots) as listener:
+        timing = Timing()
+        shard = Shard(0, 1, Connection(timing.down_after), CatchUp(shared, 24), asyncio.Event())
+        starts = IdentifyQueue(DiscordApi("token", timing), shared, timing)
+        lookup = Lookup(Redis())
+        async with Listener(shard, deliver, Commands(well, stop), lookup, starts, bots, timing) as listener:
             state: Any = listener._connection
             state._command_tree = None  # commands are answered over REST, which is not here
             listener.event(_noting(interactions))

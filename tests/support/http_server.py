@@ -15,6 +15,7 @@ from bot.http.chat import AUTHOR
 from bot.http.connections import Bounds
 from bot.http.errors import Handler
 from bot.http.platform import Http, connect
+from bot.http.timing import Timing
 from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
@@ -98,6 +99,7 @@ async def http_server(
         lookup=Lookup(redis),
         files=FileStore(redis),
         mounts=mounts or {},
+        timing=Timing(),
         bounds=bounds,
     ) as http:
         server = HttpServer(http, answer)

@@ -16,6 +16,7 @@ from bot.commands.redis import Operations
 from bot.http.chat import AUTHOR
 from bot.http.errors import Handler
 from bot.http.platform import Http, connect
+from bot.http.timing import Timing
 from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
@@ -135,6 +136,9 @@ async def read_frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
             yield name, json.loads(text.removeprefix("data: "))
 
 
+TIMING = Timing(answer_timeout=30)
+"""Durations of the server under test: a caller without an answer fails the test before pytest does."""
+
 NO_FILES = FileStore(Redis())  # no test here shows one
 LOOKUPS: list[Lookup] = []
 """State that the processes of the bot share, of the test at hand."""
@@ -172,7 +176,7 @@ async def listening(
     commands: Commands | None = None,
     store: KeyValueStore | None = None,
     mounts: Mapping[str, Handler] | None = None,
-    patience: float = 30,
+    timing: Timing = TIMING,
 ) -> AsyncIterator[Http]:
     """Yield a server that does not receive yet."""
     async with connect(
@@ -184,7 +188,7 @@ async def listening(
         lookup=LOOKUPS[0],
         files=NO_FILES,
         mounts=mounts or {},
-        patience=patience,
+        timing=timing,
     ) as http:
         yield http
 
@@ -196,12 +200,12 @@ async def serving(
     commands: Commands | None = None,
     store: KeyValueStore | None = None,
     api_token: str | None = None,
-    patience: float = 30,
+    timing: Timing = TIMING,
 ) -> AsyncIterator[Setup]:
     """Yield a server that takes messages and answers them with `answer`."""
     headers = {"Authorization": f"Bearer {api_token}"} if api_token else {}
     async with (
-        listening(commands=commands, store=store, api_token=api_token, patience=patience) as http,
+        listening(commands=commands, store=store, api_token=api_token, timing=timing) as http,
         asyncio.TaskGroup() as tasks,
         aiohttp.ClientSession(
             f"http://127.0.0.1:{http.port}", headers=headers, connector=aiohttp.TCPConnector(limit=0)

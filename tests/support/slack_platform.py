@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from redis.asyncio import Redis
 from bot.chat import Event, Health, Json, Message, Part, Receipt, Text, Turn
 from bot.commands.commands import Commands
 from bot.inbox import Lookup
-from bot.slack import socket_mode
 from bot.slack.platform import Slack as SlackPlatform
 from bot.slack.platform import connect
+from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, Slack
@@ -30,24 +31,16 @@ def hostile_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET", "CLIENT_ID", "CLIENT_SECRET"):
         monkeypatch.setenv(f"SLACK_{name}", "from-the-environment")
-    monkeypatch.setattr(socket_mode, "_PING_SECONDS", 0.2)
-    monkeypatch.setattr(socket_mode, "WATCH_SECONDS", 0.1)
 
 
-NO_FILES = FileStore(Redis())  # no test here shows one
-SHARED: list[RedisCoordination] = []
-LOOKUPS: list[Lookup] = []
-"""State that the processes of the bot share, of the test at hand."""
+TIMING = Timing(ping_interval=0.2, socket_check_interval=0.1)
+"""Durations of the platform under test: a lost socket is noticed soon."""
 
 
-@pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[RedisCoordination]:
-    """Yield the state that the processes share."""
-    SHARED.append(RedisCoordination(redis, "one"))
-    LOOKUPS.append(Lookup(redis))
-    yield SHARED[0]
-    SHARED.clear()
-    LOOKUPS.clear()
+@pytest.fixture
+def shared(redis: Redis) -> RedisCoordination:
+    """Return the state that the processes of the bot share."""
+    return RedisCoordination(redis, "one")
 
 
 @pytest.fixture
@@ -117,11 +110,23 @@ async def healthy() -> list[Health]:
     return [Health(name="redis", state="ok", evidence={"ping_ms": 1})]
 
 
+Connect = Callable[..., contextlib.AbstractAsyncContextManager[SlackPlatform]]
+"""Function that connects a platform to a server."""
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager[Bot]]
+"""Function that runs a bot on a server."""
+
+
 @contextlib.asynccontextmanager
-async def connected(
-    server: Slack, *, examine: Any = healthy, usage: Any = None, **settings: str | None
+async def _connected(
+    redis: Redis,
+    server: Slack,
+    *,
+    examine: Any = healthy,
+    usage: Any = None,
+    timing: Timing = TIMING,
+    **settings: str | None,
 ) -> AsyncIterator[SlackPlatform]:
-    """Yield a platform that is connected to the server."""
     arguments: dict[str, Any] = {
         "bot_token": server.bot_token,
         "app_token": server.app_token,
@@ -129,23 +134,31 @@ async def connected(
         "api_url": server.api_url,
     }
     commands = Commands(examine, nothing_to_stop, usage=usage, is_admin=lambda by: by == f"slack:{ALICE}")
-    arguments |= {"shared": SHARED[0], "lookup": LOOKUPS[0], "files": NO_FILES, "catch_up_hours": 24}
+    arguments |= {"shared": RedisCoordination(redis, "one"), "lookup": Lookup(redis)}
+    arguments |= {"files": FileStore(redis), "catch_up_hours": 24, "timing": timing}
     async with connect(**arguments | settings, commands=commands) as platform:
         yield platform
 
 
+@pytest.fixture
+def connected(redis: Redis) -> Connect:
+    """Return a function that yields a platform which is connected to a server."""
+    return partial(_connected, redis)
+
+
 @contextlib.asynccontextmanager
-async def serving(
+async def _serving(
+    redis: Redis,
     server: Slack,
     answer: Answer = echo,
     *,
     examine: Any = healthy,
     usage: Any = None,
+    timing: Timing = TIMING,
     **settings: str | None,
 ) -> AsyncIterator[Bot]:
-    """Yield a bot that listens for as long as the context lasts."""
     async with (
-        connected(server, examine=examine, usage=usage, **settings) as platform,
+        _connected(redis, server, examine=examine, usage=usage, timing=timing, **settings) as platform,
         asyncio.TaskGroup() as group,
     ):
         bot = Bot(platform, answer, group)
@@ -160,6 +173,12 @@ async def serving(
         finally:
             receiving.cancel()
             await asyncio.wait([receiving])
+
+
+@pytest.fixture
+def serving(redis: Redis) -> Serve:
+    """Return a function that yields a bot which listens for as long as its context lasts."""
+    return partial(_serving, redis)
 
 
 async def hears_on_both(platform: Any) -> bool:

@@ -9,17 +9,18 @@ from bot.chat import ThreadId
 from bot.commands.commands import Commands
 from bot.inbox import Lookup
 from bot.slack.platform import connect
-from bot.slack.writer import PART_SECONDS
+from bot.slack.timing import Timing
 from bot.storage.coordination import RedisCoordination
 from bot.storage.files import FileStore
 from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support.commands import no_health, nothing_to_stop
 from tests.support.files import Asked
+from tests.support.platforms import SLACK
 
 
 @contextlib.asynccontextmanager
 async def asked(
-    slack: Slack, redis: Redis, kind: str = "channel", part_seconds: float = PART_SECONDS
+    slack: Slack, redis: Redis, kind: str = "channel", timing: Timing = SLACK
 ) -> AsyncIterator[Asked]:
     """Ask in the channel while no bot listens, so that only the test answers."""
     ts = await slack.say(ALICE, GENERAL, "draw it")
@@ -34,7 +35,7 @@ async def asked(
         lookup=Lookup(redis),
         files=FileStore(redis),
         catch_up_hours=24,
-        part_seconds=part_seconds,
+        timing=timing,
     ) as platform:
         yield Asked(platform, ThreadId("slack", TEAM, GENERAL, ts), GENERAL, place)
 

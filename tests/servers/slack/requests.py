@@ -26,6 +26,16 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     return "v0=" + hmac.new(secret.encode(), base, hashlib.sha256).hexdigest()
 
 
+def signed_headers(secret: str, body: bytes, content_type: str) -> dict[str, str]:
+    """Return the headers of a request that Slack sends now: the content type, and the proof of its origin."""
+    timestamp = str(int(time.time()))
+    return {
+        "content-type": content_type,
+        "x-slack-request-timestamp": timestamp,
+        "x-slack-signature": signature(secret, timestamp, body),
+    }
+
+
 class RequestUrl:
     """Transport by signed HTTP requests to the app's address."""
 
@@ -59,7 +69,7 @@ class RequestUrl:
     ) -> tuple[int, Mapping[str, str], Json]:
         body, content_type = _encode(delivery)
         limit = aiohttp.ClientTimeout(total=timeout)
-        headers |= self.sign(body) | {"Content-Type": content_type}
+        headers |= signed_headers(self._secret, body, content_type)
         async with self._session.post(
             self.url, data=body, headers=headers, timeout=limit, allow_redirects=False
         ) as response:
@@ -67,20 +77,12 @@ class RequestUrl:
             is_json = response.content_type == "application/json"
             return response.status, response.headers, json.loads(text) if is_json else text or None
 
-    def sign(self, body: bytes) -> dict[str, str]:
-        """Return the headers that prove that Slack sent the request."""
-        timestamp = str(int(time.time()))
-        return {
-            "x-slack-request-timestamp": timestamp,
-            "x-slack-signature": signature(self._secret, timestamp, body),
-        }
-
     async def verify(self) -> bool:
         """Run the handshake for a new address in the app's settings; return True if it succeeds."""
         challenge = secrets.token_hex(16)
         payload = {"token": "verification-token", "challenge": challenge, "type": "url_verification"}
         body = json.dumps(payload).encode()
-        headers = self.sign(body) | {"Content-Type": "application/json"}
+        headers = signed_headers(self._secret, body, "application/json")
         async with self._session.post(self.url, data=body, headers=headers) as response:
             return response.status == 200 and challenge in await response.text()
 
