@@ -150,8 +150,8 @@ async def test_a_thread_in_which_nobody_writes_is_left_in_time(
     assert await ears.put(a_message("two", addressed=False)) == "ignored"
 
 
-async def test_memory_is_bounded(redis: Redis, ears: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "MOST", 3)
+async def test_memory_is_bounded(redis: Redis) -> None:
+    ears = Inbox(redis, name="ears", follow_days=30, most_replicated=3)
     for number in range(5):
         await ears.put(a_message(str(number), f"t{number}"))
     await redis.flushall()
