@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from bot.storage.embedded import embedded_redis
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, GENERAL, Slack
-from tests.support.bot import http_port, running
+from tests.support import bot as support
+from tests.support.bot import http_port
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
-OFTEN = PLATFORMS, Intervals(restore=0.2)
+running = partial(support.running, PLATFORMS, Intervals(restore=0.2))
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ async def test_an_answer_under_way_outlives_a_redis_that_comes_back_empty(
 ) -> None:
     """It is finished in its own message; what waits behind it is answered, and the thread goes on."""
     slack.tolerate("streaming_state_conflict")
-    async with running(*OFTEN, **storage, **of_model(model), **of_slack(slack)):
+    async with running(**storage, **of_model(model), **of_slack(slack)):
         await slack.connected()
         model.script(Script(text="One two " + "three " * 300, pace=0.05))
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} first")
@@ -99,7 +101,7 @@ async def test_what_was_answered_is_not_answered_again_by_an_empty_redis(
     own: OwnRedis, storage: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
     """Also when the history is read to close a gap: the duplicate filter is gone, the process is not."""
-    async with running(*OFTEN, **storage, **of_model(model), **of_slack(slack)):
+    async with running(**storage, **of_model(model), **of_slack(slack)):
         await slack.connected()
         await heard(own, "slack:T0TEAM00001")
         old = await slack.say(ALICE, GENERAL, f"{slack.mention} old")
@@ -119,7 +121,7 @@ async def test_a_full_redis_takes_nothing_and_loses_nothing(
     own: OwnRedis, storage: dict[str, Any], model: ModelServer, slack: Slack, discord: Discord
 ) -> None:
     """Slack is not told that a message was taken; when there is memory again, both platforms are answered."""
-    async with running(*OFTEN, **storage, **of_model(model), **of_slack(slack), **of_discord(discord)) as bot:
+    async with running(**storage, **of_model(model), **of_slack(slack), **of_discord(discord)) as bot:
         await slack.connected()
         await discord.connected()
         await heard(own, "slack:T0TEAM00001")
@@ -142,7 +144,7 @@ async def test_a_redis_that_hangs_is_told_by_readyz_and_costs_no_message(
     own: OwnRedis, storage: dict[str, Any], model: ModelServer, slack: Slack
 ) -> None:
     """Slack is told nothing meanwhile, and repeats; the answer is late."""
-    async with running(*OFTEN, **storage, **of_model(model), **of_slack(slack)) as bot:
+    async with running(**storage, **of_model(model), **of_slack(slack)) as bot:
         await slack.connected()
         pid = await own.pid()
         os.kill(pid, signal.SIGSTOP)
@@ -175,7 +177,7 @@ async def test_a_policy_that_evicts_is_told_at_start_and_in_health(
 ) -> None:
     """Memory that is evicted is forgotten without an error."""
     await own.client.config_set("maxmemory-policy", "allkeys-lru")
-    async with running(*OFTEN, **storage, **of_model(model)) as bot:
+    async with running(**storage, **of_model(model)) as bot:
         await bot.warn()
         parts = {part.name: part for part in await bot.examine()}
     assert parts["redis"].state == "degraded"
@@ -188,7 +190,7 @@ async def test_killed_redis_costs_neither_answer_nor_message(
 ) -> None:
     """Kill -9 in the middle of an answer: Redis is started again with its data, and the answer goes on."""
     gate = asyncio.Event()
-    async with running(*OFTEN, **storage, **of_model(model), **of_slack(slack)):
+    async with running(**storage, **of_model(model), **of_slack(slack)):
         await slack.connected()
         model.script(Script(text="Done.", gate=gate))
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} hello")
