@@ -16,7 +16,6 @@ from tests.support.agents import Answer
 from tests.support.http_worker import Gate, Setup, echo, failing, healthy, is_taking, listening, serving
 from tests.support.wait import wait_until
 
-shared = http_worker.shared
 setup = http_worker.setup
 
 

@@ -14,10 +14,10 @@ from bot.commands.approvals import DecisionAnswer
 from bot.http.platform import connect
 from tests.support import http_worker
 from tests.support.http_worker import (
-    LOOKUPS,
     NO_FILES,
     STREAM,
     TOKEN,
+    EmptyInbox,
     Setup,
     Worker,
     echo,
@@ -30,7 +30,6 @@ from tests.support.http_worker import (
 )
 from tests.support.wait import wait_until
 
-shared = http_worker.shared
 setup = http_worker.setup
 
 
@@ -131,7 +130,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         api_token=api_token,
         commands=healthy(),
         operations=operations(),
-        lookup=LOOKUPS[0],
+        lookup=EmptyInbox(),
         files=NO_FILES,
         mounts={},
     ):
