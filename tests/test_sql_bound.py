@@ -14,6 +14,9 @@ from bot.tools import (
 )
 from bot.tools.export import export
 from bot.tools.sql.rows import MAX_TEXT_CHARS
+from tests.support import sql_database
+
+pool = sql_database.pool
 
 _MOST = 1 << 20
 HUGE = f"repeat('x', {_MOST + 1})"
@@ -24,13 +27,6 @@ TOO_LONG = {
     "a plan as a document": f"EXPLAIN (FORMAT JSON) SELECT 1 FROM orders WHERE status = {HUGE}",
     "a value in an error": f"SELECT {HUGE}::int",
 }
-
-
-@pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Database]:
-    """One connection wide, so that one that was not given back is noticed."""
-    async with open_database(database_url, size=1) as pool:
-        yield pool
 
 
 @pytest_asyncio.fixture
