@@ -28,6 +28,16 @@ CLOSE_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
+class Intervals:
+    """Seconds between two rounds of the background tasks."""
+
+    restore: float = 3.0
+    """Comparisons with Redis, which may have lost messages."""
+    expire: float = 10.0
+    """Searches for expired approval requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bot:
     """Bot with all parts opened and connected, ready to run."""
 
@@ -41,6 +51,7 @@ class Bot:
     watchdog: Watchdog
     page: str | None = None
     """Address of the local page, or None if it is not served."""
+    intervals: Intervals = Intervals()
 
     async def warn(self) -> None:
         """Log a warning if the database is unavailable, or Redis may lose data."""
@@ -61,9 +72,9 @@ class Bot:
         keepers = [
             asyncio.create_task(keep_up(each, self.deliver, seconds=seconds[each.name])) for each in listening
         ]
-        keepers.append(asyncio.create_task(self.inbox.keep_whole()))
+        keepers.append(asyncio.create_task(self.inbox.keep_whole(self.intervals.restore)))
         keepers.append(asyncio.create_task(self.lookup.keep_learning_hangs()))
-        keepers.append(asyncio.create_task(self.approvals.keep_expiring()))
+        keepers.append(asyncio.create_task(self.approvals.keep_expiring(self.intervals.expire)))
         try:
             async with asyncio.TaskGroup() as group:
                 receivers = [group.create_task(supervise(each, self.deliver)) for each in listening]

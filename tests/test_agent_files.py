@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.tools import tool
+from langchain_core.tools import BaseTool, tool
 from redis.asyncio import Redis
 
 from bot.agent import parts
@@ -17,18 +17,22 @@ from tests.servers.model import ModelServer, Script
 from tests.support.agent import a_turn, an_agent, parts_of
 from tests.support.files import PICTURE
 
-MADE: list[File] = []
+
+@pytest.fixture
+async def picture(redis: Redis) -> File:
+    """A file that is stored."""
+    return await FileStore(redis).keep("chart.png", "image/png", PICTURE, "Sales")
 
 
-@tool(response_format="content_and_artifact")
-async def chart(title: str) -> tuple[str, Json]:
-    """Draw."""
-    return f"Drawn: {title}", artifact_of(MADE)
+def drawing(*files: File) -> BaseTool:
+    """Return a tool that makes these files."""
 
+    @tool(response_format="content_and_artifact")
+    async def chart(title: str) -> tuple[str, Json]:
+        """Draw."""
+        return f"Drawn: {title}", artifact_of(files)
 
-@pytest.fixture(autouse=True)
-async def made(redis: Redis) -> None:
-    MADE[:] = [await FileStore(redis).keep("chart.png", "image/png", PICTURE, "Sales")]
+    return chart
 
 
 def files(parts: list[Part]) -> list[File]:
@@ -36,41 +40,42 @@ def files(parts: list[Part]) -> list[File]:
 
 
 async def test_a_tools_file_comes_after_its_step_and_the_model_sees_only_the_words(
-    redis: Redis, model: ModelServer
+    redis: Redis, model: ModelServer, picture: File
 ) -> None:
     model.script(Script(tool_calls=[("chart", {"title": "Sales"})]), "There.")
-    async with an_agent(redis, model, tools=[chart]) as agent:
+    async with an_agent(redis, model, tools=[drawing(picture)]) as agent:
         shown = await parts_of(agent, a_turn("draw"))
     assert [type(part) for part in shown] == [ToolStep, ToolStep, File, Text]
-    assert files(shown) == MADE
+    assert files(shown) == [picture]
     [result] = [each for each in model.requests[-1]["messages"] if each["role"] == "tool"]
     assert unmarked(result["content"]) == "Drawn: Sales"
 
 
-async def test_a_file_that_two_calls_make_is_shown_once(redis: Redis, model: ModelServer) -> None:
+async def test_a_file_that_two_calls_make_is_shown_once(
+    redis: Redis, model: ModelServer, picture: File
+) -> None:
     model.script(Script(tool_calls=[("chart", {"title": "a"}), ("chart", {"title": "b"})]), "There.")
-    async with an_agent(redis, model, tools=[chart]) as agent:
-        assert files(await parts_of(agent, a_turn("draw"))) == MADE
+    async with an_agent(redis, model, tools=[drawing(picture)]) as agent:
+        assert files(await parts_of(agent, a_turn("draw"))) == [picture]
 
 
 async def test_a_file_that_was_stored_is_shown_again_in_the_next_attempt_and_not_made_anew(
-    redis: Redis, model: ModelServer
+    redis: Redis, model: ModelServer, picture: File
 ) -> None:
     """The first attempt ends as soon as the file is shown."""
     model.script(Script(tool_calls=[("chart", {"title": "Sales"})]), "There.")
-    async with an_agent(redis, model, tools=[chart]) as agent:
+    async with an_agent(redis, model, tools=[drawing(picture)]) as agent:
         first: list[Part] = []
         async with aclosing(agent.answer(a_turn("draw"))) as answer:  # type: ignore[type-var] # a generator
             async for part in answer:
                 first.append(part)
                 if isinstance(part, File):
                     break
-    assert files(first) == MADE
-    drawn, MADE[:] = list(MADE), []
-    async with an_agent(redis, model, tools=[chart]) as agent:
+    assert files(first) == [picture]
+    async with an_agent(redis, model, tools=[drawing()]) as agent:
         again = await parts_of(agent, a_turn("draw", attempt=2))
         finished = await parts_of(agent, a_turn("draw", attempt=3))
-    assert files(again) == files(finished) == drawn
+    assert files(again) == files(finished) == [picture]
     assert again[-1] == Text("There.")
 
 
@@ -85,17 +90,17 @@ def test_an_artifact_that_is_something_else_is_no_file(artifact: object) -> None
 
 
 class Attached:
-    """Implements `bot.chat.Attachments`."""
+    """Implements `bot.chat.Attachments`: notes the messages that it reads."""
+
+    def __init__(self, picture: File) -> None:
+        self.messages: list[str] = []
+        self._picture = picture
 
     async def read(self, message: Message) -> Enclosed:
-        READ.append(message.id)
-        [picture] = MADE
+        self.messages.append(message.id)
         return Enclosed(
-            text="[File notes.txt] 4711", pictures=(picture,), problems=("I could not read b.zip.",)
+            text="[File notes.txt] 4711", pictures=(self._picture,), problems=("I could not read b.zip.",)
         )
-
-
-READ: list[str] = []
 
 
 def with_files(text: str, attempt: int = 1) -> Turn:
@@ -105,26 +110,30 @@ def with_files(text: str, attempt: int = 1) -> Turn:
 
 
 async def test_files_are_read_once_and_their_problems_said_in_every_attempt(
-    redis: Redis, model: ModelServer
+    redis: Redis, model: ModelServer, picture: File
 ) -> None:
-    READ.clear()
-    async with an_agent(redis, model, attachments=Attached(), pictures=FileStore(redis)) as agent:
+    attached = Attached(picture)
+    async with an_agent(redis, model, attachments=attached, pictures=FileStore(redis)) as agent:
         first = await parts_of(agent, with_files("what is it?"))
         again = await parts_of(agent, with_files("what is it?", attempt=2))
     assert first[0] == again[0] == Notice("I could not read b.zip.")
-    assert len(READ) == 1
+    assert len(attached.messages) == 1
     [question] = [each["content"] for each in model.requests[0]["messages"] if each["role"] == "user"]
     assert [each["type"] for each in question] == ["text", "image_url"]
 
 
-async def test_a_picture_that_is_no_longer_kept_is_left_out(redis: Redis, model: ModelServer) -> None:
-    MADE[:] = [replace(MADE[0], id="0" * 32)]
-    async with an_agent(redis, model, attachments=Attached(), pictures=FileStore(redis)) as agent:
+async def test_a_picture_that_is_no_longer_kept_is_left_out(
+    redis: Redis, model: ModelServer, picture: File
+) -> None:
+    attached = Attached(replace(picture, id="0" * 32))
+    async with an_agent(redis, model, attachments=attached, pictures=FileStore(redis)) as agent:
         assert "4711" in str(await parts_of(agent, with_files("what is it?")))
 
 
-async def test_a_turn_that_is_ended_early_keeps_what_was_read(redis: Redis, model: ModelServer) -> None:
-    async with an_agent(redis, model, attachments=Attached()) as agent:
+async def test_a_turn_that_is_ended_early_keeps_what_was_read(
+    redis: Redis, model: ModelServer, picture: File
+) -> None:
+    async with an_agent(redis, model, attachments=Attached(picture)) as agent:
         async with aclosing(agent.answer(with_files("what is it?"))) as answer:  # type: ignore[type-var] # a generator
             async for part in answer:
                 if isinstance(part, Text):

@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.access.approvals import approvals
+from bot.app import Intervals
 from bot.inbox import queries
+from bot.main import PLATFORMS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, EVE, GENERAL, Slack
@@ -221,11 +222,11 @@ async def test_what_changed_since_it_was_asked_is_not_done(
 
 
 async def test_a_request_that_nobody_decides_expires(
-    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], shelf: Shelf, model: ModelServer, slack: Slack
 ) -> None:
     """The buttons go, the model is told, and who presses later changes nothing."""
-    monkeypatch.setattr(approvals, "LOOK_SECONDS", 0.1)
-    async with running(**settings, **of_slack(slack), approval_hours=0.5 / 3600):
+    often = Intervals(expire=0.1)
+    async with running(PLATFORMS, often, **settings, **of_slack(slack), approval_hours=0.5 / 3600):
         await slack.connected()
         model.script(ASK, "Nobody was there.")
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} take one of each")

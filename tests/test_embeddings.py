@@ -8,7 +8,6 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from bot.memory import openai_embeddings
 from bot.memory.embeddings import EmbeddingFailed, OfflineEmbeddings, Vector
 from bot.memory.openai_embeddings import OpenAIEmbeddings, open_embeddings
 from tests.servers.model import KEY, ModelServer
@@ -91,10 +90,9 @@ async def test_service_that_is_away_is_the_same_error() -> None:
     ids=["no end", "a small body that becomes a huge one"],
 )
 async def test_an_answer_without_an_end_is_hung_up_on(
-    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], begin: bytes, again: bytes
+    headers: dict[str, str], begin: bytes, again: bytes
 ) -> None:
     """Memory is bounded, and so is the time that an answer takes as long as it comes."""
-    monkeypatch.setattr(openai_embeddings, "MOST_BYTES", 64 << 10)
     left = 0
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -116,7 +114,9 @@ async def test_an_answer_without_an_end_is_hung_up_on(
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        async with open_embeddings(name="m", api_key=None, base_url=url, timeout=5) as hostile:
+        async with open_embeddings(
+            name="m", api_key=None, base_url=url, timeout=5, most_bytes=64 << 10
+        ) as hostile:
             with pytest.raises(EmbeddingFailed):
                 await hostile.embed(["a"])
         await wait_until(lambda: left > 0, "the service has lost its listener")

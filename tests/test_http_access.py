@@ -13,7 +13,6 @@ from aiohttp import web
 from tests.support import http_worker
 from tests.support.http_worker import JSON, TOKEN, Setup, get, listening, serving
 
-shared = http_worker.shared
 setup = http_worker.setup
 
 

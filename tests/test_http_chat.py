@@ -13,7 +13,6 @@ from tests.support import http_worker
 from tests.support.http_worker import TIMING, Gate, Setup, echo, failing, serving
 from tests.support.wait import wait_until
 
-shared = http_worker.shared
 setup = http_worker.setup
 
 

@@ -27,7 +27,6 @@ from tests.support.http_worker import (
 )
 from tests.support.wait import wait_until
 
-shared = http_worker.shared
 setup = http_worker.setup
 
 

@@ -15,11 +15,11 @@ from bot.http.platform import connect
 from bot.http.timing import Timing
 from tests.support import http_worker
 from tests.support.http_worker import (
-    LOOKUPS,
     NO_FILES,
     STREAM,
     TIMING,
     TOKEN,
+    EmptyInbox,
     Setup,
     Worker,
     echo,
@@ -32,7 +32,6 @@ from tests.support.http_worker import (
 )
 from tests.support.wait import wait_until
 
-shared = http_worker.shared
 setup = http_worker.setup
 
 
@@ -133,7 +132,7 @@ async def open_and_close(host: str, port: int, api_token: str | None) -> None:
         api_token=api_token,
         commands=healthy(),
         operations=operations(),
-        lookup=LOOKUPS[0],
+        lookup=EmptyInbox(),
         files=NO_FILES,
         mounts={},
         timing=TIMING,

@@ -10,7 +10,6 @@ from bot.storage.key_value import KeyValueStore, Value
 from tests.support import http_worker
 from tests.support.http_worker import Setup, serving
 
-shared = http_worker.shared
 setup = http_worker.setup
 
 

@@ -48,11 +48,21 @@ async def serving(
     lease_seconds: float = 1.0,
     limit: int = 10,
     grace: float = 5,
+    max_failures: int = MAX_FAILURES,
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with Lookup(redis).news("stop") as stops, asyncio.TaskGroup() as group:
         group.create_task(
-            serve(inbox, work, limit=limit, lease_seconds=lease_seconds, grace=grace, stop=stop, stops=stops)
+            serve(
+                inbox,
+                work,
+                limit=limit,
+                lease_seconds=lease_seconds,
+                grace=grace,
+                stop=stop,
+                stops=stops,
+                max_failures=max_failures,
+            )
         )
         try:
             yield
@@ -220,11 +230,8 @@ async def _holds(redis: Redis, *, dead: int) -> bool:
     return dict(evidence) == {"waiting": 0, "running": 0, "postponed": 0, "dead": dead}
 
 
-async def test_turn_that_always_fails_is_kept_for_an_operator(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_turn_that_always_fails_is_kept_for_an_operator(redis: Redis) -> None:
     """After the last attempt its messages are in `dead`, and the thread's next message is answered."""
-    monkeypatch.setattr("bot.inbox.worker.MAX_FAILURES", 1)
     inbox = an_inbox(redis)
 
     async def fail(turn: Turn) -> None:
@@ -232,7 +239,7 @@ async def test_turn_that_always_fails_is_kept_for_an_operator(
             raise RuntimeError("always")
 
     recorder = Recorder(fail)
-    async with serving(redis, inbox, recorder):
+    async with serving(redis, inbox, recorder, max_failures=1):
         await inbox.put(a_message("poison"))
         await wait_until(lambda: len(recorder.turns) == 1, "poison tried")
         await inbox.put(a_message("fine"))
@@ -481,9 +488,8 @@ async def _dead(redis: Redis) -> bool:
     return bool((await inbox_health(redis)).evidence["dead"])
 
 
-async def test_outage_of_a_platform_uses_up_no_attempt(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_outage_of_a_platform_uses_up_no_attempt(redis: Redis) -> None:
     """A service that is away for long is waited for: its turns are not given up after a few attempts."""
-    monkeypatch.setattr("bot.inbox.worker.MAX_FAILURES", 1)
     inbox = an_inbox(redis)
 
     async def fail_at_first(turn: Turn) -> None:
@@ -492,7 +498,7 @@ async def test_outage_of_a_platform_uses_up_no_attempt(redis: Redis, monkeypatch
 
     recorder = Recorder(fail_at_first)
     await inbox.put(a_message("hello"))
-    async with serving(redis, inbox, recorder, lease_seconds=0.5):
+    async with serving(redis, inbox, recorder, lease_seconds=0.5, max_failures=1):
         await wait_until(lambda: recorder.texts == [["hello"]], "answered in the end")
 
 

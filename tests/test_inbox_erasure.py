@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Message, StillBusy, Writer
-from bot.inbox import Erasure, Inbox, erasure, keys
+from bot.inbox import Erasure, Inbox, keys
 from tests.support.turns import slack_dm, slack_message
 from tests.support.wait import wait_until
 
@@ -77,11 +77,9 @@ async def test_thread_with_a_turn_is_held_once_that_has_ended(inbox: Inbox, eras
     assert held.is_set()
 
 
-async def test_hold_of_a_dead_process_ends_by_itself(
-    inbox: Inbox, eraser: Erasure, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hold_of_a_dead_process_ends_by_itself(inbox: Inbox, redis: Redis) -> None:
     """The thread is then taken up like one that was put off."""
-    monkeypatch.setattr(erasure, "HOLD_SECONDS", 1)
+    eraser = Erasure(redis, inbox, hold_seconds=1)
     message = slack_message("hello")
     assert await eraser._is_paused(str(message.thread), "of a process that died")
     await inbox.put(message)

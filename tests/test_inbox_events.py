@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from bot.chat import Correction, Message, Stop, StopRefused, ThreadId, Withdrawal
 from bot.inbox import Inbox, Lookup, admin, queries
-from bot.inbox.lease import Begun, Lease
+from tests.support.inbox import answer, begin
 
 NOW = 4_000_000_000.0  # in the future: an edit is never too old
 
@@ -31,21 +31,6 @@ async def inbox(redis: Redis) -> Inbox:
     inbox = Inbox(redis, name="one", follow_days=30)
     await inbox.enter()
     return inbox
-
-
-async def begin(inbox: Inbox) -> tuple[Lease, Begun]:
-    await inbox.wake()
-    (lease,) = await inbox.take(1, 1)
-    begun = await inbox.begin(lease)
-    assert begun is not None
-    return lease, begun
-
-
-async def answer(inbox: Inbox) -> list[str]:
-    """Run the next turn; returns its texts."""
-    lease, begun = await begin(inbox)
-    await inbox.finish(lease, begun.turn)
-    return [message.text for message in begun.turn.messages]
 
 
 def edit(message: Message, text: str, at: float = 1) -> Correction:

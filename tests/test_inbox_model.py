@@ -13,126 +13,39 @@ The suite tries the same examples in every run. To search for new ones, for minu
 A failure is printed as the shortest program of steps that was found to show it.
 """
 
-import asyncio
-import json
-import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from functools import wraps
-from itertools import count, islice
-from typing import Any, ClassVar, Concatenate, ParamSpec
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
-from redis.asyncio.client import Pipeline
 
-from bot.chat import Event, LeaseLost, Message, Turn
-from bot.inbox import FencedRedis, Inbox, keys, note_hang, queries
+from bot.chat import Event, LeaseLost, Turn
+from bot.inbox import Inbox, keys, note_hang, queries
 from bot.inbox.fence import use_fence
 from bot.inbox.keys import text
 from bot.inbox.lease import Begun, Lease
-from bot.storage.client import open_redis
-from tests.support.inbox_events import ADMIN, DECISION, DELETION, EDIT, MESSAGE, STOP
-from tests.support.inbox_model import NEVER, Dead, Entry, Known, Mailbox, Model, Task
-
-LEASE_MS = 3_600_000  # longer than any example takes: a lease expires only where a rule says so
-LATE = 1e9  # when a turn that was postponed for long is due, on the model's clock
+from tests.support.inbox_contents import expected, stored
+from tests.support.inbox_events import DECISION, DELETION, EDIT, MESSAGE, STOP
+from tests.support.inbox_machine import Claim, Machine, Worker, sync
+from tests.support.inbox_model import LATE, LEASE_MS, Dead, Entry
 
 NAMES = ("one", "two")
 WITHOUT_EXPIRY = ("{bot}:ready", "{bot}:dead", "{bot}:threads:")
 """What stays: one key for the deployment, each platform."""
 
 
-class Admins:
-    """Implements `bot.chat.StopPolicy`."""
-
-    async def can_stop(self, author: str, thread: str) -> bool:
-        return author == ADMIN
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One start of a process."""
-
-    name: str
-    start: int
-    inbox: Inbox
-
-    def __repr__(self) -> str:
-        return self.id
-
-    @property
-    def id(self) -> str:
-        """Return its name in the model, which is its consumer group."""
-        return f"{self.name}.{self.start}"
-
-
-@dataclass(slots=True, eq=False)
-class Claim:
-    """A worker's belief that it has a lease, and the turn that it began with it."""
-
-    worker: Worker
-    lease: Lease
-    entry: Entry
-    turn: Turn | None = None
-
-    def __repr__(self) -> str:
-        return f"{self.worker} on {self.lease.thread}, turn {self.turn and self.turn.id}"
-
-
-Drawn = ParamSpec("Drawn")
-Step = Callable[Concatenate["InboxMachine", Drawn], Coroutine[Any, Any, None]]
-
-
-def sync(step: Step[Drawn]) -> Callable[Concatenate[Any, Drawn], None]:
-    """Hypothesis knows no coroutines: run the step in the machine's own event loop."""
-
-    @wraps(step)
-    def run(machine: "InboxMachine", /, *args: Drawn.args, **drawn: Drawn.kwargs) -> None:
-        machine.run(step(machine, *args, **drawn))
-
-    return run
-
-
-class InboxMachine(RuleBasedStateMachine):
+class InboxMachine(Machine):
     """Takes each step twice, on the real inbox and on the model, and compares."""
 
-    url: ClassVar[str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = Model(overruler=ADMIN)
-        self.workers: list[Worker] = []
-        self.claims: list[Claim] = []
-        self.settled: dict[str, list[str]] = defaultdict(list)
-        self.moments = count(1)
-        self.failed = False
-        self.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self.stack = AsyncExitStack()
-        self.run(self.open())
-
-    def run(self, step: Coroutine[Any, Any, None]) -> None:
-        try:
-            self.runner.get_loop().run_until_complete(step)  # the runner's own `run` minds signals each time
-        except BaseException:  # passed on; after it `teardown` has nothing sound to check
-            self.failed = True
-            raise
-
     async def open(self) -> None:
-        self.redis = await self.stack.enter_async_context(open_redis(self.url, pool_size=2))
-        await self.redis.flushall()
-        self.fenced = FencedRedis(self.redis)
-        self.door = Inbox(self.redis, name="door", follow_days=30, stop_policy=Admins())
+        await super().open()
         for name in NAMES:
             await self.start(name)
 
@@ -218,9 +131,6 @@ class InboxMachine(RuleBasedStateMachine):
         """A process vanishes, or stands still for longer than a lease."""
         await self.expire(data.draw(st.sampled_from(self.holders())))
 
-    def holders(self) -> list[Worker]:
-        return [worker for worker in self.workers if self.model.held(worker.id)]
-
     async def expire(self, worker: Worker) -> None:
         entries = self.model.held(worker.id)
         leases: list[Any] = [claim.lease.entry for claim in self.live() if claim.worker is worker]
@@ -272,23 +182,6 @@ class InboxMachine(RuleBasedStateMachine):
 
     # Turns
 
-    def live(self) -> list[Claim]:
-        """The claims that are true."""
-        return [
-            claim
-            for claim in self.claims
-            if claim.entry in self.model.ready and claim.entry.holder == claim.worker.id
-        ]
-
-    def running(self) -> list[Claim]:
-        return [claim for claim in self.live() if claim.turn]
-
-    def to_begin(self) -> list[Claim]:
-        return [claim for claim in self.live() if not claim.turn]
-
-    def ghosts(self) -> list[Claim]:
-        return [claim for claim in self.claims if claim.turn and claim not in self.live()]
-
     @precondition(lambda self: self.to_begin())
     @rule(data=st.data())
     @sync
@@ -325,7 +218,7 @@ class InboxMachine(RuleBasedStateMachine):
         """The event loop hangs in a turn: its process notes that, dies and is started again."""
         claim = data.draw(st.sampled_from(self.running()))
         worker = claim.worker
-        await note_hang(self.redis, worker.inbox, f"turn:{the_turn(claim).id}")
+        await note_hang(self.redis, worker.inbox, f"turn:{claim.begun.id}")
         self.model.hang(worker.id, claim.entry)
         await self.start(worker.name)
 
@@ -335,7 +228,7 @@ class InboxMachine(RuleBasedStateMachine):
     async def keep(self, data: st.DataObject) -> None:
         claim = data.draw(st.sampled_from(self.running()))
         receipt = {"shown": next(self.moments)}
-        await claim.worker.inbox.keep(claim.lease, the_turn(claim), receipt)
+        await claim.worker.inbox.keep(claim.lease, claim.begun, receipt)
         self.model.keep(claim.entry, receipt)
 
     @precondition(lambda self: self.running())
@@ -345,7 +238,7 @@ class InboxMachine(RuleBasedStateMachine):
         claim = data.draw(st.sampled_from(self.running()))
         moment = next(self.moments)
         await claim.worker.inbox.postpone(
-            claim.lease, the_turn(claim), seconds, error=f"error {moment}", failed=failed
+            claim.lease, claim.begun, seconds, error=f"error {moment}", failed=failed
         )
         due = LATE + moment if seconds else moment
         self.model.postpone(claim.entry, due, error=f"error {moment}", failed=failed)
@@ -357,7 +250,7 @@ class InboxMachine(RuleBasedStateMachine):
         await self.finish_turn(data.draw(st.sampled_from(self.running())), dead)
 
     async def finish_turn(self, claim: Claim, dead: str = "") -> None:
-        turn = the_turn(claim)
+        turn = claim.begun
         await claim.worker.inbox.finish(claim.lease, turn, dead)
         self.model.finish(claim.entry, dead)
         self.settled[claim.lease.thread] += [message.id for message in turn.messages]
@@ -379,7 +272,7 @@ class InboxMachine(RuleBasedStateMachine):
         """Whoever lost the lease is told so whatever it tries, and changes nothing."""
         robbed = [claim for claim in self.ghosts() if claim.entry in self.model.ready]
         claim = data.draw(st.sampled_from(robbed or self.ghosts()))
-        inbox, lease, turn = claim.worker.inbox, claim.lease, the_turn(claim)
+        inbox, lease, turn = claim.worker.inbox, claim.lease, claim.begun
         before = await self.dump()
         attempts: list[Callable[[], Awaitable[object]]] = [
             lambda: inbox.begin(lease),
@@ -395,15 +288,6 @@ class InboxMachine(RuleBasedStateMachine):
                 await attempt()
         assert await inbox.renew({lease: turn.id}) == ([lease], set())
         assert await self.dump() == before
-
-    async def delete_in_a_pipeline(self, key: str) -> None:
-        async with self.fenced.pipeline() as pipe:
-            pipe.get(key)
-            pipe.delete(key)
-            await pipe.execute()
-
-    async def dump(self) -> dict[bytes, bytes | None]:
-        return {key: await self.redis.dump(key) async for key in self.redis.scan_iter()}
 
     # The operator
 
@@ -433,90 +317,7 @@ class InboxMachine(RuleBasedStateMachine):
     @invariant()
     @sync
     async def redis_holds_what_the_model_says(self) -> None:
-        """Asked for in one go: the search takes as long as its round trips."""
-        async with self.redis.pipeline(transaction=False) as pipe:
-            self.ask(pipe)
-            replies = iter(await pipe.execute())
-        self.check_active_threads(*islice(replies, 4))
-        self.check_dead(next(replies))
-        for mailbox in self.model.mailboxes.values():
-            self.check_mailbox(mailbox, *islice(replies, 3))
-            if mailbox.messages:
-                self.check_turn(mailbox.task, next(replies))
-        for known in self.model.known.values():
-            self.check_known(known, next(replies))
-
-    def ask(self, pipe: Pipeline) -> None:
-        pipe.smembers(keys.ACTIVE)
-        pipe.xrange(keys.READY)
-        pipe.xpending_range(keys.READY, keys.GROUP, "-", "+", 100)
-        pipe.zrange(keys.LATER, 0, -1, withscores=True)
-        pipe.xrange(keys.DEAD)
-        for thread, mailbox in self.model.mailboxes.items():
-            pipe.xrange(keys.mailbox(thread))
-            pipe.hgetall(keys.messages(thread))
-            pipe.get(keys.joined(thread))
-            if mailbox.messages:
-                pipe.hgetall(keys.turn(mailbox.messages[0].id))
-        for id in self.model.known:
-            pipe.hmget(keys.seen(id), "thread", "author", "edited", "corrects", "withdrawn")
-
-    def check_active_threads(self, active: Any, ready: Any, pending: Any, later: Any) -> None:
-        """Each is ready or postponed, once, in its order; and its lease is with whom it should be."""
-        leases = {
-            each["message_id"]: (text(each["consumer"]), each["time_since_delivered"] > LEASE_MS)
-            for each in pending
-        }
-        assert [(text(fields[b"thread"]), *leases.pop(id, ("", False))) for id, fields in ready] == [
-            (entry.thread, entry.holder, entry.expired) for entry in self.model.ready
-        ]
-        assert not leases
-        assert {text(thread): due <= time.time() for thread, due in later} == {
-            thread: due < LATE for thread, due in self.model.later.items()
-        }
-        assert sorted(map(text, active)) == sorted(
-            [*self.model.later, *(entry.thread for entry in self.model.ready)]
-        )
-
-    def check_dead(self, entries: Any) -> None:
-        dead = [
-            (text(each[b"thread"]), json.loads(each[b"message"]), text(each[b"reason"]))
-            for _, each in entries
-        ]
-        assert [
-            Dead(thread, Message.from_json(each), reason) for thread, each, reason in dead
-        ] == self.model.dead
-
-    def check_mailbox(self, mailbox: Mailbox, entries: Any, stored: Any, answered: Any) -> None:
-        """Compare the unanswered messages, in order and newest wording, and the last answered one."""
-        assert [text(fields[b"id"]) for _, fields in entries] == [each.id for each in mailbox.messages]
-        assert {text(id): Message.from_json(json.loads(each)) for id, each in stored.items()} == {
-            each.id: each for each in mailbox.messages
-        }
-        assert (answered is not None, text(answered or b"")) == (mailbox.joined, mailbox.answered)
-
-    def check_turn(self, task: Task | None, turn: Any) -> None:
-        """Nothing is known of one that is not fixed yet, also when its first message was in a turn before."""
-        expected = task or Task(())
-        assert (b"last" in turn, b"running" in turn) == (task is not None, expected.running)
-        assert [int(turn.get(name, 0)) for name in (b"attempts", b"failures", b"crashes", b"hangs")] == [
-            expected.attempts,
-            expected.failures,
-            expected.crashes,
-            expected.hangs,
-        ]
-        assert text(turn.get(b"stopped", b"")) == (expected.stopped or "")
-        assert json.loads(turn.get(b"receipt", b"{}")) == expected.receipt
-
-    def check_known(self, known: Known, seen: Any) -> None:
-        thread, author, edited, corrects, withdrawn = seen
-        assert known == Known(
-            thread=text(thread or b""),
-            author=text(author or b""),
-            edited=float(edited or NEVER),
-            corrects=text(corrects or b""),
-            withdrawn=bool(withdrawn),
-        )
+        assert await stored(self.redis, self.model) == expected(self.model)
 
     # The end
 
@@ -549,17 +350,15 @@ class InboxMachine(RuleBasedStateMachine):
                 assert await self.redis.ttl(key) > 0, key
 
 
-def the_turn(claim: Claim) -> Turn:
-    assert claim.turn is not None
-    return claim.turn
-
-
 @pytest.mark.timeout(5 * settings().max_examples)
 def test_the_inbox_does_what_its_model_does(redis_url: str) -> None:
     """Every program of steps that hypothesis thinks of."""
-    InboxMachine.url = redis_url
+
+    class OnOurRedis(InboxMachine):
+        url = redis_url
+
     # no `explain`: it takes minutes and names lines of this file
     phases = (Phase.reuse, Phase.generate, Phase.shrink)
     run_state_machine_as_test(
-        InboxMachine, settings=settings(stateful_step_count=50, phases=phases, report_multiple_bugs=False)
+        OnOurRedis, settings=settings(stateful_step_count=50, phases=phases, report_multiple_bugs=False)
     )

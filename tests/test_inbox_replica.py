@@ -9,8 +9,7 @@ from redis.exceptions import ResponseError
 
 from bot.chat import Correction, Withdrawal
 from bot.inbox import Erasure, Inbox, Lookup, keys, replica
-from bot.inbox.lease import Begun, Lease
-from tests.support.inbox import a_message, an_inbox
+from tests.support.inbox import a_message, an_inbox, answer, begin
 
 
 @pytest.fixture
@@ -25,21 +24,6 @@ async def hands(redis: Redis) -> Inbox:
     inbox = an_inbox(redis, "hands")
     await inbox.enter()
     return inbox
-
-
-async def begin(inbox: Inbox) -> tuple[Lease, Begun]:
-    await inbox.ensure_group()
-    (lease,) = await inbox.take(1, 1)
-    begun = await inbox.begin(lease)
-    assert begun
-    return lease, begun
-
-
-async def answer(inbox: Inbox) -> list[str]:
-    """Run the next turn; returns its texts."""
-    lease, begun = await begin(inbox)
-    await inbox.finish(lease, begun.turn)
-    return [message.text for message in begun.turn.messages]
 
 
 async def patience(inbox: Inbox) -> None:
@@ -150,8 +134,8 @@ async def test_a_thread_in_which_nobody_writes_is_left_in_time(
     assert await ears.put(a_message("two", addressed=False)) == "ignored"
 
 
-async def test_memory_is_bounded(redis: Redis, ears: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "MOST", 3)
+async def test_memory_is_bounded(redis: Redis) -> None:
+    ears = Inbox(redis, name="ears", follow_days=30, most_replicated=3)
     for number in range(5):
         await ears.put(a_message(str(number), f"t{number}"))
     await redis.flushall()

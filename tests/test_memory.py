@@ -335,12 +335,9 @@ async def test_another_model_embeds_anew_and_never_meets_the_old_vectors(redis: 
     assert len([name for name in names if name.startswith(b"v_")]) == 1
 
 
-async def test_vectors_are_made_beside_the_turns(
-    recall: LongTermMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_vectors_are_made_beside_the_turns(recall: LongTermMemory) -> None:
     """Nobody has to ask for them, and what goes wrong meanwhile ends nothing."""
-    monkeypatch.setattr("bot.memory.memory._GATHER_SECONDS", 0.01)
-    async with recall.embedding():
+    async with recall.embedding(gather_seconds=0.01):
         for text in ("automobile", "tea"):
             await recall.remember(asked(text), "-")
             await wait_until(lambda: _is_embedded(recall), "embedded")

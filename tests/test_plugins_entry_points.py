@@ -9,7 +9,6 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.tools import GuardedTool, ToolFailure
-from bot.tools.plugins import plugin
 from tests.support.plugins import (
     called,
     is_up,
@@ -192,12 +191,9 @@ async def test_a_context_manager_is_left_at_the_end(redis: Redis) -> None:
         ("unheard-of", "no installed package has an entry point unheard-of"),
     ],
 )
-async def test_a_faulty_one_is_reported_and_another_works(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
-) -> None:
+async def test_a_faulty_one_is_reported_and_another_works(redis: Redis, name: str, reason: str) -> None:
     """Whatever is wrong with it, health says so."""
-    monkeypatch.setattr(plugin, "START_SECONDS", 1)
-    async with plugged(redis, {}, f"{name},good") as plugins:
+    async with plugged(redis, {}, f"{name},good", start_seconds=1) as plugins:
         await wait_until(lambda: _says(plugins, name, reason), "told", timeout=20)
         assert await is_up(plugins, "good")
         assert await called(plugins, "good__stock", item="apples") == "7 apples"

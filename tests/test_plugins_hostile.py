@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from bot.tools.plugins import mcp_http, plugin
+from bot.tools.plugins import mcp_http
 from tests.support.plugins import (
     called,
     is_up,
@@ -87,25 +87,24 @@ async def served(hostile: Hostile) -> AsyncIterator[str]:
 
 JSON, STREAM = {"Content-Type": "application/json"}, {"Content-Type": "text/event-stream"}
 ENDLESS = {
-    "JSON": Hostile(JSON, b'{"jsonrpc": "', b"a" * 16_384),
-    "one line of a stream": Hostile(STREAM, b"data: ", b"a" * 16_384),
-    "lines of one event": Hostile(STREAM, b"", b"data: " + b"a" * 16_384 + b"\n"),
-    "a small body that becomes a huge one": Hostile(
-        JSON | {"Content-Encoding": "gzip"}, gzip.compress(b" " * (8 << 20)), b""
+    "JSON": (JSON, b'{"jsonrpc": "', b"a" * 16_384),
+    "one line of a stream": (STREAM, b"data: ", b"a" * 16_384),
+    "lines of one event": (STREAM, b"", b"data: " + b"a" * 16_384 + b"\n"),
+    "a small body that becomes a huge one": (
+        JSON | {"Content-Encoding": "gzip"},
+        gzip.compress(b" " * (8 << 20)),
+        b"",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-async def test_an_answer_without_an_end_is_hung_up_on(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+async def test_an_answer_without_an_end_is_hung_up_on(redis: Redis, kind: str) -> None:
     """Memory is bounded by the size of one answer, however the server sends it; other calls can be made."""
-    monkeypatch.setattr(mcp_http, "MOST_BYTES", _MOST)
-    hostile = ENDLESS[kind]
+    hostile = Hostile(*ENDLESS[kind])
     async with (
         served(hostile) as url,
-        plugged(redis, {"shop": {"url": url, "approval": False, "timeout": 1}}) as plugins,
+        plugged(redis, {"shop": {"url": url, "approval": False, "timeout": 1}}, most_bytes=_MOST) as plugins,
     ):
         assert (await called(plugins, "shop__talk")).startswith("failed: ")
         await wait_until(lambda: hostile.is_hung_up, "the server has lost its listener")
@@ -129,11 +128,10 @@ async def test_a_server_that_forgot_its_sessions_and_begins_none_keeps_no_call_w
         assert all("cannot be reached: it is not connected at the moment" in each for each in told)
 
 
-async def test_a_line_without_an_end_is_hung_up_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_without_an_end_is_hung_up_on(redis: Redis) -> None:
     """Fault: what a child writes was kept until the call had had its time, and copied for each piece."""
-    monkeypatch.setattr(mcp_http, "MOST_BYTES", _MOST)
-    monkeypatch.setattr(plugin, "FIRST_DELAY", 0.1)
-    async with plugged(redis, {"shop": stdio(timeout=300)}) as plugins:
+    servers = {"shop": stdio(timeout=300)}
+    async with plugged(redis, servers, most_bytes=_MOST, first_delay=0.1) as plugins:
         await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
         assert "was lost before it answered" in await called(plugins, "shop__talk")
 
@@ -143,14 +141,13 @@ async def test_a_line_without_an_end_is_hung_up_on(redis: Redis, monkeypatch: py
         await wait_until(is_back, "started again", timeout=40)
 
 
-async def test_a_stream_may_be_longer_than_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_may_be_longer_than_one_event() -> None:
     """The bound is on an event: a stream that stays open tells of many things."""
-    monkeypatch.setattr(mcp_http, "MOST_BYTES", 1_000)
 
     async def source() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"data: " + b"a" * 500 + b"\n"
             yield b"\n"
 
-    bounded = mcp_http._Bounded(source(), is_stream=True)
+    bounded = mcp_http._Bounded(source(), 1_000, is_stream=True)
     assert len(b"".join([chunk async for chunk in bounded])) == 100 * 508

@@ -3,14 +3,12 @@
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from redis.asyncio import Redis
 
-from bot.tools.plugins import mcp_session, plugin
 from tests.support.plugins import (
     TOKEN,
     called,
@@ -65,15 +63,13 @@ async def test_a_call_that_hangs_ends_with_its_time_and_hinders_no_other(redis: 
         assert "last error TimeoutError" in await report(plugins, "shop")
 
 
-async def test_a_server_that_is_stuck_is_started_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_stuck_is_started_again(redis: Redis) -> None:
     """It answers nothing any more, which shows once a call has had its time."""
-    monkeypatch.setattr(plugin, "FIRST_DELAY", 0.1)
-    async with plugged(redis, {"shop": stdio(timeout=1)}) as plugins:
+    servers = {"shop": stdio(timeout=1)}
+    async with plugged(redis, servers, first_delay=0.1, answer_seconds=1) as plugins:
         await wait_until(lambda: is_up(plugins, "shop"), "up", timeout=40)
         process = int(await called(plugins, "shop__pid"))
-        monkeypatch.setattr(mcp_session, "ANSWER_SECONDS", 0.5)
         assert "did not answer" in await called(plugins, "shop__block")
-        monkeypatch.setattr(mcp_session, "ANSWER_SECONDS", 5.0)
         await wait_until(lambda: not psutil.pid_exists(process), "the stuck one is ended", timeout=20)
 
         async def another_serves() -> bool:
@@ -82,12 +78,9 @@ async def test_a_server_that_is_stuck_is_started_again(redis: Redis, monkeypatch
         await wait_until(another_serves, "started again", timeout=20)
 
 
-async def test_a_server_that_dies_is_started_again_and_its_tools_stay_known(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_dies_is_started_again_and_its_tools_stay_known(redis: Redis) -> None:
     """In the midst of a call; meanwhile its tools fail with words, and health says why."""
-    monkeypatch.setattr(plugin, "FIRST_DELAY", 2)
-    async with plugged(redis, {"shop": stdio()}) as plugins:
+    async with plugged(redis, {"shop": stdio()}, first_delay=2) as plugins:
         assert "It is unknown" in await called(plugins, "shop__crash")
         await wait_until(lambda: _is_down(plugins), "seen to be down")
         assert "shop__add" in names(plugins)
@@ -101,12 +94,9 @@ async def _is_down(plugins: Any) -> bool:
     return (await report(plugins, "shop")).startswith("down: ")
 
 
-async def test_a_server_that_is_killed_while_idle_is_started_again(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_is_killed_while_idle_is_started_again(redis: Redis) -> None:
     """Its end is noticed at once, not at the next call."""
-    monkeypatch.setattr(plugin, "FIRST_DELAY", 0.1)
-    async with plugged(redis, {"shop": stdio()}) as plugins:
+    async with plugged(redis, {"shop": stdio()}, first_delay=0.1) as plugins:
         process = int(await called(plugins, "shop__pid"))
         psutil.Process(process).kill()
         await wait_until(lambda: _is_down(plugins), "seen to be down")
@@ -114,11 +104,8 @@ async def test_a_server_that_is_killed_while_idle_is_started_again(
         await wait_until(lambda: is_up(plugins, "shop"), "started again", timeout=20)
 
 
-async def test_faulty_servers_are_reported_and_the_others_work(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_faulty_servers_are_reported_and_the_others_work(redis: Redis) -> None:
     """One that never speaks, one whose command is not there, one that ends at once, and one that works."""
-    monkeypatch.setattr(plugin, "START_SECONDS", 8)
     servers = {
         "mute": stdio("mute"),
         "absent": {"command": "/no/such/command", "approval": False},
@@ -126,7 +113,7 @@ async def test_faulty_servers_are_reported_and_the_others_work(
         "closed": {"url": "http://127.0.0.1:9/mcp", "approval": False},
         "shop": stdio("babble"),
     }
-    async with plugged(redis, servers) as plugins:
+    async with plugged(redis, servers, start_seconds=8) as plugins:
         await wait_until(lambda: is_up(plugins, "shop"), "works", timeout=20)
         assert await called(plugins, "shop__add", a=1, b=1) == "2"
 
@@ -248,14 +235,11 @@ def of_http(port: int, token: str = TOKEN) -> dict[str, Any]:
     }
 
 
-async def test_streamable_http_is_the_same_and_survives_a_restart(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_streamable_http_is_the_same_and_survives_a_restart(redis: Redis) -> None:
     """Hanging calls, failures, and a server that is away for a while, with a new session afterwards."""
-    monkeypatch.setattr(plugin, "FIRST_DELAY", 0.2)
     async with http_server() as port:
         pass
-    async with plugged(redis, {"shop": of_http(port)}) as plugins:
+    async with plugged(redis, {"shop": of_http(port)}, first_delay=0.2) as plugins:
         assert "cannot be connected to" in await report(plugins, "shop")
         async with http_server(port):
             await wait_until(lambda: is_up(plugins, "shop"), "up without a restart", timeout=20)

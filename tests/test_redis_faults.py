@@ -15,8 +15,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bot.app import Bot
-from bot.inbox import replica
+from bot.app import Bot, Intervals
 from bot.storage.client import open_redis
 from bot.storage.embedded import embedded_redis
 from tests.servers.discord.service import Discord
@@ -28,7 +27,7 @@ from tests.support.platforms import platforms_with
 from tests.support.settings import of_discord, of_model, of_slack
 from tests.support.wait import wait_until
 
-running = partial(support.running, platforms_with(catch_up_seconds=0.1))
+running = partial(support.running, platforms_with(catch_up_seconds=0.1), Intervals(restore=0.2))
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,6 @@ async def own(tmp_path: Path) -> AsyncIterator[OwnRedis]:
 @pytest.fixture
 def storage(own: OwnRedis, database_url: str) -> dict[str, Any]:
     return {"redis_url": own.url, "database_url": database_url}
-
-
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "RESTORE_SECONDS", 0.2)
 
 
 async def heard(own: OwnRedis, source: str) -> None:

@@ -23,7 +23,7 @@ from bot.slack.errors import translate_errors
 from bot.slack.rate_limits import PER_MINUTE, RateLimits
 from bot.slack.stream import StreamBudget
 from bot.storage.coordination import RedisCoordination
-from tests.servers.slack.service import ALICE, GENERAL, Slack
+from tests.servers.slack.service import ALICE, GENERAL, TEAM, Slack
 from tests.support import slack_platform
 from tests.support.slack_platform import LONG, Serve, a_message, gated, own
 from tests.support.wait import wait_until
@@ -90,9 +90,11 @@ async def test_where_slack_limits_streams_the_answer_is_posted_without_waiting(
 
 
 async def test_a_long_answer_takes_no_more_streams_than_there_are(
-    server: Slack, monkeypatch: pytest.MonkeyPatch, serving: Serve
+    server: Slack, redis: Redis, serving: Serve
 ) -> None:
-    monkeypatch.setitem(PER_MINUTE, "chat.startStream", 2)
+    limits = RateLimits(RedisCoordination(redis, "other"))
+    for _ in range(PER_MINUTE["chat.startStream"] - 2):
+        assert not await limits.delay(TEAM, "chat.startStream")
     async with serving(server) as bot:
         message = await a_message(bot, server)
         await bot.reply(message, gated(Text(LONG)))

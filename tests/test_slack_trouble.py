@@ -390,8 +390,9 @@ async def test_a_session_ends_even_if_the_workspace_has_lost_them_meanwhile(
     slack: Slack, redis: Redis
 ) -> None:
     """Fault: a session that was not ended looked busy for an hour."""
-    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url) as api:
-        status = Status(api, RateLimits(RedisCoordination(redis, "one")))
+    timing = Timing()
+    async with asked(slack, redis) as question, open_api(slack.bot_token, slack.api_url, timing) as api:
+        status = Status(api, RateLimits(RedisCoordination(redis, "one")), timing)
 
         async def keep(state: Any) -> None:
             """Nothing is kept."""

@@ -13,8 +13,10 @@ from bot.tools import (
     open_database,
 )
 from bot.tools.export import export
-from bot.tools.sql import bounds
 from bot.tools.sql.rows import MAX_TEXT_CHARS
+from tests.support import sql_database
+
+pool = sql_database.pool
 
 _MOST = 1 << 20
 HUGE = f"repeat('x', {_MOST + 1})"
@@ -28,9 +30,9 @@ TOO_LONG = {
 
 
 @pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Database]:
-    """One connection wide, so that one that was not given back is noticed."""
-    async with open_database(database_url, size=1) as pool:
+async def bounded_pool(database_url: str) -> AsyncIterator[Database]:
+    """A pool whose answers have at most `_MOST` bytes."""
+    async with open_database(database_url, size=1, most_bytes=_MOST) as pool:
         yield pool
 
 
@@ -42,26 +44,20 @@ async def read(pool: Database, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", TOO_LONG.values(), ids=TOO_LONG.keys())
-async def test_an_answer_that_is_too_long_is_not_read_to_its_end(
-    pool: Database, query: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_that_is_too_long_is_not_read_to_its_end(bounded_pool: Database, query: str) -> None:
     """Fault: plans and errors of up to 1 GiB were read whole, since only rows of a SELECT are cut."""
-    monkeypatch.setattr(bounds, "MOST_BYTES", _MOST)
     with pytest.raises(ToolFailure, match="too long to be read"):
-        await pool.fetch(query, QueryLimits())
+        await bounded_pool.fetch(query, QueryLimits())
     with pytest.raises(ToolFailure, match="too long to be read"):
-        await read(pool, query)
-    assert (await pool.fetch("SELECT 1", QueryLimits())).rows == ((1,),)
+        await read(bounded_pool, query)
+    assert (await bounded_pool.fetch("SELECT 1", QueryLimits())).rows == ((1,),)
 
 
-async def test_what_is_shorter_is_counted_for_each_answer_alone(
-    pool: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_shorter_is_counted_for_each_answer_alone(bounded_pool: Database) -> None:
     """Many answers together may be longer."""
-    monkeypatch.setattr(bounds, "MOST_BYTES", _MOST)
     for _ in range(3):
         with pytest.raises(ToolFailure, match="invalid input syntax"):
-            await pool.fetch(f"SELECT repeat('x', {_MOST // 2})::int", QueryLimits())
+            await bounded_pool.fetch(f"SELECT repeat('x', {_MOST // 2})::int", QueryLimits())
 
 
 async def test_wide_and_long_rows_are_read_a_few_at_a_time(pool: Database) -> None:

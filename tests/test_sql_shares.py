@@ -15,8 +15,8 @@ from bot.tools import (
     open_database,
     use_asker,
 )
-from bot.tools.sql import pool, role
 from bot.tools.sql.errors import BUSY
+from bot.tools.sql.role import RoleCheck
 from tests.support.sql_attacks import ENDLESS
 from tests.support.wait import wait_until
 
@@ -78,14 +78,11 @@ async def test_slow_queries_of_one_person_leave_connections_for_others(
             assert (await database.fetch("SELECT 8 AS n", QueryLimits())).rows == ((8,),)
 
 
-async def test_a_database_that_is_busy_is_not_said_to_be_away(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_database_that_is_busy_is_not_said_to_be_away(database_url: str) -> None:
     """Neither to the person who asks nor by health."""
-    monkeypatch.setattr(pool, "_ACQUIRE_SECONDS", 0.1)
-    monkeypatch.setattr(role, "_PATIENCE", 0.1)
+    role = RoleCheck("accept", patience=0.1)
     async with (
-        open_database(database_url, size=1) as database,
+        open_database(database_url, size=1, role=role, acquire_seconds=0.1) as database,
         slow_queries(database, database_url, "test:ada", 1),
     ):
         with use_asker(turn_of("test:bob")), pytest.raises(ToolFailure) as refused:

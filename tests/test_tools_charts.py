@@ -1,14 +1,12 @@
 """Charts: what is drawn of which rows, what is refused with which words, and that pictures are legible."""
 
 import io
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
 import pytest
-import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import ToolMessage
@@ -16,12 +14,15 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from bot.storage.files import FileStore
-from bot.tools import Database, ToolFailure, files_of, open_database, toolset
+from bot.tools import Database, ToolFailure, files_of, toolset
 from bot.tools.charts import Kind, labels
 from bot.tools.charts.chart import _rendered
 from bot.tools.charts.image import CARD, COLOURS, HEIGHT, INK, SOFT, WIDTH, render
 from bot.tools.charts.plot import MOST_BARS, MOST_SERIES, Plot, arrange
 from bot.tools.sql.format import Column, Result
+from tests.support import sql_database
+
+pool = sql_database.pool
 
 
 def rows(columns: str, *given: tuple[object, ...]) -> Result:
@@ -285,12 +286,6 @@ def test_a_title_is_text_and_no_formula() -> None:
 
 
 # --- the tool, with the sample shop
-
-
-@pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Database]:
-    async with open_database(database_url, size=1) as pool:
-        yield pool
 
 
 async def call(pool: Database, redis: Redis, name: str, **arguments: str) -> ToolMessage:

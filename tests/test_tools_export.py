@@ -3,25 +3,19 @@
 import csv
 import io
 import re
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.storage.files import MOST_BYTES, FileStore
-from bot.tools import Database, ToolFailure, open_database
+from bot.tools import Database, ToolFailure
 from bot.tools.export import Export, ExportLimits, export, harmless
+from tests.support import sql_database
 from tests.support.growth import MOST_GROWTH, grows
 
-
-@pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Database]:
-    """One connection wide, so that one that was not given back is noticed."""
-    async with open_database(database_url, size=1) as pool:
-        yield pool
+pool = sql_database.pool
 
 
 async def written(

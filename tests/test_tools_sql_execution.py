@@ -123,12 +123,11 @@ async def test_a_lost_connection_is_no_second_order(shelf: Shelf, orders: Databa
 
 
 async def test_a_database_that_is_away_is_not_told_as_a_failure_of_the_order(
-    shelf: Shelf, orders: DatabaseWriter, readers: Database, monkeypatch: pytest.MonkeyPatch
+    shelf: Shelf, orders: DatabaseWriter, readers: Database
 ) -> None:
     """Nobody can know then whether it ran: the words say so, and where to look."""
     proposal = await proposed(orders, TAKE)
-    monkeypatch.setattr("bot.tools.sql.write._TRIES", 1)
-    async with open_database_writer(NOWHERE, readers, size=1) as away:
+    async with open_database_writer(NOWHERE, readers, size=1, tries=1) as away:
         with pytest.raises(ToolFailure, match=r"unknown whether the statement ran.*7f3a9c21"):
             await carry_out(away, proposal)
 

@@ -26,10 +26,14 @@ _IN_A_LINE = {
 
 
 class HealthChecks:
-    """Health checks of all parts, in ordered groups; a group may change while the bot runs."""
+    """Health checks of all parts, in ordered groups; a group may change while the bot runs.
 
-    def __init__(self, *groups: Sequence[HealthCheck]) -> None:
+    A check that takes longer than `seconds` has failed.
+    """
+
+    def __init__(self, *groups: Sequence[HealthCheck], seconds: float = _CHECK_SECONDS) -> None:
         self._groups = groups
+        self._seconds = seconds
         self._started = time.monotonic()
 
     async def __call__(self) -> list[Health]:
@@ -43,10 +47,10 @@ class HealthChecks:
 
     async def _ask(self, check: HealthCheck) -> Health:
         try:
-            async with asyncio.timeout(_CHECK_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await check.health()
         except TimeoutError:
-            reason = f"no answer in {_CHECK_SECONDS:.0f} s"
+            reason = f"no answer in {self._seconds:.0f} s"
             return Health(name=check.name, state="down", evidence={"error": reason})
         except Exception as error:  # noqa: BLE001 - a check that fails means a part that is down
             # only the type: the text may contain an address with its password, which only the log redacts

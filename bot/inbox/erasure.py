@@ -16,8 +16,7 @@ from bot.inbox.inbox import Inbox
 from bot.inbox.keys import ACTIVE, DEAD, LATER, LEFT, TAG
 from bot.inbox.queries import SEEN_SECONDS, waiting
 
-HOLD_SECONDS = 30
-"""Seconds after which a pause ends by itself if its holder died."""
+_HOLD_SECONDS = 30
 
 LEFT_SECONDS = 60
 """Seconds in which every running process notices that a thread was left (`bot.inbox.replica`)."""
@@ -27,13 +26,17 @@ _BATCH = 500
 
 
 class Erasure:
-    """Removal of messages, a `bot.chat.PersonalDataSource` and `Mailboxes`. Passes errors of redis-py on."""
+    """Removal of messages, a `bot.chat.PersonalDataSource` and `Mailboxes`. Passes errors of redis-py on.
+
+    A pause ends by itself after `hold_seconds` if its holder died.
+    """
 
     name = "inbox"
 
-    def __init__(self, redis: Redis, inbox: Inbox) -> None:
+    def __init__(self, redis: Redis, inbox: Inbox, hold_seconds: int = _HOLD_SECONDS) -> None:
         self._redis = redis
         self._inbox = inbox
+        self._hold_seconds = hold_seconds
         self._pause = redis.register_script(scripts.PAUSE)
         self._resume = redis.register_script(scripts.RESUME)
 
@@ -46,7 +49,7 @@ class Erasure:
 
     @asynccontextmanager
     async def held(self, thread: str, patience: float) -> AsyncIterator[None]:
-        """Pause a thread once it has no turn, for at most `HOLD_SECONDS`.
+        """Pause a thread once it has no turn, for at most `hold_seconds`.
 
         Raises `StillBusy` if its turn has not ended after `patience` seconds.
         """
@@ -57,7 +60,7 @@ class Erasure:
                 raise StillBusy
             await asyncio.sleep(_LOOK_SECONDS)  # polling: nothing announces the end of a turn
         try:
-            async with asyncio.timeout(HOLD_SECONDS / 2):
+            async with asyncio.timeout(self._hold_seconds / 2):
                 yield
         finally:
             await self._resume(
@@ -65,9 +68,9 @@ class Erasure:
             )
 
     async def _is_paused(self, thread: str, token: str) -> bool:
-        due = time.time() + HOLD_SECONDS
+        due = time.time() + self._hold_seconds
         paused = await self._pause(
-            keys=[ACTIVE, keys.paused(thread), LATER], args=[thread, token, HOLD_SECONDS, due]
+            keys=[ACTIVE, keys.paused(thread), LATER], args=[thread, token, self._hold_seconds, due]
         )
         return bool(paused)
 

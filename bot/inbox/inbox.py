@@ -34,7 +34,7 @@ from bot.inbox.fence import FencingToken
 from bot.inbox.keys import ACTIVE, DEAD, GROUP, LATER, READY, TAG
 from bot.inbox.lease import Begun, Lease
 from bot.inbox.queries import SEEN_SECONDS, ensure_group
-from bot.inbox.replica import Replica
+from bot.inbox.replica import MOST, Replica
 from bot.inbox.stops import EARLY_SECONDS, Reason, Stops
 
 log = logging.getLogger(__name__)
@@ -51,14 +51,20 @@ class Inbox:
     name = "inbox"
 
     def __init__(
-        self, redis: Redis, *, name: str, follow_days: int, stop_policy: StopPolicy | None = None
+        self,
+        redis: Redis,
+        *,
+        name: str,
+        follow_days: int,
+        stop_policy: StopPolicy | None = None,
+        most_replicated: int = MOST,
     ) -> None:
         self._redis = redis
         self._stops = Stops(redis, stop_policy)
         self._name = name
         self._consumer = name
         self._follow_seconds = follow_days * _DAY
-        self._journal = Replica(redis, self._follow_seconds)
+        self._journal = Replica(redis, self._follow_seconds, most_replicated)
         self._under_way: set[str] = set()
         self._put = redis.register_script(scripts.PUT)
         self._correct = redis.register_script(scripts.CORRECT)
@@ -268,9 +274,9 @@ class Inbox:
         """Restore what Redis has lost of this process's messages; return how many."""
         return await self._journal.restore()
 
-    async def keep_whole(self) -> None:
-        """Restore lost messages every few seconds until cancelled."""
-        await self._journal.keep_whole()
+    async def keep_whole(self, seconds: float) -> None:
+        """Restore lost messages every few `seconds` until cancelled."""
+        await self._journal.keep_whole(seconds)
 
     async def _end(self, lease: Lease, turn_id: str, dead: str) -> None:
         thread = lease.thread

@@ -28,10 +28,7 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 MOST = 1_000
-"""Most messages and threads in memory; the oldest are dropped first."""
-
-RESTORE_SECONDS = 3.0
-"""Seconds between two comparisons with Redis."""
+"""Most messages, and most threads, in memory by default."""
 
 PATIENCE = 5
 """Comparisons in a row that must miss a message which another process may be answering: that process has the
@@ -48,11 +45,15 @@ class _Entry:
 
 
 class Replica:
-    """Unfinished messages of this process with their receipts, and the threads that it has joined."""
+    """Unfinished messages of this process with their receipts, and the threads that it has joined.
 
-    def __init__(self, redis: Redis, follow_seconds: int) -> None:
+    At most `most` of each are kept; the oldest are dropped first.
+    """
+
+    def __init__(self, redis: Redis, follow_seconds: int, most: int = MOST) -> None:
         self._redis = redis
         self._follow_seconds = follow_seconds
+        self._most = most
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._threads: OrderedDict[str, tuple[ThreadId, float]] = OrderedDict()
         """Threads with the time of their newest message (Unix seconds), the oldest first."""
@@ -63,7 +64,7 @@ class Replica:
         """Record a waiting message, or its new text."""
         self._entry(message).message = message
         self._threads.pop(str(message.thread), None)
-        _put(self._threads, str(message.thread), (message.thread, time.time()))
+        self._put(self._threads, str(message.thread), (message.thread, time.time()))
 
     def begun(self, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Record that a turn runs in this process."""
@@ -87,16 +88,16 @@ class Replica:
         """Drop finished messages and remember their ids."""
         for message_id in messages:
             self._entries.pop(message_id, None)
-            _put(self._done, message_id, None)
+            self._put(self._done, message_id, None)
 
     def is_done(self, message_id: str) -> bool:
         """Return True if that message was finished recently."""
         return message_id in self._done
 
-    async def keep_whole(self) -> None:
-        """Restore lost messages every few seconds until cancelled."""
+    async def keep_whole(self, seconds: float) -> None:
+        """Restore lost messages until cancelled, with `seconds` between two comparisons with Redis."""
         while True:
-            await asyncio.sleep(RESTORE_SECONDS)
+            await asyncio.sleep(seconds)
             try:
                 await self.restore()
             except (RedisError, OSError) as error:
@@ -113,7 +114,7 @@ class Replica:
         return restored
 
     def _entry(self, message: Message) -> _Entry:
-        _put(self._entries, message.id, self._entries.get(message.id) or _Entry(message))
+        self._put(self._entries, message.id, self._entries.get(message.id) or _Entry(message))
         return self._entries[message.id]
 
     async def _lost(self) -> list[_Entry]:
@@ -187,8 +188,7 @@ class Replica:
         while self._threads and next(iter(self._threads.values()))[1] <= begin:
             self._threads.popitem(last=False)
 
-
-def _put(known: OrderedDict[str, Value], name: str, value: Value) -> None:
-    known[name] = value
-    if len(known) > MOST:
-        known.popitem(last=False)
+    def _put(self, known: OrderedDict[str, Value], name: str, value: Value) -> None:
+        known[name] = value
+        if len(known) > self._most:
+            known.popitem(last=False)

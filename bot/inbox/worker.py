@@ -90,23 +90,28 @@ async def serve(
     stops: AsyncIterator[Json],
     user_turns: int | None = None,
     channel_turns: int | None = None,
+    max_failures: int = MAX_FAILURES,
 ) -> None:
     """Run turns, at most `limit` at once and shared fairly (`FairQueue`), until `stop` is set.
 
     Running turns then have `grace` seconds to finish; the rest is cancelled and handed over to other
     processes. `stops` yields ids of turns to end; a missed one is seen at the next renewal of the lease.
+    `max_failures` is the number of failures, or crashes of the process, after which a turn is given up.
     """
     queue = FairQueue(limit, user_turns, channel_turns)
-    await _Worker(inbox, work, queue, lease_seconds).serve(stop, grace, stops)
+    await _Worker(inbox, work, queue, lease_seconds, max_failures).serve(stop, grace, stops)
 
 
 class _Worker:
-    def __init__(self, inbox: Inbox, work: Work, queue: FairQueue, lease_seconds: float) -> None:
+    def __init__(
+        self, inbox: Inbox, work: Work, queue: FairQueue, lease_seconds: float, max_failures: int
+    ) -> None:
         self._inbox = inbox
         self._work = work
         self._queue = queue
         self._is_crowded = False
         self._lease_seconds = lease_seconds
+        self._max_failures = max_failures
         self._running: dict[Lease, _Running] = {}
         self._draining = False
 
@@ -285,13 +290,13 @@ class _Worker:
     async def _settle(self, lease: Lease, begun: Begun) -> None:
         turn, running = begun.turn, self._running[lease]
         running.turn = turn.id
-        dead = _reason_to_give_up(begun)
+        dead = _reason_to_give_up(begun, self._max_failures)
         if begun.crashed and begun.crashes > 2 and not dead:
             # a turn that kills the process may take other turns along: separate them in time
             seconds = random.uniform(0, 2.0**begun.crashes)  # noqa: S311 - not for secrets
             await self._postpone(lease, turn, seconds, "the process died", failed=False)
             return
-        if dead and _is_mute(begun):
+        if dead and _is_mute(begun, self._max_failures):
             await self._finish(lease, turn, dead)
             return
         words = _final_text(begun, dead)
@@ -349,20 +354,20 @@ class _Worker:
         await self._inbox.postpone(lease, turn, seconds, error=error, failed=failed)
 
 
-def _reason_to_give_up(begun: Begun) -> str:
+def _reason_to_give_up(begun: Begun, max_failures: int) -> str:
     """Return the reason to give up the turn, for the operator; empty while another attempt makes sense."""
     if begun.hangs >= MAX_HANGS:
         return f"the process hung {begun.hangs} times during this turn"
-    if begun.crashes >= MAX_FAILURES:
+    if begun.crashes >= max_failures:
         return f"the process died {begun.crashes} times during this turn"
-    if begun.failures >= MAX_FAILURES or begun.turn.attempt > MAX_ATTEMPTS:
+    if begun.failures >= max_failures or begun.turn.attempt > MAX_ATTEMPTS:
         return f"failed {begun.turn.attempt - 1} times, at last with {begun.error}"
     return ""
 
 
-def _is_mute(begun: Begun) -> bool:
+def _is_mute(begun: Begun, max_failures: int) -> bool:
     """Return True if even reporting the given-up turn crashes the process."""
-    return begun.hangs > MAX_HANGS or begun.crashes >= MAX_FAILURES + MUTE_AFTER
+    return begun.hangs > MAX_HANGS or begun.crashes >= max_failures + MUTE_AFTER
 
 
 def _final_text(begun: Begun, dead: str) -> str:

@@ -219,22 +219,25 @@ class LongTermMemory:
             return [None] * len(texts)
 
     @contextlib.asynccontextmanager
-    async def embedding(self) -> AsyncIterator[None]:
-        """Embed records in the background while the context is open."""
-        task = asyncio.create_task(self.keep_embedded(), name="recall embedding")
+    async def embedding(self, gather_seconds: float = _GATHER_SECONDS) -> AsyncIterator[None]:
+        """Embed records in the background while the context is open, see `keep_embedded`."""
+        task = asyncio.create_task(self.keep_embedded(gather_seconds), name="recall embedding")
         try:
             yield
         finally:
             await cancel(task)
 
-    async def keep_embedded(self) -> None:
-        """Embed all records, also those of an earlier model, until cancelled."""
+    async def keep_embedded(self, gather_seconds: float) -> None:
+        """Embed all records, also those of an earlier model, until cancelled.
+
+        After a new record it waits `gather_seconds` for more, because a batch costs little more than one.
+        """
         while True:
             # not at once: the start needs the processor, but no vectors
             with contextlib.suppress(TimeoutError):  # other processes may have stored records
                 async with asyncio.timeout(_RETRY_SECONDS):
                     await self._kept.wait()
-                    await asyncio.sleep(_GATHER_SECONDS)  # a batch costs little more than one record
+                    await asyncio.sleep(gather_seconds)
             self._kept.clear()
             try:
                 await self.embed_missing()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx2
 import openai
@@ -18,7 +19,7 @@ from bot.memory.embeddings import (
 _MOST_SECONDS = 10.0
 """Longest wait: after this a search goes on without vectors."""
 
-MOST_BYTES = 32 << 20
+_MOST_BYTES = 32 << 20
 """Largest response, which the SDK holds in memory."""
 
 
@@ -61,12 +62,22 @@ class OpenAIEmbeddings:
 
 @asynccontextmanager
 async def open_embeddings(
-    *, name: str, api_key: SecretStr | None, base_url: str | None, timeout: float
+    *,
+    name: str,
+    api_key: SecretStr | None,
+    base_url: str | None,
+    timeout: float,
+    most_bytes: int = _MOST_BYTES,
 ) -> AsyncIterator[OpenAIEmbeddings]:
-    """Open embeddings by the model `name`; `timeout` is in seconds, and at most what a search can wait."""
+    """Open embeddings by the model `name`; `timeout` is in seconds, and at most what a search can wait.
+
+    A response has at most `most_bytes`.
+    """
     seconds = min(timeout, _MOST_SECONDS)
     async with openai.DefaultAsyncHttpxClient(
-        timeout=seconds, headers={"Accept-Encoding": "identity"}, event_hooks={"response": [_limit_body]}
+        timeout=seconds,
+        headers={"Accept-Encoding": "identity"},
+        event_hooks={"response": [partial(_limit_body, most_bytes)]},
     ) as http:
         sdk = openai.AsyncOpenAI(
             api_key=(api_key or SecretStr("none")).get_secret_value(),
@@ -78,25 +89,26 @@ async def open_embeddings(
         yield OpenAIEmbeddings(sdk, name, seconds)
 
 
-async def _limit_body(response: httpx2.Response) -> None:
+async def _limit_body(most_bytes: int, response: httpx2.Response) -> None:
     """Limit the body before any of it is read, and refuse compression: a small body could become huge."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise httpx2.DecodingError("the response is compressed, which was not requested")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _LimitedStream(response.stream)
+    response.stream = _LimitedStream(response.stream, most_bytes)
 
 
 class _LimitedStream(httpx2.AsyncByteStream):
-    """Response stream of at most `MOST_BYTES` bytes."""
+    """Response stream of at most `most_bytes` bytes."""
 
-    def __init__(self, source: httpx2.AsyncByteStream) -> None:
+    def __init__(self, source: httpx2.AsyncByteStream, most_bytes: int) -> None:
         self._source = source
+        self._most_bytes = most_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._source:
             size += len(chunk)
-            if size > MOST_BYTES:
+            if size > self._most_bytes:
                 raise httpx2.ReadError("the response is too long")
             yield chunk
 

@@ -10,12 +10,13 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from bot.app import Bot
+from bot.app import Bot, Intervals
 from bot.composition import open_bot
 from bot.config import settings_with
 from bot.main import main
@@ -29,13 +30,17 @@ ROOT = Path(__file__).parents[2]
 
 @asynccontextmanager
 async def running(
-    platforms: Sequence[Adapter[Any]] = platforms_with(), /, **settings: Any
+    platforms: Sequence[Adapter[Any]] = platforms_with(),
+    intervals: Intervals | None = None,
+    /,
+    **settings: Any,
 ) -> AsyncIterator[Bot]:
     """Run the whole bot in this process, with these settings and nothing from the environment."""
     stop = asyncio.Event()
     values = {"http_port": 0, "shutdown_grace": 5, "lease_seconds": 2} | settings
     chosen = settings_with([each.settings for each in platforms])(_env_file=None, **values)
-    async with open_bot(chosen, platforms) as bot, asyncio.TaskGroup() as group:
+    async with open_bot(chosen, platforms) as opened, asyncio.TaskGroup() as group:
+        bot = replace(opened, intervals=intervals or opened.intervals)
         group.create_task(bot.run(stop, time.monotonic()))
         try:
             await wait_until(lambda: _takes_messages(bot), "messages are taken")

@@ -10,14 +10,13 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Event, Health, Json, LeaseLost, Message, Part, Receipt, Text, Turn
+from bot.chat import Event, Health, Json, LeaseLost, Message, Part, Receipt, Text, ThreadId, Turn
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.http.chat import AUTHOR
 from bot.http.errors import Handler
 from bot.http.platform import Http, connect
 from bot.http.timing import Timing
-from bot.inbox import Lookup
 from bot.storage.files import FileStore
 from bot.storage.key_value import KeyValueStore
 from tests.support.agents import Answer
@@ -140,19 +139,26 @@ TIMING = Timing(answer_timeout=30)
 """Durations of the server under test: a caller without an answer fails the test before pytest does."""
 
 NO_FILES = FileStore(Redis())  # no test here shows one
-LOOKUPS: list[Lookup] = []
-"""State that the processes of the bot share, of the test at hand."""
-STORES: list[KeyValueStore] = []
+NO_STORE = KeyValueStore(Redis(), "kv:")  # tests of operations pass another
 
 
-@pytest.fixture(autouse=True)
-async def shared(redis: Redis) -> AsyncIterator[Lookup]:
-    """Yield the lookup that the processes share."""
-    LOOKUPS.append(Lookup(redis))
-    STORES.append(KeyValueStore(redis, "kv:"))
-    yield LOOKUPS[0]
-    LOOKUPS.clear()
-    STORES.clear()
+class EmptyInbox:
+    """Implements `bot.chat.InboxLookup`: no process has taken a message, since `Worker` is the inbox."""
+
+    async def active_threads(self, platform: str, since: float) -> Sequence[ThreadId]:
+        return ()
+
+    async def is_known(self, message_id: str) -> bool:
+        return False
+
+    def has_hung(self, event_id: str) -> bool:
+        return False
+
+    async def receipt_of(self, message_id: str) -> Mapping[str, Json] | None:
+        return None
+
+    async def is_taken_back(self, thread: ThreadId, message_id: str) -> bool:
+        return False
 
 
 def healthy(*parts: Health) -> Commands:
@@ -164,9 +170,9 @@ def healthy(*parts: Health) -> Commands:
     return Commands(examine, nothing_to_stop)
 
 
-def operations(store: KeyValueStore | None = None) -> Operations:
-    """Return the Redis operations on a store, or on that of the test."""
-    return Operations(store or STORES[0], lambda user: user == AUTHOR)
+def operations(store: KeyValueStore = NO_STORE) -> Operations:
+    """Return the Redis operations on a store."""
+    return Operations(store, lambda user: user == AUTHOR)
 
 
 @asynccontextmanager
@@ -174,7 +180,7 @@ async def listening(
     *,
     api_token: str | None = None,
     commands: Commands | None = None,
-    store: KeyValueStore | None = None,
+    store: KeyValueStore = NO_STORE,
     mounts: Mapping[str, Handler] | None = None,
     timing: Timing = TIMING,
 ) -> AsyncIterator[Http]:
@@ -185,7 +191,7 @@ async def listening(
         api_token=api_token,
         commands=commands or healthy(),
         operations=operations(store),
-        lookup=LOOKUPS[0],
+        lookup=EmptyInbox(),
         files=NO_FILES,
         mounts=mounts or {},
         timing=timing,
@@ -198,7 +204,7 @@ async def serving(
     answer: Answer = echo,
     *,
     commands: Commands | None = None,
-    store: KeyValueStore | None = None,
+    store: KeyValueStore = NO_STORE,
     api_token: str | None = None,
     timing: Timing = TIMING,
 ) -> AsyncIterator[Setup]:
@@ -224,9 +230,9 @@ async def is_taking(http: Http) -> bool:
 
 
 @pytest.fixture
-async def setup() -> AsyncIterator[Setup]:
+async def setup(redis: Redis) -> AsyncIterator[Setup]:
     """Yield a server that echoes."""
-    async with serving() as it:
+    async with serving(store=KeyValueStore(redis, "kv:")) as it:
         yield it
 
 

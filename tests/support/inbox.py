@@ -1,9 +1,10 @@
-"""An inbox, and messages for it."""
+"""An inbox, messages for it, and turns with them."""
 
 from redis.asyncio import Redis
 
 from bot.chat import Message, ThreadId
 from bot.inbox import Inbox
+from bot.inbox.lease import Begun, Lease
 
 
 def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Message:
@@ -19,3 +20,20 @@ def a_message(text: str, thread: str = "t1", *, addressed: bool = True) -> Messa
 
 def an_inbox(redis: Redis, name: str = "one") -> Inbox:
     return Inbox(redis, name=name, follow_days=30)
+
+
+async def begin(inbox: Inbox) -> tuple[Lease, Begun]:
+    """Begin the next turn that is due."""
+    await inbox.ensure_group()
+    await inbox.wake()
+    (lease,) = await inbox.take(1, 1)
+    begun = await inbox.begin(lease)
+    assert begun
+    return lease, begun
+
+
+async def answer(inbox: Inbox) -> list[str]:
+    """Run the next turn and return its texts."""
+    lease, begun = await begin(inbox)
+    await inbox.finish(lease, begun.turn)
+    return [message.text for message in begun.turn.messages]

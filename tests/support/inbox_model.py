@@ -16,6 +16,12 @@ from bot.inbox.stops import Reason
 NEVER = -1.0
 """Edit time of a message that was never edited."""
 
+LEASE_MS = 3_600_000
+"""Milliseconds of a lease: longer than any example takes, so that it expires only where a rule says so."""
+
+LATE = 1e9
+"""Time at which a turn that was postponed for long is due, on the model's clock."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Known:

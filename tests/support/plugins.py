@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from bot.config.plugins import plugin_settings
 from bot.tools import ToolFailure
-from bot.tools.plugins import Plugins, open_plugins
+from bot.tools.plugins import PluginLimits, Plugins, open_plugins
 
 SERVER = Path(__file__).parents[1] / "servers" / "mcp_tools.py"
 TOKEN = "mcp-token-0123456789"
@@ -27,11 +27,13 @@ def stdio(kind: str = "stdio", **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def plugged(redis: Redis, servers: Mapping[str, Any], entry_points: str = "") -> AsyncIterator[Plugins]:
-    """Open plug-ins, and wait until each has started or failed."""
+async def plugged(
+    redis: Redis, servers: Mapping[str, Any], entry_points: str = "", **limits: Any
+) -> AsyncIterator[Plugins]:
+    """Open plug-ins with these `PluginLimits`, and wait until each has started or failed."""
     settings = plugin_settings(SecretStr(json.dumps(servers)), entry_points, has_approvers=True)
     assert not settings.problems
-    async with open_plugins(settings, redis) as plugins:
+    async with open_plugins(settings, redis, limits=PluginLimits(**limits)) as plugins:
         await plugins.tried()
         yield plugins
 

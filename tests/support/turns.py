@@ -1,11 +1,9 @@
 """Turns with messages as the platforms create them in each kind of place."""
 
 from collections.abc import Mapping
-from itertools import count
+from uuid import uuid4
 
 from bot.chat import Audience, Message, ThreadId, Turn
-
-_numbers = count(1)
 
 
 def slack_message(
@@ -23,7 +21,7 @@ def slack_message(
     """Return a message on Slack; `kind` is the channel's: channel, group, mpim or im."""
     where = {"team": team, "user": user, "user_team": team, "channel_kind": kind}
     return Message(
-        id=f"slack:{team}:{channel}:{next(_numbers)}",
+        id=f"slack:{team}:{channel}:{uuid4().hex}",
         thread=ThreadId("slack", team, channel, thread),
         author=f"slack:{user}",
         author_name=name,
@@ -53,7 +51,7 @@ def discord_message(
 ) -> Message:
     """Return a message in a thread on Discord, in a public channel or in a private thread."""
     return Message(
-        id=f"discord:{next(_numbers)}",
+        id=f"discord:{uuid4().hex}",
         thread=ThreadId("discord", guild, thread),
         author=f"discord:{user}",
         text=text,
@@ -69,7 +67,7 @@ def discord_message(
 def discord_dm(text: str = "?", *, user: str = "1") -> Message:
     """Return a direct message on Discord."""
     return Message(
-        id=f"discord:{next(_numbers)}",
+        id=f"discord:{uuid4().hex}",
         thread=ThreadId("discord", "dm", f"9{user}"),
         author=f"discord:{user}",
         text=text,
@@ -84,7 +82,7 @@ def discord_dm(text: str = "?", *, user: str = "1") -> Message:
 def http_message(text: str = "?", *, thread: str = "t1") -> Message:
     """Return a message over HTTP."""
     return Message(
-        id=f"http:{next(_numbers)}",
+        id=f"http:{uuid4().hex}",
         thread=ThreadId("http", "api", thread),
         author="http:api",
         text=text,

@@ -36,9 +36,6 @@ from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 10.0
-"""Seconds between two searches for expired requests."""
-
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
@@ -204,10 +201,10 @@ class Approvals:
             return
         await self.requests.note_decision(record, approval)
 
-    async def keep_expiring(self) -> None:
-        """Let requests expire that nobody has decided in time, until cancelled."""
+    async def keep_expiring(self, seconds: float) -> None:
+        """Let requests expire that nobody has decided in time, until cancelled; look every few `seconds`."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(seconds)
             try:
                 await self.expire()
             except StorageDown as error:

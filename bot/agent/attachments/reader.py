@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.agent.attachments import sandbox
 from bot.agent.attachments.file_types import decoded, kind_of, unix_lines
+from bot.agent.attachments.sandbox import Sandbox
 from bot.chat import Attachment, Enclosed, File, FileRefused, Files, FileSource, Message
 from bot.chat.text import one_line
 
@@ -41,12 +41,19 @@ class Reader:
     """Reader of attachments; pictures are stored in `files` if the model supports vision."""
 
     def __init__(
-        self, source: FileSource, files: Files, limits: AttachmentLimits, *, sees_pictures: bool
+        self,
+        source: FileSource,
+        files: Files,
+        limits: AttachmentLimits,
+        *,
+        sees_pictures: bool,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._source = source
         self._files = files
         self._limits = limits
         self._sees_pictures = sees_pictures
+        self._sandbox = sandbox or Sandbox()
 
     async def read(self, message: Message) -> Enclosed:
         """Return the content of a message's attachments; a file that cannot be read becomes a sentence."""
@@ -91,12 +98,12 @@ class Reader:
         return self._as_data(name, f"{len(content):,} bytes", text, f" of {len(text):,}"), None
 
     async def _unknown_text(self, content: bytes, name: str) -> tuple[str, File | None]:
-        told, _ = await sandbox.opened("text", content, self._limits.chars)
+        told, _ = await self._sandbox.parse("text", content, self._limits.chars)
         about = f"{len(content):,} bytes, read as {told['encoding']}, which is a guess"
         return self._as_data(name, about, unix_lines(str(told["text"])), f" of {told['chars']:,}"), None
 
     async def _pdf(self, content: bytes, name: str) -> tuple[str, File | None]:
-        told, _ = await sandbox.opened("pdf", content, self._limits.chars)
+        told, _ = await self._sandbox.parse("pdf", content, self._limits.chars)
         pages = int(told["pages"])
         about = f"PDF, {pages} page{'' if pages == 1 else 's'}"
         if told["read"] < pages:
@@ -106,7 +113,7 @@ class Reader:
     async def _picture(self, content: bytes, name: str) -> tuple[str, File | None]:
         if not self._sees_pictures:
             raise FileRefused(_BLIND)
-        told, picture = await sandbox.opened("picture", content, 0)
+        told, picture = await self._sandbox.parse("picture", content, 0)
         file = await self._files.keep(f"{name}.jpg", "image/jpeg", picture)
         return _PICTURE.format(name=name, width=told["width"], height=told["height"]), file
 

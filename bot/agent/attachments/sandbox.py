@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bot.chat import FileRefused, Json
 
-SECONDS = 20.0
-MOST_BYTES = 8 << 20
+_SECONDS = 20.0
+_MOST_BYTES = 8 << 20
 """Most bytes of a parser's answer beside the text; no stored picture is larger."""
 
 _BYTES_PER_CHAR = 12
@@ -36,16 +36,33 @@ _PROBLEM = re.compile(r"[\w ,;]{1,100}")
 _ENCODING = re.compile(r"[\w-]{1,40}")
 """Format of the parser's words outside of the marks around a file's text: no brackets, no line ends."""
 
-_room = asyncio.Semaphore(_AT_ONCE)
 
+class Sandbox:
+    """Sandbox for one parser program, which runs in few children at once, each for at most `seconds`."""
 
-async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Json], bytes]:
-    """Return the parser's answer about a file, and the bytes that follow it. Raises `FileRefused`.
+    def __init__(self, program: Path = _PROGRAM, seconds: float = _SECONDS) -> None:
+        self._program = program
+        self._seconds = seconds
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
-    A malicious file may control the child, so its answer is bounded and checked.
-    """
-    async with _room:
-        command = sys.executable, "-I", str(_LAUNCHER), str(_PROGRAM), what, str(limit)
+    async def parse(self, kind: str, content: bytes, limit: int) -> tuple[Mapping[str, Json], bytes]:
+        """Return the parser's answer about a file, and the bytes that follow it. Raises `FileRefused`.
+
+        A malicious file may control the child, so its answer is bounded and checked.
+        """
+        async with self._room:
+            output = await self._run(kind, content, limit)
+        told, _, rest = output.partition(b"\n")
+        if not told:  # killed at a limit
+            raise FileRefused(_TOO_MUCH)
+        answer = _answer(told, _FIELDS[kind])
+        if problem := answer.get("problem"):
+            raise FileRefused(str(problem))
+        return answer, rest
+
+    async def _run(self, kind: str, content: bytes, limit: int) -> bytes:
+        """Run a child and return its output. Raises `FileRefused`."""
+        command = sys.executable, "-I", str(_LAUNCHER), str(self._program), kind, str(limit)
         try:
             child = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd="/"
@@ -53,19 +70,12 @@ async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Js
         except OSError as error:  # no process or memory is available
             raise FileRefused("it cannot be opened at the moment") from error
         try:
-            async with asyncio.timeout(SECONDS):
-                output = await _exchange(child, content, MOST_BYTES + _BYTES_PER_CHAR * limit)
+            async with asyncio.timeout(self._seconds):
+                return await _exchange(child, content, _MOST_BYTES + _BYTES_PER_CHAR * limit)
         except TimeoutError as error:
             raise FileRefused("opening it takes too long") from error
         finally:
             await _end(child)
-    told, _, rest = output.partition(b"\n")
-    if not told:  # killed at a limit
-        raise FileRefused(_TOO_MUCH)
-    answer = _answer(told, _FIELDS[what])
-    if problem := answer.get("problem"):
-        raise FileRefused(str(problem))
-    return answer, rest
 
 
 async def _exchange(child: Process, content: bytes, most: int) -> bytes:

@@ -14,10 +14,11 @@ from bot.config.plugins import PluginSettings
 from bot.tools.plugins.entry_point import EntryPointSource
 from bot.tools.plugins.idempotency import Once
 from bot.tools.plugins.mcp_server import McpSource
-from bot.tools.plugins.plugin import START_SECONDS, Plugin
+from bot.tools.plugins.plugin import Plugin
+from bot.tools.plugins.source import PluginLimits
 from bot.tools.plugins.toolbox import Toolbox
 
-__all__ = ["Plugins", "Toolbox", "open_plugins"]
+__all__ = ["PluginLimits", "Plugins", "Toolbox", "open_plugins"]
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +31,15 @@ class Plugins:
 
     name = "plugins"
 
-    def __init__(self, toolbox: Toolbox, plugins: Sequence[Plugin]) -> None:
+    def __init__(self, toolbox: Toolbox, plugins: Sequence[Plugin], limits: PluginLimits) -> None:
         self.toolbox = toolbox
         self._plugins = plugins
+        self._limits = limits
 
     async def tried(self) -> None:
-        """Wait until each plug-in has started or failed, for at most `START_SECONDS`."""
+        """Wait until each plug-in has started or failed, for at most `start_seconds`."""
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(self._limits.start_seconds):
                 await asyncio.gather(*(each.tried.wait() for each in self._plugins))
         except TimeoutError:
             log.info("plug-ins still starting")
@@ -56,21 +58,26 @@ class Plugins:
 
 @asynccontextmanager
 async def open_plugins(
-    settings: PluginSettings | None, redis: Redis, own: Sequence[BaseTool] = ()
+    settings: PluginSettings | None,
+    redis: Redis,
+    own: Sequence[BaseTool] = (),
+    limits: PluginLimits | None = None,
 ) -> AsyncIterator[Plugins]:
     """Begin to start the plug-ins, if there are any, and keep them until the end. Raises nothing.
 
     Their tools come beside the bot's `own`.
     """
+    limits = limits or PluginLimits()
     toolbox, once = Toolbox(own), Once(redis)
     plugins: list[Plugin] = []
     if settings:
         for name, server in settings.servers.items():
-            plugins.append(Plugin(name, McpSource(name, server), server.policy, toolbox, once))
+            source = McpSource(name, server, limits)
+            plugins.append(Plugin(name, source, server.policy, toolbox, once, limits))
         for name, policy in settings.entry_points.items():
-            plugins.append(Plugin(name, EntryPointSource(name), policy, toolbox, once))
+            plugins.append(Plugin(name, EntryPointSource(name), policy, toolbox, once, limits))
     keepers = [asyncio.create_task(each.keep()) for each in plugins]
     try:
-        yield Plugins(toolbox, plugins)
+        yield Plugins(toolbox, plugins, limits)
     finally:
         await cancel(*keepers, patience=_CLOSE_SECONDS)

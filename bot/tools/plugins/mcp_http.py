@@ -5,41 +5,44 @@ refused, because a small body could become a huge one.
 """
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx
 
-MOST_BYTES = 16 << 20
-"""Largest response, or largest event of a stream."""
-
 
 def bounded_client(
+    most_bytes: int,
     headers: dict[str, str] | None = None,
     timeout: httpx.Timeout | None = None,
     auth: httpx.Auth | None = None,
 ) -> httpx.AsyncClient:
-    """Return a client with bounded responses (a `mcp.shared._httpx_utils.McpHttpClientFactory`)."""
+    """Return a client that reads at most `most_bytes` of a response, or of each event of a stream.
+
+    With `most_bytes` bound, it is a `mcp.shared._httpx_utils.McpHttpClientFactory`.
+    """
     return httpx.AsyncClient(
         headers={"Accept-Encoding": "identity", **(headers or {})},
         timeout=timeout,
         auth=auth,
-        event_hooks={"response": [_bound]},
+        event_hooks={"response": [partial(_bound, most_bytes)]},
     )
 
 
-async def _bound(response: httpx.Response) -> None:
+async def _bound(most_bytes: int, response: httpx.Response) -> None:
     """Limit the body before any of it is read."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise httpx.DecodingError("the answer is compressed, which was not asked for")
     is_stream = response.headers.get("Content-Type", "").lower().startswith("text/event-stream")
-    response.stream = _Bounded(response.stream, is_stream=is_stream)
+    response.stream = _Bounded(response.stream, most_bytes, is_stream=is_stream)
 
 
 class _Bounded(httpx.AsyncByteStream):
-    """Response stream of at most `MOST_BYTES` bytes, or as many for each event."""
+    """Response stream of at most `most_bytes` bytes, or as many for each event."""
 
-    def __init__(self, source: Any, *, is_stream: bool) -> None:
+    def __init__(self, source: Any, most_bytes: int, *, is_stream: bool) -> None:
         self._source = source
+        self._most_bytes = most_bytes
         self._is_stream = is_stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -48,7 +51,7 @@ class _Bounded(httpx.AsyncByteStream):
             if self._is_stream and _ends_an_event(last + chunk):
                 size = 0
             size, last = size + len(chunk), chunk[-3:]
-            if size > MOST_BYTES:
+            if size > self._most_bytes:
                 raise httpx.ReadError("the answer is too long")
             yield chunk
 

@@ -15,6 +15,7 @@ from bot.tools.plugins.source import (
     Arguments,
     Offer,
     PluginError,
+    PluginLimits,
     SessionGone,
 )
 
@@ -27,9 +28,10 @@ log = logging.getLogger(__name__)
 class McpSource:
     """Source of the tools of one server: one session for all calls, renewed when it is lost."""
 
-    def __init__(self, name: str, server: McpServer) -> None:
+    def __init__(self, name: str, server: McpServer, limits: PluginLimits) -> None:
         self._name = name
         self._server = server
+        self._limits = limits
         self._session: Session | None = None
         self._renewed = asyncio.Event()
 
@@ -55,7 +57,7 @@ class McpSource:
     async def _served(self, client: Any, offer: Callable[[Sequence[Offer]], None]) -> bool:
         """Serve one session until the server forgets it; return True if it offered tools."""
         is_up = False
-        async with client.connected(self._name, self._server) as session:
+        async with client.connected(self._name, self._server, self._limits) as session:
             with suppress(SessionGone):  # outside it would arrive as an exception group
                 offers = await session.tools()
                 self._session = session

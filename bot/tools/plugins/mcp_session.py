@@ -14,6 +14,8 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import anyio
@@ -31,9 +33,8 @@ from bot import __version__
 from bot.chat import Json, well_formed_json
 from bot.concurrency.tasks import cancel
 from bot.config.plugins import McpServer
-from bot.tools.plugins import mcp_http
 from bot.tools.plugins.mcp_http import bounded_client
-from bot.tools.plugins.source import ConnectionLost, PluginError, SessionGone
+from bot.tools.plugins.source import ConnectionLost, PluginError, PluginLimits, SessionGone
 from bot.tools.plugins.stderr import stderr_to_log
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,14 @@ logging.getLogger("mcp").setLevel(logging.CRITICAL)  # its errors also arrive as
 LOOK_SECONDS = 60.0
 """Seconds between two requests of the list of tools, which also detect an unresponsive server."""
 
-ANSWER_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
 _MOST_PAGES = 20
 
 _Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
+
+
+_most_line_bytes: ContextVar[int] = ContextVar("_most_line_bytes")
+"""Limit for the child that is started in this context: the client makes the stream in a task of its own."""
 
 
 class _BoundedLines(TextReceiveStream):
@@ -59,8 +63,8 @@ class _BoundedLines(TextReceiveStream):
         text = await super().receive()
         _, is_end, rest = text.rpartition("\n")
         self._size = len(rest) if is_end else self._size + len(rest)
-        if self._size > mcp_http.MOST_BYTES:
-            log.warning("plug-in answer too long", extra={"most_bytes": mcp_http.MOST_BYTES})
+        if self._size > (most := _most_line_bytes.get()):
+            log.warning("plug-in answer too long", extra={"most_bytes": most})
             raise anyio.ClosedResourceError  # ends the session, as if the child had ended
         return text
 
@@ -71,7 +75,8 @@ stdio.TextReceiveStream = _BoundedLines  # type: ignore[attr-defined] # the clie
 class Session:
     """Live session. Calls may come from any task and run concurrently."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_seconds: float) -> None:
+        self._answer_seconds = answer_seconds
         self.ended = asyncio.Event()
         self._gone = asyncio.Event()
         self._look = asyncio.Event()
@@ -96,7 +101,7 @@ class Session:
         found: list[types.Tool] = []
         cursor: str | None = None
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 for _ in range(_MOST_PAGES):
                     page = types.PaginatedRequestParams(cursor=cursor)
                     request = types.ClientRequest(types.ListToolsRequest(params=page))
@@ -106,7 +111,7 @@ class Session:
                     if not cursor:
                         break
         except TimeoutError as error:
-            raise PluginError(f"it did not answer within {ANSWER_SECONDS:g} s") from error
+            raise PluginError(f"it did not answer within {self._answer_seconds:g} s") from error
         return [(each.name, each.description or each.title or "", each.inputSchema) for each in found]
 
     async def call(self, tool: str, arguments: dict[str, Json]) -> tuple[str, bool]:
@@ -174,7 +179,7 @@ class Session:
     async def _let_calls_end(self) -> None:
         """Give running calls time for their answers, which show whether they were executed."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 while self._under_way:
                     self._call_ended.clear()
                     await self._call_ended.wait()
@@ -191,11 +196,11 @@ def _is_gone(error: McpError) -> bool:
 
 
 @asynccontextmanager
-async def connected(plugin: str, server: McpServer) -> AsyncIterator[Session]:
+async def connected(plugin: str, server: McpServer, limits: PluginLimits) -> AsyncIterator[Session]:
     """Open a session that is ready for calls. Raises any error of the client."""
-    session = Session()
+    session = Session(limits.answer_seconds)
     try:
-        async with _client(plugin, server, session) as client:
+        async with _client(plugin, server, session, limits.most_bytes) as client:
             await client.initialize()
             session.begin(client)
             yield session
@@ -204,7 +209,9 @@ async def connected(plugin: str, server: McpServer) -> AsyncIterator[Session]:
 
 
 @asynccontextmanager
-async def _client(plugin: str, server: McpServer, session: Session) -> AsyncIterator[ClientSession]:
+async def _client(
+    plugin: str, server: McpServer, session: Session, most_bytes: int
+) -> AsyncIterator[ClientSession]:
     own: dict[str, Any] = {
         "message_handler": session.heard,
         "client_info": types.Implementation(name="bot", version=__version__),
@@ -216,7 +223,7 @@ async def _client(plugin: str, server: McpServer, session: Session) -> AsyncIter
             headers=dict(server.headers),
             timeout=_CONNECT_SECONDS,
             sse_read_timeout=server.policy.timeout + 60,
-            httpx_client_factory=bounded_client,
+            httpx_client_factory=partial(bounded_client, most_bytes),
             session_kwargs=own,
         )
         async with create_session(connection) as client:
@@ -229,6 +236,7 @@ async def _client(plugin: str, server: McpServer, session: Session) -> AsyncIter
         env=dict(server.env),
         encoding_error_handler="replace",
     )
+    _most_line_bytes.set(most_bytes)
     async with (
         stderr_to_log(plugin) as sink,
         stdio_client(child, sink) as (read, write),

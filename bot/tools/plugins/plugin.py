@@ -9,13 +9,10 @@ from bot.chat.text import one_line, visible
 from bot.config.plugins import Policy
 from bot.tools.plugins.builder import Workshop
 from bot.tools.plugins.idempotency import Once
-from bot.tools.plugins.source import Offer, PluginError, Source
+from bot.tools.plugins.source import Offer, PluginError, PluginLimits, Source
 from bot.tools.plugins.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
-
-START_SECONDS = 10.0
-FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 
 _MOST_LEFT_OUT = 3
 _MOST_ERROR_CHARS = 500
@@ -26,12 +23,21 @@ _FAILED = "it failed with {kind}; the log has more"
 class Plugin:
     """Plug-in: a named source whose tools are put into the toolbox, with its state for health."""
 
-    def __init__(self, name: str, source: Source, policy: Policy, toolbox: Toolbox, once: Once) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        policy: Policy,
+        toolbox: Toolbox,
+        once: Once,
+        limits: PluginLimits,
+    ) -> None:
         self.name = name
         self.tried = asyncio.Event()
         """Set once the plug-in has started or failed to."""
         self._source = source
         self._toolbox = toolbox
+        self._limits = limits
         self._shop = Workshop(name, policy, once, lambda: self._reason)
         self._reason = "it is being started"
         self._retry_at = 0.0
@@ -47,12 +53,12 @@ class Plugin:
 
     async def keep(self) -> None:
         """Keep it running until cancelled."""
-        delay = FIRST_DELAY
+        delay = self._limits.first_delay
         while True:
             began = time.monotonic()
             reason, error = await self._run()
-            if time.monotonic() - began > LONGEST_DELAY:
-                delay = FIRST_DELAY
+            if time.monotonic() - began > self._limits.longest_delay:
+                delay = self._limits.first_delay
             self._retry_at = time.monotonic() + delay
             if reason != self._reason:
                 told = {"plugin": self.name, "reason": reason, "error": repr(error)[:_MOST_ERROR_CHARS]}
@@ -60,20 +66,20 @@ class Plugin:
             self._reason = reason
             self.tried.set()
             await asyncio.sleep(delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            delay = min(2 * delay, self._limits.longest_delay)
 
     async def _run(self) -> tuple[str, BaseException | None]:
         """Run the source until it ends; return the reason for users, and the error for the operator."""
         limit: asyncio.Timeout | None = None
         try:
             await self._source.prepare()
-            async with asyncio.timeout(START_SECONDS) as limit:
+            async with asyncio.timeout(self._limits.start_seconds) as limit:
                 await self._source.run(lambda offers: self._take(offers, limit))
         except PluginError as error:
             return str(error), error.__cause__
         except TimeoutError as error:
             if limit and limit.expired():
-                return f"it did not start within {START_SECONDS:g} s", None
+                return f"it did not start within {self._limits.start_seconds:g} s", None
             return _FAILED.format(kind="TimeoutError"), error
         except (Exception, SystemExit) as error:  # noqa: BLE001 - no error of a plug-in may stop the bot
             return _FAILED.format(kind=type(error).__name__), error

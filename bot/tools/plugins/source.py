@@ -1,4 +1,4 @@
-"""Interface of plug-in sources: offered tools and errors."""
+"""Interface of plug-in sources: limits, offered tools and errors."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,18 @@ from bot.chat import Json
 from bot.tools.approval import Preview
 
 Arguments = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginLimits:
+    """Limits of one plug-in. After a failure it is started again with a delay that doubles each time."""
+
+    start_seconds: float = 10.0
+    answer_seconds: float = 5.0
+    first_delay: float = 1.0
+    longest_delay: float = 60.0
+    most_bytes: int = 16 << 20
+    """Largest response of an MCP server, largest event of a stream, or longest line of a child's output."""
 
 
 class PluginError(Exception):

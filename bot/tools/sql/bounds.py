@@ -13,7 +13,7 @@ import asyncpg
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 << 20
-"""Most bytes that the server may send between two calls of `begin`."""
+"""Most bytes of a response by default."""
 
 
 class BoundedConnection(asyncpg.Connection):
@@ -31,21 +31,23 @@ def answer_of(connection: object) -> "Answer":
 
 
 class Answer(asyncio.Protocol):
-    """Protocol that forwards received data to asyncpg, at most `MOST_BYTES`."""
+    """Protocol that forwards received data to asyncpg, at most `most_bytes` between two calls of `begin`."""
 
     def __init__(self, protocol: Any, transport: asyncio.Transport) -> None:
         self._protocol = protocol
         self._transport = transport
         self._size = 0
+        self._most_bytes = MOST_BYTES
 
     @property
     def is_too_long(self) -> bool:
         """Return True if the connection was closed because of the limit."""
-        return self._size > MOST_BYTES
+        return self._size > self._most_bytes
 
-    def begin(self) -> None:
-        """Reset the counter."""
+    def begin(self, most_bytes: int) -> None:
+        """Reset the counter and set the limit."""
         self._size = 0
+        self._most_bytes = most_bytes
 
     def data_received(self, data: bytes) -> None:
         """Forward data, or close the connection at the limit."""
@@ -53,8 +55,8 @@ class Answer(asyncio.Protocol):
         self._size += len(data)
         if was_too_long:
             return
-        if self._size > MOST_BYTES:
-            log.warning("database response too long", extra={"most_bytes": MOST_BYTES})
+        if self.is_too_long:
+            log.warning("database response too long", extra={"most_bytes": self._most_bytes})
             self._transport.abort()
         else:
             self._protocol.data_received(data)

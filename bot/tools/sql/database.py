@@ -19,6 +19,7 @@ from bot.chat import Health
 from bot.tools.sql import catalog as sql_catalog
 from bot.tools.sql import guard
 from bot.tools.sql import rows as sql_rows
+from bot.tools.sql.bounds import MOST_BYTES
 from bot.tools.sql.catalog import Catalog, Relation
 from bot.tools.sql.change import Change
 from bot.tools.sql.errors import discreet, translated
@@ -30,6 +31,7 @@ from bot.tools.sql.format import (
 )
 from bot.tools.sql.guard import Statement
 from bot.tools.sql.pool import (
+    ACQUIRE_SECONDS,
     Connection,
     Pool,
     open_pool,
@@ -58,13 +60,22 @@ class QueryLimits:
 
 
 @asynccontextmanager
-async def open_database(dsn: str, *, size: int, role: RoleCheck | None = None) -> AsyncIterator["Database"]:
+async def open_database(
+    dsn: str,
+    *,
+    size: int,
+    role: RoleCheck | None = None,
+    acquire_seconds: float = ACQUIRE_SECONDS,
+    most_bytes: int = MOST_BYTES,
+) -> AsyncIterator["Database"]:
     """Open the database with at most `size` connections. They connect on demand, so this never fails.
 
-    `role` decides if the connections' role may be used; by default any may.
+    `role` decides if the connections' role may be used; by default any may. See `Pool` for the limits.
     """
     role = role or RoleCheck("accept")
-    async with open_pool(dsn, size=size, admit=role.admit) as pool:
+    async with open_pool(
+        dsn, size=size, admit=role.admit, acquire_seconds=acquire_seconds, most_bytes=most_bytes
+    ) as pool:
         yield Database(pool, role)
 
 

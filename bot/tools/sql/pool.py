@@ -12,7 +12,7 @@ import asyncpg
 
 from bot.tools.context import asker
 from bot.tools.errors import ToolFailure
-from bot.tools.sql.bounds import BoundedConnection, answer_of
+from bot.tools.sql.bounds import MOST_BYTES, BoundedConnection, answer_of
 from bot.tools.sql.errors import (
     BUSY,
     CONNECTION_ERRORS,
@@ -29,7 +29,7 @@ Admit: TypeAlias = Callable[[Connection], Awaitable[None]]
 """Checks the role of a connection before reading. Raises `ToolFailure` to refuse it."""
 
 _CONNECT_SECONDS = 5
-_ACQUIRE_SECONDS = 10
+ACQUIRE_SECONDS = 10.0
 _CLOSE_SECONDS = 5
 _ROLLBACK_SECONDS = 1
 
@@ -63,11 +63,14 @@ class Pool:
     """Connections with the check of their role, and a share of them for each user.
 
     A user gets at most a third of the connections, so that slow queries of one leave some for others. HTTP
-    callers are indistinguishable and get all except one.
+    callers are indistinguishable and get all except one. `acquire_seconds` is the longest wait for a
+    connection, `most_bytes` the largest response.
     """
 
     connections: "asyncpg.Pool[asyncpg.Record]"
     admit: Admit
+    acquire_seconds: float = ACQUIRE_SECONDS
+    most_bytes: int = MOST_BYTES
     shares: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
 
     def share(self, person: str) -> asyncio.Semaphore:
@@ -84,7 +87,14 @@ class Pool:
 
 
 @asynccontextmanager
-async def open_pool(dsn: str, *, size: int, admit: Admit = everybody) -> AsyncIterator[Pool]:
+async def open_pool(
+    dsn: str,
+    *,
+    size: int,
+    admit: Admit = everybody,
+    acquire_seconds: float = ACQUIRE_SECONDS,
+    most_bytes: int = MOST_BYTES,
+) -> AsyncIterator[Pool]:
     """Open a pool of at most `size` connections. They connect on demand, so this never fails."""
     connections = asyncpg.create_pool(
         dsn,
@@ -98,7 +108,7 @@ async def open_pool(dsn: str, *, size: int, admit: Admit = everybody) -> AsyncIt
     )
     await connections
     try:
-        yield Pool(connections, admit)
+        yield Pool(connections, admit, acquire_seconds, most_bytes)
     finally:
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -140,12 +150,12 @@ async def acquired(pool: Pool, seconds: float, patience: float | None = None) ->
     """Yield a connection; a transaction that the body leaves open is rolled back. Raises `ToolFailure`."""
     with translated("", seconds):
         try:
-            connection = await pool.connections.acquire(timeout=patience or _ACQUIRE_SECONDS)
+            connection = await pool.connections.acquire(timeout=patience or pool.acquire_seconds)
         except TimeoutError as error:
             if pool.is_busy:
                 raise DatabaseBusy(BUSY) from error
             raise
-    answer_of(connection).begin()
+    answer_of(connection).begin(pool.most_bytes)
     try:
         async with asyncio.timeout(seconds + 1):
             yield connection

@@ -18,7 +18,7 @@ RolePolicy: TypeAlias = Literal["warn", "refuse", "accept"]
 """Reaction to a role with more than read privileges: degraded health, no reading, or none."""
 
 _SECONDS = 3
-_PATIENCE = 2.0
+_PATIENCE_SECONDS = 2.0
 """Seconds that health waits for a free connection."""
 
 _MOST = 5
@@ -107,11 +107,20 @@ class Role:
 
 
 class RoleCheck:
-    """Check of the role: a good one is trusted for `trusted_seconds`, a refused one is examined each time."""
+    """Check of the role: a good one is trusted for `trusted_seconds`, a refused one is examined each time.
 
-    def __init__(self, policy: RolePolicy, trusted_seconds: float = _TRUSTED_SECONDS) -> None:
+    `report` waits up to `patience` seconds for a free connection.
+    """
+
+    def __init__(
+        self,
+        policy: RolePolicy,
+        trusted_seconds: float = _TRUSTED_SECONDS,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._policy = policy
         self._trusted_seconds = trusted_seconds
+        self._patience = patience
         self._trusted_until = -float("inf")
         self._is_refused = False
 
@@ -126,7 +135,7 @@ class RoleCheck:
         """Report the state of Postgres, degraded if its role may do more than read. Never raises."""
         began = time.monotonic()
         try:
-            async with transaction(pool, _SECONDS, _PATIENCE) as connection:
+            async with transaction(pool, _SECONDS, self._patience) as connection:
                 with translated("", _SECONDS):
                     ping_ms = await _ping(connection)
                     role = await _examine(connection)

@@ -24,12 +24,7 @@ from bot.tools.sql.database import Database
 from bot.tools.sql.deny_list import LEDGER
 from bot.tools.sql.errors import DatabaseDown, discreet, translated
 from bot.tools.sql.mentions import quoted
-from bot.tools.sql.pool import (
-    Connection,
-    Pool,
-    acquired,
-    open_pool,
-)
+from bot.tools.sql.pool import Connection, Pool, acquired, open_pool
 from bot.tools.sql.rehearsal import REHEARSAL_SECONDS, Allowance, Rehearsal
 from bot.tools.sql.resolution import require_harmless
 
@@ -96,13 +91,16 @@ async def open_database_writer(
     size: int,
     refuses_powers: bool = False,
     rehearsals: int = _REHEARSALS_PER_HOUR,
+    tries: int = _TRIES,
 ) -> AsyncIterator["DatabaseWriter"]:
     """Open changes with the role of `dsn` on separate connections; `readers` rehearses them.
 
-    A user has `rehearsals` per hour. `refuses_powers` refuses a role that may do more than write.
+    A user has `rehearsals` per hour, and an approved statement `tries` while the database is down.
+    `refuses_powers` refuses a role that may do more than write.
     """
     async with open_pool(dsn, size=size) as pool:
-        yield DatabaseWriter(pool, readers, Allowance(rehearsals), refuses_powers=refuses_powers)
+        allowance = Allowance(rehearsals)
+        yield DatabaseWriter(pool, readers, allowance, refuses_powers=refuses_powers, tries=tries)
 
 
 class DatabaseWriter:
@@ -111,12 +109,19 @@ class DatabaseWriter:
     name = "writes"
 
     def __init__(
-        self, pool: Pool, readers: Database, allowance: Allowance, *, refuses_powers: bool = False
+        self,
+        pool: Pool,
+        readers: Database,
+        allowance: Allowance,
+        *,
+        refuses_powers: bool = False,
+        tries: int = _TRIES,
     ) -> None:
         self.__pool = pool
         self._readers = readers
         self._allowance = allowance
         self._refuses_powers = refuses_powers
+        self._tries = tries
         self._has_ledger = False
 
     async def preview(self, statement: str) -> Preview:
@@ -231,7 +236,7 @@ class DatabaseWriter:
     async def _repeated(self, approved: ApprovedStatement) -> str:
         repeated = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseDown),
-            stop=stop_after_attempt(_TRIES),
+            stop=stop_after_attempt(self._tries),
             wait=wait_exponential(multiplier=0.5, max=5),
             reraise=True,
         )

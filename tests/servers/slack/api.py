@@ -12,8 +12,8 @@ from typing import Any, Literal
 import yaml
 from aiohttp import web
 
-from tests.servers.slack import files, reading, streams, threads, views
-from tests.servers.slack.methods import METHODS, Args, Method
+from tests.servers.slack import files, methods, reading, streams, threads, views
+from tests.servers.slack.methods import Args, Method
 from tests.servers.slack.rules import MAX_TEXT, Refused, require
 from tests.servers.slack.workspace import Workspace
 from tests.servers.steps import Steps, unobserved
@@ -34,8 +34,12 @@ SCOPES = {  # by the beginning of a method's name; those of conversations.* depe
     "reactions.": "reactions:write",
     "users.info": "users:read",
 }
-REGISTERED = (files, reading, streams, threads, views)
-"""Modules whose import fills the table of methods."""
+METHODS = {
+    each.name: each
+    for module in (files, methods, reading, streams, threads, views)
+    for each in vars(module).values()
+    if isinstance(each, Method)
+}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Table of Web API methods, and the methods auth.*, chat.*, reactions.* and apps.*."""
+"""Declaration of Web API methods, and the methods auth.*, chat.*, reactions.* and apps.*."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,9 +40,6 @@ class Method:
     reads: bool
 
 
-METHODS: dict[str, Method] = {}
-
-
 def method(
     name: str,
     *,
@@ -51,15 +48,14 @@ def method(
     per_minute: int,
     token: Literal["bot", "app"] = "bot",
     reads: bool = False,
-) -> Callable[[Handler], Handler]:
-    """Register a handler; the names of its arguments are in a string, separated by spaces."""
+) -> Callable[[Handler], Method]:
+    """Make a method of a handler; the names of its arguments are in a string, separated by spaces."""
 
-    def register(handler: Handler) -> Handler:
+    def declare(handler: Handler) -> Method:
         arguments = frozenset(required.split()), frozenset(optional.split())
-        METHODS[name] = Method(name, handler, *arguments, per_minute, token, reads)
-        return handler
+        return Method(name, handler, *arguments, per_minute, token, reads)
 
-    return register
+    return declare
 
 
 @method("auth.test", per_minute=200)
