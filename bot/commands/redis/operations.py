@@ -79,7 +79,9 @@ class Get(Operation):
         content = json.loads(value.text) if value.type == "json" and value.text else value.text
         kind = {} if value.type == "string" else {"type": value.type}
         ttl = {} if value.ttl is None else {"ttl": value.ttl}
-        return Answer({"result": value.text, "value": content, **kind, **ttl}, texts.value(self.key, value))
+        return Answer(
+            {"result": value.text, "value": content, **kind, **ttl}, texts.describe_value(self.key, value)
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def _help(kind: type[Operation]) -> str:
     return f"- `{usage}`: {kind.summary}" + (f"; {kind.hint}" if kind.hint else "")
 
 
-HELP = "\n".join([*map(_help, OPERATIONS), texts.QUOTES_HINT])
+HELP = "\n".join([*map(_help, OPERATIONS), texts.KEY_NOT_QUOTED])
 
 
 def parse(text: str) -> Operation:

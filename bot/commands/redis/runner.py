@@ -30,11 +30,15 @@ class NotAllowed(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Caller: an author, as `platform:id`, and the place; `is_external` marks a guest or an external user."""
+    """Caller: an author, as `platform:id`, and the place.
+
+    `is_external` marks a guest or an external user, `is_operator` an authenticated caller over HTTP.
+    """
 
     user: str
     where: str
     is_external: bool = False
+    is_operator: bool = False
 
 
 class Operations:
@@ -105,7 +109,7 @@ class Operations:
         return sorted(plain, key=lambda key: (not key.startswith(part), key))[:_MAX_SUGGESTED]
 
     def _is_allowed(self, caller: Caller) -> bool:
-        return self._is_admin(caller.user) and not caller.is_external
+        return caller.is_operator or (self._is_admin(caller.user) and not caller.is_external)
 
 
 def _audit(operation: Operation | None, caller: Caller, outcome: Outcome, reason: dict[str, Json]) -> None:

@@ -8,11 +8,10 @@ from bot.chat import Json
 from bot.storage.key_value import Listing, Value
 
 COMMANDS = "Commands for Redis:"
-QUOTES_HINT = 'Put a key with spaces in quotes: `get "my key"`.'
+KEY_NOT_QUOTED = 'Put a key with spaces in quotes: `get "my key"`.'
 UNKNOWN_COMMAND = "There is no command {name}."
 NO_ARGUMENTS = "`{name}` takes no arguments."
 KEY_MISSING = "The key is missing."
-KEY_NOT_QUOTED = 'Put a key with spaces in quotes: "my key".'
 KEY_NOT_CLOSED = "The closing quote of the key is missing."
 TTL_MISSING = "The seconds after `--ttl` are missing."
 TTL_NOT_A_NUMBER = "The TTL must be a whole number of seconds, for example 60."
@@ -87,7 +86,7 @@ def stored(subject: str, ttl: int | None) -> str:
     return f"Stored {subject}." if ttl is None else f"Stored {subject} for {count(ttl, 'second')}."
 
 
-def value(key: str, value: Value) -> str:
+def describe_value(key: str, value: Value) -> str:
     """Return a description of the value under a key."""
     if value.text is None:
         return NOT_SHOWN.format(key=named(key), type=line(value.type))
