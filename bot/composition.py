@@ -31,7 +31,6 @@ from bot.commands.health import HealthChecks
 from bot.commands.redis import Operations
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, secret_value
-from bot.http.chat import AUTHOR
 from bot.http.platform import Http
 from bot.inbox import Erasure, FencedRedis, Inbox, Lookup, admin, is_current, note_hang
 from bot.inbox.process_name import process_name
@@ -69,7 +68,7 @@ async def open_bot(settings: Settings, adapters: Sequence[Adapter[Any]]) -> Asyn
         access = _build_access(settings, storage)
         parts = await stack.enter_async_context(_open_agent(settings, storage, access, platforms))
         examine = _build_examination(settings, storage, access, parts, platforms, durations)
-        operations = Operations(storage.keys, lambda by: by == AUTHOR or by in settings.admin_users)
+        operations = Operations(storage.keys, access.control.allow_list.is_admin)
         commands = Commands(
             examine,
             access.inbox.stop,

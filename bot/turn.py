@@ -105,7 +105,8 @@ class Turns:
         with a sentence to the user.
         """
         began = time.monotonic()
-        log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages)})
+        earlier = {"failures": turn.failures, "crashes": turn.crashes, "hangs": turn.hangs}
+        log.info("turn started", extra={"attempt": turn.attempt, "messages": len(turn.messages), **earlier})
         received = await self._received(turn, receipt)
         ignored = [each for each in received.values() if isinstance(each, Ignore)]
         if len(ignored) == len(turn.messages):

@@ -86,7 +86,7 @@ def test_an_artifact_that_is_something_else_is_no_file(artifact: object) -> None
     result = ToolMessage("words", tool_call_id="call_1", artifact=artifact)
     assert list(files_of(result)) == []
     call = AIMessage("", tool_calls=[{"name": "chart", "args": {}, "id": "call_1", "type": "tool_call"}])
-    assert not files(list(parts.replay([call, result])))
+    assert not files(list(parts.replay([call, result], {})))
 
 
 class Attached:

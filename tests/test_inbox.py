@@ -370,7 +370,7 @@ async def test_a_hang_under_the_name_of_a_turn_that_has_ended_counts_as_a_crash_
     (lease,) = await later.enter()
     again = await later.begin(lease)
     assert again
-    assert (again.turn.id, again.crashed, again.crashes) == (poison.id, True, 1)
+    assert (again.turn.id, again.crashed, again.turn.crashes) == (poison.id, True, 1)
 
 
 async def test_restarted_process_takes_its_own_work_back_at_once(redis: Redis) -> None:
@@ -398,6 +398,21 @@ async def test_another_process_takes_over_when_the_lease_expires(redis: Redis) -
     with pytest.raises(LeaseLost):
         await dead.keep(lease, begun.turn, {"ts": "ghost"})
     assert await dead.renew({lease: begun.turn.id}) == ([lease], set())
+
+
+async def test_a_lost_lease_is_logged_with_its_turn(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """An operator who searches the log for a turn finds that another process took it over."""
+
+    async def lose(turn: Turn) -> None:
+        [held] = await redis.xpending_range("{bot}:ready", "workers", "-", "+", 1)
+        await redis.xack("{bot}:ready", "workers", held["message_id"])
+
+    inbox = an_inbox(redis)
+    async with serving(redis, inbox, Recorder(lose), lease_seconds=30):
+        await inbox.put(a_message("hello"))
+        await wait_until(lambda: "lease lost, turn abandoned" in caplog.messages, "it is lost")
+    [line] = [each.__dict__ for each in caplog.records if each.message.startswith("lease lost")]
+    assert (line["thread_id"], line["turn"]) == ("test:space:t1", a_message("hello").id)
 
 
 class CountingInbox(Inbox):

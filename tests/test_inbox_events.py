@@ -308,18 +308,18 @@ async def test_crashes_and_failures_are_counted_apart(inbox: Inbox, redis: Redis
     lease, begun = await begin(inbox)
     await inbox.postpone(lease, begun.turn, 0, error="a bug", failed=True)
     _, begun = await begin(inbox)
-    assert (begun.failures, begun.crashes, begun.error) == (1, 0, "a bug")
+    assert (begun.turn.failures, begun.turn.crashes, begun.error) == (1, 0, "a bug")
     await inbox.hand_over()
     again = Inbox(redis, name="one", follow_days=30)
     await again.enter()
     lease, begun = await begin(again)
-    assert (begun.crashes, begun.crashed, begun.turn.attempt) == (0, False, 4)
+    assert (begun.turn.crashes, begun.crashed, begun.turn.attempt) == (0, False, 4)
     begun = await again.begin(lease)  # type: ignore[assignment]  # it waits, so there is one
-    assert (begun.crashes, begun.crashed) == (0, False), "who runs it again itself has not died"
+    assert (begun.turn.crashes, begun.crashed) == (0, False), "who runs it again itself has not died"
     reborn = Inbox(redis, name="one", follow_days=30)
     (lease,) = await reborn.enter()
     begun = await reborn.begin(lease)  # type: ignore[assignment]  # as above
-    assert (begun.crashes, begun.crashed) == (1, True)
+    assert (begun.turn.crashes, begun.crashed) == (1, True)
 
 
 async def test_a_replayed_message_is_known_to_be_edited(inbox: Inbox, redis: Redis) -> None:

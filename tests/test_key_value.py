@@ -16,9 +16,9 @@ from bot.storage.key_value import (
     MAX_KEY_BYTES,
     MAX_TTL_SECONDS,
     MAX_VALUE_BYTES,
+    InvalidArgument,
     KeyValueStore,
     Listing,
-    NotStorable,
     Value,
 )
 
@@ -133,9 +133,9 @@ async def test_mset_is_one_transaction(store: KeyValueStore, redis: Redis) -> No
     await redis.config_resetstat()
     assert await store.mset({str(number): "x" for number in range(100)}, None) == 100
     assert (await redis.info("commandstats"))["cmdstat_exec"]["calls"] == 1
-    with pytest.raises(NotStorable):
+    with pytest.raises(InvalidArgument):
         await store.mset({"good": "1", "": "2"}, None)
-    with pytest.raises(NotStorable, match="nothing to store"):
+    with pytest.raises(InvalidArgument, match="nothing to store"):
         await store.mset({}, None)
     assert await store.get("good") is None
 
@@ -160,9 +160,9 @@ async def test_what_is_outside_the_limits_is_refused(
     store: KeyValueStore, redis: Redis, key: str, value: str, ttl: int | None
 ) -> None:
     """Each refusal is a sentence, and nothing was stored."""
-    with pytest.raises(NotStorable, match=r"\.$"):
+    with pytest.raises(InvalidArgument, match=r"\.$"):
         await store.set(key, value, ttl)
-    with pytest.raises(NotStorable, match=r"\.$"):
+    with pytest.raises(InvalidArgument, match=r"\.$"):
         await store.mset({key: value}, ttl)
     assert await redis.keys("kv:*") == []
 
@@ -185,7 +185,7 @@ async def test_patterns_never_leave_the_prefix(store: KeyValueStore, pattern: st
 
 async def test_too_long_pattern_is_refused(store: KeyValueStore) -> None:
     """A glob of a megabyte is not sent."""
-    with pytest.raises(NotStorable):
+    with pytest.raises(InvalidArgument):
         await store.keys("*" * 1_000_000, 10)
 
 
@@ -215,7 +215,7 @@ async def test_no_key_touches_another(store: KeyValueStore, redis: Redis, key: s
     """Any key is stored, listed and removed as itself, and the keys outside stay as they are."""
     try:
         await store.set(key, value, None)
-    except NotStorable:
+    except InvalidArgument:
         return
     assert await store.get(key) == Value(value)
     assert await store.keys("*", 10) == [key]

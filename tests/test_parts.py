@@ -37,6 +37,10 @@ TURN = Turn(id="question", thread=ThreadId("test", "space", "channel"), messages
 
 TOOLS: list[BaseTool] = [sql_query, current_time]
 
+sql_query.metadata = {"title": "Query the database"}
+current_time.metadata = {"title": "Look at the clock"}
+TITLES = {**parts.titles_of(TOOLS), "sql_schema": "Look at the database schema"}
+
 
 async def lived(model: ModelServer, rounds: int = 5) -> tuple[list[Part], list[AnyMessage]]:
     """Run the real graph and the real ChatOpenAI once: what was emitted, and the messages it left."""
@@ -111,7 +115,7 @@ async def test_replay_is_what_was_shown(model: ModelServer, name: str) -> None:
     """Texts are at the same places, and steps have the same titles and outcomes."""
     model.script(*SCRIPTS[name])
     shown, messages = await lived(model)
-    assert shape(list(parts.replay(messages))) == shape(shown)
+    assert shape(list(parts.replay(messages, TITLES))) == shape(shown)
     assert not model.unused
 
 
@@ -120,7 +124,7 @@ async def test_replay_is_what_was_shown_when_rounds_are_used_up(model: ModelServ
     model.script(Script(text="Looking.", tool_calls=[QUERY]), Script(text="", tool_calls=[QUERY]))
     shown, messages = await lived(model, rounds=1)
     assert "rounds of tool calls" in "".join(each.text for each in shown if isinstance(each, Text))
-    assert shape(list(parts.replay(messages))) == shape(shown)
+    assert shape(list(parts.replay(messages, TITLES))) == shape(shown)
 
 
 def a_call(id: str = "1", name: str = "sql_query", **args: Any) -> ToolCall:
@@ -130,26 +134,30 @@ def a_call(id: str = "1", name: str = "sql_query", **args: Any) -> ToolCall:
 def test_a_call_that_was_cut_off_is_replayed_as_started() -> None:
     """Its result comes when the turn goes on."""
     messages: list[AnyMessage] = [AIMessage("", tool_calls=[a_call(query="select 1")])]
-    assert [step.state for step in parts.replay(messages) if isinstance(step, ToolStep)] == ["started"]
+    assert [step.state for step in parts.replay(messages, TITLES) if isinstance(step, ToolStep)] == [
+        "started"
+    ]
 
 
 def test_a_result_of_an_earlier_turns_call_is_not_replayed() -> None:
     """Its step belongs to another answer."""
-    assert list(parts.replay([ToolMessage("late", tool_call_id="other"), AIMessage("Hi")])) == [Text("Hi")]
+    assert list(parts.replay([ToolMessage("late", tool_call_id="other"), AIMessage("Hi")], TITLES)) == [
+        Text("Hi")
+    ]
 
 
 def test_a_step_keeps_its_id_and_title_until_its_end() -> None:
     """A platform finds the card again by the id; the outcome is the result's first line."""
     call = a_call(query="select\n  1")
-    started = parts.started(call)
-    ended = parts.ended(call, ToolMessage("\n\n  one row \nanother", tool_call_id="1"))
+    started = parts.started(call, TITLES)
+    ended = parts.ended(call, ToolMessage("\n\n  one row \nanother", tool_call_id="1"), TITLES)
     assert started == ToolStep(
         id="1", name="sql_query", state="started", title="Query the database: select 1"
     )
     assert ended == ToolStep(
         id="1", name="sql_query", state="finished", title=started.title, output="one row"
     )
-    failed = parts.ended(call, ToolMessage("no such table", tool_call_id="1", status="error"))
+    failed = parts.ended(call, ToolMessage("no such table", tool_call_id="1", status="error"), TITLES)
     assert (failed.state, failed.output) == ("failed", "no such table")
 
 
@@ -165,7 +173,7 @@ def test_a_step_keeps_its_id_and_title_until_its_end() -> None:
 )
 def test_title_says_in_words_what_is_done(call: ToolCall, title: str) -> None:
     """The first argument that says anything stands behind it."""
-    assert parts.started(call).title == title
+    assert parts.started(call, TITLES).title == title
 
 
 @pytest.mark.parametrize(
@@ -183,13 +191,13 @@ def test_the_step_of_a_query_tells_the_size_of_its_result_and_not_its_head(
     """People saw `| id | name |` as what a query had found, on Slack and on Discord."""
     table = markdown(Result(tuple(Column(name, "text") for name in columns), rows, is_complete))
     call = ToolCall(name="sql_query", args={"query": "select 1"}, id="1")
-    assert parts.ended(call, ToolMessage(table, tool_call_id="1")).output == output
+    assert parts.ended(call, ToolMessage(table, tool_call_id="1"), TITLES).output == output
 
 
 def test_title_and_output_are_one_short_line() -> None:
     """Whatever the model or the data hold."""
     call = a_call(query="word\n" * 1000)
-    step = parts.ended(call, ToolMessage("row " * 1000, tool_call_id="1"))
+    step = parts.ended(call, ToolMessage("row " * 1000, tool_call_id="1"), TITLES)
     for line in (step.title, step.output):
         assert len(line) < 200
         assert line.endswith("…")
@@ -200,7 +208,7 @@ def test_only_the_first_text_begins_a_new_paragraph() -> None:
     """Parts before it, a tool's step or a notice, are passed on as they are."""
     shown: list[Part] = []
     emit = parts.new_paragraph(shown.append)
-    step = parts.started(a_call())
+    step = parts.started(a_call(), TITLES)
     for part in (step, Notice("n"), Text("a"), Text("b"), step):
         emit(part)
     assert shown == [step, Notice("n"), Text("\n\na"), Text("b"), step]

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import given
@@ -12,29 +12,30 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import Json, StorageDown
-from bot.commands.redis import (
-    HELP,
-    All,
-    Caller,
-    Delete,
-    Draft,
-    Get,
-    Info,
-    Keys,
-    Mset,
-    NotAllowed,
-    NotStorable,
-    NotUnderstood,
-    Operation,
-    Operations,
-    Set,
-    parse,
-)
-from bot.commands.redis.format import MOST_SHOWN, fenced, line, named
+from bot.commands.redis import Caller, InvalidArgument, Operation, Operations, Set
+from bot.commands.redis.operations import MAX_KEYS, All, Delete, Get, Info, Keys, Mset
+from bot.commands.redis.parser import HELP, parse
+from bot.commands.redis.runner import NotAllowed
+from bot.commands.redis.texts import MOST_SHOWN, fenced, line, named
 from bot.discord.markdown.fences import left_open
 from bot.discord.markdown.split import split
 from bot.slack.markdown import mrkdwn
-from bot.storage.key_value import KeyValueStore, without_values
+from bot.storage.key_value import KeyValueStore, Listing, Value, without_values
+
+
+class Returning(KeyValueStore):
+    """Store whose reads and writes all return the same result."""
+
+    def __init__(self, result: object) -> None:
+        super().__init__(Redis(), "kv:")
+        for name in ("set", "get", "delete", "keys", "all", "mset", "info"):
+            setattr(self, name, AsyncMock(return_value=result))
+
+
+async def described(operation: Operation, result: object) -> str:
+    """Return the words for what the store returns."""
+    return (await operation.run(Returning(result))).text
+
 
 ADMIN, OTHER = Caller("slack:U0ALICE", "slack:T1:C1"), Caller("slack:U0BOB", "slack:T1:C1")
 
@@ -70,14 +71,14 @@ ADMIN, OTHER = Caller("slack:U0ALICE", "slack:T1:C1"), Caller("slack:U0BOB", "sl
         ("set k v--ttl 60", Set("k", "v--ttl 60")),
         ("set k v --ttl = 60", Set("k", "v --ttl = 60")),
         (f"set k --ttl{'=' * 50_000} x", Set("k", f"--ttl{'=' * 50_000} x")),
-        ("set k", Draft("k")),
-        ("set k --ttl 60", Draft("k", 60)),
+        ("set k", Set("k", "")),
+        ("set k --ttl 60", Set("k", "", 60)),
         ('mset {"a": "1", "b c": "x"}', Mset({"a": "1", "b c": "x"})),
         ('mset {"a": "1"} --ttl 60', Mset({"a": "1"}, 60)),
         ('mset\n{\n"a": "1"}', Mset({"a": "1"})),
     ],
 )
-def test_what_is_typed_becomes_an_operation(text: str, operation: Operation | Draft) -> None:
+def test_what_is_typed_becomes_an_operation(text: str, operation: Operation) -> None:
     """The value is the rest of the line as it stands; only a time limit at its end is taken off."""
     assert parse(text) == operation
 
@@ -113,7 +114,7 @@ def test_what_is_typed_becomes_an_operation(text: str, operation: Operation | Dr
     ],
 )
 def test_what_is_not_understood_gets_a_sentence(text: str, words: str) -> None:
-    with pytest.raises(NotUnderstood) as raised:
+    with pytest.raises(InvalidArgument) as raised:
         parse(text)
     assert words in str(raised.value)
 
@@ -121,7 +122,7 @@ def test_what_is_not_understood_gets_a_sentence(text: str, words: str) -> None:
 @given(st.text(), st.text())
 def test_nothing_that_is_typed_breaks_the_parser(word: str, rest: str) -> None:
     for text in (f"{word} {rest}", f"set {rest}", f"get {rest}", f'mset {{"{rest}'):
-        with contextlib.suppress(NotUnderstood):
+        with contextlib.suppress(InvalidArgument):
             parse(text)
 
 
@@ -137,58 +138,60 @@ def test_a_quoted_key_and_a_value_come_through_unchanged(key: str, value: str) -
 @pytest.mark.parametrize(
     ("operation", "result", "words"),
     [
-        (Set("k", "v"), {"result": True}, "Stored `k`."),
-        (Set("k", "v", 60), {"result": True}, "Stored `k` for 60 seconds."),
-        (Get("k"), {"result": None}, "There is nothing under `k`."),
-        (Get("k"), {"result": ""}, "`k`: an empty text."),
-        (Get("k"), {"result": "v"}, "`k`:\n```\nv\n```"),
-        (Get("k"), {"result": "v", "ttl": 1}, "`k`, 1 second left:\n```\nv\n```"),
-        (Get("k"), {"result": '{"a":[1,2]}'}, '`k`:\n```\n{\n  "a": [\n    1,\n    2\n  ]\n}\n```'),
-        (Get("k"), {"result": "{}", "type": "json"}, "`k` (a JSON document):\n```\n{}\n```"),
+        (Set("k", "v"), None, "Stored `k`."),
+        (Set("k", "v", 60), None, "Stored `k` for 60 seconds."),
+        (Get("k"), None, "There is nothing under `k`."),
+        (Get("k"), Value(""), "`k`: an empty text."),
+        (Get("k"), Value("v"), "`k`:\n```\nv\n```"),
+        (Get("k"), Value("v", ttl=1), "`k`, 1 second left:\n```\nv\n```"),
+        (Get("k"), Value('{"a":[1,2]}'), '`k`:\n```\n{\n  "a": [\n    1,\n    2\n  ]\n}\n```'),
+        (Get("k"), Value("{}", "json"), "`k` (a JSON document):\n```\n{}\n```"),
         (
             Get("k"),
-            {"result": None, "type": "hash"},
+            Value(None, "hash"),
             "`k` holds a hash: I can delete it, but show only text and JSON documents.",
         ),
-        (Delete("k"), {"result": True}, "Deleted `k`."),
-        (Delete("k"), {"result": False}, "There is no `k`."),
-        (Keys(), {"result": ["a", "b c"], "truncated": False}, "Keys (2):\n```\na\nb c\n```"),
-        (Keys("a*"), {"result": [], "truncated": False}, "There are no keys that match `a*`."),
-        (All(), {"result": {"a": "x\ny"}, "truncated": False}, 'Keys with text (1):\n```\na = "x\\ny"\n```'),
+        (Delete("k"), True, "Deleted `k`."),
+        (Delete("k"), False, "There is no `k`."),
+        (Keys(), ["a", "b c"], "Keys (2):\n```\na\nb c\n```"),
+        (Keys("a*"), [], "There are no keys that match `a*`."),
+        (All(), Listing({"a": "x\ny"}, is_cut=False), 'Keys with text (1):\n```\na = "x\\ny"\n```'),
         (
             All(),
-            {"result": {}, "truncated": False, "left_out": 2},
+            Listing({}, is_cut=False, left_out=2),
             "There are no keys with text. 2 keys left out: not text.",
         ),
         (
-            Keys(),
-            {"result": ["a"], "truncated": True},
-            "Keys (more than 1):\n```\na\n```\nShown: the first 1. Use `keys PATTERN` to narrow them down.",
+            All(),
+            Listing({"a": "b"}, is_cut=True),
+            "Keys with text (more than 1):\n```\na = b\n```\n"
+            "Shown: the first 1. Use `keys PATTERN` to narrow them down.",
         ),
-        (Mset({"a": "1", "b": "2"}, 5), {"result": 2}, "Stored 2 values for 5 seconds."),
+        (Mset({"a": "1", "b": "2"}, 5), 2, "Stored 2 values for 5 seconds."),
         (
             Info(),
-            {"result": {"version": "8.2", "modules": ["a 1", "b 2"], "used_memory_mib": 1.5}},
+            {"version": "8.2", "modules": ["a 1", "b 2"], "used_memory_mib": 1.5},
             "- **version** 8.2\n- **modules** a 1, b 2\n- **used memory mib** 1.5",
         ),
     ],
 )
-def test_the_result_is_told_in_words(operation: Operation, result: Mapping[str, Json], words: str) -> None:
-    assert operation.describe(result) == words
+async def test_the_result_is_told_in_words(operation: Operation, result: object, words: str) -> None:
+    assert await described(operation, result) == words
 
 
 @pytest.mark.parametrize("text", ["[1e400]", "[1.10]", '{"a":1,"a":2}', '["\\u00e9"]', "{", "[" * 100_000])
-def test_json_that_would_change_is_shown_as_it_is(text: str) -> None:
+async def test_json_that_would_change_is_shown_as_it_is(text: str) -> None:
     """Pretty printing must not round numbers, drop keys or spell characters anew."""
-    assert f"\n{text[:MOST_SHOWN]}\n" in Get("k").describe({"result": text})
+    assert f"\n{text[:MOST_SHOWN]}\n" in await described(Get("k"), Value(text))
 
 
-def test_a_long_value_is_cut_with_a_word_about_it() -> None:
-    shown = Get("k").describe({"result": "x" * 1_000_000})
+async def test_a_long_value_is_cut_with_a_word_about_it() -> None:
+    shown = await described(Get("k"), Value("x" * 1_000_000))
     assert len(shown) < MOST_SHOWN + 200
     assert "1,000,000 characters" in shown
-    listing = Keys().describe({"result": ["k" * 512] * 1_000, "truncated": True})
+    listing = await described(Keys(), [f"{'k' * 512}{number}" for number in range(MAX_KEYS + 1)])
     assert len(listing) < MOST_SHOWN + 200
+    assert "Keys (more than 1,000):" in listing
     assert "Shown: the first 24." in listing
 
 
@@ -196,12 +199,12 @@ nasty = st.text(st.one_of(st.characters(), st.sampled_from("`~\n\r \\*<@!>&[]()"
 
 
 @given(key=nasty, value=nasty)
-def test_a_value_cannot_leave_its_code_block(key: str, value: str) -> None:
+async def test_a_value_cannot_leave_its_code_block(key: str, value: str) -> None:
     """Neither on Discord nor on Slack: there are only our own fences, and they are closed."""
     for shown in (
-        Get(key).describe({"result": value or "x"}),
-        Keys(key).describe({"result": [key, value], "truncated": False}),
-        All().describe({"result": {key: value}, "truncated": False}),
+        await described(Get(key), Value(value or "x")),
+        await described(Keys(key), [key, value]),
+        await described(All(), Listing({key: value}, is_cut=False)),
     ):
         assert shown.count("```") == 2
         assert shown.endswith("\n```")
@@ -238,9 +241,9 @@ def test_code_is_left_as_it_is_on_slack() -> None:
     assert mrkdwn(text) == shown
 
 
-def test_an_answer_fits_discords_messages() -> None:
+async def test_an_answer_fits_discords_messages() -> None:
     """A long value comes in a few messages, each with its own closed block."""
-    pieces = split(Get("k").describe({"result": "word\n" * 1_000}))
+    pieces = split(await described(Get("k"), Value("word\n" * 1_000)))
     assert len(pieces) <= 3
     assert all(left_open(piece) is None for piece in pieces)
 
@@ -378,7 +381,7 @@ async def test_what_cannot_be_stored_and_a_dead_redis_are_told_and_logged(
 ) -> None:
     caplog.set_level(logging.INFO, "bot")
     assert await operations.typed("set k v --ttl 0", ADMIN) == "A ttl is 1 to 315,360,000 seconds, not 0."
-    with pytest.raises(NotStorable) as raised:
+    with pytest.raises(InvalidArgument) as raised:
         await operations.run(Set("", "v"), ADMIN)
     assert raised.value.field == "key"
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere:

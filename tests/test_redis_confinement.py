@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot.chat import BotError
-from bot.commands.redis import (
-    All,
-    Caller,
-    Delete,
-    Get,
-    Keys,
-    Mset,
-    Operation,
-    Operations,
-    Set,
-)
+from bot.commands.redis import Caller, Operation, Operations, Set
+from bot.commands.redis.operations import All, Delete, Get, Keys, Mset
 from bot.config import reserved_keys
 from bot.storage.key_value import KeyValueStore
 
@@ -138,7 +129,7 @@ async def all_that_is_listed(operations: Operations, attack: str) -> set[str]:
     keys = set(await operations.suggest(attack, ADMIN))
     for operation in (Keys(attack), All()):
         with contextlib.suppress(BotError):
-            keys |= set((await operations.run(operation, ADMIN))["result"])
+            keys |= set((await operations.run(operation, ADMIN)).fields["result"])
     return keys
 
 
@@ -153,7 +144,7 @@ async def assert_confined(redis: Redis, prefix: str, attacks: Sequence[str]) -> 
         for key in await all_that_is_listed(operations, attack):
             assert await redis.exists(prefix + key), named(attack)
     assert await outside(redis, prefix) == before
-    assert (await operations.run(Get("own"), ADMIN))["result"] == "mine"
+    assert (await operations.run(Get("own"), ADMIN)).fields["result"] == "mine"
 
 
 @pytest.mark.parametrize("prefix", PREFIXES, ids=ascii)
@@ -187,7 +178,8 @@ async def test_equal_looking_keys_are_different_keys(redis: Redis) -> None:
     for number, key in enumerate(("\u00e9", "e\u0301", "K", "\u212a")):
         await operations.run(Set(key, str(number)), ADMIN)
     assert [
-        (await operations.run(Get(key), ADMIN))["result"] for key in ("\u00e9", "e\u0301", "K", "\u212a")
+        (await operations.run(Get(key), ADMIN)).fields["result"]
+        for key in ("\u00e9", "e\u0301", "K", "\u212a")
     ] == ["0", "1", "2", "3"]
 
 

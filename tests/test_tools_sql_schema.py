@@ -98,15 +98,6 @@ async def test_schema_of_many_tables_is_bounded(
         await owner.execute("DROP SCHEMA many CASCADE")
 
 
-async def test_tool_names_and_arguments_are_the_contract(tools: dict[str, BaseTool]) -> None:
-    """Without memory and files; test_tools.py has all. The thread is nothing that a model can give."""
-    assert {name: list(tool.args) for name, tool in tools.items()} == {
-        "sql_schema": ["table"],
-        "sql_query": ["query"],
-        "current_time": ["zone"],
-    }
-
-
 async def test_table_with_many_columns_is_bounded(
     owner: "asyncpg.Connection[asyncpg.Record]", owner_pool: Database
 ) -> None:

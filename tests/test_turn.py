@@ -1,6 +1,7 @@
 """One turn: the answer and its requests are shown, people who may not talk get none, and a halt ends it."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,17 @@ async def test_one_who_may_not_talk_does_not_silence_the_others() -> None:
     turn = Turn(id="turn-1", thread=THREAD, messages=messages)
     assert await take(answer, turn=turn, check=refuse_eve) == [Notice("Not with you."), Text("Hello, Ada.")]
     assert [each.messages for each in asked] == [messages[1:]]
+
+
+async def test_the_log_tells_how_earlier_attempts_ended(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a look at the record in Redis, which is gone after three days."""
+    caplog.set_level(logging.INFO, "bot")
+    turn = replace(TURN, attempt=7, failures=1, crashes=2, hangs=3)
+    await some_turns(Agent(Text("a")).answer, lambda id: ShownThread()).take(
+        turn, Store().receipt(), a_halt()
+    )
+    [line] = [each.__dict__ for each in caplog.records if each.message == "turn started"]
+    assert [line[name] for name in ("attempt", "failures", "crashes", "hangs")] == [7, 1, 2, 3]
 
 
 async def test_health_counts_the_turns_that_were_finished() -> None:

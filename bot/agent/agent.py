@@ -142,11 +142,10 @@ class Agent:
         """
         if proposal:
             state = await self._graph.aget_state(config)
-            return decided_course(state, proposal, _signed(turn.messages[0]))
+            return decided_course(state, proposal, _signed(turn.messages[0]), self._tools)
         if turn.attempt > 1:
             state = await self._graph.aget_state(config)
-            guarded = [tool.name for tool in self._tools if isinstance(tool, GuardedTool)]
-            course = repeated_course(state, _id(turn.messages[-1]), guarded)
+            course = repeated_course(state, _id(turn.messages[-1]), self._tools)
             if course:
                 asked = {_id(message) for message in turn.messages}
                 messages = [each for each in state.values["messages"] if each.id in asked]

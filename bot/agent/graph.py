@@ -280,7 +280,8 @@ class _Nodes:
             # langgraph would store a resume value; a decision belongs to its turn alone
             interrupt(proposed["request"])
         emit = get_stream_writer()
-        emit(parts.started(call))
+        titles = parts.titles_of(self._all_tools)
+        emit(parts.started(call, titles))
         began = time.monotonic()
         with use_asker(turn):
             if proposed is None:
@@ -291,7 +292,7 @@ class _Nodes:
                 )
         seconds = round(time.monotonic() - began, 3)
         log.info("tool ran", extra={"tool": call["name"], "status": result.status, "seconds": seconds})
-        emit(parts.ended(call, result))
+        emit(parts.ended(call, result, titles))
         # a predictable id, so that a rerun recognises a result that is stored already
         return {"messages": [result.model_copy(update={"id": parts.result_id(call)})]}
 

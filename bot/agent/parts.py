@@ -1,27 +1,19 @@
 """Conversion of LangChain messages to the parts of an answer. Pure."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.tools import BaseTool
 
 from bot.chat import Part, Text, ToolStep
 from bot.chat.text import one_line
 from bot.tools import files_of
 
-_MAX_TITLE = 120
+Titles = Mapping[str, str]
+"""Titles by the names of tools, shown to users while a tool runs. Other tools are shown by their names."""
 
-_TITLES = {
-    "sql_execute": "Change the database",
-    "sql_schema": "Look at the database schema",
-    "sql_query": "Query the database",
-    "chart": "Draw a chart",
-    "export": "Export rows",
-    "memory_save": "Remember",
-    "memory_search": "Search the memory",
-    "current_time": "Look at the clock",
-}
-"""Titles of the built-in tools, shown to users while a tool runs. Other tools are shown by their names."""
+_MAX_TITLE = 120
 
 _STATES: dict[str, Literal["finished", "failed"]] = {"success": "finished", "error": "failed"}
 
@@ -53,18 +45,23 @@ def has_spoken(messages: Sequence[AnyMessage]) -> bool:
     return False
 
 
-def started(call: ToolCall) -> ToolStep:
+def titles_of(tools: Iterable[BaseTool]) -> Titles:
+    """Return the titles of tools, by name; those of plug-ins have none."""
+    return {tool.name: tool.metadata["title"] for tool in tools if tool.metadata and "title" in tool.metadata}
+
+
+def started(call: ToolCall, titles: Titles) -> ToolStep:
     """Return the step that shows a tool call as started."""
-    return ToolStep(id=call["id"] or "", name=call["name"], state="started", title=_title(call))
+    return ToolStep(id=call["id"] or "", name=call["name"], state="started", title=_title(call, titles))
 
 
-def ended(call: ToolCall, result: ToolMessage) -> ToolStep:
+def ended(call: ToolCall, result: ToolMessage, titles: Titles) -> ToolStep:
     """Return the step that shows a tool call with its result."""
     return ToolStep(
         id=call["id"] or "",
         name=call["name"],
         state=_STATES[result.status],
-        title=_title(call),
+        title=_title(call, titles),
         output=_outcome(result.text),
     )
 
@@ -74,7 +71,7 @@ def result_id(call: ToolCall) -> str:
     return f"result_{call['id']}"
 
 
-def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Iterator[Part]:
+def replay(messages: Sequence[AnyMessage], titles: Titles, guarded: Collection[str] = ()) -> Iterator[Part]:
     """Yield the parts that these messages were shown as.
 
     Calls of `guarded` tools start when they are decided, all others at once.
@@ -89,17 +86,17 @@ def replay(messages: Sequence[AnyMessage], guarded: Collection[str] = ()) -> Ite
             for call in message.tool_calls:
                 calls[call["id"] or ""] = call
                 if call["name"] not in guarded:
-                    yield started(call)
+                    yield started(call, titles)
         elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
             call = calls[message.tool_call_id]
             if call["name"] in guarded:
-                yield started(call)
-            yield ended(call, message)
+                yield started(call, titles)
+            yield ended(call, message, titles)
             yield from files_of(message)
 
 
-def _title(call: ToolCall) -> str:
-    title = _TITLES.get(call["name"]) or _plugin_title(call["name"])
+def _title(call: ToolCall, titles: Titles) -> str:
+    title = titles.get(call["name"]) or _plugin_title(call["name"])
     detail = next((str(value) for value in call["args"].values() if value), "")
     return f"{title}: {one_line(detail, _MAX_TITLE)}" if detail else title
 

@@ -1,15 +1,17 @@
 """Decision how to resume a turn from the state that its checkpoint holds. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall
+from langchain_core.tools import BaseTool
 from langgraph.types import Command, StateSnapshot
 
 from bot.agent import parts
 from bot.agent.graph import Proposed, State, request_id, tool_task
 from bot.chat import Part, Proposal
+from bot.tools import GuardedTool
 
 _AGAIN = "decided_"
 _MESSAGE = "message_"
@@ -31,7 +33,7 @@ class Course:
     is_over: bool = False
 
 
-def repeated_course(state: StateSnapshot, newest: str, guarded: Collection[str]) -> Course | None:
+def repeated_course(state: StateSnapshot, newest: str, tools: Sequence[BaseTool]) -> Course | None:
     """Return how to resume a turn whose last message is `newest`, or None if it must start again."""
     messages: list[AnyMessage] = state.values.get("messages", [])
     ids = [message.id for message in messages]
@@ -42,15 +44,18 @@ def repeated_course(state: StateSnapshot, newest: str, guarded: Collection[str])
         return None
     proposals: dict[str, Proposed] = state.values.get("proposals") or {}
     calls = [call["id"] for message in made for call in _calls(message)]
+    guarded = [tool.name for tool in tools if isinstance(tool, GuardedTool)]
     asked = [proposals[id]["request"] for id in calls if id in proposals and not proposals[id]["refusal"]]
     return Course(
-        earlier=list(parts.replay(made, guarded)),
+        earlier=list(parts.replay(made, parts.titles_of(tools), guarded)),
         asked=asked,
         is_over=all(task.interrupts for task in state.tasks),
     )
 
 
-def decided_course(state: StateSnapshot, proposal: Proposal, signed: Mapping[str, str]) -> Course:
+def decided_course(
+    state: StateSnapshot, proposal: Proposal, signed: Mapping[str, str], tools: Sequence[BaseTool]
+) -> Course:
     """Return how the thread continues after the decision of a request.
 
     Usually the graph still waits at the call. If the conversation went on or its checkpoint is gone, the call
@@ -67,9 +72,8 @@ def decided_course(state: StateSnapshot, proposal: Proposal, signed: Mapping[str
         result = parts.result_id(call)
         if result in ids:
             made = _until_next(messages[ids.index(result) :])
-            return Course(
-                earlier=list(parts.replay([_message(call), *made], [proposal.tool])), is_over=not state.tasks
-            )
+            earlier = parts.replay([_message(call), *made], parts.titles_of(tools), [proposal.tool])
+            return Course(earlier=list(earlier), is_over=not state.tasks)
         if call["id"] == again or _waits(state, proposal.id):
             return Course()
     repeated = ToolCall(name=proposal.tool, args=dict(proposal.arguments), id=again, type="tool_call")

@@ -153,13 +153,17 @@ class Turn:
     """One or more messages that are answered together; a decision is always a separate turn.
 
     `id` is that of the first message. It and `messages` are the same on every attempt, so `id` is the
-    idempotency key of all effects of the turn. `attempt` counts from 1.
+    idempotency key of all effects of the turn. `attempt` counts from 1. Of the earlier attempts, `failures`
+    ended in an unexpected error, `crashes` with the process, and `hangs` hung its event loop.
     """
 
     id: str
     thread: ThreadId
     messages: tuple[Message, ...]
     attempt: int = 1
+    failures: int = 0
+    crashes: int = 0
+    hangs: int = 0
 
     @property
     def authors(self) -> tuple[str, ...]:

@@ -238,11 +238,12 @@ class Inbox:
             log.exception("message unreadable", extra={"thread_id": lease.thread, "turn": turn_id})
             await self._end(lease, turn_id, f"unreadable: {problem!r}")
             return None
-        turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt)
+        ended = {"failures": failures, "crashes": crashes, "hangs": hangs}
+        turn = Turn(id=turn_id, thread=messages[0].thread, messages=messages, attempt=attempt, **ended)
         self._journal.begun(turn, state)
         self._under_way.add(turn.id)
         reason = cast("Reason", keys.text(stopped)) if stopped else None
-        return Begun(turn, state, failures, crashes, bool(crashed), hangs, reason, keys.text(error))
+        return Begun(turn, state, bool(crashed), reason, keys.text(error))
 
     async def keep(self, lease: Lease, turn: Turn, receipt: Mapping[str, Json]) -> None:
         """Store the turn's receipt. Raises `LeaseLost`."""

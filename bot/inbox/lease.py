@@ -21,18 +21,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A turn that may run now, with the receipt that an earlier attempt left and how those attempts ended.
+    """Turn that may run now, with the receipt and the `error` of an earlier attempt.
 
-    `failures` counts the ones that ended in an error nobody foresaw, `crashes` those that never ended;
-    `crashed` is about the one before this. `hangs` counts those that hung the event loop. `stopped` is why
-    people want no more of it.
+    The attempt before this one ended with the process if `crashed`. `stopped` is the reason why the users
+    want no answer any more.
     """
 
     turn: Turn
     receipt: dict[str, Json]
-    failures: int = 0
-    crashes: int = 0
     crashed: bool = False
-    hangs: int = 0
     stopped: Reason | None = None
     error: str = ""

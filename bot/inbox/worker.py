@@ -218,7 +218,7 @@ class _Worker:
             self._queue.discard(lease)
             running = self._running.get(lease)
             if running and not running.is_released:
-                log.warning("lease lost, turn cancelled", extra={"thread_id": lease.thread})
+                log.warning("lease lost, turn cancelled", extra=self._names(lease))
                 running.task.cancel()
         await self._inbox.stay()
         await self._inbox.wake()
@@ -276,9 +276,13 @@ class _Worker:
             if begun:
                 await self._attempt(lease, begun)
         except LeaseLost:
-            log.warning("lease lost, turn abandoned", extra={"thread_id": lease.thread})
+            log.warning("lease lost, turn abandoned", extra=self._names(lease))
         except (RedisError, OSError) as error:
-            log.warning("turn interrupted by Redis", extra={"thread_id": lease.thread, "error": repr(error)})
+            log.warning("turn interrupted by Redis", extra={**self._names(lease), "error": repr(error)})
+
+    def _names(self, lease: Lease) -> dict[str, str]:
+        """Return the ids of a running turn for the log; that of the turn is empty until it has begun."""
+        return {"thread_id": lease.thread, "turn": self._running[lease].turn}
 
     async def _attempt(self, lease: Lease, begun: Begun) -> None:
         try:
@@ -291,9 +295,9 @@ class _Worker:
         turn, running = begun.turn, self._running[lease]
         running.turn = turn.id
         dead = _reason_to_give_up(begun, self._max_failures)
-        if begun.crashed and begun.crashes > 2 and not dead:
+        if begun.crashed and begun.turn.crashes > 2 and not dead:
             # a turn that kills the process may take other turns along: separate them in time
-            seconds = random.uniform(0, 2.0**begun.crashes)  # noqa: S311 - not for secrets
+            seconds = random.uniform(0, 2.0**begun.turn.crashes)  # noqa: S311 - not for secrets
             await self._postpone(lease, turn, seconds, "the process died", failed=False)
             return
         if dead and _is_mute(begun, self._max_failures):
@@ -356,22 +360,22 @@ class _Worker:
 
 def _reason_to_give_up(begun: Begun, max_failures: int) -> str:
     """Return the reason to give up the turn, for the operator; empty while another attempt makes sense."""
-    if begun.hangs >= MAX_HANGS:
-        return f"the process hung {begun.hangs} times during this turn"
-    if begun.crashes >= max_failures:
-        return f"the process died {begun.crashes} times during this turn"
-    if begun.failures >= max_failures or begun.turn.attempt > MAX_ATTEMPTS:
+    if begun.turn.hangs >= MAX_HANGS:
+        return f"the process hung {begun.turn.hangs} times during this turn"
+    if begun.turn.crashes >= max_failures:
+        return f"the process died {begun.turn.crashes} times during this turn"
+    if begun.turn.failures >= max_failures or begun.turn.attempt > MAX_ATTEMPTS:
         return f"failed {begun.turn.attempt - 1} times, at last with {begun.error}"
     return ""
 
 
 def _is_mute(begun: Begun, max_failures: int) -> bool:
     """Return True if even reporting the given-up turn crashes the process."""
-    return begun.hangs > MAX_HANGS or begun.crashes >= max_failures + MUTE_AFTER
+    return begun.turn.hangs > MAX_HANGS or begun.turn.crashes >= max_failures + MUTE_AFTER
 
 
 def _final_text(begun: Begun, dead: str) -> str:
-    if begun.hangs >= MAX_HANGS:
+    if begun.turn.hangs >= MAX_HANGS:
         return HUNG.format(reference=begun.turn.reference)
     if dead:
         return GIVEN_UP.format(reference=begun.turn.reference)

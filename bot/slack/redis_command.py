@@ -12,7 +12,7 @@ from slack_sdk.models.blocks import InputBlock, PlainTextInputElement
 from slack_sdk.models.views import View
 
 from bot.chat import BotError, Json, PlatformError
-from bot.commands.redis import Caller, Draft, NotStorable, NotUnderstood, Operations, Set, parse_ttl
+from bot.commands.redis import Caller, InvalidArgument, Operations, Set, parse_ttl, texts
 from bot.slack import responses
 from bot.slack.api import SlackApi
 from bot.slack.commands import REDIS, IsExternal
@@ -26,10 +26,6 @@ FORM = "agent-redis-set"
 
 _MAX_INPUT = 3_000
 """Characters that Slack takes in an input."""
-
-_TITLE, _SUBMIT, _CLOSE = "Store a value", "Store", "Cancel"
-_KEY, _VALUE, _TTL = "Key", "Value", "Seconds until it is deleted (empty: never)"
-_NOT_OPENED = "The form for the value could not be opened. Please try again. ({error})"
 
 
 def is_form(body: Mapping[str, Json]) -> bool:
@@ -47,17 +43,15 @@ def add_redis_command(
     """
 
     async def caller(user: str, team: str, channel: str) -> Caller:
-        where = f"slack:{team}:{channel}"
-        return Caller(f"slack:{user}", where, is_external=await is_external(user))
+        return Caller(f"slack:{user}", f"slack:{team}:{channel}", is_external=await is_external(user))
 
     async def answer(body: Mapping[str, Json]) -> str:
         author = await caller(body["user_id"], body["team_id"], body["channel_id"])
         outcome = await operations.typed(body.get("text") or "", author)
         return outcome if isinstance(outcome, str) else await _open_form(api, body, outcome)
 
-    async def store(body: Mapping[str, Json]) -> tuple[dict[str, str], str]:
-        user = body["user"]
-        author = await caller(user["id"], user["team_id"], _channel(body))
+    async def store(body: Mapping[str, Json]) -> tuple[str, str]:
+        author = await caller(body["user"]["id"], body["user"]["team_id"], _channel(body))
         return await _store(operations, body["view"]["state"]["values"], author)
 
     async def command(ack: AsyncAck, body: Mapping[str, Json]) -> None:
@@ -66,18 +60,18 @@ def add_redis_command(
     async def form(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         storing = asyncio.ensure_future(store(body))
         await asyncio.wait([storing], timeout=ack_timeout)
-        if storing.done() and (faults := storing.result()[0]):
-            await ack(response_action="errors", errors=faults)
+        if storing.done() and storing.result()[0]:
+            await ack(response_action="errors", errors=dict([storing.result()]))
             return
         await ack()
-        faults, text = await storing
-        await _send(api, body["user"]["id"], _channel(body), text or " ".join(faults.values()))
+        _, text = await storing
+        await _send(api, body["user"]["id"], _channel(body), text)
 
     app.command(REDIS)(command)
     app.view(FORM)(form)
 
 
-async def _open_form(api: SlackApi, body: Mapping[str, Json], draft: Draft) -> str:
+async def _open_form(api: SlackApi, body: Mapping[str, Json], draft: Set) -> str:
     """Open the form; return nothing, or a sentence if it cannot be opened."""
     try:
         # within 3 s: a trigger of Slack expires after that
@@ -85,24 +79,24 @@ async def _open_form(api: SlackApi, body: Mapping[str, Json], draft: Draft) -> s
             "views.open", trigger_id=body["trigger_id"], view=_form(draft, body["channel_id"]).to_dict()
         )
     except PlatformError as error:
-        return _NOT_OPENED.format(error=error)
+        return texts.FORM_NOT_OPENED.format(error=error)
     return ""
 
 
-def _form(draft: Draft, channel: str) -> View:
+def _form(draft: Set, channel: str) -> View:
     """Return the form that completes `draft`; its blocks are named after the fields of `Set`."""
     ttl = None if draft.ttl is None else str(draft.ttl)
     return View(
         type="modal",
         callback_id=FORM,
         private_metadata=channel,  # a submission does not say where the command was used
-        title=_TITLE,
-        submit=_SUBMIT,
-        close=_CLOSE,
+        title=texts.FORM,
+        submit=texts.FORM_STORE,
+        close=texts.FORM_CANCEL,
         blocks=[
-            _input("key", _KEY, draft.key),
-            _input("value", _VALUE, multiline=True),
-            _input("ttl", _TTL, ttl, optional=True),
+            _input("key", texts.FORM_KEY, draft.key),
+            _input("value", texts.FORM_VALUE, multiline=True),
+            _input("ttl", texts.FORM_TTL, ttl, optional=True),
         ],
     )
 
@@ -116,22 +110,18 @@ def _input(
     return InputBlock(block_id=name, label=label, element=element, optional=optional)
 
 
-async def _store(
-    operations: Operations, state: Mapping[str, Json], caller: Caller
-) -> tuple[dict[str, str], str]:
-    """Store the value; return the errors by the block that shows them, and the answer if there are none."""
+async def _store(operations: Operations, state: Mapping[str, Json], caller: Caller) -> tuple[str, str]:
+    """Store the value; return the answer, or an error after the input that shows it."""
     inputs = {block: next(iter(each.values())).get("value") or "" for block, each in state.items()}
     try:
         operation = Set(inputs["key"], inputs["value"], parse_ttl(inputs["ttl"]))
-        return {}, operation.describe(await operations.run(operation, caller))
-    except NotUnderstood as error:
-        return {"ttl": str(error)}, ""
-    except NotStorable as error:
-        return {error.field: str(error)}, ""
+        return "", (await operations.run(operation, caller)).text
+    except InvalidArgument as error:
+        return error.field, str(error)
     except BotError as error:
-        return {"value": str(error)}, ""
+        return "value", str(error)
     except Exception as error:  # noqa: BLE001 - the outermost boundary of a form: the user gets an answer
-        return {"value": responses.apology(error)}, ""
+        return "value", responses.apology(error)
 
 
 async def _send(api: SlackApi, user: str, channel: str, answer: str) -> None:

@@ -56,8 +56,8 @@ return found
 """
 
 
-class NotStorable(BotError):
-    """Key, value, time or pattern that the store does not accept; `str()` says why, `field` is its name."""
+class InvalidArgument(BotError):
+    """Key, value, time or pattern that is not accepted; `str()` says why, `field` is its name."""
 
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -83,15 +83,15 @@ class Listing:
 
     values: Mapping[str, Json]
     is_cut: bool
-    left_out: int
+    left_out: int = 0
 
 
 class KeyValueStore:
     """Store of values under text keys. Their prefix is added and removed here, so that no other key is used.
 
     A text is stored as it is, any other value as a JSON document. Keys have 1 to 512 bytes without the
-    prefix, values at most 1 MiB, both in UTF-8. All methods raise `NotStorable` for input outside of these
-    limits, and `StorageDown` for errors of Redis. The client must not decode responses.
+    prefix, values at most 1 MiB, both in UTF-8. All methods raise `InvalidArgument` for input outside of
+    these limits, and `StorageDown` for errors of Redis. The client must not decode responses.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
@@ -145,9 +145,9 @@ class KeyValueStore:
     async def mset(self, data: Mapping[str, Json], ttl: int | None = None) -> int:
         """Store several values in one transaction; return their number."""
         if not data:
-            raise NotStorable("data", "There is nothing to store: the data is empty.")
+            raise InvalidArgument("data", "There is nothing to store: the data is empty.")
         if len(data) > MAX_BATCH:
-            raise NotStorable(
+            raise InvalidArgument(
                 "data", f"At most {MAX_BATCH:,} values can be stored at once; these are {len(data):,}."
             )
         await self._store(data, ttl)
@@ -163,7 +163,7 @@ class KeyValueStore:
 
     async def _store(self, data: Mapping[str, Json], ttl: int | None) -> None:
         if ttl is not None and not 0 < ttl <= MAX_TTL_SECONDS:
-            raise NotStorable("ttl", f"A ttl is 1 to {MAX_TTL_SECONDS:,} seconds, not {ttl}.")
+            raise InvalidArgument("ttl", f"A ttl is 1 to {MAX_TTL_SECONDS:,} seconds, not {ttl}.")
         values = [(self._name(key), _value(value), isinstance(value, str)) for key, value in data.items()]
         with _storage_errors():
             async with self._redis.pipeline(transaction=True) as pipeline:
@@ -178,12 +178,7 @@ class KeyValueStore:
                 await pipeline.execute()
 
     def _name(self, key: str) -> bytes:
-        name = _bytes(key, "key")
-        if not 0 < len(name) <= MAX_KEY_BYTES:
-            raise NotStorable(
-                "key", f"A key must have 1 to {MAX_KEY_BYTES} bytes; this one has {len(name):,}."
-            )
-        return self._prefix + name
+        return self._prefix + _bytes(key, "key", MAX_KEY_BYTES, least=1)
 
     def _key(self, name: bytes) -> str:
         return _text(name.removeprefix(self._prefix))
@@ -225,18 +220,19 @@ def without_values(error: str) -> str:
     return said.partition(", with args beginning with:")[0]
 
 
-def _bytes(text: str, field: str) -> bytes:
+def _bytes(text: str, field: str, most: int, *, least: int = 0) -> bytes:
     try:
-        return text.encode()
+        data = text.encode()
     except UnicodeEncodeError as error:  # half of a surrogate pair
-        raise NotStorable(field, f"The {field} contains characters that are not valid text.") from error
+        raise InvalidArgument(field, f"The {field} contains characters that are not valid text.") from error
+    if least <= len(data) <= most:
+        return data
+    sentence = f"A {field} must have {least} to {most:,} bytes; this one has {len(data):,}."
+    raise InvalidArgument(field, sentence)
 
 
 def _pattern(text: str) -> bytes:
-    glob = _bytes(text, "pattern")
-    if len(glob) > MAX_KEY_BYTES:
-        raise NotStorable("pattern", f"A pattern has at most {MAX_KEY_BYTES} bytes.")
-    return glob
+    return _bytes(text, "pattern", MAX_KEY_BYTES)
 
 
 def _escaped(text: bytes) -> bytes:
@@ -248,22 +244,17 @@ def _value(value: Json) -> bytes:
     if not isinstance(value, str):
         _check(value)
         value = json.dumps(value, ensure_ascii=False)
-    data = _bytes(value, "value")
-    if len(data) > MAX_VALUE_BYTES:
-        raise NotStorable(
-            "value", f"A value has at most {MAX_VALUE_BYTES:,} bytes; this one has {len(data):,}."
-        )
-    return data
+    return _bytes(value, "value", MAX_VALUE_BYTES)
 
 
 def _check(value: Json, depth: int = 1) -> None:
-    """Raise `NotStorable` for a document that Redis would not return unchanged."""
+    """Raise `InvalidArgument` for a document that Redis would not return unchanged."""
     if depth > _MAX_DEPTH:
-        raise NotStorable("value", f"A value can have at most {_MAX_DEPTH} levels.")
+        raise InvalidArgument("value", f"A value can have at most {_MAX_DEPTH} levels.")
     if isinstance(value, int) and not _MIN_INT <= value <= _MAX_INT:
-        raise NotStorable("value", "A whole number has at most 64 bits; write it as a text.")
+        raise InvalidArgument("value", "A whole number has at most 64 bits; write it as a text.")
     if isinstance(value, float) and not math.isfinite(value):
-        raise NotStorable("value", "A number must be finite.")
+        raise InvalidArgument("value", "A number must be finite.")
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _check(inner, depth + 1)
 

@@ -73,6 +73,7 @@ def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
             name="chart",
             description=_CHART,
             args_schema=ChartArguments,
+            metadata={"title": "Draw a chart"},
             response_format="content_and_artifact",
         ),
         StructuredTool.from_function(
@@ -80,6 +81,7 @@ def file_tools(database: Database, keep: Keep) -> list[BaseTool]:
             name="export",
             description=_EXPORT,
             args_schema=ExportArguments,
+            metadata={"title": "Export rows"},
             response_format="content_and_artifact",
         ),
     ]

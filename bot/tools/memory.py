@@ -90,13 +90,18 @@ def memory_tools(recall: LongTermMemory) -> list[BaseTool]:
 
     return [
         StructuredTool.from_function(
-            coroutine=memory_save, name="memory_save", description=_SAVE, args_schema=MemorySaveArguments
+            coroutine=memory_save,
+            name="memory_save",
+            description=_SAVE,
+            args_schema=MemorySaveArguments,
+            metadata={"title": "Remember"},
         ),
         StructuredTool.from_function(
             coroutine=memory_search,
             name="memory_search",
             description=_SEARCH,
             args_schema=MemorySearchArguments,
+            metadata={"title": "Search the memory"},
         ),
     ]
 

@@ -79,7 +79,7 @@ def toolset(
 
     `recall` (long-term memory), `keep` (a store of files) and `writer` (for approved changes) each add the
     tools that need them. All are async and raise `ToolFailure` with words for the model. Those of memory take
-    from the turn what they may see, never from the model.
+    from the turn what they may see, never from the model. Their metadata has the `title` that users see.
     """
     changing = [_sql_execute(writer)] if writer else []
     files = file_tools(database, keep) if keep else []
@@ -107,12 +107,14 @@ def _sql_tools(database: Database, limits: QueryLimits) -> list[BaseTool]:
             name="sql_schema",
             description=_SQL_SCHEMA,
             args_schema=SqlSchemaArguments,
+            metadata={"title": "Look at the database schema"},
         ),
         StructuredTool.from_function(
             coroutine=sql_query,
             name="sql_query",
             description=_SQL_QUERY.format(rows=limits.rows),
             args_schema=SqlQueryArguments,
+            metadata={"title": "Query the database"},
         ),
     ]
 
@@ -128,6 +130,7 @@ def _sql_execute(writer: DatabaseWriter) -> BaseTool:
         name="sql_execute",
         description=_SQL_EXECUTE,
         args_schema=SqlExecuteArguments,
+        metadata={"title": "Change the database"},
         preview=writer.preview,
         outcome=writer.outcome,
     )
@@ -142,4 +145,5 @@ def _current_time() -> BaseTool:
         name="current_time",
         description=_CURRENT_TIME,
         args_schema=CurrentTimeArguments,
+        metadata={"title": "Look at the clock"},
     )

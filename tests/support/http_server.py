@@ -11,7 +11,6 @@ from bot.chat import Event, Message, Part, Receipt, Text, Turn
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
 from bot.concurrency.tasks import cancel
-from bot.http.chat import AUTHOR
 from bot.http.connections import Bounds
 from bot.http.errors import Handler
 from bot.http.platform import Http, connect
@@ -95,7 +94,7 @@ async def http_server(
         port=0,
         api_token=api_token,
         commands=commands or Commands(no_health, nothing_to_stop),
-        operations=Operations(KeyValueStore(redis, "kv:"), lambda user: user == AUTHOR),
+        operations=Operations(KeyValueStore(redis, "kv:"), lambda user: False),
         lookup=Lookup(redis),
         files=FileStore(redis),
         mounts=mounts or {},

@@ -1,42 +1,20 @@
 """Operations on keys and values for administrators, the same on every platform, with an audit log."""
 
-from bot.commands.redis.operations import (
-    ARGUMENTS,
-    TABLE,
-    All,
-    Command,
-    Delete,
-    Get,
-    Info,
-    Keys,
-    Mset,
-    Operation,
-    Set,
-)
-from bot.commands.redis.parser import HELP, Draft, NotUnderstood, build, parse, parse_ttl
-from bot.commands.redis.runner import Caller, NotAllowed, Operations
-from bot.storage.key_value import NotStorable
+from bot.commands.redis import texts
+from bot.commands.redis.arguments import parse_ttl
+from bot.commands.redis.operations import OPERATIONS, Operation, Set
+from bot.commands.redis.parser import build
+from bot.commands.redis.runner import Caller, Operations
+from bot.storage.key_value import InvalidArgument
 
 __all__ = [
-    "ARGUMENTS",
-    "HELP",
-    "TABLE",
-    "All",
+    "OPERATIONS",
     "Caller",
-    "Command",
-    "Delete",
-    "Draft",
-    "Get",
-    "Info",
-    "Keys",
-    "Mset",
-    "NotAllowed",
-    "NotStorable",
-    "NotUnderstood",
+    "InvalidArgument",
     "Operation",
     "Operations",
     "Set",
     "build",
-    "parse",
     "parse_ttl",
+    "texts",
 ]

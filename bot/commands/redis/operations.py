@@ -1,185 +1,163 @@
-"""Operations on keys and values, and the table from which parser, help, Discord options and HTTP follow."""
+"""Operations on keys and values: the table from which parser, help, Discord options and HTTP follow."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cache
+from typing import Annotated, ClassVar, get_origin, get_type_hints
 
 from bot.chat import Json
-from bot.commands.redis.format import as_text, count, describe_value, duration, line, listing, named
-from bot.storage.key_value import KeyValueStore
+from bot.commands.redis import texts
+from bot.commands.redis.arguments import Argument, Data, Key, Pattern, Ttl, Value
+from bot.commands.redis.texts import as_text, line, named
+from bot.storage.key_value import KeyValueStore, Listing
 
 MAX_KEYS = 1_000
 """Most keys in one answer."""
 
-Result = Mapping[str, Json]
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Result of an operation: the fields of an answer over HTTP, and Markdown for a chat."""
+
+    fields: Mapping[str, Json]
+    text: str
 
 
+@dataclass(frozen=True)
 class Operation(ABC):
-    """An operation; its fields are its arguments, over HTTP under the same names."""
+    """An operation; its fields are its arguments, over HTTP under the same names.
+
+    `name` is its name over HTTP and in the log, `word` its subcommand; the help adds `hint` to `summary`.
+    """
 
     name: ClassVar[str]
+    word: ClassVar[str]
+    summary: ClassVar[str]
+    hint: ClassVar[str] = ""
 
     @abstractmethod
-    async def run(self, store: KeyValueStore) -> Result:
-        """Return the result as JSON. Raises `NotStorable` and `bot.chat.StorageDown`."""
+    async def run(self, store: KeyValueStore) -> Answer:
+        """Run the operation. Raises `InvalidArgument` and `bot.chat.StorageDown`."""
 
-    @abstractmethod
-    def describe(self, result: Result) -> str:
-        """Return the result of `run` as Markdown."""
+    @classmethod
+    @cache
+    def arguments(cls) -> Mapping[str, Argument]:
+        """Return the fields that users of a chat platform can enter, in order."""
+        hints = get_type_hints(cls, include_extras=True)
+        return {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}
 
 
 @dataclass(frozen=True)
 class Set(Operation):
-    """Store a value, for `ttl` seconds if given."""
+    """Store a value, for `ttl` seconds if given. In a chat, one without a value is a draft for a form."""
 
-    name = "set"
-    key: str
-    value: Json
-    ttl: int | None = None
+    name = word = "set"
+    summary, hint = "Store a value", "everything after the key, or else from a form"
+    key: Key
+    value: Value
+    ttl: Ttl = None
 
-    async def run(self, store: KeyValueStore) -> Result:
+    async def run(self, store: KeyValueStore) -> Answer:
         await store.set(self.key, self.value, self.ttl)
-        return {"result": True}
-
-    def describe(self, result: Result) -> str:
-        return f"Stored {named(self.key)}{duration(self.ttl)}."
+        return _changed(True, texts.stored(named(self.key), self.ttl))
 
 
 @dataclass(frozen=True)
 class Get(Operation):
-    """Read a value; the result has a `type` if it is not a text, and a `ttl` if it expires."""
+    """Read a value; the answer has a `type` if it is not a text, and a `ttl` if it expires."""
 
-    name = "get"
-    key: str
+    name = word = "get"
+    summary = "Show a value"
+    key: Key
 
-    async def run(self, store: KeyValueStore) -> Result:
+    async def run(self, store: KeyValueStore) -> Answer:
         value = await store.get(self.key)
         if value is None:
-            return {"result": None}
+            return Answer({"result": None, "value": None}, texts.NOTHING.format(key=named(self.key)))
+        content = json.loads(value.text) if value.type == "json" and value.text else value.text
         kind = {} if value.type == "string" else {"type": value.type}
         ttl = {} if value.ttl is None else {"ttl": value.ttl}
-        return {"result": value.text, **kind, **ttl}
-
-    def describe(self, result: Result) -> str:
-        return describe_value(self.key, result["result"], result.get("type", "string"), result.get("ttl"))
+        return Answer(
+            {"result": value.text, "value": content, **kind, **ttl}, texts.describe_value(self.key, value)
+        )
 
 
 @dataclass(frozen=True)
 class Delete(Operation):
     """Remove a value of any type; the result is false if there was none."""
 
-    name = "delete"
-    key: str
+    name, word = "delete", "del"
+    summary = "Delete a value"
+    key: Key
 
-    async def run(self, store: KeyValueStore) -> Result:
-        return {"result": await store.delete(self.key)}
-
-    def describe(self, result: Result) -> str:
-        return f"Deleted {named(self.key)}." if result["result"] else f"There is no {named(self.key)}."
+    async def run(self, store: KeyValueStore) -> Answer:
+        is_deleted = await store.delete(self.key)
+        sentence = texts.DELETED if is_deleted else texts.NOT_FOUND
+        return _changed(is_deleted, sentence.format(key=named(self.key)))
 
 
 @dataclass(frozen=True)
 class Keys(Operation):
     """List the first keys that match a glob."""
 
-    name = "keys"
-    pattern: str = "*"
+    name = word = "keys"
+    summary, hint = "List keys", "`*`, `?` and `[ab]` are wildcards"
+    pattern: Pattern = "*"
 
-    async def run(self, store: KeyValueStore) -> Result:
+    async def run(self, store: KeyValueStore) -> Answer:
         keys = await store.keys(self.pattern, MAX_KEYS + 1)  # one more shows that there are more
-        return {"result": keys[:MAX_KEYS], "truncated": len(keys) > MAX_KEYS}
-
-    def describe(self, result: Result) -> str:
-        condition = "" if self.pattern == "*" else f" that match {named(self.pattern)}"
-        return listing(f"Keys{condition}", [line(key) for key in result["result"]], result)
+        found = Listing(dict.fromkeys(keys[:MAX_KEYS]), is_cut=len(keys) > MAX_KEYS)
+        title = "Keys" if self.pattern == "*" else f"Keys that match {named(self.pattern)}"
+        fields = {"result": [*found.values], "truncated": found.is_cut}
+        return Answer(fields, texts.listing(title, found, map(line, found.values)))
 
 
 @dataclass(frozen=True)
 class All(Operation):
     """List the first keys that match a glob, with their values; fewer when the values are long."""
 
-    name = "all"
-    pattern: str = "*"
+    name = word = "all"
+    summary = "List keys with their values"
+    pattern: str = "*"  # over HTTP only
 
-    async def run(self, store: KeyValueStore) -> Result:
+    async def run(self, store: KeyValueStore) -> Answer:
         found = await store.all(MAX_KEYS, self.pattern)
         left_out = {"left_out": found.left_out} if found.left_out else {}
-        return {"result": dict(found.values), "truncated": found.is_cut, **left_out}
-
-    def describe(self, result: Result) -> str:
-        lines = [f"{line(key)} = {line(as_text(value))}" for key, value in result["result"].items()]
-        return listing("Keys with text", lines, result)
+        fields = {"result": dict(found.values), "truncated": found.is_cut, **left_out}
+        lines = (f"{line(key)} = {line(as_text(value))}" for key, value in found.values.items())
+        return Answer(fields, texts.listing("Keys with text", found, lines))
 
 
 @dataclass(frozen=True)
 class Mset(Operation):
     """Store several values at once, atomically."""
 
-    name = "mset"
-    data: Mapping[str, Json]
-    ttl: int | None = None
+    name = word = "mset"
+    summary = "Store several values at once"
+    data: Data
+    ttl: Ttl = None
 
-    async def run(self, store: KeyValueStore) -> Result:
-        return {"result": await store.mset(self.data, self.ttl)}
-
-    def describe(self, result: Result) -> str:
-        return f"Stored {count(result['result'], 'value')}{duration(self.ttl)}."
+    async def run(self, store: KeyValueStore) -> Answer:
+        number = await store.mset(self.data, self.ttl)
+        return _changed(number, texts.stored(texts.count(number, "value"), self.ttl))
 
 
 @dataclass(frozen=True)
 class Info(Operation):
     """Describe the server."""
 
-    name = "info"
+    name = word = "info"
+    summary = "Show the state of Redis"
 
-    async def run(self, store: KeyValueStore) -> Result:
-        return {"result": await store.info()}
-
-    def describe(self, result: Result) -> str:
-        facts = {
-            name: ", ".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in result["result"].items()
-        }
-        return "\n".join(f"- **{name.replace('_', ' ')}** {fact}" for name, fact in facts.items())
+    async def run(self, store: KeyValueStore) -> Answer:
+        facts = await store.info()
+        return Answer({"result": facts}, texts.facts(facts))
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """Argument of a command: its place in a typed line, and its description in a form."""
-
-    usage: str
-    description: str
+OPERATIONS: tuple[type[Operation], ...] = (Set, Get, Delete, Keys, All, Mset, Info)
 
 
-ARGUMENTS: Mapping[str, Argument] = {
-    "key": Argument("KEY", "The key, without the prefix that the bot adds"),
-    "value": Argument("VALUE", "The value; without it a form with several lines opens"),
-    "data": Argument('{"KEY": "VALUE", …}', 'A JSON object of texts, such as {"greeting": "hello"}'),
-    "ttl": Argument("[--ttl SECONDS]", "Seconds after which the value is deleted; without them it stays"),
-    "pattern": Argument("[PATTERN]", "A pattern with the wildcards *, ? and [ab]; without it all keys"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Subcommand of `/agent-redis`; `hint` is shown in the help only."""
-
-    word: str
-    summary: str
-    operation: type[Operation]
-    arguments: tuple[str, ...] = ()
-    hint: str = ""
-
-
-TABLE = (
-    Command(
-        "set", "Store a value", Set, ("key", "value", "ttl"), "everything after the key, or else from a form"
-    ),
-    Command("get", "Show a value", Get, ("key",)),
-    Command("del", "Delete a value", Delete, ("key",)),
-    Command("keys", "List keys", Keys, ("pattern",), "`*`, `?` and `[ab]` are wildcards"),
-    Command("all", "List keys with their values", All),
-    Command("mset", "Store several values at once", Mset, ("data", "ttl")),
-    Command("info", "Show the state of Redis", Info),
-)
+def _changed(result: Json, sentence: str) -> Answer:
+    return Answer({"result": result, "message": sentence}, sentence)

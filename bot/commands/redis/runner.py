@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from bot.chat import BotError, Json
-from bot.commands.redis.format import line
-from bot.commands.redis.operations import Delete, Get, Keys, Mset, Operation, Result, Set
-from bot.commands.redis.parser import HELP, Draft, NotUnderstood, parse
-from bot.storage.key_value import KeyValueStore, NotStorable
+from bot.commands.redis import texts
+from bot.commands.redis.operations import Answer, Delete, Get, Keys, Mset, Operation, Set
+from bot.commands.redis.parser import HELP, parse
+from bot.commands.redis.texts import line
+from bot.storage.key_value import InvalidArgument, KeyValueStore
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +21,6 @@ _MAX_LOGGED = 20
 _MAX_SUGGESTED = 25
 _SUGGEST_SECONDS = 1.5
 
-_NOT_FOR_EXTERNAL = "Only administrators can do this, and never guests or users from other organisations."
-_NOT_ADMIN = (
-    "Only administrators can do this, and {user} is not one. Ask the bot's operator to add {user} to "
-    "ADMIN_USERS."
-)
-
 Outcome = Literal["done", "refused", "invalid", "failed"]
 
 
@@ -35,11 +30,15 @@ class NotAllowed(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Caller: an author, as `platform:id`, and the place; `is_external` marks a guest or an external user."""
+    """Caller: an author, as `platform:id`, and the place.
+
+    `is_external` marks a guest or an external user, `is_operator` an authenticated caller over HTTP.
+    """
 
     user: str
     where: str
     is_external: bool = False
+    is_operator: bool = False
 
 
 class Operations:
@@ -49,8 +48,8 @@ class Operations:
         self._store = store
         self._is_admin = is_admin
 
-    async def run(self, operation: Operation, caller: Caller) -> Result:
-        """Return the result as JSON. Raises `NotAllowed`, `NotStorable` and `bot.chat.StorageDown`."""
+    async def run(self, operation: Operation, caller: Caller) -> Answer:
+        """Run an operation. Raises `NotAllowed`, `InvalidArgument` and `bot.chat.StorageDown`."""
         if sentence := self.refusal(operation, caller):
             raise NotAllowed(sentence)
         outcome: Outcome = "failed"
@@ -58,7 +57,7 @@ class Operations:
         try:
             result = await operation.run(self._store)
             outcome = "done"
-        except NotStorable:
+        except InvalidArgument:
             outcome = "invalid"
             raise
         except BotError as error:
@@ -69,33 +68,33 @@ class Operations:
         return result
 
     async def answer(self, operation: Operation, caller: Caller) -> str:
-        """Run an operation and return the result as Markdown."""
+        """Run an operation and return its answer as Markdown, or the sentence of an error."""
         try:
-            return operation.describe(await self.run(operation, caller))
+            return (await self.run(operation, caller)).text
         except BotError as error:
             return str(error)
 
-    async def typed(self, text: str, caller: Caller) -> str | Draft:
+    async def typed(self, text: str, caller: Caller) -> str | Set:
         """Return the answer to a typed line, or a draft that a form completes."""
         try:
             operation = parse(text)
-        except NotUnderstood as error:
+        except InvalidArgument as error:
             return self.refusal(None, caller) or f"{error}\n{HELP}"
-        if isinstance(operation, Draft):
-            return self.refusal(operation, caller) or operation
-        return await self.answer(operation, caller)
+        return operation if self.is_draft(operation, caller) else await self.answer(operation, caller)
 
-    def refusal(self, operation: Operation | Draft | None, caller: Caller) -> str | None:
+    def is_draft(self, operation: Operation, caller: Caller) -> TypeGuard[Set]:
+        """Return whether a form has to ask for the value, and the caller is allowed to store it."""
+        return isinstance(operation, Set) and operation.value == "" and self._is_allowed(caller)
+
+    def refusal(self, operation: Operation | None, caller: Caller) -> str | None:
         """Return a sentence for a caller who is not allowed to do this, else None.
 
-        The operation is None if it was not understood.
+        The operation is None if the input was not one.
         """
         if self._is_allowed(caller):
             return None
         _audit(operation, caller, "refused", {})
-        if caller.is_external:
-            return _NOT_FOR_EXTERNAL
-        return _NOT_ADMIN.format(user=caller.user)
+        return (texts.NOT_FOR_EXTERNAL if caller.is_external else texts.NOT_ADMIN).format(user=caller.user)
 
     async def suggest(self, part: str, caller: Caller) -> Sequence[str]:
         """Return keys that contain `part`, those that begin with it first; none without permission."""
@@ -110,23 +109,21 @@ class Operations:
         return sorted(plain, key=lambda key: (not key.startswith(part), key))[:_MAX_SUGGESTED]
 
     def _is_allowed(self, caller: Caller) -> bool:
-        return self._is_admin(caller.user) and not caller.is_external
+        return caller.is_operator or (self._is_admin(caller.user) and not caller.is_external)
 
 
-def _audit(
-    operation: Operation | Draft | None, caller: Caller, outcome: Outcome, reason: dict[str, Json]
-) -> None:
+def _audit(operation: Operation | None, caller: Caller, outcome: Outcome, reason: dict[str, Json]) -> None:
     about = {"by": caller.user, "platform": caller.user.partition(":")[0], "where": caller.where}
     name = operation.name if operation else "unknown"
     log.info(AUDIT, extra={**about, "operation": name, **_subject(operation), "outcome": outcome, **reason})
 
 
-def _subject(operation: Operation | Draft | None) -> dict[str, Json]:
+def _subject(operation: Operation | None) -> dict[str, Json]:
     """Return the arguments for the log, without values."""
     match operation:
         case Get(key=key) | Delete(key=key):
             return {"keys": [line(key)]}
-        case Set(key=key, ttl=ttl) | Draft(key=key, ttl=ttl):
+        case Set(key=key, ttl=ttl):
             return {"keys": [line(key)], "ttl": ttl}
         case Mset(data=data, ttl=ttl):
             names = [line(key) for key in list(data)[:_MAX_LOGGED]]
