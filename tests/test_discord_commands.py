@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.chat import Approval, Health, Message, TypedDecision
-from bot.commands.approvals import DecisionAnswer
+from bot.commands.decisions import DecisionAnswer
 from bot.discord import commands as discord_commands
 from tests.servers.discord.interactions import Kind
 from tests.servers.discord.records import MessageFlag

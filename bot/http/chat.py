@@ -32,6 +32,7 @@ from bot.chat import (
     ThreadId,
     ToolStep,
 )
+from bot.chat.texts import STOPPED
 from bot.commands.commands import Commands, typed
 from bot.concurrency.tasks import cancel
 from bot.http import bodies
@@ -56,7 +57,7 @@ LOOKING = "http looks for an answer"
 DELIVER_SECONDS = 10.0
 """Seconds that a caller waits until a message is stored."""
 
-TAKEN_BACK = Notice("Stopped.")
+TAKEN_BACK = Notice(STOPPED)
 """Answer to a message that waited after a stopped turn; that turn ends with the same word."""
 
 AUTHOR = CALLER

@@ -22,7 +22,7 @@ from bot.chat import (
     ToolStep,
     Turn,
 )
-from bot.commands.approvals import asked, named
+from bot.commands.approval_texts import asked, named
 from bot.http.errors import Refusal, not_now
 
 MAX_REMEMBERED = 1_000
