@@ -9,6 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
 from pathlib import Path
 
+from bot.agent.attachments import texts
 from bot.chat import FileRefused, Json
 
 SECONDS = 20.0
@@ -23,8 +24,6 @@ _AT_ONCE = 2
 _LAUNCHER = Path(__file__).with_name("confinement.py")
 _PROGRAM = Path(__file__).with_name("child.py")
 
-_TOO_MUCH = "opening it takes too much memory or time"
-_DAMAGED = "it is damaged, or not what its name says"
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "text": {"text": str, "chars": int, "encoding": str},
     "pdf": {"text": str, "pages": int, "read": int},
@@ -51,17 +50,17 @@ async def opened(what: str, content: bytes, limit: int) -> tuple[Mapping[str, Js
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd="/"
             )
         except OSError as error:  # no process or memory is available
-            raise FileRefused("it cannot be opened at the moment") from error
+            raise FileRefused(texts.NOT_OPENED) from error
         try:
             async with asyncio.timeout(SECONDS):
                 output = await _exchange(child, content, MOST_BYTES + _BYTES_PER_CHAR * limit)
         except TimeoutError as error:
-            raise FileRefused("opening it takes too long") from error
+            raise FileRefused(texts.TOO_SLOW) from error
         finally:
             await _end(child)
     told, _, rest = output.partition(b"\n")
     if not told:  # killed at a limit
-        raise FileRefused(_TOO_MUCH)
+        raise FileRefused(texts.TOO_EXPENSIVE)
     answer = _answer(told, _FIELDS[what])
     if problem := answer.get("problem"):
         raise FileRefused(str(problem))
@@ -78,7 +77,7 @@ async def _exchange(child: Process, content: bytes, most: int) -> bytes:
     while chunk := await child.stdout.read(_CHUNK):
         output += chunk
         if len(output) > most:
-            raise FileRefused(_TOO_MUCH)
+            raise FileRefused(texts.TOO_EXPENSIVE)
     return bytes(output)
 
 
@@ -94,7 +93,7 @@ def _answer(told: bytes, fields: Mapping[str, type]) -> Mapping[str, Json]:
         type(answer.get(name)) is kind for name, kind in fields.items()
     )
     if not is_sound or not _ENCODING.fullmatch(str(answer.get("encoding", "none"))):
-        raise FileRefused(_DAMAGED)
+        raise FileRefused(texts.DAMAGED)
     return {name: answer[name] for name in fields}
 
 
