@@ -76,7 +76,7 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
         await bot.reply(await direct(server), answer=fixed(request))
         [asked] = [each for each in server.messages(server.dm(server.alice)) if each.components]
         pressed = await server.click(server.alice, asked, "Approve")
-    assert "Something went wrong." in pressed.content
+    assert "Something went wrong on my side." in pressed.content
 
 
 async def test_commands_are_registered_once(server: Discord, bot: Bot) -> None:

@@ -35,10 +35,6 @@ QUESTION_DELETED = "the question was deleted"
 QUESTION_CHANGED = "the question was edited or deleted"
 """Reasons of a rejection that nobody has typed."""
 
-NOT_FOR_EXTERNAL = "Guests and users from other organisations cannot approve requests."
-
-NOT_STORED = "I could not store your decision. Please press the button again in a moment."
-
 Name = Callable[[str], str]
 """Function that returns the display form of an author."""
 
@@ -148,11 +144,16 @@ def unknown_request(id: str) -> str:
     return f"There is no open request `{id}`. It may have expired: ask for it again."
 
 
+NOT_FOR_EXTERNAL = "Guests and users from other organisations cannot approve requests."
+
+NOT_STORED = "I could not store your decision. Please press the button again in a moment."
+
+_EXPIRED = "This request has expired. Ask for it again if you still need it."
+
+
 def taken(approval: Approval) -> str:
     """Return the reply to a decision that counts."""
-    first = {"approved": "Approved.", "rejected": "Rejected."}.get(
-        approval.state, "This request has expired."
-    )
+    first = {"approved": "Approved.", "rejected": "Rejected."}.get(approval.state, _EXPIRED)
     return f"{first}\n\n{_shown(approval)}"
 
 
@@ -162,7 +163,7 @@ def too_late(approval: Approval) -> str:
         case "asked":
             first = "This request has just been decided."
         case "expired":
-            first = "This request expired before anybody decided. Ask for it again if you still need it."
+            first = _EXPIRED
         case verdict:
             first = f"This request was already {verdict} by {named(approval, approval.by)}."
     return f"{first}\n\n{_shown(approval)}"

@@ -9,7 +9,7 @@ from bot.discord.destination import Destination
 from bot.discord.errors import reason
 from bot.discord.messages import nonce_of
 from bot.platforms.fallback import Way, notify
-from bot.platforms.texts import not_shown
+from bot.platforms.texts import answer, not_shown
 
 
 async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception) -> bool:
@@ -23,7 +23,7 @@ async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception) -> 
     author = question.place.get("author", "")
     if question.direct or question.bot_ids or not author:
         return False
-    text = f"<@{author}> {not_shown(f'my answer in <#{channel}>', reason(error))}"
+    text = f"<@{author}> {not_shown(answer(f'<#{channel}>'), reason(error))}"
     user = int(author)
 
     async def say(destination: Destination) -> None:

@@ -14,7 +14,7 @@ from bot.discord.destination import Destination
 from bot.discord.errors import Refused
 from bot.discord.part_timeout import PartTimeout
 from bot.discord.texts import REST_REFUSED
-from bot.platforms.texts import not_shown
+from bot.platforms.texts import REST, not_shown
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Messages:
                 await self._show_somehow(index, text)
         except Refused as error:
             log.warning("answer cut short", extra={"reason": str(error)})
-            await self._post(not_shown("the rest of this answer", REST_REFUSED), len(self._ids), "cut short")
+            await self._post(not_shown(REST, REST_REFUSED), len(self._ids), "cut short")
             await self._receipt.save(cut_short=True, sending=None)
             return
         shown = sum(map(len, texts))

@@ -7,10 +7,11 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
+from bot.chat import StorageDown
 from bot.commands.redis import TABLE, Caller, Delete, Get, Mset, Operation, Operations, Set
-from bot.http import bodies
+from bot.http import bodies, texts
 from bot.http.chat import AUTHOR
-from bot.http.errors import Refusal
+from bot.http.errors import Refusal, not_now
 
 _SHAPES: Mapping[str, TypeAdapter[Operation]] = {
     each.operation.name: TypeAdapter(each.operation) for each in TABLE
@@ -29,9 +30,12 @@ async def run(request: web.Request, operations: Operations) -> web.Response:
     body = await bodies.read(request)
     name = bodies.parse(_NAMED, body).operation
     if not isinstance(name, str) or name not in _SHAPES:
-        raise Refusal(400, "Invalid operation", details={"operations": list(_SHAPES)})
+        raise Refusal(400, texts.UNKNOWN_OPERATION, details={"operations": list(_SHAPES)})
     operation = bodies.parse(_SHAPES[name], body)
-    answer = {**await operations.run(operation, Caller(AUTHOR, request.remote or ""))}
+    try:
+        answer = {**await operations.run(operation, Caller(AUTHOR, request.remote or ""))}
+    except StorageDown as error:  # its text is for administrators, who are the only callers
+        raise not_now(str(error)) from error
     match operation:
         case Get():
             is_document = answer.get("type") == "json"

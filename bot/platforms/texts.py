@@ -9,6 +9,16 @@ def not_shown(what: str, reason: str) -> str:
     return f"I could not show {what}: {reason}"
 
 
+PART = "part of my answer here"
+REST = "the rest of this answer"
+"""Parts of an answer as `not_shown` takes them."""
+
+
+def answer(channel: str = "") -> str:
+    """Return an answer as `not_shown` takes it, with the mention of its channel."""
+    return f"my answer in {channel}" if channel else "my answer"
+
+
 def file(name: str) -> str:
     """Return a file as `not_shown` takes it."""
     return f"the file {name}"

@@ -5,7 +5,7 @@ from functools import partial
 
 from bot.chat import Json, Turn
 from bot.platforms.fallback import notify
-from bot.platforms.texts import not_shown
+from bot.platforms.texts import answer, not_shown
 from bot.slack import texts
 from bot.slack.api import SlackApi
 
@@ -26,8 +26,8 @@ async def notify_author(api: SlackApi, turn: Turn, code: str) -> None:
     `code` is Slack's error code.
     """
     place, thread = turn.messages[-1].place, turn.thread
-    where = "" if turn.direct else f" in <#{thread.channel}>"
-    text = not_shown(f"my answer{where}", texts.answer_refused(code))
+    channel = "" if turn.direct else f"<#{thread.channel}>"
+    text = not_shown(answer(channel), texts.answer_refused(code))
     # Slack shows an ephemeral message only in a thread that already exists
     in_thread = {"thread_ts": thread.thread} if place["ts"] != thread.thread else {}
     ways: list[tuple[str, dict[str, Json]]] = [

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bot.chat import File, Json, Receipt, ThreadId
-from bot.platforms.texts import not_shown
+from bot.platforms.texts import PART, not_shown
 from bot.slack.api import SlackApi, pages
 from bot.slack.block_text import BlockText
 from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
@@ -222,7 +222,7 @@ class Messages:
         except Refused as error:
             if self._thread != self._receipt.turn.thread:
                 raise
-            sentence = not_shown("part of my answer here", refused(error.code))
+            sentence = not_shown(PART, refused(error.code))
         try:
             return await self._post_once(as_it_is(sentence), part, extra)
         except Refused as error:

@@ -27,7 +27,7 @@ NO_TOOLS = (
     "The model or its service cannot call tools, and I need them. "
     f"{_OPERATOR} to turn on tool calls there, or to choose another OPENAI_MODEL."
 )
-NO_PICTURES = f"The model cannot look at pictures. {_OPERATOR} to set OPENAI_VISION=false."
+NO_PICTURES = f"The model cannot process pictures. {_OPERATOR} to set OPENAI_VISION=false."
 TOO_LONG = (
     "This conversation is too long for the model. Please ask a shorter question, or start a new thread."
 )
@@ -35,7 +35,7 @@ WITHHELD = (
     "The model service's content filter blocked this answer. Please rephrase your question, or start a new "
     "thread."
 )
-REFUSED = "The model service refused this request. Please try a shorter question, or start a new thread."
+REFUSED = "The model service refused this request. Please ask a shorter question, or start a new thread."
 NO_WORDS = "The model gave no answer. Please ask again, or rephrase your question."
 ALL_THINKING = "The model reached its length limit before it gave an answer. Please ask for less at once."
 
