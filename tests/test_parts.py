@@ -119,7 +119,7 @@ async def test_replay_is_what_was_shown_when_rounds_are_used_up(model: ModelServ
     """The answer that the bot itself gives then is replayed like the model's."""
     model.script(Script(text="Looking.", tool_calls=[QUERY]), Script(text="", tool_calls=[QUERY]))
     shown, messages = await lived(model, rounds=1)
-    assert "rounds of tool calls" in "".join(each.text for each in shown if isinstance(each, Text))
+    assert "round of tool calls" in "".join(each.text for each in shown if isinstance(each, Text))
     assert shape(list(parts.replay(messages))) == shape(shown)
 
 

@@ -64,10 +64,10 @@ async def export(database: Database, keep: Keep, query: str, limits: ExportLimit
                     break
     if not sheet.rows and sheet.is_cut:
         raise ToolFailure(
-            "Even the first row is too large for a file. Select fewer columns, or cut long values."
+            "Even the first row is too large for a file.\nSelect fewer columns, or cut long values."
         )
     if not sheet.rows:
-        raise ToolFailure("The query returned no rows, so there is nothing to export. Check its conditions.")
+        raise ToolFailure("The query returned no rows, so there is nothing to export.\nCheck its conditions.")
     content = sheet.content()
     about = f"{_count(sheet.rows, 'row')} and {_count(len(columns), 'column')} as CSV"
     file = await keep(file_name(_subject(query), content, "csv"), "text/csv", content, about)

@@ -60,7 +60,7 @@ async def rehearse(connection: Connection, change: Change) -> Rehearsal:
     untried = await _reason_against_trying(connection, change, rows)
     _require(
         not (untried and change.skips_conflicts),
-        f"ON CONFLICT is not possible: how many rows it would skip cannot be told, because {untried}. "
+        f"ON CONFLICT is not possible: how many rows it would skip cannot be told, because {untried}.\n"
         "Exclude them with WHERE NOT EXISTS.",
     )
     path = await connection.fetchval("SELECT current_schemas(false)::text[]")
@@ -91,7 +91,7 @@ async def _require_small_plan(connection: Connection, reading: str) -> None:
     _require(
         top["Plan Rows"] <= _MOST_ESTIMATED_ROWS and top["Total Cost"] <= _MOST_COST,
         "It would be too much work: PostgreSQL expects far more rows or reading than a change from a chat "
-        "may take. Name fewer rows, by indexed columns.",
+        "may take.\nName fewer rows, by indexed columns.",
     )
 
 
