@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.chat import Approval, Health, Message, TypedDecision
+from bot.chat import Approval, Health, Message, StorageDown, TypedDecision
+from bot.chat.texts import NO_STORAGE
 from bot.commands.decisions import DecisionAnswer
 from bot.discord import commands as discord_commands
 from tests.servers.discord.interactions import Kind
@@ -53,6 +54,17 @@ async def test_a_command_that_fails_says_so(server: Discord) -> None:
         shown = await server.command("agent-health")
         assert "Something went wrong" in shown.content
         assert "broken" not in shown.content
+
+
+async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(server: Discord) -> None:
+    """As on Slack. Fault: it got a reference, as after an error of the bot's own."""
+
+    async def examine() -> list[Health]:
+        raise StorageDown("Redis did not answer")
+
+    async with bot_of(server, examine) as bot, bot.listening():
+        await server.connected()
+        assert (await server.command("agent-health")).content == NO_STORAGE
 
 
 async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:

@@ -38,7 +38,7 @@ MEMORY_USAGE = (
     "`/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
 )
 
-MEMORY_SENT = "I have sent you the file in our direct messages."
+MEMORY_SENT = "I have sent you a file in our direct messages."
 
 
 def unknown_command(command: str, known: Iterable[str]) -> str:
