@@ -11,12 +11,14 @@ import structlog
 
 from bot.access.approvals import Approvals
 from bot.chat import Correction, Decision, Event, Halt, Message, Receipt, Stop, Turn, Withdrawal
+from bot.chat.texts import NOT_THEIRS
+from bot.commands import approval_texts
 from bot.commands.commands import typed
 from bot.commands.health import HealthChecks
 from bot.concurrency.tasks import cancel
 from bot.concurrency.watchdog import Watchdog
 from bot.config import Settings, summary
-from bot.inbox import NOT_THEIRS, Inbox, Lookup, serve
+from bot.inbox import Inbox, Lookup, serve
 from bot.platforms.registry import Platforms
 from bot.platforms.supervise import keep_up, supervise
 from bot.turn import Turns
@@ -100,10 +102,10 @@ class Bot:
         outcome = await self.inbox.put(event)
         match event:
             case Correction():
-                edited_at, reason = event.edited_at, "the question was edited"
+                edited_at, reason = event.edited_at, approval_texts.QUESTION_EDITED
                 await self.approvals.withdraw(event.message.id, reason, before=edited_at)
             case Withdrawal():
-                await self.approvals.withdraw(event.message_id, "the question was deleted")
+                await self.approvals.withdraw(event.message_id, approval_texts.QUESTION_DELETED)
             case Stop() if outcome == "refused":
                 self._refuse(event)
             case _:

@@ -38,13 +38,9 @@ from bot.chat import (
     Turn,
     harmless,
 )
+from bot.chat.texts import too_long, turn_failed
 
 log = logging.getLogger(__name__)
-
-_FAILED = "Something went wrong on my side, and I could not finish this. Reference: `{reference}`."
-_TOO_LONG = (
-    "I stopped here because this took longer than {minutes:g} minutes. Please ask again, or for a part of it."
-)
 
 
 class TypedCommands(Protocol):
@@ -214,11 +210,11 @@ class Turns:
             if halt.done():
                 problem.words = halt.result()
             else:
-                problem.words, problem.status = _TOO_LONG.format(minutes=self.limit / 60), 504
+                problem.words, problem.status = too_long(self.limit), 504
             log.info("turn ended early", extra={"ending": problem.words})
         except Exception:  # the outermost boundary of a turn: the user gets a sentence, the log the trace
             log.exception("turn failed", extra={"reference": turn.reference})
-            problem.words, problem.status = _FAILED.format(reference=turn.reference), 500
+            problem.words, problem.status = turn_failed(turn.reference), 500
 
 
 @dataclass(slots=True)

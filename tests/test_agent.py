@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 from langgraph.types import StateSnapshot
 from redis.asyncio import Redis
 
-from bot.agent import prompts
+from bot.agent import prompts, texts
 from bot.agent.history import MOST_MESSAGES
 from bot.agent.resume import repeated_course
 from bot.agent.spotlighting import marked
@@ -165,8 +165,8 @@ async def test_broken_stream_is_told_and_begun_again(redis: Redis, model: ModelS
     model.script(Script(text="It was the best of", fault=fault, break_after=3), "It was the best of times.")
     async with an_agent(redis, model) as agent:
         parts = await parts_of(agent, a_turn("quote"))
-        assert Notice(prompts.BROKEN_OFF) in parts
-        after = parts[parts.index(Notice(prompts.BROKEN_OFF)) + 1 :]
+        assert Notice(texts.BROKEN_OFF) in parts
+        after = parts[parts.index(Notice(texts.BROKEN_OFF)) + 1 :]
         assert "".join(part.text for part in after if isinstance(part, Text)) == "It was the best of times."
         await text_of(agent, a_turn("next"))
     said = [each["content"] for each in model.requests[-1]["messages"] if each["role"] == "assistant"]

@@ -258,6 +258,55 @@ def test_the_same_thing_has_the_same_name_on_both_platforms(module: str, platfor
     assert names <= defined((BOT / platform.lower() / f"{module}.py").read_text())
 
 
+SHOWN_TO_USERS = {
+    "AnswerError",
+    "BudgetSpent",
+    "DecisionAnswer",
+    "FileRefused",
+    "LinkRefused",
+    "NotShown",
+    "Notice",
+    "Refusal",
+    "Refuse",
+    "StopRefused",
+    "not_now",
+}
+"""Parts, outcomes and errors whose text users read."""
+
+
+def scattered_sentences(source: str) -> list[str]:
+    """Return the texts that a module writes into a call of `SHOWN_TO_USERS`."""
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    arguments = [
+        each
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in SHOWN_TO_USERS
+        for each in call.args
+    ]
+    return [ast.unparse(each) for each in arguments if is_text(each)]
+
+
+def is_text(node: ast.expr) -> bool:
+    match node:
+        case ast.JoinedStr() | ast.BinOp() | ast.Constant(value=str()):
+            return True
+        case _:
+            return False
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_sentences_to_users_are_in_texts_modules(path: Path) -> None:
+    """Everything that the bot says about a subject can be read in one file."""
+    assert not scattered_sentences(path.read_text())
+
+
+def test_scattered_sentence_is_recognised() -> None:
+    """The check sees a plain text, a text with values and a joined one, and lets names and numbers pass."""
+    scattered = 'Notice("No."), Refusal(400, f"No {x}."), not_now("No. " + LATER)'
+    assert len(scattered_sentences(scattered)) == 3
+    assert not scattered_sentences("Notice(texts.NO), Refuse(no(3)), Refusal(403, texts.NO)")
+
+
 @pytest.mark.parametrize("folder", PROSE_FOLDERS, ids=str)
 def test_docstrings_begin_with_a_noun_or_an_imperative(folder: str) -> None:
     """Each says what the thing is or does, without a riddle."""

@@ -262,7 +262,7 @@ async def test_too_many_files_and_pictures_nobody_can_see_are_named(redis: Redis
     made = await enclosed(redis, *files, limits=AttachmentLimits(count=2))
     assert made.problems == ("I can read at most 2 files per message, so I did not read 2.txt, 3.txt.",)
     made = await enclosed(redis, ("a.png", picture()), sees=False)
-    assert "my model cannot process pictures" in made.problems[0]
+    assert "the model cannot process pictures" in made.problems[0]
     assert MOST_PIXELS > SIDE * SIDE
 
 

@@ -21,6 +21,7 @@ from bot.access.spending import (
     SpendingStore,
     Spent,
 )
+from bot.access.texts import duration
 from bot.agent.models.metering import OUTPUT_ESTIMATE
 from bot.chat import BudgetSpent, Notice, Part, StorageDown, Text, Tokens, Turn
 from bot.config.amounts import (
@@ -82,7 +83,7 @@ def test_money_is_shown_with_the_digits_that_matter(micros: int, shown: str) -> 
     [((12, 30), "11 h 30 min"), ((23, 30), "30 min"), ((23, 59), "1 min"), ((0, 0), "24 h 0 min")],
 )
 def test_the_wait_until_the_reset_is_told_in_words(clock: tuple[int, int], wait: str) -> None:
-    assert until_midnight(datetime(2026, 3, 4, *clock, tzinfo=UTC)) == wait
+    assert duration(until_midnight(datetime(2026, 3, 4, *clock, tzinfo=UTC))) == wait
 
 
 @pytest.mark.parametrize(

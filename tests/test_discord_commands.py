@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from bot.chat import Approval, Health, Message, TypedDecision
-from bot.commands.approvals import DecisionAnswer
+from bot.chat import Approval, Health, Message, StorageDown, TypedDecision
+from bot.chat.texts import NO_STORAGE
+from bot.commands.decisions import DecisionAnswer
 from tests.servers.discord.interactions import Kind
 from tests.servers.discord.records import MessageFlag
 from tests.servers.discord.service import Discord
@@ -54,6 +55,19 @@ async def test_a_command_that_fails_says_so(server: Discord, redis: Redis) -> No
         assert "broken" not in shown.content
 
 
+async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(
+    server: Discord, redis: Redis
+) -> None:
+    """As on Slack. Fault: it got a reference, as after an error of the bot's own."""
+
+    async def examine() -> list[Health]:
+        raise StorageDown("Redis did not answer")
+
+    async with bot_of(server, redis, examine) as bot, bot.listening():
+        await server.connected()
+        assert (await server.command("agent-health")).content == NO_STORAGE
+
+
 async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
     """Fault: who pressed saw the bot think, for a quarter of an hour."""
 
@@ -75,7 +89,7 @@ async def test_a_press_that_fails_says_so(server: Discord, bot: Bot) -> None:
         await bot.reply(await direct(server), answer=fixed(request))
         [asked] = [each for each in server.messages(server.dm(server.alice)) if each.components]
         pressed = await server.click(server.alice, asked, "Approve")
-    assert "Something went wrong." in pressed.content
+    assert "Something went wrong on my side." in pressed.content
 
 
 async def test_commands_are_registered_once(server: Discord, bot: Bot) -> None:

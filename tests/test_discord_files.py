@@ -77,7 +77,9 @@ async def test_a_missing_permission_costs_a_sentence_and_not_the_answer(
     async with asked(discord, redis) as question:
         await question.answer(Text("Here it is."), picture, Text("It goes up."))
         [(text, _)] = shown(discord)
-        assert "I lack the permission Attach Files: please ask an admin of the server." in text
+        assert (
+            "I lack the permission Attach Files. Please ask an administrator of the server for help." in text
+        )
         assert text.startswith("Here it is.")
         await question.answer(picture)
         assert len(shown(discord)) == 1

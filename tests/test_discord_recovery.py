@@ -224,7 +224,7 @@ async def test_an_answer_that_discord_refuses_for_good_ends_with_a_sentence(
     await wait_until(lambda: server.count("POST", MESSAGES) >= 2, "it is sent anew")
     last.go_on.set()
     await reply
-    assert "cannot show it in full" in texts(server, channel)[-1]
+    assert "I could not show the rest of this answer" in texts(server, channel)[-1]
     assert texts(server, channel)[0].startswith("First")
     assert len(texts(server, channel)) == 2
     assert bot.receipts[question.id]["finished"]

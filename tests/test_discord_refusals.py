@@ -73,7 +73,7 @@ async def test_an_answer_of_which_discord_takes_nothing_is_told_by_a_sentence(
     server.fail("POST", MESSAGES, times=2, status=400, code=200000)
     await bot.reply(await direct(server))
     [sentence] = texts(server, server.dm(server.alice))
-    assert "cannot show it in full" in sentence
+    assert "I could not show the rest of this answer" in sentence
 
 
 async def test_when_even_the_sentence_is_refused_the_answer_is_undeliverable(

@@ -112,7 +112,7 @@ async def test_a_message_that_fails_for_ever_is_replaced_by_a_sentence(
             await question.answer(Text("unlucky words"))
         await question.answer(Text("unlucky words"))
         [sentence] = texts(discord, discord.dm(discord.alice))
-        assert "cannot show it in full" in sentence
+        assert "I could not show the rest of this answer" in sentence
 
 
 async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_by_a_sentence(
@@ -127,7 +127,7 @@ async def test_the_second_message_of_an_answer_that_fails_for_ever_is_replaced_b
         await question.answer(answer)
         first, sentence = texts(discord, discord.dm(discord.alice))
         assert first.startswith("word word")
-        assert "cannot show it in full" in sentence
+        assert "I could not show the rest of this answer" in sentence
 
 
 async def test_a_message_that_can_never_be_taken_back_is_left(discord: Discord, redis: Redis) -> None:
@@ -221,7 +221,7 @@ def test_what_discord_py_has_sent_five_times_is_not_sent_again_at_once(
     [
         (50013, "I do not have permission to write there"),
         (50001, "I can no longer see the channel"),
-        (10003, "The channel was deleted."),
+        (10003, "the channel was deleted."),
     ],
 )
 async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
@@ -234,7 +234,7 @@ async def test_a_thread_that_takes_no_answer_is_told_of_in_its_parent(
         with pytest.raises(Undeliverable):
             await question.answer(Text("Here it is."))
         [told] = [each for each in discord.messages(discord.general) if each.author is discord.bot]
-        assert f"I could not answer your question in <#{thread}>. {words}" in told.content
+        assert f"I could not show my answer in <#{thread}>: {words}" in told.content
         assert told.mentions == [discord.alice]
 
 
@@ -336,4 +336,4 @@ async def test_the_next_question_of_a_thread_is_answered_though_one_never_can_be
         await wait_until(lambda: len(model.requests) == 1, "the first is asked")
         await discord.say(discord.alice, direct, "two")
         answers = await discord.answer(direct, lambda shown: "You wrote: two" in shown[-1].content)
-    assert "cannot show it in full" in answers[0].content
+    assert "I could not show the rest of this answer" in answers[0].content

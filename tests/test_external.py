@@ -10,8 +10,9 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.agent import prompts
-from bot.commands.commands import ADMINISTER_NOTHING, NOT_FOR_EXTERNAL
-from bot.inbox import NOT_THEIRS
+from bot.chat.texts import NOT_THEIRS
+from bot.commands.approval_texts import NOT_FOR_EXTERNAL
+from bot.commands.texts import NOT_ADMINISTERED
 from bot.slack.timing import Timing
 from bot.tools import OPEN_TOOLS
 from tests.servers.discord.service import Discord
@@ -165,7 +166,7 @@ async def test_external_people_administer_nothing_though_they_are_listed(
         health = await slack.command("/agent-health", "", BOB, GENERAL)
         assert "redis" not in health.response["text"]
         usage = await slack.command("/agent-usage", "all", BOB, GENERAL)
-        assert usage.response["text"] == ADMINISTER_NOTHING
+        assert usage.response["text"] == NOT_ADMINISTERED
         model.script(Script(text="Done.", gate=gate))
         ts = await slack.say(ALICE, GENERAL, f"{slack.mention} count")
         await wait_until(lambda: len(model.requests) == 1, "asked")
@@ -227,7 +228,7 @@ async def test_guests_of_a_voice_channel_on_discord_administer_and_approve_nothi
         ]
         assert "never guests or users from other organisations" in told[0].content
         assert "redis" not in told[1].content
-        assert told[2].content == ADMINISTER_NOTHING
+        assert told[2].content == NOT_ADMINISTERED
         model.script(ASK, Script(text="Done.", gate=gate))
         asked = await discord.say(discord.alice, discord.general, f"{discord.mention} take one of each")
         thread = await discord.thread_of(asked)

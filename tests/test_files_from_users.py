@@ -168,7 +168,7 @@ async def test_a_model_that_sees_no_pictures_is_shown_none_and_people_are_told(
         body = {"message": "what is it?", "files": [sent("photo.png", PICTURE)]}
         async with client.post("/chat", json=body) as response:
             answer = (await response.json())["response"]
-    assert answer.startswith("I could not read photo.png: my model cannot process pictures.")
+    assert answer.startswith("I could not read photo.png: the model cannot process pictures.")
     assert asked(model)[1] == []
 
 

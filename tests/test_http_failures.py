@@ -105,7 +105,7 @@ async def test_an_answer_that_has_begun_here_is_not_looked_for() -> None:
         (AnswerError("The model is overloaded.", status=503), 503, "The model is overloaded."),
         (LeaseLost(), 503, "starts again"),
         (StorageDown("redis"), 503, "starts again"),
-        (ValueError("secret detail"), 500, "reference http:"),
+        (ValueError("secret detail"), 500, "operator: `http:"),
     ],
 )
 async def test_an_answer_that_breaks_off_releases_its_callers(

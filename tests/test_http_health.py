@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from bot.chat import CredentialsRejected, Health, Message, ThreadId, TypedDecision
-from bot.commands.approvals import DecisionAnswer
+from bot.commands.decisions import DecisionAnswer
 from bot.http.platform import connect
 from bot.http.timing import Timing
 from tests.support import http_worker

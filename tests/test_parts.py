@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from bot.agent import parts
 from bot.agent.graph import Context, build_graph
 from bot.agent.models.openai_service import open_model
-from bot.chat import Notice, Part, Text, ThreadId, ToolStep, Turn
+from bot.chat import File, Notice, Part, Text, ThreadId, ToolStep, Turn
+from bot.tools.artifacts import artifact_of
 from bot.tools.sql.format import Column, Result, markdown
 from tests.servers.model import KEY, ModelServer, Script
 
@@ -123,7 +124,7 @@ async def test_replay_is_what_was_shown_when_rounds_are_used_up(model: ModelServ
     """The answer that the bot itself gives then is replayed like the model's."""
     model.script(Script(text="Looking.", tool_calls=[QUERY]), Script(text="", tool_calls=[QUERY]))
     shown, messages = await lived(model, rounds=1)
-    assert "rounds of tool calls" in "".join(each.text for each in shown if isinstance(each, Text))
+    assert "round of tool calls" in "".join(each.text for each in shown if isinstance(each, Text))
     assert shape(list(parts.replay(messages, TITLES))) == shape(shown)
 
 
@@ -159,6 +160,16 @@ def test_a_step_keeps_its_id_and_title_until_its_end() -> None:
     )
     failed = parts.ended(call, ToolMessage("no such table", tool_call_id="1", status="error"), TITLES)
     assert (failed.state, failed.output) == ("failed", "no such table")
+
+
+def test_the_rest_of_an_error_or_of_a_file_is_for_the_model_alone() -> None:
+    """Fault: a partial answer and the offline model showed the advice to the model. Data is shown in full."""
+    text = "Drawn.\nSay that it is cut."
+    error = ToolMessage(text, tool_call_id="1", status="error")
+    picture = File(id="1", name="a.png", media_type="image/png", size=1, alt="")
+    with_file = ToolMessage(text, tool_call_id="1", artifact=artifact_of([picture]))
+    assert [parts.readable(each, text) for each in (error, with_file)] == ["Drawn."] * 2
+    assert parts.readable(ToolMessage(text, tool_call_id="1"), text) == text
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ async def test_a_command_that_needs_a_store_which_is_down_gets_a_sentence(
         await server.command("/agent-usage", "", ALICE, GENERAL)
         assert (
             server.ephemerals[0].text
-            == "I cannot reach Redis right now, so I have no answer. Please try again in a minute."
+            == "I cannot reach my storage at the moment. Please try again in a minute."
         )
 
 

@@ -141,7 +141,7 @@ async def test_a_file_of_slack_connect_is_looked_up_before_it_is_read(slack: Sla
         slack.fail("files.info", error="access_denied")
         assert await read("F0CONNECT1") == "Slack does not let me see it"
         slack.fail("files.info", error="internal_error")
-        assert await read("F0CONNECT1") == "Slack is not responding; please try again in a few minutes"
+        assert await read("F0CONNECT1") == "its server is not responding; please try again in a few minutes"
 
 
 @pytest.mark.parametrize(

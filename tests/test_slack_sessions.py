@@ -7,7 +7,7 @@ import pytest
 
 from bot.chat import Json, Receipt, Stop, StorageDown, Text, ToolStep, Turn, Undeliverable, Unreachable
 from bot.slack.rate_limits import RateLimits
-from bot.slack.status import THINKING
+from bot.slack.texts import THINKING
 from bot.storage.coordination import RedisCoordination
 from tests.servers.slack.service import ALICE, GENERAL, Slack
 from tests.support import slack_platform

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot.chat import Message, Proposal, Stop, ThreadId, Turn
-from bot.inbox import NOT_THEIRS
+from bot.chat.texts import NOT_THEIRS
 from tests.servers.discord.service import Discord
 from tests.servers.model import ModelServer, Script
 from tests.servers.slack.service import ALICE, BOB, GENERAL, Slack

@@ -140,7 +140,7 @@ def test_without_names_the_first_column_is_x_and_the_numbers_are_y() -> None:
         (STATUS, "bar", "state", "orders", "The result has no column 'state' for x; it has status, orders."),
         (STATUS, "bar", "status", "count", "no column 'count' for y"),
         (rows("a:text b:text", ("x", "y")), "bar", "", "", "has no column of numbers"),
-        (STATUS, "bar", "orders", "status", "status is text, not a number. Cast it"),
+        (STATUS, "bar", "orders", "status", "status is text, not a number.\nCast it"),
         (STATUS, "scatter", "status", "orders", "For names use the kind bar"),
         (STATUS, "histogram", "status", "", "status is text, not a number"),
         (rows("a:text b:int8", ("x", None)), "bar", "a", "b", "All values of y are NULL"),
@@ -153,7 +153,7 @@ def test_without_names_the_first_column_is_x_and_the_numbers_are_y() -> None:
             "b",
             "99 bars are too many",
         ),
-        (rows("a:text b:int8", *((f"n{n}", 1) for n in range(99))), "line", "a", "b", "use the kind bar"),
+        (rows("a:text b:int8", *((f"n{n}", 1) for n in range(99))), "line", "a", "b", "Use the kind bar"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_what_to_do(

@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 from bot.access.allow_list import AllowList
 from bot.access.budget import Budget
 from bot.access.spending import SpendingStore
-from bot.access.usage_report import NOT_ADMIN, UsageReport
+from bot.access.texts import NOT_ADMIN
+from bot.access.usage_report import UsageReport
 from bot.chat import Tokens
 from bot.config.amounts import amount, prices
 from tests.servers.discord.service import Discord

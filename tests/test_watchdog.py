@@ -198,7 +198,7 @@ async def test_a_turn_that_hangs_is_given_up_after_two_deaths_and_its_neighbour_
         answer = await ask(session, bot, text)
         assert "I stopped responding twice while working on this, so I gave up." in answer
         (given_up,) = bot.said("turn given up")
-        assert answer.endswith(f"Reference: `{given_up['reference']}`.")
+        assert answer.endswith(f"reference to the bot's operator: `{given_up['reference']}`.")
         gate.set()
         assert [await slow, await ask(session, bot, "slow")] == ["", "Late."]
         crashes = {

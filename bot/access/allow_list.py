@@ -4,35 +4,11 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.access import texts
 from bot.access.origin import scopes_of
 from bot.chat import Admit, Ignore, Message, Refuse, Turn
 
 External = Literal["no", "chat", "all"]
-
-_NOT_FOR_USER = "I am not allowed to answer you here. Ask the bot's operator to {request}."
-_ADD_USER = "add you to ALLOWED_USERS"
-_OR_GIVE_ROLE = ", or to give you one of the roles in ALLOWED_ROLES"
-_OR_WRITE_ELSEWHERE = (
-    ", or write to me on a server where you have a role: roles do not count in direct messages"
-)
-_NOT_IN_SPACE = (
-    "I am not allowed to answer in this workspace or server. Ask the bot's operator to add it to "
-    "ALLOWED_SPACES."
-)
-_NOT_IN_DIRECT = (
-    "I am not allowed to answer direct messages. Ask the bot's operator to add them to ALLOWED_SPACES."
-)
-_NOT_FOR_ORGANISATION = (
-    "I am not allowed to answer users from your organisation here. Ask the bot's operator to add it to "
-    "ALLOWED_SPACES."
-)
-_NOT_FOR_EXTERNAL = (
-    "I am not allowed to answer guests or users from other organisations. Ask the bot's operator to change "
-    "ALLOW_EXTERNAL."
-)
-_NOT_IN_CHANNEL = (
-    "I am not allowed to answer in this channel. Ask the bot's operator to add it to ALLOWED_CHANNELS."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +41,15 @@ class AllowList:
 
     def _refusal(self, message: Message) -> str | None:
         if not self._may_talk(message):
-            return _NOT_FOR_USER.format(request=self._access_request(message))
+            return texts.user_not_allowed(has_roles=bool(self.roles), direct=message.direct)
         if self.spaces and scopes_of(message).space not in self.spaces:
-            return _NOT_IN_DIRECT if message.direct else _NOT_IN_SPACE
+            return texts.DIRECT_NOT_ALLOWED if message.direct else texts.SPACE_NOT_ALLOWED
         if self.spaces and message.author_space and message.author_space not in self.spaces:
-            return _NOT_FOR_ORGANISATION
+            return texts.ORGANISATION_NOT_ALLOWED
         if message.is_external and self.external == "no":
-            return _NOT_FOR_EXTERNAL
+            return texts.EXTERNAL_NOT_ALLOWED
         if self.channels and not message.direct and not self._is_allowed_channel(message):
-            return _NOT_IN_CHANNEL
+            return texts.CHANNEL_NOT_ALLOWED
         return None
 
     def _may_talk(self, message: Message) -> bool:
@@ -82,11 +58,6 @@ class AllowList:
         if not (self.users or self.roles):
             return True
         return message.author in self.users | self.admins or not self.roles.isdisjoint(message.roles)
-
-    def _access_request(self, message: Message) -> str:
-        if not self.roles:
-            return _ADD_USER
-        return f"{_ADD_USER}{_OR_WRITE_ELSEWHERE if message.direct else _OR_GIVE_ROLE}"
 
     def _is_allowed_channel(self, message: Message) -> bool:
         # a Discord thread is a separate channel: its parent counts as well

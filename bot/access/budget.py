@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
+from bot.access import texts
 from bot.access.origin import scopes_of
 from bot.access.spending import (
     Cap,
@@ -24,20 +25,6 @@ from bot.config.amounts import Amount, Price
 log = logging.getLogger(__name__)
 
 TOTAL = "total"
-
-_WHOSE = {
-    "BUDGET_USER": "Your budget",
-    "BUDGET_CHANNEL": "This channel's budget",
-    "BUDGET_SPACE": "The budget of this workspace or server",
-    "BUDGET_TOTAL": "The bot's total budget",
-}
-_USED_UP = (
-    "{whose} for today is used up: {spent} of {most}{rest}. {resets} "
-    "If you need more, ask the bot's operator to raise {setting}."
-)
-_HELD = ", and the rest is reserved for running answers"
-_WARNING = "_{whose} for today is {percent} % used: {spent} of {most}. {resets}_"
-_RESETS = "It resets at 00:00 UTC, in {wait}."
 
 
 def now() -> datetime:
@@ -84,8 +71,16 @@ class Budget:
         held = await self._ledger.hold(day, [cap for _, cap in rules], tokens, cost)
         if isinstance(held, UsedUp):
             setting, cap = rules[held.place]
-            rest = _HELD if held.spent < cap.most else ""
-            raise BudgetSpent(_USED_UP.format(**self._words(setting, held.spent), rest=rest, setting=setting))
+            limit = self._limits[setting]
+            raise BudgetSpent(
+                texts.budget_used_up(
+                    setting,
+                    limit.shown(held.spent),
+                    str(limit),
+                    until_midnight(self._clock()),
+                    is_reserved=held.spent < cap.most,
+                )
+            )
         return held
 
     async def _settled(
@@ -113,16 +108,8 @@ class Budget:
 
     def _warning(self, rule: tuple[str, Cap], spent: int) -> str:
         setting, cap = rule
-        return _WARNING.format(**self._words(setting, spent), percent=100 * spent // cap.most)
-
-    def _words(self, setting: str, spent: int) -> dict[str, str]:
-        limit = self._limits[setting]
-        return {
-            "whose": _WHOSE[setting],
-            "spent": limit.shown(spent),
-            "most": str(limit),
-            "resets": _RESETS.format(wait=until_midnight(self._clock())),
-        }
+        limit, minutes = self._limits[setting], until_midnight(self._clock())
+        return texts.budget_warning(setting, 100 * spent // cap.most, limit.shown(spent), str(limit), minutes)
 
     def _rules(self, turn: Turn) -> list[tuple[str, Cap]]:
         """Return the budgets that a turn is charged to, each with its setting."""
@@ -155,9 +142,7 @@ def accounts_of(turn: Turn) -> list[str]:
     return [*users, f"channel {place.channel}", f"space {place.space}", TOTAL]
 
 
-def until_midnight(moment: datetime) -> str:
-    """Return the time until the next day begins, in words."""
+def until_midnight(moment: datetime) -> int:
+    """Return the minutes until the next day begins."""
     midnight = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    minutes = max(1, round((midnight - moment).total_seconds() / 60))
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest} min" if hours else f"{rest} min"
+    return max(1, round((midnight - moment).total_seconds() / 60))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from bot.access import texts
 from bot.access.origin import scopes_of
 from bot.chat import Admit, Ignore, Message, Refuse
 from bot.storage.errors import storage_errors
@@ -62,17 +63,6 @@ if tonumber(place) <= tonumber(ARGV[2]) then return 'answer' end
 return 'tell'
 """
 
-_TOO_FAST = {
-    "USER_RATE": "You have reached the limit of {most} messages per minute. Try again in {wait}, or ask the "
-    "bot's operator to raise USER_RATE.",
-    "CHANNEL_RATE": "This channel has reached the limit of {most} messages per minute. Try again in {wait}, "
-    "or ask the bot's operator to raise CHANNEL_RATE.",
-}
-_LOOP = (
-    "I have answered {most} messages from bots in a row in this thread, and will not answer bots here again "
-    "until a person writes. The bot's operator can change this limit with BOT_LOOP_LIMIT."
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRates:
@@ -120,16 +110,16 @@ class RateLimiter:
         full, wait = await self._count(keys=[key for _, key, _ in windows], args=[message.id, *rules])
         if not full:
             return None
-        setting, _, most = windows[full - 1]
-        return _TOO_FAST[setting].format(most=most, wait=_seconds(wait))
+        sentence, _, most = windows[int(full) - 1]
+        return sentence(most, max(1, math.ceil(wait / 1000)))
 
-    def _windows(self, message: Message) -> Iterator[tuple[str, str, int]]:
-        """Yield the setting, the key and the limit of each rate that counts this message."""
+    def _windows(self, message: Message) -> Iterator[tuple[Callable[[int, int], str], str, int]]:
+        """Yield the sentence, the key and the limit of each rate that counts this message."""
         scopes = scopes_of(message)
         if self._limits.user:
-            yield "USER_RATE", _key("user", scopes.user), self._limits.user
+            yield texts.user_too_fast, _key("user", scopes.user), self._limits.user
         if self._limits.channel:
-            yield "CHANNEL_RATE", _key("channel", scopes.channel), self._limits.channel
+            yield texts.channel_too_fast, _key("channel", scopes.channel), self._limits.channel
 
     async def _of_bot(self, message: Message) -> Admit | Refuse | Ignore:
         if await self._too_fast(message):
@@ -143,15 +133,10 @@ class RateLimiter:
             case b"answer":
                 return Admit()
             case b"tell":
-                return Refuse(_LOOP.format(most=most))
+                return Refuse(texts.bots_in_a_row(most))
             case _:
                 return Ignore()
 
 
 def _key(kind: str, name: str) -> str:
     return f"{{bot}}:rate:{kind}:{name}"
-
-
-def _seconds(milliseconds: int) -> str:
-    seconds = max(1, math.ceil(milliseconds / 1000))
-    return "a second" if seconds == 1 else f"{seconds} seconds"

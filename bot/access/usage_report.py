@@ -4,18 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from bot.access import texts
 from bot.access.allow_list import AllowList
 from bot.access.budget import TOTAL, now, until_midnight
 from bot.access.spending import SpendingStore, Spent
 from bot.config.amounts import Amount, money
 
 _TOP = 5
-_KINDS = {"user": "users", "channel": "channels", "space": "workspaces and servers", "model": "models"}
-
-NOT_ADMIN = (
-    "Only administrators can see everybody's usage. To see your own, leave out `all`. To become an "
-    "administrator, ask the bot's operator to add you to ADMIN_USERS."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +27,20 @@ class UsageReport:
     async def __call__(self, by: str, of_all: bool) -> str:
         """Return today's usage of `by`, or of all users for an administrator. Raises `StorageDown`."""
         if of_all and not self.access.is_admin(by):
-            return NOT_ADMIN
+            return texts.NOT_ADMIN
         moment = self.clock()
         day = moment.date().isoformat()
-        until = f"resets at 00:00 UTC, in {until_midnight(moment)}"
+        title = texts.usage_title(until_midnight(moment), of_all=of_all)
         if of_all:
-            return "\n".join(
-                [f"**Today's usage of all users** ({until})", *self._all(await self.ledger.spent_by_all(day))]
-            )
+            return "\n".join([title, *self._all(await self.ledger.spent_by_all(day))])
         spent = await self.ledger.spent_by(day, f"user {by}")
-        lines = [f"- {self._described(spent)}", *self._left("BUDGET_USER", spent)]
-        return "\n".join([f"**Your usage today** ({until})", *lines])
+        return "\n".join([title, f"- {self._described(spent)}", *self._left("BUDGET_USER", spent)])
 
     def _all(self, accounts: Mapping[str, Spent]) -> Iterator[str]:
         total = accounts.get(TOTAL, Spent())
         yield f"- {self._described(total)}"
         yield from self._left("BUDGET_TOTAL", total)
-        for kind, title in _KINDS.items():
+        for kind, title in texts.TOP_TITLES.items():
             named = {
                 name: each
                 for account, each in accounts.items()
@@ -56,16 +48,14 @@ class UsageReport:
                 if of == kind
             }
             if named:
-                yield f"\n**Top {title}**"
+                yield f"\n**{title}**"
             most = sorted(named, key=lambda name: -named[name].of("tokens"))
             for name in most[:_TOP]:
                 yield f"- `{name}`: {self._described(named[name])}"
 
     def _described(self, spent: Spent) -> str:
-        unit = self.currency or "in the currency of MODEL_PRICES"
-        cost = f", {money(spent.cost, unit)}" if self.has_prices else ""
-        calls = "1 model call" if spent.calls == 1 else f"{spent.calls:,} model calls"
-        return f"{spent.input:,} tokens read, {spent.output:,} tokens written{cost}, in {calls}"
+        cost = money(spent.cost, self.currency or texts.UNKNOWN_CURRENCY) if self.has_prices else ""
+        return texts.usage(spent.input, spent.output, spent.calls, cost)
 
     def _left(self, setting: str, spent: Spent) -> Iterator[str]:
         limit = self.limits.get(setting)
@@ -73,4 +63,4 @@ class UsageReport:
             return
         used = spent.of("cost" if limit.is_money else "tokens")
         left = limit.shown(max(0, limit.counted - used))
-        yield f"- budget {limit}: {left} left"
+        yield texts.budget_left(str(limit), left)

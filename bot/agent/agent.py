@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from redis.asyncio import Redis
 
-from bot.agent import prompts
+from bot.agent import prompts, texts
 from bot.agent.authors import (
     AUTHOR,
     AUTHOR_NAME,
@@ -109,7 +109,7 @@ class Agent:
         request = await self._requests.find(turn.decision.request) if turn.decision else None
         if turn.decision:
             if request is None:
-                yield Notice(prompts.UNKNOWN_REQUEST.format(request=turn.decision.request))
+                yield Notice(texts.unknown_request(turn.decision.request))
                 return
             yield decided(request[0], turn.decision)
         course = await self._course(turn, request[1] if request else None, config)

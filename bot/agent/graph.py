@@ -19,7 +19,7 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Send, interrupt
 from pydantic import ValidationError
 
-from bot.agent import history, parts, prompts
+from bot.agent import history, parts, prompts, texts
 from bot.agent.images import add_pictures
 from bot.agent.models.completion import UNREADABLE, Manner
 from bot.agent.models.metering import Metered, metered
@@ -197,11 +197,10 @@ class _Nodes:
 
     def _partial_answer(self, messages: Sequence[AnyMessage]) -> str:
         turn = takewhile(lambda each: not isinstance(each, HumanMessage), reversed(messages))
-        # errors are written for the model
-        found = (each.text for each in turn if isinstance(each, ToolMessage) and each.status != "error")
-        sentence = prompts.NO_ANSWER.format(rounds=self._max_iterations)
-        if result := next(found, ""):
-            return f"{sentence} {prompts.FOUND_SO_FAR}\n\n{result}"
+        results = (each for each in turn if isinstance(each, ToolMessage) and each.status != "error")
+        sentence = texts.no_answer(self._max_iterations)
+        if result := next((parts.readable(each, each.text) for each in results), ""):
+            return f"{sentence} {texts.FOUND_SO_FAR}\n\n{result}"
         return sentence
 
     async def what_to_do(self, state: State) -> list[Send] | str:

@@ -6,6 +6,7 @@ from typing import Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
 
+from bot.agent import texts
 from bot.chat import Part, Text, ToolStep
 from bot.chat.text import one_line
 from bot.tools import files_of
@@ -118,13 +119,15 @@ def _outcome(text: str) -> str:
     return _table_size(lines) if is_table else one_line(lines[0] if lines else "", _MAX_TITLE)
 
 
+def readable(result: ToolMessage, text: str) -> str:
+    """Return what a user can read of a result's text: of an error or a file only the first line."""
+    is_for_model = result.status == "error" or files_of(result)
+    return text.split("\n", 1)[0] if is_for_model else text
+
+
 def _table_size(lines: Sequence[str]) -> str:
     """Return the rows and columns of a Markdown table that `bot.tools.sql.format` wrote."""
     rows = sum(line.startswith("|") for line in lines) - 2
     columns = lines[0].replace("\\|", "").count("|") - 1
-    first = "the first " if "there are more" in lines[-1] and not lines[-1].startswith("|") else ""
-    return f"{first}{_count(rows, 'row')}, {_count(columns, 'column')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    is_cut = "there are more" in lines[-1] and not lines[-1].startswith("|")
+    return texts.table_size(rows, columns, is_cut=is_cut)

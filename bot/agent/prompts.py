@@ -1,4 +1,4 @@
-"""Texts for the model, and the agent's own sentences to users.
+"""Texts for the model. Those for users are in `texts.py`.
 
 A refused or failed tool call is shown to the user by its first line only (`parts.py`): that line must make
 sense to the user and to the model. Instructions to the model begin on the second line.
@@ -39,18 +39,6 @@ Summarise the conversation below for your own later use, in at most 200 words: w
 important names, numbers and dates, open questions. Include the parts of the earlier summary that are still \
 valid. Write only the summary."""
 
-NO_ANSWER = "I used all {rounds} rounds of tool calls for this message and do not have a full answer."
-
-FOUND_SO_FAR = "What I found so far:"
-
-BROKEN_OFF = "_The answer was interrupted here. I am starting it again._"
-
-CUT_BY_LENGTH = "_This answer reached the model's length limit. Ask me to continue._"
-
-CUT_BY_FILTER = "_The model provider's content filter stopped this answer._"
-
-THOUGHT_ALOUD = "_The text above was the model's reasoning. The answer follows._"
-
 BROKEN_OFF_BEFORE = "[I was interrupted before I could answer.]"
 
 UNFINISHED_TOOL = "This call was interrupted and has no result."
@@ -80,8 +68,6 @@ Tell them that one of those has to be decided or withdrawn first. Call it again 
 then."""
 
 NOBODY_TO_ASK = "Nothing was done: this needs an approval, and no approvers are configured."
-
-UNKNOWN_REQUEST = "Request `{request}` no longer exists, so nothing was done. Please ask for it again."
 
 NOT_WHAT_WAS_SHOWN = "Nothing was done: the approved request does not match this call.\nRequest it again."
 

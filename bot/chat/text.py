@@ -37,6 +37,11 @@ def one_line(text: str, limit: int | None = None) -> str:
     return line if limit is None else shorten(line, limit)
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 row`, `1,200 rows`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 _BLANK = re.compile(

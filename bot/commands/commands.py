@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bot.chat import Event, Health, Message, Stop, StopRefused, parse_decision
-from bot.commands.approvals import DecisionAnswer, Decisions, unknown_request
+from bot.commands import texts
+from bot.commands.approval_texts import NOT_FOR_EXTERNAL
+from bot.commands.decisions import DecisionAnswer, Decisions, unknown_request
 from bot.commands.health import describe, in_a_line
 from bot.commands.redis import Operations
 
@@ -13,11 +15,6 @@ STOP = "!stop"
 HEALTH = "!health"
 USAGE = "!usage"
 MEMORY = "!memory"
-
-NOT_FOR_EXTERNAL = "Guests and users from other organisations cannot approve requests."
-ADMINISTER_NOTHING = "Guests and users from other organisations cannot administer the bot."
-NOTHING_USED = "No language model is configured, so there is no usage to show."
-NOTHING_TO_STOP = "There is nothing to stop here."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +72,8 @@ class Commands:
     async def spending(self, by: str, *, of_all: bool = False, is_external: bool = False) -> str:
         """Answer `/agent-usage` with the usage of one user, or for administrators of all users."""
         if of_all and is_external:
-            return ADMINISTER_NOTHING
-        return await self.usage(by, of_all) if self.usage else NOTHING_USED
+            return texts.NOT_ADMINISTERED
+        return await self.usage(by, of_all) if self.usage else texts.NO_USAGE
 
     async def decide(
         self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
@@ -89,12 +86,9 @@ class Commands:
     async def stop(self, request: Stop) -> str:
         """Answer `/agent-stop`: stop the answers that `request` names."""
         try:
-            stopped = await self.halt(request)
+            return texts.stopped(await self.halt(request))
         except StopRefused as refusal:
             return str(refusal)
-        if not stopped:
-            return NOTHING_TO_STOP
-        return "Stopped." if stopped == 1 else f"Stopped {stopped} answers."
 
     async def answer(self, message: Message) -> str | None:
         """Answer a command typed in a thread, where Slack has no slash commands; None for other messages.

@@ -9,6 +9,7 @@ from typing import Literal
 from bot import __version__
 from bot.chat import Health, HealthCheck
 from bot.chat.text import one_line
+from bot.commands.texts import HEALTH_LINES
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +18,6 @@ _CHECK_SECONDS = 3.0
 MARKS = {"ok": "🟢", "degraded": "🟡", "down": "🔴", "off": "⚪"}
 
 _WORST_FIRST: tuple[Literal["down", "degraded"], ...] = ("down", "degraded")
-_FOR_ADMINISTRATORS = "Only administrators can see the details."
-_IN_A_LINE = {
-    "ok": "Everything is working.",
-    "degraded": f"I am working, but with limitations. {_FOR_ADMINISTRATORS}",
-    "down": f"Something that I depend on is not working. {_FOR_ADMINISTRATORS}",
-}
 
 
 class HealthChecks:
@@ -62,7 +57,7 @@ def in_a_line(parts: Sequence[Health]) -> str:
     """Return the health for every user: without names, versions or numbers."""
     states = {part.state for part in parts}
     state: Literal["down", "degraded", "ok"] = next((each for each in _WORST_FIRST if each in states), "ok")
-    return f"{MARKS[state]} {_IN_A_LINE[state]}"
+    return f"{MARKS[state]} {HEALTH_LINES[state]}"
 
 
 def describe(parts: Sequence[Health]) -> str:

@@ -10,7 +10,8 @@ import discord
 from discord import ui
 
 from bot.chat import Approval, InboxLookup, Json, Receipt, Undeliverable
-from bot.commands.approvals import MOST_NAMES, asked, named
+from bot.commands import approval_texts
+from bot.commands.approval_texts import IN_REPLY, MOST_NAMES, asked, named
 from bot.commands.commands import Commands
 from bot.discord.api import DiscordApi
 from bot.discord.destination import Destination
@@ -24,15 +25,12 @@ from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_n
 log = logging.getLogger(__name__)
 
 _LABELS = {
-    APPROVE: ("Approve", discord.ButtonStyle.success),
-    REJECT: ("Reject", discord.ButtonStyle.danger),
+    APPROVE: (approval_texts.APPROVE, discord.ButtonStyle.success),
+    REJECT: (approval_texts.REJECT, discord.ButtonStyle.danger),
 }
 
 
 _MOST_CHARS = 2_000
-
-_WHERE = "in a reply to this message"
-"""Place where a written decision counts, in every kind of channel."""
 
 
 def render_request(approval: Approval) -> str:
@@ -42,9 +40,9 @@ def render_request(approval: Approval) -> str:
         platform, _, user = author.partition(":")
         return f"<@{user}>" if platform == PLATFORM else named(approval, author)
 
-    text = asked(approval, name, has_name(approval, PLATFORM), where=_WHERE)
+    text = asked(approval, name, has_name(approval, PLATFORM), where=IN_REPLY)
     nameless = replace(approval, names={})
-    shorter = [asked(each, where=_WHERE) for each in (nameless, replace(nameless, reason=""))]
+    shorter = [asked(each, where=IN_REPLY) for each in (nameless, replace(nameless, reason=""))]
     return next((each for each in (text, *shorter) if len(each) <= _MOST_CHARS), shorter[-1])
 
 

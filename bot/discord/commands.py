@@ -9,6 +9,7 @@ from discord import app_commands
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
 from bot.chat import Json, Stop, ThreadId
+from bot.commands import texts
 from bot.commands.commands import Commands
 from bot.discord.errors import translate_errors
 from bot.discord.events import PLATFORM, is_guest, space_of
@@ -19,11 +20,6 @@ from bot.discord.responses import Interaction, answer, apologise
 from bot.discord.timing import Timing
 
 log = logging.getLogger(__name__)
-
-_HEALTH = "Show the state of the bot and its parts"
-_STOP = "Stop the answers to your questions in this channel"
-_USAGE = "Show how much of the language model you have used today"
-_ALL = "Show the usage of all users, for administrators"
 
 
 class CommandTree(app_commands.CommandTree[discord.Client]):
@@ -121,7 +117,7 @@ def _covers(theirs: Json, ours: Json) -> bool:
 
 
 def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
-    @app_commands.command(name="agent-health", description=_HEALTH)
+    @app_commands.command(name="agent-health", description=texts.HEALTH)
     async def agent_health(interaction: Interaction) -> None:
         by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
         await answer(interaction, partial(commands.health, by, is_external=is_external))
@@ -130,7 +126,7 @@ def _health(commands: Commands) -> app_commands.Command[Any, ..., None]:
 
 
 def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
-    @app_commands.command(name="agent-stop", description=_STOP)
+    @app_commands.command(name="agent-stop", description=texts.STOP)
     async def agent_stop(interaction: Interaction) -> None:
         space = space_of(interaction)
         channel = str(interaction.channel_id)
@@ -146,8 +142,8 @@ def _stop(commands: Commands) -> app_commands.Command[Any, ..., None]:
 
 
 def _usage(commands: Commands) -> app_commands.Command[Any, ..., None]:
-    @app_commands.command(name="agent-usage", description=_USAGE)
-    @app_commands.describe(all=_ALL)
+    @app_commands.command(name="agent-usage", description=texts.USAGE)
+    @app_commands.describe(all=texts.USAGE_OF_ALL)
     async def agent_usage(interaction: Interaction, all: bool = False) -> None:
         by, is_external = f"{PLATFORM}:{interaction.user.id}", is_guest(interaction.user)
         await answer(interaction, partial(commands.spending, by, of_all=all, is_external=is_external))

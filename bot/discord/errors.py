@@ -8,6 +8,7 @@ import aiohttp
 import discord
 
 from bot.chat import CredentialsRejected, PlatformError, RateLimited, Undeliverable, Unreachable
+from bot.discord import texts
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,10 @@ _HOPELESS = frozenset({10003, 50001, 50007, 50013})
 (https://discord.com/developers/docs/topics/opcodes-and-status-codes#json)."""
 
 _REASONS = {
-    10003: "The channel was deleted.",
-    50001: "I can no longer see the channel: please ask an admin of the server to give me access.",
-    50013: "I do not have permission to write there: please ask an admin of the server for it.",
+    10003: texts.CHANNEL_DELETED,
+    50001: texts.CHANNEL_HIDDEN,
+    50013: texts.NO_PERMISSION,
 }
-_OTHER_REASON = "Discord does not accept my messages there."
 
 _BAN_SECONDS = 60.0
 """Seconds to wait after a 429 without Retry-After."""
@@ -122,7 +122,7 @@ def _retry_after(error: discord.HTTPException) -> float:
 
 
 def reason(error: Exception) -> str:
-    """Return a sentence for a user: why nothing can be shown in a place."""
+    """Return the reason for a user why nothing can be shown in a place."""
     cause = error.__cause__
     code = cause.code if isinstance(cause, discord.HTTPException) else 0
-    return _REASONS.get(code, _OTHER_REASON)
+    return _REASONS.get(code, texts.MESSAGES_REFUSED)

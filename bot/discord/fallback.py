@@ -9,8 +9,7 @@ from bot.discord.destination import Destination
 from bot.discord.errors import reason
 from bot.discord.messages import nonce_of
 from bot.platforms.fallback import Way, notify
-
-_NOT_ANSWERED = "{author} I could not answer your question in <#{channel}>. {reason}"
+from bot.platforms.texts import answer, not_shown
 
 
 async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception) -> bool:
@@ -24,7 +23,7 @@ async def notify_author(api: DiscordApi, receipt: Receipt, error: Exception) -> 
     author = question.place.get("author", "")
     if question.direct or question.bot_ids or not author:
         return False
-    text = _NOT_ANSWERED.format(author=f"<@{author}>", channel=channel, reason=reason(error))
+    text = f"<@{author}> {not_shown(answer(f'<#{channel}>'), reason(error))}"
     user = int(author)
 
     async def say(destination: Destination) -> None:

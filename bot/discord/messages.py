@@ -13,10 +13,11 @@ from bot.discord.api import DiscordApi, SentMessage
 from bot.discord.destination import Destination
 from bot.discord.errors import Refused
 from bot.discord.part_timeout import PartTimeout
+from bot.discord.texts import REST_REFUSED
+from bot.platforms.texts import REST, not_shown
 
 log = logging.getLogger(__name__)
 
-_CUT_SHORT = "Discord does not accept the rest of this answer, so I cannot show it in full."
 _LONGEST = 2_000
 """Most characters of a message, counted in UTF-16 units: the strictest way."""
 
@@ -149,7 +150,7 @@ class Messages:
                 await self._show_somehow(index, text)
         except Refused as error:
             log.warning("answer cut short", extra={"reason": str(error)})
-            await self._post(_CUT_SHORT, len(self._ids), "cut short")
+            await self._post(not_shown(REST, REST_REFUSED), len(self._ids), "cut short")
             await self._receipt.save(cut_short=True, sending=None)
             return
         shown = sum(map(len, texts))

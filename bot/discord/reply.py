@@ -17,6 +17,7 @@ from bot.chat import (
     Undeliverable,
     Unreachable,
 )
+from bot.commands import approval_texts
 from bot.discord import destination as destinations
 from bot.discord.api import DiscordApi
 from bot.discord.approvals import Approvals
@@ -32,11 +33,6 @@ from bot.discord.uploads import Uploads
 from bot.platforms.read_ahead import ReadAhead
 
 log = logging.getLogger(__name__)
-
-_NOT_ASKED = (
-    "I need an approval for this, but Discord does not accept my approval request. Nothing was done. "
-    "Please ask me again later."
-)
 
 
 class DiscordThread:
@@ -190,7 +186,7 @@ class _Answer:
                 await self._approvals.show(approval)
         except Refused as error:
             log.warning("approval request not shown", extra={"request": approval.id, "reason": str(error)})
-            self._renderer.add(Notice(_NOT_ASKED))
+            self._renderer.add(Notice(approval_texts.not_accepted("Discord")))
 
     async def _settle_request(self, approval: Approval) -> None:
         """Show the decision on a request; a failure does not undo the decision."""

@@ -6,22 +6,24 @@ from typing import Any
 
 import discord
 
+from bot.chat import StorageDown
+from bot.chat.texts import NO_STORAGE, command_failed
 from bot.discord.markdown.split import split
 
 log = logging.getLogger(__name__)
 
 Interaction = discord.Interaction[discord.Client]
 
-_FAILED = (
-    "Something went wrong. Please try again; if it fails again, give this reference to the person who "
-    "runs me: {reference}"
-)
-
 
 async def answer(interaction: Interaction, text: Callable[[], Awaitable[str]]) -> None:
     """Answer with `text`. The answer is deferred, since Discord waits only 3 s."""
     await interaction.response.defer(ephemeral=True, thinking=True)
-    await follow_up(interaction, await text())
+    try:
+        words = await text()
+    except StorageDown as error:
+        log.warning("command not executed", extra={"error": str(error)})
+        words = NO_STORAGE
+    await follow_up(interaction, words)
 
 
 async def follow_up(interaction: discord.Interaction[Any], text: str) -> None:
@@ -35,7 +37,7 @@ async def apologise(interaction: Interaction, error: Exception) -> None:
     log.error("command failed", extra={"reference": interaction.id}, exc_info=error)
     if interaction.type is discord.InteractionType.autocomplete:  # cannot show a text
         return
-    sentence = _FAILED.format(reference=interaction.id)
+    sentence = command_failed(interaction.id)
     try:
         if interaction.response.is_done():
             await interaction.followup.send(sentence, ephemeral=True)

@@ -12,14 +12,10 @@ from bot.discord.destination import Destination
 from bot.discord.errors import GivenUp
 from bot.discord.messages import NONCE, find_sent
 from bot.discord.part_timeout import PartTimeout
+from bot.discord.texts import FILE_REFUSED
 from bot.platforms import uploads
+from bot.platforms.texts import upload_failed
 from bot.platforms.uploads import NotShown
-
-_FAILED = "I could not show the file {name}: Discord fails each time I send it. Please ask me again later."
-_REFUSED = (
-    "I could not show the file {name}: Discord does not accept it here. It may be too large for this "
-    "server, or I lack the permission Attach Files: please ask an admin of the server."
-)
 
 
 class Uploads(uploads.Uploads):
@@ -43,9 +39,9 @@ class Uploads(uploads.Uploads):
         try:
             yield
         except GivenUp as error:  # not final: if the sentence fails, too, the file is tried again
-            raise NotShown(_FAILED.format(name=file.name), is_final=False) from error
+            raise NotShown(file, upload_failed("Discord"), is_final=False) from error
         except Undeliverable as error:
-            raise NotShown(_REFUSED.format(name=file.name)) from error
+            raise NotShown(file, FILE_REFUSED) from error
 
     async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:
         if not known.get("at"):

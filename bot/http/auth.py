@@ -9,6 +9,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from bot.chat import CredentialsRejected
+from bot.http import texts
 from bot.http.connections import SERVER
 from bot.http.errors import Handler, Refusal
 
@@ -74,10 +75,7 @@ def guard(api_token: str | None, mounted: Collection[str]) -> Middleware:
         elif api_token is None:
             _refuse_foreign(request)
             if mounted and path not in PROBES:
-                raise Refusal(
-                    403,
-                    f"Without API_TOKEN only {', '.join(sorted(mounted))} and the probes are available.",
-                )
+                raise Refusal(403, texts.only_available(sorted(mounted)))
         elif path not in PUBLIC:
             _require_token(request, api_token)
         return await handler(request)
@@ -89,41 +87,33 @@ def _require_token(request: web.Request, api_token: str) -> None:
     scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     presented = given.strip().encode("utf-8", "surrogateescape")
     if scheme.lower() != "bearer" or not hmac.compare_digest(presented, api_token.encode()):
-        raise Refusal(
-            401, "Send the header “Authorization: Bearer <API_TOKEN>”.", {hdrs.WWW_AUTHENTICATE: "Bearer"}
-        )
+        raise Refusal(401, texts.NO_TOKEN, {hdrs.WWW_AUTHENTICATE: "Bearer"})
 
 
 def _refuse_foreign_target(request: web.Request) -> None:
     """Refuse a target that is neither a path nor an address of the host in the Host header."""
     if request.version not in (HttpVersion10, HttpVersion11):
-        raise Refusal(400, "Use HTTP/1.0 or HTTP/1.1.")
+        raise Refusal(400, texts.OTHER_VERSION)
     target = request.raw_path
     if not target.isascii():
-        raise Refusal(400, "The path contains characters that must be percent-encoded.")
+        raise Refusal(400, texts.UNENCODED_PATH)
     scheme, is_absolute, rest = target.partition("://")
     if not target.startswith("/") and is_absolute:
         authority = re.split("[/?#]", rest, maxsplit=1)[0]
         if scheme.lower() not in ("http", "https") or authority.lower() != _host(request).lower():
-            raise Refusal(400, "The address of the request and its Host header name different hosts.")
+            raise Refusal(400, texts.HOSTS_DIFFER)
 
 
 def _refuse_foreign(request: web.Request) -> None:
     """Refuse proxies, and pages of other sites that use DNS rebinding (Host) or direct requests (Origin)."""
     if proxy := next(filter(_OF_PROXIES.fullmatch, request.headers), None):
-        raise Refusal(403, f"This request came through a proxy ({proxy}). Set API_TOKEN to allow that.")
+        raise Refusal(403, texts.through_proxy(proxy))
     host = _host(request)
     if not _names_loopback(host):
-        raise Refusal(
-            403,
-            "Without API_TOKEN this bot answers only requests to localhost, and this Host header names "
-            "another host.",
-        )
+        raise Refusal(403, texts.FOREIGN_HOST)
     origins = request.headers.getall(hdrs.ORIGIN, [])
     if any(each.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}") for each in origins):
-        raise Refusal(
-            403, "This request comes from a page of another website (Origin), which may not use this bot."
-        )
+        raise Refusal(403, texts.FOREIGN_ORIGIN)
 
 
 def _host(request: web.Request) -> str:

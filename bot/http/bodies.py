@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.http import texts
 from bot.http.connections import BOUNDS
 from bot.http.errors import Refusal
 
@@ -36,16 +37,16 @@ async def read(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     The required content type also keeps out forms of other websites, which cannot send it.
     """
     if _media_type(request) != "application/json":
-        raise Refusal(415, f"Send JSON, with the header “{hdrs.CONTENT_TYPE}: application/json”.")
+        raise Refusal(415, texts.NOT_JSON)
     return await receive(request, most_bytes)
 
 
 async def receive(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Return the body of any request. Raises `Refusal` (400, 408, 413, 415)."""
     if any(each.strip().lower() not in ("", "identity") for each in _encodings(request)):
-        raise Refusal(415, f"Send the body uncompressed, without the header {hdrs.CONTENT_ENCODING}.")
+        raise Refusal(415, texts.COMPRESSED)
     if (request.content_length or 0) > most_bytes:
-        raise Refusal(413, f"The body is too large. The limit is {most_bytes:,} bytes.")
+        raise Refusal(413, texts.larger_than(most_bytes))
     # the request itself keeps its body for later readers
     bounded = request if most_bytes == MAX_BODY_BYTES else request.clone(client_max_size=most_bytes)
     bounds = request.app[BOUNDS]
@@ -54,9 +55,9 @@ async def receive(request: web.Request, most_bytes: int = MAX_BODY_BYTES) -> byt
         async with asyncio.timeout(seconds):
             return await bounded.read()
     except TimeoutError as error:
-        raise Refusal(408, f"The body did not arrive within {seconds:.0f} seconds.") from error
+        raise Refusal(408, texts.not_received(seconds)) from error
     except (web.RequestPayloadError, ConnectionError, RuntimeError) as error:  # the last: closed before
-        raise Refusal(400, "The body is incomplete, or not encoded as its headers say.") from error
+        raise Refusal(400, texts.BODY_INCOMPLETE) from error
 
 
 def _media_type(request: web.Request) -> str:
@@ -74,7 +75,7 @@ def _encodings(request: web.Request) -> list[str]:
 def parse(shape: TypeAdapter[Body], body: bytes) -> Body:
     """Return the parsed body. Raises `Refusal` (400) that names the faults."""
     if len(body) > MAX_BODY_BYTES and sum(map(body.count, (b",", b"[", b"{"))) > _MAX_MARKS:
-        raise Refusal(400, "The body has too many values: only the content of files may make it this large.")
+        raise Refusal(400, texts.TOO_MANY_VALUES)
     try:
         return shape.validate_json(body)
     except ValidationError as error:
@@ -83,8 +84,7 @@ def parse(shape: TypeAdapter[Body], body: bytes) -> Body:
 
 def _sentence(faults: Sequence[ErrorDetails]) -> str:
     told = [f"{_where(fault)}: {fault['msg']}" for fault in faults[:_MAX_FAULTS]]
-    more = len(faults) - len(told)
-    return "; ".join([*told, *([f"and {more:,} more"] if more else [])])
+    return texts.faults(told, len(faults) - len(told))
 
 
 def _where(fault: ErrorDetails) -> str:

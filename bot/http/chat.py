@@ -32,12 +32,13 @@ from bot.chat import (
     ThreadId,
     ToolStep,
 )
+from bot.chat.texts import STOPPED
 from bot.commands.commands import Commands, typed
 from bot.concurrency.tasks import cancel
-from bot.http import bodies
+from bot.http import bodies, texts
 from bot.http.errors import Refusal, not_now
 from bot.http.files import SentFile, described, keep_sent
-from bot.http.replies import CALLER, REPEAT, Replies, Reply, at_hand, stored, told
+from bot.http.replies import CALLER, Replies, Reply, at_hand, stored, told
 from bot.http.timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 LOOKING = "http looks for an answer"
 """Name of the task that looks up answers."""
 
-TAKEN_BACK = Notice("Stopped.")
+TAKEN_BACK = Notice(STOPPED)
 """Answer to a message that waited after a stopped turn; that turn ends with the same word."""
 
 AUTHOR = CALLER
@@ -156,14 +157,14 @@ class Conversation:
                 answer = await self._commands.stop(order)
         except Exception as error:  # errors of the store, time-outs: a repeated stop does no harm
             logger.exception("stop failed", extra={"thread_id": str(order.thread)})
-            raise not_now("It may not have been stopped. Please try again in a moment.") from error
+            raise not_now(texts.PERHAPS_NOT_STOPPED) from error
         self.last_message_at = time.monotonic()
         logger.info("stop taken", extra={"thread_id": str(order.thread), "answer": answer})
         return answer
 
     def _require_deliver(self) -> Deliver:
         if self.deliver is None:
-            raise not_now("The bot cannot accept messages right now. Please try again in a moment.")
+            raise not_now(texts.NOT_RECEIVING)
         return self.deliver
 
     async def _hand_over(self, message: Message) -> None:
@@ -173,7 +174,7 @@ class Conversation:
                 await deliver(message)
         except Exception as error:  # a lost connection, too, does not tell whether Redis has stored it
             logger.exception("message delivery failed", extra={"thread_id": str(message.thread)})
-            raise not_now("The message may not have been stored. " + REPEAT) from error
+            raise not_now(texts.PERHAPS_NOT_STORED) from error
         self.last_message_at = time.monotonic()
 
     def _parts_of(self, reply: Reply) -> AsyncIterator[Sequence[Part]]:
@@ -238,9 +239,9 @@ def _message_name(thread_id: str, idempotency_key: str | None) -> str:
 def _idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key") or None
     if key and len(key) > 255:
-        raise Refusal(400, "The Idempotency-Key header is longer than 255 characters.")
+        raise Refusal(400, texts.LONG_KEY)
     if key and not key.isprintable():
-        raise Refusal(400, "The Idempotency-Key header contains characters that are not printable UTF-8.")
+        raise Refusal(400, texts.UNPRINTABLE_KEY)
     return key
 
 
@@ -248,8 +249,8 @@ def _require_content(body: ChatRequest) -> None:
     if body.message or body.files:
         return
     if "message" not in body.model_fields_set:
-        raise Refusal(400, "message: Field required, unless there are files")
-    raise Refusal(400, "message: String should have at least 1 character, unless there are files")
+        raise Refusal(400, texts.NO_MESSAGE)
+    raise Refusal(400, texts.EMPTY_MESSAGE)
 
 
 def wants_stream(accept: Sequence[str]) -> bool:

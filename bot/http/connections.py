@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
+from bot.http import texts
 from bot.http.errors import Handler, Refusal, not_now
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Connection(web.RequestHandler):
         if self._connections.admit(self):
             self._start_timer()
         else:
-            refusal = not_now("The bot is answering too many requests. Please try again in a moment.")
+            refusal = not_now(texts.TOO_MANY_REQUESTS)
             assert isinstance(transport, asyncio.Transport)
             transport.write(_to_bytes(refusal))
             self.force_close()
@@ -138,7 +139,7 @@ class Connection(web.RequestHandler):
             log.info(
                 "malformed request received", extra={"remote": request.remote, "error": type(exc).__name__}
             )
-            response: web.StreamResponse = Refusal(400, "This is not a valid HTTP request.").response()
+            response: web.StreamResponse = Refusal(400, texts.MALFORMED).response()
             response.force_close()
         else:
             response = super().handle_error(request, status, exc, message)

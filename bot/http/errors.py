@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import hdrs, web
 
 from bot.chat import AnswerError, BotError, Json, RateLimited, StorageDown, Unreachable
+from bot.chat.texts import NO_STORAGE, command_failed
+from bot.http import texts
 
 logger = logging.getLogger(__name__)
 
@@ -64,19 +66,19 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         logger.exception(
             "request failed", extra={"reference": reference, "method": request.method, "path": request.path}
         )
-        sentence = f"Something went wrong. The operator can find it in the log under reference {reference}."
-        return Refusal(500, sentence).response()
+        return Refusal(500, command_failed(reference)).response()
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Refusal:
     match error:
         case web.HTTPNotFound():
-            return Refusal(404, f"There is nothing at {request.path}.")
+            return Refusal(404, texts.no_route(request.path))
         case web.HTTPMethodNotAllowed(method=method, allowed_methods=allowed):
             methods = ", ".join(sorted(allowed))
-            return Refusal(405, f"{request.path} accepts {methods}, not {method}.", {hdrs.ALLOW: methods})
+            sentence = texts.no_method(request.path, methods, method)
+            return Refusal(405, sentence, {hdrs.ALLOW: methods})
         case web.HTTPRequestEntityTooLarge():
-            return Refusal(413, "The body is too large.")
+            return Refusal(413, texts.BODY_TOO_LARGE)
         case _:
             return Refusal(error.status, error.reason)
 
@@ -85,7 +87,10 @@ def _from_bot(error: BotError) -> Refusal:
     match error:
         case RateLimited(retry_after=seconds):
             return Refusal(429, str(error), {hdrs.RETRY_AFTER: str(round(seconds + 0.5))})
-        case Unreachable() | StorageDown():
+        case StorageDown():
+            logger.warning("request not answered", extra={"error": str(error)})
+            return not_now(NO_STORAGE)
+        case Unreachable():
             return not_now(str(error))
         case AnswerError(status=status):
             return Refusal(status, str(error))

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, StringConstraints
 
 from bot.chat import Attachment, File, FileRefused, Files, FileTooLarge, Json
+from bot.http import texts
 from bot.http.errors import Refusal
 
 _SHOWN = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
@@ -43,11 +44,11 @@ async def _keep_one(files: Files, sent: SentFile) -> Attachment:
     try:
         content = base64.b64decode(sent.content_base64, validate=True)
     except ValueError as error:
-        raise Refusal(400, f"files: the content of {sent.name} is not base64.") from error
+        raise Refusal(400, texts.not_base64(sent.name)) from error
     try:
         file = await files.keep(sent.name, sent.media_type, content)
     except FileTooLarge as error:
-        raise Refusal(413, f"files: {error}.") from error
+        raise Refusal(413, texts.not_kept(str(error))) from error
     return Attachment(name=file.name, media_type=file.media_type, size=file.size, url=_KEPT + file.id)
 
 
@@ -55,7 +56,7 @@ async def read_kept(files: Files, attachment: Attachment) -> bytes:
     """Return the content of a file that `keep_sent` stored. Raises `FileRefused`."""
     found = await files.find(attachment.url.removeprefix(_KEPT))
     if found is None:
-        raise FileRefused("it has expired; please send it again")
+        raise FileRefused(texts.FILE_EXPIRED)
     return found[1]
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from bot.chat import Health, Json
 from bot.commands.commands import Commands
+from bot.http import texts
 from bot.http.errors import not_now
 
 CRITICAL = frozenset({"redis"})
@@ -35,7 +36,7 @@ class Probes:
         states = {part.state for part in parts}
         body: dict[str, Json] = {"agent_status": _describe(parts)}
         if "down" in states:
-            error = f"{_list(part.name for part in parts if part.state == 'down')} down"
+            error = texts.parts_down(part.name for part in parts if part.state == "down")
             return web.json_response({"status": "unhealthy", "error": error, **body}, status=503)
         return web.json_response({"status": "degraded" if "degraded" in states else "healthy", **body})
 
@@ -46,11 +47,10 @@ class Probes:
     async def ready(self, request: web.Request) -> web.Response:
         """Return 200 if a message sent now would be accepted; 503 with the reasons otherwise."""
         parts = await self._recently_examined()
-        reasons = [f"{part.name} is down" for part in parts if part.name in CRITICAL and part.state == "down"]
-        if not self._receiving():
-            reasons.insert(0, "no messages are accepted")
-        if reasons:
-            raise not_now(f"Not ready: {', '.join(reasons)}.")
+        down = [part.name for part in parts if part.name in CRITICAL and part.state == "down"]
+        is_receiving = self._receiving()
+        if down or not is_receiving:
+            raise not_now(texts.not_ready(down, is_receiving=is_receiving))
         return web.json_response({"status": "ready"})
 
     async def _recently_examined(self) -> Sequence[Health]:
@@ -64,8 +64,3 @@ class Probes:
 
 def _describe(parts: Sequence[Health]) -> dict[str, Json]:
     return {part.name: {"state": part.state, **part.evidence} for part in parts}
-
-
-def _list(names: Iterable[str]) -> str:
-    named = list(names)
-    return f"{', '.join(named)} {'is' if len(named) == 1 else 'are'}"

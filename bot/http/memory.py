@@ -3,6 +3,7 @@
 from aiohttp import hdrs, web
 
 from bot.commands.commands import Caller, PersonalMemory
+from bot.http import texts
 from bot.http.chat import AUTHOR, OWNER
 from bot.http.errors import Refusal
 
@@ -28,5 +29,5 @@ class MemoryRoutes:
         is_confirmed = request.query.get("confirm") == "everything"
         words = await self._memory.forget(CALLER, confirmed=is_confirmed)
         if not is_confirmed:
-            raise Refusal(400, "Add ?confirm=everything to delete everything that was said over HTTP.")
+            raise Refusal(400, texts.NOT_CONFIRMED)
         return web.json_response({"status": "success", "message": words})

@@ -25,7 +25,7 @@ from bot.chat import (
 )
 from bot.commands.commands import Commands
 from bot.commands.redis import Operations
-from bot.http import approvals, redis_direct
+from bot.http import approvals, redis_direct, texts
 from bot.http.auth import (
     PROBES,
     add_security_headers,
@@ -194,11 +194,11 @@ def _limit_body(handler: Handler) -> Handler:
 
     async def bounded(request: web.Request) -> web.StreamResponse:
         if len(request.headers.get(hdrs.CONTENT_TYPE, "")) > MAX_TYPE_CHARS:
-            raise Refusal(415, f"The header {hdrs.CONTENT_TYPE} is longer than {MAX_TYPE_CHARS} characters.")
+            raise Refusal(415, texts.long_type(MAX_TYPE_CHARS))
         if request.content_length is not None and request.content_length <= _SMALL_BYTES:
             await receive(request)
         elif large.locked():
-            raise not_now("Too many large requests arrive at once. Please try again in a moment.")
+            raise not_now(texts.TOO_MANY_LARGE)
         else:
             async with large:
                 await receive(request)

@@ -5,10 +5,11 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
+from bot.chat import StorageDown
 from bot.commands.redis import OPERATIONS, Caller, Operation, Operations
-from bot.http import bodies
+from bot.http import bodies, texts
 from bot.http.chat import AUTHOR
-from bot.http.errors import Refusal
+from bot.http.errors import Refusal, not_now
 
 _SHAPES: dict[str, TypeAdapter[Operation]] = {each.name: TypeAdapter(each) for each in OPERATIONS}
 
@@ -25,8 +26,11 @@ async def run(request: web.Request, operations: Operations) -> web.Response:
     body = await bodies.read(request)
     name = bodies.parse(_NAMED, body).operation
     if not isinstance(name, str) or name not in _SHAPES:
-        raise Refusal(400, "Invalid operation", details={"operations": list(_SHAPES)})
+        raise Refusal(400, texts.UNKNOWN_OPERATION, details={"operations": list(_SHAPES)})
     operation = bodies.parse(_SHAPES[name], body)
     caller = Caller(AUTHOR, request.remote or "", is_operator=True)  # the guard let it in
-    answer = await operations.run(operation, caller)
+    try:
+        answer = await operations.run(operation, caller)
+    except StorageDown as error:  # its text is for administrators, who are the only callers
+        raise not_now(str(error)) from error
     return web.json_response({"status": "success", "operation": name, **answer.fields})

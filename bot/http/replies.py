@@ -22,7 +22,9 @@ from bot.chat import (
     ToolStep,
     Turn,
 )
-from bot.commands.approvals import asked, named
+from bot.chat.texts import command_failed
+from bot.commands.approval_texts import asked, named
+from bot.http import texts
 from bot.http.errors import Refusal, not_now
 
 MAX_REMEMBERED = 1_000
@@ -30,8 +32,6 @@ MAX_REMEMBERED = 1_000
 
 CALLER = "http:api"
 """Author of all callers: they share one token."""
-
-REPEAT = "Repeat the request with the same Idempotency-Key to wait for it."
 
 
 class Reply:
@@ -98,7 +98,7 @@ class Reply:
             elif not await self._change(pause := min(pause, patience)):
                 silence += pause
                 if silence >= patience:
-                    raise Refusal(504, "There is no answer yet. " + REPEAT)
+                    raise Refusal(504, texts.NO_ANSWER_YET)
                 yield ()
         if self._refusal:
             raise self._refusal
@@ -268,11 +268,11 @@ def at_hand(*answer: Part) -> Reply:
 
 
 def _stopping() -> Refusal:
-    return not_now("The bot is shutting down and will answer after its restart. " + REPEAT)
+    return not_now(texts.SHUTTING_DOWN)
 
 
 def _starts_again() -> Refusal:
-    return not_now("The answer was interrupted and starts again. " + REPEAT)
+    return not_now(texts.STARTS_AGAIN)
 
 
 def _refusal(error: BaseException, turn: Turn) -> Refusal:
@@ -284,8 +284,4 @@ def _refusal(error: BaseException, turn: Turn) -> Refusal:
         case LeaseLost() | StorageDown() | PlatformError():  # the turn is retried
             return _starts_again()
         case _:
-            return Refusal(
-                500,
-                "The answer ended with an error. The operator can find it in the log under reference "
-                f"{turn.id}.",
-            )
+            return Refusal(500, command_failed(turn.id))

@@ -7,11 +7,10 @@ from bot.inbox.hangs import note_hang
 from bot.inbox.inbox import Inbox
 from bot.inbox.lookup import Lookup
 from bot.inbox.queries import health as inbox_health
-from bot.inbox.stops import NOT_THEIRS, is_current
+from bot.inbox.stops import is_current
 from bot.inbox.worker import Work, serve
 
 __all__ = [
-    "NOT_THEIRS",
     "Erasure",
     "FencedRedis",
     "Inbox",

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 
 from bot.chat import Message, Outcome, Stop, StopPolicy, StopRefused
+from bot.chat.texts import NOT_THEIRS
 from bot.inbox import keys, scripts
 from bot.inbox.keys import TAG
 from bot.inbox.queries import waiting
@@ -15,12 +16,6 @@ Reason = Literal["stop", "withdrawn"]
 
 EARLY_SECONDS = 600
 """Seconds that an early reply waits for its mention, and an early deletion for its message."""
-
-NOT_THEIRS = (
-    "I am not working on anything here that you asked for. Only the person who asked, an administrator, or "
-    "somebody who can approve the request here can stop me."
-)
-"""Answer to a stop by a user who may not end what others have asked."""
 
 
 async def is_current(redis: Redis, wordings: Mapping[str, float]) -> bool:

@@ -20,6 +20,7 @@ from bot.chat import (
     StorageDown,
     Turn,
     Undeliverable,
+    texts,
     working_on,
 )
 from bot.concurrency.tasks import cancel
@@ -42,18 +43,6 @@ MUTE_AFTER = 2
 
 MAX_ATTEMPTS = 1500
 """Attempts after which a turn is given up while a service is down: about 25 hours at full back-off."""
-
-STOPPED = "Stopped."
-DELETED = "Stopped because the question was deleted."
-GIVEN_UP = (
-    "I tried this several times and could not finish it. The bot's operator can look into it. "
-    "Reference: `{reference}`."
-)
-
-HUNG = (
-    "I stopped responding twice while working on this, so I gave up. The bot's operator can look into it. "
-    "Reference: `{reference}`."
-)
 
 _HAND_OVER_SECONDS = 3.0
 _CANCEL_SECONDS = 2.0
@@ -201,7 +190,7 @@ class _Worker:
     def _halt(self, turns: set[str]) -> None:
         for running in self._running.values():
             if running.turn in turns and not running.halt.done():
-                running.halt.set_result(STOPPED)
+                running.halt.set_result(texts.STOPPED)
 
     async def _keep_leases(self) -> None:
         while True:
@@ -376,10 +365,10 @@ def _is_mute(begun: Begun, max_failures: int) -> bool:
 
 def _final_text(begun: Begun, dead: str) -> str:
     if begun.turn.hangs >= MAX_HANGS:
-        return HUNG.format(reference=begun.turn.reference)
+        return texts.hung(begun.turn.reference)
     if dead:
-        return GIVEN_UP.format(reference=begun.turn.reference)
-    return DELETED if begun.stopped == "withdrawn" else STOPPED
+        return texts.given_up(begun.turn.reference)
+    return texts.QUESTION_DELETED if begun.stopped == "withdrawn" else texts.STOPPED
 
 
 def _back_off(attempt: int, error: Exception) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bot.memory import texts
 from bot.memory.visibility import Account
 
 CODE_SECONDS = 600
@@ -98,17 +99,12 @@ class Accounts:
             args=[MOST_TRIES, CODE_SECONDS, _to_json(account)],
         )
         if maker == -1:
-            raise LinkRefused("You have tried too many codes from this account. Please wait ten minutes.")
+            raise LinkRefused(texts.TOO_MANY_CODES)
         if maker is None:
-            raise LinkRefused(
-                "This code does not exist, has been used, or is older than ten minutes. Get a new one "
-                "with `/agent-memory link` in your other account."
-            )
+            raise LinkRefused(texts.UNKNOWN_CODE)
         other = Account(**json.loads(maker))
         if other == account:
-            raise LinkRefused(
-                "You created this code with this account. Type it in your other account instead."
-            )
+            raise LinkRefused(texts.OWN_CODE)
         await self._link(
             keys=[_links(account), _links(other)],
             args=[_LINKS, account.digest, _to_json(account), other.digest, _to_json(other)],

@@ -4,14 +4,13 @@ import logging
 from collections.abc import Callable
 
 from bot.chat import Approval, InboxLookup, Json, StorageDown
-from bot.commands.commands import NOT_FOR_EXTERNAL, Commands
+from bot.commands.approval_texts import NOT_FOR_EXTERNAL, NOT_STORED
+from bot.commands.commands import Commands
 
 log = logging.getLogger(__name__)
 
 APPROVE, REJECT = "approve", "reject"
 """Ids of the two buttons of a request."""
-
-_NOT_STORED = "I could not store your decision. Please press the button again in a moment."
 
 
 async def decide(
@@ -24,7 +23,7 @@ async def decide(
         decided = await commands.decide(request, by, approve=approve, name=name)
     except StorageDown as error:
         log.warning("decision not stored", extra={"error": str(error)})
-        return _NOT_STORED
+        return NOT_STORED
     return decided.words
 
 

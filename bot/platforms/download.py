@@ -9,6 +9,8 @@ import aiohttp
 from yarl import URL
 
 from bot.chat import FileRefused
+from bot.chat.texts import file_too_large
+from bot.platforms import texts
 
 TIMEOUT = 30.0
 """Seconds for one attempt."""
@@ -16,12 +18,6 @@ TIMEOUT = 30.0
 _REDIRECTS = 3
 _TRIES = 3
 _GONE = frozenset({401, 403, 404, 410})
-
-_UNREACHABLE = "its server is not responding; please try again in a few minutes"
-_NO_ACCESS = "it was deleted, or I have no access to it"
-_TOO_MANY_REDIRECTS = "its address redirects too often"
-_FOREIGN = "it is not on the service's own servers"
-_TOO_LARGE = "it is larger than {:.3g} MiB, which is the most I read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ async def download(
                 return await _get(session, address, hosts, most_bytes, headers or {})
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if attempt == _TRIES - 1:
-                    raise FileRefused(_UNREACHABLE) from error
+                    raise FileRefused(texts.SERVER_SILENT) from error
             await asyncio.sleep(attempt)  # it may be back in a second, and a user waits for the answer
     raise AssertionError("unreachable")
 
@@ -95,10 +91,10 @@ async def _get(
                 url = _checked(response.headers.get("Location", ""), hosts, url)
                 continue
             if response.status in _GONE:
-                raise FileRefused(_NO_ACCESS)
+                raise FileRefused(texts.NO_ACCESS)
             response.raise_for_status()
             return await _bounded(response, most_bytes)
-    raise FileRefused(_TOO_MANY_REDIRECTS)
+    raise FileRefused(texts.TOO_MANY_REDIRECTS)
 
 
 def _checked(address: str, hosts: Hosts, base: URL | None = None) -> URL:
@@ -108,7 +104,7 @@ def _checked(address: str, hosts: Hosts, base: URL | None = None) -> URL:
     except ValueError:
         allowed = False
     if not allowed:
-        raise FileRefused(_FOREIGN)
+        raise FileRefused(texts.FOREIGN_SERVER)
     return url
 
 
@@ -117,10 +113,5 @@ async def _bounded(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     async for piece in response.content.iter_chunked(1 << 16):
         content += piece
         if len(content) > most_bytes:
-            raise FileRefused(too_large(most_bytes))
+            raise FileRefused(file_too_large(most_bytes))
     return bytes(content)
-
-
-def too_large(most_bytes: int) -> str:
-    """Return the reason why a file is not read."""
-    return _TOO_LARGE.format(most_bytes / (1 << 20))

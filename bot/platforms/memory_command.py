@@ -1,10 +1,14 @@
 """Subcommands of `/agent-memory` for all platforms; each platform sends files in its own way."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from bot.chat import BotError
+from bot.chat import StorageDown
+from bot.chat.texts import NO_STORAGE
 from bot.commands.commands import Caller, PersonalMemory
+
+log = logging.getLogger(__name__)
 
 FILE = "memory.json"
 
@@ -15,7 +19,7 @@ Verb = Literal["show", "forget", "link", "unlink"]
 
 
 async def run(memory: PersonalMemory, caller: Caller, verb: Verb, argument: str = "") -> str:
-    """Run a subcommand that answers with text; return the answer, or the text of the error."""
+    """Run a subcommand that answers with text; return the answer, or a sentence if the store fails."""
     try:
         match verb:
             case "show":
@@ -26,13 +30,18 @@ async def run(memory: PersonalMemory, caller: Caller, verb: Verb, argument: str 
                 return await memory.link(caller, argument)
             case "unlink":
                 return await memory.unlink(caller)
-    except BotError as error:
-        return str(error)
+    except StorageDown as error:
+        return _not_run(error)
 
 
 async def export(memory: PersonalMemory, caller: Caller, send: Callable[[bytes], Awaitable[str]]) -> str:
-    """Send all stored data as a file; return the answer of `send`, or the text of the error."""
+    """Send all stored data as a file; return the answer of `send`, or a sentence if the store fails."""
     try:
         return await send(await memory.export(caller))
-    except BotError as error:
-        return str(error)
+    except StorageDown as error:
+        return _not_run(error)
+
+
+def _not_run(error: StorageDown) -> str:
+    log.warning("command not executed", extra={"error": str(error)})
+    return NO_STORAGE

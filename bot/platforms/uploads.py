@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from bot.chat import File, Files, Json, Notice, Receipt
+from bot.platforms import texts
 
 log = logging.getLogger(__name__)
-
-_GONE = "I could not show the file {name}: I no longer have it. Please ask me for it again."
 
 
 class Renderer(Protocol):
@@ -23,13 +22,14 @@ class Renderer(Protocol):
 
 
 class NotShown(Exception):
-    """Error for a file that cannot be shown; its text is a sentence for the user.
+    """Error for a file that cannot be shown, for a reason as in `bot.platforms.texts.not_shown`.
 
-    Unless it `is_final`, the next attempt at the reply tries the file again.
+    Its text is a sentence for the user. Unless it `is_final`, the next attempt at the reply tries the file
+    again.
     """
 
-    def __init__(self, sentence: str, *, is_final: bool = True) -> None:
-        super().__init__(sentence)
+    def __init__(self, file: File, reason: str, *, is_final: bool = True) -> None:
+        super().__init__(texts.not_shown(texts.file(file.name), reason))
         self.is_final = is_final
 
 
@@ -75,7 +75,7 @@ class Uploads(ABC):
     async def _content(self, file: File) -> bytes:
         found = await self._files.find(file.id)
         if found is None:
-            raise NotShown(_GONE.format(name=file.name))
+            raise NotShown(file, texts.FILE_GONE)
         return found[1]
 
     async def _is_shown(self, file: File) -> bool:

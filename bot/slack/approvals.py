@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import aiohttp
 
 from bot.chat import Approval, InboxLookup, Json, Receipt, ThreadId
-from bot.commands.approvals import headline, named, standing
+from bot.commands import approval_texts
+from bot.commands.approval_texts import headline, named, standing
 from bot.commands.commands import Commands
 from bot.platforms.approvals import APPROVE, REJECT, decide, find_request, has_name
 from bot.slack.api import SlackApi
@@ -37,13 +38,16 @@ def render_request(approval: Approval) -> Extra:
         {"type": "context", "elements": [{"type": "mrkdwn", "text": _standing(approval), "verbatim": True}]},
     ]
     if approval.state == "asked":
-        buttons = [_button(approval, APPROVE, "primary"), _button(approval, REJECT, "danger")]
+        buttons = [
+            _button(approval, APPROVE, approval_texts.APPROVE, "primary"),
+            _button(approval, REJECT, approval_texts.REJECT, "danger"),
+        ]
         blocks.append({"type": "actions", "elements": buttons})
     return Extra(approval.id, _plain(headline(approval, bold="")), blocks)
 
 
-def _button(approval: Approval, action: str, style: str) -> Json:
-    label = {"type": "plain_text", "text": action.capitalize()}
+def _button(approval: Approval, action: str, text: str, style: str) -> Json:
+    label = {"type": "plain_text", "text": text}
     return {"type": "button", "text": label, "action_id": action, "value": approval.id, "style": style}
 
 

@@ -11,13 +11,12 @@ from bot.commands.commands import Commands
 from bot.slack.markdown import mrkdwn
 from bot.slack.memory_command import MEMORY
 from bot.slack.responses import answer
+from bot.slack.texts import unknown_command
 
 HEALTH = "/agent-health"
 STOP = "/agent-stop"
 REDIS = "/agent-redis"
 USAGE = "/agent-usage"
-
-_UNKNOWN = "I do not know the command {command}. You can use: {known}"
 
 IsExternal = Callable[[str], Awaitable[bool]]
 """Function that tells whether a user is a guest or from another organisation, as far as Slack says."""
@@ -53,7 +52,7 @@ def add_commands(
     async def unknown(ack: AsyncAck, body: Mapping[str, Json]) -> None:
         known = [HEALTH, STOP, USAGE]
         known += [REDIS] * bool(commands.operations) + [MEMORY] * bool(commands.memory)
-        await ack(mrkdwn(_UNKNOWN.format(command=body["command"], known=", ".join(known))))
+        await ack(mrkdwn(unknown_command(body["command"], known)))
 
     app.command(HEALTH)(health)
     app.command(STOP)(stop)

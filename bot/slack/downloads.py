@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 
 from bot.chat import Attachment, CredentialsRejected, FileRefused, Json, PlatformError
+from bot.platforms.texts import NO_ACCESS, SERVER_SILENT
+from bot.slack import texts
 from bot.slack.api import SlackApi
 from bot.slack.content import FILE_ID, address_of
 from bot.slack.errors import Refused
 
-_REASONS = {
-    "file_deleted": "it was deleted",
-    "file_not_found": "it was deleted, or I have no access to it",
-}
-_HIDDEN = "Slack does not let me see it"
-_NO_SCOPE = "I have no access to it; the app may lack the scope files:read"
-_UNREACHABLE = "Slack is not responding; please try again in a few minutes"
+_REASONS = {"file_deleted": texts.FILE_DELETED, "file_not_found": NO_ACCESS}
 
 _PAGES = ("html", "vnd.slack-docs")
 """Media types whose content is HTML: web pages and Slack's canvases."""
@@ -26,10 +22,10 @@ async def fetch(api: SlackApi, attachment: Attachment, most_bytes: int) -> bytes
         file = await _described(api, url.removeprefix(FILE_ID))
         url, media_type = address_of(file), str(file.get("mimetype") or media_type)
         if not url or url.startswith(FILE_ID):
-            raise FileRefused(_HIDDEN)
+            raise FileRefused(texts.FILE_HIDDEN)
     content = await api.download(url, most_bytes)
     if _is_sign_in_page(content) and not any(page in media_type for page in _PAGES):
-        raise FileRefused(_NO_SCOPE)
+        raise FileRefused(texts.READING_NOT_ALLOWED)
     return content
 
 
@@ -41,11 +37,11 @@ async def _described(api: SlackApi, id: str) -> Mapping[str, Json]:
     try:
         file = (await api.read("files.info", file=id)).get("file")
     except Refused as error:
-        raise FileRefused(_REASONS.get(error.code, _HIDDEN)) from error
+        raise FileRefused(_REASONS.get(error.code, texts.FILE_HIDDEN)) from error
     except CredentialsRejected as error:
-        raise FileRefused(_NO_SCOPE) from error
+        raise FileRefused(texts.READING_NOT_ALLOWED) from error
     except PlatformError as error:
-        raise FileRefused(_UNREACHABLE) from error
+        raise FileRefused(SERVER_SILENT) from error
     return file if isinstance(file, dict) else {}
 
 

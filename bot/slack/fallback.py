@@ -5,16 +5,12 @@ from functools import partial
 
 from bot.chat import Json, Turn
 from bot.platforms.fallback import notify
+from bot.platforms.texts import answer, not_shown
+from bot.slack import texts
 from bot.slack.api import SlackApi
 
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 """Arguments that keep Slack from fetching links in a text: a model may have made them up."""
-
-NOT_SHOWN = "I could not show part of my answer here: Slack does not accept it ({reason})."
-_NOT_ANSWERED = (
-    "I could not show my answer{where}: Slack does not accept it ({reason}). Please ask an admin of "
-    "the workspace for help, or ask me again in another channel."
-)
 
 _TEXT_LIMIT = 40_000
 
@@ -24,11 +20,14 @@ def as_it_is(text: str) -> dict[str, Json]:
     return {"text": html.escape(text, quote=False)[:_TEXT_LIMIT], "mrkdwn": False}
 
 
-async def notify_author(api: SlackApi, turn: Turn, reason: str) -> None:
-    """Tell the author of a question privately that the answer cannot be shown. Never raises."""
+async def notify_author(api: SlackApi, turn: Turn, code: str) -> None:
+    """Tell the author of a question privately that the answer cannot be shown. Never raises.
+
+    `code` is Slack's error code.
+    """
     place, thread = turn.messages[-1].place, turn.thread
-    where = "" if turn.direct else f" in <#{thread.channel}>"
-    text = _NOT_ANSWERED.format(where=where, reason=reason)
+    channel = "" if turn.direct else f"<#{thread.channel}>"
+    text = not_shown(answer(channel), texts.answer_refused(code))
     # Slack shows an ephemeral message only in a thread that already exists
     in_thread = {"thread_ts": thread.thread} if place["ts"] != thread.thread else {}
     ways: list[tuple[str, dict[str, Json]]] = [

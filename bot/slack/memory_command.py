@@ -1,27 +1,27 @@
 """`/agent-memory` on Slack: the text of the command is its subcommand."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 
 import aiohttp
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.chat import Json, Unreachable
+from bot.chat import Json, PlatformError, Unreachable
 from bot.commands.commands import Caller, PersonalMemory
+from bot.commands.texts import MEMORY_FILE
 from bot.platforms.memory_command import FILE, export, run
+from bot.platforms.texts import file, not_shown, upload_failed
+from bot.slack import texts
 from bot.slack.api import SlackApi
 from bot.slack.block_text import word
+from bot.slack.errors import MissingScope, Refused
 from bot.slack.markdown import mrkdwn
 from bot.slack.responses import follow_up
 
+log = logging.getLogger(__name__)
+
 MEMORY = "/agent-memory"
-USAGE = (
-    "You can use: `/agent-memory show`, `/agent-memory export`, `/agent-memory forget`, "
-    "`/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
-)
-_SENT = "I have sent you a file in our direct messages."
-_COMMENT = "Everything that I remember about you."
-_NOT_SENT = "Slack did not accept the file. Please try again in a minute."
 
 
 def add_memory_command(app: AsyncApp, memory: PersonalMemory, api: SlackApi, team: str) -> None:
@@ -49,12 +49,26 @@ async def _answered(memory: PersonalMemory, api: SlackApi, caller: Caller, text:
         case ["export"]:
             return await export(memory, caller, partial(_send, api, caller))
         case _:
-            return USAGE
+            return texts.MEMORY_USAGE
 
 
 async def _send(api: SlackApi, caller: Caller, data: bytes) -> str:
-    await upload(api, caller.author.removeprefix("slack:"), FILE, data)
-    return _SENT
+    try:
+        await upload(api, caller.author.removeprefix("slack:"), FILE, data)
+    except PlatformError as error:
+        log.warning("memory not exported", extra={"error": str(error)})
+        return not_shown(file(FILE), _reason(error))
+    return texts.MEMORY_SENT
+
+
+def _reason(error: PlatformError) -> str:
+    match error:
+        case MissingScope():
+            return texts.UPLOAD_NOT_ALLOWED
+        case Refused(code=code):
+            return texts.file_refused(code)
+        case _:
+            return upload_failed("Slack")
 
 
 async def upload(api: SlackApi, user: str, name: str, data: bytes) -> None:
@@ -68,10 +82,10 @@ async def upload(api: SlackApi, user: str, name: str, data: bytes) -> None:
         async with api.session.post(place["upload_url"], data=data) as response:
             response.raise_for_status()
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unreachable(_NOT_SENT) from error
+        raise Unreachable("Slack did not accept the file") from error
     await api.write(
         "files.completeUploadExternal",
         files=[{"id": place["file_id"], "title": name}],
         channel_id=opened["channel"]["id"],
-        initial_comment=_COMMENT,
+        initial_comment=MEMORY_FILE,
     )

@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bot.chat import File, Json, Receipt, ThreadId
+from bot.platforms.texts import PART, not_shown
 from bot.slack.api import SlackApi, pages
 from bot.slack.block_text import BlockText
 from bot.slack.errors import GivenUp, Refused, StoppedByUser, StreamEnded
-from bot.slack.fallback import NO_PREVIEWS, NOT_SHOWN, as_it_is, notify_author
+from bot.slack.fallback import NO_PREVIEWS, as_it_is, notify_author
 from bot.slack.markdown import paginate
 from bot.slack.rate_limits import RateLimits
+from bot.slack.texts import refused
 from bot.slack.timing import Timing
 from bot.slack.writer import Writer
 
@@ -221,9 +223,9 @@ class Messages:
         except Refused as error:
             if self._thread != self._receipt.turn.thread:
                 raise
-            reason = error.code
+            sentence = not_shown(PART, refused(error.code))
         try:
-            return await self._post_once(as_it_is(NOT_SHOWN.format(reason=reason)), part, extra)
+            return await self._post_once(as_it_is(sentence), part, extra)
         except Refused as error:
             await notify_author(self._api, self._receipt.turn, error.code)
             raise

@@ -12,15 +12,10 @@ import aiohttp
 from slack_bolt.async_app import AsyncAck
 
 from bot.chat import Json, StorageDown
+from bot.chat.texts import NO_STORAGE, command_failed
 from bot.slack.markdown import mrkdwn
 
 log = logging.getLogger(__name__)
-
-_NO_STORAGE = "I cannot reach Redis right now, so I have no answer. Please try again in a minute."
-_FAILED = (
-    "Something went wrong. Please try again; if it fails again, give this reference to the person who "
-    "runs me: {reference}"
-)
 
 
 async def answer(
@@ -49,7 +44,7 @@ async def _answered(work: Awaitable[str]) -> str:
         return await work
     except StorageDown as error:
         log.warning("command not executed", extra={"error": str(error)})
-        return _NO_STORAGE
+        return NO_STORAGE
     except Exception as error:  # noqa: BLE001 - the outermost boundary of a command: the caller gets an answer
         return apology(error)
 
@@ -58,7 +53,7 @@ def apology(error: Exception) -> str:
     """Log an unexpected error; return a sentence for the caller with the same reference."""
     reference = uuid.uuid4().hex[:12]
     log.error("command failed", extra={"reference": reference}, exc_info=error)
-    return _FAILED.format(reference=reference)
+    return command_failed(reference)
 
 
 async def follow_up(session: aiohttp.ClientSession, url: str, text: str) -> None:

@@ -26,12 +26,10 @@ from bot.concurrency.tasks import cancel
 from bot.slack.api import SlackApi
 from bot.slack.errors import Refused
 from bot.slack.rate_limits import END_SESSION, RateLimits
+from bot.slack.texts import THINKING
 from bot.slack.timing import Timing
 
 log = logging.getLogger(__name__)
-
-THINKING = "is thinking…"
-"""Slack puts the bot's name before it."""
 
 _SESSIONS = "agents.sessions.setStatus"
 

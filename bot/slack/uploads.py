@@ -12,7 +12,9 @@ from contextlib import contextmanager
 
 from bot.chat import File, Files, Json, Receipt, Unreachable
 from bot.platforms import uploads
+from bot.platforms.texts import upload_failed
 from bot.platforms.uploads import NotShown
+from bot.slack import texts
 from bot.slack.api import SlackApi
 from bot.slack.errors import GivenUp, MissingScope, Refused
 from bot.slack.messages import Messages
@@ -21,18 +23,6 @@ log = logging.getLogger(__name__)
 
 _TRIES = 3
 _ALT_CHARS = 1_000
-
-_NO_SCOPE = (
-    "I could not show the file {name}: this Slack app is not allowed to upload files. Please ask the person "
-    "who runs me to install it again from manifest.yml (scope files:write)."
-)
-_REFUSED = (
-    "I could not show the file {name}: Slack does not accept it ({reason}). Please ask an admin of "
-    "the workspace for help."
-)
-_UNREACHABLE = (
-    "I could not show the file {name}: Slack did not accept the upload. Please ask me again in a few minutes."
-)
 
 
 class Uploads(uploads.Uploads):
@@ -51,9 +41,9 @@ class Uploads(uploads.Uploads):
         try:
             yield
         except Refused as error:
-            raise NotShown(_REFUSED.format(name=file.name, reason=error.code)) from error
+            raise NotShown(file, texts.file_refused(error.code)) from error
         except MissingScope as error:
-            raise NotShown(_NO_SCOPE.format(name=file.name)) from error
+            raise NotShown(file, texts.UPLOAD_NOT_ALLOWED) from error
 
     async def _was_sent(self, file: File, known: Mapping[str, Json]) -> bool:
         if not known.get("slack"):
@@ -69,7 +59,7 @@ class Uploads(uploads.Uploads):
             await self._upload_once(file, content)
         except GivenUp as error:  # one of the requests that failed may have been carried out
             if not await self._is_shown(file):
-                raise NotShown(_UNREACHABLE.format(name=file.name)) from error
+                raise NotShown(file, upload_failed("Slack")) from error
 
     async def _upload_once(self, file: File, content: bytes) -> None:
         method, writer = "files.getUploadURLExternal", self._messages.writer
@@ -80,7 +70,7 @@ class Uploads(uploads.Uploads):
         try:
             await self._send(told["upload_url"], content)
         except Unreachable as error:
-            raise NotShown(_UNREACHABLE.format(name=file.name)) from error
+            raise NotShown(file, upload_failed("Slack")) from error
         await self._note(file, slack=told["file_id"])
         await self._messages.share(told["file_id"], file)
 

@@ -24,7 +24,7 @@ def _zone(name: str) -> tzinfo:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         near = _similar(name)
         advice = f"Did you mean {' or '.join(near)}?" if near else "Use an IANA name such as Europe/Berlin."
-        raise ToolFailure(f"There is no time zone {name[:50]!r}. {advice}") from error
+        raise ToolFailure(f"There is no time zone {name[:50]!r}.\n{advice}") from error
 
 
 def _similar(name: str) -> list[str]:

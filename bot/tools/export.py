@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from bot.chat import File, Keep
+from bot.chat.text import count
 from bot.tools.artifacts import file_name
 from bot.tools.errors import ToolFailure
 from bot.tools.sql.database import Database
@@ -64,12 +65,12 @@ async def export(database: Database, keep: Keep, query: str, limits: ExportLimit
                     break
     if not sheet.rows and sheet.is_cut:
         raise ToolFailure(
-            "Even the first row is too large for a file. Select fewer columns, or cut long values."
+            "Even the first row is too large for a file.\nSelect fewer columns, or cut long values."
         )
     if not sheet.rows:
-        raise ToolFailure("The query returned no rows, so there is nothing to export. Check its conditions.")
+        raise ToolFailure("The query returned no rows, so there is nothing to export.\nCheck its conditions.")
     content = sheet.content()
-    about = f"{_count(sheet.rows, 'row')} and {_count(len(columns), 'column')} as CSV"
+    about = f"{count(sheet.rows, 'row')} and {count(len(columns), 'column')} as CSV"
     file = await keep(file_name(_subject(query), content, "csv"), "text/csv", content, about)
     return Export(file, _words(sheet, file))
 
@@ -166,7 +167,9 @@ def _words(sheet: _Sheet, file: File) -> str:
             "so, and offer to export a part of them or fewer columns."
         )
     if sheet.changed:
-        names = ", ".join(f"{name} ({_count(count, 'cell')})" for name, count in sheet.changed.most_common(5))
+        names = ", ".join(
+            f"{name} ({count(number, 'cell')})" for name, number in sheet.changed.most_common(5)
+        )
         lines.append(
             f"An apostrophe was put before values that a spreadsheet would take for formulas, such as phone "
             f"numbers with a plus, in {names}: tell the users."
@@ -174,7 +177,3 @@ def _words(sheet: _Sheet, file: File) -> str:
     lines += ["It begins with:", row_line([column.name for column in sheet.columns])]
     lines += [row_line(row) for row in sheet.first]
     return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

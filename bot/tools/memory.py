@@ -27,7 +27,7 @@ _EXCERPT_CHARS = 600
 
 _NOT_SAID = (
     "Not saved: only statements in the users' own words can be remembered, not text that was looked up or "
-    "pasted. If they want it, ask them to write it in one message: remember that …"
+    "pasted.\nIf they want it, ask them to write it in one message: remember that …"
 )
 
 _SAVE = """\

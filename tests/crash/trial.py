@@ -23,7 +23,7 @@ from tests.support.wait import wait_until
 FIRST, SECOND = "how much is it?", "what did you say?"
 QUERY = "select 6 * 7 * 1001 as amount"
 PLAN, RESULT, ANSWER, RECOLLECTION = "says plan", "42042", "says answer", "It was in my answer."
-REFUSAL = "The model service refused this request. Please try a shorter question, or start a new thread."
+REFUSAL = "The model service refused this request. Please ask a shorter question, or start a new thread."
 
 MARKS = {PLAN: "plan", RESULT: "result", ANSWER: "answer"}
 """Results of the model and the tool, by their marks. Once in the thread memory, they are not made again."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from bot.chat import Approval, File, Notice, Part, Receipt, Text, ToolStep
-from bot.commands.approvals import asked
+from bot.commands.approval_texts import asked
 
 Say = Callable[[str, str], Awaitable[None]]
 """Writes a line to a user. Raises `Unreachable`."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 
-from bot.access.approvals import replies
 from bot.access.approvals.record import Record, askers_of
 from bot.access.approvals.request_store import MOST_OPEN, RequestStore
 from bot.chat import (
@@ -31,7 +30,8 @@ from bot.chat import (
     decided,
     well_formed,
 )
-from bot.commands.approvals import DecisionAnswer, unknown_request
+from bot.commands import approval_texts
+from bot.commands.decisions import DecisionAnswer, unknown_request
 from bot.storage.errors import storage_errors
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Approvals:
         with storage_errors():
             is_current = await self.is_current(record.questions)
         if not is_current:
-            reason = "the question was edited or deleted"
+            reason = approval_texts.QUESTION_CHANGED
             await self._settle(record, record.decision("rejected", record.askers[0], reason))
 
     async def _same(self, askers: Sequence[str], thread: ThreadId) -> set[str]:
@@ -138,10 +138,10 @@ class Approvals:
                 word = await self._word(order.request, message)
                 confirmed = order.confirmed(word)
                 if confirmed is None:
-                    return replies.read_back(record.approval, order, word, is_above=is_above)
+                    return approval_texts.read_back(record.approval, order, word, is_above=is_above)
                 order = confirmed
             if not order.is_certain:
-                return replies.read_back(record.approval, order, word, is_above=is_above)
+                return approval_texts.read_back(record.approval, order, word, is_above=is_above)
         reason, name = order.reason, message.author_name
         return (await self._decided(record, by, approve=order.approve, reason=reason, name=name)).words
 
@@ -158,7 +158,7 @@ class Approvals:
         if record.approval.state != "asked":
             if by not in self.approvers and by not in record.askers:
                 return unknown_request(record.approval.id)
-            return DecisionAnswer(replies.too_late(record.approval), record.thread)
+            return DecisionAnswer(approval_texts.too_late(record.approval), record.thread)
         if refusal := await self._refusal(record, by, approve):
             return DecisionAnswer(refusal)
         if record.approval.expires_at <= time.time():
@@ -174,9 +174,9 @@ class Approvals:
             # accounts at the time of the request count, too: unlinking one must not make it a second person
             same = await self._same(record.askers, record.thread)
             if by in same.union(record.people):
-                return replies.refusal_of_asker(record.approval)
+                return approval_texts.refusal_of_asker(record.approval)
         if by not in self.approvers:
-            return replies.refusal(record.approval)
+            return approval_texts.refusal(record.approval)
         return None
 
     async def _settle(self, record: Record, decision: Decision) -> DecisionAnswer:
@@ -185,14 +185,14 @@ class Approvals:
         if outcome != "kept":  # another decision came first
             found = await self.requests.read(record.approval.id)
             approval = found.approval if found else record.approval
-            return DecisionAnswer(replies.too_late(approval), record.thread)
+            return DecisionAnswer(approval_texts.too_late(approval), record.thread)
         log.info(
             "request decided",
             extra={"request": decision.request, "verdict": decision.verdict, "by": decision.by},
         )
         approval = decided(record.approval, decision)
         await self.note(approval)
-        return DecisionAnswer(replies.taken(approval), record.thread)
+        return DecisionAnswer(approval_texts.taken(approval), record.thread)
 
     async def note(self, approval: Approval) -> None:
         """Store the decision of a request, which closes it."""

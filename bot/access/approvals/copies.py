@@ -16,7 +16,8 @@ from bot.chat import (
     Turn,
     Unreachable,
 )
-from bot.commands.approvals import MOST_NAMES, counted
+from bot.commands import approval_texts
+from bot.commands.approval_texts import MOST_NAMES
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +54,10 @@ class Copies:
         threads = [copies[_key(approval, each)].get("thread") for each in reached]
         await self.approvals.note_shown(approval.id, [ThreadId(**each) for each in threads if each])
         if is_in_channel:
-            return "I have also shown this request in the approvals channel."
+            return approval_texts.SHOWN_IN_CHANNEL
         if reached:
-            return f"I have also shown this request to {' and '.join(counted(reached))}, in direct messages."
-        if is_seen:
-            return None
-        return (
-            "I could not show this request to anybody who can approve it, so it is still waiting. "
-            f"An approver can send me `approve {approval.id}`. I will then show them the request and ask "
-            "them to confirm it."
-        )
+            return approval_texts.shown_directly(reached)
+        return None if is_seen else approval_texts.shown_to_nobody(approval.id)
 
     async def _shown(self, approval: Approval, to: str, receipt: Receipt) -> bool:
         """Show one copy; return whether it is shown."""

@@ -6,10 +6,12 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from bot.agent.attachments import texts
 from bot.agent.attachments.file_types import decoded, kind_of, unix_lines
 from bot.agent.attachments.sandbox import Sandbox
 from bot.chat import Attachment, Enclosed, File, FileRefused, Files, FileSource, Message
 from bot.chat.text import one_line
+from bot.chat.texts import file_too_large
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +24,6 @@ _DATA = """\
 {mark}"""
 _PICTURE = "[Picture {name}, {width} by {height} pixels]"
 _CUT = "\n[cut here: these are the first {most:,} characters{of}]"
-_NOT_READ = "I could not read {name}: {reason}."
-_TOO_MANY = "I can read at most {most} files per message, so I did not read {names}."
-_BLIND = "my model cannot process pictures"
-_UNKNOWN_KIND = "it is not one of the types that I can read: text, CSV, Markdown, code, PDF and pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Reader:
 
     async def read(self, message: Message) -> Enclosed:
         """Return the content of a message's attachments; a file that cannot be read becomes a sentence."""
-        texts: list[str] = []
+        contents: list[str] = []
         pictures: list[File] = []
         problems: list[str] = []
         for attachment in message.attachments[: self._limits.count]:
@@ -66,22 +64,22 @@ class Reader:
                 text, picture = await self._open(message, attachment, name)
             except FileRefused as error:
                 log.info("file not read", extra={"media_type": attachment.media_type, "reason": str(error)})
-                problems.append(_NOT_READ.format(name=name, reason=error))
-                texts.append(f"[File {name} could not be read: {error}]")
+                problems.append(texts.not_read(name, str(error)))
+                contents.append(f"[File {name} could not be read: {error}]")
                 continue
-            texts.append(text)
+            contents.append(text)
             pictures += [picture] if picture else []
         if left := message.attachments[self._limits.count :]:
             names = ", ".join(plain_name(each.name) for each in left)
-            problems.append(_TOO_MANY.format(most=self._limits.count, names=names))
-        return Enclosed(text="\n\n".join(texts), pictures=tuple(pictures), problems=tuple(problems))
+            problems.append(texts.too_many(self._limits.count, names))
+        return Enclosed(text="\n\n".join(contents), pictures=tuple(pictures), problems=tuple(problems))
 
     async def _open(self, message: Message, attachment: Attachment, name: str) -> tuple[str, File | None]:
         if attachment.size > self._limits.size:
-            raise FileRefused(f"it is larger than {self._limits.size / (1 << 20):.3g} MiB, which is my limit")
+            raise FileRefused(file_too_large(self._limits.size))
         content = await self._source.fetch(message, attachment, self._limits.size)
         if not content:
-            raise FileRefused("it is empty")
+            raise FileRefused(texts.EMPTY)
         readers: dict[str, Callable[[bytes, str], Awaitable[tuple[str, File | None]]]] = {
             "text": self._text,
             "unknown text": self._unknown_text,
@@ -90,7 +88,7 @@ class Reader:
         }
         reader = readers.get(kind_of(content))
         if reader is None:
-            raise FileRefused(_UNKNOWN_KIND)
+            raise FileRefused(texts.UNKNOWN_KIND)
         return await reader(content, name)
 
     async def _text(self, content: bytes, name: str) -> tuple[str, File | None]:
@@ -112,7 +110,7 @@ class Reader:
 
     async def _picture(self, content: bytes, name: str) -> tuple[str, File | None]:
         if not self._sees_pictures:
-            raise FileRefused(_BLIND)
+            raise FileRefused(texts.NO_VISION)
         told, picture = await self._sandbox.parse("picture", content, 0)
         file = await self._files.keep(f"{name}.jpg", "image/jpeg", picture)
         return _PICTURE.format(name=name, width=told["width"], height=told["height"]), file
@@ -129,4 +127,4 @@ class Reader:
 def plain_name(name: str) -> str:
     """Return a file's name on one line and without brackets, which the bot's own lines use."""
     plain = one_line(re.sub(r"[\[\]<>`*_|\\]", " ", name))
-    return plain[:_NAME_CHARS] or "without a name"
+    return plain[:_NAME_CHARS] or texts.NO_NAME

@@ -9,6 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
 from pathlib import Path
 
+from bot.agent.attachments import texts
 from bot.chat import FileRefused, Json
 
 _SECONDS = 20.0
@@ -23,8 +24,6 @@ _AT_ONCE = 2
 _LAUNCHER = Path(__file__).with_name("confinement.py")
 _PROGRAM = Path(__file__).with_name("child.py")
 
-_TOO_MUCH = "opening it takes too much memory or time"
-_DAMAGED = "it is damaged, or not what its name says"
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "text": {"text": str, "chars": int, "encoding": str},
     "pdf": {"text": str, "pages": int, "read": int},
@@ -54,7 +53,7 @@ class Sandbox:
             output = await self._run(kind, content, limit)
         told, _, rest = output.partition(b"\n")
         if not told:  # killed at a limit
-            raise FileRefused(_TOO_MUCH)
+            raise FileRefused(texts.TOO_EXPENSIVE)
         answer = _answer(told, _FIELDS[kind])
         if problem := answer.get("problem"):
             raise FileRefused(str(problem))
@@ -68,12 +67,12 @@ class Sandbox:
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd="/"
             )
         except OSError as error:  # no process or memory is available
-            raise FileRefused("it cannot be opened at the moment") from error
+            raise FileRefused(texts.NOT_OPENED) from error
         try:
             async with asyncio.timeout(self._seconds):
                 return await _exchange(child, content, _MOST_BYTES + _BYTES_PER_CHAR * limit)
         except TimeoutError as error:
-            raise FileRefused("opening it takes too long") from error
+            raise FileRefused(texts.TOO_SLOW) from error
         finally:
             await _end(child)
 
@@ -88,7 +87,7 @@ async def _exchange(child: Process, content: bytes, most: int) -> bytes:
     while chunk := await child.stdout.read(_CHUNK):
         output += chunk
         if len(output) > most:
-            raise FileRefused(_TOO_MUCH)
+            raise FileRefused(texts.TOO_EXPENSIVE)
     return bytes(output)
 
 
@@ -104,7 +103,7 @@ def _answer(told: bytes, fields: Mapping[str, type]) -> Mapping[str, Json]:
         type(answer.get(name)) is kind for name, kind in fields.items()
     )
     if not is_sound or not _ENCODING.fullmatch(str(answer.get("encoding", "none"))):
-        raise FileRefused(_DAMAGED)
+        raise FileRefused(texts.DAMAGED)
     return {name: answer[name] for name in fields}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage
 
-from bot.agent import prompts
+from bot.agent import texts
 from bot.agent.models import errors
 from bot.agent.models.arguments import storable
 from bot.agent.models.errors import CallFailed
@@ -52,7 +52,7 @@ _NAMES = {
 _ENDS = {name: meaning for meaning, names in _NAMES.items() for name in names.split()}
 """Meanings of finish reasons, by their names in lower case. Any other name does not end an answer."""
 
-_CUT_OFF = {"length": prompts.CUT_BY_LENGTH, "filter": prompts.CUT_BY_FILTER}
+_CUT_OFF = {"length": texts.CUT_BY_LENGTH, "filter": texts.CUT_BY_FILTER}
 
 
 class Completion:
@@ -272,7 +272,7 @@ class Completion:
         if self._thinking.is_retracted:
             self._thinking.is_retracted = False
             if self.text.strip():
-                shown.append(Notice(prompts.THOUGHT_ALOUD))
+                shown.append(Notice(texts.THOUGHT_ALOUD))
             self._texts.clear()
         text = well_formed(text)
         if self._size + len(text) > LONGEST_ANSWER:

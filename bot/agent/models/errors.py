@@ -5,15 +5,16 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-_OPERATOR = "Please ask the operator"
+from bot.agent.models import texts
+
 _LONGEST_WAIT = 24 * 3600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Cause:
     """Kind of failure: its sentence for the user, its HTTP `status`, and the `tries` that are worthwhile.
 
@@ -21,79 +22,30 @@ class Cause:
     """
 
     sentence: str
+    _: KW_ONLY
     status: int = 502
     tries: int = 1
     is_too_long: bool = False
     is_trouble: bool = True
 
 
-TROUBLE = Cause(
-    sentence="The model service has a problem at the moment. Please ask again in a minute.",
-    tries=3,
-)
-BROKEN = replace(TROUBLE, tries=2)
-UNREACHABLE = replace(
-    TROUBLE,
-    sentence="I cannot reach the model service at the moment. Please ask again in a minute; if that does not "
-    "help, ask the operator to check the network and OPENAI_BASE_URL.",
-    status=503,
-)
-SLOW = Cause(sentence="The model took too long to answer. Please ask again.", status=504, tries=2)
-BUSY = Cause(
-    sentence="The model service is overloaded at the moment. Please ask again in a few minutes.",
-    status=429,
-    tries=3,
-)
-NO_CREDIT = Cause(
-    sentence="The bot's account at the model service has no credit left. "
-    f"{_OPERATOR} to check its plan and billing.",
-    status=429,
-)
-KEY = Cause(
-    sentence=f"The model service rejects the bot's API key. {_OPERATOR} to check OPENAI_API_KEY.", status=503
-)
-REGION = Cause(
-    sentence=f"The model service is not available in the country where this bot runs. {_OPERATOR} to choose "
-    "another service.",
-    status=503,
-)
-UNKNOWN_MODEL = Cause(
-    sentence=f"The model service does not know this model. {_OPERATOR} to check OPENAI_MODEL.", status=503
-)
-ADDRESS = Cause(
-    sentence=f"The configured address is not a model service. {_OPERATOR} to check OPENAI_BASE_URL.",
-    status=503,
-)
-NO_TOOLS = Cause(
-    sentence="The model or its service cannot call tools, and I need them. "
-    f"{_OPERATOR} to turn on tool calls there, or to choose another OPENAI_MODEL.",
-    status=503,
-)
-NO_PICTURES = Cause(
-    sentence=f"The model cannot look at pictures. {_OPERATOR} to set OPENAI_VISION=false.", status=503
-)
-TOO_LONG = Cause(
-    sentence="This conversation is too long for the model. Please ask a shorter question, or start a new "
-    "thread.",
-    is_too_long=True,
-    is_trouble=False,
-)
-WITHHELD = Cause(
-    sentence="The model service's content filter blocked this answer. "
-    "Please rephrase your question, or start a new thread.",
-    is_trouble=False,
-)
-REFUSED = Cause(
-    sentence="The model service refused this request. Please try a shorter question, or start a new thread."
-)
-NO_WORDS = Cause(
-    sentence="The model gave no answer. Please ask again, or rephrase your question.",
-    tries=2,
-)
-ALL_THINKING = Cause(
-    sentence="The model reached its length limit before it gave an answer. Please ask for less at once.",
-    is_trouble=False,
-)
+TROUBLE = Cause(texts.TROUBLE, tries=3)
+BROKEN = Cause(texts.TROUBLE, tries=2)
+UNREACHABLE = Cause(texts.UNREACHABLE, status=503, tries=3)
+SLOW = Cause(texts.SLOW, status=504, tries=2)
+BUSY = Cause(texts.BUSY, status=429, tries=3)
+NO_CREDIT = Cause(texts.NO_CREDIT, status=429)
+KEY = Cause(texts.KEY_REJECTED, status=503)
+REGION = Cause(texts.REGION_REJECTED, status=503)
+UNKNOWN_MODEL = Cause(texts.UNKNOWN_MODEL, status=503)
+ADDRESS = Cause(texts.WRONG_ADDRESS, status=503)
+NO_TOOLS = Cause(texts.NO_TOOLS, status=503)
+NO_PICTURES = Cause(texts.NO_PICTURES, status=503)
+TOO_LONG = Cause(texts.TOO_LONG, is_too_long=True, is_trouble=False)
+WITHHELD = Cause(texts.WITHHELD, is_trouble=False)
+REFUSED = Cause(texts.REFUSED)
+NO_WORDS = Cause(texts.NO_WORDS, tries=2)
+ALL_THINKING = Cause(texts.ALL_THINKING, is_trouble=False)
 
 _BY_STATUS = {
     401: KEY,
@@ -173,12 +125,11 @@ class CallFailed(Exception):
         """Return the sentence for the user, with the time to wait if the service names one."""
         if self.wait is None or self.wait < 1:
             return self.cause.sentence
-        when = f"in {_words(self.wait)}"
-        return self.cause.sentence.replace("in a few minutes", when).replace("in a minute", when)
+        return texts.with_wait(self.cause.sentence, self.wait)
 
     def naming(self, setting: str) -> "CallFailed":
         """Return this failure with `setting` as the name of the model's setting."""
-        sentence = self.cause.sentence.replace("OPENAI_MODEL", setting)
+        sentence = texts.with_setting(self.cause.sentence, setting)
         return CallFailed(replace(self.cause, sentence=sentence), str(self), wait=self.wait)
 
 
@@ -280,10 +231,3 @@ def _seconds(text: str, unit: float = 1.0) -> float | None:
     if not math.isfinite(seconds) or seconds < 0:
         return None
     return min(seconds, _LONGEST_WAIT)
-
-
-def _words(seconds: float) -> str:
-    for size, unit in ((3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{math.ceil(seconds / size)} {unit}"
-    return "a second" if seconds <= 1 else f"{math.ceil(seconds)} seconds"

@@ -18,7 +18,7 @@ from typing import Protocol
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
 
-from bot.agent import history, prompts
+from bot.agent import history, texts
 from bot.agent.models import errors, metering
 from bot.agent.models.completion import Completion, Manner
 from bot.agent.models.errors import CallFailed
@@ -115,7 +115,7 @@ class Model:
             asked, tried, waited = messages, 0, 0.0
             while True:
                 if shown.any:
-                    emit(Notice(prompts.BROKEN_OFF))
+                    emit(Notice(texts.BROKEN_OFF))
                 shown = _Shown(emit)
                 try:
                     return await self._call(service, asked, shown, metered, manner, is_limited)

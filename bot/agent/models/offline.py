@@ -14,7 +14,8 @@ from langchain_core.messages import (
 )
 from langchain_core.tools import BaseTool
 
-from bot.agent import prompts
+from bot.agent import parts, prompts
+from bot.agent.models import texts
 from bot.agent.models.completion import Completion, Manner
 from bot.agent.spotlighting import SIGN, unmarked
 from bot.chat import Json, Part
@@ -29,12 +30,6 @@ _COMMANDS = {
     "SEARCH": "memory_search",
 }
 _KINDS = "line|bar|stacked|scatter|histogram"
-_HELP = (
-    "I am offline: no language model is configured, so I cannot answer questions. You can try a query, as "
-    "`SQL: select name, price from products limit 5`, the same with `EXPORT:` for a file or with `CHART:` "
-    "(or `CHART: line`) for a picture, and `SEARCH: words` to search this conversation. Set OPENAI_API_KEY "
-    "to get answers from a model."
-)
 
 
 class OfflineService:
@@ -82,7 +77,7 @@ def _respond(messages: Sequence[BaseMessage], tool_names: Sequence[str]) -> AIMe
         return AIMessage(_summary(messages[-1].text))
     last = next(message for message in reversed(messages) if not isinstance(message, SystemMessage))
     if isinstance(last, ToolMessage):
-        return AIMessage(_report(last.status, unmarked(last.text)))
+        return AIMessage(_report(last))
     call = _tool_call(last.text)
     if call and call["name"] in tool_names:
         return AIMessage("", tool_calls=[call])
@@ -101,19 +96,17 @@ def _tool_call(text: str) -> ToolCall | None:
     return ToolCall(name=_COMMANDS[command], args=arguments, id="call", type="tool_call")
 
 
-def _report(status: str, result: str) -> str:
-    if status == "error":
-        return f"That did not work, and I cannot fix it because I am offline:\n\n{result}"
-    return result
+def _report(result: ToolMessage) -> str:
+    text = parts.readable(result, unmarked(result.text))
+    return texts.offline_failure(text) if result.status == "error" else text
 
 
 def _recollection(messages: Sequence[BaseMessage]) -> str:
     *earlier, latest = [message.text.strip() for message in messages if isinstance(message, HumanMessage)]
     earlier = _earlier_questions(messages[0].text) + earlier
     if not earlier:
-        return f"{_HELP}\n\nThis is the first message that I know in this conversation: {_quote(latest)}"
-    asked = "\n".join(f"- {_quote(each)}" for each in earlier[-3:])
-    return f"{_HELP}\n\nI remember this conversation. Before this you wrote:\n\n{asked}"
+        return texts.offline_first(_quote(latest))
+    return texts.offline_later("\n".join(f"- {_quote(each)}" for each in earlier[-3:]))
 
 
 def _earlier_questions(system: str) -> list[str]:

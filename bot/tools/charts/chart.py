@@ -24,8 +24,8 @@ _MOST_TOLD = 12
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
 _UNDRAWABLE = (
-    "These values cannot be drawn: some numbers or dates are too extreme, or too far apart. Exclude those "
-    "with WHERE, or draw something else."
+    "These values cannot be drawn: some numbers or dates are too extreme, or too far apart.\n"
+    "Exclude those with WHERE, or draw something else."
 )
 
 _painter = ThreadPoolExecutor(1, thread_name_prefix="chart")
@@ -48,8 +48,9 @@ async def draw(database: Database, keep: Keep, query: str, kind: Kind, x: str, y
     result = await database.fetch(query, LIMITS)
     if not result.is_complete:
         raise ToolFailure(
-            f"The query gives more than {LIMITS.rows:,} rows, too many to draw. Let the database group them "
-            "(for example by day or month), or take a sample with ORDER BY random() LIMIT 2000."
+            f"The query gives more than {LIMITS.rows:,} rows, too many to draw.\n"
+            "Let the database group them (for example by day or month), or take a sample with "
+            "ORDER BY random() LIMIT 2000."
         )
     plot = arrange(result, kind, x, y, one_line(title), is_ordered=bool(_ORDER.search(query)))
     png, numbered = await asyncio.get_running_loop().run_in_executor(_painter, _rendered, plot)

@@ -69,7 +69,7 @@ def arrange(result: Result, kind: Kind, x: str, y: str, title: str, *, is_ordere
     `ToolFailure` with advice.
     """
     if not result.columns or not result.rows:
-        raise ToolFailure("The query returned no rows, so there is nothing to draw. Check its conditions.")
+        raise ToolFailure("The query returned no rows, so there is nothing to draw.\nCheck its conditions.")
     if kind == "histogram":
         return _histogram(result, x, y, title)
     x_at = values.find(result.columns, x, "x") if x.strip() else 0
@@ -153,7 +153,7 @@ def _naming_column(result: Result, used: set[int]) -> int | None:
 
 def _several_rows(column: str) -> str:
     return (
-        f"Several rows have the same {column}. Aggregate them (GROUP BY {column}), or select one column of "
+        f"Several rows have the same {column}.\nAggregate them (GROUP BY {column}), or select one column of "
         "names beside x and y, which then makes a series of each name."
     )
 
@@ -203,12 +203,12 @@ def _bars(plot: Plot, *, is_ordered: bool) -> Plot:
         plot = _in_order(plot)
         if len(plot.xs) > MOST_DATES and not plot.is_area:
             raise ToolFailure(
-                f"{len(plot.xs)} bars are too many to read. Use the kind line, or group by a longer time."
+                f"{len(plot.xs)} bars are too many to read.\nUse the kind line, or group by a longer time."
             )
         return plot
     if plot.kind == "line":
         if len(plot.xs) > MOST_DATES:
-            raise ToolFailure(f"A line over {len(plot.xs)} names says nothing: use the kind bar.")
+            raise ToolFailure(f"A line over {len(plot.xs)} names says nothing.\nUse the kind bar.")
         return plot
     size = [_total([each.values[place] for each in plot.series]) for place in range(len(plot.xs))]
     largest = sorted(range(len(size)), key=lambda place: -size[place])
@@ -252,7 +252,7 @@ def _first_numbers(result: Result, *names: str) -> int:
 def _scatter(result: Result, x_at: int, y_at: Sequence[int], title: str) -> Plot:
     scale, xs = _along(result, x_at)
     if scale == "name":
-        raise ToolFailure("A scatter plot needs numbers or dates for x. For names use the kind bar.")
+        raise ToolFailure("A scatter plot needs numbers or dates for x.\nFor names use the kind bar.")
     columns = {labels.heading(result.columns[at].name): values.numbers(result, at) for at in y_at}
     by = _naming_column(result, {x_at, *y_at}) if len(y_at) == 1 else None
     if by is not None:

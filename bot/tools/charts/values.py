@@ -65,14 +65,14 @@ def numbers(result: Result, index: int) -> list[float | None]:
     column = result.columns[index]
     if not is_number(column):
         raise ToolFailure(
-            f"The column {column.name} is {column.type}, not a number. Cast it in the query (for example "
+            f"The column {column.name} is {column.type}, not a number.\nCast it in the query (for example "
             f"{column.name}::numeric, or extract(epoch from {column.name}) for a duration), or count it."
         )
     found = [_number(row[index]) for row in result.rows]
     if any(number is not None and abs(number) > _LARGEST for number in found):
         raise ToolFailure(
-            f"The column {column.name} has numbers beyond ±{_LARGEST:g}, which no chart can show. Exclude "
-            "them with WHERE, or draw their logarithm."
+            f"The column {column.name} has numbers beyond ±{_LARGEST:g}, which no chart can show.\n"
+            "Exclude them with WHERE, or draw their logarithm."
         )
     return found
 
@@ -96,7 +96,7 @@ def moments(result: Result, index: int) -> list[datetime | None]:
     found = [_moment(row[index]) for row in result.rows]
     out_of_calendar = ToolFailure(
         f"The column {result.columns[index].name} has dates before year 1 or after 9999, which no chart "
-        "can show. Exclude them with WHERE."
+        "can show.\nExclude them with WHERE."
     )
     if any(_OUT_OF_CALENDAR.search(str(row[index])) for row in result.rows):
         raise out_of_calendar

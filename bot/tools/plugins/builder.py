@@ -174,7 +174,7 @@ class _Call:
             raise ToolFailure(f"The arguments contain an invisible character ({hidden!r}).")
         if padding := find_padding(preview.action):
             raise ToolFailure(
-                f"The arguments contain {padding}, which would hide the rest. Write them without."
+                f"The arguments contain {padding}, which would hide the rest.\nWrite them without."
             )
         if "```" in preview.action:
             raise ToolFailure("The arguments contain ```, which would end the code block that shows them.")

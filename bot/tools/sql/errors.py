@@ -37,7 +37,7 @@ _UNKNOWN_NAME = (
 )
 
 _ADVICE: dict[type[asyncpg.PostgresError], str] = {
-    asyncpg.QueryCanceledError: "The query took longer than {seconds:g} s and was stopped. Make it cheaper: "
+    asyncpg.QueryCanceledError: "The query took longer than {seconds:g} s and was stopped.\nMake it cheaper: "
     "filter on indexed columns, or query a shorter period.",
     asyncpg.LockNotAvailableError: "The table is locked by somebody else at the moment. Try again later.",
     asyncpg.ReadOnlySQLTransactionError: "Only reading is possible.",
@@ -66,7 +66,7 @@ def translated(query: str, seconds: float) -> Iterator[None]:
         log.warning("database unreachable", extra={"error": repr(error)})
         raise DatabaseDown(UNREACHABLE) from error
     except asyncpg.InternalClientError as error:  # pseudo-types, such as the anyarray of pg_stats
-        raise ToolFailure("A column has a type that cannot be read: cast the column to text.") from error
+        raise ToolFailure("A column has a type that cannot be read.\nCast the column to text.") from error
     except asyncpg.PostgresError as error:
         kind = UnknownName if isinstance(error, _UNKNOWN_NAME) else ToolFailure
         raise kind(_described(error, query, seconds)) from error

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from bot.chat.text import count
+
 MAX_CELL_CHARS = 500
 """Longest value; the server sends one character more, which shows that it was cut."""
 
@@ -72,21 +74,17 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _summary(result: Result) -> str:
-    count = len(result.rows)
+    rows = count(len(result.rows), "row")
     if not result.is_complete:
-        said = f"The first {_rows(count)}; there are more. Aggregate, or narrow the query, to see the rest."
+        said = f"The first {rows}; there are more. Aggregate, or narrow the query, to see the rest."
     else:
-        said = f"{_rows(count)}."
+        said = f"{rows}."
     if result.hidden_columns:
         total = len(result.columns) + result.hidden_columns
         said += f" The first {len(result.columns)} of {total:,} columns: name those that you need."
     if any(isinstance(value, str) and len(value) > MAX_CELL_CHARS for row in result.rows for value in row):
         said += f" Values that end in … were cut at {MAX_CELL_CHARS} characters; substr() reads on."
     return said
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row" if count == 1 else f"{count:,} rows"
 
 
 def point_at(query: str, index: int | None) -> str:

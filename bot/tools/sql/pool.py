@@ -35,7 +35,7 @@ _ROLLBACK_SECONDS = 1
 
 _TOO_LONG = (
     "The answer of the database is too long to be read: a plan or an error that repeats a huge value, or "
-    "very long rows. Select less, or cut long values with left()."
+    "very long rows.\nSelect less, or cut long values with left()."
 )
 
 _BEGIN = """

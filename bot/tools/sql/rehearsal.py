@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.tools.errors import ToolFailure
+from bot.tools.sql import texts
 from bot.tools.sql.change import Change, matching_rows, reading_part
 from bot.tools.sql.pool import Connection
 from bot.tools.sql.resolution import calls_own_code
@@ -59,7 +60,7 @@ async def rehearse(connection: Connection, change: Change) -> Rehearsal:
     untried = await _reason_against_trying(connection, change, rows)
     _require(
         not (untried and change.skips_conflicts),
-        f"ON CONFLICT is not possible: how many rows it would skip cannot be told, because {untried}. "
+        f"ON CONFLICT is not possible: how many rows it would skip cannot be told, because {untried}.\n"
         "Exclude them with WHERE NOT EXISTS.",
     )
     path = await connection.fetchval("SELECT current_schemas(false)::text[]")
@@ -90,7 +91,7 @@ async def _require_small_plan(connection: Connection, reading: str) -> None:
     _require(
         top["Plan Rows"] <= _MOST_ESTIMATED_ROWS and top["Total Cost"] <= _MOST_COST,
         "It would be too much work: PostgreSQL expects far more rows or reading than a change from a chat "
-        "may take. Name fewer rows, by indexed columns.",
+        "may take.\nName fewer rows, by indexed columns.",
     )
 
 
@@ -107,28 +108,21 @@ async def _counted(connection: Connection, reading: str) -> tuple[int, int]:
 async def _reason_against_trying(connection: Connection, change: Change, rows: int) -> str:
     """Return why a trial could reveal hidden data, or an empty string if it could not."""
     if rows > _MOST_TRIED_ROWS:
-        return f"it changes more than {_MOST_TRIED_ROWS:,} rows"
+        return texts.many_rows(_MOST_TRIED_ROWS)
     named = [each.quoted for each in change.statement.mentions.relations]
     record = await connection.fetchrow(_DEPENDS, change.target.quoted, named)
     assert record is not None
-    for name, reason in _REASONS.items():
+    for name, reason in texts.UNTRIED.items():
         if record[name]:
             return reason
     if await calls_own_code(connection, change.statement.mentions):
-        return "it uses functions, operators or types of the database's own"
+        return texts.OWN_CODE
     return ""
 
 
 _UNDERSTOOD_BY = ("TimeZone", "DateStyle", "IntervalStyle", "transform_null_equals", "array_nulls")
 
 _SETTINGS = "SELECT name, current_setting(name) FROM unnest($1::text[]) AS asked (name)"
-
-_REASONS = {
-    "runs_triggers": "triggers or rules of the table run with it",
-    "reaches_others": "rows of other tables are deleted or changed with it",
-    "is_hidden": "it depends on rows that the reading role may not see",
-    "runs_functions": "its tables have types, constraints or defaults with functions of their own",
-}
 
 _CLOSED = """
 SELECT min(name) FROM unnest($1::text[]) AS asked (name)

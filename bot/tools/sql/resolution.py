@@ -134,8 +134,8 @@ def _require_no_effects(functions: Iterable[Function], *, is_change: bool) -> No
     for each in functions:
         if is_change and each.hides_effects:
             raise ToolFailure(
-                f"The function {each.name} is not allowed here: nobody could see what it changes. Write "
-                "what it would give into the statement."
+                f"The function {each.name} is not allowed here: nobody could see what it changes.\n"
+                "Write what it would give into the statement."
             )
         if each.may_do_anything:
             raise ToolFailure(

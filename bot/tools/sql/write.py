@@ -16,9 +16,11 @@ from pglast import ast
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from bot.chat import Health, Proposal
+from bot.chat.text import count
 from bot.tools.approval import Preview
 from bot.tools.context import asker
 from bot.tools.errors import ToolFailure
+from bot.tools.sql import texts
 from bot.tools.sql.change import Change, check
 from bot.tools.sql.database import Database
 from bot.tools.sql.deny_list import LEDGER
@@ -142,7 +144,7 @@ class DatabaseWriter:
             _SETTINGS: dict(rehearsal.settings),
             _IS_TRIED: not rehearsal.untried,
         }
-        return Preview("Change the database", change.statement.text, effect, "sql", facts)
+        return Preview(texts.TITLE, change.statement.text, effect, "sql", facts)
 
     async def _tried(self, change: Change, rehearsal: Rehearsal) -> int:
         text = change.statement.text
@@ -228,10 +230,10 @@ class DatabaseWriter:
                 with translated("", REHEARSAL_SECONDS):
                     entry = await connection.fetchrow(_CARRIED_OUT, proposal.id)
         except ToolFailure:
-            return f"The table {LEDGER} tells whether the approved change was made (request {proposal.id})."
+            return texts.outcome_unknown(LEDGER, proposal.id)
         if entry is None or entry["statement"] != proposal.action:
-            return "The approved change was not carried out."
-        return f"The approved change was carried out: {_counted(entry['rows'])}."
+            return texts.NOT_CARRIED_OUT
+        return texts.carried_out(entry["rows"])
 
     async def _repeated(self, approved: ApprovedStatement) -> str:
         repeated = AsyncRetrying(
@@ -260,7 +262,7 @@ class DatabaseWriter:
                 await require_harmless(connection, statement, is_change=True)
                 rows = await _run(connection, statement.text)
             if rows != approved.rows:
-                now = _counted(rows) if approved.is_tried else "another number of rows"
+                now = count(rows, "row") if approved.is_tried else "another number of rows"
                 raise ToolFailure(_OTHERWISE.format(rows=now, approved=approved.rows))
             with discreet("", _SECONDS):
                 await connection.execute("COMMIT")
@@ -271,20 +273,15 @@ class DatabaseWriter:
 def _effect(change: Change, rows: int, rehearsal: Rehearsal) -> str:
     match change.tree:
         case ast.InsertStmt():
-            effect = f"It would add {_counted(rows)} to {change.table}."
+            return texts.would_add(rows, change.table, rehearsal.untried)
         case ast.DeleteStmt():
-            effect = f"It would delete {_counted(rows)} of {change.table}."
+            return texts.would_delete(rows, change.table, rehearsal.untried)
         case _:
-            effect = f"It would change {_counted(rows)} of {change.table}."
-    return f"{effect} It was not tried beforehand: {rehearsal.untried}." if rehearsal.untried else effect
-
-
-def _counted(rows: int) -> str:
-    return f"{rows:,} row" if rows == 1 else f"{rows:,} rows"
+            return texts.would_change(rows, change.table, rehearsal.untried)
 
 
 def _done(rows: int) -> str:
-    return f"A person approved this, and it was done: {_counted(rows)}."
+    return f"A person approved this, and it was done: {count(rows, 'row')}."
 
 
 @asynccontextmanager

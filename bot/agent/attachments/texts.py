@@ -1,0 +1,25 @@
+"""Sentences about files of users that cannot be read. What `child.py` says about a file is there."""
+
+from bot.chat.text import count
+
+
+def not_read(name: str, reason: str) -> str:
+    """Return the sentence about a file that cannot be read."""
+    return f"I could not read {name}: {reason}."
+
+
+def too_many(most: int, names: str) -> str:
+    """Return the sentence about the files of a message beyond the limit."""
+    return f"I can read at most {count(most, 'file')} per message, so I did not read {names}."
+
+
+NO_NAME = "a file without a name"
+
+# reasons: they complete `not_read`
+EMPTY = "it is empty"
+DAMAGED = "it is damaged, or not what its name says"
+UNKNOWN_KIND = "it is not one of the types that I can read: text, CSV, Markdown, code, PDF and pictures"
+NO_VISION = "the model cannot process pictures"
+NOT_OPENED = "it cannot be opened at the moment; please try again in a few minutes"
+TOO_SLOW = "opening it takes too long"
+TOO_EXPENSIVE = "opening it takes too much memory or time"

@@ -1,0 +1,40 @@
+"""Decisions on approval requests: the protocol, and the answer to the user who decides."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot.chat import Message, ThreadId, TypedDecision
+from bot.commands import approval_texts
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionAnswer:
+    """Reply to a user who decides. `thread` is set if there is a decision, also of another user."""
+
+    words: str
+    thread: ThreadId | None = None
+    is_known: bool = True
+
+
+class Decisions(Protocol):
+    """Decisions about approval requests. Both methods raise `StorageDown`."""
+
+    async def decide(
+        self, id: str, by: str, *, approve: bool, reason: str = "", name: str = ""
+    ) -> DecisionAnswer:
+        """Take the decision of a user who sees the request, if they are authorised.
+
+        `id` is the request's; `by` is the user (an author as in `Message`, with the display name `name`).
+        """
+
+    async def decide_in_words(self, order: TypedDecision, message: Message) -> str:
+        """Take a typed decision; return the reply.
+
+        If the decision is ambiguous, or the request is not shown there, the reply shows the request and asks
+        for a confirmation.
+        """
+
+
+def unknown_request(id: str) -> DecisionAnswer:
+    """Return the answer for an unknown request."""
+    return DecisionAnswer(approval_texts.unknown_request(id), is_known=False)

@@ -1,0 +1,17 @@
+"""Sentences that only Discord's users read."""
+
+_ADMINISTRATOR = "Please ask an administrator of the server"
+
+CHANNEL_DELETED = "the channel was deleted."
+CHANNEL_HIDDEN = f"I can no longer see the channel. {_ADMINISTRATOR} to give me access."
+NO_PERMISSION = f"I do not have permission to write there. {_ADMINISTRATOR} for it."
+MESSAGES_REFUSED = "Discord does not accept my messages there. Please ask me again in another channel."
+"""Reasons why an answer cannot be shown in a channel."""
+
+REST_REFUSED = "Discord does not accept it."
+"""Reason why the rest of an answer cannot be shown."""
+
+FILE_REFUSED = (
+    "Discord does not accept it here. It may be too large for this server, or I lack the permission Attach "
+    f"Files. {_ADMINISTRATOR} for help."
+)

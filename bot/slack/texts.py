@@ -1,0 +1,46 @@
+"""Sentences that only Slack's users read."""
+
+from collections.abc import Iterable
+
+THINKING = "is thinking…"
+"""Status of a thread; Slack puts the bot's name before it."""
+
+_ADMINISTRATOR = "Please ask an administrator of the workspace for help"
+
+
+def refused(code: str) -> str:
+    """Return the reason for a part of an answer that Slack refuses, with Slack's error code."""
+    return f"Slack does not accept it ({code})."
+
+
+def answer_refused(code: str) -> str:
+    """Return the reason for a whole answer that Slack refuses, with Slack's error code."""
+    return f"{refused(code)} {_ADMINISTRATOR}, or ask me again in another channel."
+
+
+def file_refused(code: str) -> str:
+    """Return the reason for a file that Slack refuses, with Slack's error code."""
+    return f"{refused(code)} {_ADMINISTRATOR}."
+
+
+UPLOAD_NOT_ALLOWED = (
+    "this Slack app is not allowed to upload files. Please ask the bot's operator to install it again from "
+    "manifest.yml (scope files:write)."
+)
+
+# reasons why a file of a user cannot be read: they complete “I could not read NAME: ”
+FILE_DELETED = "it was deleted"
+FILE_HIDDEN = "Slack does not let me see it"
+READING_NOT_ALLOWED = "I have no access to it; the app may lack the scope files:read"
+
+MEMORY_USAGE = (
+    "You can use: `/agent-memory show`, `/agent-memory export`, `/agent-memory forget`, "
+    "`/agent-memory link`, `/agent-memory link CODE`, `/agent-memory unlink`."
+)
+
+MEMORY_SENT = "I have sent you a file in our direct messages."
+
+
+def unknown_command(command: str, known: Iterable[str]) -> str:
+    """Return the answer to a command that the bot does not have."""
+    return f"I do not know the command {command}. You can use: {', '.join(known)}"
