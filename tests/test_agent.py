@@ -156,7 +156,9 @@ async def test_max_iterations_never_ends_in_silence(redis: Redis, model: ModelSe
         assert "| rows of select 1 |" in await text_of(agent, a_turn("dig"))
         model.respond = lambda request: Script(tool_calls=[("sql_query", {"select": "wrong"})])
         # why the call failed is for the model, and what an earlier turn found is no answer to this one
-        assert (await text_of(agent, a_turn("dig again"))).endswith("do not have a full answer.")
+        assert (await text_of(agent, a_turn("dig again"))).endswith(
+            "do not have a full answer. Please ask for a part of it."
+        )
 
 
 @pytest.mark.parametrize("fault", ["truncate", "corrupt", "drop"])

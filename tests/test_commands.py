@@ -56,11 +56,12 @@ async def test_health_is_a_line_a_part_with_its_evidence() -> None:
         (["ok", "off"], "🟢 Everything is working."),
         (
             ["ok", "degraded"],
-            "🟡 I am working, but with limitations. Only administrators can see the details.",
+            "🟡 I am working, but with limitations. Only administrators of the bot can see the details.",
         ),
         (
             ["down", "degraded"],
-            "🔴 Something that I depend on is not working. Only administrators can see the details.",
+            "🔴 Something that I depend on is not working. "
+            "Only administrators of the bot can see the details.",
         ),
     ],
 )

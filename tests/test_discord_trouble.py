@@ -59,7 +59,7 @@ async def test_a_file_that_fails_for_ever_is_replaced_by_a_sentence(
         await question.answer(Text("Here it is."), picture)
         [(text, files)] = shown(discord)
         assert text.startswith("Here it is.")
-        assert "I could not show the file sales.png: Discord fails each time" in text
+        assert "I could not show the file sales.png: Discord did not accept the upload." in text
         assert not files
         assert question.state["finished"]
 
